@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Error numbers: 0 is fine, ours lie below -10000, system errors are -errno (as in libuv). */
+#ifndef POSTERN_ERROR_H
+#define POSTERN_ERROR_H
+
+#define ERROR_LIST(X)                                                                              \
+    X(ERR_MEMORY, -10001, "out of memory")                                                         \
+    X(ERR_FULL, -10002, "no room left in a bounded buffer")                                        \
+    X(ERR_SYNTAX, -10003, "syntax error")                                                          \
+    X(ERR_TOO_LONG, -10004, "longer than the limit")                                               \
+    X(ERR_BARE_NEWLINE, -10005, "line feed or carriage return alone")                              \
+    X(ERR_RANGE, -10006, "value out of range")                                                     \
+    X(ERR_NOT_FOUND, -10007, "not found")                                                          \
+    X(ERR_TEMPORARY, -10008, "temporary failure")                                                  \
+    X(ERR_LOOP, -10009, "loop")                                                                    \
+    X(ERR_GARBAGE, -10010, "a reply that no SMTP server may give here")                            \
+    X(ERR_TIMEOUT, -10011, "timed out")                                                            \
+    X(ERR_CLOSED, -10012, "connection closed by the other side")                                   \
+    X(ERR_REFUSED, -10013, "refused by the other side")                                            \
+    X(ERR_CANCELED, -10014, "given up")
+
+enum error_number {
+#define X(name, number, text) name = number,
+    ERROR_LIST(X)
+#undef X
+};
+
+/* A text for our own numbers; NULL for any other (the shell asks strerror for those). */
+const char *error_text(int error);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* An intrusive, circular, doubly linked list: the head and the links are of one type. */
+#ifndef POSTERN_LIST_H
+#define POSTERN_LIST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "proxy/base/bytes.h"
+
+/* As a head: points at itself when empty. As a link: points at itself when in no list, so that
+ * list_remove() may be called on a link that is in none, any number of times. */
+struct list {
+    struct list *next, *prev;
+};
+
+static inline void list_init(struct list *l)
+{
+    l->next = l;
+    l->prev = l;
+}
+
+static inline bool list_is_empty(const struct list *head)
+{
+    return head->next == head;
+}
+
+static inline void list_append(struct list *head, struct list *link)
+{
+    link->prev = head->prev;
+    link->next = head;
+    head->prev->next = link;
+    head->prev = link;
+}
+
+static inline void list_prepend(struct list *head, struct list *link)
+{
+    list_append(head->next, link);
+}
+
+static inline void list_remove(struct list *link)
+{
+    link->prev->next = link->next;
+    link->next->prev = link->prev;
+    list_init(link);
+}
+
+/* NULL when the list is empty. */
+static inline struct list *list_first(const struct list *head)
+{
+    return list_is_empty(head) ? NULL : head->next;
+}
+
+#define LIST_ENTRY(link_pointer, type, member) CONTAINER_OF(link_pointer, type, member)
+
+/* Visits each link; the body may remove the visited one, and no other. */
+#define LIST_EACH(link, head)                                                                      \
+    for (struct list *link = (head)->next, *link##_next = link->next; link != (head);              \
+         link = link##_next, link##_next = link->next)
+
+#endif

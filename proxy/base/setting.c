@@ -1,0 +1,575 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Reads, defaults and writes members of a section's struct as its rows say. */
+#include "proxy/base/setting.h"
+
+#include "proxy/base/error.h"
+#include "proxy/base/text.h"
+
+#define EXPECTED_MAX 400
+
+_Static_assert(sizeof(enum setting_kind) == sizeof(unsigned), "enums are read as unsigned");
+
+/* What every list looks like. Its size is a power of two when it must grow, so that it needs no
+ * member for it. */
+struct list_head {
+    void *at;
+    size_t count;
+};
+
+/* One word on its way into a member. */
+struct given {
+    const struct setting *row;
+    const struct cf_word *word;
+    struct cf_place place; /* of the word */
+    struct arena *arena;
+    struct cf_problems *problems;
+};
+
+static void *member_of(const struct setting *row, void *conf)
+{
+    return (char *)conf + row->offset;
+}
+
+static const void *const_member_of(const struct setting *row, const void *conf)
+{
+    return (const char *)conf + row->offset;
+}
+
+bool setting_is_list(const struct setting *row)
+{
+    return row->kind >= SETTING_CHOICES;
+}
+
+const struct setting *setting_find(const struct setting_section *section, struct bytes key)
+{
+    for (size_t i = 0; i < section->row_count; i++)
+        if (bytes_is(key, section->rows[i].key))
+            return &section->rows[i];
+    return NULL;
+}
+
+struct bytes setting_nearest(const struct setting_section *section, struct bytes key)
+{
+    struct cf_nearest nearest;
+    cf_nearest_init(&nearest, key);
+    for (size_t i = 0; i < section->row_count; i++)
+        cf_nearest_offer(&nearest, bytes_of(section->rows[i].key));
+    return cf_nearest_name(&nearest);
+}
+
+/* ---- choices ---- */
+
+/* Takes the next of "this|that" off `*rest`; false when none is left. */
+static bool next_choice(struct bytes *rest, struct bytes *choice_out)
+{
+    if (rest->len == 0)
+        return false;
+    size_t len = bytes_find(*rest, '|');
+    *choice_out = bytes_first(*rest, len);
+    *rest = bytes_skip(*rest, len == rest->len ? len : len + 1);
+    return true;
+}
+
+static struct bytes choices_of(const char *list)
+{
+    return list == NULL ? bytes_make(NULL, 0) : bytes_of(list);
+}
+
+/* -1: not among them. */
+static int find_choice(const char *list, struct bytes word, bool ignores_case)
+{
+    struct bytes rest = choices_of(list);
+    struct bytes choice;
+    for (int i = 0; next_choice(&rest, &choice); i++)
+        if (ignores_case ? bytes_equal_nocase(choice, word) : bytes_equal(choice, word))
+            return i;
+    return -1;
+}
+
+static struct bytes choice_at(const char *list, unsigned position)
+{
+    struct bytes rest = choices_of(list);
+    struct bytes choice = bytes_make(NULL, 0);
+    for (unsigned i = 0; next_choice(&rest, &choice); i++)
+        if (i == position)
+            return choice;
+    return bytes_make(NULL, 0);
+}
+
+/* ---- what is wrong with a word ---- */
+
+/* Built on the stack: it must not need memory that is short. */
+struct expectation {
+    uint8_t at[EXPECTED_MAX];
+    size_t len;
+};
+
+static void expect(struct expectation *e, struct bytes text)
+{
+    text = bytes_first(text, sizeof e->at - e->len);
+    if (text.len > 0)
+        memcpy(e->at + e->len, text.at, text.len);
+    e->len += text.len;
+}
+
+static void expect_text(struct expectation *e, const char *text)
+{
+    expect(e, bytes_of(text));
+}
+
+static void expect_choices(struct expectation *e, const char *list)
+{
+    struct bytes rest = choices_of(list);
+    struct bytes choice;
+    for (size_t i = 0; next_choice(&rest, &choice); i++) {
+        if (i > 0)
+            expect_text(e, rest.len == 0 ? " or " : ", ");
+        expect(e, choice);
+    }
+}
+
+/* " from MIN to MAX", " of at least MIN", " of at most MAX" */
+static void expect_range(struct expectation *e, const char *allowed)
+{
+    struct bytes range = choices_of(allowed);
+    size_t dots = bytes_find(range, '.');
+    if (range.len < dots + 2)
+        return;
+    struct bytes least = bytes_first(range, dots);
+    struct bytes most = bytes_skip(range, dots + 2);
+    if (bytes_equal(least, most)) {
+        *e = (struct expectation){.len = 0};
+        expect(e, least);
+        return;
+    }
+    if (least.len > 0) {
+        expect_text(e, most.len > 0 ? " from " : " of at least ");
+        expect(e, least);
+    }
+    if (most.len > 0) {
+        expect_text(e, least.len > 0 ? " to " : " of at most ");
+        expect(e, most);
+    }
+}
+
+static void expect_kind(struct expectation *e, const struct setting *row)
+{
+    switch (row->kind) {
+    case SETTING_DURATION:
+        expect_text(e, "a duration (90s, 5m, 1h, 2d)");
+        expect_range(e, row->allowed);
+        break;
+    case SETTING_SIZE:
+        expect_text(e, "a size (64k, 50m, 4g)");
+        expect_range(e, row->allowed);
+        break;
+    case SETTING_COUNT:
+        expect_text(e, "a number");
+        expect_range(e, row->allowed);
+        break;
+    case SETTING_FLAG:
+        expect_text(e, "yes or no");
+        break;
+    case SETTING_CHOICE:
+    case SETTING_CHOICES:
+    case SETTING_TEXT:
+    case SETTING_TEXTS:
+        expect_choices(e, row->allowed);
+        break;
+    case SETTING_NETS:
+        expect_text(e, "ADDR or ADDR/BITS, no bits set behind the prefix");
+        break;
+    case SETTING_CUSTOM:
+    case SETTING_CUSTOM_LIST:
+        expect_text(e, row->type->expected);
+        break;
+    }
+}
+
+static struct bytes nearest_choice(const struct setting *row, struct bytes word)
+{
+    struct cf_nearest nearest;
+    bool is_number = row->kind <= SETTING_COUNT;
+    struct bytes rest = choices_of(is_number ? NULL : row->allowed);
+    struct bytes choice;
+    if (row->kind == SETTING_FLAG)
+        rest = bytes_of("yes|no");
+    cf_nearest_init(&nearest, word);
+    while (next_choice(&rest, &choice))
+        cf_nearest_offer(&nearest, choice);
+    return cf_nearest_name(&nearest);
+}
+
+static int refuse(const struct given *given)
+{
+    struct expectation e = {.len = 0};
+    expect_kind(&e, given->row);
+    if (find_choice(given->row->needs_spool, given->word->text, false) >= 0) {
+        expect_text(&e, ": ");
+        expect(&e, given->word->text);
+        expect_text(&e, " needs the spool");
+    }
+    cf_error(given->problems, given->place, given->word->text, bytes_make(e.at, e.len),
+             nearest_choice(given->row, given->word->text));
+    return ERR_SYNTAX;
+}
+
+static int refuse_as(const struct given *given, const char *expected)
+{
+    cf_error(given->problems, given->place, given->word->text, bytes_of(expected),
+             bytes_make(NULL, 0));
+    return ERR_SYNTAX;
+}
+
+/* ---- reading ---- */
+
+static int read_number(enum setting_kind kind, struct bytes word, uint64_t *number_out)
+{
+    if (kind == SETTING_DURATION)
+        return text_duration_ms(word, number_out);
+    if (kind == SETTING_SIZE)
+        return text_size_bytes(word, number_out);
+    return text_decimal(word, UINT32_MAX, number_out);
+}
+
+static bool is_in_range(const struct setting *row, uint64_t number)
+{
+    struct bytes range = choices_of(row->allowed);
+    size_t dots = bytes_find(range, '.');
+    uint64_t bound = 0;
+    if (range.len < dots + 2)
+        return true;
+    if (read_number(row->kind, bytes_first(range, dots), &bound) == 0 && number < bound)
+        return false;
+    return read_number(row->kind, bytes_skip(range, dots + 2), &bound) != 0 || number <= bound;
+}
+
+static int assign_number(const struct given *given, void *member)
+{
+    uint64_t number;
+    if (read_number(given->row->kind, given->word->text, &number) != 0 ||
+        !is_in_range(given->row, number))
+        return refuse(given);
+    uint32_t count = (uint32_t)number;
+    if (given->row->kind == SETTING_COUNT)
+        memcpy(member, &count, sizeof count);
+    else
+        memcpy(member, &number, sizeof number);
+    return 0;
+}
+
+static int assign_choice(const struct given *given, void *member)
+{
+    int position = find_choice(given->row->allowed, given->word->text, false);
+    unsigned value = 0;
+    if (position < 0)
+        return refuse(given);
+    if (given->row->kind == SETTING_CHOICES) {
+        memcpy(&value, member, sizeof value);
+        value |= 1U << position;
+    } else {
+        value = (unsigned)position;
+    }
+    memcpy(member, &value, sizeof value);
+    return 0;
+}
+
+static int assign_flag(const struct given *given, bool *member)
+{
+    int position = find_choice("no|yes", given->word->text, false);
+    if (position < 0)
+        return refuse(given);
+    *member = position == 1;
+    return 0;
+}
+
+static int read_text(const struct given *given, struct bytes *text_out)
+{
+    struct bytes text = given->word->text;
+    const char *wrong = given->row->wrong == NULL ? NULL : given->row->wrong(text);
+    if (wrong != NULL)
+        return refuse_as(given, wrong);
+    if (given->row->allowed != NULL) {
+        int position = find_choice(given->row->allowed, text, true);
+        if (position < 0)
+            return refuse(given);
+        text = choice_at(given->row->allowed, (unsigned)position);
+    }
+    *text_out = text;
+    return 0;
+}
+
+static int read_custom(const struct given *given, void *item_out)
+{
+    int error = given->row->type->parse(given->word->text, given->arena, item_out);
+    return error == 0 || error == ERR_MEMORY ? error : refuse(given);
+}
+
+static size_t item_bytes_of(const struct setting *row)
+{
+    if (row->kind == SETTING_CUSTOM_LIST)
+        return row->type->item_bytes;
+    return row->kind == SETTING_NETS ? sizeof(struct netmask) : sizeof(struct bytes);
+}
+
+static int read_item(const struct given *given, void *item_out)
+{
+    if (given->row->kind == SETTING_CUSTOM_LIST)
+        return read_custom(given, item_out);
+    if (given->row->kind == SETTING_TEXTS)
+        return read_text(given, item_out);
+    return netaddr_parse_mask(given->word->text, item_out) == 0 ? 0 : refuse(given);
+}
+
+static int append_item(const struct given *given, void *member)
+{
+    struct list_head list;
+    size_t item_bytes = item_bytes_of(given->row);
+    memcpy(&list, member, sizeof list);
+    if ((list.count & (list.count - 1)) == 0) {
+        size_t capacity = list.count == 0 ? 1 : 2 * list.count;
+        void *items = arena_alloc(given->arena, capacity * item_bytes);
+        if (items == NULL)
+            return ERR_MEMORY;
+        if (list.count > 0)
+            memcpy(items, list.at, list.count * item_bytes);
+        list.at = items;
+    }
+    int error = read_item(given, (char *)list.at + list.count * item_bytes);
+    if (error != 0)
+        return error;
+    list.count++;
+    memcpy(member, &list, sizeof list);
+    return 0;
+}
+
+static int assign_word(const struct given *given, void *member)
+{
+    switch (given->row->kind) {
+    case SETTING_DURATION:
+    case SETTING_SIZE:
+    case SETTING_COUNT:
+        return assign_number(given, member);
+    case SETTING_CHOICE:
+    case SETTING_CHOICES:
+        return assign_choice(given, member);
+    case SETTING_FLAG:
+        return assign_flag(given, member);
+    case SETTING_TEXT:
+        return read_text(given, member);
+    case SETTING_CUSTOM:
+        return read_custom(given, member);
+    case SETTING_TEXTS:
+    case SETTING_NETS:
+    case SETTING_CUSTOM_LIST:
+        break;
+    }
+    return append_item(given, member);
+}
+
+/* Values end up in replies, logs and paths: none may be empty or hold a control character. */
+static int look_at_word(const struct given *given)
+{
+    struct bytes text = given->word->text;
+    if (text.len == 0)
+        return refuse_as(given, "a value that is not empty");
+    for (size_t i = 0; i < text.len; i++)
+        if (text.at[i] < 0x20 || text.at[i] == 0x7F)
+            return refuse_as(given, "a value without control characters");
+    return 0;
+}
+
+int setting_assign(const struct setting *row, void *conf, const struct cf_word *words,
+                   size_t word_count, struct cf_place place, struct arena *arena,
+                   struct cf_problems *problems)
+{
+    struct given given = {.row = row, .place = place, .arena = arena, .problems = problems};
+    int result = 0;
+    if (word_count > 1 && !setting_is_list(row)) {
+        given.word = &words[1];
+        given.place.column = words[1].column;
+        return refuse_as(&given, "the end of the line (a value with spaces stands in quotes)");
+    }
+    for (size_t i = 0; i < word_count; i++) {
+        given.word = &words[i];
+        given.place.column = words[i].column;
+        int error = look_at_word(&given);
+        if (error == 0)
+            error = assign_word(&given, member_of(row, conf));
+        if (error == ERR_MEMORY)
+            return error;
+        result = error == 0 ? result : error;
+    }
+    return result;
+}
+
+static size_t member_bytes(const struct setting *row)
+{
+    switch (row->kind) {
+    case SETTING_DURATION:
+    case SETTING_SIZE:
+        return sizeof(uint64_t);
+    case SETTING_COUNT:
+        return sizeof(uint32_t);
+    case SETTING_CHOICE:
+    case SETTING_CHOICES:
+        return sizeof(unsigned);
+    case SETTING_FLAG:
+        return sizeof(bool);
+    case SETTING_TEXT:
+        return sizeof(struct bytes);
+    case SETTING_CUSTOM:
+        return row->type->item_bytes;
+    case SETTING_TEXTS:
+    case SETTING_NETS:
+    case SETTING_CUSTOM_LIST:
+        break;
+    }
+    return sizeof(struct list_head);
+}
+
+void setting_clear(const struct setting *row, void *conf)
+{
+    memset(member_of(row, conf), 0, member_bytes(row));
+}
+
+int setting_default(const struct setting *row, void *conf, struct arena *arena)
+{
+    struct cf_problems problems;
+    struct cf_place nowhere = {.file = "default"};
+    struct bytes rest = choices_of(row->initial);
+    cf_problems_init(&problems, arena);
+    while (rest.len > 0) {
+        struct cf_word word = {.text = setting_is_list(row) ? text_word(&rest) : rest};
+        int error = setting_assign(row, conf, &word, 1, nowhere, arena, &problems);
+        if (error != 0)
+            return error;
+        if (!setting_is_list(row))
+            break;
+    }
+    return 0;
+}
+
+/* ---- writing ---- */
+
+size_t setting_value_count(const struct setting *row, const void *conf)
+{
+    const void *member = const_member_of(row, conf);
+    struct list_head list;
+    struct bytes text;
+    unsigned set;
+    if (row->kind == SETTING_TEXT) {
+        memcpy(&text, member, sizeof text);
+        return text.len == 0 ? 0 : 1;
+    }
+    if (row->kind == SETTING_CHOICES) {
+        size_t count = 0;
+        memcpy(&set, member, sizeof set);
+        for (; set != 0; set &= set - 1)
+            count++;
+        return count;
+    }
+    if (!setting_is_list(row))
+        return 1;
+    memcpy(&list, member, sizeof list);
+    return list.count;
+}
+
+static void put_choice(const struct setting *row, const void *member, size_t index, struct buf *out)
+{
+    unsigned value;
+    memcpy(&value, member, sizeof value);
+    if (row->kind == SETTING_CHOICES) {
+        unsigned position = 0;
+        for (; value != 0; value >>= 1, position++)
+            if ((value & 1) != 0 && index-- == 0)
+                break;
+        value = position;
+    }
+    buf_put(out, choice_at(row->allowed, value));
+}
+
+static void put_net(const struct netmask *mask, struct buf *out)
+{
+    char text[NETADDR_TEXT_MAX];
+    buf_text(out, netaddr_text(&mask->net, text));
+    if (mask->bits < (mask->net.family == NETADDR_IPV4 ? 32 : 128)) {
+        buf_byte(out, '/');
+        buf_decimal(out, mask->bits);
+    }
+}
+
+static void put_item(const struct setting *row, const void *member, size_t index, struct buf *out)
+{
+    struct list_head list;
+    memcpy(&list, member, sizeof list);
+    const void *item = (const char *)list.at + index * item_bytes_of(row);
+    if (row->kind == SETTING_CUSTOM_LIST)
+        row->type->put(item, out);
+    else if (row->kind == SETTING_NETS)
+        put_net(item, out);
+    else
+        cf_put_word(out, *(const struct bytes *)item, false);
+}
+
+void setting_put_value(const struct setting *row, const void *conf, size_t index, struct buf *out)
+{
+    const void *member = const_member_of(row, conf);
+    uint64_t number = 0;
+    uint32_t count = 0;
+    switch (row->kind) {
+    case SETTING_DURATION:
+    case SETTING_SIZE:
+        memcpy(&number, member, sizeof number);
+        if (row->kind == SETTING_DURATION)
+            text_put_duration(out, number);
+        else
+            text_put_size(out, number);
+        break;
+    case SETTING_COUNT:
+        memcpy(&count, member, sizeof count);
+        buf_decimal(out, count);
+        break;
+    case SETTING_FLAG:
+        buf_text(out, *(const bool *)member ? "yes" : "no");
+        break;
+    case SETTING_TEXT:
+        cf_put_word(out, *(const struct bytes *)member, false);
+        break;
+    case SETTING_CUSTOM:
+        row->type->put(member, out);
+        break;
+    case SETTING_CHOICE:
+    case SETTING_CHOICES:
+        put_choice(row, member, index, out);
+        break;
+    case SETTING_TEXTS:
+    case SETTING_NETS:
+    case SETTING_CUSTOM_LIST:
+        put_item(row, member, index, out);
+        break;
+    }
+}
+
+/* ---- a type that several sections use ---- */
+
+static int parse_address(struct bytes word, struct arena *arena, void *item_out)
+{
+    (void)arena;
+    return netaddr_parse_with_port(word, 0, item_out) == 0 ? 0 : ERR_SYNTAX;
+}
+
+static void put_address(const void *item, struct buf *out)
+{
+    const struct netaddr *address = item;
+    char text[NETADDR_TEXT_MAX];
+    if (address->port == 0)
+        buf_text(out, netaddr_text(address, text));
+    else
+        buf_text(out, netaddr_text_with_port(address, text));
+}
+
+const struct setting_type setting_address = {.expected = "ADDR, ADDR:PORT or [V6]:PORT",
+                                             .item_bytes = sizeof(struct netaddr),
+                                             .parse = parse_address,
+                                             .put = put_address};

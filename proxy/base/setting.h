@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Settings as rows: one row a key, from which reading, defaults, dump, hints and help come. Pure.
+ */
+#ifndef POSTERN_SETTING_H
+#define POSTERN_SETTING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proxy/base/arena.h"
+#include "proxy/base/buf.h"
+#include "proxy/base/bytes.h"
+#include "proxy/base/cf.h"
+#include "proxy/base/netaddr.h"
+
+/* The type of the struct member stands behind each kind. */
+enum setting_kind {
+    SETTING_DURATION,   /* uint64_t, milliseconds */
+    SETTING_SIZE,       /* uint64_t, octets */
+    SETTING_COUNT,      /* uint32_t */
+    SETTING_CHOICE,     /* an enum: the position of the word in `allowed` */
+    SETTING_FLAG,       /* bool: yes, no */
+    SETTING_TEXT,       /* struct bytes, empty when neither given nor defaulted */
+    SETTING_CUSTOM,     /* whatever setting_type says */
+    SETTING_CHOICES,    /* unsigned: bit n set: the word at position n of `allowed` was named */
+    SETTING_TEXTS,      /* struct setting_texts */
+    SETTING_NETS,       /* struct setting_nets */
+    SETTING_CUSTOM_LIST /* {T *at; size_t count;} of whatever setting_type says */
+};
+
+struct setting_texts {
+    struct bytes *at;
+    size_t count;
+};
+
+struct setting_nets {
+    struct netmask *at;
+    size_t count;
+};
+
+static inline bool setting_nets_hold(const struct setting_nets *nets, const struct netaddr *address)
+{
+    for (size_t i = 0; i < nets->count; i++)
+        if (netaddr_in(address, &nets->at[i]))
+            return true;
+    return false;
+}
+
+struct setting_addresses { /* what setting_address, a custom type, reads: ADDR[:PORT] */
+    struct netaddr *at;
+    size_t count;
+};
+
+/* How one value of a custom kind is read and written. */
+struct setting_type {
+    const char *expected; /* for the error: "ADDR or ADDR:PORT" */
+    size_t item_bytes;
+    /* 0, ERR_SYNTAX or ERR_MEMORY; `word` lives as long as `arena`. */
+    int (*parse)(struct bytes word, struct arena *arena, void *item_out);
+    void (*put)(const void *item, struct buf *out);
+};
+
+extern const struct setting_type setting_address; /* struct netaddr, port 0 where none is given */
+
+struct setting {
+    const char *key;
+    enum setting_kind kind;
+    size_t offset;       /* of the member in the section's struct */
+    const char *initial; /* the default as it would be written; NULL: unset, see initial_help */
+    const char *allowed; /* CHOICE, CHOICES: "this|that"; TEXT, TEXTS: NULL or the same, in any
+                            case; numbers: NULL or "MIN..MAX", either end may be missing */
+    const char *help;    /* one line for the man page */
+    /* The rest may stay away. */
+    const char *initial_help;        /* what the man page says of a default that is no constant */
+    const char *needs_spool;         /* documented words that are refused as "needs the spool" */
+    const struct setting_type *type; /* CUSTOM and CUSTOM_LIST */
+    /* TEXT and TEXTS: NULL when the value is fine, else what was expected. */
+    const char *(*wrong)(struct bytes value);
+};
+
+#define SETTING_AT(type, member) offsetof(struct type, member)
+#define SETTING_ROWS_MAX         64 /* of one section */
+
+/* One kind of section. */
+struct setting_section {
+    const char *kind; /* "smtpd" */
+    const struct setting *rows;
+    size_t row_count;
+    size_t conf_bytes;  /* size of its struct */
+    bool is_named;      /* [kind "NAME"], else [kind] */
+    size_t name_offset; /* of a struct bytes that gets NAME; named ones only */
+    const char *help;   /* one line for the man page */
+};
+
+bool setting_is_list(const struct setting *row);
+/* NULL when there is none of this name. */
+const struct setting *setting_find(const struct setting_section *section, struct bytes key);
+struct bytes setting_nearest(const struct setting_section *section, struct bytes key);
+
+/* Gives a value to a member of `conf`: sets, or adds to a list. `words` is the right-hand side.
+ * What is wrong is reported at the word's column of `place`, and nothing is assigned.
+ * 0, ERR_SYNTAX (reported) or ERR_MEMORY. */
+int setting_assign(const struct setting *row, void *conf, const struct cf_word *words,
+                   size_t word_count, struct cf_place place, struct arena *arena,
+                   struct cf_problems *problems);
+/* Back to unset: for flags, which override. */
+void setting_clear(const struct setting *row, void *conf);
+/* The default of one row, where it is a constant. 0 or ERR_MEMORY. */
+int setting_default(const struct setting *row, void *conf, struct arena *arena);
+/* How many values the member has now: 0 (unset text, empty list) or more. */
+size_t setting_value_count(const struct setting *row, const void *conf);
+/* Value number `index` as the file would have it. */
+void setting_put_value(const struct setting *row, const void *conf, size_t index, struct buf *out);
+
+#endif

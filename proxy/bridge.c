@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One client: its stream's events go into the session, the session's actions are performed. */
+#include "proxy/bridge.h"
+
+#include "proxy/base/error.h"
+#include "proxy/worker.h"
+
+#define CLOSE_MS 10000  /* for the last replies to get out */
+#define FINAL_MS 480000 /* DESIGN 7: eight minutes from the end of data to its reply */
+
+/* ---- sending ---- */
+
+static void close_stream(struct bridge *b)
+{
+    b->is_lost = true;
+    stream_close(b->stream);
+}
+
+static void send_replies(struct bridge *b)
+{
+    struct buf *out = &b->session.out;
+
+    if (b->is_lost)
+        return;
+    if (buf_length(out) != 0) {
+        struct bytes replies = buf_bytes(out);
+        buf_consume(out, stream_write(b->stream, &replies, 1));
+    }
+    if (b->is_closing && buf_length(out) == 0 && stream_unsent(b->stream) == 0)
+        close_stream(b);
+}
+
+/* ---- deadlines ---- */
+
+static uint64_t wait_ms(const struct bridge *b)
+{
+    const struct smtpd_times *times = &b->smtpd->conf->times;
+
+    switch (session_wait(&b->session)) {
+    case SESSION_WAIT_GREETING:
+        return times->greet_delay_ms;
+    case SESSION_WAIT_COMMAND:
+        return times->command_ms;
+    case SESSION_WAIT_CONTENT:
+        return times->data_ms;
+    case SESSION_WAIT_FINAL:
+        return FINAL_MS;
+    case SESSION_WAIT_CLOSE:
+        return CLOSE_MS;
+    case SESSION_WAIT_TARGETS:
+        break;
+    }
+    return times->session_ms; /* targets have deadlines of their own */
+}
+
+/* Whatever happened, the wait begins anew. The session as a whole ends in time too, but the reply
+ * to an end of data is waited for. */
+static void update_deadline(struct bridge *b)
+{
+    uint64_t due_ms = loop_now_ms(b->carrier.loop) + wait_ms(b);
+
+    if (session_wait(&b->session) == SESSION_WAIT_FINAL)
+        due_ms = b->times.ended / 1000 + FINAL_MS;
+    else if (due_ms > b->session_end_ms)
+        due_ms = b->session_end_ms;
+    deadline_set(b->carrier.loop, &b->deadline, due_ms);
+}
+
+static void on_deadline(struct deadline *d)
+{
+    struct bridge *b = CONTAINER_OF(d, struct bridge, deadline);
+    bool is_session = loop_now_ms(b->carrier.loop) >= b->session_end_ms &&
+                      session_wait(&b->session) != SESSION_WAIT_FINAL;
+
+    if (b->is_lost)
+        return;
+    if (b->is_closing) {
+        close_stream(b);
+        return;
+    }
+    session_feed(&b->session, &(struct event){.kind = EV_DEADLINE, .is_final = is_session});
+    bridge_drain(b);
+}
+
+static const struct deadline_use deadline_use = {.reached = on_deadline};
+
+/* ---- actions ---- */
+
+static void on_copy_room(void *owner)
+{
+    struct bridge *b = owner;
+    if (!b->is_lost)
+        stream_resume(b->stream);
+}
+
+static void on_copy_failed(void *owner)
+{
+    struct bridge *b = owner;
+    session_feed(&b->session, &(struct event){.kind = EV_COPY, .error = copy_error(b->carrier.copy)});
+    bridge_drain(b);
+}
+
+static void begin(struct bridge *b)
+{
+    struct worker *w = b->smtpd->worker;
+    struct transaction *tx = b->session.tx;
+
+    tx->envelope.id = worker_next_id(w);
+    b->carrier.transaction = tx;
+    b->carrier.copy = copy_new(w->loop, &w->copies, on_copy_room, on_copy_failed, b);
+    b->times.begun = loop_precise_us(w->loop);
+    b->times.data = 0;
+    b->times.ended = 0;
+    if (b->carrier.copy == NULL)
+        session_feed(&b->session, &(struct event){.kind = EV_COPY, .error = ERR_MEMORY});
+}
+
+static void settle(struct bridge *b)
+{
+    bridge_log_transaction(b);
+    copy_free(&b->carrier.copy);
+    b->carrier.transaction = NULL;
+}
+
+static void route(struct bridge *b, struct recipient *rcpt)
+{
+    const struct smtpd_conf *conf = b->smtpd->conf;
+    struct route_client client = {
+        .may_relay = setting_nets_hold(&conf->relay_from, &b->session.client.client),
+        .rejects_routed = conf->routed_recipients == SMTPD_ROUTED_REJECT,
+    };
+    struct routed routed;
+
+    route_resolve(b->smtpd->routes, &rcpt->original, &client, &b->session.mail, &routed);
+    session_feed(&b->session,
+                 &(struct event){.kind = EV_ROUTED, .rcpt = rcpt, .routed = &routed});
+}
+
+static void append(struct bridge *b, struct bytes content)
+{
+    if (b->times.data == 0)
+        b->times.data = loop_precise_us(b->carrier.loop);
+    int error = copy_append(b->carrier.copy, content);
+    if (error != 0)
+        session_feed(&b->session, &(struct event){.kind = EV_COPY, .error = error});
+}
+
+static void finish_copy(struct bridge *b)
+{
+    b->times.ended = loop_precise_us(b->carrier.loop);
+    copy_finish(b->carrier.copy);
+}
+
+static void open_branch(struct bridge *b, struct branch *branch)
+{
+    branch->target->ops->open(&b->carrier, branch);
+    if (branch->shell == NULL)
+        session_feed(&b->session, &(struct event){.kind = EV_BROKEN,
+                                                  .branch = branch,
+                                                  .reply = reply_own(REPLY_LOCAL_PROBLEM)});
+}
+
+static void perform_of_branch(struct bridge *b, const struct action *todo)
+{
+    struct branch *branch = todo->branch;
+    const struct target_ops *ops = branch->target->ops;
+
+    switch (todo->kind) {
+    case ACT_OPEN:
+        open_branch(b, branch);
+        break;
+    case ACT_RCPT:
+        ops->rcpt(branch, todo->rcpt);
+        break;
+    case ACT_GO:
+        ops->go(branch);
+        break;
+    case ACT_PREPARE:
+        ops->prepare(branch);
+        break;
+    case ACT_END:
+        ops->end(branch);
+        break;
+    case ACT_COMMIT:
+        ops->commit(branch);
+        break;
+    case ACT_DROP:
+        ops->drop(branch);
+        break;
+    case ACT_GREETED:
+    case ACT_BEGIN:
+    case ACT_ROUTE:
+    case ACT_CONTENT:
+    case ACT_WHOLE:
+    case ACT_REJECT:
+    case ACT_CLOSE:
+    case ACT_SETTLED:
+        break; /* not of a branch */
+    }
+}
+
+static void perform(struct bridge *b, const struct action *todo)
+{
+    switch (todo->kind) {
+    case ACT_GREETED:
+        relay_forget_carrier(&b->smtpd->worker->relays, &b->carrier);
+        break;
+    case ACT_BEGIN:
+        begin(b);
+        break;
+    case ACT_ROUTE:
+        route(b, todo->rcpt);
+        break;
+    case ACT_CONTENT:
+        append(b, todo->bytes);
+        break;
+    case ACT_WHOLE:
+        finish_copy(b);
+        break;
+    case ACT_REJECT:
+        bridge_log_reject(b, todo);
+        break;
+    case ACT_CLOSE:
+        b->is_closing = true;
+        break;
+    case ACT_SETTLED:
+        settle(b);
+        break;
+    case ACT_OPEN:
+    case ACT_RCPT:
+    case ACT_GO:
+    case ACT_PREPARE:
+    case ACT_END:
+    case ACT_COMMIT:
+    case ACT_DROP:
+        perform_of_branch(b, todo);
+        break;
+    }
+}
+
+static void perform_all(struct bridge *b)
+{
+    struct action todo;
+    while (session_next(&b->session, &todo))
+        perform(b, &todo);
+}
+
+/* A flush may report, and what follows from that may end the transaction. */
+static void flush_branches(struct bridge *b)
+{
+    if (b->carrier.transaction == NULL)
+        return;
+    LIST_EACH (link, &b->carrier.transaction->branches) {
+        struct branch *branch = LIST_ENTRY(link, struct branch, in_transaction);
+        if (branch->state != BRANCH_DONE && branch->shell != NULL)
+            branch->target->ops->flush(branch);
+    }
+}
+
+static void free_bridge(struct bridge *b)
+{
+    struct smtpd *d = b->smtpd;
+
+    bridge_log_disconnect(b);
+    deadline_clear(b->carrier.loop, &b->deadline);
+    bridge_name_forget(b);
+    relay_forget_carrier(&d->worker->relays, &b->carrier);
+    session_done(&b->session);
+    list_remove(&b->in_smtpd);
+    smtpd_forget(d, b->counted);
+    mem_free(b);
+    worker_forget_session(d->worker);
+}
+
+void bridge_drain(struct bridge *b)
+{
+    if (b->is_draining)
+        return;
+    b->is_draining = true;
+    do {
+        b->has_news = false;
+        perform_all(b);
+        flush_branches(b);
+    } while (b->has_news);
+    b->is_draining = false;
+    if (b->stream == NULL && b->session.tx == NULL) {
+        free_bridge(b);
+        return;
+    }
+    send_replies(b);
+    if (b->is_lost)
+        return;
+    update_deadline(b);
+    if (session_wants_input(&b->session))
+        stream_resume(b->stream);
+}
+
+static void on_report(struct carrier *c, const struct event *ev)
+{
+    struct bridge *b = CONTAINER_OF(c, struct bridge, carrier);
+    b->has_news = true;
+    session_feed(&b->session, ev);
+    bridge_drain(b);
+}
+
+static const struct carrier_ops carrier_ops = {.report = on_report};
+
+/* ---- the stream ---- */
+
+/* What the session may be given now: content only as far as the copy has room, with two octets
+ * to spare for a line end that is completed. */
+static struct bytes offer(const struct bridge *b, struct bytes in)
+{
+    if (b->session.state != SESSION_CONTENT || b->carrier.copy == NULL)
+        return in;
+    size_t room = copy_room(b->carrier.copy);
+    return bytes_first(in, room < 2 ? 0 : room - 1);
+}
+
+static size_t on_bytes(void *owner, struct bytes in)
+{
+    struct bridge *b = owner;
+    size_t used = 0, taken;
+
+    b->is_draining = true;
+    do {
+        struct bytes now = offer(b, bytes_skip(in, used));
+        taken = session_feed(&b->session, &(struct event){.kind = EV_BYTES, .bytes = now});
+        used += taken;
+        perform_all(b);
+    } while (taken != 0 && used < in.len);
+    b->is_draining = false;
+    bridge_drain(b);
+    return used;
+}
+
+static void on_room(void *owner)
+{
+    bridge_drain(owner);
+}
+
+static void on_eof(void *owner)
+{
+    struct bridge *b = owner;
+    session_feed(&b->session, &(struct event){.kind = EV_EOF});
+    bridge_drain(b);
+}
+
+static void on_failed(void *owner, int error)
+{
+    struct bridge *b = owner;
+    session_feed(&b->session, &(struct event){.kind = EV_LOST, .error = error});
+    bridge_drain(b);
+    close_stream(b);
+}
+
+/* The stream is gone. A transaction whose end was released is waited for without it. */
+static void on_closed(void *owner)
+{
+    struct bridge *b = owner;
+    b->stream = NULL;
+    b->is_lost = true;
+    session_feed(&b->session, &(struct event){.kind = EV_LOST, .error = ERR_CLOSED});
+    bridge_drain(b);
+}
+
+static const struct stream_events stream_events = {
+    .bytes = on_bytes,
+    .room = on_room,
+    .eof = on_eof,
+    .failed = on_failed,
+    .closed = on_closed,
+};
+
+/* ---- life ---- */
+
+bool bridge_start(struct smtpd *d, struct stream *stream, struct smtpd_client *counted)
+{
+    struct loop *l = d->worker->loop;
+    struct bridge *b = mem_zalloc(sizeof(*b));
+    if (b == NULL)
+        return false;
+
+    struct netaddr client = stream_peer(stream);
+    struct netaddr local = stream_local(stream);
+    bool is_exempt = setting_nets_hold(&d->conf->bare_newline_exempt, &client);
+    session_init(&b->session, is_exempt ? &d->lenient : &d->strict, &loop_pools(l)->small,
+                 &loop_pools(l)->medium, &client, &local);
+    b->session.bridged = smtpd_bridged(d);
+    b->carrier = (struct carrier){
+        .ops = &carrier_ops,
+        .loop = l,
+        .client = &b->session.client,
+        .hostname = d->conf->name,
+        .resolve_by_ms = loop_now_ms(l) + d->conf->times.resolve_ms,
+    };
+    b->stream = stream;
+    b->smtpd = d;
+    b->counted = counted;
+    b->id = worker_next_id(d->worker);
+    b->times.connected = loop_precise_us(l);
+    b->session_end_ms = loop_now_ms(l) + d->conf->times.session_ms;
+    deadline_init(&b->deadline, &deadline_use);
+    list_append(&d->bridges, &b->in_smtpd);
+    stream_adopt(stream, &stream_events, b);
+    bridge_log_connect(b);
+    bridge_name_ask(b);
+    if (d->relay_count == 1)
+        relay_warm(d->relays[0]);
+    if (d->conf->times.greet_delay_ms == 0)
+        session_greet(&b->session);
+    bridge_drain(b);
+    return true;
+}
+
+void bridge_stop(struct bridge *b, bool is_final)
+{
+    session_feed(&b->session, &(struct event){.kind = EV_STOP, .is_final = is_final});
+    bridge_drain(b);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One client: its stream's events go into the session, the session's actions are performed. */
+#ifndef POSTERN_BRIDGE_H
+#define POSTERN_BRIDGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proxy/base/id.h"
+#include "proxy/base/list.h"
+#include "proxy/io/deadline.h"
+#include "proxy/io/dns.h"
+#include "proxy/io/stream.h"
+#include "proxy/smtp/session.h"
+#include "proxy/smtpd.h"
+#include "route/target.h"
+
+struct bridge_times { /* microseconds of loop_precise_us() */
+    uint64_t connected, begun, data, ended;
+};
+
+struct bridge {
+    struct carrier carrier;
+    struct session session;
+    struct stream *stream;
+    struct smtpd *smtpd;
+    struct smtpd_client *counted; /* NULL: exempt from the limits */
+    struct list in_smtpd;
+    struct deadline deadline;
+    uint64_t session_end_ms;
+    struct dns_query *query; /* reverse DNS under way */
+    uint8_t *reverse_name;   /* what session.client points to, ours */
+    struct id id;
+    struct bridge_times times;
+    bool is_draining; /* actions are being performed: who feeds meanwhile does not drain */
+    bool has_news;    /* something was fed while branches were being flushed */
+    bool is_closing;  /* close as soon as all replies are out */
+    bool is_lost;     /* nobody is there to be written to */
+};
+
+/* Takes the stream over. False: no memory, the stream is not adopted. */
+bool bridge_start(struct smtpd *d, struct stream *stream, struct smtpd_client *counted);
+/* We are shutting down: `is_final` now, else when its transaction is over. */
+void bridge_stop(struct bridge *b, bool is_final);
+
+/* ---- between the files of the bridge ---- */
+
+/* Performs what is due, sends, and sets the deadline. Call it after anything was fed. */
+void bridge_drain(struct bridge *b);
+
+/* bridge_name.c: asks for the client's name, tells it to the branches that wait for it. */
+void bridge_name_ask(struct bridge *b);
+void bridge_name_forget(struct bridge *b);
+
+/* bridge_log.c */
+void bridge_log_connect(struct bridge *b);
+void bridge_log_disconnect(struct bridge *b);
+void bridge_log_reject(struct bridge *b, const struct action *what);
+void bridge_log_transaction(struct bridge *b);
+
+#endif

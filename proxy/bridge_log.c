@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The log lines of one client; `transaction` says it all. */
+#include "proxy/bridge.h"
+#include "proxy/smtp/outcome.h"
+#include "proxy/worker.h"
+
+#define RECIPIENTS_NAMED_MAX 20 /* in one line; the others are counted */
+#define TARGETS_NAMED_MAX    8
+
+static struct log_line begin(const struct bridge *b, enum log_level level, const char *event)
+{
+    char address[NETADDR_TEXT_MAX];
+    struct log_line line =
+        log_begin(b->smtpd->worker->log, b->smtpd->log_sinks, level, event);
+    log_put_text(&line, "session", b->id.text);
+    log_put_text(&line, "client", netaddr_text_with_port(&b->session.client.client, address));
+    return line;
+}
+
+static void put_name(struct log_line *line, const struct identity *client)
+{
+    switch (client->name_state) {
+    case IDENTITY_NAME_CONFIRMED:
+        log_put(line, "name", client->name);
+        return;
+    case IDENTITY_NAME_PENDING:
+    case IDENTITY_NAME_TEMPORARY:
+        log_put_text(line, "name", "[TEMPUNAVAIL]");
+        return;
+    case IDENTITY_NAME_UNAVAILABLE:
+        log_put_text(line, "name", "[UNAVAILABLE]");
+        return;
+    }
+}
+
+/* `put` writes into a scratch buffer; a text that does not fit is cut. */
+static struct buf scratch(const struct bridge *b)
+{
+    struct buf text;
+    buf_init(&text, &loop_pools(b->carrier.loop)->medium, 4096);
+    return text;
+}
+
+static void put_reply(const struct bridge *b, struct log_line *line, const char *key,
+                      const struct reply *reply)
+{
+    struct buf text = scratch(b);
+    reply_put_text(&text, reply);
+    log_put(line, key, buf_bytes(&text));
+    buf_done(&text);
+}
+
+static void put_address(const struct bridge *b, struct log_line *line, const char *key,
+                        const struct address *address)
+{
+    struct buf text = scratch(b);
+    buf_text(&text, "<");
+    address_put(&text, address);
+    buf_text(&text, ">");
+    log_put(line, key, buf_bytes(&text));
+    buf_done(&text);
+}
+
+void bridge_log_connect(struct bridge *b)
+{
+    char address[NETADDR_TEXT_MAX];
+    struct log_line line = begin(b, LOG_LEVEL_INFO, "connect");
+    log_put(&line, "listener", b->smtpd->conf->section);
+    log_put_text(&line, "local", netaddr_text_with_port(&b->session.client.local, address));
+    log_end(&line);
+}
+
+void bridge_log_disconnect(struct bridge *b)
+{
+    uint64_t now_us = loop_precise_us(b->carrier.loop);
+    struct log_line line = begin(b, LOG_LEVEL_INFO, "disconnect");
+    put_name(&line, &b->session.client);
+    log_put_number(&line, "transactions", b->session.counts.transactions);
+    log_put_number(&line, "messages", b->session.counts.messages);
+    log_put_number(&line, "ms", (int64_t)((now_us - b->times.connected) / 1000));
+    log_end(&line);
+}
+
+void bridge_log_reject(struct bridge *b, const struct action *what)
+{
+    struct log_line line = begin(b, LOG_LEVEL_INFO, "reject");
+    if (b->carrier.transaction != NULL)
+        log_put_text(&line, "transaction", b->carrier.transaction->envelope.id.text);
+    put_name(&line, &b->session.client);
+    log_put(&line, "helo", b->session.client.helo);
+    if (b->carrier.transaction != NULL)
+        put_address(b, &line, "from", &b->carrier.transaction->envelope.from);
+    if (what->rcpt != NULL)
+        put_address(b, &line, "rcpt", &what->rcpt->original);
+    put_reply(b, &line, "reply", &what->reply);
+    log_end(&line);
+}
+
+static void put_recipients(const struct bridge *b, struct log_line *line,
+                           const struct transaction *tx)
+{
+    struct buf text = scratch(b);
+    unsigned named = 0;
+    LIST_EACH (link, &tx->recipients) {
+        const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
+        if (r->head != r || named == RECIPIENTS_NAMED_MAX)
+            continue;
+        buf_text(&text, named++ == 0 ? "<" : ",<");
+        address_put(&text, &r->original);
+        buf_text(&text, ">");
+    }
+    log_put(line, "rcpts", buf_bytes(&text));
+    log_put_number(line, "nrcpt", tx->recipient_count);
+    buf_done(&text);
+}
+
+/* The words of the branch's first recipient that has a fate at the end, else after RCPT. */
+static const struct reply *reply_of(const struct branch *b)
+{
+    const struct reply *reply = NULL;
+    LIST_EACH (link, &b->recipients) {
+        const struct recipient *r = LIST_ENTRY(link, struct recipient, in_branch);
+        if (r->final != FATE_OPEN)
+            return &r->reply;
+        if (reply == NULL && r->reply.code != 0)
+            reply = &r->reply;
+    }
+    return reply;
+}
+
+/* The keys of the second target end in 2, and so on. */
+static const char *key_of(char text[24], const char *key, unsigned number)
+{
+    size_t len = strlen(key);
+    memcpy(text, key, len);
+    if (number > 1)
+        text[len++] = (char)('0' + number);
+    text[len] = '\0';
+    return text;
+}
+
+static void put_target(const struct bridge *b, struct log_line *line, const struct branch *branch,
+                       unsigned number)
+{
+    char key[24];
+    const struct branch_facts *facts = &branch->facts;
+    const struct reply *reply = reply_of(branch);
+
+    log_put(line, key_of(key, "target", number), branch->target->name);
+    log_put(line, key_of(key, "address", number), facts->address);
+    if (!branch->can_prepare)
+        log_put_text(line, key_of(key, "connection", number),
+                     facts->is_reused ? "reused" : "new");
+    log_put(line, key_of(key, "identity", number), facts->identity);
+    if (facts->is_replayed)
+        log_put_text(line, key_of(key, "replayed", number), "yes");
+    if (facts->may_be_duplicate)
+        log_put_text(line, key_of(key, "duplicate", number), "possible");
+    if (reply != NULL)
+        put_reply(b, line, key_of(key, "reply", number), reply);
+}
+
+static int64_t ms_between(uint64_t from_us, uint64_t to_us)
+{
+    return from_us == 0 || to_us < from_us ? 0 : (int64_t)((to_us - from_us) / 1000);
+}
+
+void bridge_log_transaction(struct bridge *b)
+{
+    const struct transaction *tx = b->carrier.transaction;
+    uint64_t now_us = loop_precise_us(b->carrier.loop);
+    unsigned number = 0;
+    struct log_line line = begin(b, LOG_LEVEL_INFO, "transaction");
+
+    log_put_text(&line, "transaction", tx->envelope.id.text);
+    put_name(&line, &b->session.client);
+    log_put(&line, "helo", b->session.client.helo);
+    log_put_text(&line, "proto", b->session.client.is_esmtp ? "ESMTP" : "SMTP");
+    put_address(b, &line, "from", &tx->envelope.from);
+    put_recipients(b, &line, tx);
+    LIST_EACH (link, &tx->branches) {
+        const struct branch *branch = LIST_ENTRY(link, struct branch, in_transaction);
+        if (number < TARGETS_NAMED_MAX)
+            put_target(b, &line, branch, ++number);
+    }
+    log_put_number(&line, "bytes",
+                   b->carrier.copy == NULL ? 0 : (int64_t)copy_length(b->carrier.copy));
+    if (tx->outcome.code != 0)
+        put_reply(b, &line, "outcome", &tx->outcome);
+    else
+        log_put_text(&line, "outcome", "abandoned");
+    log_put_number(&line, "envelope_ms", ms_between(b->times.begun, b->times.data));
+    log_put_number(&line, "content_ms", ms_between(b->times.data, b->times.ended));
+    log_put_number(&line, "final_ms", ms_between(b->times.ended, now_us));
+    log_end(&line);
+}

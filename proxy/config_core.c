@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The settings of [core], [syslog] and [logfile "N"]. */
+#include "proxy/config_core.h"
+
+#include <syslog.h>
+
+#include "proxy/base/text.h"
+
+static const char *wrong_host(struct bytes value)
+{
+    return text_is_host_name(value) ? NULL : "a host name";
+}
+
+static const char *wrong_path(struct bytes value)
+{
+    return value.at[0] == '/' ? NULL : "an absolute path";
+}
+
+#define AT(member) SETTING_AT(core_conf, member)
+
+static const struct setting core_rows[] = {
+    {"hostname", SETTING_TEXT, AT(hostname), NULL, NULL,
+     .initial_help = "the fully qualified name of this host", .wrong = wrong_host,
+     .help = "our own name"},
+    {"logger", SETTING_TEXTS, AT(loggers), "stderr", NULL,
+     .help = "where log lines go: stderr, syslog, journal, or the name of a [logfile]"},
+    {"log-format", SETTING_CHOICE, AT(log_format), "text", "text|json",
+     .help = "key=value, or one JSON object a line"},
+    {"user-id", SETTING_TEXT, AT(user_id), NULL, NULL,
+     .initial_help = "postern when started as root",
+     .help = "the account to run as once the ports are open; root only when it stands here"},
+    {"group-id", SETTING_TEXT, AT(group_id), NULL, NULL, .initial_help = "the account's own group",
+     .help = "the group to run as"},
+    {"pid-file", SETTING_TEXT, AT(pid_file), NULL, NULL, .initial_help = "none",
+     .wrong = wrong_path, .help = "where the process id is written"},
+    {"spool-directory", SETTING_TEXT, AT(spool_directory), "/var/spool/postern", NULL,
+     .wrong = wrong_path, .help = "where copies of large messages go while they are under way"},
+    {"workers", SETTING_COUNT, AT(workers), "0", "0..0", .help = "processes beside the first one"},
+    {"resolver", SETTING_CUSTOM_LIST, AT(resolvers), NULL, NULL,
+     .initial_help = "those of /etc/resolv.conf", .type = &setting_address,
+     .help = "the DNS servers to ask"},
+    {"shutdown-timeout", SETTING_DURATION, AT(shutdown_ms), "30s", NULL,
+     .help = "how long running transactions may take to end"},
+    {"max-memory", SETTING_SIZE, AT(max_memory_bytes), NULL, "64k..",
+     .initial_help = "a quarter of the memory",
+     .help = "for copies of messages in flight; beyond it they go to temporary files"},
+    {"copy-memory", SETTING_SIZE, AT(copy_memory_bytes), "2m", "64k..",
+     .help = "of one message, before it goes to a temporary file"},
+    {"max-copies", SETTING_SIZE, AT(max_copies_bytes), "4g", NULL,
+     .help = "of all these files; beyond it clients are not read"},
+    {"spool-reserve", SETTING_SIZE, AT(spool_reserve_bytes), NULL, NULL,
+     .initial_help = "the smaller of 1g and 5 % of the file system",
+     .help = "free space in the spool directory below which MAIL gets 452 4.3.1"},
+};
+
+#undef AT
+
+static const struct setting syslog_rows[] = {
+    {"ident", SETTING_TEXT, SETTING_AT(syslog_conf, ident), "postern", NULL,
+     .help = "the name in front of each line"},
+    {"facility", SETTING_TEXT, SETTING_AT(syslog_conf, facility), "mail",
+     "auth|authpriv|cron|daemon|ftp|kern|lpr|mail|news|syslog|user|uucp|local0|local1|local2|"
+     "local3|local4|local5|local6|local7",
+     .help = "the facility of syslog(3)"},
+};
+
+static const struct setting logfile_rows[] = {
+    {"file", SETTING_TEXT, SETTING_AT(logfile_conf, file), NULL, NULL,
+     .initial_help = "must be given", .wrong = wrong_path,
+     .help = "the file, a pattern of strftime(3)"},
+};
+
+const struct setting_section config_core_section = {.kind = "core",
+                                                    .rows = core_rows,
+                                                    .row_count = ARRAY_LENGTH(core_rows),
+                                                    .conf_bytes = sizeof(struct core_conf),
+                                                    .help = "what holds for the whole server"};
+
+const struct setting_section config_core_syslog = {.kind = "syslog",
+                                                   .rows = syslog_rows,
+                                                   .row_count = ARRAY_LENGTH(syslog_rows),
+                                                   .conf_bytes = sizeof(struct syslog_conf),
+                                                   .help = "how the logger syslog writes"};
+
+const struct setting_section config_core_logfile = {.kind = "logfile",
+                                                    .rows = logfile_rows,
+                                                    .row_count = ARRAY_LENGTH(logfile_rows),
+                                                    .conf_bytes = sizeof(struct logfile_conf),
+                                                    .is_named = true,
+                                                    .name_offset =
+                                                        SETTING_AT(logfile_conf, section),
+                                                    .help = "a file that log lines go to"};
+
+int config_core_facility(struct bytes name)
+{
+    static const struct {
+        const char *name;
+        int number;
+    } facilities[] = {
+        {"auth", LOG_AUTH},     {"authpriv", LOG_AUTHPRIV}, {"cron", LOG_CRON},
+        {"daemon", LOG_DAEMON}, {"ftp", LOG_FTP},           {"kern", LOG_KERN},
+        {"lpr", LOG_LPR},       {"mail", LOG_MAIL},         {"news", LOG_NEWS},
+        {"syslog", LOG_SYSLOG}, {"user", LOG_USER},         {"uucp", LOG_UUCP},
+        {"local0", LOG_LOCAL0}, {"local1", LOG_LOCAL1},     {"local2", LOG_LOCAL2},
+        {"local3", LOG_LOCAL3}, {"local4", LOG_LOCAL4},     {"local5", LOG_LOCAL5},
+        {"local6", LOG_LOCAL6}, {"local7", LOG_LOCAL7},
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(facilities); i++)
+        if (bytes_is(name, facilities[i].name))
+            return facilities[i].number;
+    return LOG_MAIL;
+}

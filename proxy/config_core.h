@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What [core], [syslog] and [logfile "N"] say. */
+#ifndef POSTERN_CONFIG_CORE_H
+#define POSTERN_CONFIG_CORE_H
+
+#include <stdint.h>
+
+#include "proxy/base/bytes.h"
+#include "proxy/base/setting.h"
+
+enum core_log_format { CORE_LOG_TEXT, CORE_LOG_JSON };
+
+struct core_conf {
+    struct bytes hostname;
+    struct setting_texts loggers; /* stderr, syslog, journal, or a logfile's name; one at least */
+    enum core_log_format log_format;
+    struct bytes user_id, group_id; /* empty: stays as it was started */
+    struct bytes pid_file;          /* empty: none */
+    struct bytes spool_directory;
+    uint32_t workers;
+    struct setting_addresses resolvers; /* none: /etc/resolv.conf; port 0: 53 */
+    uint64_t shutdown_ms;
+    uint64_t max_memory_bytes;
+    uint64_t copy_memory_bytes;
+    uint64_t max_copies_bytes;
+    uint64_t spool_reserve_bytes;
+};
+
+struct syslog_conf {
+    struct bytes ident;
+    struct bytes facility; /* "mail", "local0": lower case, a name that syslog(3) knows */
+};
+
+struct logfile_conf {
+    struct bytes section; /* N */
+    struct bytes file;    /* a strftime pattern, an absolute path */
+};
+
+extern const struct setting_section config_core_section;
+extern const struct setting_section config_core_syslog;
+extern const struct setting_section config_core_logfile;
+
+/* LOG_MAIL and the like of syslog(3); LOG_MAIL when there is no such name. */
+int config_core_facility(struct bytes name);
+
+#endif

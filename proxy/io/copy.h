@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The message as kept while it streams: appended once, read by any number of readers (DESIGN 5). */
+#ifndef POSTERN_COPY_H
+#define POSTERN_COPY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proxy/base/bytes.h"
+#include "proxy/base/list.h"
+#include "proxy/io/loop.h"
+
+/* What all copies of a loop share. */
+struct copy_limits {
+    uint64_t memory_max_bytes;      /* of all copies; beyond it they spill (CONFIG max-memory) */
+    uint64_t memory_each_bytes;     /* of one message (copy-memory) */
+    uint64_t files_max_bytes;       /* of all files (max-copies) */
+    const char *directory;          /* where unnamed files are made */
+    uint64_t memory_used_bytes;     /* kept up to date by the copies */
+    uint64_t files_used_bytes;
+    struct list waiting;            /* copies without room, first come first served */
+};
+
+void copy_limits_init(struct copy_limits *limits); /* the list; everything else is the caller's */
+
+struct copy;
+
+/* Octets have become readable, the copy has become whole, or reading them back has failed. */
+struct reader {
+    struct copy *of;                 /* NULL: not open */
+    struct list link;
+    uint64_t at;                     /* offset of the next octet */
+    void (*more)(struct reader *r);  /* never called within a call of the owner's */
+    uint8_t *window;                 /* octets of the file from window_at on, a pooled chunk */
+    uint64_t window_at;
+    uint32_t window_bytes;
+    bool wants_window;               /* waits for its turn to read the file */
+};
+
+/* `room`: copy_room() was 0 and is not any more. `failed`: the file cannot be written or read;
+ * then copy_error() is set. Both are never called from within a call of the owner's. NULL: no
+ * memory. Holds no chunk before the first append. */
+struct copy *copy_new(struct loop *l, struct copy_limits *limits, void (*room)(void *owner),
+                      void (*failed)(void *owner), void *owner);
+/* Readers must be gone. A job that runs keeps what it needs; memory goes when it ends. */
+void copy_free(struct copy **c);
+
+/* How many octets may be appended now; 0: wait for `room`. */
+size_t copy_room(struct copy *c);
+/* len <= copy_room(). 0 or ERR_MEMORY. Does not call `more`: the owner tells its branches when
+ * its drain ends. */
+int copy_append(struct copy *c, struct bytes octets);
+void copy_finish(struct copy *c); /* it is whole: nothing will be appended */
+bool copy_is_finished(const struct copy *c);
+uint64_t copy_length(const struct copy *c);
+bool copy_has_file(const struct copy *c); /* something was spilled */
+int copy_error(const struct copy *c);
+
+void reader_open(struct reader *r, struct copy *c, void (*more)(struct reader *r));
+void reader_close(struct reader *r); /* not open: nothing happens */
+/* Octets from r->at on that are in memory now, as up to `max` pieces in *pieces; returns how many
+ * pieces. 0: nothing to read yet (at the end, or being read back from the file: `more` comes).
+ * Valid until the next call on this copy. */
+int reader_pieces(struct reader *r, struct bytes *pieces, int max);
+void reader_advance(struct reader *r, size_t octets);
+/* From the first octet again: a message that is replayed on another connection. */
+void reader_rewind(struct reader *r);
+uint64_t reader_left(const struct reader *r); /* octets appended so far and not yet read */
+
+#endif

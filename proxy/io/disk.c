@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Files by plain blocking calls. */
+#include "proxy/io/disk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "proxy/base/error.h"
+#include "proxy/base/mem.h"
+
+#define PIECES_MAX 16 /* for one system call */
+
+static int result_of(int returned)
+{
+    return returned < 0 ? -errno : returned;
+}
+
+int disk_open_unnamed(const char *directory)
+{
+    return result_of(open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+}
+
+int disk_open_read(const char *path)
+{
+    return result_of(open(path, O_RDONLY | O_CLOEXEC));
+}
+
+int disk_create(const char *path)
+{
+    return result_of(open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
+}
+
+int disk_close(int fd)
+{
+    return result_of(close(fd));
+}
+
+int disk_write_at(int fd, uint64_t offset, struct bytes octets)
+{
+    while (octets.len > 0) {
+        ssize_t n = pwrite(fd, octets.at, octets.len, (off_t)offset);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        octets = bytes_skip(octets, (size_t)n);
+        offset += (uint64_t)n;
+    }
+    return 0;
+}
+
+/* Writes at least one octet of the pieces, which hold some. */
+static ssize_t write_some(int fd, uint64_t offset, const struct bytes *pieces, int count,
+                          size_t skip)
+{
+    struct iovec vectors[PIECES_MAX];
+    int used = 0;
+    ssize_t n;
+
+    for (int i = 0; i < count && used < PIECES_MAX; i++) {
+        size_t at = skip < pieces[i].len ? skip : pieces[i].len;
+
+        skip -= at;
+        if (at == pieces[i].len)
+            continue;
+        vectors[used].iov_base = (void *)(uintptr_t)(pieces[i].at + at); /* only read */
+        vectors[used++].iov_len = pieces[i].len - at;
+    }
+    do
+        n = pwritev(fd, vectors, used, (off_t)offset);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+int disk_write_pieces_at(int fd, uint64_t offset, const struct bytes *pieces, int count)
+{
+    size_t total = 0, written = 0;
+
+    for (int i = 0; i < count; i++)
+        total += pieces[i].len;
+    while (written < total) {
+        ssize_t n = write_some(fd, offset + written, pieces, count, written);
+
+        if (n < 0)
+            return (int)n;
+        written += (size_t)n;
+    }
+    return 0;
+}
+
+int disk_read_at(int fd, uint64_t offset, void *into, size_t len)
+{
+    uint8_t *at = into;
+
+    while (len > 0) {
+        ssize_t n = pread(fd, at, len, (off_t)offset);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n == 0 ? -EIO : -errno;
+        at += n;
+        len -= (size_t)n;
+        offset += (uint64_t)n;
+    }
+    return 0;
+}
+
+int disk_sync(int fd)
+{
+    return result_of(fdatasync(fd));
+}
+
+int disk_sync_directory(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int error;
+
+    if (fd < 0)
+        return -errno;
+    error = result_of(fsync(fd));
+    close(fd);
+    return error;
+}
+
+int disk_link_unnamed(int fd, const char *path)
+{
+    char link_path[32];
+
+    snprintf(link_path, sizeof(link_path), "/proc/self/fd/%d", fd);
+    return result_of(linkat(AT_FDCWD, link_path, AT_FDCWD, path, AT_SYMLINK_FOLLOW));
+}
+
+int disk_rename(const char *from, const char *to)
+{
+    int error = result_of(renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE));
+
+    /* File systems that do not know the flag (NFS) know links. */
+    if (error != -EINVAL && error != -ENOSYS)
+        return error;
+    error = result_of(link(from, to));
+    return error != 0 ? error : result_of(unlink(from));
+}
+
+int disk_replace(const char *from, const char *to)
+{
+    return result_of(rename(from, to));
+}
+
+int disk_unlink(const char *path)
+{
+    return result_of(unlink(path));
+}
+
+/* Syncs the directory that holds the last name of `path`, which is changed for a while. */
+static int sync_parent(char *path)
+{
+    char *slash = strrchr(path, '/');
+    int error;
+
+    if (slash == NULL)
+        return disk_sync_directory(".");
+    if (slash == path)
+        return disk_sync_directory("/");
+    *slash = '\0';
+    error = disk_sync_directory(path);
+    *slash = '/';
+    return error;
+}
+
+static int make_directory(char *path)
+{
+    struct stat found;
+    int error = result_of(mkdir(path, 0700));
+
+    if (error == 0)
+        return sync_parent(path);
+    if (error == -EEXIST && stat(path, &found) == 0)
+        return S_ISDIR(found.st_mode) ? 0 : -ENOTDIR;
+    return error;
+}
+
+int disk_make_directories(const char *path)
+{
+    char copy[PATH_MAX];
+    size_t length = strlen(path);
+    struct stat found;
+
+    /* The ordinary case, in one call. */
+    if (stat(path, &found) == 0)
+        return S_ISDIR(found.st_mode) ? 0 : -ENOTDIR;
+    if (length == 0 || length >= sizeof(copy))
+        return length == 0 ? -ENOENT : -ENAMETOOLONG;
+    memcpy(copy, path, length + 1);
+    while (length > 1 && copy[length - 1] == '/')
+        copy[--length] = '\0';
+    for (size_t i = 1; i < length; i++) {
+        int error;
+
+        if (copy[i] != '/' || copy[i - 1] == '/')
+            continue;
+        copy[i] = '\0';
+        error = make_directory(copy);
+        copy[i] = '/';
+        if (error != 0)
+            return error;
+    }
+    return make_directory(copy);
+}
+
+int disk_free_bytes(const char *path, uint64_t *bytes_out)
+{
+    struct statvfs found;
+
+    if (statvfs(path, &found) < 0)
+        return -errno;
+    *bytes_out = (uint64_t)found.f_bavail * found.f_frsize;
+    return 0;
+}
+
+/* Reads from `fd` to its end; the block grows by doubling. */
+static int read_all(int fd, size_t max_bytes, uint8_t **block, size_t *len_out)
+{
+    size_t capacity = 16384, len = 0;
+
+    for (;;) {
+        ssize_t n;
+
+        if (*block == NULL || len == capacity) {
+            uint8_t *grown = mem_grow(*block, *block == NULL ? capacity : (capacity *= 2));
+
+            if (grown == NULL)
+                return ERR_MEMORY;
+            *block = grown;
+        }
+        n = read(fd, *block + len, capacity - len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        len += (size_t)n;
+        if (len > max_bytes)
+            return -EFBIG;
+        if (n == 0)
+            break;
+    }
+    *len_out = len;
+    return 0;
+}
+
+int disk_read_file(const char *path, size_t max_bytes, uint8_t **octets_out, size_t *len_out)
+{
+    uint8_t *block = NULL;
+    int fd = disk_open_read(path);
+    int error;
+
+    if (fd < 0)
+        return fd;
+    error = read_all(fd, max_bytes, &block, len_out);
+    close(fd);
+    if (error != 0) {
+        mem_free(block);
+        return error;
+    }
+    *octets_out = block;
+    return 0;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Files. Every call blocks: legal only in jobs (work.h), and at start. Errors are -errno. */
+#ifndef POSTERN_DISK_H
+#define POSTERN_DISK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proxy/base/bytes.h"
+
+/* An unnamed file (O_TMPFILE) in `directory`, mode 0600; vanishes with its descriptor. */
+int disk_open_unnamed(const char *directory);
+int disk_open_read(const char *path);
+/* A new file, mode 0600; -EEXIST when the name is taken. */
+int disk_create(const char *path);
+int disk_close(int fd);
+/* All of it or an error: short writes are continued. */
+int disk_write_at(int fd, uint64_t offset, struct bytes octets);
+int disk_write_pieces_at(int fd, uint64_t offset, const struct bytes *pieces, int count);
+/* Exactly `len` octets or -EIO at the end of the file. */
+int disk_read_at(int fd, uint64_t offset, void *into, size_t len);
+int disk_sync(int fd);                 /* fdatasync */
+int disk_sync_directory(const char *path);
+int disk_link_unnamed(int fd, const char *path); /* gives an unnamed file its name */
+int disk_rename(const char *from, const char *to); /* never over an existing file: -EEXIST */
+int disk_replace(const char *from, const char *to);
+int disk_unlink(const char *path);
+/* All missing directories of the path, mode 0700; each new name synced. 0 when it is there. */
+int disk_make_directories(const char *path);
+int disk_free_bytes(const char *path, uint64_t *bytes_out); /* for the unprivileged */
+/* The whole file into mem_alloc()ed memory, at most `max_bytes` (-EFBIG). The caller frees. */
+int disk_read_file(const char *path, size_t max_bytes, uint8_t **octets_out, size_t *len_out);
+
+#endif

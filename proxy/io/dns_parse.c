@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Reads the answer section of a DNS response (RFC 1035 4.1). */
+#include "proxy/io/dns_ares.h"
+
+#define HEADER_BYTES 12
+#define CLASS_IN     1
+
+/* A place in the response; every step is checked against its end. */
+struct place {
+    struct bytes all;
+    size_t at;
+};
+
+static bool take(struct place *p, size_t octets, const uint8_t **start_out)
+{
+    if (octets > p->all.len - p->at)
+        return false;
+    *start_out = p->all.at + p->at;
+    p->at += octets;
+    return true;
+}
+
+static unsigned read_16(const uint8_t *at)
+{
+    return (unsigned)at[0] << 8 | at[1];
+}
+
+static uint32_t read_32(const uint8_t *at)
+{
+    return (uint32_t)read_16(at) << 16 | read_16(at + 2);
+}
+
+/* Follows compression within the response; octets that are no text come as \DDD. */
+static bool take_name(struct place *p, char **name_out)
+{
+    long length = 0;
+
+    if (p->at >= p->all.len || ares_expand_name(p->all.at + p->at, p->all.at, (int)p->all.len,
+                                                name_out, &length) != ARES_SUCCESS)
+        return false;
+    if (length < 0 || (size_t)length > p->all.len - p->at) {
+        ares_free_string(*name_out);
+        return false;
+    }
+    p->at += (size_t)length;
+    return true;
+}
+
+static bool skip_name(struct place *p)
+{
+    char *name;
+
+    if (!take_name(p, &name))
+        return false;
+    ares_free_string(name);
+    return true;
+}
+
+/* IPv4 first, else in the order in which they came: the two responses come in any order. */
+static void add_address(struct dns_answer *answer, const uint8_t *octets, size_t len)
+{
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    struct netaddr a = {.family = len == 4 ? NETADDR_IPV4 : NETADDR_IPV6};
+    int at;
+
+    if (answer->address_count == DNS_ADDRESSES_MAX)
+        return;
+    if (len == 16 && memcmp(octets, mapped, sizeof(mapped)) == 0) {
+        a.family = NETADDR_IPV4;
+        octets += 12;
+        len = 4;
+    }
+    memcpy(a.octets, octets, len);
+    at = answer->address_count++;
+    while (a.family == NETADDR_IPV4 && at > 0 && answer->addresses[at - 1].family == NETADDR_IPV6) {
+        answer->addresses[at] = answer->addresses[at - 1];
+        at--;
+    }
+    answer->addresses[at] = a;
+}
+
+/* Names of equal preference stay in the order in which they came. */
+static void add_name(struct dns_answer *answer, const char *name, unsigned preference)
+{
+    size_t length = strlen(name);
+    int at = answer->name_count;
+
+    if (at == DNS_NAMES_MAX || length >= DNS_NAME_MAX)
+        return;
+    while (at > 0 && answer->names[at - 1].preference > preference) {
+        answer->names[at] = answer->names[at - 1];
+        at--;
+    }
+    memcpy(answer->names[at].text, name, length + 1);
+    answer->names[at].preference = (uint16_t)preference;
+    answer->name_count++;
+}
+
+/* The data of one record, which must fill its length exactly. */
+static bool add_record(struct place *p, size_t len, unsigned type, enum dns_type wanted,
+                       struct dns_answer *answer)
+{
+    size_t end = p->at + len;
+    unsigned preference = 0;
+    const uint8_t *start;
+    char *name;
+
+    if (wanted == DNS_TYPE_A) {
+        if (len != (type == DNS_TYPE_A ? 4u : 16u) || !take(p, len, &start))
+            return false;
+        add_address(answer, start, len);
+        return true;
+    }
+    if (wanted == DNS_TYPE_MX) {
+        if (!take(p, 2, &start))
+            return false;
+        preference = read_16(start);
+    }
+    if (!take_name(p, &name))
+        return false;
+    if (p->at == end)
+        add_name(answer, name, preference);
+    ares_free_string(name);
+    return p->at == end;
+}
+
+static bool is_wanted(unsigned type, enum dns_type wanted)
+{
+    return type == (unsigned)wanted || (type == DNS_TYPE_AAAA && wanted == DNS_TYPE_A);
+}
+
+static bool take_record(struct place *p, enum dns_type wanted, struct dns_answer *answer)
+{
+    const uint8_t *head, *data;
+    unsigned type, len;
+    uint32_t ttl_s;
+
+    if (!skip_name(p) || !take(p, 10, &head))
+        return false;
+    type = read_16(head);
+    ttl_s = read_32(head + 4);
+    len = read_16(head + 8);
+    if (len > p->all.len - p->at)
+        return false;
+    if (read_16(head + 2) != CLASS_IN || (type != DNS_TYPE_CNAME && !is_wanted(type, wanted)))
+        return take(p, len, &data);
+    if (ttl_s > INT32_MAX)
+        ttl_s = 0; /* RFC 2181 8 */
+    if (ttl_s < answer->ttl_s)
+        answer->ttl_s = ttl_s;
+    if (type == DNS_TYPE_CNAME)
+        return take(p, len, &data);
+    return add_record(p, len, type, wanted, answer);
+}
+
+bool dns_parse_response(struct bytes octets, enum dns_type wanted, struct dns_answer *answer)
+{
+    struct place p = {.all = octets};
+    const uint8_t *header, *rest;
+
+    if (octets.len > 65535 || !take(&p, HEADER_BYTES, &header))
+        return false;
+    for (unsigned left = read_16(header + 4); left > 0; left--)
+        if (!skip_name(&p) || !take(&p, 4, &rest))
+            return false;
+    for (unsigned left = read_16(header + 6); left > 0; left--)
+        if (!take_record(&p, wanted, answer))
+            return false;
+    return true;
+}

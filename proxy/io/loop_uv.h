@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What a loop is made of on libuv. Private to the .c files of proxy/io. */
+#ifndef POSTERN_LOOP_UV_H
+#define POSTERN_LOOP_UV_H
+
+#include <uv.h>
+
+#include "proxy/base/list.h"
+#include "proxy/base/wheel.h"
+#include "proxy/io/loop.h"
+
+#define LOOP_READ_BYTES   65536
+#define LOOP_SIGNALS_MAX  8
+#define LOOP_RANDOMS_KEPT 32
+
+struct loop_signal {
+    uv_signal_t handle;
+    void (*fn)(void *owner, int number);
+    void *owner;
+};
+
+/* Called at the end of every turn, just before the loop waits. */
+struct loop_turn_end {
+    struct list link;
+    void (*fn)(struct loop_turn_end *end);
+};
+
+struct loop {
+    uv_loop_t uv;
+    uv_prepare_t turn_end;
+    uv_idle_t posting; /* runs while anything is posted, so that the loop does not wait */
+    uv_timer_t waking; /* for the wheel */
+    struct wheel wheel;
+    uint64_t wake_ms; /* when `waking` fires; UINT64_MAX: it does not */
+    struct loop_post *posted, **posted_end;
+    struct loop_post *due_posts; /* of the batch that runs now */
+    struct list turn_ends;
+    uint32_t turn_number;
+    unsigned stray_count; /* see listener.c */
+    unsigned signal_count, random_count;
+    struct loop_signal signals[LOOP_SIGNALS_MAX];
+    uint64_t randoms[LOOP_RANDOMS_KEPT];
+    struct hash_key hash_key;
+    struct loop_pools pools;
+    uint8_t
+        read_buffer[LOOP_READ_BYTES]; /* octets are consumed, or kept, before it is used again */
+};
+
+/* deadline.c: the timer behind the wheel. */
+void deadline_wheel_open(struct loop *l);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A stream on libuv, shared by stream.c, stream_write.c and listener.c. */
+#ifndef POSTERN_STREAM_UV_H
+#define POSTERN_STREAM_UV_H
+
+#include "proxy/io/loop_uv.h"
+#include "proxy/io/stream.h"
+
+struct unsent; /* octets that the kernel did not take, with their write request */
+
+/* One allocation. Blocks hang on it only while octets wait. Unix sockets use the TCP handle too:
+ * what libuv does with it is the same for both. */
+struct stream {
+    uv_tcp_t handle; /* first: the handle is the stream */
+    struct loop *loop;
+    const struct stream_events *events; /* NULL: nobody has adopted it, or it could not begin */
+    void *owner;
+    struct loop_post telling; /* connected, eof or failed, outside the owner's calls */
+    struct unsent *sending;   /* in libuv's hands */
+    struct unsent *waiting;   /* behind it */
+    uint8_t *unread;          /* a pooled block, or NULL */
+    uint32_t unread_start, unread_end, unread_capacity;
+    uint32_t turn_number, turn_bytes; /* read in that turn of the loop */
+    int error;                        /* not 0: failed */
+    struct netaddr peer;
+    bool is_unix, is_connecting, is_offering, is_stopped, is_shut, is_closing;
+    bool has_eof, is_told; /* is_told: eof or failed was called */
+    bool is_stray;         /* counted in loop->stray_count, see listener.c */
+};
+
+/* A stream without a socket yet. NULL: no memory. */
+struct stream *stream_new(struct loop *l);
+/* The socket of a new connection; 0 or -errno. */
+int stream_open(struct stream *s, int fd);
+int stream_fd(const struct stream *s);
+void stream_start_reading(struct stream *s);
+/* Nothing is sent or read any more; `failed` is called later. */
+void stream_fail(struct stream *s, int error);
+struct netaddr stream_address(const struct sockaddr *address);
+
+/* stream_write.c */
+void stream_send_waiting(struct stream *s); /* once connected */
+void stream_send_last(struct stream *s);    /* what the kernel takes of the unsent octets, now */
+void stream_drop_waiting(struct stream *s);
+
+#endif

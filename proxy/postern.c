@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The server's main(): flags, the configuration, and what is asked of it. */
+#include <stdio.h>
+#include <sysexits.h>
+
+#include "proxy/config.h"
+#include "proxy/explain.h"
+#include "proxy/flags.h"
+#include "proxy/master.h"
+#include "proxy/version.h"
+
+static int serve(struct config *config, const struct flags *flags)
+{
+    return master_run(config, flags->wants_daemon);
+}
+
+static int run(struct config *config, const struct flags *flags)
+{
+    int code = config_read(config, flags);
+    if (code == 0 && flags->mode == FLAGS_CHECK)
+        code = config_check(config);
+    config_print_problems(config, stderr);
+    if (code != 0)
+        return code;
+    switch (flags->mode) {
+    case FLAGS_SERVE:
+        return serve(config, flags);
+    case FLAGS_DUMP:
+        return config_dump(config, stdout);
+    case FLAGS_EXPLAIN:
+        return explain_address(config, flags->explain_address, flags->explain_on, stdout);
+    case FLAGS_CHECK:
+    case FLAGS_VERSION:
+    case FLAGS_HELP:
+        break;
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct flags flags;
+    char problem[FLAGS_ERROR_MAX];
+
+    if (flags_parse(argc, argv, &flags, problem) != 0) {
+        fprintf(stderr, "postern: %s\n", problem);
+        return EX_USAGE;
+    }
+    if (flags.mode == FLAGS_HELP || flags.mode == FLAGS_VERSION) {
+        fputs(flags.mode == FLAGS_HELP ? flags_help : "postern " POSTERN_VERSION "\n", stdout);
+        return 0;
+    }
+    struct config *config = config_new();
+    if (config == NULL)
+        return EX_OSERR;
+    int code = run(config, &flags);
+    config_free(&config);
+    return code;
+}

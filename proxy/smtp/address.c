@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* RFC 5321 4.1.2 and 4.1.3:
+ *  Path            = "<" [ A-d-l ":" ] Mailbox ">"
+ *  A-d-l           = At-domain *( "," At-domain )
+ *  At-domain       = "@" Domain
+ *  Mailbox         = Local-part "@" ( Domain / address-literal )
+ *  Local-part      = Dot-string / Quoted-string
+ *  Dot-string      = Atom *("." Atom)
+ *  Quoted-string   = DQUOTE *( %d32-33 / %d35-91 / %d93-126 / "\" %d32-126 ) DQUOTE
+ *  address-literal = "[" ( IPv4 / "IPv6:" IPv6 ) "]"
+ * No other tag of a literal was ever registered. A domain may have underscores, as DNS has. */
+#include "proxy/smtp/address.h"
+
+#include "proxy/base/error.h"
+#include "proxy/base/netaddr.h"
+#include "proxy/base/text.h"
+
+struct cursor {
+    struct bytes in;
+    size_t at;
+};
+
+/* The next octet, or 0 at the end; NUL fits nowhere, so that needs no telling apart. */
+static uint8_t peek(const struct cursor *c)
+{
+    return c->at < c->in.len ? c->in.at[c->at] : 0;
+}
+
+static struct bytes since(const struct cursor *c, size_t start)
+{
+    return bytes_make(c->in.at + start, c->at - start);
+}
+
+/* Why the next octet cannot stand there. */
+static int misfit(const struct cursor *c)
+{
+    return peek(c) > 127 ? ERR_RANGE : ERR_SYNTAX;
+}
+
+static int expect(struct cursor *c, uint8_t octet)
+{
+    if (peek(c) != octet)
+        return misfit(c);
+    c->at++;
+    return 0;
+}
+
+static bool is_atext(uint8_t c)
+{
+    static const char others[] = "!#$%&'*+-/=?^_`{|}~";
+
+    return byte_is_letter(c) || byte_is_digit(c) || memchr(others, c, sizeof(others) - 1) != NULL;
+}
+
+static size_t atom_length(struct bytes b)
+{
+    size_t len = 0;
+
+    while (len < b.len && is_atext(b.at[len]))
+        len++;
+    return len;
+}
+
+static size_t dot_string_length(struct bytes b)
+{
+    size_t len = atom_length(b), more;
+
+    while (len > 0 && len < b.len && b.at[len] == '.') {
+        more = atom_length(bytes_skip(b, len + 1));
+        if (more == 0)
+            break;
+        len += 1 + more;
+    }
+    return len;
+}
+
+static int unquote(struct bytes quoted, size_t len, struct arena *arena, struct bytes *local_out)
+{
+    uint8_t *copy = arena_alloc(arena, len);
+    size_t to = 0;
+
+    if (copy == NULL)
+        return ERR_MEMORY;
+    for (size_t i = 0; i < quoted.len; i++) {
+        if (quoted.at[i] == '\\')
+            i++;
+        copy[to++] = quoted.at[i];
+    }
+    *local_out = bytes_make(copy, len);
+    return 0;
+}
+
+static int read_quoted(struct cursor *c, struct arena *arena, struct bytes *local_out)
+{
+    size_t start = ++c->at, pairs = 0;
+    struct bytes quoted;
+
+    while (peek(c) != '"') {
+        if (peek(c) == '\\') {
+            pairs++;
+            c->at++;
+        }
+        if (peek(c) < 32 || peek(c) > 126)
+            return misfit(c);
+        c->at++;
+    }
+    quoted = since(c, start);
+    c->at++;
+    if (quoted.len - pairs > ADDRESS_LOCAL_MAX)
+        return ERR_TOO_LONG;
+    if (pairs > 0)
+        return unquote(quoted, quoted.len - pairs, arena, local_out);
+    *local_out = quoted;
+    return 0;
+}
+
+static int read_local(struct cursor *c, struct arena *arena, struct bytes *local_out)
+{
+    struct bytes rest = bytes_skip(c->in, c->at);
+    size_t len;
+
+    if (peek(c) == '"')
+        return read_quoted(c, arena, local_out);
+    len = dot_string_length(rest);
+    if (len == 0)
+        return misfit(c);
+    c->at += len;
+    if (peek(c) > 127)
+        return ERR_RANGE;
+    if (len > ADDRESS_LOCAL_MAX)
+        return ERR_TOO_LONG;
+    *local_out = bytes_first(rest, len);
+    return 0;
+}
+
+static int read_host_name(struct cursor *c, struct bytes *domain_out)
+{
+    size_t start = c->at;
+    struct bytes domain;
+
+    while (byte_is_letter(peek(c)) || byte_is_digit(peek(c)) || peek(c) == '-' || peek(c) == '.' ||
+           peek(c) == '_')
+        c->at++;
+    if (peek(c) > 127)
+        return ERR_RANGE;
+    domain = since(c, start);
+    if (domain.len > ADDRESS_DOMAIN_MAX)
+        return ERR_TOO_LONG;
+    if (!text_is_host_name(domain))
+        return ERR_SYNTAX;
+    *domain_out = domain;
+    return 0;
+}
+
+bool address_is_literal(struct bytes domain)
+{
+    struct bytes text = domain;
+    struct netaddr address;
+    bool has_tag;
+
+    if (text.len < 2 || text.at[0] != '[' || text.at[text.len - 1] != ']')
+        return false;
+    text = bytes_make(text.at + 1, text.len - 2);
+    has_tag = bytes_start_with_nocase(text, "IPv6:");
+    if (has_tag)
+        text = bytes_skip(text, strlen("IPv6:"));
+    if ((bytes_find(text, ':') < text.len) != has_tag)
+        return false;
+    return netaddr_parse(text, &address) == 0;
+}
+
+static int read_literal(struct cursor *c, struct bytes *domain_out)
+{
+    size_t start = c->at;
+    struct bytes domain;
+
+    while (peek(c) != ']') {
+        if (peek(c) < 33 || peek(c) > 126)
+            return misfit(c);
+        c->at++;
+    }
+    c->at++;
+    domain = since(c, start);
+    if (!address_is_literal(domain))
+        return ERR_SYNTAX;
+    *domain_out = domain;
+    return 0;
+}
+
+/* Mailbox, or Local-part alone. */
+static int read_mailbox(struct cursor *c, struct arena *arena, struct address *address_out)
+{
+    struct address address = {.is_literal = false};
+    int error = read_local(c, arena, &address.local);
+
+    if (error != 0)
+        return error;
+    if (peek(c) == '@') {
+        c->at++;
+        address.is_literal = peek(c) == '[';
+        error = address.is_literal ? read_literal(c, &address.domain)
+                                   : read_host_name(c, &address.domain);
+        if (error != 0)
+            return error;
+    }
+    /* An empty local part with no domain would be taken for the null sender. */
+    if (address_is_null(&address))
+        return ERR_SYNTAX;
+    *address_out = address;
+    return 0;
+}
+
+/* A-d-l ":" */
+static int skip_source_route(struct cursor *c)
+{
+    struct bytes domain;
+    int error;
+
+    for (;;) {
+        error = expect(c, '@');
+        if (error == 0)
+            error = read_host_name(c, &domain);
+        if (error != 0)
+            return error;
+        if (peek(c) != ',')
+            return expect(c, ':');
+        c->at++;
+    }
+}
+
+int address_parse_path(struct bytes in, struct arena *arena, struct address *address_out,
+                       size_t *used_out)
+{
+    struct cursor c = {.in = in};
+    struct address address = {.is_literal = false};
+    int error = expect(&c, '<');
+
+    if (error == 0 && peek(&c) == '@')
+        error = skip_source_route(&c);
+    if (error == 0 && (c.at != 1 || peek(&c) != '>'))
+        error = read_mailbox(&c, arena, &address);
+    if (error == 0)
+        error = expect(&c, '>');
+    if (error == 0 && c.at > ADDRESS_PATH_MAX)
+        error = ERR_TOO_LONG;
+    if (error != 0)
+        return error;
+    *address_out = address;
+    *used_out = c.at;
+    return 0;
+}
+
+int address_parse_mailbox(struct bytes in, struct arena *arena, struct address *address_out)
+{
+    struct cursor c = {.in = in};
+    struct address address;
+    int error = read_mailbox(&c, arena, &address);
+
+    if (error != 0)
+        return error;
+    if (c.at < in.len)
+        return misfit(&c);
+    if (in.len + 2 > ADDRESS_PATH_MAX)
+        return ERR_TOO_LONG;
+    *address_out = address;
+    return 0;
+}
+
+int address_copy(struct arena *arena, const struct address *a, struct address *copy_out)
+{
+    struct address copy = *a;
+    int error = arena_copy(arena, a->local, &copy.local);
+
+    if (error == 0)
+        error = arena_copy(arena, a->domain, &copy.domain);
+    if (error == 0)
+        *copy_out = copy;
+    return error;
+}
+
+static void put_quoted(struct buf *out, struct bytes local)
+{
+    size_t start = 0;
+
+    buf_byte(out, '"');
+    for (size_t i = 0; i < local.len; i++) {
+        if (local.at[i] != '"' && local.at[i] != '\\')
+            continue;
+        buf_put(out, bytes_make(local.at + start, i - start));
+        buf_byte(out, '\\');
+        start = i;
+    }
+    buf_put(out, bytes_skip(local, start));
+    buf_byte(out, '"');
+}
+
+void address_put(struct buf *out, const struct address *a)
+{
+    if (address_is_null(a))
+        return;
+    if (a->local.len > 0 && dot_string_length(a->local) == a->local.len)
+        buf_put(out, a->local);
+    else
+        put_quoted(out, a->local);
+    if (a->domain.len == 0)
+        return;
+    buf_byte(out, '@');
+    buf_put(out, a->domain);
+}
+
+bool address_is_postmaster(const struct address *a)
+{
+    return bytes_is_nocase(a->local, "postmaster");
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Mailbox addresses of RFC 5321 4.1.2: reading them strictly, writing them canonically. Pure. */
+#ifndef POSTERN_ADDRESS_H
+#define POSTERN_ADDRESS_H
+
+#include <stdbool.h>
+
+#include "proxy/base/arena.h"
+#include "proxy/base/buf.h"
+#include "proxy/base/bytes.h"
+
+#define ADDRESS_LOCAL_MAX  64
+#define ADDRESS_DOMAIN_MAX 255
+#define ADDRESS_PATH_MAX   256 /* with the angle brackets */
+
+/* The null sender has neither part; `postmaster` alone has no domain. `local` is held without
+ * quotes and quoted pairs, as it is compared; `domain` as it was written, a literal with its
+ * brackets. */
+struct address {
+    struct bytes local;
+    struct bytes domain;
+    bool is_literal;
+    bool keeps_case; /* a case-sensitive table led it to its target: so does a Maildir's path */
+};
+
+static inline bool address_is_null(const struct address *a)
+{
+    return a->local.len == 0 && a->domain.len == 0;
+}
+
+/* Reads a path at the start of `in`: "<" [source-route ":"] mailbox ">", "<>", "<local>".
+ * Source routes are read and forgotten (RFC 5321 appendix F.2). Octets over 127 are ERR_RANGE,
+ * since SMTPUTF8 is not announced. The local part is copied into `arena` where it had quoted
+ * pairs; else the parts point into `in`. *used_out: octets of the path. 0, ERR_SYNTAX,
+ * ERR_TOO_LONG, ERR_RANGE, ERR_MEMORY. */
+int address_parse_path(struct bytes in, struct arena *arena, struct address *address_out,
+                       size_t *used_out);
+/* The same without angle brackets and source route, all of `in`, which may not be empty: for
+ * tables and the command line. */
+int address_parse_mailbox(struct bytes in, struct arena *arena, struct address *address_out);
+/* A copy whose parts live in `arena`. 0 or ERR_MEMORY. */
+int address_copy(struct arena *arena, const struct address *a, struct address *copy_out);
+
+/* local@domain, the local part quoted where RFC 5321 asks for it: never longer than what was
+ * read. The null sender is nothing. Adds no "<" and ">", which only a quoted local part may hold.
+ */
+void address_put(struct buf *out, const struct address *a);
+
+/* "[192.0.2.1]" or "[IPv6:2001:db8::1]": no other tag was ever registered. */
+bool address_is_literal(struct bytes domain);
+bool address_is_postmaster(const struct address *a); /* the local part, any case */
+
+#endif

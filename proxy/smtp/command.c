@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Verbs have four letters, so they are compared as one number. */
+#include "proxy/smtp/command.h"
+
+#include "proxy/base/error.h"
+#include "proxy/base/text.h"
+
+#define VERB(a, b, c, d)                                                                           \
+    ((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
+
+static enum verb verb_of(uint32_t letters)
+{
+    switch (letters) {
+    case VERB('h', 'e', 'l', 'o'):
+        return VERB_HELO;
+    case VERB('e', 'h', 'l', 'o'):
+        return VERB_EHLO;
+    case VERB('m', 'a', 'i', 'l'):
+        return VERB_MAIL;
+    case VERB('r', 'c', 'p', 't'):
+        return VERB_RCPT;
+    case VERB('d', 'a', 't', 'a'):
+        return VERB_DATA;
+    case VERB('r', 's', 'e', 't'):
+        return VERB_RSET;
+    case VERB('n', 'o', 'o', 'p'):
+        return VERB_NOOP;
+    case VERB('q', 'u', 'i', 't'):
+        return VERB_QUIT;
+    case VERB('v', 'r', 'f', 'y'):
+        return VERB_VRFY;
+    case VERB('h', 'e', 'l', 'p'):
+        return VERB_HELP;
+    case VERB('e', 'x', 'p', 'n'):
+        return VERB_EXPN;
+    case VERB('t', 'u', 'r', 'n'):
+        return VERB_TURN;
+    case VERB('s', 'e', 'n', 'd'):
+        return VERB_SEND;
+    case VERB('s', 'o', 'm', 'l'):
+        return VERB_SOML;
+    case VERB('s', 'a', 'm', 'l'):
+        return VERB_SAML;
+    }
+    return VERB_UNKNOWN;
+}
+
+static bool is_blank(uint8_t c)
+{
+    return c == ' ' || c == '\t';
+}
+
+enum verb command_verb(struct bytes line, struct bytes *argument_out)
+{
+    size_t end = 0;
+
+    while (end < line.len && !is_blank(line.at[end]))
+        end++;
+    *argument_out = text_trim(bytes_skip(line, end));
+    if (end != 4)
+        return VERB_UNKNOWN;
+    return verb_of(VERB(byte_lower(line.at[0]), byte_lower(line.at[1]), byte_lower(line.at[2]),
+                        byte_lower(line.at[3])));
+}
+
+int command_path(struct bytes argument, const char *prefix, struct arena *arena,
+                 struct address *address_out, struct bytes *params_out)
+{
+    struct bytes path, rest;
+    struct address address;
+    size_t used;
+    int error;
+
+    if (!bytes_start_with_nocase(argument, prefix))
+        return ERR_SYNTAX;
+    path = text_trim(bytes_skip(argument, strlen(prefix)));
+    error = address_parse_path(path, arena, &address, &used);
+    if (error != 0)
+        return error;
+    rest = bytes_skip(path, used);
+    if (rest.len > 0 && !is_blank(rest.at[0]))
+        return ERR_SYNTAX;
+    *address_out = address;
+    *params_out = text_trim(rest);
+    return 0;
+}
+
+bool command_is_helo_argument(struct bytes argument)
+{
+    if (argument.len == 0 || argument.len > 255)
+        return false;
+    for (size_t i = 0; i < argument.len; i++)
+        if (argument.at[i] < 33 || argument.at[i] > 126)
+            return false;
+    return true;
+}

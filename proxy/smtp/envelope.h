@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What MAIL said. */
+#ifndef POSTERN_ENVELOPE_H
+#define POSTERN_ENVELOPE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proxy/base/id.h"
+#include "proxy/smtp/address.h"
+
+struct envelope {
+    struct address from; /* null: a bounce */
+    struct bytes params; /* ESMTP parameters as they came, each one announced to the client */
+    bool is_8bit;        /* BODY=8BITMIME */
+    uint64_t size_bytes; /* SIZE=, an estimate that is never trusted; 0: none */
+    struct id id;        /* of the transaction */
+};
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What goes into the pure machines and what comes out: one enum in, one enum out. */
+#ifndef POSTERN_EVENT_H
+#define POSTERN_EVENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proxy/base/bytes.h"
+#include "proxy/smtp/reply.h"
+#include "proxy/smtp/transaction.h"
+
+enum event_kind {
+    /* from the client */
+    EV_BYTES,    /* bytes */
+    EV_EOF,      /* nothing more will come */
+    EV_LOST,     /* reset, or a write failed: nobody is there */
+    EV_DEADLINE, /* what session_wait() named took too long; is_final: the whole session did */
+    EV_STOP,     /* we are shutting down; is_final: now, else as soon as no transaction runs */
+    /* from answers */
+    EV_ROUTED, /* rcpt, routed */
+    /* from branches; what is reported twice for one recipient is ignored the second time */
+    EV_ANSWER, /* branch, rcpt, fate, reply: the reply to RCPT, or what stands in its place */
+    EV_FINAL,  /* branch, rcpt or NULL for all that stand, fate, reply: after the end of data, or
+                  the target's early answer to it. After the last one the branch is done. */
+    EV_BROKEN, /* branch, reply (ours), is_end_sent: no connection, or lost; it is done. Open
+                  recipients are answered with the reply, those that stood have it as outcome */
+    /* from disk and copy */
+    EV_PREPARED, /* branch, error */
+    EV_COMMITTED, /* branch, error */
+    EV_COPY       /* error: the copy cannot be kept; the message cannot be completed */
+};
+
+struct event {
+    enum event_kind kind;
+    int error;
+    struct bytes bytes;
+    struct recipient *rcpt;
+    struct branch *branch;
+    const struct routed *routed;
+    enum fate fate;
+    struct reply reply; /* borrowed: who keeps it copies it into the mail arena */
+    bool is_end_sent;
+    bool is_final;
+};
+
+enum action_kind {
+    /* of a session */
+    ACT_GREETED, /* EHLO or HELO was said: client.helo is set */
+    ACT_BEGIN,   /* MAIL was accepted: session.tx is there; make its id and the copy */
+    ACT_ROUTE,   /* rcpt: answer with EV_ROUTED, now or later */
+    ACT_CONTENT, /* bytes: append to the copy now; they point into what was fed */
+    ACT_WHOLE,   /* all content is in the copy */
+    ACT_REJECT,  /* bytes: the command; reply: postern's own refusal, for the log */
+    ACT_CLOSE,   /* flush what is to be sent, then close; the last action */
+    /* of a transaction */
+    ACT_OPEN,    /* branch */
+    ACT_RCPT,    /* branch, rcpt */
+    ACT_GO,      /* branch: DATA has come */
+    ACT_PREPARE, /* branch: make it durable, undoable; answer EV_PREPARED */
+    ACT_END,     /* branch: release the end of data; answer EV_FINAL */
+    ACT_COMMIT,  /* branch: its recipients with final FATE_ACCEPTED appear, the others vanish;
+                    answer EV_COMMITTED */
+    ACT_DROP,    /* branch: leave no trace, detach at once; answers nothing */
+    ACT_SETTLED  /* the transaction is over: log it, free the copy; its memory goes with the next
+                    call of the session */
+};
+
+struct action {
+    enum action_kind kind;
+    struct branch *branch;
+    struct recipient *rcpt;
+    struct bytes bytes;
+    struct reply reply;
+};
+
+#endif

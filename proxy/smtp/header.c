@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Field names are matched octet by octet, the rest of a line is skipped at the speed of memchr. */
+#include "proxy/smtp/header.h"
+
+#include "proxy/base/netaddr.h"
+#include "proxy/base/text.h"
+
+static const char received[] = "received:";
+
+#define RECEIVED_LENGTH (sizeof(received) - 1)
+#define OTHER_FIELD     0xff
+
+void header_counter_init(struct header_counter *h)
+{
+    *h = (struct header_counter){.is_line_empty = true};
+}
+
+static void end_line(struct header_counter *h)
+{
+    h->is_over = h->is_line_empty;
+    h->is_line_empty = true;
+    h->matched = 0;
+}
+
+/* One octet of a line that may still become a Received field. */
+static void match(struct header_counter *h, uint8_t octet)
+{
+    if (octet == '\n') {
+        end_line(h);
+        return;
+    }
+    if (octet != '\r')
+        h->is_line_empty = false;
+    if (byte_lower(octet) != (uint8_t)received[h->matched]) {
+        /* A CR may still be the end of an empty line. */
+        h->matched = h->is_line_empty ? 0 : OTHER_FIELD;
+        return;
+    }
+    h->matched++;
+    if (h->matched < RECEIVED_LENGTH)
+        return;
+    h->matched = OTHER_FIELD;
+    if (h->received < UINT16_MAX)
+        h->received++;
+}
+
+void header_counter_feed(struct header_counter *h, struct bytes content)
+{
+    struct bytes rest = content;
+
+    while (rest.len > 0 && !h->is_over) {
+        size_t skipped = h->matched == OTHER_FIELD ? bytes_find(rest, '\n') : 0;
+
+        rest = bytes_skip(rest, skipped);
+        if (rest.len == 0)
+            return;
+        match(h, rest.at[0]);
+        rest = bytes_skip(rest, 1);
+    }
+}
+
+/* What may stand in a Received field as it came. */
+static bool is_harmless(uint8_t c)
+{
+    switch (c) {
+    case '(':
+    case ')':
+    case '<':
+    case '>':
+    case '[':
+    case ']':
+    case '\\':
+    case ',':
+    case ';':
+    case ':':
+    case '"':
+        return false;
+    }
+    return c >= 33 && c <= 126;
+}
+
+static void put_neutral(struct buf *out, struct bytes text)
+{
+    size_t start = 0;
+
+    for (size_t i = 0; i < text.len; i++) {
+        if (is_harmless(text.at[i]))
+            continue;
+        buf_put(out, bytes_make(text.at + start, i - start));
+        buf_byte(out, '?');
+        start = i + 1;
+    }
+    buf_put(out, bytes_skip(text, start));
+}
+
+/* RFC 5321 4.4:  Extended-Domain = Domain / ( Domain FWS "(" TCP-info ")" ) /
+ *                                  ( address-literal FWS "(" TCP-info ")" ) */
+static void put_client(struct buf *out, const struct identity *client)
+{
+    bool is_named = client->name_state == IDENTITY_NAME_CONFIRMED && client->name.len > 0;
+    char text[NETADDR_TEXT_MAX];
+
+    if (client->helo.len == 0)
+        buf_text(out, "unknown");
+    else if (address_is_literal(client->helo))
+        buf_put(out, client->helo);
+    else
+        put_neutral(out, client->helo);
+    buf_text(out, " (");
+    put_neutral(out, is_named ? client->name : bytes_of("unknown"));
+    if (client->client.family != NETADDR_NONE)
+        buf_cat(out, client->client.family == NETADDR_IPV6 ? " [IPv6:" : " [",
+                netaddr_text(&client->client, text), "]", NULL);
+    buf_byte(out, ')');
+}
+
+void header_put_received(struct buf *out, const struct header_trace *t)
+{
+    buf_text(out, "Received: from ");
+    put_client(out, t->client);
+    buf_text(out, "\r\n\tby ");
+    buf_put(out, t->by);
+    buf_text(out, t->client->is_esmtp ? " (postern) with ESMTP id " : " (postern) with SMTP id ");
+    buf_put(out, t->id);
+    if (t->rcpt != NULL) {
+        buf_text(out, "\r\n\tfor <");
+        address_put(out, t->rcpt);
+        buf_byte(out, '>');
+    }
+    buf_text(out, ";\r\n\t");
+    text_put_date(out, t->wall_s);
+    buf_text(out, "\r\n");
+}

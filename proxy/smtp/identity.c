@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Attributes are collected as values first, so that their lengths are known before any is written:
+ * what does not fit in a command goes into the next one, or away. */
+#include "proxy/smtp/identity.h"
+
+#include "proxy/base/text.h"
+
+#define VALUE_MAX 255 /* octets of one value as it is sent: Postfix refuses more */
+
+struct item {
+    struct bytes name; /* " NAME=" */
+    enum capability_attribute bit;
+};
+
+#define ITEM(name)                                                                                 \
+    {                                                                                              \
+        {(const uint8_t *)" " #name "=", sizeof(#name) + 1}, ATTRIBUTE_##name                      \
+    }
+
+struct attribute {
+    struct bytes name, value;
+    size_t length;                                 /* of both as they are sent */
+    char text[NETADDR_TEXT_MAX + sizeof("IPV6:")]; /* of a value that is made here */
+};
+
+static struct bytes unavailable(void)
+{
+    return bytes_of("[UNAVAILABLE]");
+}
+
+static void put_attribute(struct buf *out, const struct attribute *a)
+{
+    buf_put(out, a->name);
+    if (a->length == a->name.len + a->value.len)
+        buf_put(out, a->value);
+    else
+        text_put_xtext(out, a->value);
+}
+
+/* What comes from a PTR record is hostile: asked again here, right before it is sent. */
+static struct bytes host_name(struct bytes name)
+{
+    return text_is_host_name(name) ? name : unavailable();
+}
+
+static struct bytes name_value(const struct identity *who)
+{
+    switch (who->name_state) {
+    case IDENTITY_NAME_CONFIRMED:
+        return host_name(who->name);
+    case IDENTITY_NAME_UNAVAILABLE:
+        return unavailable();
+    case IDENTITY_NAME_PENDING:
+    case IDENTITY_NAME_TEMPORARY:
+        break;
+    }
+    return bytes_of("[TEMPUNAVAIL]");
+}
+
+/* Printable ASCII without spaces that is short enough, else [UNAVAILABLE]. */
+static struct bytes printable(struct bytes text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (text.at[i] < 33 || text.at[i] > 126)
+            return unavailable();
+    return text.len == 0 || text_xtext_length(text) > VALUE_MAX ? unavailable() : text;
+}
+
+static struct bytes address_value(const struct netaddr *address, bool is_prefixed,
+                                  struct attribute *a)
+{
+    struct netaddr host = *address;
+    size_t prefix = is_prefixed && host.family == NETADDR_IPV6 ? strlen("IPV6:") : 0;
+
+    if (host.family == NETADDR_NONE)
+        return unavailable();
+    memcpy(a->text, "IPV6:", prefix);
+    netaddr_text(&host, a->text + prefix);
+    return bytes_of(a->text);
+}
+
+static struct bytes port_value(const struct netaddr *address, struct attribute *a)
+{
+    uint16_t port = address->port;
+    size_t at = sizeof(a->text) - 1;
+
+    if (address->family == NETADDR_NONE || port == 0)
+        return unavailable();
+    for (; port != 0; port /= 10)
+        a->text[--at] = (char)('0' + port % 10);
+    return bytes_make(a->text + at, sizeof(a->text) - 1 - at);
+}
+
+static struct bytes value_of(const struct identity *who, enum capability_attribute bit,
+                             bool is_prefixed, struct attribute *a)
+{
+    if (bit == ATTRIBUTE_NAME)
+        return name_value(who);
+    if (bit == ATTRIBUTE_ADDR)
+        return address_value(&who->client, is_prefixed, a);
+    if (bit == ATTRIBUTE_PORT)
+        return port_value(&who->client, a);
+    if (bit == ATTRIBUTE_DESTADDR)
+        return address_value(&who->local, is_prefixed, a);
+    if (bit == ATTRIBUTE_DESTPORT)
+        return port_value(&who->local, a);
+    if (bit == ATTRIBUTE_PROTO)
+        return bytes_of(who->is_esmtp ? "ESMTP" : "SMTP");
+    if (bit == ATTRIBUTE_REVERSE_NAME)
+        return host_name(who->reverse_name);
+    if (bit == ATTRIBUTE_HELO)
+        return printable(who->helo);
+    return bytes_of("REMOTE"); /* SOURCE */
+}
+
+static void set(struct attribute *a, const struct item *item, struct bytes value)
+{
+    a->name = item->name;
+    a->value = value;
+    a->length = item->name.len + text_xtext_length(value);
+}
+
+/* ---- XCLIENT ---- */
+
+/* Exim keeps the address as it is written, and KumoMTA reads a bare one only. */
+static bool wants_bare(uint16_t attributes)
+{
+    const unsigned both = ATTRIBUTE_ADDR | ATTRIBUTE_PORT;
+    const unsigned kumo = both | ATTRIBUTE_DESTADDR | ATTRIBUTE_DESTPORT;
+    const unsigned exim = kumo | ATTRIBUTE_NAME | ATTRIBUTE_LOGIN;
+    const unsigned short_exim = both | ATTRIBUTE_NAME | ATTRIBUTE_LOGIN;
+
+    return attributes == kumo || attributes == exim || attributes == short_exim;
+}
+
+/* REVERSE_NAME is for a PTR that does not lead back, or not to the name that did. */
+static bool has_odd_reverse_name(const struct identity *who)
+{
+    return text_is_host_name(who->reverse_name) &&
+           (who->name_state != IDENTITY_NAME_CONFIRMED ||
+            !bytes_equal_nocase(who->reverse_name, who->name));
+}
+
+void identity_put_xclient(struct buf *out, const struct identity *who, uint16_t attributes,
+                          enum identity_form form)
+{
+    /* REVERSE_NAME behind NAME, which sets it too; the last two go where room is left. */
+    static const struct item order[] = {ITEM(NAME),         ITEM(ADDR),     ITEM(PORT),
+                                        ITEM(DESTADDR),     ITEM(DESTPORT), ITEM(PROTO),
+                                        ITEM(REVERSE_NAME), ITEM(HELO)};
+    bool is_prefixed =
+        form == IDENTITY_FORM_PREFIXED || (form == IDENTITY_FORM_AUTO && !wants_bare(attributes));
+    size_t length = strlen("XCLIENT\r\n");
+
+    if ((attributes & ATTRIBUTE_ADDR) == 0)
+        return;
+    buf_text(out, "XCLIENT");
+    for (size_t i = 0; i < ARRAY_LENGTH(order); i++) {
+        struct attribute a;
+
+        if ((attributes & order[i].bit) == 0 ||
+            (order[i].bit == ATTRIBUTE_REVERSE_NAME && !has_odd_reverse_name(who)))
+            continue;
+        set(&a, &order[i], value_of(who, order[i].bit, is_prefixed, &a));
+        if (length + a.length > IDENTITY_COMMAND_MAX)
+            continue;
+        length += a.length;
+        put_attribute(out, &a);
+    }
+    buf_text(out, "\r\n");
+}
+
+/* ---- XFORWARD ---- */
+
+static struct bytes forwarded_value(const struct identity *who, enum capability_attribute bit,
+                                    struct bytes ident, struct attribute *a)
+{
+    if (bit == ATTRIBUTE_IDENT)
+        return printable(ident);
+    if (bit == ATTRIBUTE_NAME && who->name_state != IDENTITY_NAME_CONFIRMED)
+        return unavailable(); /* XFORWARD has no [TEMPUNAVAIL] */
+    return value_of(who, bit, true, a);
+}
+
+unsigned identity_put_xforward(struct buf *out, const struct identity *who, uint16_t attributes,
+                               struct bytes ident)
+{
+    static const struct item order[] = {ITEM(NAME),  ITEM(ADDR),  ITEM(PORT),  ITEM(HELO),
+                                        ITEM(IDENT), ITEM(PROTO), ITEM(SOURCE)};
+    unsigned commands = 0;
+    size_t length = 0;
+
+    for (size_t i = 0; i < ARRAY_LENGTH(order); i++) {
+        struct attribute a;
+
+        if ((attributes & order[i].bit) == 0)
+            continue;
+        set(&a, &order[i], forwarded_value(who, order[i].bit, ident, &a));
+        if (commands == 0 || length + a.length > IDENTITY_COMMAND_MAX) {
+            buf_text(out, commands == 0 ? "XFORWARD" : "\r\nXFORWARD");
+            length = strlen("XFORWARD\r\n");
+            commands++;
+        }
+        length += a.length;
+        put_attribute(out, &a);
+    }
+    if (commands > 0)
+        buf_text(out, "\r\n");
+    return commands;
+}
+
+/* ---- the PROXY protocol ---- */
+
+/* Both ends are known, and of one family. */
+static bool has_both_ends(const struct identity *who)
+{
+    return who != NULL && who->client.family != NETADDR_NONE &&
+           who->client.family == who->local.family;
+}
+
+void identity_put_proxy_v1(struct buf *out, const struct identity *who)
+{
+    char text[NETADDR_TEXT_MAX];
+
+    if (!has_both_ends(who)) {
+        buf_text(out, "PROXY UNKNOWN\r\n");
+        return;
+    }
+    buf_text(out, who->client.family == NETADDR_IPV4 ? "PROXY TCP4 " : "PROXY TCP6 ");
+    buf_cat(out, netaddr_text(&who->client, text), " ", NULL);
+    buf_cat(out, netaddr_text(&who->local, text), " ", NULL);
+    buf_decimal(out, who->client.port);
+    buf_byte(out, ' ');
+    buf_decimal(out, who->local.port);
+    buf_text(out, "\r\n");
+}
+
+static void put_two_octets(struct buf *out, uint16_t number)
+{
+    uint8_t octets[] = {(uint8_t)(number >> 8), (uint8_t)(number & 0xff)};
+
+    buf_put(out, bytes_make(octets, sizeof(octets)));
+}
+
+void identity_put_proxy_v2(struct buf *out, const struct identity *who)
+{
+    static const uint8_t signature[] = {'\r', '\n', '\r', '\n', 0,   '\r',
+                                        '\n', 'Q',  'U',  'I',  'T', '\n'};
+    static const uint8_t local[] = {0x20, 0x00, 0, 0}; /* version and LOCAL, no family, length */
+    static const uint8_t tcp4[] = {0x21, 0x11, 0, 12}, tcp6[] = {0x21, 0x21, 0, 36};
+    size_t octets;
+
+    buf_put(out, bytes_make(signature, sizeof(signature)));
+    if (!has_both_ends(who)) {
+        buf_put(out, bytes_make(local, sizeof(local)));
+        return;
+    }
+    octets = who->client.family == NETADDR_IPV4 ? 4 : 16;
+    buf_put(out, bytes_make(octets == 4 ? tcp4 : tcp6, 4));
+    buf_put(out, bytes_make(who->client.octets, octets));
+    buf_put(out, bytes_make(who->local.octets, octets));
+    put_two_octets(out, who->client.port);
+    put_two_octets(out, who->local.port);
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Who the client is, and the three ways to tell a target: XCLIENT, XFORWARD, PROXY. Pure. */
+#ifndef POSTERN_IDENTITY_H
+#define POSTERN_IDENTITY_H
+
+#include <stdbool.h>
+
+#include "proxy/base/buf.h"
+#include "proxy/base/bytes.h"
+#include "proxy/base/netaddr.h"
+#include "proxy/smtp/capability.h"
+
+/* What reverse DNS said. NAME is only ever a forward-confirmed name. */
+enum identity_name {
+    IDENTITY_NAME_PENDING,     /* not known yet */
+    IDENTITY_NAME_CONFIRMED,   /* `name` is set */
+    IDENTITY_NAME_UNAVAILABLE, /* none, or one that does not lead back: [UNAVAILABLE] */
+    IDENTITY_NAME_TEMPORARY    /* SERVFAIL or too late: [TEMPUNAVAIL] */
+};
+
+struct identity {
+    struct netaddr client; /* address and port */
+    struct netaddr local;  /* of ours, that the client connected to */
+    enum identity_name name_state;
+    struct bytes name;         /* strictly a host name */
+    struct bytes reverse_name; /* the unconfirmed PTR, strictly a host name; empty: none */
+    struct bytes helo;         /* as the client said it; empty: not yet */
+    bool is_esmtp;             /* greeted with EHLO */
+};
+
+/* How XCLIENT and XFORWARD write an IPv6 address (CONFIG xclient-address). */
+enum identity_form { IDENTITY_FORM_AUTO, IDENTITY_FORM_PREFIXED, IDENTITY_FORM_BARE };
+
+#define IDENTITY_COMMAND_MAX 512 /* octets of one command, CRLF included */
+
+/* One XCLIENT command (PROTOCOLS 2.2): only announced attributes; NAME with ADDR always; HELO
+ * only where room is left. Never over IDENTITY_COMMAND_MAX. AUTO writes the bare form only to a
+ * target whose attributes are exactly ADDR PORT (LOGIN, NAME: Exim's set) or ADDR PORT DESTADDR
+ * DESTPORT (KumoMTA's). */
+void identity_put_xclient(struct buf *out, const struct identity *who, uint16_t attributes,
+                          enum identity_form form);
+/* XFORWARD in one or more commands, each up to IDENTITY_COMMAND_MAX (PROTOCOLS 2.5), explicit
+ * [UNAVAILABLE] for what is not known; `ident` is the transaction's id. Returns how many commands
+ * were written. */
+unsigned identity_put_xforward(struct buf *out, const struct identity *who, uint16_t attributes,
+                               struct bytes ident);
+/* The PROXY protocol's header; `who` NULL: v1 UNKNOWN, v2 LOCAL (health checks). */
+void identity_put_proxy_v1(struct buf *out, const struct identity *who);
+void identity_put_proxy_v2(struct buf *out, const struct identity *who);
+
+#endif

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What we say in a transaction: commands leave in one order, as many as may; then the content. */
+#include "proxy/smtp/outbound_private.h"
+#include "proxy/smtp/params.h"
+
+#define CHUNK_BYTES (256 * 1024) /* so much makes a chunk while another is unanswered */
+
+static void push(struct outbound *o, enum outbound_sent_kind kind, struct recipient *rcpt)
+{
+    struct outbound_ring *ring = &o->sent;
+    unsigned at = (unsigned)(ring->first + ring->count) % OUTBOUND_SENT_MAX;
+
+    ring->at[at] = (struct outbound_sent){.kind = kind, .rcpt = rcpt};
+    ring->count++;
+}
+
+static bool has_sent(const struct outbound *o, enum outbound_sent_kind kind)
+{
+    for (unsigned i = 0; i < o->sent.count; i++)
+        if (o->sent.at[(o->sent.first + i) % OUTBOUND_SENT_MAX].kind == kind)
+            return true;
+    return false;
+}
+
+/* ---- commands ---- */
+
+static bool uses_bdat(const struct outbound *o)
+{
+    return o->conf->uses_chunking && capability_has(&o->caps, CAPABILITY_CHUNKING);
+}
+
+static bool is_pipelining(const struct outbound *o)
+{
+    return capability_has(&o->caps, CAPABILITY_PIPELINING);
+}
+
+/* Parameters as the client gave them, where the target announced their keyword. */
+static void put_params(struct outbound *o)
+{
+    struct bytes rest = o->job.envelope->params;
+    struct param param;
+
+    while (params_next(&rest, &param) == 0) {
+        uint32_t keyword = bytes_is_nocase(param.keyword, "SIZE")   ? CAPABILITY_SIZE
+                           : bytes_is_nocase(param.keyword, "BODY") ? CAPABILITY_8BITMIME
+                                                                    : 0;
+
+        if (keyword == 0 || !capability_has(&o->caps, keyword))
+            continue;
+        buf_byte(&o->out, ' ');
+        buf_put(&o->out, param.keyword);
+        if (param.has_value) {
+            buf_byte(&o->out, '=');
+            buf_put(&o->out, param.value);
+        }
+    }
+}
+
+static void say_rset(struct outbound *o)
+{
+    o->needs_rset = false;
+    buf_text(&o->out, "RSET\r\n");
+    push(o, SENT_RSET, NULL);
+}
+
+static void say_xforward(struct outbound *o)
+{
+    struct bytes all = buf_bytes(&o->xforward);
+    struct bytes line = bytes_first(all, bytes_find(all, '\n') + 1);
+
+    buf_put(&o->out, line);
+    buf_consume(&o->xforward, line.len);
+    push(o, SENT_XFORWARD, NULL);
+}
+
+static void say_mail(struct outbound *o)
+{
+    o->is_mail_sent = true;
+    o->needs_rset = true;
+    buf_text(&o->out, "MAIL FROM:<");
+    address_put(&o->out, &o->job.envelope->from);
+    buf_byte(&o->out, '>');
+    put_params(o);
+    buf_text(&o->out, "\r\n");
+    push(o, SENT_MAIL, NULL);
+}
+
+static void say_rcpt(struct outbound *o)
+{
+    struct recipient *rcpt = outbound_take_waiting(o);
+
+    buf_text(&o->out, "RCPT TO:<");
+    address_put(&o->out, &rcpt->to);
+    buf_text(&o->out, ">\r\n");
+    push(o, SENT_RCPT, rcpt);
+}
+
+/* RFC 2920 3.1: behind unanswered RCPTs too, at the risk of a lone dot. */
+static bool may_say_data(const struct outbound *o)
+{
+    return o->wants_data && !o->is_dot_content && !uses_bdat(o) &&
+           (o->accepted > 0 || has_sent(o, SENT_RCPT));
+}
+
+static void say_data(struct outbound *o)
+{
+    o->is_dot_content = true;
+    buf_text(&o->out, "DATA\r\n");
+    push(o, SENT_DATA, NULL);
+}
+
+void outbound_say_lone_dot(struct outbound *o)
+{
+    buf_text(&o->out, ".\r\n");
+    push(o, SENT_LONE_DOT, NULL);
+}
+
+/* RSET, identity, MAIL, RCPTs, DATA: whichever comes next. False: nothing does. */
+static bool say_next(struct outbound *o)
+{
+    if (o->refusal.reply.code != 0)
+        return false;
+    if (o->needs_rset && !o->is_mail_sent)
+        say_rset(o);
+    else if (buf_length(&o->xforward) > 0)
+        say_xforward(o);
+    else if (!o->is_mail_sent)
+        say_mail(o);
+    else if (!list_is_empty(&o->waiting))
+        say_rcpt(o);
+    else if (may_say_data(o))
+        say_data(o);
+    else
+        return false;
+    return true;
+}
+
+/* What is said without being asked: after every call and every answer. */
+void outbound_say_more(struct outbound *o)
+{
+    unsigned unanswered_max = is_pipelining(o) ? OUTBOUND_SENT_MAX : 1;
+
+    if (o->state == OUT_ENVELOPE) {
+        while (o->sent.count < unanswered_max && say_next(o))
+            ;
+        if (o->wants_data && uses_bdat(o) && o->sent.count == 0 && o->accepted > 0 &&
+            o->refusal.reply.code == 0) {
+            o->state = OUT_CONTENT;
+            o->due.has_go = true;
+        }
+    }
+    if (o->state == OUT_DRAINING && o->sent.count == 0 && o->chunk_left == 0) {
+        o->state = OUT_IDLE;
+        o->due.has_idle = true;
+    }
+}
+
+void outbound_say_no(struct outbound *o, struct reply reply, const struct reply *heard)
+{
+    struct outbound_refusal *refusal = &o->refusal;
+    bool is_own = heard == NULL || reply.wire.at != heard->wire.at;
+
+    buf_reset(&refusal->words);
+    refusal->reply = reply;
+    refusal->heard.code = 0;
+    refusal->is_identity = false;
+    if (heard == NULL)
+        return;
+    buf_put(&refusal->words, heard->wire);
+    if (refusal->words.has_failed) {
+        refusal->reply = reply_own(REPLY_LOCAL_PROBLEM);
+        return;
+    }
+    if (is_own)
+        refusal->heard = *heard;
+    (is_own ? &refusal->heard : &refusal->reply)->wire = buf_bytes(&refusal->words);
+}
+
+void outbound_say_no_identity(struct outbound *o, const struct reply *heard)
+{
+    struct reply none = {.code = 0};
+    bool passes = o->job.passes_without_identity;
+
+    outbound_say_no(o, passes ? none : reply_own(REPLY_IDENTITY_FAILED), heard);
+    o->refusal.is_identity = true;
+}
+
+void outbound_say_envelope(struct outbound *o)
+{
+    const struct outbound_job *job = &o->job;
+    unsigned commands = 0;
+
+    o->state = OUT_ENVELOPE;
+    if (job->sends_xforward && capability_has(&o->caps, CAPABILITY_XFORWARD))
+        commands = identity_put_xforward(&o->xforward, job->client, o->caps.xforward,
+                                         bytes_of(job->envelope->id.text));
+    if (job->sends_xforward && commands == 0 && !o->is_impersonated)
+        outbound_say_no_identity(o, NULL);
+    if (job->envelope->is_8bit && !capability_has(&o->caps, CAPABILITY_8BITMIME))
+        outbound_say_no(o, reply_own(REPLY_NOT_8BITMIME), NULL);
+    outbound_say_more(o);
+}
+
+void outbound_begin(struct outbound *o, const struct outbound_job *job)
+{
+    o->job = *job;
+    o->has_job = true;
+    o->is_mail_sent = false;
+    o->is_dot_content = false;
+    o->refusal.is_identity = false;
+    o->accepted = 0;
+    o->transactions++;
+    if (job->sends_xclient && !o->is_xclient_sent)
+        outbound_hello_enter(o, OUT_XCLIENT);
+    else
+        outbound_say_envelope(o);
+}
+
+void outbound_rcpt(struct outbound *o, struct recipient *rcpt)
+{
+    if (!o->has_job)
+        return;
+    list_append(&o->waiting, &rcpt->in_outbound);
+    outbound_say_more(o);
+}
+
+void outbound_data(struct outbound *o)
+{
+    if (!o->has_job)
+        return;
+    o->wants_data = true;
+    outbound_say_more(o);
+}
+
+/* ---- content ---- */
+
+/* RFC 3030 2:  bdat-cmd ::= "BDAT" SP chunk-size [ SP end-marker ] CR LF */
+static void announce_chunk(struct outbound *o, uint64_t octets, bool is_last)
+{
+    buf_text(&o->out, "BDAT ");
+    buf_decimal(&o->out, octets);
+    buf_text(&o->out, is_last ? " LAST\r\n" : "\r\n");
+    if (o->out.has_failed)
+        return; /* content without its head would be read as commands */
+    push(o, is_last ? SENT_END : SENT_BDAT, NULL);
+    o->chunk_left = octets;
+}
+
+static bool may_announce(const struct outbound *o, uint64_t available, bool is_whole)
+{
+    if (o->state != OUT_CONTENT || o->chunk_left > 0)
+        return false;
+    if (o->sent.count == 0)
+        return available > 0 || is_whole;
+    return is_pipelining(o) && o->sent.count < OUTBOUND_SENT_MAX &&
+           (is_whole || available >= CHUNK_BYTES);
+}
+
+/* A LAST chunk whose octets are all out was the end. */
+static void chunk_moved(struct outbound *o)
+{
+    if (o->state == OUT_CONTENT && o->chunk_left == 0 && has_sent(o, SENT_END))
+        o->state = OUT_FINAL;
+}
+
+uint64_t outbound_frame(struct outbound *o, uint64_t available, bool is_whole,
+                        struct bytes *tail_out)
+{
+    *tail_out = bytes_make(NULL, 0);
+    if (o->out.has_failed)
+        return 0;
+    if (o->state == OUT_CONTENT && o->is_dot_content) {
+        if (is_whole)
+            *tail_out = bytes_of(".\r\n");
+        return available;
+    }
+    if (may_announce(o, available, is_whole))
+        announce_chunk(o, available, is_whole);
+    chunk_moved(o);
+    return available < o->chunk_left ? available : o->chunk_left;
+}
+
+void outbound_wrote(struct outbound *o, uint64_t octets)
+{
+    o->chunk_left -= octets < o->chunk_left ? octets : o->chunk_left;
+    chunk_moved(o);
+    outbound_say_more(o);
+}
+
+void outbound_ended(struct outbound *o)
+{
+    if (o->state != OUT_CONTENT || !o->is_dot_content)
+        return;
+    push(o, SENT_END, NULL);
+    o->state = OUT_FINAL;
+}

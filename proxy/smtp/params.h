@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* ESMTP parameters of MAIL and RCPT, kept as they came (RFC 5321 4.1.2). Pure. */
+#ifndef POSTERN_PARAMS_H
+#define POSTERN_PARAMS_H
+
+#include <stdbool.h>
+
+#include "proxy/base/bytes.h"
+
+struct param {
+    struct bytes keyword; /* letters, digits and hyphens */
+    struct bytes value;   /* any of 33..126; empty only where no "=" was there */
+    bool has_value;
+};
+
+/* Takes the next one off `*rest` (spaces before it are skipped). 0, ERR_NOT_FOUND at the end,
+ * ERR_SYNTAX (then *rest stays as it was). */
+int params_next(struct bytes *rest, struct param *param_out);
+
+#endif

@@ -1,0 +1,530 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The conversation with a client: what is read when, and replies in the order of commands. */
+#include "proxy/smtp/session.h"
+
+#include "proxy/base/error.h"
+#include "proxy/smtp/outcome.h"
+#include "proxy/smtp/session_private.h"
+
+#define MAIL_ARENA_MAX (8U << 20) /* of one transaction: a bound on what an envelope can cost */
+
+/* A reply that must wait for an earlier one. */
+struct slot {
+    struct list link;
+    struct recipient *rcpt; /* its answer, or NULL: */
+    struct reply reply;
+};
+
+void session_init(struct session *s, const struct session_conf *conf, struct pool *small,
+                  struct pool *medium, const struct netaddr *client, const struct netaddr *local)
+{
+    *s = (struct session){.conf = conf};
+    arena_init(&s->mail, small, MAIL_ARENA_MAX);
+    line_init(&s->line, small);
+    list_init(&s->slots);
+    buf_init(&s->out, medium, 2 * SESSION_UNSENT_MAX);
+    s->client.client = *client;
+    s->client.local = *local;
+}
+
+void session_forget_helo(struct session *s)
+{
+    union {
+        const uint8_t *kept;
+        void *block;
+    } helo = {.kept = s->client.helo.at}; /* ours: made by keep_helo() */
+    mem_free(helo.block);
+    s->client.helo = bytes_make(NULL, 0);
+}
+
+void session_done(struct session *s)
+{
+    session_forget_helo(s);
+    line_done(&s->line);
+    buf_done(&s->out);
+    arena_reset(&s->mail);
+}
+
+void session_greet(struct session *s)
+{
+    if (s->conf->refuse.code != 0) {
+        reply_put(&s->out, &s->conf->refuse, 0, false);
+        s->state = SESSION_REFUSING;
+        return;
+    }
+    buf_text(&s->out, "220 ");
+    buf_put(&s->out, s->conf->name);
+    buf_text(&s->out, " ESMTP postern\r\n");
+    s->state = SESSION_COMMANDS;
+}
+
+/* ---- actions of the session's own ---- */
+
+void session_do(struct session *s, const struct action *action)
+{
+    s->todo[s->todo_count++] = *action;
+}
+
+static bool has_room_to_do(const struct session *s)
+{
+    return s->todo_count < ARRAY_LENGTH(s->todo);
+}
+
+void session_close(struct session *s)
+{
+    if (s->tx != NULL && s->tx->state < TX_RELEASED)
+        transaction_abandon(s->tx);
+    list_init(&s->slots);
+    s->slot_count = 0;
+    s->state = SESSION_CLOSED;
+}
+
+void session_close_with(struct session *s, enum reply_id id)
+{
+    struct reply reply = reply_own(id);
+    session_close(s);
+    reply_put(&s->out, &reply, 0, false);
+}
+
+/* ---- replies in order ---- */
+
+/* Nothing of a target's words is changed, but for an enhanced code that the client was told to
+ * expect and the target does not know, and 421: its connection ends, ours with the client not. */
+static void put_answer(struct session *s, const struct reply *reply, bool lacks_enhanced)
+{
+    bool wants_enhanced =
+        lacks_enhanced && (s->offered & CAPABILITY_ENHANCEDSTATUSCODES) != 0;
+    reply_put(&s->out, reply, reply->code == 421 ? 451 : 0, wants_enhanced);
+}
+
+static void count_error(struct session *s)
+{
+    if (++s->counts.errors >= s->conf->errors_max && s->state != SESSION_CLOSED)
+        session_close_with(s, REPLY_TOO_MANY_ERRORS);
+}
+
+static void note_refusal(struct session *s, const struct reply *reply, struct recipient *rcpt)
+{
+    if (reply->code < 400)
+        return;
+    if (has_room_to_do(s))
+        session_do(s, &(struct action){.kind = ACT_REJECT, .reply = *reply, .rcpt = rcpt});
+    count_error(s);
+}
+
+static bool add_slot(struct session *s, struct recipient *rcpt, const struct reply *reply)
+{
+    struct slot *slot = arena_alloc(&s->mail, sizeof(*slot));
+    if (slot == NULL)
+        return false;
+    slot->rcpt = rcpt;
+    if (reply != NULL)
+        slot->reply = *reply;
+    list_append(&s->slots, &slot->link);
+    s->slot_count++;
+    return true;
+}
+
+void session_say_reply(struct session *s, const struct reply *reply)
+{
+    if (!list_is_empty(&s->slots)) {
+        if (!add_slot(s, NULL, reply))
+            session_close_with(s, REPLY_NO_MEMORY);
+        return;
+    }
+    reply_put(&s->out, reply, 0, false);
+    note_refusal(s, reply, NULL);
+}
+
+void session_say(struct session *s, enum reply_id id)
+{
+    struct reply reply = reply_own(id);
+    session_say_reply(s, &reply);
+}
+
+bool session_say_when_answered(struct session *s, struct recipient *rcpt)
+{
+    return add_slot(s, rcpt, NULL);
+}
+
+/* Tells what can be told. Stops where the next reply is not there yet. */
+static void tell_slots(struct session *s)
+{
+    while (!list_is_empty(&s->slots) && has_room_to_do(s)) {
+        struct slot *slot = LIST_ENTRY(list_first(&s->slots), struct slot, link);
+        if (slot->rcpt == NULL) {
+            reply_put(&s->out, &slot->reply, 0, false);
+        } else {
+            const struct recipient *speaker = outcome_of_envelope(slot->rcpt);
+            if (speaker->envelope == FATE_OPEN)
+                return;
+            put_answer(s, &speaker->reply,
+                       speaker->branch != NULL && speaker->branch->lacks_enhanced);
+            slot->reply = speaker->reply;
+        }
+        list_remove(&slot->link);
+        s->slot_count--;
+        note_refusal(s, &slot->reply, slot->rcpt);
+    }
+}
+
+/* ---- reading ---- */
+
+static void run(struct session *s, const struct session_rule *rule, struct bytes argument)
+{
+    if ((rule->flags & RULE_IS_JUNK) && ++s->counts.junk > s->conf->junk_max)
+        session_close_with(s, REPLY_TOO_MUCH_JUNK);
+    else if ((rule->flags & RULE_NEEDS_HELO) && s->client.helo.len == 0)
+        session_say(s, REPLY_NEED_HELO);
+    else if ((rule->flags & RULE_NO_ARGUMENT) && argument.len != 0)
+        session_say(s, REPLY_NO_ARGUMENT);
+    else
+        rule->run(s, argument);
+}
+
+static void hold(struct session *s, const struct session_rule *rule, struct bytes argument)
+{
+    s->held = arena_alloc(&s->mail, sizeof(*s->held));
+    if (s->held == NULL || arena_copy(&s->mail, argument, &s->held->argument) != 0) {
+        session_close_with(s, REPLY_NO_MEMORY);
+        return;
+    }
+    s->held->rule = rule;
+    s->state = SESSION_HELD;
+}
+
+static void run_held(struct session *s)
+{
+    struct session_held *held = s->held;
+    s->held = NULL;
+    s->state = SESSION_COMMANDS;
+    run(s, held->rule, held->argument);
+}
+
+static size_t feed_command(struct session *s, struct bytes in)
+{
+    struct bytes line, argument;
+    int error;
+    size_t used = line_take(&s->line, in, s->conf->rejects_bare_newline, &line, &error);
+
+    if (error == ERR_NOT_FOUND)
+        return used;
+    if (error == ERR_MEMORY) {
+        session_close_with(s, REPLY_NO_MEMORY);
+        return used;
+    }
+    if (error != 0) {
+        session_say(s, error == ERR_TOO_LONG ? REPLY_LINE_TOO_LONG : REPLY_BARE_NEWLINE_COMMAND);
+        return used;
+    }
+    const struct session_rule *rule = session_rule_find(command_verb(line, &argument));
+    if ((rule->flags & RULE_ENDS_GROUP) && used < in.len && s->conf->rejects_early_input)
+        session_close_with(s, REPLY_TALKED_EARLY);
+    else if ((rule->flags & RULE_WAITS) && !list_is_empty(&s->slots))
+        hold(s, rule, argument);
+    else
+        run(s, rule, argument);
+    return used;
+}
+
+/* RFC 7504 2: behind a 521 greeting QUIT alone does something. */
+static size_t feed_refused(struct session *s, struct bytes in)
+{
+    struct bytes line, argument;
+    int error;
+    size_t used = line_take(&s->line, in, false, &line, &error);
+
+    if (error == ERR_NOT_FOUND)
+        return used;
+    if (error == 0 && command_verb(line, &argument) == VERB_QUIT)
+        session_close_with(s, REPLY_BYE);
+    else
+        session_say_reply(s, &s->conf->refuse);
+    return used;
+}
+
+static void refuse_message(struct session *s, enum reply_id id)
+{
+    struct reply reply = reply_own(id);
+    transaction_refuse(s->tx, &reply);
+}
+
+static void end_content(struct session *s)
+{
+    if (s->dot.has_bare_newline && s->conf->rejects_bare_newline)
+        refuse_message(s, REPLY_BARE_NEWLINE_CONTENT);
+    if (s->header.received >= HEADER_RECEIVED_MAX)
+        refuse_message(s, REPLY_TOO_MANY_HOPS);
+    s->state = SESSION_FINAL;
+    session_do(s, &(struct action){.kind = ACT_WHOLE});
+    transaction_end(s->tx);
+}
+
+static size_t feed_content(struct session *s, struct bytes in)
+{
+    struct bytes content;
+    size_t used = dot_decode(&s->dot, in, &content);
+
+    s->counts.content_bytes += content.len;
+    if (s->conf->message_max_bytes != 0 && s->counts.content_bytes > s->conf->message_max_bytes)
+        refuse_message(s, REPLY_MESSAGE_TOO_BIG);
+    if (content.len != 0 && s->tx->refusal.code == 0) {
+        header_counter_feed(&s->header, content);
+        session_do(s, &(struct action){.kind = ACT_CONTENT, .bytes = content});
+    }
+    if (s->dot.state == DOT_ENDED)
+        end_content(s);
+    return used;
+}
+
+static bool talks_early(const struct session *s)
+{
+    if (s->state == SESSION_NEW)
+        return true;
+    if (!s->conf->rejects_early_input)
+        return false;
+    return s->state == SESSION_GOING ||
+           (s->state == SESSION_HELD && (s->held->rule->flags & RULE_ENDS_GROUP) != 0);
+}
+
+static size_t feed_bytes(struct session *s, struct bytes in)
+{
+    if (in.len == 0)
+        return 0;
+    if (talks_early(s)) {
+        session_close_with(s, REPLY_TALKED_EARLY);
+        return in.len;
+    }
+    if (s->state == SESSION_CLOSED)
+        return in.len;
+    if (!session_wants_input(s))
+        return 0;
+    if (s->state == SESSION_CONTENT)
+        return feed_content(s, in);
+    return s->state == SESSION_REFUSING ? feed_refused(s, in) : feed_command(s, in);
+}
+
+bool session_wants_input(const struct session *s)
+{
+    switch (s->state) {
+    case SESSION_ROUTING:
+    case SESSION_HELD:
+    case SESSION_GOING:
+    case SESSION_FINAL:
+        return false;
+    case SESSION_NEW:
+    case SESSION_COMMANDS:
+    case SESSION_REFUSING:
+    case SESSION_CONTENT:
+    case SESSION_CLOSED:
+        break;
+    }
+    return s->todo_count == 0 && s->slot_count < SESSION_SLOTS_MAX &&
+           buf_length(&s->out) < SESSION_UNSENT_MAX;
+}
+
+/* ---- what follows from an event ---- */
+
+static void forget_transaction(struct session *s)
+{
+    s->tx = NULL;
+    s->is_settled = false;
+    arena_reset(&s->mail);
+}
+
+static void begin_content(struct session *s)
+{
+    dot_init(&s->dot);
+    header_counter_init(&s->header);
+    s->counts.content_bytes = 0;
+    s->state = SESSION_CONTENT;
+    session_say(s, REPLY_GO_AHEAD);
+}
+
+static void decide_data(struct session *s)
+{
+    switch (transaction_go(s->tx)) {
+    case TRANSACTION_GO_WAIT:
+        return;
+    case TRANSACTION_GO_AHEAD:
+        begin_content(s);
+        return;
+    case TRANSACTION_GO_NONE:
+        s->state = SESSION_COMMANDS;
+        session_say(s, REPLY_NEED_RCPT);
+        return;
+    }
+}
+
+/* EOF and shutting down close the session as soon as nothing is owed to the client. */
+static void close_if_over(struct session *s)
+{
+    bool is_quiet = s->state == SESSION_COMMANDS || s->state == SESSION_NEW ||
+                    s->state == SESSION_REFUSING || (s->is_eof && s->state == SESSION_CONTENT);
+    if (!is_quiet || !list_is_empty(&s->slots))
+        return;
+    if (s->is_eof)
+        session_close(s);
+    else if (s->is_stopping && s->tx == NULL)
+        session_close_with(s, REPLY_SHUTTING_DOWN);
+}
+
+static void advance(struct session *s)
+{
+    tell_slots(s);
+    if (list_is_empty(&s->slots) && has_room_to_do(s)) {
+        if (s->state == SESSION_GOING)
+            decide_data(s);
+        else if (s->state == SESSION_HELD)
+            run_held(s);
+    }
+    close_if_over(s);
+    if (s->out.has_failed && s->state != SESSION_CLOSED)
+        session_close(s);
+}
+
+/* The transaction is over; whoever waits for its reply gets it. */
+static void tell_outcome(struct session *s)
+{
+    s->is_settled = true;
+    if (s->state != SESSION_FINAL)
+        return;
+    struct reply reply = s->tx->outcome;
+    bool lacks_enhanced = false;
+    LIST_EACH (link, &s->tx->branches)
+        lacks_enhanced =
+            lacks_enhanced || LIST_ENTRY(link, struct branch, in_transaction)->lacks_enhanced;
+    s->state = SESSION_COMMANDS;
+    put_answer(s, &reply, lacks_enhanced);
+    if (reply_is_positive(&reply)) {
+        s->counts.messages++;
+        s->counts.errors = 0;
+        s->counts.junk = 0;
+    }
+    note_refusal(s, &reply, NULL);
+}
+
+static void on_deadline(struct session *s, bool is_session)
+{
+    if (s->state == SESSION_NEW && !is_session)
+        session_greet(s);
+    else if (s->state == SESSION_FINAL && s->tx != NULL)
+        transaction_feed(s->tx, &(struct event){.kind = EV_DEADLINE});
+    else if (s->state != SESSION_CLOSED)
+        session_close_with(s, REPLY_TIMEOUT);
+}
+
+static void on_lost(struct session *s)
+{
+    if (s->tx != NULL)
+        transaction_feed(s->tx, &(struct event){.kind = EV_LOST});
+    session_close(s);
+    buf_reset(&s->out);
+}
+
+static void on_stop(struct session *s, bool is_final)
+{
+    s->is_stopping = true;
+    if (is_final && s->state != SESSION_CLOSED) {
+        if (s->tx != NULL)
+            transaction_abandon(s->tx);
+        session_close_with(s, REPLY_SHUTTING_DOWN);
+    }
+}
+
+static void on_routed(struct session *s, const struct event *ev)
+{
+    transaction_feed(s->tx, ev);
+    if (s->state == SESSION_ROUTING)
+        s->state = SESSION_COMMANDS;
+}
+
+size_t session_feed(struct session *s, const struct event *ev)
+{
+    size_t used = 0;
+
+    if (s->is_settled)
+        forget_transaction(s);
+    switch (ev->kind) {
+    case EV_BYTES:
+        used = feed_bytes(s, ev->bytes);
+        break;
+    case EV_EOF:
+        s->is_eof = true;
+        break;
+    case EV_LOST:
+        on_lost(s);
+        break;
+    case EV_DEADLINE:
+        on_deadline(s, ev->is_final);
+        break;
+    case EV_STOP:
+        on_stop(s, ev->is_final);
+        break;
+    case EV_ROUTED:
+        on_routed(s, ev);
+        break;
+    case EV_COPY:
+        if (s->tx != NULL)
+            refuse_message(s, REPLY_LOCAL_PROBLEM);
+        break;
+    case EV_ANSWER:
+    case EV_FINAL:
+    case EV_BROKEN:
+    case EV_PREPARED:
+    case EV_COMMITTED:
+        if (s->tx != NULL)
+            transaction_feed(s->tx, ev);
+        break;
+    }
+    advance(s);
+    return used;
+}
+
+bool session_next(struct session *s, struct action *out)
+{
+    if (s->is_settled) {
+        forget_transaction(s);
+        advance(s);
+    }
+    if (s->todo_at == s->todo_count && s->todo_count != 0) {
+        s->todo_at = s->todo_count = 0;
+        advance(s);
+    }
+    if (s->todo_at < s->todo_count) {
+        *out = s->todo[s->todo_at++];
+        return true;
+    }
+    if (s->tx != NULL && transaction_next(s->tx, out)) {
+        if (out->kind == ACT_SETTLED)
+            tell_outcome(s);
+        return true;
+    }
+    if (s->state != SESSION_CLOSED || s->tx != NULL || s->is_closed)
+        return false;
+    s->is_closed = true;
+    *out = (struct action){.kind = ACT_CLOSE};
+    return true;
+}
+
+enum session_wait session_wait(const struct session *s)
+{
+    switch (s->state) {
+    case SESSION_NEW:
+        return SESSION_WAIT_GREETING;
+    case SESSION_COMMANDS:
+    case SESSION_REFUSING:
+        return list_is_empty(&s->slots) ? SESSION_WAIT_COMMAND : SESSION_WAIT_TARGETS;
+    case SESSION_ROUTING:
+    case SESSION_HELD:
+    case SESSION_GOING:
+        return SESSION_WAIT_TARGETS;
+    case SESSION_CONTENT:
+        return SESSION_WAIT_CONTENT;
+    case SESSION_FINAL:
+        return SESSION_WAIT_FINAL;
+    case SESSION_CLOSED:
+        break;
+    }
+    return s->tx != NULL ? SESSION_WAIT_FINAL : SESSION_WAIT_CLOSE;
+}

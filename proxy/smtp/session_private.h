@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What session.c and session_rules.c, and nobody else, know of each other. Pure. */
+#ifndef POSTERN_SESSION_PRIVATE_H
+#define POSTERN_SESSION_PRIVATE_H
+
+#include "proxy/smtp/session.h"
+
+enum session_rule_flags {
+    RULE_IS_JUNK = 1 << 0,      /* does not lead to mail: counted against junk_max */
+    RULE_WAITS = 1 << 1,        /* runs when every earlier command has its reply */
+    RULE_ENDS_GROUP = 1 << 2,   /* RFC 2920: the client must wait for its reply */
+    RULE_NEEDS_HELO = 1 << 3,
+    RULE_NO_ARGUMENT = 1 << 4
+};
+
+struct session_rule {
+    enum verb verb;
+    unsigned flags;
+    void (*run)(struct session *s, struct bytes argument);
+};
+
+const struct session_rule *session_rule_find(enum verb verb);
+
+struct session_held {
+    const struct session_rule *rule;
+    struct bytes argument;
+};
+
+/* Replies in command order. A refusal (4xx, 5xx) of postern's own is counted and logged. */
+void session_say(struct session *s, enum reply_id id);
+void session_say_reply(struct session *s, const struct reply *reply);
+/* The answer of a RCPT comes when its recipient has one. False: no memory. */
+bool session_say_when_answered(struct session *s, struct recipient *rcpt);
+
+void session_do(struct session *s, const struct action *action);
+/* Says it and closes, whatever runs. */
+void session_close_with(struct session *s, enum reply_id id);
+void session_forget_helo(struct session *s);
+/* Closes when the transaction that runs is over; what is not released is dropped. */
+void session_close(struct session *s);
+
+#endif

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The commands of a session: one row and one function each. */
+#include "proxy/base/error.h"
+#include "proxy/base/text.h"
+#include "proxy/smtp/params.h"
+#include "proxy/smtp/session_private.h"
+
+/* ---- HELO, EHLO ---- */
+
+static bool keep_helo(struct session *s, struct bytes argument)
+{
+    uint8_t *kept = mem_alloc(argument.len);
+    if (kept == NULL)
+        return false;
+    memcpy(kept, argument.at, argument.len);
+    session_forget_helo(s);
+    s->client.helo = bytes_make(kept, argument.len);
+    return true;
+}
+
+static bool greet_client(struct session *s, struct bytes argument, bool is_esmtp)
+{
+    if (!command_is_helo_argument(argument)) {
+        session_say(s, REPLY_HELO_SYNTAX);
+        return false;
+    }
+    if (!keep_helo(s, argument)) {
+        session_close_with(s, REPLY_NO_MEMORY);
+        return false;
+    }
+    if (s->tx != NULL)
+        transaction_abandon(s->tx);
+    s->client.is_esmtp = is_esmtp;
+    session_do(s, &(struct action){.kind = ACT_GREETED});
+    return true;
+}
+
+static void on_helo(struct session *s, struct bytes argument)
+{
+    if (!greet_client(s, argument, false))
+        return;
+    s->offered = 0;
+    buf_text(&s->out, "250 ");
+    buf_put(&s->out, s->conf->name);
+    buf_text(&s->out, "\r\n");
+}
+
+/* RFC 5321 4.1.1.1: the last line has a space behind the code; ENHANCEDSTATUSCODES is always
+ * there to be it. */
+static void on_ehlo(struct session *s, struct bytes argument)
+{
+    if (!greet_client(s, argument, true))
+        return;
+    s->offered = s->conf->announces;
+    if ((s->bridged & CAPABILITY_8BITMIME) == 0)
+        s->offered &= ~(uint32_t)CAPABILITY_8BITMIME;
+
+    buf_text(&s->out, "250-");
+    buf_put(&s->out, s->conf->name);
+    buf_text(&s->out, "\r\n");
+    if (s->offered & CAPABILITY_PIPELINING)
+        buf_text(&s->out, "250-PIPELINING\r\n");
+    if (s->offered & CAPABILITY_SIZE) {
+        buf_text(&s->out, "250-SIZE ");
+        buf_decimal(&s->out, s->conf->message_max_bytes);
+        buf_text(&s->out, "\r\n");
+    }
+    if (s->offered & CAPABILITY_8BITMIME)
+        buf_text(&s->out, "250-8BITMIME\r\n");
+    buf_text(&s->out, s->offered & CAPABILITY_ENHANCEDSTATUSCODES ? "250 ENHANCEDSTATUSCODES\r\n"
+                                                                  : "250 HELP\r\n");
+}
+
+/* ---- MAIL ---- */
+
+/* RFC 1870 6: up to 20 digits. A number beyond 64 bits is as good as the largest. */
+static int read_size(struct bytes value, uint64_t *size_out)
+{
+    if (value.len > 20)
+        return ERR_SYNTAX;
+    int error = text_decimal(value, UINT64_MAX, size_out);
+    if (error == ERR_RANGE) {
+        *size_out = UINT64_MAX;
+        return 0;
+    }
+    return error;
+}
+
+static enum reply_id read_mail_param(const struct session *s, const struct param *param,
+                                     struct envelope *envelope, uint32_t *seen)
+{
+    uint32_t keyword = bytes_is_nocase(param->keyword, "SIZE")   ? CAPABILITY_SIZE
+                       : bytes_is_nocase(param->keyword, "BODY") ? CAPABILITY_8BITMIME
+                                                                 : 0;
+    if ((keyword & s->offered) == 0)
+        return REPLY_PARAMETER_UNKNOWN;
+    if (*seen & keyword)
+        return REPLY_PARAMETER_SYNTAX;
+    *seen |= keyword;
+
+    if (keyword == CAPABILITY_SIZE) {
+        if (read_size(param->value, &envelope->size_bytes) != 0)
+            return REPLY_PARAMETER_SYNTAX;
+        uint64_t max = s->conf->message_max_bytes;
+        return max != 0 && envelope->size_bytes > max ? REPLY_MESSAGE_TOO_BIG : REPLY_OK;
+    }
+    envelope->is_8bit = bytes_is_nocase(param->value, "8BITMIME");
+    return envelope->is_8bit || bytes_is_nocase(param->value, "7BIT") ? REPLY_OK
+                                                                      : REPLY_PARAMETER_SYNTAX;
+}
+
+static enum reply_id read_mail_params(struct session *s, struct bytes rest,
+                                      struct envelope *envelope)
+{
+    uint32_t seen = 0;
+    struct param param;
+    int error;
+
+    if (arena_copy(&s->mail, rest, &envelope->params) != 0)
+        return REPLY_LOCAL_PROBLEM;
+    while ((error = params_next(&rest, &param)) == 0) {
+        enum reply_id id = read_mail_param(s, &param, envelope, &seen);
+        if (id != REPLY_OK)
+            return id;
+    }
+    return error == ERR_NOT_FOUND ? REPLY_OK : REPLY_PARAMETER_SYNTAX;
+}
+
+static enum reply_id path_reply(int error, enum reply_id when_syntax)
+{
+    switch (error) {
+    case ERR_TOO_LONG:
+        return REPLY_ADDRESS_TOO_LONG;
+    case ERR_RANGE:
+        return REPLY_ADDRESS_UTF8;
+    case ERR_MEMORY:
+        return REPLY_LOCAL_PROBLEM;
+    }
+    return when_syntax;
+}
+
+static enum reply_id begin_mail(struct session *s, struct bytes argument)
+{
+    struct envelope envelope = {.is_8bit = false};
+    struct address from;
+    struct bytes rest;
+
+    int error = command_path(argument, "FROM:", &s->mail, &from, &rest);
+    if (error != 0)
+        return path_reply(error, REPLY_SENDER_SYNTAX);
+    enum reply_id id = read_mail_params(s, rest, &envelope);
+    if (id != REPLY_OK)
+        return id;
+    struct transaction *tx = arena_alloc(&s->mail, sizeof(*tx));
+    if (tx == NULL || address_copy(&s->mail, &from, &envelope.from) != 0)
+        return REPLY_LOCAL_PROBLEM;
+    transaction_init(tx, &s->mail, &envelope, &s->client);
+    s->tx = tx;
+    return REPLY_SENDER_OK;
+}
+
+static void on_mail(struct session *s, struct bytes argument)
+{
+    if (s->tx != NULL) {
+        session_say(s, REPLY_NESTED_MAIL);
+        return;
+    }
+    enum reply_id id = begin_mail(s, argument);
+    if (id == REPLY_SENDER_OK) {
+        s->counts.transactions++;
+        session_do(s, &(struct action){.kind = ACT_BEGIN});
+    } else {
+        arena_reset(&s->mail);
+    }
+    session_say(s, id);
+}
+
+/* ---- RCPT ---- */
+
+static enum reply_id read_rcpt(struct session *s, struct bytes argument, struct address *to)
+{
+    struct bytes rest;
+    struct param param;
+
+    if (s->tx->recipient_count >= s->conf->recipients_max)
+        return REPLY_TOO_MANY_RECIPIENTS;
+    int error = command_path(argument, "TO:", &s->mail, to, &rest);
+    if (error != 0)
+        return path_reply(error, REPLY_RECIPIENT_SYNTAX);
+    if (to->local.len == 0)
+        return REPLY_RECIPIENT_SYNTAX;
+    if (to->domain.len == 0 && !address_is_postmaster(to))
+        return REPLY_NEED_DOMAIN;
+    error = params_next(&rest, &param);
+    if (error == ERR_NOT_FOUND)
+        return REPLY_OK;
+    return error == 0 ? REPLY_PARAMETER_UNKNOWN : REPLY_PARAMETER_SYNTAX;
+}
+
+static void on_rcpt(struct session *s, struct bytes argument)
+{
+    struct address to;
+
+    if (s->tx == NULL) {
+        session_say(s, REPLY_NEED_MAIL);
+        return;
+    }
+    enum reply_id id = read_rcpt(s, argument, &to);
+    if (id != REPLY_OK) {
+        session_say(s, id);
+        return;
+    }
+    struct recipient *rcpt = transaction_add(s->tx, &to);
+    if (rcpt == NULL || !session_say_when_answered(s, rcpt)) {
+        session_close_with(s, REPLY_NO_MEMORY);
+        return;
+    }
+    s->state = SESSION_ROUTING;
+    session_do(s, &(struct action){.kind = ACT_ROUTE, .rcpt = rcpt});
+}
+
+/* ---- the others ---- */
+
+static void on_data(struct session *s, struct bytes argument)
+{
+    (void)argument;
+    if (s->tx == NULL) {
+        session_say(s, REPLY_NEED_MAIL);
+        return;
+    }
+    if (list_is_empty(&s->tx->recipients)) {
+        session_say(s, REPLY_NEED_RCPT);
+        return;
+    }
+    transaction_data(s->tx);
+    s->state = SESSION_GOING;
+}
+
+static void on_rset(struct session *s, struct bytes argument)
+{
+    (void)argument;
+    if (s->tx != NULL)
+        transaction_abandon(s->tx);
+    session_say(s, REPLY_OK);
+}
+
+static void on_noop(struct session *s, struct bytes argument)
+{
+    (void)argument;
+    session_say(s, REPLY_OK);
+}
+
+static void on_quit(struct session *s, struct bytes argument)
+{
+    (void)argument;
+    session_close_with(s, REPLY_BYE);
+}
+
+static void on_vrfy(struct session *s, struct bytes argument)
+{
+    session_say(s, argument.len == 0 ? REPLY_SYNTAX : REPLY_CANNOT_VERIFY);
+}
+
+static void on_not_implemented(struct session *s, struct bytes argument)
+{
+    (void)argument;
+    session_say(s, REPLY_NOT_IMPLEMENTED);
+}
+
+static void on_unknown(struct session *s, struct bytes argument)
+{
+    (void)argument;
+    session_say(s, REPLY_COMMAND_UNKNOWN);
+}
+
+#define GREETS (RULE_IS_JUNK | RULE_WAITS | RULE_ENDS_GROUP)
+
+static const struct session_rule rules[] = {
+    /* verb, what holds for it, what it does */
+    {VERB_HELO, GREETS, on_helo},
+    {VERB_EHLO, GREETS, on_ehlo},
+    {VERB_MAIL, RULE_WAITS | RULE_NEEDS_HELO, on_mail},
+    {VERB_RCPT, RULE_NEEDS_HELO, on_rcpt},
+    {VERB_DATA, RULE_ENDS_GROUP | RULE_NEEDS_HELO | RULE_NO_ARGUMENT, on_data},
+    {VERB_RSET, RULE_IS_JUNK | RULE_WAITS | RULE_NO_ARGUMENT, on_rset},
+    {VERB_NOOP, RULE_IS_JUNK, on_noop},
+    {VERB_QUIT, RULE_WAITS | RULE_NO_ARGUMENT, on_quit},
+    {VERB_VRFY, RULE_IS_JUNK, on_vrfy},
+    {VERB_HELP, RULE_IS_JUNK, on_not_implemented},
+    {VERB_EXPN, RULE_IS_JUNK, on_not_implemented},
+    {VERB_TURN, RULE_IS_JUNK, on_not_implemented},
+    {VERB_SEND, RULE_IS_JUNK, on_not_implemented},
+    {VERB_SOML, RULE_IS_JUNK, on_not_implemented},
+    {VERB_SAML, RULE_IS_JUNK, on_not_implemented},
+    {VERB_UNKNOWN, RULE_IS_JUNK, on_unknown},
+};
+
+const struct session_rule *session_rule_find(enum verb verb)
+{
+    size_t i = 0;
+    while (rules[i].verb != verb)
+        i++;
+    return &rules[i];
+}

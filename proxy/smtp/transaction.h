@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One message from MAIL to the last outcome: recipients, branches, and the order prepare,
+ * release, commit (DESIGN 4, 5, 7). Pure: fed with events, drained of actions, calls no one.
+ *
+ * Outcomes belong to recipients. A RCPT that a route sends to several targets is one recipient
+ * per target: the first is the head, which answers the client for all of them; a list is all or
+ * nothing. Everything lies in the arena that is given, and goes when that is reset. */
+#ifndef POSTERN_TRANSACTION_H
+#define POSTERN_TRANSACTION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proxy/base/arena.h"
+#include "proxy/base/list.h"
+#include "proxy/smtp/address.h"
+#include "proxy/smtp/envelope.h"
+#include "proxy/smtp/identity.h"
+#include "proxy/smtp/reply.h"
+
+struct target; /* opaque here: compared, never read */
+struct event;
+struct action;
+
+enum fate {
+    FATE_OPEN,     /* no answer yet */
+    FATE_ACCEPTED, /* 2xx, or durable here */
+    FATE_DEFERRED, /* 4xx */
+    FATE_REFUSED,  /* 5xx */
+    FATE_LOST,     /* the branch broke before the end of data was sent */
+    FATE_UNKNOWN,  /* ... after it was sent, before the reply */
+    FATE_DISCARDED /* a route said so */
+};
+
+struct recipient {
+    struct list in_transaction;
+    struct list in_branch;       /* in no list: it has no branch */
+    struct list in_outbound;     /* the outbound machine's, while RCPT waits to be sent */
+    struct recipient *head;      /* itself, or the first of its list of targets */
+    struct recipient *next_in_list; /* the next of that list; NULL: the last, or no list */
+    struct branch *branch;       /* NULL: the route answered */
+    struct address original;     /* as the client named it */
+    struct address to;           /* as the routes made it */
+    enum fate envelope;          /* after RCPT */
+    enum fate final;             /* after the end of data */
+    struct reply reply;          /* the words behind the latest fate */
+    /* The reply to give in the target's stead where that does not itself judge the client
+     * (it took neither XCLIENT nor PROXY): relay-from, routed-recipients. REPLY_OK: none. */
+    enum reply_id guard;
+};
+
+enum branch_state {
+    BRANCH_ENVELOPE, /* recipients are being answered */
+    BRANCH_CONTENT,  /* DATA has come */
+    BRANCH_PREPARED, /* can_prepare only: synced, undoable */
+    BRANCH_ENDED,    /* the end of data is released to it, or its commit was ordered */
+    BRANCH_DONE      /* every outcome known, or dropped; needs nothing more */
+};
+
+/* What the closing log line says of a target; filled in by the shell, texts in the mail arena. */
+struct branch_facts {
+    struct bytes target;   /* its name */
+    struct bytes address;  /* that the connection went to, or the path */
+    struct bytes identity; /* what was handed on: "xclient", "xforward", "proxy-v1", ... "none" */
+    bool is_reused;        /* the connection had served before */
+    bool is_replayed;      /* a reused connection broke, and a fresh one served */
+    bool may_be_duplicate; /* lost after the end of data was sent */
+};
+
+struct branch {
+    struct list in_transaction;
+    struct list in_todo;
+    struct list recipients; /* struct recipient.in_branch, in RCPT order */
+    struct target *target;
+    struct transaction *transaction;
+    void *shell;             /* the target's own; NULL before open and after drop */
+    enum branch_state state;
+    bool can_prepare;        /* a maildir: nothing shows before the commit */
+    unsigned todo;           /* actions that are due: bits by enum action_kind */
+    struct recipient *unsent; /* the first recipient whose ACT_RCPT is due */
+    bool lacks_enhanced;     /* the target did not announce ENHANCEDSTATUSCODES (RFC 2034) */
+    struct branch_facts facts;
+};
+
+enum transaction_state {
+    TX_ENVELOPE,   /* MAIL was accepted; recipients come */
+    TX_GOING,      /* DATA has come; unanswered recipients hold its reply */
+    TX_CONTENT,    /* 354 was told */
+    TX_PREPARING,  /* the end has come; what can be undone is being made durable */
+    TX_RELEASED,   /* the end is going to the relays */
+    TX_COMMITTING, /* every relay has answered; maildirs rename */
+    TX_SETTLED     /* `outcome` is the answer; nothing more happens */
+};
+
+struct transaction {
+    struct arena *mail;
+    struct envelope envelope;
+    const struct identity *client;
+    struct list recipients;
+    struct list branches;
+    struct list todo; /* branches with actions due */
+    enum transaction_state state;
+    unsigned recipient_count; /* RCPTs that were accepted by the parser */
+    struct reply refusal; /* postern's own, of the whole message; code 0: none */
+    struct reply outcome; /* to the end of data, once settled; code 0: nobody is told */
+    bool is_told;         /* ACT_SETTLED was given */
+};
+
+/* One of several targets that the routes name for a recipient. */
+struct routed_leg {
+    struct target *target;
+    struct address to;
+    bool can_prepare;
+};
+
+/* What the routes say of a recipient; in the mail arena. */
+struct routed {
+    struct reply reply;      /* code not 0: refused, deferred */
+    bool is_discarded;       /* else, and nothing below */
+    const struct routed_leg *legs;
+    int leg_count;
+    enum reply_id guard;     /* see struct recipient */
+};
+
+/* `client` and the arena outlive the transaction; the envelope's texts lie in the arena. */
+void transaction_init(struct transaction *t, struct arena *mail, const struct envelope *envelope,
+                      const struct identity *client);
+/* A RCPT that was parsed; EV_ROUTED tells where it goes. NULL: no memory. */
+struct recipient *transaction_add(struct transaction *t, const struct address *to);
+/* DATA: live branches are told. */
+void transaction_data(struct transaction *t);
+/* May 354 be told? NONE: no recipient stands; the branches are dropped, and the state is
+ * TX_ENVELOPE again (more RCPT may come). AHEAD: TX_CONTENT from now on. */
+enum transaction_go { TRANSACTION_GO_WAIT, TRANSACTION_GO_AHEAD, TRANSACTION_GO_NONE };
+enum transaction_go transaction_go(struct transaction *t);
+/* Postern refuses the message: no target gets its end. Told when the client's end has come. */
+void transaction_refuse(struct transaction *t, const struct reply *refusal);
+/* The client's end of data has come, all content is in the copy. */
+void transaction_end(struct transaction *t);
+/* RSET, QUIT, a broken session: everything that was not released is dropped. */
+void transaction_abandon(struct transaction *t);
+
+/* EV_ROUTED, EV_ANSWER, EV_FINAL, EV_BROKEN, EV_PREPARED, EV_COMMITTED, EV_LOST, EV_DEADLINE. */
+void transaction_feed(struct transaction *t, const struct event *ev);
+bool transaction_next(struct transaction *t, struct action *out);
+
+/* Does the recipient, with all of its list, still count? Not when the target or the route refused
+ * it, nor before the answer. */
+bool transaction_stands(const struct recipient *r);
+
+#endif

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One [smtpd] section at work: its listeners and its limits. */
+#include "proxy/smtpd.h"
+
+#include "proxy/base/error.h"
+#include "proxy/bridge.h"
+#include "proxy/worker.h"
+
+/* ---- connections of one client ---- */
+
+static struct bytes key_of(const struct netaddr *address, uint8_t key[17])
+{
+    size_t len = address->family == NETADDR_IPV4 ? 4 : 8;
+    key[0] = (uint8_t)address->family;
+    memcpy(key + 1, address->octets, len);
+    return bytes_make(key, len + 1);
+}
+
+/* One more connection of this address. NULL: no memory. */
+static struct smtpd_client *count_in(struct smtpd *d, const struct netaddr *address)
+{
+    uint8_t key[17];
+    struct bytes wanted = key_of(address, key);
+    struct hash_entry *found = hash_table_find(&d->clients, wanted);
+
+    if (found != NULL) {
+        struct smtpd_client *client = CONTAINER_OF(found, struct smtpd_client, entry);
+        client->connections++;
+        return client;
+    }
+    struct smtpd_client *client = mem_zalloc(sizeof(*client));
+    if (client == NULL)
+        return NULL;
+    memcpy(client->key, key, sizeof(key));
+    client->connections = 1;
+    if (hash_table_add(&d->clients, &client->entry, bytes_make(client->key, wanted.len)) != 0) {
+        mem_free(client);
+        return NULL;
+    }
+    return client;
+}
+
+static void count_out(struct smtpd *d, struct smtpd_client *client)
+{
+    if (client == NULL || --client->connections != 0)
+        return;
+    hash_table_remove(&d->clients, &client->entry);
+    mem_free(client);
+}
+
+void smtpd_forget(struct smtpd *d, struct smtpd_client *client)
+{
+    count_out(d, client);
+    d->connections--;
+}
+
+/* ---- accepting ---- */
+
+struct turned_away {
+    struct stream *stream;
+};
+
+static void on_turned_away_failed(void *owner, int error)
+{
+    struct turned_away *t = owner;
+    (void)error;
+    stream_close(t->stream);
+}
+
+static size_t on_turned_away_bytes(void *owner, struct bytes in)
+{
+    (void)owner;
+    return in.len;
+}
+
+static void on_turned_away_closed(void *owner)
+{
+    mem_free(owner);
+}
+
+static void ignore(void *owner)
+{
+    (void)owner;
+}
+
+static const struct stream_events turned_away_events = {
+    .bytes = on_turned_away_bytes,
+    .room = ignore,
+    .eof = ignore,
+    .failed = on_turned_away_failed,
+    .closed = on_turned_away_closed,
+};
+
+/* Over a limit: one line, and no session is made for it. */
+static void turn_away(struct smtpd *d, struct stream *stream, enum reply_id id)
+{
+    char address[NETADDR_TEXT_MAX];
+    struct netaddr client = stream_peer(stream);
+    struct reply reply = reply_own(id);
+    struct turned_away *t = mem_zalloc(sizeof(*t));
+
+    struct log_line line =
+        log_begin(d->worker->log, d->log_sinks, LOG_LEVEL_WARNING, "reject");
+    log_put_text(&line, "client", netaddr_text_with_port(&client, address));
+    log_put(&line, "listener", d->conf->section);
+    log_put(&line, "reply", bytes_first(reply.wire, reply.wire.len - 2));
+    log_end(&line);
+    if (t == NULL)
+        return;
+    t->stream = stream;
+    stream_adopt(stream, &turned_away_events, t);
+    stream_write(stream, &reply.wire, 1);
+    stream_close(stream);
+}
+
+static void on_accepted(void *owner, struct stream *stream)
+{
+    struct smtpd *d = owner;
+    const struct smtpd_limits *limits = &d->conf->limits;
+    struct netaddr address = stream_peer(stream);
+    bool is_exempt = setting_nets_hold(&d->conf->limit_exempt, &address);
+    struct smtpd_client *client = NULL;
+
+    if (!is_exempt && d->connections >= limits->connections) {
+        turn_away(d, stream, REPLY_TOO_MANY_CONNECTIONS);
+        return;
+    }
+    if (!is_exempt) {
+        client = count_in(d, &address);
+        if (client == NULL)
+            return;
+        if (client->connections > limits->connections_per_client) {
+            count_out(d, client);
+            turn_away(d, stream, REPLY_TOO_MANY_FROM_CLIENT);
+            return;
+        }
+    }
+    d->connections++;
+    if (!bridge_start(d, stream, client))
+        smtpd_forget(d, client);
+}
+
+static const struct listener_events listener_events = {.accepted = on_accepted};
+
+/* ---- what the targets can do ---- */
+
+uint32_t smtpd_bridged(struct smtpd *d)
+{
+    uint32_t generation = d->worker->relays.caps_generation;
+
+    if (d->bridged_generation != generation) {
+        d->bridged_generation = generation;
+        d->bridged = UINT32_MAX;
+        for (size_t i = 0; i < d->relay_count; i++)
+            d->bridged &= relay_capabilities(d->relays[i]);
+    }
+    return d->bridged;
+}
+
+/* ---- life ---- */
+
+/* The keywords that this build implements. `announce` adds nothing beyond them. */
+static uint32_t keywords_of(const struct smtpd_conf *conf)
+{
+    static const struct {
+        const char *name;
+        uint32_t keyword;
+    } known[] = {
+        {"PIPELINING", CAPABILITY_PIPELINING},
+        {"SIZE", CAPABILITY_SIZE},
+        {"8BITMIME", CAPABILITY_8BITMIME},
+        {"ENHANCEDSTATUSCODES", CAPABILITY_ENHANCEDSTATUSCODES},
+    };
+    uint32_t announced = 0;
+
+    for (size_t i = 0; i < ARRAY_LENGTH(known); i++) {
+        bool is_hidden = false;
+        for (size_t j = 0; j < conf->hide.count; j++)
+            is_hidden = is_hidden || bytes_is_nocase(conf->hide.at[j], known[i].name);
+        if (!is_hidden)
+            announced |= known[i].keyword;
+    }
+    return announced;
+}
+
+static int make_session_conf(struct smtpd *d, struct arena *arena)
+{
+    const struct smtpd_conf *conf = d->conf;
+
+    d->strict = (struct session_conf){
+        .name = conf->name,
+        .message_max_bytes = conf->limits.message_bytes,
+        .recipients_max = conf->limits.recipients,
+        .errors_max = conf->limits.errors,
+        .junk_max = conf->limits.junk_commands,
+        .rejects_early_input = conf->early_input == SMTPD_EARLY_INPUT_REJECT,
+        .rejects_bare_newline = conf->bare_newline == SMTPD_BARE_NEWLINE_REJECT,
+        .announces = keywords_of(conf),
+    };
+    if (conf->refuse.len != 0) {
+        struct buf text;
+        buf_init(&text, &loop_pools(d->worker->loop)->medium, 600);
+        buf_text(&text, "521 5.3.2 ");
+        buf_put(&text, conf->refuse);
+        int error = reply_make(arena, buf_bytes(&text), &d->strict.refuse);
+        buf_done(&text);
+        if (error != 0)
+            return error;
+    }
+    d->lenient = d->strict;
+    d->lenient.rejects_bare_newline = false;
+    return 0;
+}
+
+static int find_relays(struct smtpd *d, struct arena *arena)
+{
+    struct target *const *targets;
+    size_t count = route_set_targets(d->routes, &targets);
+
+    d->relays = arena_alloc(arena, (count + 1) * sizeof(struct relay *));
+    if (d->relays == NULL)
+        return ERR_MEMORY;
+    for (size_t i = 0; i < count; i++) {
+        struct relay *relay = targets_relay(&d->worker->targets, targets[i]);
+        if (relay != NULL)
+            d->relays[d->relay_count++] = relay;
+    }
+    d->bridged_generation = d->worker->relays.caps_generation - 1;
+    return 0;
+}
+
+static int listen_on(struct smtpd *d, const int *fds, size_t fd_count, struct arena *arena)
+{
+    int error;
+
+    d->listeners = arena_alloc(arena, fd_count * sizeof(struct listener *));
+    if (d->listeners == NULL)
+        return ERR_MEMORY;
+    for (size_t i = 0; i < fd_count; i++) {
+        struct listener *listener = listener_new(d->worker->loop, fds[i], SMTPD_RESERVED_FDS,
+                                                 &listener_events, d, &error);
+        if (listener == NULL)
+            return error;
+        d->listeners[d->listener_count++] = listener;
+    }
+    return 0;
+}
+
+int smtpd_start(struct smtpd *d, struct worker *worker, const struct smtpd_conf *conf,
+                struct route_set *routes, const int *fds, size_t fd_count)
+{
+    struct arena *arena = &worker->arena;
+
+    d->worker = worker;
+    d->conf = conf;
+    d->routes = routes;
+    d->log_sinks = worker_log_sinks(worker, conf->logger);
+    list_init(&d->bridges);
+    hash_table_init(&d->clients, loop_hash_key(worker->loop));
+    int error = make_session_conf(d, arena);
+    if (error == 0)
+        error = find_relays(d, arena);
+    if (error == 0)
+        error = listen_on(d, fds, fd_count, arena);
+    return error;
+}
+
+void smtpd_stop(struct smtpd *d)
+{
+    for (size_t i = 0; i < d->listener_count; i++)
+        listener_close(d->listeners[i]);
+    d->listener_count = 0;
+}
+
+void smtpd_done(struct smtpd *d)
+{
+    hash_table_done(&d->clients);
+}

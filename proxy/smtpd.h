@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One [smtpd] section at work: its listeners, its limits, and what its sessions need. */
+#ifndef POSTERN_SMTPD_H
+#define POSTERN_SMTPD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proxy/base/hash.h"
+#include "proxy/base/list.h"
+#include "proxy/io/stream.h"
+#include "proxy/smtp/session.h"
+#include "proxy/smtpd_conf.h"
+#include "route/relay.h"
+#include "route/route.h"
+
+struct worker;
+
+/* Descriptors that accepting leaves free, for connections to targets and copies that spill. */
+#define SMTPD_RESERVED_FDS 64
+
+struct smtpd {
+    struct worker *worker;
+    const struct smtpd_conf *conf;
+    struct route_set *routes;
+    struct session_conf strict;  /* as configured */
+    struct session_conf lenient; /* the same for clients in bare-newline-exempt */
+    struct relay **relays;       /* that the tables lead to */
+    size_t relay_count;
+    uint32_t bridged;            /* capability bits that all of them announced last */
+    uint32_t bridged_generation; /* relay_service.caps_generation that this was found at */
+    uint32_t log_sinks;
+    struct listener **listeners;
+    size_t listener_count;
+    struct list bridges;         /* struct bridge.in_smtpd */
+    uint32_t connections;
+    struct hash_table clients;   /* struct smtpd_client by address */
+};
+
+/* How many connections one client has: an IPv4 address, or an IPv6 /64. */
+struct smtpd_client {
+    struct hash_entry entry;
+    uint8_t key[17];
+    uint32_t connections;
+};
+
+/* `fds`: listening sockets, taken over. 0, or an error. */
+int smtpd_start(struct smtpd *d, struct worker *worker, const struct smtpd_conf *conf,
+                struct route_set *routes, const int *fds, size_t fd_count);
+void smtpd_stop(struct smtpd *d); /* no more connections; those that run go on */
+void smtpd_done(struct smtpd *d); /* every bridge must be gone */
+
+/* Capability bits that postern bridges to every target of this listener. */
+uint32_t smtpd_bridged(struct smtpd *d);
+/* A bridge has ended. */
+void smtpd_forget(struct smtpd *d, struct smtpd_client *client);
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The settings of [smtpd "N"]. */
+#include "proxy/smtpd_conf.h"
+
+#include "proxy/base/text.h"
+
+static const char *wrong_host(struct bytes value)
+{
+    return text_is_host_name(value) ? NULL : "a host name";
+}
+
+/* RFC 5321 4.2: what may stand in a reply; "521 " and CR LF count towards 512 octets. */
+static const char *wrong_reply_text(struct bytes value)
+{
+    for (size_t i = 0; i < value.len; i++)
+        if (value.at[i] >= 0x80)
+            return "text in ASCII";
+    return value.len <= 500 ? NULL : "text of at most 500 characters";
+}
+
+static bool is_service(struct bytes text)
+{
+    uint64_t port;
+    if (text_decimal(text, UINT16_MAX, &port) == 0)
+        return port > 0;
+    bool has_letter = false;
+    for (size_t i = 0; i < text.len; i++) {
+        has_letter = has_letter || byte_is_letter(text.at[i]);
+        if (!byte_is_letter(text.at[i]) && !byte_is_digit(text.at[i]) && text.at[i] != '-')
+            return false;
+    }
+    return has_letter;
+}
+
+/* The form only: names are looked up at start. */
+static const char *wrong_listen_port(struct bytes value)
+{
+    static const char expected[] = "PORT, HOST:PORT, ADDR:PORT or [V6]:PORT";
+    struct netaddr ip;
+    if (netaddr_parse_with_port(value, 0, &ip) == 0)
+        return ip.port == 0 ? expected : NULL;
+    size_t colon = bytes_find(value, ':');
+    if (value.len > 0 && value.at[0] == '[') {
+        size_t close = bytes_find(value, ']');
+        if (close == value.len || netaddr_parse(bytes_make(value.at + 1, close - 1), &ip) != 0 ||
+            ip.family != NETADDR_IPV6)
+            return expected;
+        colon = close + 1;
+    } else if (colon < value.len && !text_is_host_name(bytes_first(value, colon)) &&
+               netaddr_parse(bytes_first(value, colon), &ip) != 0) {
+        return expected;
+    }
+    if (colon < value.len && value.at[colon] != ':')
+        return expected;
+    struct bytes port = colon < value.len ? bytes_skip(value, colon + 1) : value;
+    return is_service(port) ? NULL : expected;
+}
+
+#define AT(member) SETTING_AT(smtpd_conf, member)
+#define KEYWORDS   "PIPELINING|SIZE|8BITMIME|ENHANCEDSTATUSCODES"
+
+static const struct setting rows[] = {
+    {"name", SETTING_TEXT, AT(name), NULL, NULL, .initial_help = "the section's name",
+     .wrong = wrong_host, .help = "the name in the greeting"},
+    {"listen-port", SETTING_TEXTS, AT(listen_ports), NULL, NULL,
+     .initial_help = "the section's name, port 25", .wrong = wrong_listen_port,
+     .help = "PORT (all addresses), HOST:PORT, ADDR:PORT or [V6]:PORT; ports may be service names, "
+             "hosts ipv4-localhost and ipv6-localhost"},
+    {"protocol", SETTING_CHOICE, AT(protocol), "smtp", "smtp", .help = "what is spoken"},
+    {"routing-table", SETTING_TEXTS, AT(routing_tables), NULL, NULL,
+     .initial_help = "the global one alone",
+     .help = "tables that are asked in this order, the global one last"},
+    {"logger", SETTING_TEXT, AT(logger), NULL, NULL, .initial_help = "core.logger",
+     .help = "where this listener's log lines go"},
+    {"max-message-size", SETTING_SIZE, AT(limits.message_bytes), "50m", "1..",
+     .help = "larger messages are refused"},
+    {"max-recipients", SETTING_COUNT, AT(limits.recipients), "1000", "1..",
+     .help = "of one message"},
+    {"max-connections", SETTING_COUNT, AT(limits.connections), "10000", "1..",
+     .help = "open at the same time"},
+    {"max-connections-per-client", SETTING_COUNT, AT(limits.connections_per_client), "50", "1..",
+     .help = "open at the same time from one address"},
+    {"max-errors", SETTING_COUNT, AT(limits.errors), "20", "1..",
+     .help = "of the client, before the connection is closed"},
+    {"max-junk-commands", SETTING_COUNT, AT(limits.junk_commands), "100", "1..",
+     .help =
+         "commands that bring no mail forward (NOOP, RSET, VRFY), before the connection is closed"},
+    {"command-timeout", SETTING_DURATION, AT(times.command_ms), "5m", "1s..",
+     .help = "for the client's next command"},
+    {"data-timeout", SETTING_DURATION, AT(times.data_ms), "5m", "1s..",
+     .help = "for the next piece of content"},
+    {"session-timeout", SETTING_DURATION, AT(times.session_ms), "1h", "1s..",
+     .help = "for a whole session"},
+    {"greet-delay", SETTING_DURATION, AT(times.greet_delay_ms), "0s", NULL,
+     .help = "before the greeting; clients that talk first are rejected"},
+    {"bare-newline", SETTING_CHOICE, AT(bare_newline), "normalize", "normalize|reject",
+     .help = "what becomes of LF and CR that stand alone"},
+    {"bare-newline-exempt", SETTING_NETS, AT(bare_newline_exempt), NULL, NULL,
+     .initial_help = "nobody", .help = "clients that reject spares"},
+    {"split", SETTING_CHOICE, AT(split), "defer", "defer", .needs_spool = "live",
+     .help = "what a recipient gets that would go to a second target: 452 4.5.3"},
+    {"relay-from", SETTING_NETS, AT(relay_from), "127.0.0.0/8 ::1", NULL,
+     .help = "who may reach, through a pattern that names no domain, a relay that does not itself "
+             "judge the client"},
+    {"routed-recipients", SETTING_CHOICE, AT(routed_recipients), "reject", "reject|pass",
+     .help = "local parts with %, ! or @ on their way to a relay"},
+    {"early-input", SETTING_CHOICE, AT(early_input), "reject", "reject|accept",
+     .help = "octets behind EHLO, HELO or DATA that came before the reply"},
+    {"limit-exempt", SETTING_NETS, AT(limit_exempt), NULL, NULL, .initial_help = "nobody",
+     .help = "clients that the limits spare"},
+    {"resolve-timeout", SETTING_DURATION, AT(times.resolve_ms), "5s", NULL,
+     .help = "how long the first RCPT waits for the client's name"},
+    {"refuse", SETTING_TEXT, AT(refuse), NULL, NULL, .initial_help = "off",
+     .wrong = wrong_reply_text, .help = "answer every connection 521 and this text"},
+    {"resolve-names", SETTING_FLAG, AT(resolves_names), "yes", NULL,
+     .help = "look up the names of clients, forward-confirmed"},
+    {"announce", SETTING_TEXTS, AT(announce), NULL, KEYWORDS,
+     .initial_help = "what the targets announce",
+     .help = "EHLO keywords that are announced in any case"},
+    {"hide", SETTING_TEXTS, AT(hide), NULL, KEYWORDS, .initial_help = "none",
+     .help = "EHLO keywords that are never announced"},
+};
+
+const struct setting_section smtpd_conf_section = {.kind = "smtpd",
+                                                   .rows = rows,
+                                                   .row_count = ARRAY_LENGTH(rows),
+                                                   .conf_bytes = sizeof(struct smtpd_conf),
+                                                   .is_named = true,
+                                                   .name_offset = SETTING_AT(smtpd_conf, section),
+                                                   .help = "a listener"};

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What [smtpd "N"] says. */
+#ifndef POSTERN_SMTPD_CONF_H
+#define POSTERN_SMTPD_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proxy/base/bytes.h"
+#include "proxy/base/netaddr.h"
+#include "proxy/base/setting.h"
+#include "route/route_source.h"
+
+enum smtpd_protocol { SMTPD_SMTP };
+enum smtpd_bare_newline { SMTPD_BARE_NEWLINE_NORMALIZE, SMTPD_BARE_NEWLINE_REJECT };
+enum smtpd_split { SMTPD_SPLIT_DEFER };
+enum smtpd_routed_recipients { SMTPD_ROUTED_REJECT, SMTPD_ROUTED_PASS };
+enum smtpd_early_input { SMTPD_EARLY_INPUT_REJECT, SMTPD_EARLY_INPUT_ACCEPT };
+
+struct smtpd_limits { /* clients in smtpd_conf.limit_exempt are spared the connection limits */
+    uint64_t message_bytes;
+    uint32_t recipients;
+    uint32_t connections;
+    uint32_t connections_per_client;
+    uint32_t errors;
+    uint32_t junk_commands;
+};
+
+struct smtpd_times {
+    uint64_t command_ms;
+    uint64_t data_ms;
+    uint64_t session_ms;
+    uint64_t greet_delay_ms; /* 0: none */
+    uint64_t resolve_ms;
+};
+
+struct smtpd_conf {
+    struct bytes section;               /* N */
+    struct bytes name;                  /* what the greeting says */
+    struct setting_texts listen_ports;  /* as written */
+    struct setting_addresses listeners; /* resolved at start; all addresses: 0.0.0.0 and :: */
+    enum smtpd_protocol protocol;
+    struct setting_texts routing_tables; /* as written */
+    struct route_source *const *tables;  /* the same, and the global one last */
+    size_t table_count;
+    struct bytes logger; /* stderr, syslog, journal or a logfile; empty: core.logger */
+    struct smtpd_limits limits;
+    struct smtpd_times times;
+    enum smtpd_bare_newline bare_newline;
+    struct setting_nets bare_newline_exempt;
+    enum smtpd_split split;
+    struct setting_nets relay_from;
+    enum smtpd_routed_recipients routed_recipients;
+    enum smtpd_early_input early_input;
+    struct setting_nets limit_exempt;
+    struct bytes refuse; /* empty: connections are served */
+    bool resolves_names;
+    struct setting_texts announce, hide; /* EHLO keywords, upper case */
+};
+
+extern const struct setting_section smtpd_conf_section;
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The settings of [maildir "N"]. */
+#include "route/maildir_conf.h"
+
+#include <stdbool.h>
+
+static bool starts_with(struct bytes text, const char *prefix)
+{
+    size_t len = strlen(prefix);
+    return text.len >= len && memcmp(text.at, prefix, len) == 0;
+}
+
+/* "${" begins a variable, any other "$" is a character. */
+static const char *wrong_path(struct bytes value)
+{
+    if (value.at[0] != '/')
+        return "an absolute path";
+    for (size_t i = 0; i + 1 < value.len; i++) {
+        struct bytes rest = bytes_skip(value, i);
+        if (starts_with(rest, "${") && !starts_with(rest, "${RCPT_LOCAL}") &&
+            !starts_with(rest, "${RCPT_DOMAIN}"))
+            return "a path with no other variables than ${RCPT_LOCAL} and ${RCPT_DOMAIN}";
+    }
+    return NULL;
+}
+
+static const struct setting rows[] = {
+    {"path", SETTING_TEXT, SETTING_AT(maildir_conf, path), NULL, NULL,
+     .initial_help = "must be given", .wrong = wrong_path,
+     .help = "the Maildir; ${RCPT_LOCAL} and ${RCPT_DOMAIN} stand for the recipient's parts"},
+};
+
+const struct setting_section maildir_conf_section = {
+    .kind = "maildir",
+    .rows = rows,
+    .row_count = ARRAY_LENGTH(rows),
+    .conf_bytes = sizeof(struct maildir_conf),
+    .is_named = true,
+    .name_offset = SETTING_AT(maildir_conf, section),
+    .help = "a target that delivers into a Maildir"};

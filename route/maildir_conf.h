@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What [maildir "N"] says. */
+#ifndef POSTERN_MAILDIR_CONF_H
+#define POSTERN_MAILDIR_CONF_H
+
+#include "proxy/base/bytes.h"
+#include "proxy/base/setting.h"
+
+struct maildir_conf {
+    struct bytes section; /* N: what routes call it */
+    struct bytes path;    /* absolute; ${RCPT_LOCAL} and ${RCPT_DOMAIN} still in it */
+};
+
+extern const struct setting_section maildir_conf_section;
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Relays as targets: what the carrier of a transaction asks of a branch. */
+#include "route/relay.h"
+
+#include "route/relay_branch.h"
+#include "route/relay_identity.h"
+#include "route/relay_link.h"
+#include "route/relay_pool.h"
+#include "route/relay_tell.h"
+
+static uint64_t now_ms(const struct relay_branch *w)
+{
+    return loop_now_ms(w->carrier->loop);
+}
+
+static void on_open(struct carrier *c, struct branch *b)
+{
+    struct relay_branch *w = arena_alloc(b->transaction->mail, sizeof(*w));
+
+    b->facts.target = b->target->name;
+    if (w == NULL) { /* nothing is left to remember it by until flush() */
+        target_report(c, &(struct event){.kind = EV_BROKEN,
+                                         .branch = b,
+                                         .reply = reply_own(REPLY_LOCAL_PROBLEM)});
+        return;
+    }
+    relay_branch_init(w, c, b);
+    b->shell = w;
+}
+
+static void on_rcpt(struct branch *b, struct recipient *r)
+{
+    struct relay_branch *w = b->shell;
+
+    w->last = r;
+    w->heard_ms = now_ms(w);
+    if (r->envelope != FATE_OPEN) /* somebody else has answered it */
+        return;
+    if (w->unanswered++ == 0) {
+        w->mark = r;
+        w->envelope_due_ms = w->heard_ms + w->relay->conf->times.envelope_ms;
+    }
+    switch (w->state) {
+    case RELAY_BRANCH_NEW:
+        if (r->guard != REPLY_OK && !relay_identity_may_judge(w->relay->conf))
+            w->has_guarded = true;
+        else
+            relay_branch_ask(w);
+        break;
+    case RELAY_BRANCH_ACTIVE:
+        relay_branch_send(w, r);
+        break;
+    case RELAY_BRANCH_WAITING:
+    case RELAY_BRANCH_NAMING:
+    case RELAY_BRANCH_FAILED:
+        break;
+    }
+    relay_branch_update_deadline(w);
+}
+
+static void on_go(struct branch *b)
+{
+    struct relay_branch *w = b->shell;
+
+    w->wants_data = true;
+    w->heard_ms = now_ms(w);
+    if (w->state == RELAY_BRANCH_ACTIVE)
+        outbound_data(&w->link->out);
+}
+
+static void on_end(struct branch *b)
+{
+    struct relay_branch *w = b->shell;
+
+    w->is_end_released = true;
+    if (w->state == RELAY_BRANCH_NEW) /* the connection was given up meanwhile */
+        relay_branch_ask(w);
+}
+
+static void on_drop(struct branch *b)
+{
+    if (b->shell != NULL)
+        relay_tell_detach(b->shell);
+}
+
+static void on_flush(struct branch *b)
+{
+    struct relay_branch *w = b->shell;
+
+    if (w->content.is_open && reader_left(&w->content.reader) != 0)
+        w->heard_ms = now_ms(w);
+    if (relay_tell_due(w) && w->link != NULL)
+        relay_link_drain(w->link);
+}
+
+static void on_named(struct branch *b)
+{
+    struct relay_branch *w = b->shell;
+
+    if (w != NULL && w->state == RELAY_BRANCH_NAMING)
+        relay_branch_named(w);
+}
+
+const struct target_ops relay_ops = {
+    .kind = "relay",
+    .open = on_open,
+    .rcpt = on_rcpt,
+    .go = on_go,
+    .end = on_end,
+    .drop = on_drop,
+    .flush = on_flush,
+    .named = on_named,
+};

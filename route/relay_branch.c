@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One branch on its connection: from the recipient that needs one to the target's last word. */
+#include "route/relay_branch.h"
+
+#include "proxy/smtp/header.h"
+#include "proxy/smtp/outcome.h"
+#include "route/relay_identity.h"
+#include "route/relay_link.h"
+#include "route/relay_log.h"
+#include "route/relay_pool.h"
+#include "route/relay_tell.h"
+
+#define SILENT_MS 10000 /* a client that says nothing for so long has no right to a connection */
+
+static struct loop *loop_of(const struct relay_branch *w)
+{
+    return w->carrier->loop;
+}
+
+static uint64_t now_ms(const struct relay_branch *w)
+{
+    return loop_now_ms(loop_of(w));
+}
+
+static struct arena *arena_of(const struct relay_branch *w)
+{
+    return w->branch->transaction->mail;
+}
+
+/* The envelope's time, or until when the client's name is waited for. */
+void relay_branch_update_deadline(struct relay_branch *w)
+{
+    bool is_waiting = w->unanswered != 0 || w->state == RELAY_BRANCH_WAITING;
+    uint64_t due_ms = is_waiting ? w->envelope_due_ms : UINT64_MAX;
+
+    if (w->state == RELAY_BRANCH_NAMING && w->carrier->resolve_by_ms < due_ms)
+        due_ms = w->carrier->resolve_by_ms;
+    if (due_ms != UINT64_MAX)
+        deadline_set(loop_of(w), &w->deadline, due_ms);
+}
+
+/* ---- on a connection ---- */
+
+static struct relay_identity_choice choose(const struct relay_branch *w)
+{
+    struct relay_identity_facts facts = {
+        .caps = &w->link->out.caps,
+        .has_announced_xclient = w->relay->learnt.has_announced_xclient,
+        .is_xclient_done = w->link->out.is_xclient_sent,
+        .avoids_xclient = w->again.avoids_xclient,
+    };
+    return relay_identity_choose(w->relay->conf, &facts);
+}
+
+static void fill_facts(struct relay_branch *w)
+{
+    struct branch_facts *facts = &w->branch->facts;
+    char text[RELAY_PLACE_TEXT_MAX];
+
+    if (arena_copy(arena_of(w), bytes_of(relay_place_text(&w->link->to, text)), &facts->address) !=
+        0)
+        facts->address = bytes_make(NULL, 0);
+    facts->identity = bytes_of(relay_identity_text(w->identity));
+    facts->is_reused = w->link->out.transactions != 0;
+    w->branch->lacks_enhanced = !capability_has(&w->link->out.caps, CAPABILITY_ENHANCEDSTATUSCODES);
+}
+
+/* True: it is to be asked for on this connection, be it once more. */
+static bool is_wanted(const struct relay_branch *w, const struct recipient *r)
+{
+    return (r->envelope == FATE_OPEN || relay_tell_stands(r)) && !relay_tell_is_guarded(w, r);
+}
+
+void relay_branch_send(struct relay_branch *w, struct recipient *r)
+{
+    if (is_wanted(w, r))
+        outbound_rcpt(&w->link->out, r);
+    else if (relay_tell_is_guarded(w, r))
+        w->has_guarded = true;
+}
+
+static bool has_wanted(const struct relay_branch *w)
+{
+    RELAY_EACH_RECIPIENT (r, w)
+        if (is_wanted(w, r))
+            return true;
+    return false;
+}
+
+/* Everybody is answered without the target: the connection was not needed. */
+static void not_needed(struct relay_branch *w)
+{
+    relay_tell_release(w); /* NAMING still: it goes back as it came */
+    w->state = RELAY_BRANCH_NEW;
+    w->has_guarded = true;
+    relay_tell_later(w);
+}
+
+static void identity_failed(struct relay_branch *w, const struct reply *heard)
+{
+    struct reply reply = reply_own(REPLY_IDENTITY_FAILED);
+
+    relay_log_identity_failed(w->relay, heard);
+    relay_branch_fail(w, &reply, false);
+}
+
+static void run(struct relay_branch *w, const struct outbound_job *job)
+{
+    w->state = RELAY_BRANCH_ACTIVE;
+    relay_content_reset(&w->content);
+    outbound_begin(&w->link->out, job);
+    RELAY_EACH_RECIPIENT (r, w)
+        relay_branch_send(w, r);
+    if (w->wants_data)
+        outbound_data(&w->link->out);
+    if (w->has_guarded)
+        relay_tell_later(w);
+}
+
+/* The state is NAMING: a connection is there, and nothing was said on it for this branch. */
+static void begin(struct relay_branch *w)
+{
+    const struct relay_conf *conf = w->relay->conf;
+    struct relay_identity_choice choice = choose(w);
+    struct outbound_job job = {
+        .envelope = &w->branch->transaction->envelope,
+        .client = w->carrier->client,
+        .sends_xclient = (choice.kinds & RELAY_IDENTITY_XCLIENT) != 0,
+        .sends_xforward = (choice.kinds & RELAY_IDENTITY_XFORWARD) != 0,
+        .passes_without_identity = conf->identity_failure == RELAY_IDENTITY_FAILURE_PASS,
+        .form = relay_identity_form(conf),
+    };
+
+    if (choice.is_failure && !job.passes_without_identity) {
+        identity_failed(w, NULL);
+        return;
+    }
+    if (choice.is_failure)
+        relay_log_identity_failed(w->relay, NULL);
+    if (choice.is_unannounced)
+        relay_log_no_identity(w->relay);
+    w->identity = choice.kinds;
+    fill_facts(w);
+    if (!has_wanted(w)) {
+        not_needed(w);
+    } else if (job.sends_xclient && !relay_link_bind(w->link, w->carrier)) {
+        struct reply reply = reply_own(REPLY_LOCAL_PROBLEM);
+        relay_branch_fail(w, &reply, false);
+    } else {
+        run(w, &job);
+    }
+}
+
+void relay_branch_start(struct relay_branch *w, struct relay_link *link)
+{
+    bool waits_for_name;
+
+    w->link = link;
+    w->state = RELAY_BRANCH_NAMING;
+    link->user = w;
+    relay_link_set(link, RELAY_LINK_BUSY, &w->relay->busy);
+    waits_for_name = (choose(w).kinds & RELAY_IDENTITY_XCLIENT) != 0 &&
+                     !link->out.is_xclient_sent &&
+                     w->carrier->client->name_state == IDENTITY_NAME_PENDING &&
+                     now_ms(w) < w->carrier->resolve_by_ms;
+    if (!waits_for_name)
+        begin(w);
+    relay_branch_update_deadline(w);
+}
+
+void relay_branch_named(struct relay_branch *w)
+{
+    struct relay_link *link = w->link;
+
+    begin(w);
+    relay_branch_update_deadline(w);
+    relay_link_drain_later(link);
+}
+
+void relay_branch_ask(struct relay_branch *w)
+{
+    if (w->unanswered == 0)
+        w->envelope_due_ms = now_ms(w) + w->relay->conf->times.envelope_ms;
+    relay_pool_ask(w);
+    relay_branch_update_deadline(w);
+}
+
+/* envelope-timeout: as no connection (CONFIG). */
+static void on_late(struct relay_branch *w)
+{
+    const struct relay *r = w->relay;
+    bool is_busy = w->state == RELAY_BRANCH_WAITING && r->dial_count == 0 &&
+                   r->link_count >= r->conf->limits.max_connections;
+    struct reply reply = reply_own(is_busy ? REPLY_TARGET_BUSY : REPLY_TARGET_DOWN);
+
+    if (w->link != NULL)
+        relay_link_close(w->link);
+    relay_tell_broken(w, &reply, false);
+}
+
+static void on_deadline(struct deadline *deadline)
+{
+    struct relay_branch *w = CONTAINER_OF(deadline, struct relay_branch, deadline);
+    bool is_waiting = w->unanswered != 0 || w->state == RELAY_BRANCH_WAITING;
+
+    if (is_waiting && now_ms(w) >= w->envelope_due_ms && w->state != RELAY_BRANCH_FAILED) {
+        on_late(w);
+        return;
+    }
+    if (w->state == RELAY_BRANCH_NAMING && now_ms(w) >= w->carrier->resolve_by_ms)
+        relay_branch_named(w);
+    relay_branch_update_deadline(w);
+}
+
+static const struct deadline_use deadline_use = {.reached = on_deadline};
+
+void relay_branch_init(struct relay_branch *w, struct carrier *c, struct branch *b)
+{
+    w->branch = b;
+    w->carrier = c;
+    w->relay = CONTAINER_OF(b->target, struct relay, target);
+    w->heard_ms = loop_now_ms(c->loop);
+    list_init(&w->in_waiting);
+    deadline_init(&w->deadline, &deadline_use);
+}
+
+/* ---- what the target says ---- */
+
+/* The connection is gone, and the branch has not reached its end of data: once more. */
+static void ask_again(struct relay_branch *w)
+{
+    w->link = NULL;
+    w->state = RELAY_BRANCH_NEW;
+    relay_content_reset(&w->content);
+    relay_branch_ask(w);
+}
+
+static void on_answer(struct relay_branch *w, const struct outbound_event *ev)
+{
+    struct recipient *r = ev->rcpt;
+    struct outbound *out = &w->link->out;
+
+    if (r->envelope == FATE_OPEN) {
+        if (relay_tell_answer(w, r, ev->fate, &ev->reply))
+            relay_branch_update_deadline(w);
+        return;
+    }
+    if (ev->fate == FATE_ACCEPTED || !relay_tell_stands(r))
+        return;
+    /* The last one of a replay that was refused: nobody is left to get the message. */
+    if (out->accepted == 0 && out->sent.count == 0 && list_is_empty(&out->waiting) &&
+        w->unanswered == 0) {
+        struct event last = {.kind = EV_FINAL, .fate = ev->fate, .reply = w->failure};
+        if (reply_copy(arena_of(w), &ev->reply, &last.reply) != 0)
+            last.reply = reply_own(REPLY_LOCAL_PROBLEM);
+        relay_tell_last(w, &last);
+        return;
+    }
+    relay_tell_fallen(w, r, ev->fate, &ev->reply);
+}
+
+/* The connection goes back to the pool before the outcome is told: what follows from that may be
+ * the next transaction. */
+static void on_final(struct relay_branch *w, const struct outbound_event *ev)
+{
+    struct event last = {.kind = EV_FINAL, .fate = ev->fate, .reply = ev->reply};
+    struct relay_link *link = w->link;
+    struct outbound_event next;
+
+    if (reply_copy(arena_of(w), &ev->reply, &last.reply) != 0)
+        last.reply = reply_own(REPLY_LOCAL_PROBLEM);
+    w->link = NULL;
+    link->user = NULL;
+    if (link->out.chunk_left != 0) /* a chunk that is announced cannot be taken back */
+        relay_link_close(link);
+    else if (outbound_next(&link->out, &next))
+        relay_link_perform(link, &next);
+    relay_tell_last(w, &last);
+}
+
+static void more(struct reader *reader)
+{
+    struct relay_content *c = CONTAINER_OF(reader, struct relay_content, reader);
+    struct relay_branch *w = CONTAINER_OF(c, struct relay_branch, content);
+
+    if (w->link != NULL)
+        relay_link_drain(w->link);
+}
+
+/* Our own Received line, where it is wanted. Without memory for it the message goes without. */
+static struct bytes make_prefix(struct relay_branch *w)
+{
+    enum relay_received received = w->relay->conf->received;
+    struct bytes prefix = bytes_make(NULL, 0);
+    struct recipient *only = relay_tell_next(w, NULL);
+    struct header_trace trace = {
+        .client = w->carrier->client,
+        .by = w->carrier->hostname,
+        .id = bytes_of(w->branch->transaction->envelope.id.text),
+        .rcpt = only == w->last ? &only->to : NULL,
+        .wall_s = loop_wall_ms(loop_of(w)) / 1000,
+    };
+    struct buf out;
+
+    if (received == RELAY_RECEIVED_NEVER ||
+        (received == RELAY_RECEIVED_AUTO && relay_identity_judges(w->identity)))
+        return prefix;
+    buf_init(&out, &loop_pools(loop_of(w))->medium, REPLY_MAX_BYTES);
+    header_put_received(&out, &trace);
+    if (out.has_failed || arena_copy(arena_of(w), buf_bytes(&out), &prefix) != 0)
+        prefix = bytes_make(NULL, 0);
+    buf_done(&out);
+    return prefix;
+}
+
+static void lose(struct relay_branch *w, bool is_end_sent, enum reply_id words)
+{
+    struct reply reply = reply_own(words);
+
+    if (!is_end_sent && w->link->is_pooled && !w->again.is_replay) {
+        w->again.is_replay = true;
+        w->again.needs_fresh = true;
+        w->branch->facts.is_replayed = true;
+        ask_again(w);
+        return;
+    }
+    w->link = NULL;
+    relay_tell_broken(w, &reply, is_end_sent);
+}
+
+static void on_gone(struct relay_branch *w, const struct outbound_event *ev)
+{
+    bool passes = w->relay->conf->identity_failure == RELAY_IDENTITY_FAILURE_PASS;
+
+    switch (ev->why) {
+    case GONE_VERDICT:
+        relay_branch_fail(w, &ev->reply, true);
+        break;
+    case GONE_IDENTITY:
+        if (passes && !w->again.avoids_xclient) {
+            relay_log_identity_failed(w->relay, &ev->reply);
+            w->again.avoids_xclient = true;
+            ask_again(w);
+        } else {
+            identity_failed(w, ev->reply.code == 0 ? NULL : &ev->reply);
+        }
+        break;
+    case GONE_CLOSED:
+    case GONE_REFUSED:
+    case GONE_LOST:
+    case GONE_ABORTED:
+        lose(w, ev->is_end_sent, REPLY_TARGET_LOST);
+        break;
+    }
+}
+
+void relay_branch_event(struct relay_branch *w, const struct outbound_event *ev)
+{
+    if (ev->is_confused)
+        relay_log_confused(w->relay, &w->link->to, &ev->heard);
+    switch (ev->kind) {
+    case OUTBOUND_ANSWER:
+        on_answer(w, ev);
+        break;
+    case OUTBOUND_GO:
+        if (w->carrier->copy != NULL)
+            relay_content_open(&w->content, w->carrier->copy, make_prefix(w), more);
+        break;
+    case OUTBOUND_FINAL_ANSWER:
+        on_final(w, ev);
+        break;
+    case OUTBOUND_GONE:
+        on_gone(w, ev);
+        break;
+    case OUTBOUND_READY:
+    case OUTBOUND_IDLE:
+        break; /* the pool's */
+    }
+}
+
+void relay_branch_lost(struct relay_branch *w, enum reply_id words)
+{
+    lose(w, w->link->out.state == OUT_FINAL, words);
+}
+
+bool relay_branch_park(struct relay_branch *w, uint64_t now)
+{
+    const struct relay_content *c = &w->content;
+
+    if (w->state != RELAY_BRANCH_ACTIVE || w->is_end_released || w->unanswered != 0 ||
+        w->link->out.sent.count != 0 || now - w->heard_ms < SILENT_MS ||
+        (c->is_open && reader_left(&c->reader) != 0))
+        return false;
+    relay_tell_release(w);
+    relay_content_reset(&w->content);
+    w->state = RELAY_BRANCH_NEW;
+    return true;
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The settings of [relay "N"], and those of relays that no section declares. */
+#include "route/relay_conf.h"
+
+#include "proxy/base/error.h"
+#include "proxy/base/text.h"
+
+#define UNIX_PATH_MAX 107 /* what a sockaddr_un holds beside its NUL */
+
+/* ---- addresses ---- */
+
+static int parse_host(struct bytes word, struct relay_address *address_out)
+{
+    uint64_t port;
+    size_t colon = bytes_find(word, ':');
+    struct bytes host = bytes_first(word, colon);
+    if (colon == word.len || !text_is_host_name(host) ||
+        text_decimal(bytes_skip(word, colon + 1), UINT16_MAX, &port) != 0 || port == 0)
+        return ERR_SYNTAX;
+    *address_out =
+        (struct relay_address){.kind = RELAY_ADDRESS_HOST, .host = host, .port = (uint16_t)port};
+    return 0;
+}
+
+static int parse_unix(struct bytes path, struct relay_address *address_out)
+{
+    if (path.len == 0 || path.len > UNIX_PATH_MAX || path.at[0] != '/')
+        return ERR_SYNTAX;
+    *address_out = (struct relay_address){.kind = RELAY_ADDRESS_UNIX, .path = path};
+    return 0;
+}
+
+static int parse_address(struct bytes word, struct arena *arena, void *item_out)
+{
+    static const char unix_prefix[] = "unix:";
+    size_t len = sizeof unix_prefix - 1;
+    struct netaddr ip;
+    (void)arena;
+    if (word.len >= len && memcmp(word.at, unix_prefix, len) == 0)
+        return parse_unix(bytes_skip(word, len), item_out);
+    if (netaddr_parse_with_port(word, 0, &ip) != 0)
+        return parse_host(word, item_out);
+    *(struct relay_address *)item_out = (struct relay_address){.kind = RELAY_ADDRESS_IP, .ip = ip};
+    return 0;
+}
+
+/* A word: in quotes, all of it, where the path needs them. */
+static void put_unix(struct bytes path, struct buf *out)
+{
+    bool is_quoted = !cf_is_atom(path);
+    buf_text(out, is_quoted ? "\"unix:" : "unix:");
+    for (size_t i = 0; i < path.len; i++) {
+        if (path.at[i] == '"' || path.at[i] == '\\')
+            buf_byte(out, '\\');
+        buf_byte(out, path.at[i]);
+    }
+    if (is_quoted)
+        buf_byte(out, '"');
+}
+
+static void put_address(const void *item, struct buf *out)
+{
+    const struct relay_address *address = item;
+    switch (address->kind) {
+    case RELAY_ADDRESS_IP:
+        setting_address.put(&address->ip, out);
+        break;
+    case RELAY_ADDRESS_HOST:
+        buf_put(out, address->host);
+        buf_byte(out, ':');
+        buf_decimal(out, address->port);
+        break;
+    case RELAY_ADDRESS_UNIX:
+        put_unix(address->path, out);
+        break;
+    }
+}
+
+const struct setting_type relay_conf_address = {
+    .expected = "IP, IP:PORT, [V6]:PORT, HOST:PORT or unix:/PATH",
+    .item_bytes = sizeof(struct relay_address),
+    .parse = parse_address,
+    .put = put_address};
+
+static const char *wrong_host(struct bytes value)
+{
+    return text_is_host_name(value) ? NULL : "a host name";
+}
+
+/* ---- rows ---- */
+
+#define AT(member) SETTING_AT(relay_conf, member)
+
+static const struct setting rows[] = {
+    {"name", SETTING_TEXT, AT(name), NULL, NULL, .initial_help = "the section's name",
+     .wrong = wrong_host, .help = "the host that is looked up when there is no address"},
+    {"address", SETTING_CUSTOM_LIST, AT(addresses), NULL, NULL, .initial_help = "name is looked up",
+     .type = &relay_conf_address, .help = "where to connect: IP, IP:PORT, HOST:PORT or unix:PATH"},
+    {"protocol", SETTING_CHOICE, AT(protocol), "smtp", "smtp", .help = "what is spoken"},
+    {"port", SETTING_COUNT, AT(port), "25", "1..65535",
+     .help = "the port of addresses that name none"},
+    {"mx", SETTING_FLAG, AT(is_mx), "no", NULL, .help = "follow the MX records of name"},
+    {"helo", SETTING_TEXT, AT(helo), NULL, NULL, .initial_help = "core.hostname",
+     .wrong = wrong_host, .help = "the name that EHLO gives"},
+    {"identity", SETTING_CHOICES, AT(identity), "auto",
+     "auto|xclient|xforward|proxy-v1|proxy-v2|none",
+     .help = "how the client's identity is handed on; auto: XCLIENT, else XFORWARD, as announced; "
+             "several named are used together"},
+    {"identity-failure", SETTING_CHOICE, AT(identity_failure), "defer", "defer|pass",
+     .help = "what a transaction gets whose identity could not be handed on"},
+    {"xclient-address", SETTING_CHOICE, AT(xclient_address), "auto", "auto|prefixed|bare",
+     .help = "how IPv6 addresses are written in XCLIENT and XFORWARD"},
+    {"received", SETTING_CHOICE, AT(received), "auto", "auto|always|never",
+     .help = "whether a Received field is added; auto: unless the target accepted XCLIENT or PROXY "
+             "for this client"},
+    {"on-failure", SETTING_CHOICE, AT(on_failure), "tempfail", "tempfail", .needs_spool = "spool",
+     .help = "what happens while the target cannot be reached"},
+    {"max-connections", SETTING_COUNT, AT(limits.max_connections), "40", "1..",
+     .help = "connections to the target, for the whole host"},
+    {"idle-connections", SETTING_COUNT, AT(limits.idle_connections), "10", NULL,
+     .help = "connections that are kept open for the next message"},
+    {"balance", SETTING_CHOICE, AT(balance), "first", "first|round-robin",
+     .help = "which of several addresses is tried first"},
+    {"idle-timeout", SETTING_DURATION, AT(times.idle_ms), "30s", NULL,
+     .help = "how long an unused connection is kept"},
+    {"max-transactions", SETTING_COUNT, AT(limits.max_transactions), "100", "1..",
+     .help = "messages over one connection"},
+    {"connect-timeout", SETTING_DURATION, AT(times.connect_ms), "10s", "1s..",
+     .help = "for a connection to be made"},
+    {"command-timeout", SETTING_DURATION, AT(times.command_ms), "1m", "1s..",
+     .help = "for the reply to a command"},
+    {"envelope-timeout", SETTING_DURATION, AT(times.envelope_ms), "2m", "1s..",
+     .help = "from RCPT's arrival to its reply, all attempts together"},
+    {"data-timeout", SETTING_DURATION, AT(times.data_ms), "3m", "1s..",
+     .help = "while content is sent, for the target to take some"},
+    {"final-timeout", SETTING_DURATION, AT(times.final_ms), "5m", "1s..",
+     .help = "for the reply to the end of data"},
+    {"chunking", SETTING_CHOICE, AT(chunking), "auto", "auto|no",
+     .help = "whether content goes by BDAT where the target announces it"},
+    {"health-interval", SETTING_DURATION, AT(times.health_interval_ms), "10s", "1s..",
+     .help = "between probes of a target that counts as down"},
+};
+
+const struct setting_section relay_conf_section = {.kind = "relay",
+                                                   .rows = rows,
+                                                   .row_count = ARRAY_LENGTH(rows),
+                                                   .conf_bytes = sizeof(struct relay_conf),
+                                                   .is_named = true,
+                                                   .name_offset = SETTING_AT(relay_conf, section),
+                                                   .help = "a target that is spoken to by SMTP"};
+
+int relay_conf_implicit(struct bytes host, struct bytes helo, struct arena *arena,
+                        struct relay_conf *conf_out)
+{
+    struct relay_conf conf = {.section = host};
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        int error = setting_default(&rows[i], &conf, arena);
+        if (error != 0)
+            return error;
+    }
+    conf.name = host;
+    conf.helo = helo;
+    conf.identity = RELAY_IDENTITY_NONE;
+    conf.is_implicit = true;
+    *conf_out = conf;
+    return 0;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* From the copy to the wire: framing, stuffing of dots, a Received line in front. */
+#ifndef POSTERN_RELAY_CONTENT_H
+#define POSTERN_RELAY_CONTENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proxy/base/bytes.h"
+#include "proxy/io/copy.h"
+#include "proxy/smtp/dot.h"
+
+struct relay_link;
+
+/* How far one branch's content has got on its connection. */
+struct relay_content {
+    struct reader reader;
+    struct dot_stuffer stuffer;
+    struct bytes prefix; /* our own lines, in front of the copy; in the mail arena */
+    size_t prefix_at;    /* octets of it that were written */
+    size_t tail_at;      /* of the final dot likewise */
+    bool is_open;        /* the target takes content */
+};
+
+/* Not begun, for a first or for another connection. */
+void relay_content_reset(struct relay_content *c);
+void relay_content_close(struct relay_content *c);
+/* The target takes content now. `more` is the reader's. */
+void relay_content_open(struct relay_content *c, struct copy *copy, struct bytes prefix,
+                        void (*more)(struct reader *r));
+/* Writes commands and content as far as the stream takes them. */
+void relay_content_pump(struct relay_link *link);
+
+#endif

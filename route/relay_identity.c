@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Which ways of telling the client's identity a transaction uses on a connection. */
+#include "route/relay_identity.h"
+
+#define PROXY_KINDS (RELAY_IDENTITY_PROXY_V1 | RELAY_IDENTITY_PROXY_V2)
+
+unsigned relay_identity_proxy(const struct relay_conf *conf)
+{
+    if (conf->identity & RELAY_IDENTITY_PROXY_V2)
+        return 2;
+    return conf->identity & RELAY_IDENTITY_PROXY_V1 ? 1 : 0;
+}
+
+static unsigned proxy_kind(const struct relay_conf *conf)
+{
+    unsigned version = relay_identity_proxy(conf);
+    if (version == 0)
+        return 0;
+    return version == 2 ? RELAY_IDENTITY_PROXY_V2 : RELAY_IDENTITY_PROXY_V1;
+}
+
+static bool has_xclient(const struct relay_identity_facts *facts)
+{
+    return facts->is_xclient_done ||
+           (!facts->avoids_xclient && capability_has(facts->caps, CAPABILITY_XCLIENT));
+}
+
+static struct relay_identity_choice choose_auto(const struct relay_identity_facts *facts)
+{
+    struct relay_identity_choice choice = {.kinds = 0};
+
+    if (has_xclient(facts)) {
+        choice.kinds = RELAY_IDENTITY_XCLIENT;
+        return choice;
+    }
+    if (capability_has(facts->caps, CAPABILITY_XFORWARD))
+        choice.kinds = RELAY_IDENTITY_XFORWARD;
+    choice.is_failure = facts->has_announced_xclient && !facts->avoids_xclient;
+    choice.is_unannounced = choice.kinds == 0;
+    return choice;
+}
+
+struct relay_identity_choice relay_identity_choose(const struct relay_conf *conf,
+                                                   const struct relay_identity_facts *facts)
+{
+    struct relay_identity_choice choice = {.kinds = proxy_kind(conf)};
+
+    if (conf->identity & RELAY_IDENTITY_AUTO)
+        return choose_auto(facts);
+    if (conf->identity & RELAY_IDENTITY_XCLIENT) {
+        if (has_xclient(facts))
+            choice.kinds |= RELAY_IDENTITY_XCLIENT;
+        else
+            choice.is_failure = !facts->avoids_xclient;
+    }
+    if (conf->identity & RELAY_IDENTITY_XFORWARD) {
+        if (capability_has(facts->caps, CAPABILITY_XFORWARD))
+            choice.kinds |= RELAY_IDENTITY_XFORWARD;
+        else if (!facts->is_xclient_done) /* behind XCLIENT it is often not on offer any more */
+            choice.is_failure = true;
+    }
+    return choice;
+}
+
+bool relay_identity_may_judge(const struct relay_conf *conf)
+{
+    return (conf->identity & (RELAY_IDENTITY_AUTO | RELAY_IDENTITY_XCLIENT | PROXY_KINDS)) != 0;
+}
+
+bool relay_identity_judges(unsigned kinds)
+{
+    return (kinds & (RELAY_IDENTITY_XCLIENT | PROXY_KINDS)) != 0;
+}
+
+enum identity_form relay_identity_form(const struct relay_conf *conf)
+{
+    switch (conf->xclient_address) {
+    case RELAY_XCLIENT_PREFIXED:
+        return IDENTITY_FORM_PREFIXED;
+    case RELAY_XCLIENT_BARE:
+        return IDENTITY_FORM_BARE;
+    case RELAY_XCLIENT_AUTO:
+        break;
+    }
+    return IDENTITY_FORM_AUTO;
+}
+
+const char *relay_identity_text(unsigned kinds)
+{
+    static const char *const texts[3][4] = {
+        {"none", "xclient", "xforward", "xclient+xforward"},
+        {"proxy-v1", "proxy-v1+xclient", "proxy-v1+xforward", "proxy-v1+xclient+xforward"},
+        {"proxy-v2", "proxy-v2+xclient", "proxy-v2+xforward", "proxy-v2+xclient+xforward"},
+    };
+    unsigned proxy = kinds & RELAY_IDENTITY_PROXY_V1 ? 1 : 0;
+    unsigned commands =
+        (kinds & RELAY_IDENTITY_XCLIENT ? 1U : 0U) | (kinds & RELAY_IDENTITY_XFORWARD ? 2U : 0U);
+
+    if (kinds & RELAY_IDENTITY_PROXY_V2)
+        proxy = 2;
+    return texts[proxy][commands];
+}

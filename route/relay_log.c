@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What relays log beside the closing line of a transaction. */
+#include "route/relay_log.h"
+
+#include "proxy/base/buf.h"
+#include "proxy/io/log.h"
+#include "route/relay_pool.h"
+
+#define IDENTITY_EVERY_MS 60000 /* one line for the many messages that meet the same refusal */
+
+static struct log_line begin_line(struct relay *r, enum log_level level, const char *event)
+{
+    struct log_line line = log_begin(r->service->log, r->service->log_sinks, level, event);
+
+    log_put(&line, "target", r->target.name);
+    return line;
+}
+
+static void put_address(struct log_line *line, const struct stream_target *to)
+{
+    char text[RELAY_PLACE_TEXT_MAX];
+    log_put_text(line, "address", relay_place_text(to, text));
+}
+
+static void put_reply(struct relay *r, struct log_line *line, const struct reply *reply)
+{
+    struct buf text;
+
+    buf_init(&text, &loop_pools(r->service->loop)->medium, 4 * REPLY_MAX_BYTES);
+    reply_put_text(&text, reply);
+    log_put(line, "reply", buf_bytes(&text));
+    buf_done(&text);
+}
+
+void relay_log_down(struct relay *r, const struct stream_target *to, int error,
+                    const struct reply *reply)
+{
+    struct log_line line = begin_line(r, LOG_LEVEL_ERROR, "target-down");
+
+    put_address(&line, to);
+    if (reply != NULL)
+        put_reply(r, &line, reply);
+    else
+        log_put_error(&line, "error", error);
+    log_put_number(&line, "addresses_left", r->places.count - r->places.down_count);
+    log_end(&line);
+}
+
+void relay_log_down_unresolved(struct relay *r)
+{
+    struct log_line line = begin_line(r, LOG_LEVEL_ERROR, "target-down");
+
+    log_put_text(&line, "error", "no address was found");
+    log_end(&line);
+}
+
+void relay_log_up(struct relay *r, const struct stream_target *to, uint64_t seconds)
+{
+    struct log_line line = begin_line(r, LOG_LEVEL_INFO, "target-up");
+
+    if (to != NULL) {
+        put_address(&line, to);
+        log_put_number(&line, "seconds", (int64_t)seconds);
+    }
+    log_end(&line);
+}
+
+void relay_log_identity_failed(struct relay *r, const struct reply *heard)
+{
+    uint64_t now_ms = loop_now_ms(r->service->loop);
+    struct log_line line;
+
+    if (r->learnt.identity_logged_ms != 0 &&
+        now_ms - r->learnt.identity_logged_ms < IDENTITY_EVERY_MS)
+        return;
+    r->learnt.identity_logged_ms = now_ms;
+    line = begin_line(r, LOG_LEVEL_ERROR, "identity-failure");
+    if (heard != NULL)
+        put_reply(r, &line, heard);
+    else
+        log_put_text(&line, "error", "what must be used is not announced");
+    log_end(&line);
+}
+
+void relay_log_no_identity(struct relay *r)
+{
+    struct log_line line;
+
+    if (r->learnt.has_logged_no_identity)
+        return;
+    r->learnt.has_logged_no_identity = true;
+    line = begin_line(r, LOG_LEVEL_WARNING, "no-identity");
+    log_put_text(&line, "error", "neither XCLIENT nor XFORWARD is announced");
+    log_end(&line);
+}
+
+void relay_log_confused(struct relay *r, const struct stream_target *to, const struct reply *heard)
+{
+    struct log_line line = begin_line(r, LOG_LEVEL_ERROR, "target-confused");
+
+    put_address(&line, to);
+    put_reply(r, &line, heard);
+    log_end(&line);
+}

@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One relay: its connections, and the branches that wait for one, in order. */
+#include "route/relay_pool.h"
+
+#include "proxy/base/error.h"
+#include "route/relay_branch.h"
+#include "route/relay_connect.h"
+#include "route/relay_health.h"
+#include "route/relay_identity.h"
+#include "route/relay_link.h"
+#include "route/relay_memory.h"
+
+#define AGE_MAX_MS   300000 /* of a connection, when it is looked at between transactions */
+#define REFUSALS_MAX 5      /* the target's count of errors must not fall on the next client */
+#define STARVING_MS  1000   /* how often those who wait at the limit look for silent clients */
+
+static uint64_t now_ms(const struct relay *r)
+{
+    return loop_now_ms(r->service->loop);
+}
+
+static struct relay_branch *branch_of(struct list *at)
+{
+    return LIST_ENTRY(at, struct relay_branch, in_waiting);
+}
+
+static struct relay_link *link_of(struct list *at)
+{
+    return LIST_ENTRY(at, struct relay_link, in_pool);
+}
+
+/* ---- which connection may serve once more ---- */
+
+static bool may_serve_again(const struct relay_link *link)
+{
+    const struct relay *r = link->relay;
+
+    return !r->is_closing && link->out.transactions < r->conf->limits.max_transactions &&
+           link->out.refusals < REFUSALS_MAX && now_ms(r) - link->opened_ms < AGE_MAX_MS &&
+           outbound_is_idle(&link->out);
+}
+
+/* XCLIENT comes first on a connection, or never. */
+static bool is_stale_for_xclient(const struct relay_link *link, const struct relay_branch *w)
+{
+    unsigned identity = link->relay->conf->identity;
+
+    return link->out.transactions != 0 && !w->again.avoids_xclient &&
+           (identity & (RELAY_IDENTITY_AUTO | RELAY_IDENTITY_XCLIENT)) != 0 &&
+           capability_has(&link->out.caps, CAPABILITY_XCLIENT);
+}
+
+/* A fresh one that was never idle needs no look at the kernel. */
+static bool is_quiet(struct relay_link *link)
+{
+    return !link->is_pooled || stream_is_quiet(link->stream);
+}
+
+static struct relay_link *take_idle(struct relay *r, const struct relay_branch *w)
+{
+    LIST_EACH (at, &r->idle) {
+        struct relay_link *link = link_of(at);
+        if (w->again.needs_fresh && link->is_pooled)
+            continue;
+        if (!may_serve_again(link) || is_stale_for_xclient(link, w))
+            relay_link_quit(link);
+        else if (!is_quiet(link))
+            relay_link_close(link);
+        else
+            return link;
+    }
+    return NULL;
+}
+
+static struct relay_link *take_bound(const struct relay *r, const struct relay_branch *w)
+{
+    struct relay_link *next;
+
+    for (struct relay_link *link = w->carrier->bound; link != NULL; link = next) {
+        next = link->bound_next;
+        if (link->relay != r || link->state != RELAY_LINK_BOUND || w->again.needs_fresh)
+            continue;
+        if (!may_serve_again(link) || !relay_link_fits(link, w->carrier->client))
+            relay_link_quit(link);
+        else if (!stream_is_quiet(link->stream))
+            relay_link_close(link);
+        else
+            return link;
+    }
+    return NULL;
+}
+
+/* ---- the line ---- */
+
+static void enter_line(struct relay_branch *w)
+{
+    w->state = RELAY_BRANCH_WAITING;
+    list_append(&w->relay->waiting, &w->in_waiting);
+    w->relay->waiting_count++;
+}
+
+static void leave_line(struct relay_branch *w)
+{
+    list_remove(&w->in_waiting);
+    w->relay->waiting_count--;
+}
+
+void relay_pool_leave(struct relay_branch *w)
+{
+    leave_line(w);
+    if (w->dial != NULL)
+        relay_connect_cancel(w->dial);
+}
+
+/* Is there room for one more connection? If not, room is made where a connection lies idle. */
+static bool make_room(struct relay *r)
+{
+    struct list *oldest;
+
+    if (r->link_count + r->reserved < r->conf->limits.max_connections)
+        return true;
+    oldest = !list_is_empty(&r->bound) ? r->bound.next : NULL;
+    if (oldest == NULL && !list_is_empty(&r->idle))
+        oldest = r->idle.prev;
+    if (oldest != NULL)
+        relay_link_quit(link_of(oldest));
+    else
+        deadline_set(r->service->loop, &r->starving, now_ms(r) + STARVING_MS);
+    return false;
+}
+
+static void hand_out(struct relay *r)
+{
+    LIST_EACH (at, &r->waiting) {
+        struct relay_branch *w = branch_of(at);
+        struct relay_link *link = list_is_empty(&r->idle) ? NULL : take_idle(r, w);
+        if (link == NULL && !w->again.needs_fresh)
+            return;
+        if (link == NULL)
+            continue;
+        leave_line(w);
+        relay_branch_start(w, link);
+        relay_link_drain_later(link);
+    }
+}
+
+static struct relay_branch *first_without_dial(struct relay *r)
+{
+    LIST_EACH (at, &r->waiting)
+        if (branch_of(at)->dial == NULL)
+            return branch_of(at);
+    return NULL;
+}
+
+static void dial_more(struct relay *r)
+{
+    bool is_own = relay_identity_proxy(r->conf) != 0;
+
+    while (r->dial_count < r->waiting_count && make_room(r)) {
+        struct relay_branch *w = is_own ? first_without_dial(r) : NULL;
+        if ((is_own && w == NULL) || !relay_connect_begin(r, w))
+            return;
+    }
+}
+
+/* What stays idle, and for how long. */
+static void settle(struct relay *r)
+{
+    while (r->idle_count > r->conf->limits.idle_connections)
+        relay_link_quit(link_of(r->idle.prev));
+    if (list_is_empty(&r->idle))
+        return;
+    LIST_EACH (at, &r->idle) {
+        if (link_of(at)->is_pooled)
+            break;
+        link_of(at)->is_pooled = true;
+    }
+    deadline_set(r->service->loop, &r->idle_deadline,
+                 link_of(r->idle.prev)->idle_ms + r->conf->times.idle_ms);
+}
+
+void relay_pool_serve(struct relay *r)
+{
+    if (r->is_serving || r->is_closing)
+        return;
+    r->is_serving = true;
+    hand_out(r);
+    dial_more(r);
+    settle(r);
+    r->is_serving = false;
+}
+
+static void on_post(void *owner)
+{
+    relay_pool_serve(owner);
+}
+
+void relay_pool_serve_later(struct relay *r)
+{
+    if (!list_is_empty(&r->waiting) && !r->is_closing)
+        loop_post(r->service->loop, &r->post, on_post, r);
+}
+
+/* ---- asking ---- */
+
+/* One was taken off the pool that served each client anew: have the next one ready. */
+static void warm_again(struct relay *r)
+{
+    if (now_ms(r) < r->warm_until_ms && r->learnt.has_announced_xclient)
+        relay_warm(r);
+}
+
+static struct relay_link *take(struct relay *r, const struct relay_branch *w)
+{
+    struct relay_link *link = take_bound(r, w);
+
+    if (link == NULL && list_is_empty(&r->waiting))
+        link = take_idle(r, w);
+    return link;
+}
+
+void relay_pool_ask(struct relay_branch *w)
+{
+    struct relay *r = w->relay;
+    struct reply down = reply_own(REPLY_TARGET_DOWN);
+    struct relay_link *link = r->is_closing ? NULL : take(r, w);
+
+    if (link != NULL) {
+        relay_branch_start(w, link);
+        warm_again(r);
+        return;
+    }
+    if (r->is_closing || relay_health_is_down(r)) {
+        relay_branch_fail(w, &down, false);
+        return;
+    }
+    enter_line(w);
+    relay_pool_serve(r);
+}
+
+/* ---- connections that come and go ---- */
+
+static void lay_idle(struct relay_link *link)
+{
+    struct relay *r = link->relay;
+
+    link->idle_ms = now_ms(r);
+    relay_link_set(link, RELAY_LINK_IDLE, &r->idle);
+    relay_pool_serve(r);
+}
+
+void relay_pool_add(struct relay_link *link, struct relay_branch *user)
+{
+    struct relay *r = link->relay;
+
+    if (r->is_closing) {
+        relay_link_quit(link);
+        return;
+    }
+    if (user == NULL) {
+        lay_idle(link);
+        return;
+    }
+    leave_line(user);
+    relay_branch_start(user, link);
+    relay_link_drain_later(link);
+}
+
+void relay_pool_give(struct relay_link *link)
+{
+    struct relay *r = link->relay;
+
+    link->is_pooled = link->is_pooled || link->out.transactions != 0;
+    if (!may_serve_again(link) || (link->is_bound && link->client == NULL)) {
+        relay_link_quit(link);
+        return;
+    }
+    if (!link->is_bound) {
+        lay_idle(link);
+        return;
+    }
+    link->idle_ms = now_ms(r);
+    relay_link_set(link, RELAY_LINK_BOUND, &r->bound);
+    deadline_set(r->service->loop, &link->deadline, link->idle_ms + r->conf->times.idle_ms);
+    relay_pool_serve_later(r);
+}
+
+void relay_pool_miss(struct relay *r, struct relay_branch *user, const struct reply *reply,
+                     bool is_words)
+{
+    bool is_hopeless = relay_health_is_down(r) || r->places.state == RELAY_PLACES_OWN;
+
+    if (user != NULL) {
+        relay_branch_fail(user, reply, is_words);
+        return;
+    }
+    while (!list_is_empty(&r->waiting)) {
+        relay_branch_fail(branch_of(r->waiting.next), reply, is_words);
+        if (!is_hopeless)
+            break;
+    }
+    relay_pool_serve_later(r);
+}
+
+/* ---- deadlines ---- */
+
+static void on_idle_deadline(struct deadline *deadline)
+{
+    struct relay *r = CONTAINER_OF(deadline, struct relay, idle_deadline);
+    uint64_t now = now_ms(r);
+
+    while (!list_is_empty(&r->idle)) {
+        struct relay_link *oldest = link_of(r->idle.prev);
+        uint64_t due_ms = oldest->idle_ms + r->conf->times.idle_ms;
+        if (due_ms > now) {
+            deadline_set(r->service->loop, &r->idle_deadline, due_ms);
+            return;
+        }
+        relay_link_quit(oldest);
+    }
+}
+
+/* Others wait at the limit: clients that say nothing give their connections up (DESIGN 6). */
+static void on_starving(struct deadline *deadline)
+{
+    struct relay *r = CONTAINER_OF(deadline, struct relay, starving);
+    unsigned wanted = r->waiting_count;
+
+    LIST_EACH (at, &r->busy) {
+        struct relay_branch *user = link_of(at)->user;
+        if (wanted == 0)
+            break;
+        if (user != NULL && relay_branch_park(user, now_ms(r)))
+            wanted--;
+    }
+    relay_pool_serve(r);
+}
+
+static const struct deadline_use idle_use = {.reached = on_idle_deadline};
+static const struct deadline_use starving_use = {.reached = on_starving};
+
+/* ---- the relay ---- */
+
+void relay_warm(struct relay *r)
+{
+    const struct relay_limits *limits = &r->conf->limits;
+
+    if (r->is_closing || relay_identity_proxy(r->conf) != 0 || limits->idle_connections == 0 ||
+        relay_health_is_down(r))
+        return;
+    r->warm_until_ms = now_ms(r) + r->conf->times.idle_ms;
+    if (r->idle_count + r->dial_count <= r->waiting_count &&
+        r->link_count + r->reserved < limits->max_connections)
+        relay_connect_begin(r, NULL);
+}
+
+static void init_lists(struct relay *r)
+{
+    list_init(&r->links);
+    list_init(&r->idle);
+    list_init(&r->bound);
+    list_init(&r->busy);
+    list_init(&r->waiting);
+    list_init(&r->dials);
+}
+
+struct relay *relay_new(struct relay_service *service, const struct relay_conf *conf)
+{
+    struct relay *r = mem_zalloc(sizeof(*r));
+
+    if (r == NULL)
+        return NULL;
+    r->target = (struct target){.ops = &relay_ops, .name = conf->section};
+    if (conf->section.len == 0)
+        r->target.name = conf->name;
+    r->conf = conf;
+    r->service = service;
+    r->outbound.uses_chunking = conf->chunking == RELAY_CHUNKING_AUTO;
+    if (service->memory != NULL)
+        r->learnt.has_announced_xclient = relay_memory_has_xclient(service->memory, r->target.name);
+    init_lists(r);
+    deadline_init(&r->idle_deadline, &idle_use);
+    deadline_init(&r->starving, &starving_use);
+    relay_health_init(r);
+    if (relay_resolve_init(r) != 0)
+        relay_free(&r);
+    return r;
+}
+
+void relay_close(struct relay *r)
+{
+    struct loop *l = r->service->loop;
+    struct reply down = reply_own(REPLY_TARGET_DOWN);
+
+    r->is_closing = true;
+    relay_resolve_done(r);
+    relay_connect_cancel_all(r);
+    relay_health_done(r);
+    deadline_clear(l, &r->idle_deadline);
+    deadline_clear(l, &r->starving);
+    loop_unpost(l, &r->post);
+    while (!list_is_empty(&r->waiting))
+        relay_branch_fail(branch_of(r->waiting.next), &down, false);
+    while (!list_is_empty(&r->idle))
+        relay_link_quit(link_of(r->idle.next));
+    while (!list_is_empty(&r->bound))
+        relay_link_quit(link_of(r->bound.next));
+}
+
+void relay_free(struct relay **relay)
+{
+    struct relay *r = *relay;
+
+    if (r == NULL)
+        return;
+    for (size_t i = 0; r->places.paths != NULL && i < r->conf->addresses.count; i++)
+        mem_free(r->places.paths[i]);
+    mem_free(r->places.paths);
+    mem_free(r->places.at);
+    mem_free(r);
+    *relay = NULL;
+}
+
+struct target *relay_target(struct relay *r)
+{
+    return &r->target;
+}
+
+void relay_forget_carrier(struct relay_service *service, struct carrier *c)
+{
+    (void)service;
+    while (c->bound != NULL) {
+        struct relay_link *link = c->bound;
+        if (link->state == RELAY_LINK_BOUND)
+            relay_link_quit(link);
+        else
+            relay_link_unbind(link);
+    }
+}
+
+uint32_t relay_capabilities(const struct relay *r)
+{
+    return r->learnt.has_caps ? r->learnt.caps.keywords : 0;
+}
+
+bool relay_judges_clients(const struct relay *r)
+{
+    if (r->conf->identity & RELAY_IDENTITY_AUTO)
+        return r->learnt.has_announced_xclient;
+    return relay_identity_may_judge(r->conf);
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What a branch tells its carrier, and how the two part. */
+#include "route/relay_tell.h"
+
+#include "proxy/base/buf.h"
+#include "proxy/smtp/outcome.h"
+#include "route/relay_identity.h"
+#include "route/relay_link.h"
+#include "route/relay_pool.h"
+
+static struct loop *loop_of(const struct relay_branch *w)
+{
+    return w->carrier->loop;
+}
+
+/* ---- recipients ---- */
+
+struct recipient *relay_tell_next(const struct relay_branch *w, const struct recipient *r)
+{
+    struct list *next = r == NULL ? w->branch->recipients.next : r->in_branch.next;
+
+    if (r == w->last || next == &w->branch->recipients)
+        return NULL;
+    return LIST_ENTRY(next, struct recipient, in_branch);
+}
+
+bool relay_tell_stands(const struct recipient *r)
+{
+    return r->envelope == FATE_ACCEPTED && r->final == FATE_OPEN;
+}
+
+bool relay_tell_is_guarded(const struct relay_branch *w, const struct recipient *r)
+{
+    return r->guard != REPLY_OK && !relay_identity_judges(w->identity);
+}
+
+/* ---- letting go ---- */
+
+/* The transaction on its connection is given up; the connection lives on where it can. */
+void relay_tell_release(struct relay_branch *w)
+{
+    struct relay_link *link = w->link;
+
+    w->link = NULL;
+    if (link == NULL || link->state == RELAY_LINK_CLOSED)
+        return;
+    link->user = NULL;
+    if (w->state == RELAY_BRANCH_NAMING)
+        relay_pool_give(link);
+    else if (outbound_abort(&link->out))
+        relay_link_drain_later(link);
+    else
+        relay_link_close(link);
+}
+
+/* Nothing points at it any more. */
+void relay_tell_detach(struct relay_branch *w)
+{
+    if (w->dropped_out != NULL)
+        *w->dropped_out = true;
+    w->branch->shell = NULL;
+    deadline_clear(loop_of(w), &w->deadline);
+    loop_unpost(loop_of(w), &w->post);
+    relay_content_close(&w->content);
+    if (w->state == RELAY_BRANCH_WAITING)
+        relay_pool_leave(w);
+    relay_tell_release(w);
+}
+
+/* ---- reports ---- */
+
+/* False: the branch is gone, its memory perhaps too. */
+static bool tell(struct relay_branch *w, struct event *ev)
+{
+    bool *outer = w->dropped_out;
+    bool is_dropped = false;
+
+    ev->branch = w->branch;
+    w->dropped_out = &is_dropped;
+    target_report(w->carrier, ev);
+    if (is_dropped) {
+        if (outer != NULL)
+            *outer = true;
+        return false;
+    }
+    w->dropped_out = outer;
+    return true;
+}
+
+/* The last event. */
+void relay_tell_last(struct relay_branch *w, struct event *ev)
+{
+    struct carrier *c = w->carrier;
+
+    ev->branch = w->branch;
+    relay_tell_detach(w);
+    target_report(c, ev);
+}
+
+/* The reply to a RCPT that had none. */
+bool relay_tell_answer(struct relay_branch *w, struct recipient *r, enum fate fate,
+                       const struct reply *reply)
+{
+    struct event ev = {.kind = EV_ANSWER, .rcpt = r, .fate = fate, .reply = *reply};
+
+    w->unanswered--;
+    if (r == w->mark) {
+        w->mark = w->last;
+        w->envelope_due_ms = loop_now_ms(loop_of(w)) + w->relay->conf->times.envelope_ms;
+    }
+    return tell(w, &ev);
+}
+
+/* One that stood is lost after all: replayed, and then refused. */
+bool relay_tell_fallen(struct relay_branch *w, struct recipient *r, enum fate fate,
+                       const struct reply *reply)
+{
+    struct event ev = {.kind = EV_FINAL, .rcpt = r, .fate = fate, .reply = *reply};
+    return tell(w, &ev);
+}
+
+void relay_tell_broken(struct relay_branch *w, const struct reply *reply, bool is_end_sent)
+{
+    struct event ev = {.kind = EV_BROKEN, .reply = *reply, .is_end_sent = is_end_sent};
+
+    w->branch->facts.may_be_duplicate = is_end_sent;
+    relay_tell_last(w, &ev);
+}
+
+/* Replies in the target's stead (relay-from, routed-recipients). */
+static bool tell_guarded(struct relay_branch *w)
+{
+    w->has_guarded = false;
+    RELAY_EACH_RECIPIENT (r, w) {
+        struct reply reply = reply_own(r->guard);
+        if (!relay_tell_is_guarded(w, r))
+            continue;
+        if (r->envelope == FATE_OPEN &&
+            !relay_tell_answer(w, r, outcome_of_code(reply.code), &reply))
+            return false;
+        if (relay_tell_stands(r) && !relay_tell_fallen(w, r, outcome_of_code(reply.code), &reply))
+            return false;
+    }
+    return true;
+}
+
+/* Somebody's final word on all: as answers, and as outcome of those that stood. */
+static bool tell_words(struct relay_branch *w)
+{
+    struct event ev = {
+        .kind = EV_FINAL, .fate = outcome_of_code(w->failure.code), .reply = w->failure};
+    bool has_standing = false;
+
+    RELAY_EACH_RECIPIENT (r, w) {
+        has_standing = has_standing || relay_tell_stands(r);
+        if (r->envelope == FATE_OPEN && !relay_tell_answer(w, r, ev.fate, &w->failure))
+            return false;
+    }
+    if (has_standing)
+        relay_tell_last(w, &ev);
+    return !has_standing;
+}
+
+/* What could not be told when it became known. False: the branch is gone. */
+bool relay_tell_due(struct relay_branch *w)
+{
+    if (w->has_guarded && !tell_guarded(w))
+        return false;
+    if (w->state != RELAY_BRANCH_FAILED)
+        return true;
+    if (w->is_words)
+        return tell_words(w);
+    relay_tell_broken(w, &w->failure, false);
+    return false;
+}
+
+static void on_post(void *owner)
+{
+    struct relay_branch *w = owner;
+    relay_tell_due(w);
+}
+
+void relay_tell_later(struct relay_branch *w)
+{
+    loop_post(loop_of(w), &w->post, on_post, w);
+}
+
+void relay_branch_fail(struct relay_branch *w, const struct reply *reply, bool is_words)
+{
+    struct buf told;
+
+    if (w->state == RELAY_BRANCH_WAITING)
+        relay_pool_leave(w);
+    relay_tell_release(w);
+    relay_content_close(&w->content);
+    w->state = RELAY_BRANCH_FAILED;
+    w->is_words = is_words;
+    w->failure = reply_own(REPLY_LOCAL_PROBLEM);
+    /* 421 ends a session, and that is not the target's to end (PROTOCOLS 2.10). */
+    buf_init(&told, &loop_pools(loop_of(w))->medium, 2 * REPLY_MAX_BYTES);
+    reply_put(&told, reply, reply->code == 421 ? 451 : 0, false);
+    struct reply changed = *reply;
+    changed.code = reply->code == 421 ? 451 : reply->code;
+    changed.wire = buf_bytes(&told);
+    if (!told.has_failed)
+        reply_copy(w->branch->transaction->mail, &changed, &w->failure);
+    buf_done(&told);
+    relay_tell_later(w);
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The tables of one listener as a whole: compiled, checked, asked. */
+#include "route/route.h"
+
+#include "proxy/base/error.h"
+#include "route/route_private.h"
+
+#define FIRST_TARGETS 8
+
+/* ---- targets ---- */
+
+static size_t probe(const struct route_set_slot *slots, size_t slot_count,
+                    const struct target *target)
+{
+    uint64_t hash = (uint64_t)(uintptr_t)target * 0x9E3779B97F4A7C15u;
+    size_t at = (size_t)(hash >> 32) & (slot_count - 1);
+    while (slots[at].target != NULL && slots[at].target != target)
+        at = (at + 1) & (slot_count - 1);
+    return at;
+}
+
+struct route_set_slot *route_set_slot(const struct route_set *set, const struct target *target)
+{
+    if (set->slot_count == 0)
+        return NULL;
+    struct route_set_slot *slot = &set->slots[probe(set->slots, set->slot_count, target)];
+    return slot->target == NULL ? NULL : slot;
+}
+
+/* What is outgrown stays in the arena: no more than what is in use. */
+static int grow(struct route_set *set, struct arena *arena)
+{
+    size_t capacity = set->target_capacity == 0 ? FIRST_TARGETS : 2 * set->target_capacity;
+    struct target **targets = arena_alloc(arena, capacity * sizeof(*targets));
+    struct route_set_slot *slots = arena_alloc(arena, 2 * capacity * sizeof(*slots));
+    if (targets == NULL || slots == NULL)
+        return ERR_MEMORY;
+    for (size_t i = 0; i < set->target_count; i++) {
+        targets[i] = set->targets[i];
+        slots[probe(slots, 2 * capacity, targets[i])].target = targets[i];
+    }
+    set->targets = targets;
+    set->target_capacity = capacity;
+    set->slots = slots;
+    set->slot_count = 2 * capacity;
+    return 0;
+}
+
+static int add_target(struct route_set *set, struct target *target, struct arena *arena)
+{
+    if (set->target_count == set->target_capacity && grow(set, arena) != 0)
+        return ERR_MEMORY;
+    struct route_set_slot *slot = &set->slots[probe(set->slots, set->slot_count, target)];
+    if (slot->target != NULL)
+        return 0;
+    slot->target = target;
+    set->targets[set->target_count++] = target;
+    return 0;
+}
+
+static int add_targets(struct route_set *set, const struct route_table *table, struct arena *arena)
+{
+    size_t count = table->rules[table->rule_count].first_action;
+    const struct target *previous = NULL;
+    for (size_t i = 0; i < count; i++) {
+        const struct route_action *action = &table->actions[i];
+        if (action->kind != ROUTE_ACTION_TARGET || action->target == previous)
+            continue;
+        if (add_target(set, action->target, arena) != 0)
+            return ERR_MEMORY;
+        previous = action->target;
+    }
+    return 0;
+}
+
+size_t route_set_targets(const struct route_set *set, struct target *const **targets_out)
+{
+    *targets_out = set->targets;
+    return set->target_count;
+}
+
+bool route_set_is_open_to(const struct route_set *set, const struct target *target)
+{
+    const struct route_set_slot *slot = route_set_slot(set, target);
+    return slot != NULL && slot->is_open;
+}
+
+/* ---- loading ---- */
+
+/* All tables are read, so that all that is wrong is told at once. */
+static int read_tables(struct route_set *set, struct route_source *const *sources, size_t count,
+                       const struct route_directory *directory, struct hash_key key,
+                       struct arena *arena, struct cf_problems *problems)
+{
+    struct route_table_names names = {.owner = directory->owner,
+                                      .find = directory->find,
+                                      .find_implicit = directory->find_implicit};
+    bool is_bad = false;
+    set->tables = arena_alloc(arena, count * sizeof(struct route_table *));
+    if (set->tables == NULL)
+        return ERR_MEMORY;
+    for (size_t i = 0; i < count; i++) {
+        int error = route_table_new(sources[i], &names, key, arena, problems,
+                                    &set->tables[set->table_count]);
+        if (error == 0)
+            error = add_targets(set, set->tables[set->table_count++], arena);
+        if (error == ERR_MEMORY)
+            return error;
+        is_bad = is_bad || error != 0;
+    }
+    return is_bad ? ERR_SYNTAX : 0;
+}
+
+int route_set_new(struct route_source *const *sources, size_t count,
+                  const struct route_directory *directory, struct hash_key key, struct arena *arena,
+                  struct cf_problems *problems, struct route_set **set_out)
+{
+    struct route_set *set = arena_alloc(arena, sizeof(*set));
+    if (set == NULL)
+        return ERR_MEMORY;
+    int error = read_tables(set, sources, count, directory, key, arena, problems);
+    if (error == 0)
+        error = route_check(set, directory, problems);
+    if (error == 0 && problems->has_no_memory)
+        error = ERR_MEMORY;
+    if (error == 0)
+        *set_out = set;
+    return error;
+}
+
+/* ---- asking ---- */
+
+static int resolve(const struct route_set *set, const struct address *to,
+                   const struct route_client *client, struct arena *mail, struct routed *routed_out)
+{
+    struct address address;
+    struct route_walk walk;
+    int error = address_copy(mail, to, &address);
+    if (error == 0)
+        error = route_walk(set, &address, false, mail, &walk);
+    if (error != 0)
+        return error;
+    *routed_out =
+        (struct routed){.reply = route_walk_refusal(&walk), .is_discarded = walk.leg_count == 0};
+    if (routed_out->reply.code != 0 || routed_out->is_discarded)
+        return 0;
+    struct routed_leg *legs = arena_alloc(mail, (size_t)walk.leg_count * sizeof(*legs));
+    if (legs == NULL)
+        return ERR_MEMORY;
+    for (const struct route_walk_leg *l = walk.first_leg; l != NULL; l = l->next)
+        legs[routed_out->leg_count++] = l->leg;
+    routed_out->legs = legs;
+    routed_out->guard = route_walk_guard(&walk, client);
+    return 0;
+}
+
+void route_resolve(const struct route_set *set, const struct address *to,
+                   const struct route_client *client, struct arena *mail, struct routed *routed_out)
+{
+    if (resolve(set, to, client, mail, routed_out) != 0)
+        *routed_out = (struct routed){.reply = reply_own(REPLY_ROUTE_FAILED)};
+}

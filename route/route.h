@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Which targets are responsible for a recipient: what one listener routes by (CONFIG [route]). */
+#ifndef POSTERN_ROUTE_H
+#define POSTERN_ROUTE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "proxy/base/arena.h"
+#include "proxy/base/buf.h"
+#include "proxy/base/cf.h"
+#include "proxy/smtp/transaction.h"
+#include "route/route_source.h"
+#include "route/target.h"
+
+struct route_set; /* the compiled tables of one listener, in the order in which they are asked */
+
+/* What a route's right-hand side can name. */
+struct route_directory {
+    void *owner;
+    /* A [relay] or [maildir] section; NULL: none of this name. */
+    struct target *(*find)(void *owner, struct bytes name);
+    /* The implicit relay of a host that no section bears. NULL: no memory. */
+    struct target *(*find_implicit)(void *owner, struct bytes host);
+    /* Offers the names of all sections, for "did you mean". NULL: no hints. */
+    void (*offer)(void *owner, struct cf_nearest *nearest);
+};
+
+/* Compiles the tables: `sources` in order, the global one last (CONFIG: the first line that
+ * matches wins). Loops and bad lines go to `problems`. `arena` is the configuration's. The
+ * sources outlive the set. 0, ERR_SYNTAX (see problems) or ERR_MEMORY. */
+int route_set_new(struct route_source *const *sources, size_t count,
+                  const struct route_directory *directory, struct hash_key key,
+                  struct arena *arena, struct cf_problems *problems, struct route_set **set_out);
+
+/* What the answer also depends on. */
+struct route_client {
+    bool may_relay;      /* its address is in relay-from */
+    bool rejects_routed; /* routed-recipients = reject */
+};
+
+/* O(1) in the size of the tables. The answer, its addresses and replies live in `mail`. Always
+ * gives an answer: without memory a 451. */
+void route_resolve(const struct route_set *set, const struct address *to,
+                   const struct route_client *client, struct arena *mail,
+                   struct routed *routed_out);
+
+/* --explain: rule by rule, as text lines. */
+void route_explain(const struct route_set *set, const struct address *to,
+                   const struct route_client *client, struct arena *scratch, struct buf *out);
+
+/* Every target that this listener's tables can lead to, each once. */
+size_t route_set_targets(const struct route_set *set, struct target *const **targets_out);
+/* Some pattern without a domain (`@`, `user@`) leads to this target. */
+bool route_set_is_open_to(const struct route_set *set, const struct target *target);
+
+#endif

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Follows one address through the tables, rewriting after rewriting, to its targets. */
+#include "proxy/base/error.h"
+#include "route/maildir.h"
+#include "route/route_private.h"
+
+static struct reply no_reply(void)
+{
+    return (struct reply){.code = 0};
+}
+
+static void refuse(struct route_walk *walk, struct reply reply)
+{
+    if (walk->refusal.code == 0)
+        walk->refusal = reply;
+}
+
+static void note_trouble(struct route_walk *walk, enum route_trouble trouble,
+                         const struct route_step *step, enum reply_id reply)
+{
+    if (walk->trouble == ROUTE_TROUBLE_NONE) {
+        walk->trouble = trouble;
+        walk->step = step;
+    }
+    refuse(walk, reply_own(reply));
+}
+
+static bool is_same_address(const struct address *a, const struct address *b)
+{
+    return bytes_equal(a->local, b->local) && bytes_equal_nocase(a->domain, b->domain);
+}
+
+/* ---- which line ---- */
+
+static bool find_address(const struct route_set *set, const struct address *address,
+                         const struct route_table **table_out, struct route_match *match_out)
+{
+    for (size_t i = 0; i < set->table_count; i++) {
+        if (!route_table_find(set->tables[i], address, match_out))
+            continue;
+        *table_out = set->tables[i];
+        return true;
+    }
+    return false;
+}
+
+bool route_set_find_name(const struct route_set *set, struct bytes name,
+                         const struct route_table **table_out, struct route_match *match_out)
+{
+    for (size_t i = 0; i < set->table_count; i++) {
+        if (!route_table_find_name(set->tables[i], name, match_out))
+            continue;
+        *table_out = set->tables[i];
+        return true;
+    }
+    return false;
+}
+
+/* The tables have a line user@DOMAIN. */
+static const struct route_rule *find_domain(const struct route_set *set, struct bytes domain,
+                                            const struct route_table **table_out)
+{
+    const struct route_rule *found = NULL;
+    for (size_t i = 0; i < set->table_count && domain.len > 0; i++) {
+        const struct route_rule *rule = route_table_find_domain(set->tables[i], domain);
+        size_t count;
+        if (rule == NULL)
+            continue;
+        if (found == NULL ||
+            route_rule_actions(set->tables[i], rule, &count)->kind == ROUTE_ACTION_TARGET) {
+            found = rule;
+            *table_out = set->tables[i];
+        }
+        if (route_rule_actions(*table_out, found, &count)->kind == ROUTE_ACTION_TARGET)
+            break;
+    }
+    return found;
+}
+
+/* A line for the name, else one for any domain. */
+static bool find_postmaster(const struct route_set *set, struct route_step *step)
+{
+    const struct address bare = {.local = step->address.local};
+    return route_set_find_name(set, bare.local, &step->table, &step->match) ||
+           find_address(set, &bare, &step->table, &step->match);
+}
+
+/* The client's postmaster has no line at all: the first target of the domain, else of all. */
+static struct target *stand_in(const struct route_set *set, const struct route_step *step)
+{
+    const struct route_table *table = NULL;
+    const struct route_rule *rule = find_domain(set, step->address.domain, &table);
+    size_t count;
+    if (rule != NULL) {
+        const struct route_action *action = route_rule_actions(table, rule, &count);
+        if (action->kind == ROUTE_ACTION_TARGET)
+            return action->target;
+    }
+    return set->target_count > 0 ? set->targets[0] : NULL;
+}
+
+/* False: nothing matches. */
+static bool find_line(const struct route_set *set, struct route_step *step)
+{
+    const struct route_table *unused;
+    struct bytes domain = step->address.domain;
+    if (step->is_name) {
+        if (route_set_find_name(set, step->address.local, &step->table, &step->match))
+            return true;
+        return address_is_postmaster(&step->address) && find_postmaster(set, step);
+    }
+    if (domain.len > 0 && find_address(set, &step->address, &step->table, &step->match))
+        return true;
+    if (!address_is_postmaster(&step->address) ||
+        (domain.len > 0 && find_domain(set, domain, &unused) == NULL))
+        return false;
+    if (find_postmaster(set, step))
+        return true;
+    step->stand_in = step->parent == NULL ? stand_in(set, step) : NULL;
+    return step->stand_in != NULL;
+}
+
+/* Postmaster is never refused for want of a route, where the tables know the domain. */
+static bool is_owed_a_route(const struct route_set *set, const struct route_step *first)
+{
+    const struct route_table *unused;
+    return address_is_postmaster(&first->address) &&
+           (first->address.domain.len == 0 || first->match.rule != NULL ||
+            find_domain(set, first->address.domain, &unused) != NULL);
+}
+
+static enum reply_id reply_to_unknown(const struct route_walk *walk, const struct route_step *step)
+{
+    const struct route_table *unused;
+    if (step->is_name || is_owed_a_route(walk->set, walk->first))
+        return REPLY_ROUTE_FAILED;
+    if (step->address.domain.len == 0)
+        return REPLY_NEED_DOMAIN;
+    return find_domain(walk->set, step->address.domain, &unused) != NULL ? REPLY_USER_UNKNOWN
+                                                                         : REPLY_RELAYING_DENIED;
+}
+
+/* ---- legs ---- */
+
+static bool has_leg(const struct route_walk *walk, const struct target *target,
+                    const struct address *to)
+{
+    for (const struct route_walk_leg *l = walk->first_leg; l != NULL; l = l->next)
+        if (l->leg.target == target && is_same_address(&l->leg.to, to))
+            return true;
+    return false;
+}
+
+static int add_leg(struct route_walk *walk, const struct route_step *step,
+                   const struct route_action *by, struct target *target)
+{
+    if (has_leg(walk, target, &step->address))
+        return 0;
+    struct route_walk_leg *leg = arena_alloc(walk->arena, sizeof(*leg));
+    if (leg == NULL)
+        return ERR_MEMORY;
+    leg->leg = (struct routed_leg){
+        .target = target, .to = step->address, .can_prepare = target->can_prepare};
+    leg->leg.to.keeps_case = step->table != NULL && step->table->source->is_case_sensitive;
+    leg->step = step;
+    leg->by = by;
+    if (walk->last_leg == NULL)
+        walk->first_leg = leg;
+    else
+        walk->last_leg->next = leg;
+    walk->last_leg = leg;
+    walk->leg_count++;
+    if (target->can_prepare)
+        return 0;
+    if (walk->relay_count < 2)
+        walk->relays[walk->relay_count] = leg;
+    walk->relay_count++;
+    return 0;
+}
+
+/* ---- steps ---- */
+
+static struct route_step *add_step(struct route_walk *walk, struct route_step *parent,
+                                   const struct address *address, bool is_name)
+{
+    struct route_step *step = arena_alloc(walk->arena, sizeof(*step));
+    if (step == NULL)
+        return NULL;
+    step->parent = parent;
+    step->address = *address;
+    step->is_name = is_name;
+    step->has_own_local = parent == NULL;
+    step->is_vouched = parent != NULL && parent->is_vouched;
+    step->depth = parent == NULL ? 0 : parent->depth + 1;
+    if (walk->last == NULL)
+        walk->first = step;
+    else
+        walk->last->next = step;
+    walk->last = step;
+    walk->step_count++;
+    return step;
+}
+
+static const struct route_step *find_step(const struct route_walk *walk,
+                                          const struct address *address, bool is_name)
+{
+    for (const struct route_step *s = walk->first; s != NULL; s = s->next)
+        if (s->is_name == is_name && is_same_address(&s->address, address))
+            return s;
+    return NULL;
+}
+
+static bool is_above(const struct route_step *step, const struct route_step *below)
+{
+    while (below != NULL && below != step)
+        below = below->parent;
+    return below != NULL;
+}
+
+static struct address rewritten(const struct address *from, const struct route_action *action)
+{
+    const struct address *to = action->address;
+    struct address address = *from;
+    if (to->local.len > 0)
+        address.local = to->local;
+    if (to->domain.len > 0) {
+        address.domain = to->domain;
+        address.is_literal = to->is_literal;
+    }
+    return address;
+}
+
+static int visit(struct route_walk *walk, struct route_step *step);
+
+/* The address may lead elsewhere than before, or to where it has been. */
+static int rewrite(struct route_walk *walk, struct route_step *step,
+                   const struct route_action *action)
+{
+    bool is_name = action->kind == ROUTE_ACTION_NAME;
+    struct address address = rewritten(&step->address, action);
+    const struct route_step *again = find_step(walk, &address, is_name);
+    if (again != NULL && !is_above(again, step))
+        return 0; /* all that it leads to is known */
+    if (again != NULL) {
+        walk->again = again;
+        walk->by = action;
+        note_trouble(walk, ROUTE_TROUBLE_LOOP, step, REPLY_MAIL_LOOPS_BACK);
+        return 0;
+    }
+    if (step->depth >= ROUTE_DEPTH_MAX || walk->step_count >= ROUTE_STEPS_MAX) {
+        note_trouble(walk, step->depth >= ROUTE_DEPTH_MAX ? ROUTE_TROUBLE_LONG : ROUTE_TROUBLE_WIDE,
+                     step, REPLY_MAIL_LOOPS_BACK);
+        return 0;
+    }
+    struct route_step *to = add_step(walk, step, &address, is_name);
+    if (to == NULL)
+        return ERR_MEMORY;
+    to->by = action;
+    to->has_own_local = step->has_own_local && action->address->local.len == 0;
+    return visit(walk, to);
+}
+
+static int perform(struct route_walk *walk, struct route_step *step,
+                   const struct route_action *action)
+{
+    switch (action->kind) {
+    case ROUTE_ACTION_TARGET:
+        return add_leg(walk, step, action, action->target);
+    case ROUTE_ACTION_ADDRESS:
+    case ROUTE_ACTION_NAME:
+        return rewrite(walk, step, action);
+    case ROUTE_ACTION_REPLY:
+        refuse(walk, *action->reply);
+        return 0;
+    case ROUTE_ACTION_DISCARD:
+        walk->is_discarded = true;
+        return 0;
+    }
+    return 0;
+}
+
+/* As deep as ROUTE_DEPTH_MAX. */
+static int visit(struct route_walk *walk, struct route_step *step)
+{
+    size_t count;
+    if (!find_line(walk->set, step)) {
+        note_trouble(walk, ROUTE_TROUBLE_NOWHERE, step, reply_to_unknown(walk, step));
+        return 0;
+    }
+    if (step->stand_in != NULL)
+        return add_leg(walk, step, NULL, step->stand_in);
+    if (step->match.rule->pattern == ROUTE_PATTERN_ADDRESS && !step->match.is_stripped)
+        step->is_vouched = true;
+    const struct route_action *actions = route_rule_actions(step->table, step->match.rule, &count);
+    int error = 0;
+    for (size_t i = 0; i < count && error == 0 && walk->refusal.code == 0; i++)
+        error = perform(walk, step, &actions[i]);
+    return error;
+}
+
+int route_walk(const struct route_set *set, const struct address *address, bool is_name,
+               struct arena *arena, struct route_walk *walk_out)
+{
+    *walk_out = (struct route_walk){.set = set, .arena = arena};
+    struct route_step *step = add_step(walk_out, NULL, address, is_name);
+    return step == NULL ? ERR_MEMORY : visit(walk_out, step);
+}
+
+/* ---- what becomes of it ---- */
+
+/* Only the server's targets have operations: --check and --explain know relays by name. */
+static bool is_taken(const struct routed_leg *leg)
+{
+    if (!leg->can_prepare || leg->target->ops == NULL)
+        return true;
+    return maildir_takes((const struct maildir *)(const void *)leg->target, &leg->to);
+}
+
+struct reply route_walk_refusal(const struct route_walk *walk)
+{
+    if (walk->refusal.code != 0)
+        return walk->refusal;
+    for (const struct route_walk_leg *l = walk->first_leg; l != NULL; l = l->next)
+        if (!is_taken(&l->leg))
+            return reply_own(REPLY_MAILBOX_NAME);
+    if (walk->relay_count > 1)
+        return reply_own(REPLY_ROUTE_FAILED);
+    return no_reply();
+}
+
+/* RFC 5321 leaves its meaning to the last host, and many take it for a route. */
+static bool is_routed_local(struct bytes local)
+{
+    for (size_t i = 0; i < local.len; i++)
+        if (local.at[i] == '%' || local.at[i] == '!' || local.at[i] == '@')
+            return true;
+    return false;
+}
+
+/* The line that matched the client's own address decides. */
+static bool is_by_domain(const struct route_step *first)
+{
+    if (first->match.rule == NULL || first->address.domain.len == 0)
+        return true;
+    switch ((enum route_pattern)first->match.rule->pattern) {
+    case ROUTE_PATTERN_ADDRESS:
+    case ROUTE_PATTERN_DOMAIN:
+    case ROUTE_PATTERN_SUBDOMAIN:
+    case ROUTE_PATTERN_NAME:
+        return true;
+    case ROUTE_PATTERN_USER:
+    case ROUTE_PATTERN_ALL:
+    case ROUTE_PATTERN_COUNT:
+        return false;
+    }
+    return false;
+}
+
+enum reply_id route_walk_guard(const struct route_walk *walk, const struct route_client *client)
+{
+    if (walk->relay_count == 0)
+        return REPLY_OK;
+    for (const struct route_walk_leg *l = walk->first_leg; l != NULL; l = l->next)
+        if (client->rejects_routed && !l->leg.can_prepare && l->step->has_own_local &&
+            !l->step->is_vouched && is_routed_local(l->leg.to.local))
+            return REPLY_ROUTED_RECIPIENT;
+    return client->may_relay || is_by_domain(walk->first) ? REPLY_OK : REPLY_RELAYING_DENIED;
+}

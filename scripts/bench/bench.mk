@@ -1,0 +1,19 @@
+# `make bench` and its programs; the Makefile includes this. What it measures: README.md here.
+
+BASE_FLAGS     ?= -std=c17 -D_GNU_SOURCE -I.
+BENCH          ?=
+BENCH_PROGRAMS := $(B)/bench/source $(B)/bench/sink $(B)/bench/delay
+
+$(BENCH_PROGRAMS): $(B)/bench/%: scripts/bench/%.c scripts/bench/common.c scripts/bench/common.h
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(CC) $(BASE_FLAGS) $(WARNINGS) $(CFLAGS) -o $@ $(filter %.c,$^)
+
+.PHONY: bench bench-programs
+bench-programs: $(BENCH_PROGRAMS)
+
+# BENCH are arguments of scripts/bench/run: make bench BENCH='new kept --rounds 5'
+bench:
+	@scripts/setup build
+	@$(MAKE) --no-print-directory $(B)/postern bench-programs
+	@scripts/bench/prepare $(B)/peers
+	@$(or $(PYTHON),python3) scripts/bench/run --build $(B) $(BENCH)

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The result: a row a figure, a column a subject, and what postern must reach."""
+
+import collections
+
+COLUMNS = ["direct", "haproxy", "nginx", "exim", "postfix", "postern"]
+RTT_MS = 50
+
+
+class Limit:
+    """What postern's figure must not exceed: `times` the HAProxy figure, or `value`."""
+
+    def __init__(self, times=None, value=None):
+        self.times, self.value = times, value
+
+    def resolve(self, haproxy):
+        if self.times is None:
+            return self.value
+        return None if haproxy is None else self.times * haproxy
+
+
+def simple_rows():
+    """Title, unit, row of samples, limit or None."""
+    return [
+        ("4 KiB, new connection each", "µs CPU/message", "new", Limit(times=0.8)),
+        ("", "messages/s", "new rate", None),
+        ("4 KiB, kept connections", "µs CPU/message", "kept", Limit(times=1.0)),
+        ("", "messages/s", "kept rate", None),
+        ("1 MiB, kept connections", "µs CPU/MiB", "big", Limit(times=1.1)),
+        ("", "messages/s", "big rate", None),
+        ("latency over direct, kept", "µs median", "latency median", Limit(times=1.0)),
+        ("", "µs p99", "latency p99", Limit(times=1.0)),
+        ("the same, pipelining", "µs median", "pipelined median", Limit(times=1.0)),
+        ("", "µs p99", "pipelined p99", Limit(times=1.0)),
+        ("the same, connecting", "µs median", "connecting median", Limit(times=1.0)),
+        ("", "µs p99", "connecting p99", Limit(times=1.0)),
+        ("idle connection", "octets", "idle", Limit(value=2048)),
+        ("", "target connections", "idle held", Limit(value=10)),
+        ("50 ms link, pipelining client", "ms", "rtt pipelining", None),
+        ("50 ms link, lock-step client", "ms", "rtt lock-step", None),
+    ]
+
+
+def rtt_rows():
+    """Postern alone: round trips by client, identity, CHUNKING and heat, and 5 ms."""
+    rows = []
+    for heat in ("warm", "cold"):
+        for identity in ("XFORWARD", "no identity", "XCLIENT"):
+            for chunking in (", CHUNKING", ""):
+                for client in ("pipelining", "lock-step"):
+                    trips = 2 if client == "pipelining" or chunking else 3
+                    trips += 2 if identity == "XCLIENT" else 0
+                    trips += 3 if heat == "cold" else 0
+                    rows.append((f"50 ms, {heat}, {client}: {identity}{chunking}", "ms",
+                                 f"rtt {heat} {identity}{chunking} {client}",
+                                 Limit(value=trips * RTT_MS + 5)))
+    return rows
+
+
+def flat_rows(bench):
+    rows = []
+    for kind, first, counts in (("connections", 10, (10, 100, 1000, 5000)),
+                                ("relays", 1, (1, 1000))):
+        base = bench.median(f"flat {kind} {first}", "postern")
+        for count in counts:
+            limit = Limit(value=1.15 * base) if base is not None and count > first else None
+            rows.append((f"4 KiB, kept, {count} {kind}", "µs CPU/message", f"flat {kind} {count}",
+                         limit))
+    return rows
+
+
+def number(value):
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}"
+
+
+def show(bench):
+    """Returns the exit code: 1 when a measurement failed. A missed limit is a result."""
+    print(f"\n{'':52}{'':20}" + "".join(f"{name:>10}" for name in COLUMNS)
+          + f"{'/haproxy':>10}{'limit':>10}")
+    topic = None
+    for title, unit, row, limit in simple_rows() + rtt_rows() + flat_rows(bench):
+        topic = title or topic
+        values = {name: bench.median(row, name) for name in COLUMNS}
+        if all(value is None for value in values.values()):
+            continue
+        haproxy, postern = values["haproxy"], values["postern"]
+        line = f"{topic or '':52}{unit:20}" + "".join(f"{number(values[name]):>10}" for name in COLUMNS)
+        topic = None
+        line += f"{postern / haproxy:>10.2f}" if haproxy and postern is not None else f"{'-':>10}"
+        bound = limit.resolve(haproxy) if limit else None
+        if bound is not None:
+            line += f"{number(bound):>10}"
+            if postern is not None:
+                line += "  MISSED" if postern > bound else "  OK"
+        print(line)
+    for note, times in collections.Counter(bench.notes).items():
+        print(f"failed{f' {times} times' if times > 1 else ''}: {note}")
+    return 1 if bench.notes else 0

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Fixtures of the functional tests."""
+import pathlib
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.dont_write_bytecode = True
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import pytest  # noqa: E402
+
+from harness import recipe  # noqa: E402
+from harness.dns import TRUSTED, Dns, SilentDns  # noqa: E402
+from harness.maildir import Maildir  # noqa: E402
+from harness.postern import Postern  # noqa: E402
+from harness.postfix import Postfix  # noqa: E402
+from harness.process import is_root  # noqa: E402
+from peers.target import Target  # noqa: E402
+
+needs_root = pytest.mark.skipif(not is_root(), reason="a private Postfix is started as root")
+
+
+@pytest.fixture(scope="session")
+def dns():
+    server = Dns()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def silent_dns():
+    server = SilentDns()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def target():
+    """Makes scripted targets; target() is one with the usual announcements."""
+    made = []
+
+    def make(*arguments, **options):
+        made.append(Target(*arguments, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture
+def postern(dns):
+    """Starts posterns; each must end with exit code 0 and in silence of the sanitizers."""
+    made = []
+
+    def make(text, resolver=None, **options):
+        made.append(Postern(text, resolver or dns.address, **options))
+        return made[-1]
+
+    yield make
+    try:
+        for one in made:
+            one.stop()
+    finally:
+        for one in made:
+            one.remove()
+
+
+def relay_config(target_address, *lines, name="target", route="@example.test"):
+    """[relay] and [route] for one target; `lines` go into the relay's section."""
+    more = "".join(line + "\n" for line in lines)
+    return f'[relay "{name}"]\naddress = {target_address}\n{more}[route]\n{route} {name}\n'
+
+
+@pytest.fixture
+def to_target(postern):
+    """Starts a postern that relays example.test to a scripted target."""
+    def make(target, *relay_lines, identity="none", **options):
+        lines = [f"identity = {identity}", *relay_lines]
+        return postern(relay_config(target.address, *lines), **options)
+    return make
+
+
+@pytest.fixture
+def to_maildir(postern, tmp_path):
+    """Starts a postern that stores all of example.test in a Maildir; both are returned."""
+    def make(**options):
+        server = postern(f'[maildir "store"]\npath = {tmp_path}/mail\n'
+                         "[route]\n@example.test store\n", **options)
+        return server, Maildir(tmp_path / "mail")
+    return make
+
+
+NEWLINE_SETTINGS = {
+    "lenient": {"smtpd_forbid_bare_newline": "no", "smtpd_forbid_unauth_pipelining": "no"},
+    "strict": {"smtpd_forbid_bare_newline": "yes", "smtpd_forbid_unauth_pipelining": "yes"},
+}
+
+
+class Chain:
+    """postern in front of a real Postfix, set up by one way of doc/postfix.md."""
+
+    def __init__(self, way, postfix, start):
+        self.way = way
+        self.postfix = postfix
+        self._start = start
+
+    def postern(self, **options):
+        """A postern with the recipe's relay and routes."""
+        cf = recipe.block(self.way, "postern.cf")
+        listener, _, rest = cf.partition("[relay ")
+        assert "listen-port = 25\n" in listener
+        places = {"networks": f"{TRUSTED}/32"} if "192.0.2.0/24" in listener else {}
+        lines = recipe.put_in(listener, **places).splitlines()[1:]
+        smtpd = "\n".join(line for line in lines if not line.startswith("listen-port"))
+        text = recipe.put_in("[relay " + rest, postfix_port=self.postfix.port)
+        return self._start(text, smtpd=smtpd + "\n" + options.pop("smtpd", ""), **options)
+
+
+@pytest.fixture(scope="session", params=sorted(NEWLINE_SETTINGS))
+def newlines(request):
+    return request.param
+
+
+def _postfix(way, newlines):
+    if not is_root():
+        pytest.skip("a private Postfix is started as root")
+    main_cf = recipe.put_in(recipe.block(way, "main.cf"), networks=f"{TRUSTED}/32")
+    return Postfix(main_cf, recipe.block(way, "master.cf"), NEWLINE_SETTINGS[newlines])
+
+
+@pytest.fixture(scope="session")
+def xclient_postfix(newlines):
+    server = _postfix("xclient", newlines)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def xforward_postfix(newlines):
+    server = _postfix("xforward", newlines)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def proxy_postfix(newlines):
+    server = _postfix("proxy", newlines)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def xclient_chain(xclient_postfix, postern):
+    return Chain("xclient", xclient_postfix, postern)
+
+
+@pytest.fixture
+def xforward_chain(xforward_postfix, postern):
+    return Chain("xforward", xforward_postfix, postern)
+
+
+@pytest.fixture
+def proxy_chain(proxy_postfix, postern):
+    return Chain("proxy", proxy_postfix, postern)

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A real DNS server (Knot) with the names and reverse names that the tests use, and a silent one."""
+import os
+import pathlib
+import pwd
+import shutil
+import socket
+import tempfile
+import threading
+
+from harness.process import Process, free_port, is_root
+
+# Who is who on the loopback network:
+CLIENT = "127.0.0.2"            # client.example.test, forward-confirmed
+TRUSTED = "127.0.0.9"           # trusted.example.test, in the tests' mynetworks
+NAMELESS = "127.0.0.3"          # no PTR
+MISMATCH = "127.0.0.4"          # a PTR whose name has another address
+BROKEN = "127.0.0.6"            # its reverse zone answers SERVFAIL
+BLOCKED = "127.0.0.13"          # no PTR; Postfix refuses the address
+BLOCKED_NAME = "127.0.0.14"     # blocked.example.test; Postfix refuses the name
+HOSTILE_CRLF = "127.0.0.20"     # PTRs with content that no host name has
+HOSTILE_LONG = "127.0.0.21"
+HOSTILE_IPV6 = "127.0.0.22"
+HOSTILE_SPACE = "127.0.0.23"
+HOSTILE_NUL = "127.0.0.24"
+MANY_NAMES = "127.0.0.25"       # 40 PTRs, the last of them forward-confirmed
+CNAME_CLIENT = "127.0.0.26"     # a reverse name that is a CNAME (RFC 2317)
+
+HOSTILE = {
+    HOSTILE_CRLF: "evil\r\nRCPT TO:<x@y>",
+    HOSTILE_IPV6: "IPV6:::1",
+    HOSTILE_SPACE: "two words ADDR=192.0.2.1",
+    HOSTILE_NUL: "trusted.example.test\0",
+}
+LABEL63 = "a" * 63
+LONG_NAME = ".".join([LABEL63] * 3 + ["b" * 61])        # 253 octets
+
+ROOT_ZONE = """
+$ORIGIN .
+$TTL 60
+@                           SOA ns.invalid. root.invalid. 1 3600 600 86400 1
+@                           NS  ns.invalid.
+ns.invalid.                 A   127.0.0.1
+
+client.example.test.        A   127.0.0.2
+trusted.example.test.       A   127.0.0.9
+mismatch.example.test.      A   192.0.2.99
+blocked.example.test.       A   127.0.0.14
+six.example.test.           AAAA ::1
+many.example.test.          A   127.0.0.25
+alias.example.test.         A   127.0.0.26
+target.example.test.        A   127.0.0.1
+two-targets.example.test.   A   127.0.0.1
+two-targets.example.test.   A   127.0.0.50
+own.example.test.           A   127.0.0.1
+
+2.0.0.127.in-addr.arpa.     PTR client.example.test.
+9.0.0.127.in-addr.arpa.     PTR trusted.example.test.
+4.0.0.127.in-addr.arpa.     PTR mismatch.example.test.
+14.0.0.127.in-addr.arpa.    PTR blocked.example.test.
+26.0.0.127.in-addr.arpa.    CNAME 26.net.example.test.
+26.net.example.test.        PTR alias.example.test.
+1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa. PTR six.example.test.
+
+"""
+
+CONF = """
+server:
+    listen: 127.0.0.1@{port}
+    rundir: {root}
+    {user}
+database:
+    storage: {root}
+log:
+  - target: stdout
+    any: info
+template:
+  - id: default
+    storage: {root}
+    zonefile-load: whole
+    zonefile-sync: -1
+    journal-content: none
+    semantic-checks: soft
+zone:
+  - domain: .
+    file: root.zone
+  - domain: 6.0.0.127.in-addr.arpa
+    file: missing.zone
+"""
+
+
+def _hostile_records():
+    """Forward-confirmed reverse names; only their content is wrong."""
+    names = {address: "".join(f"\\{ord(c):03d}" for c in label) + ".example.test"
+             for address, label in HOSTILE.items()}
+    names[HOSTILE_LONG] = LONG_NAME
+    return "".join(f"{name}. A {address}\n{_reverse(address)} PTR {name}.\n"
+                   for address, name in names.items())
+
+
+def _many_names():
+    names = [f"wrong{n}.example.test." for n in range(39)] + ["many.example.test."]
+    return "".join(f"{_reverse(MANY_NAMES)} PTR {name}\n" for name in names)
+
+
+def _reverse(address):
+    return ".".join(reversed(address.split("."))) + ".in-addr.arpa."
+
+
+class Dns:
+    """Knot on 127.0.0.1, authoritative for everything, so that all else is NXDOMAIN."""
+
+    def __init__(self):
+        self.port = free_port(kind=socket.SOCK_DGRAM)
+        self.root = pathlib.Path(tempfile.mkdtemp(prefix="postern-dns-"))
+        user = ""
+        if is_root():
+            os.chown(self.root, pwd.getpwnam("nobody").pw_uid, -1)
+            user = "user: nobody:nogroup"
+        (self.root / "root.zone").write_text(ROOT_ZONE + _hostile_records() + _many_names())
+        (self.root / "knot.conf").write_text(
+            CONF.format(port=self.port, root=self.root, user=user))
+        self.process = Process(["/usr/sbin/knotd", "-c", str(self.root / "knot.conf")])
+        self.process.wait_line(r"server started")
+        self.process.wait_line(r"\[\.\] loaded")
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    def stop(self):
+        self.process.terminate()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+class SilentDns:
+    """Takes queries and never answers; knows how many have come."""
+
+    def __init__(self):
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind(("127.0.0.1", 0))
+        self.queries = 0
+        threading.Thread(target=self._count, daemon=True).start()
+
+    def _count(self):
+        while True:
+            try:
+                data = self.sock.recv(4096)
+            except OSError:
+                return
+            if not data:
+                return
+            self.queries += 1
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.sock.getsockname()[1]}"
+
+    def stop(self):
+        self.sock.close()

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Answers of a name server of this test's own, honest and hostile ones. */
+/* needs: io */
+#include "proxy/io/dns.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "proxy/base/mem.h"
+#include "proxy/io/deadline.h"
+#include "tests/unit/lib.h"
+
+#define TYPE_A    1
+#define TYPE_PTR  12
+#define TYPE_MX   15
+#define TYPE_AAAA 28
+
+/* One record; `data` as in the message. Owner is the name asked for. */
+#define NAME                      "\xc0\x0c"
+#define RECORD(type, ttl, length) NAME "\0" type "\0\1\0\0" ttl "\0" length
+
+struct reply {
+    const char *name; /* what was asked, as text */
+    unsigned type;
+    unsigned rcode; /* 16: no reply at all; 17: truncated by half; */
+    unsigned answers;
+    const char *records;
+    size_t len;
+};
+#define REPLY(name, type, rcode, answers, records)                                                 \
+    {                                                                                              \
+        name, type, rcode, answers, records, sizeof(records) - 1                                   \
+    }
+
+#define ONES21  "\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1"
+#define LABEL60 "\74aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffff"
+
+static const struct reply replies[] = {
+    REPLY("both.example", TYPE_A, 0, 2,
+          RECORD("\1", "\1\0", "\4") "\300\0\2\1" RECORD("\1", "\0\7", "\4") "\300\0\2\2"),
+    REPLY("both.example", TYPE_AAAA, 0, 1,
+          RECORD("\34", "\2\0", "\20") "\x20\1\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1"),
+    REPLY("alias.example", TYPE_A, 0, 2,
+          RECORD("\5", "\0\x3c", "\7") "\4real\xc0\x12" NAME "\0\1\0\1\0\0\1\0\0\4\300\0\2\3"),
+    REPLY("none.example", TYPE_A, 3, 0, ""),
+    REPLY("none.example", TYPE_AAAA, 3, 0, ""),
+    REPLY("empty.example", TYPE_A, 0, 0, ""),
+    REPLY("half.example", TYPE_A, 2, 0, ""),
+    REPLY("sick.example", TYPE_A, 2, 0, ""),
+    REPLY("sick.example", TYPE_AAAA, 2, 0, ""),
+    REPLY("mapped.example", TYPE_AAAA, 0, 1,
+          RECORD("\34", "\0\5", "\20") "\0\0\0\0\0\0\0\0\0\0\xff\xff\300\0\2\4"),
+    REPLY("short.example", TYPE_A, 0, 1, RECORD("\1", "\0\5", "\3") "\300\0\2"),
+    REPLY("cut.example", TYPE_A, 0, 2, RECORD("\1", "\0\5", "\4") "\300\0\2\1" NAME "\0\1"),
+    REPLY("overlong.example", TYPE_A, 0, 1, RECORD("\1", "\0\5", "\377") "\300\0\2\1"),
+    REPLY("1.2.0.192.in-addr.arpa", TYPE_PTR, 0, 2,
+          RECORD("\14", "\1\0", "\x0e") "\4mail\7example\0" RECORD("\14", "\1\0",
+                                                                   "\x0b") "\1b\7example\0"),
+    /* NUL, newline and a dot within labels; and one that says it is a reply of ours */
+    REPLY(
+        "2.2.0.192.in-addr.arpa", TYPE_PTR, 0, 2,
+        RECORD("\14", "\1\0", "\7") "\5a\0\n.b\0" RECORD("\14", "\1\0", "\x0f") "\x0d"
+                                                                                "[UNAVAILABLE]\0"),
+    /* 243 letters and dots fit; 64 octets, each of which is written with four, do not */
+    REPLY("3.2.0.192.in-addr.arpa", TYPE_PTR, 0, 2,
+          RECORD("\14", "\1\0", "\xf5") LABEL60 LABEL60 LABEL60 LABEL60
+          "\0" RECORD("\14", "\1\0", "\x43") "\77" ONES21 ONES21 ONES21 "\1\1\0"),
+    /* a name that points at itself */
+    REPLY("4.2.0.192.in-addr.arpa", TYPE_PTR, 0, 1, RECORD("\14", "\1\0", "\2") "\xc0\x34"),
+    REPLY("5.2.0.192.in-addr.arpa", TYPE_PTR, 17, 1, RECORD("\14", "\1\0", "\7") "\5a\0\n.b\0"),
+    REPLY("mx.example", TYPE_MX, 0, 3,
+          RECORD("\17", "\1\0", "\5") "\0\x14\1z\0" RECORD(
+              "\17", "\1\0", "\5") "\0\x0a\1y\0" RECORD("\17", "\1\0", "\5") "\0\x14\1x\0"),
+    REPLY("nullmx.example", TYPE_MX, 0, 1, RECORD("\17", "\1\0", "\3") "\0\0\0"),
+    REPLY("silent.example", TYPE_MX, 16, 0, ""),
+};
+
+static struct {
+    int fd;
+    pthread_t thread;
+    char address[32];
+} server;
+
+/* The question's name as text, dots between labels; returns the offset behind the question. */
+static size_t read_question(const uint8_t *query, size_t len, char name_out[256], unsigned *type)
+{
+    size_t at = 12, used = 0;
+
+    while (at < len && query[at] != 0) {
+        if (used > 0)
+            name_out[used++] = '.';
+        memcpy(name_out + used, query + at + 1, query[at]);
+        used += query[at];
+        at += 1u + query[at];
+    }
+    name_out[used] = '\0';
+    *type = query[at + 2];
+    return at + 5;
+}
+
+static size_t make_reply(uint8_t *message, size_t len)
+{
+    char name[256];
+    unsigned type, rcode = 0, answers = 0;
+    size_t end = read_question(message, len, name, &type), full = end;
+
+    for (size_t i = 0; i < ARRAY_LENGTH(replies); i++) {
+        if (strcmp(replies[i].name, name) != 0 || replies[i].type != type)
+            continue;
+        if (replies[i].rcode == 16)
+            return 0;
+        rcode = replies[i].rcode;
+        answers = replies[i].answers;
+        memcpy(message + end, replies[i].records, replies[i].len);
+        full = end + replies[i].len;
+    }
+    if (rcode == 17) {
+        full -= 3;
+        rcode = 0;
+    }
+    message[2] = 0x81;
+    message[3] = (uint8_t)(0x80 | rcode);
+    message[7] = (uint8_t)answers;
+    memset(message + 8, 0, 4);
+    return full;
+}
+
+static void *serve(void *unused)
+{
+    uint8_t message[2048];
+
+    for (;;) {
+        struct sockaddr_in from;
+        socklen_t length = sizeof(from);
+        ssize_t n = recvfrom(server.fd, message, 512, 0, (struct sockaddr *)&from, &length);
+        size_t out;
+
+        if (n < 17)
+            return unused; /* the end of the test */
+        out = make_reply(message, (size_t)n);
+        if (out > 0)
+            sendto(server.fd, message, out, 0, (struct sockaddr *)&from, length);
+    }
+}
+
+static int start_server(void **state)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof(address);
+
+    (void)state;
+    server.fd = socket(AF_INET, SOCK_DGRAM, 0);
+    bind(server.fd, (struct sockaddr *)&address, sizeof(address));
+    getsockname(server.fd, (struct sockaddr *)&address, &length);
+    snprintf(server.address, sizeof(server.address), "127.0.0.1:%d", ntohs(address.sin_port));
+    return pthread_create(&server.thread, NULL, serve, NULL);
+}
+
+static int stop_server(void **state)
+{
+    struct sockaddr_in address;
+    socklen_t length = sizeof(address);
+
+    (void)state;
+    getsockname(server.fd, (struct sockaddr *)&address, &length);
+    sendto(server.fd, "", 1, 0, (struct sockaddr *)&address, length);
+    pthread_join(server.thread, NULL);
+    return close(server.fd);
+}
+
+/* ---- asking ---- */
+
+struct asker {
+    struct loop *loop;
+    struct dns *dns;
+    int left;
+    bool is_in_call;
+    struct dns_answer answer; /* the last one */
+};
+
+static void on_answer(void *owner, const struct dns_answer *answer)
+{
+    struct asker *a = owner;
+
+    assert_false(a->is_in_call);
+    a->answer = *answer;
+    if (--a->left == 0) {
+        dns_free(&a->dns);
+        loop_stop(a->loop);
+    }
+}
+
+static void open_asker(struct asker *a)
+{
+    struct bytes address = bytes_of(server.address);
+    int error = 0;
+
+    memset(a, 0, sizeof(*a));
+    a->loop = loop_new();
+    assert_non_null(a->loop);
+    a->dns = dns_new(a->loop, &address, 1, &error);
+    assert_non_null(a->dns);
+    a->left = 1;
+}
+
+static void await_answer(struct asker *a)
+{
+    a->is_in_call = false;
+    assert_int_equal(loop_run(a->loop), 0);
+    assert_int_equal(a->left, 0);
+    loop_free(&a->loop);
+}
+
+/* "found 300 192.0.2.1 mail.example/10", the order as answered. */
+static void write_answer(const struct dns_answer *answer, struct lib_text *out)
+{
+    static const char *const names[] = {"found", "not found", "temporary"};
+
+    out->len = 0;
+    lib_put(out, "%s", names[answer->status]);
+    if (answer->status != DNS_FOUND)
+        return;
+    lib_put(out, " %u", answer->ttl_s);
+    for (int i = 0; i < answer->address_count; i++) {
+        char text[NETADDR_TEXT_MAX];
+
+        lib_put(out, " %s", netaddr_text(&answer->addresses[i], text));
+    }
+    for (int i = 0; i < answer->name_count; i++)
+        lib_put(out, " %s/%u", answer->names[i].text, answer->names[i].preference);
+}
+
+static void answers(void **state)
+{
+    static const struct {
+        char kind; /* a: addresses, p: names, m: MX */
+        const char *question, *expected;
+    } rows[] = {
+        {'a', "both.example", "found 7 192.0.2.1 192.0.2.2 2001:db8::1"},
+        {'a', "alias.example", "found 60 192.0.2.3"},
+        {'a', "none.example", "not found"},
+        {'a', "empty.example", "not found"},
+        {'a', "half.example", "temporary"},
+        {'a', "sick.example", "temporary"},
+        {'a', "mapped.example", "found 5 192.0.2.4"},
+        {'a', "short.example", "temporary"},
+        {'a', "cut.example", "found 5 192.0.2.1"},
+        {'a', "overlong.example", "temporary"},
+        {'a', "192.0.2.9", "found 60 192.0.2.9"},
+        {'a', "", "not found"},
+        {'a', "double..dot", "not found"},
+        {'p', "192.0.2.1", "found 256 mail.example/0 b.example/0"},
+        {'p', "192.0.2.2", "found 256 a\\000\\010\\.b/0 [UNAVAILABLE]/0"},
+        {'p', "192.0.2.3",
+         "found 256 aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffff."
+         "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffff."
+         "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffff."
+         "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffff/0"},
+        {'p', "192.0.2.4", "temporary"},
+        {'p', "192.0.2.5", "temporary"},
+        {'p', "192.0.2.6", "not found"},
+        {'p', "2001:db8::1", "not found"},
+        {'m', "mx.example", "found 256 y/10 z/20 x/20"},
+        {'m', "nullmx.example", "found 256 /0"},
+        {'m', "none.example", "not found"},
+    };
+    static struct lib_text text;
+    static struct asker a;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        struct bytes question = bytes_of(rows[i].question);
+        struct netaddr address;
+
+        open_asker(&a);
+        a.is_in_call = true;
+        if (rows[i].kind == 'a')
+            assert_non_null(dns_ask_addresses(a.dns, question, on_answer, &a));
+        else if (rows[i].kind == 'm')
+            assert_non_null(dns_ask_mx(a.dns, question, on_answer, &a));
+        else if (netaddr_parse(question, &address) == 0)
+            assert_non_null(dns_ask_names(a.dns, &address, on_answer, &a));
+        await_answer(&a);
+        write_answer(&a.answer, &text);
+        lib_same_text(i, rows[i].question, rows[i].expected, text.at);
+    }
+    lib_end_rows();
+}
+
+static void answers_many_at_once(void **state)
+{
+    static struct asker a;
+    struct dns_query *dropped[100];
+
+    (void)state;
+    open_asker(&a);
+    a.left = 100;
+    a.is_in_call = true;
+    for (int i = 0; i < 100; i++) {
+        assert_non_null(dns_ask_mx(a.dns, bytes_of("mx.example"), on_answer, &a));
+        dropped[i] = dns_ask_addresses(a.dns, bytes_of("both.example"), on_answer, NULL);
+        assert_non_null(dropped[i]);
+    }
+    for (int i = 0; i < 100; i++)
+        dns_cancel(dropped[i]);
+    await_answer(&a);
+    assert_int_equal(a.answer.name_count, 3);
+}
+
+/* A server that never answers; another question is freed unanswered. */
+static void times_out(void **state)
+{
+    static struct asker a;
+    uint64_t start_us;
+
+    (void)state;
+    open_asker(&a);
+    start_us = loop_precise_us(a.loop);
+    assert_non_null(dns_ask_mx(a.dns, bytes_of("silent.example"), on_answer, &a));
+    assert_non_null(dns_ask_mx(a.dns, bytes_of("silent.example"), on_answer, NULL));
+    start_us = loop_precise_us(a.loop);
+    await_answer(&a);
+    assert_int_equal(a.answer.status, DNS_TEMPORARY);
+    assert_in_range((loop_precise_us(NULL) - start_us) / 1000, 3000, 7000);
+}
+
+/* Memory fails somewhere between question and answer: the answer is temporary, nothing is lost. */
+static bool ask_once(void *given)
+{
+    struct asker *a = given;
+    bool is_asked;
+
+    (void)given;
+    is_asked = dns_ask_mx(a->dns, bytes_of("mx.example"), on_answer, a) != NULL;
+    if (!is_asked) {
+        dns_free(&a->dns);
+        loop_stop(a->loop);
+        loop_run(a->loop);
+        return false;
+    }
+    loop_run(a->loop);
+    assert_true(a->answer.status == DNS_FOUND || a->answer.status == DNS_TEMPORARY);
+    return a->answer.status == DNS_FOUND;
+}
+
+static void survives_shortage(void **state)
+{
+    static struct asker a;
+
+    (void)state;
+    for (uint64_t nth = 1;; nth++) {
+        bool is_whole;
+
+        open_asker(&a);
+        mem_fail_nth(nth);
+        is_whole = ask_once(&a);
+        mem_fail_nth(0);
+        loop_free(&a.loop);
+        if (is_whole) {
+            assert_true(nth > 2); /* the question, the socket, the answer */
+            return;
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers),
+        cmocka_unit_test(answers_many_at_once),
+        cmocka_unit_test(times_out),
+        cmocka_unit_test(survives_shortage),
+    };
+
+    return cmocka_run_group_tests(tests, start_server, stop_server);
+}

@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The session with its transaction, without a shell: scripts of what goes in and what comes out.
+ *
+ * C text   the client sends a line          S text   the client gets a line
+ * T target what words                       a target answers: rcpt, final, early, broken, unknown
+ * M target what error                       a maildir: prepared, committed
+ * A text   an action, in order              E what   eof, lost, deadline, stop, stop-now
+ *
+ * Routes: a.test and b.test are relays, m.test a maildir, list.test both a and m; no.test is
+ * rejected, gone.test discarded. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "proxy/smtp/outcome.h"
+#include "proxy/smtp/session.h"
+#include "tests/unit/lib.h"
+
+#define LOG_BYTES 65536
+
+struct target {
+    const char *name;
+};
+
+static struct target target_a = {"a"}, target_b = {"b"}, target_m = {"m"};
+
+struct play {
+    struct pool small, medium;
+    struct session_conf conf;
+    struct session session;
+    char log[LOG_BYTES]; /* "S ..." and "A ..." lines that nobody has asked for yet */
+    size_t log_bytes;
+    bool is_closed;
+};
+
+static void note(struct play *p, const char *kind, const char *what, const char *more)
+{
+    int len = snprintf(p->log + p->log_bytes, LOG_BYTES - p->log_bytes, "%s %s%s%s\n", kind, what,
+                       more[0] == '\0' ? "" : " ", more);
+    p->log_bytes += (size_t)len;
+    assert_true(p->log_bytes < LOG_BYTES);
+}
+
+static void route(struct play *p, struct recipient *rcpt)
+{
+    struct routed routed = {.leg_count = 1};
+    struct routed_leg legs[2] = {{.target = &target_a, .to = rcpt->original},
+                                 {.target = &target_m, .to = rcpt->original, .can_prepare = true}};
+    struct bytes domain = rcpt->original.domain;
+
+    routed.legs = legs;
+    if (bytes_is(domain, "b.test"))
+        legs[0].target = &target_b;
+    else if (bytes_is(domain, "m.test"))
+        routed.legs = &legs[1];
+    else if (bytes_is(domain, "list.test"))
+        routed.leg_count = 2;
+    else if (bytes_is(domain, "no.test"))
+        routed.reply = reply_own(REPLY_RELAYING_DENIED);
+    else if (bytes_is(domain, "gone.test"))
+        routed.is_discarded = true;
+    session_feed(&p->session,
+                 &(struct event){.kind = EV_ROUTED, .rcpt = rcpt, .routed = &routed});
+}
+
+static void perform(struct play *p, const struct action *todo)
+{
+    static const char *const names[] = {"greeted", "begin", "route",   "content", "whole",
+                                        "reject",  "close", "open",    "rcpt",    "go",
+                                        "prepare", "end",   "commit",  "drop",    "settled"};
+    char more[256] = "";
+
+    assert_false(p->is_closed);
+    if (todo->branch != NULL)
+        snprintf(more, sizeof(more), "%s", todo->branch->target->name);
+    if (todo->kind == ACT_RCPT)
+        snprintf(more + strlen(more), sizeof(more) - strlen(more), " %.*s",
+                 (int)todo->rcpt->to.local.len, (const char *)todo->rcpt->to.local.at);
+    if (todo->kind == ACT_ROUTE)
+        route(p, todo->rcpt);
+    else if (todo->kind == ACT_OPEN)
+        todo->branch->shell = p;
+    p->is_closed = todo->kind == ACT_CLOSE;
+    switch (todo->kind) {
+    case ACT_OPEN:
+    case ACT_RCPT:
+    case ACT_GO:
+    case ACT_PREPARE:
+    case ACT_END:
+    case ACT_COMMIT:
+    case ACT_DROP:
+    case ACT_CLOSE:
+    case ACT_SETTLED:
+        note(p, "A", names[todo->kind], more);
+        break;
+    case ACT_GREETED:
+    case ACT_BEGIN:
+    case ACT_ROUTE:
+    case ACT_CONTENT:
+    case ACT_WHOLE:
+    case ACT_REJECT:
+        break;
+    }
+}
+
+static void drain(struct play *p)
+{
+    struct action todo;
+    struct buf *out = &p->session.out;
+
+    while (session_next(&p->session, &todo))
+        perform(p, &todo);
+    while (buf_length(out) != 0) {
+        struct bytes rest = buf_bytes(out);
+        size_t end = bytes_find(rest, '\n');
+        char line[1024];
+        assert_true(end > 0 && end < rest.len && rest.at[end - 1] == '\r');
+        snprintf(line, sizeof(line), "%.*s", (int)(end - 1), (const char *)rest.at);
+        note(p, "S", line, "");
+        buf_consume(out, end + 1);
+    }
+}
+
+static void client_says(struct play *p, const char *text, size_t step)
+{
+    char line[2048];
+    int len = snprintf(line, sizeof(line), "%s\r\n", text);
+    size_t at = 0, shown = 0;
+
+    while (at < (size_t)len) {
+        shown = shown + step < (size_t)len ? shown + step : (size_t)len;
+        struct bytes in = bytes_make(line + at, shown - at);
+        size_t used = session_feed(&p->session, &(struct event){.kind = EV_BYTES, .bytes = in});
+        drain(p);
+        at += used;
+        if (used == 0 && shown == (size_t)len)
+            break;
+    }
+}
+
+static struct branch *branch_of(struct play *p, const char *name)
+{
+    LIST_EACH (link, &p->session.tx->branches) {
+        struct branch *b = LIST_ENTRY(link, struct branch, in_transaction);
+        if (strcmp(b->target->name, name) == 0 && b->state != BRANCH_DONE)
+            return b;
+    }
+    fail_msg("no live branch %s", name);
+    return NULL;
+}
+
+static struct recipient *first_open(struct branch *b)
+{
+    LIST_EACH (link, &b->recipients) {
+        struct recipient *r = LIST_ENTRY(link, struct recipient, in_branch);
+        if (r->envelope == FATE_OPEN)
+            return r;
+    }
+    fail_msg("no open recipient");
+    return NULL;
+}
+
+static void target_says(struct play *p, const char *text)
+{
+    char name[8], what[16], wire[256];
+    int at = 0;
+    struct event ev = {.kind = EV_FINAL};
+
+    assert_int_equal(sscanf(text, "%7s %15s %n", name, what, &at), 2);
+    snprintf(wire, sizeof(wire), "%s\r\n", text + at);
+    ev.branch = branch_of(p, name);
+    ev.error = atoi(text + at);
+    ev.reply = (struct reply){.code = (uint16_t)atoi(text + at), .wire = bytes_of(wire)};
+    ev.fate = outcome_of_code(ev.reply.code);
+    if (strcmp(what, "rcpt") == 0) {
+        ev.kind = EV_ANSWER;
+        ev.rcpt = first_open(ev.branch);
+    } else if (strcmp(what, "broken") == 0 || strcmp(what, "unknown") == 0) {
+        ev.kind = EV_BROKEN;
+        ev.is_end_sent = what[0] == 'u';
+    } else if (strcmp(what, "prepared") == 0) {
+        ev.kind = EV_PREPARED;
+    } else if (strcmp(what, "committed") == 0) {
+        ev.kind = EV_COMMITTED;
+    }
+    session_feed(&p->session, &ev);
+    drain(p);
+}
+
+static void something_happens(struct play *p, const char *what)
+{
+    struct event ev = {.kind = EV_STOP};
+
+    ev.is_final = strcmp(what, "stop-now") == 0;
+    if (strcmp(what, "eof") == 0)
+        ev.kind = EV_EOF;
+    else if (strcmp(what, "lost") == 0)
+        ev.kind = EV_LOST;
+    else if (strcmp(what, "deadline") == 0)
+        ev.kind = EV_DEADLINE;
+    session_feed(&p->session, &ev);
+    drain(p);
+}
+
+static void expect(struct play *p, const char *line, const char *name, size_t number)
+{
+    size_t len = strlen(line);
+
+    if (p->log_bytes < len + 1 || memcmp(p->log, line, len) != 0 || p->log[len] != '\n')
+        fail_msg("%s, line %zu: expected \"%s\", got \"%.*s\"", name, number, line,
+                 (int)p->log_bytes, p->log);
+    p->log_bytes -= len + 1;
+    memmove(p->log, p->log + len + 1, p->log_bytes);
+}
+
+static void run(const char *name, const char *script, size_t step)
+{
+    struct play *p = calloc(1, sizeof(*p));
+    struct netaddr nobody = {.family = NETADDR_NONE};
+    char line[2048];
+    size_t number = 0;
+
+    pool_init(&p->small, 1024, 8);
+    pool_init(&p->medium, 4096, 8);
+    p->conf = (struct session_conf){
+        .name = bytes_of("mx"),
+        .message_max_bytes = 200,
+        .recipients_max = 3,
+        .errors_max = 4,
+        .junk_max = 5,
+        .rejects_early_input = true,
+        .announces = CAPABILITY_PIPELINING | CAPABILITY_SIZE | CAPABILITY_8BITMIME |
+                     CAPABILITY_ENHANCEDSTATUSCODES,
+    };
+    session_init(&p->session, &p->conf, &p->small, &p->medium, &nobody, &nobody);
+    session_greet(&p->session);
+    p->session.bridged = UINT32_MAX;
+    drain(p);
+    expect(p, "S 220 mx ESMTP postern", name, 0);
+    for (const char *at = script; *at != '\0'; at = strchr(at, '\n') + 1) {
+        snprintf(line, sizeof(line), "%.*s", (int)(strchr(at, '\n') - at), at);
+        number++;
+        if (line[0] == 'S' || line[0] == 'A') {
+            expect(p, line, name, number);
+            continue;
+        }
+        if (p->log_bytes != 0)
+            fail_msg("%s, line %zu: not expected: \"%.*s\"", name, number, (int)p->log_bytes,
+                     p->log);
+        if (line[0] == 'C')
+            client_says(p, line + 2, step);
+        else if (line[0] == 'E')
+            something_happens(p, line + 2);
+        else
+            target_says(p, line + 2);
+    }
+    if (p->log_bytes != 0)
+        fail_msg("%s: not expected at the end: \"%.*s\"", name, (int)p->log_bytes, p->log);
+    if (p->session.tx != NULL)
+        something_happens(p, "lost");
+    session_done(&p->session);
+    pool_done(&p->small);
+    pool_done(&p->medium);
+    free(p);
+}
+
+#define BEGIN                                                                                      \
+    "C EHLO c\nS 250-mx\nS 250-PIPELINING\nS 250-SIZE 200\nS 250-8BITMIME\n"                       \
+    "S 250 ENHANCEDSTATUSCODES\nC MAIL FROM:<f@x>\nS 250 2.1.0 Ok\n"
+#define RCPT_A "C RCPT TO:<u@a.test>\nA open a\nA rcpt a u\nT a rcpt 250 2.1.5 fine\nS 250 2.1.5 fine\n"
+#define GO     "S 354 End data with <CR><LF>.<CR><LF>\n"
+
+static const struct {
+    const char *name, *script;
+} cases[] = {
+    {"one target", BEGIN RCPT_A "C DATA\nA go a\n" GO
+                                "C hello\nC .\nA end a\nT a final 250 2.0.0 yes\nA settled\n"
+                                "S 250 2.0.0 yes\nC QUIT\nA close\nS 221 2.0.0 Bye\n"},
+    {"refused at the end", BEGIN RCPT_A "C DATA\nA go a\n" GO
+                                        "C .\nA end a\nT a final 554 5.7.1 no\nA settled\n"
+                                        "S 554 5.7.1 no\n"},
+    {"421 of a target is 451 here",
+     BEGIN "C RCPT TO:<u@a.test>\nA open a\nA rcpt a u\nT a rcpt 421 4.7.0 go\nS 451 4.7.0 go\n"},
+    {"no recipient stands",
+     BEGIN "C RCPT TO:<u@a.test>\nA open a\nA rcpt a u\nT a rcpt 550 5.1.1 who\nS 550 5.1.1 who\n"
+           "C DATA\nA drop a\nS 554 5.5.1 No valid recipients\n"
+           "C RCPT TO:<v@b.test>\nA open b\nA rcpt b v\nT b rcpt 250 ok\nS 250 ok\n"},
+    {"a refused target makes room for another",
+     BEGIN "C RCPT TO:<u@a.test>\nA open a\nA rcpt a u\nT a rcpt 550 5.1.1 who\nS 550 5.1.1 who\n"
+           "C RCPT TO:<v@b.test>\nA drop a\nA open b\nA rcpt b v\nT b rcpt 250 ok\nS 250 ok\n"},
+    {"a second target is deferred",
+     BEGIN RCPT_A "C RCPT TO:<u@b.test>\n"
+                  "S 452 4.5.3 Send this recipient in a transaction of its own\n"},
+    {"DATA waits for the recipients' replies",
+     BEGIN "C RCPT TO:<u@a.test>\nA open a\nA rcpt a u\nC DATA\nA go a\nT a rcpt 250 ok\n"
+           "S 250 ok\n" GO},
+    {"DATA, and all are refused",
+     BEGIN "C RCPT TO:<u@a.test>\nA open a\nA rcpt a u\nC DATA\nA go a\nT a rcpt 550 no\n"
+           "A drop a\nS 550 no\nS 554 5.5.1 No valid recipients\n"},
+    {"octets before the 354",
+     BEGIN "C RCPT TO:<u@a.test>\nA open a\nA rcpt a u\nC DATA\nA go a\nC x\nA drop a\nA settled\n"
+           "A close\nS 554 5.5.0 You spoke before it was your turn\n"},
+    {"replies keep the order",
+     BEGIN "C RCPT TO:<u@a.test>\nA open a\nA rcpt a u\nC NOOP\nC RCPT TO:<v@a.test>\nA rcpt a v\n"
+           "C RSET\nT a rcpt 250 one\nS 250 one\nS 250 2.0.0 Ok\nT a rcpt 250 two\nA drop a\n"
+           "A settled\nS 250 two\nS 250 2.0.0 Ok\n"},
+    {"a list: the relay's word counts, the maildir follows",
+     BEGIN "C RCPT TO:<u@list.test>\nA open a\nA rcpt a u\nA open m\nA rcpt m u\n"
+           "T m rcpt 250 here\nT a rcpt 250 there\nS 250 there\nC DATA\nA go a\nA go m\n" GO
+           "C .\nA prepare m\nM m prepared 0\nA end a\nT a final 250 taken\nA commit m\n"
+           "M m committed 0\nA settled\nS 250 taken\n"},
+    {"a list: what the relay refuses the maildir does not keep",
+     BEGIN "C RCPT TO:<u@list.test>\nA open a\nA rcpt a u\nA open m\nA rcpt m u\n"
+           "T m rcpt 250 here\nT a rcpt 250 there\nS 250 there\nC DATA\nA go a\nA go m\n" GO
+           "C .\nA prepare m\nM m prepared 0\nA end a\nT a final 550 no\nA drop m\nA settled\n"
+           "S 550 no\n"},
+    {"a list: refused at RCPT",
+     BEGIN "C RCPT TO:<u@list.test>\nA open a\nA rcpt a u\nA open m\nA rcpt m u\n"
+           "T m rcpt 250 here\nT a rcpt 550 no\nS 550 no\nC DATA\nA drop a\nA drop m\n"
+           "S 554 5.5.1 No valid recipients\n"},
+    {"a maildir that cannot prepare",
+     BEGIN "C RCPT TO:<u@list.test>\nA open a\nA rcpt a u\nA open m\nA rcpt m u\n"
+           "T m rcpt 250 here\nT a rcpt 250 there\nS 250 there\nC DATA\nA go a\nA go m\n" GO
+           "C .\nA prepare m\nM m prepared -28\nA drop a\nA drop m\nA settled\n"
+           "S 451 4.3.0 Local problem, try again later\n"},
+    {"a commit that fails",
+     BEGIN "C RCPT TO:<u@m.test>\nA open m\nA rcpt m u\nT m rcpt 250 ok\nS 250 ok\nC DATA\nA go m\n" GO
+           "C .\nA prepare m\nM m prepared 0\nA commit m\nM m committed -5\nA settled\n"
+           "S 451 4.3.0 Local problem, try again later\n"},
+    {"lost during the content",
+     BEGIN RCPT_A "C DATA\nA go a\n" GO "C x\nT a broken 451 4.4.2 lost\nC y\nC .\nA settled\n"
+                  "S 451 4.4.2 lost\n"},
+    {"lost before DATA: no more recipients",
+     BEGIN RCPT_A "T a broken 451 4.4.2 lost\nC RCPT TO:<v@a.test>\n"
+                  "S 451 4.4.2 Connection to the next host lost, try again later\n"},
+    {"no connection",
+     BEGIN "C RCPT TO:<u@a.test>\nA open a\nA rcpt a u\nT a broken 451 4.4.1 down\n"
+           "S 451 4.4.1 down\n"},
+    {"lost after the end",
+     BEGIN RCPT_A "C DATA\nA go a\n" GO "C .\nA end a\nT a unknown 451 4.4.2 lost\nA settled\n"
+                  "S 451 4.4.2 lost\n"},
+    {"eight minutes",
+     BEGIN RCPT_A "C DATA\nA go a\n" GO "C .\nA end a\nE deadline\nA drop a\nA settled\n"
+                  "S 451 4.4.2 The next host did not answer in time, try again later\n"},
+    {"an early refusal", BEGIN RCPT_A "C DATA\nA go a\n" GO
+                                      "C x\nT a final 552 5.3.4 big\nC .\nA settled\n"
+                                      "S 552 5.3.4 big\n"},
+    {"the client vanishes in the content",
+     BEGIN RCPT_A "C DATA\nA go a\n" GO "C x\nE lost\nA drop a\nA settled\nA close\n"},
+    {"the client vanishes after its end",
+     BEGIN RCPT_A "C DATA\nA go a\n" GO "C .\nA end a\nE lost\nT a final 250 ok\nA settled\nA close\n"},
+    {"EOF in the content", BEGIN RCPT_A "C DATA\nA go a\n" GO
+                                        "C x\nE eof\nA drop a\nA settled\nA close\n"},
+    {"EOF behind the end", BEGIN RCPT_A "C DATA\nA go a\n" GO
+                                        "C .\nA end a\nE eof\nT a final 250 ok\nA settled\nA close\n"
+                                        "S 250 ok\n"},
+    {"too big", BEGIN RCPT_A
+     "C DATA\nA go a\n" GO
+     "C 0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890"
+     "1234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234"
+     "567890123456789\nA drop a\nC .\nA settled\nS 552 5.3.4 Message size exceeds the limit\n"},
+    {"too big by its own word",
+     "C EHLO c\nS 250-mx\nS 250-PIPELINING\nS 250-SIZE 200\nS 250-8BITMIME\n"
+     "S 250 ENHANCEDSTATUSCODES\nC MAIL FROM:<f@x> SIZE=201\n"
+     "S 552 5.3.4 Message size exceeds the limit\n"
+     "C MAIL FROM:<f@x> SIZE=99999999999999999999\nS 552 5.3.4 Message size exceeds the limit\n"
+     "C MAIL FROM:<f@x> BODY=8BITMIME SIZE=200\nS 250 2.1.0 Ok\n"},
+    {"parameters", "C EHLO c\nS 250-mx\nS 250-PIPELINING\nS 250-SIZE 200\nS 250-8BITMIME\n"
+                   "S 250 ENHANCEDSTATUSCODES\nC MAIL FROM:<f@x> RET=FULL\n"
+                   "S 555 5.5.4 Parameter not offered\nC MAIL FROM:<f@x> SIZE=1 SIZE=2\n"
+                   "S 501 5.5.4 Bad parameter\nC MAIL FROM:<f@x>\nS 250 2.1.0 Ok\n"
+                   "C RCPT TO:<u@a.test> NOTIFY=NEVER\nS 555 5.5.4 Parameter not offered\n"},
+    {"HELO offers nothing", "C HELO c\nS 250 mx\nC MAIL FROM:<f@x> SIZE=1\n"
+                            "S 555 5.5.4 Parameter not offered\n"},
+    {"the order of commands",
+     "C MAIL FROM:<f@x>\nS 503 5.5.1 Say HELO or EHLO first\nC HELO c\nS 250 mx\n"
+     "C RCPT TO:<u@a.test>\nS 503 5.5.1 Need MAIL command\nC DATA\nS 503 5.5.1 Need MAIL command\n"
+     "C MAIL FROM:<>\nS 250 2.1.0 Ok\nC MAIL FROM:<>\nA settled\nA close\n"
+     "S 503 5.5.1 Nested MAIL command\nS 421 4.7.0 Too many errors\n"},
+    {"too many recipients",
+     BEGIN "C RCPT TO:<u@no.test>\nS 550 5.7.1 relaying denied\nC RCPT TO:<u@gone.test>\n"
+           "S 250 2.1.5 Ok\nC RCPT TO:<u@gone.test>\nS 250 2.1.5 Ok\nC RCPT TO:<u@gone.test>\n"
+           "S 452 4.5.3 Too many recipients\nC DATA\n" GO "C .\nA settled\n"
+           "S 250 2.0.0 Ok: discarded\n"},
+    {"unqualified", BEGIN "C RCPT TO:<joe>\nS 553 5.1.3 Fully qualified address wanted\n"
+                          "C RCPT TO:<PostMaster>\nA open a\nA rcpt a PostMaster\n"},
+    {"junk", "C NOOP\nS 250 2.0.0 Ok\nC VRFY x\nS 252 2.0.0 Cannot verify, send some mail and see\n"
+             "C HELP\nS 502 5.5.1 Command not implemented\nC NOOP\nS 250 2.0.0 Ok\nC RSET\n"
+             "S 250 2.0.0 Ok\nC NOOP\nA close\nS 421 4.7.0 Too many commands without mail\n"},
+    {"EHLO begins anew", BEGIN RCPT_A "C EHLO d\nA drop a\nA settled\nS 250-mx\nS 250-PIPELINING\n"
+                                      "S 250-SIZE 200\nS 250-8BITMIME\nS 250 ENHANCEDSTATUSCODES\n"},
+    {"time is over", "C EHLO c\nS 250-mx\nS 250-PIPELINING\nS 250-SIZE 200\nS 250-8BITMIME\n"
+                     "S 250 ENHANCEDSTATUSCODES\nE deadline\nA close\n"
+                     "S 421 4.4.2 Timeout exceeded\n"},
+    {"stopping when idle", "E stop\nA close\nS 421 4.3.2 Service shutting down, try again later\n"},
+    {"stopping after the transaction",
+     BEGIN RCPT_A "E stop\nC DATA\nA go a\n" GO "C .\nA end a\nT a final 250 ok\nA settled\nA close\n"
+                  "S 250 ok\nS 421 4.3.2 Service shutting down, try again later\n"},
+    {"stopping now", BEGIN RCPT_A "E stop-now\nA drop a\nA settled\nA close\n"
+                                  "S 421 4.3.2 Service shutting down, try again later\n"},
+};
+
+static void each_case(size_t step)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++)
+        run(cases[i].name, cases[i].script, step);
+}
+
+static void whole_lines(void **state)
+{
+    (void)state;
+    each_case(2048);
+}
+
+static void octet_by_octet(void **state)
+{
+    (void)state;
+    each_case(1);
+}
+
+static void other_steps(void **state)
+{
+    (void)state;
+    for (size_t step = 2; step < 24; step++)
+        each_case(step);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(whole_lines),
+        cmocka_unit_test(octet_by_octet),
+        cmocka_unit_test(other_steps),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
