@@ -16,6 +16,17 @@ static void close_stream(struct bridge *b)
     stream_close(b->stream);
 }
 
+/* Closing while the client still sends would reset the connection, and our last words with it:
+ * then it gets a FIN, and what it sends is thrown away until it has closed too. */
+static void end_stream(struct bridge *b)
+{
+    if (!b->session.is_cut_short || b->session.is_eof)
+        close_stream(b);
+    else if (!b->is_shut_down)
+        stream_shutdown(b->stream);
+    b->is_shut_down = true;
+}
+
 static void send_replies(struct bridge *b)
 {
     struct buf *out = &b->session.out;
@@ -27,7 +38,7 @@ static void send_replies(struct bridge *b)
         buf_consume(out, stream_write(b->stream, &replies, 1));
     }
     if (b->is_closing && buf_length(out) == 0 && stream_unsent(b->stream) == 0)
-        close_stream(b);
+        end_stream(b);
 }
 
 /* ---- deadlines ---- */
@@ -96,7 +107,8 @@ static void on_copy_room(void *owner)
 static void on_copy_failed(void *owner)
 {
     struct bridge *b = owner;
-    session_feed(&b->session, &(struct event){.kind = EV_COPY, .error = copy_error(b->carrier.copy)});
+    session_feed(&b->session,
+                 &(struct event){.kind = EV_COPY, .error = copy_error(b->carrier.copy)});
     bridge_drain(b);
 }
 
@@ -132,8 +144,7 @@ static void route(struct bridge *b, struct recipient *rcpt)
     struct routed routed;
 
     route_resolve(b->smtpd->routes, &rcpt->original, &client, &b->session.mail, &routed);
-    session_feed(&b->session,
-                 &(struct event){.kind = EV_ROUTED, .rcpt = rcpt, .routed = &routed});
+    session_feed(&b->session, &(struct event){.kind = EV_ROUTED, .rcpt = rcpt, .routed = &routed});
 }
 
 static void append(struct bridge *b, struct bytes content)

@@ -32,10 +32,11 @@ struct bridge {
     uint8_t *reverse_name;   /* what session.client points to, ours */
     struct id id;
     struct bridge_times times;
-    bool is_draining; /* actions are being performed: who feeds meanwhile does not drain */
-    bool has_news;    /* something was fed while branches were being flushed */
-    bool is_closing;  /* close as soon as all replies are out */
-    bool is_lost;     /* nobody is there to be written to */
+    bool is_draining;  /* actions are being performed: who feeds meanwhile does not drain */
+    bool has_news;     /* something was fed while branches were being flushed */
+    bool is_closing;   /* close as soon as all replies are out */
+    bool is_shut_down; /* ... they are, and the client knows that nothing more comes */
+    bool is_lost;      /* nobody is there to be written to */
 };
 
 /* Takes the stream over. False: no memory, the stream is not adopted. */

@@ -10,8 +10,7 @@
 static struct log_line begin(const struct bridge *b, enum log_level level, const char *event)
 {
     char address[NETADDR_TEXT_MAX];
-    struct log_line line =
-        log_begin(b->smtpd->worker->log, b->smtpd->log_sinks, level, event);
+    struct log_line line = log_begin(b->smtpd->worker->log, b->smtpd->log_sinks, level, event);
     log_put_text(&line, "session", b->id.text);
     log_put_text(&line, "client", netaddr_text_with_port(&b->session.client.client, address));
     return line;
@@ -149,8 +148,7 @@ static void put_target(const struct bridge *b, struct log_line *line, const stru
     log_put(line, key_of(key, "target", number), branch->target->name);
     log_put(line, key_of(key, "address", number), facts->address);
     if (!branch->can_prepare)
-        log_put_text(line, key_of(key, "connection", number),
-                     facts->is_reused ? "reused" : "new");
+        log_put_text(line, key_of(key, "connection", number), facts->is_reused ? "reused" : "new");
     log_put(line, key_of(key, "identity", number), facts->identity);
     if (facts->is_replayed)
         log_put_text(line, key_of(key, "replayed", number), "yes");

@@ -31,8 +31,8 @@ static void on_addresses(void *owner, const struct dns_answer *answer)
             return;
         }
     }
-    settle(b, answer->status == DNS_TEMPORARY ? IDENTITY_NAME_TEMPORARY
-                                              : IDENTITY_NAME_UNAVAILABLE);
+    settle(b,
+           answer->status == DNS_TEMPORARY ? IDENTITY_NAME_TEMPORARY : IDENTITY_NAME_UNAVAILABLE);
 }
 
 /* What a PTR record says is hostile: nothing but a host name is ever looked at again. */

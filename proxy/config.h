@@ -50,7 +50,9 @@ struct config {
 struct config *config_new(void); /* NULL: no memory; the caller owns it */
 void config_free(struct config **config);
 
-/* Reads the file, then the flags; fills in defaults; resolves what listeners listen on; checks
+/* The command line, flags->arguments and the path too, must outlive the configuration.
+ *
+ * Reads the file, then the flags; fills in defaults; resolves what listeners listen on; checks
  * references. Blocks (files, getaddrinfo): only before the loop runs. Returns 0, EX_USAGE (64: a
  * flag names no declared section or key), EX_CONFIG (78) or EX_OSERR (71: no memory). Whatever
  * was found, warnings included, is in config->problems. */

@@ -71,6 +71,7 @@ static int assign_setting(struct config *config, struct config_section *section,
         setting_clear(row, section->conf);
         *values = (struct config_values){.is_overridden = true};
     }
+    values->is_given = true;
     if (setting_is_list(row))
         return assign_list(config, section, row, item);
     if (values->first != NULL) {

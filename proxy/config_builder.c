@@ -160,7 +160,7 @@ static const struct config_values *values_of(const struct config_section *sectio
 bool config_builder_is_given(const struct config_section *section, const char *key)
 {
     const struct config_values *values = values_of(section, key);
-    return values != NULL && values->first != NULL;
+    return values != NULL && values->is_given;
 }
 
 struct cf_place config_builder_place(const struct config_section *section, const char *key,

@@ -18,6 +18,7 @@ struct config_value {
 
 struct config_values {
     struct config_value *first, *last;
+    bool is_given;      /* somebody has tried to, at least */
     bool is_overridden; /* a flag has put its values in place of the file's */
 };
 

@@ -94,14 +94,21 @@ struct survey {
     struct config *config;
     struct hash_table by_name; /* the targets that routes have named so far */
     struct ifaddrs *interfaces;
+    unsigned unresolved; /* hosts without addresses */
 };
+
+/* Each may take the resolver's whole time-out: with so many, DNS is down or the table is rubbish.
+ */
+#define UNRESOLVED_MAX 50
 
 static struct known_target *add_target(struct survey *survey, struct bytes name,
                                        const struct relay_conf *relay)
 {
     struct known_target *target = arena_alloc(&survey->config->arena, sizeof *target);
-    if (target == NULL || hash_table_add(&survey->by_name, &target->by_name, name) != 0)
+    if (target == NULL || hash_table_add(&survey->by_name, &target->by_name, name) != 0) {
+        survey->config->problems.has_no_memory = true;
         return NULL;
+    }
     target->target.name = name;
     target->target.can_prepare = relay == NULL;
     target->relay = relay;
@@ -231,6 +238,15 @@ static void look_at(const struct survey *survey, const struct setting_addresses 
         outlook->own = own_listener(survey, &list->at[i]);
 }
 
+static void report_unresolved(struct survey *survey, struct cf_place place, struct bytes host,
+                              const char *expected)
+{
+    struct cf_problems *problems = &survey->config->problems;
+    cf_error(problems, place, host, bytes_of(expected), bytes_make(NULL, 0));
+    if (++survey->unresolved == UNRESOLVED_MAX)
+        cf_fault(problems, place, bytes_of("the relays behind this one were not looked up"));
+}
+
 static int look_at_address(struct survey *survey, const struct relay_conf *relay, size_t index,
                            struct cf_place place, struct outlook *outlook)
 {
@@ -245,8 +261,7 @@ static int look_at_address(struct survey *survey, const struct relay_conf *relay
         config_resolve_host(survey->config, address->host, address->port, &list) != 0)
         return ERR_MEMORY;
     if (list.count == 0)
-        cf_error(&survey->config->problems, place, address->host,
-                 bytes_of("the name of a host that has addresses"), bytes_make(NULL, 0));
+        report_unresolved(survey, place, address->host, "the name of a host that has addresses");
     look_at(survey, &list, outlook);
     return 0;
 }
@@ -279,9 +294,8 @@ static int check_name(struct survey *survey, const struct known_target *target,
     if (list.count == 0)
         outlook->own = own_name(survey, relay);
     if (list.count == 0 && outlook->own == NULL)
-        cf_error(&survey->config->problems, place, relay->name,
-                 bytes_of("the name of a section, or of a host that has addresses"),
-                 bytes_make(NULL, 0));
+        report_unresolved(survey, place, relay->name,
+                          "the name of a section, or of a host that has addresses");
     return 0;
 }
 
@@ -319,7 +333,8 @@ static int check_line(struct survey *survey, const struct route_line *line)
     int error = 0;
     while (error == 0 && (word = next_simple_target(line, &at)) != NULL) {
         struct known_target *known = find_word(survey, word);
-        if (known == NULL || known->relay == NULL || known->is_checked)
+        if (known == NULL || known->relay == NULL || known->is_checked ||
+            survey->unresolved >= UNRESOLVED_MAX)
             continue;
         known->is_checked = true;
         error = check_relay(survey, known, route_source_place(line, word));

@@ -25,7 +25,7 @@ static const struct setting core_rows[] = {
     {"logger", SETTING_TEXTS, AT(loggers), "stderr", NULL,
      .help = "where log lines go: stderr, syslog, journal, or the name of a [logfile]"},
     {"log-format", SETTING_CHOICE, AT(log_format), "text", "text|json",
-     .help = "key=value, or one JSON object a line"},
+     .help = "one event a line, as key=value or as a JSON object"},
     {"user-id", SETTING_TEXT, AT(user_id), NULL, NULL,
      .initial_help = "postern when started as root",
      .help = "the account to run as once the ports are open; root only when it stands here"},

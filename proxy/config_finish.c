@@ -102,15 +102,16 @@ static int finish_smtpd(struct config *config, const struct config_section *sect
 {
     struct smtpd_conf *smtpd = section->conf;
     bool is_host = text_is_host_name(smtpd->section);
+    bool has_ports = config_builder_is_given(section, "listen-port");
     if (smtpd->name.len == 0 && !is_host)
         report_missing(config, section, "a name, for its own is no host's");
     if (smtpd->name.len == 0)
         smtpd->name = smtpd->section;
     if (smtpd->logger.len > 0)
         check_logger(config, section, smtpd->logger, 0);
-    if (smtpd->listen_ports.count == 0 && !is_host)
+    if (!has_ports && !is_host)
         report_missing(config, section, "a listen-port, for its name is no host's");
-    if (smtpd->listen_ports.count == 0 && is_host && default_listen_port(config, smtpd) != 0)
+    if (!has_ports && is_host && default_listen_port(config, smtpd) != 0)
         return ERR_MEMORY;
     return find_tables(config, section, smtpd);
 }
@@ -143,7 +144,8 @@ static void finish_relay(struct config *config, const struct config_section *sec
     if (maildir != NULL)
         cf_error(&config->problems, maildir->place, section->name,
                  bytes_of("a name that no [relay] bears"), bytes_make(NULL, 0));
-    if (relay->name.len == 0 && relay->addresses.count == 0 && !text_is_host_name(relay->section))
+    if (relay->name.len == 0 && !config_builder_is_given(section, "address") &&
+        !text_is_host_name(relay->section))
         report_missing(config, section, "an address, for its name is no host's");
     if (relay->name.len == 0)
         relay->name = relay->section;

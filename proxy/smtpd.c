@@ -99,8 +99,7 @@ static void turn_away(struct smtpd *d, struct stream *stream, enum reply_id id)
     struct reply reply = reply_own(id);
     struct turned_away *t = mem_zalloc(sizeof(*t));
 
-    struct log_line line =
-        log_begin(d->worker->log, d->log_sinks, LOG_LEVEL_WARNING, "reject");
+    struct log_line line = log_begin(d->worker->log, d->log_sinks, LOG_LEVEL_WARNING, "reject");
     log_put_text(&line, "client", netaddr_text_with_port(&client, address));
     log_put(&line, "listener", d->conf->section);
     log_put(&line, "reply", bytes_first(reply.wire, reply.wire.len - 2));
@@ -159,28 +158,24 @@ uint32_t smtpd_bridged(struct smtpd *d)
 
 /* ---- life ---- */
 
-/* The keywords that this build implements. `announce` adds nothing beyond them. */
-static uint32_t keywords_of(const struct smtpd_conf *conf)
-{
-    static const struct {
-        const char *name;
-        uint32_t keyword;
-    } known[] = {
-        {"PIPELINING", CAPABILITY_PIPELINING},
-        {"SIZE", CAPABILITY_SIZE},
-        {"8BITMIME", CAPABILITY_8BITMIME},
-        {"ENHANCEDSTATUSCODES", CAPABILITY_ENHANCEDSTATUSCODES},
-    };
-    uint32_t announced = 0;
+#define BRIDGED (CAPABILITY_PIPELINING | CAPABILITY_SIZE | CAPABILITY_ENHANCEDSTATUSCODES)
 
-    for (size_t i = 0; i < ARRAY_LENGTH(known); i++) {
-        bool is_hidden = false;
-        for (size_t j = 0; j < conf->hide.count; j++)
-            is_hidden = is_hidden || bytes_is_nocase(conf->hide.at[j], known[i].name);
-        if (!is_hidden)
-            announced |= known[i].keyword;
+/* Those of the keywords that this build implements. */
+static uint32_t keywords_of(const struct setting_texts *names)
+{
+    uint32_t keywords = 0;
+
+    for (size_t i = 0; i < names->count; i++) {
+        if (bytes_is_nocase(names->at[i], "PIPELINING"))
+            keywords |= CAPABILITY_PIPELINING;
+        else if (bytes_is_nocase(names->at[i], "SIZE"))
+            keywords |= CAPABILITY_SIZE;
+        else if (bytes_is_nocase(names->at[i], "8BITMIME"))
+            keywords |= CAPABILITY_8BITMIME;
+        else if (bytes_is_nocase(names->at[i], "ENHANCEDSTATUSCODES"))
+            keywords |= CAPABILITY_ENHANCEDSTATUSCODES;
     }
-    return announced;
+    return keywords;
 }
 
 static int make_session_conf(struct smtpd *d, struct arena *arena)
@@ -195,7 +190,9 @@ static int make_session_conf(struct smtpd *d, struct arena *arena)
         .junk_max = conf->limits.junk_commands,
         .rejects_early_input = conf->early_input == SMTPD_EARLY_INPUT_REJECT,
         .rejects_bare_newline = conf->bare_newline == SMTPD_BARE_NEWLINE_REJECT,
-        .announces = keywords_of(conf),
+        .announces = (BRIDGED | CAPABILITY_8BITMIME) & ~keywords_of(&conf->hide),
+        .bridges = BRIDGED | keywords_of(&conf->announce),
+        .is_storage_low = &d->worker->storage.is_low,
     };
     if (conf->refuse.len != 0) {
         struct buf text;
@@ -237,8 +234,8 @@ static int listen_on(struct smtpd *d, const int *fds, size_t fd_count, struct ar
     if (d->listeners == NULL)
         return ERR_MEMORY;
     for (size_t i = 0; i < fd_count; i++) {
-        struct listener *listener = listener_new(d->worker->loop, fds[i], SMTPD_RESERVED_FDS,
-                                                 &listener_events, d, &error);
+        struct listener *listener =
+            listener_new(d->worker->loop, fds[i], SMTPD_RESERVED_FDS, &listener_events, d, &error);
         if (listener == NULL)
             return error;
         d->listeners[d->listener_count++] = listener;

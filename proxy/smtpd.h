@@ -32,9 +32,9 @@ struct smtpd {
     uint32_t log_sinks;
     struct listener **listeners;
     size_t listener_count;
-    struct list bridges;         /* struct bridge.in_smtpd */
+    struct list bridges; /* struct bridge.in_smtpd */
     uint32_t connections;
-    struct hash_table clients;   /* struct smtpd_client by address */
+    struct hash_table clients; /* struct smtpd_client by address */
 };
 
 /* How many connections one client has: an IPv4 address, or an IPv6 /64. */

@@ -46,8 +46,7 @@ static int add_maildirs(struct targets *t)
     if (t->maildirs == NULL)
         return ERR_MEMORY;
     for (size_t i = 0; i < config->maildir_count; i++) {
-        struct maildir *maildir = 
-            maildir_new(t->loop, config->maildirs[i], config->core.hostname);
+        struct maildir *maildir = maildir_new(t->loop, config->maildirs[i], config->core.hostname);
         if (maildir == NULL)
             return ERR_MEMORY;
         t->maildirs[t->maildir_count++] = maildir;

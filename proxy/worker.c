@@ -32,8 +32,8 @@ static int make_sinks(struct worker *w)
     add_sink(w, (struct log_sink){.kind = LOG_TO_SYSLOG});
     add_sink(w, (struct log_sink){.kind = LOG_TO_JOURNAL});
     for (size_t i = 0; i < config->logfile_count; i++)
-        add_sink(w, (struct log_sink){.kind = LOG_TO_FILE,
-                                      .file_pattern = config->logfiles[i]->file});
+        add_sink(w,
+                 (struct log_sink){.kind = LOG_TO_FILE, .file_pattern = config->logfiles[i]->file});
     return 0;
 }
 
@@ -66,8 +66,8 @@ static int start_log(struct worker *w)
     int error = make_sinks(w);
     if (error != 0)
         return error;
-    w->log = log_new(w->loop, w->sinks, w->sink_count,
-                     w->config->core.log_format == CORE_LOG_JSON, &error);
+    w->log = log_new(w->loop, w->sinks, w->sink_count, w->config->core.log_format == CORE_LOG_JSON,
+                     &error);
     if (w->log == NULL)
         return error;
     w->log_sinks = worker_log_sinks(w, bytes_make(NULL, 0));
@@ -85,8 +85,7 @@ static int start_dns(struct worker *w)
         struct netaddr server = resolvers->at[i];
         if (server.port == 0)
             server.port = 53;
-        error = arena_copy(&w->arena, bytes_of(netaddr_text_with_port(&server, text)),
-                           &servers[i]);
+        error = arena_copy(&w->arena, bytes_of(netaddr_text_with_port(&server, text)), &servers[i]);
     }
     if (error == 0)
         w->dns = dns_new(w->loop, servers, (int)resolvers->count, &error);
@@ -138,9 +137,21 @@ static int start_relays(struct worker *w)
     for (size_t i = 0; i < config->smtpd_count; i++)
         for (size_t j = 0; j < config->smtpds[i]->listeners.count; j++)
             *own++ = config->smtpds[i]->listeners.at[j];
-    w->relays.memory = relay_memory_new(w->loop, w->log, w->log_sinks,
-                                        config->core.spool_directory, &error);
+    w->relays.memory =
+        relay_memory_new(w->loop, w->log, w->log_sinks, config->core.spool_directory, &error);
     return error;
+}
+
+static void start_storage(struct worker *w)
+{
+    w->storage = (struct storage){
+        .loop = w->loop,
+        .log = w->log,
+        .log_sinks = w->log_sinks,
+        .directory = w->copies.directory,
+        .reserve_bytes = w->config->core.spool_reserve_bytes,
+    };
+    storage_start(&w->storage);
 }
 
 static int start_services(struct worker *w)
@@ -154,6 +165,8 @@ static int start_services(struct worker *w)
         error = start_relays(w);
     if (error == 0)
         error = targets_init(&w->targets, w->config, w->loop, &w->relays);
+    if (error == 0)
+        start_storage(w);
     return error;
 }
 
@@ -210,6 +223,7 @@ static void end_if_quiet(struct worker *w)
             return;
     targets_close(&w->targets);
     dns_free(&w->dns);
+    storage_stop(&w->storage);
     deadline_clear(w->loop, &w->deadline);
     loop_stop(w->loop);
 }

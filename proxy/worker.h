@@ -14,6 +14,7 @@
 #include "proxy/io/log.h"
 #include "proxy/io/loop.h"
 #include "proxy/smtpd.h"
+#include "proxy/storage.h"
 #include "proxy/targets.h"
 
 struct worker {
@@ -29,6 +30,7 @@ struct worker {
     struct relay_service relays;
     struct targets targets;
     struct copy_limits copies;
+    struct storage storage;
     struct smtpd *smtpds;
     size_t smtpd_count;
     struct id_source ids;

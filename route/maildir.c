@@ -12,7 +12,7 @@
 
 #define PATH_MAX_BYTES 2048
 #define PATH_ROOM      (2 * PATH_MAX_BYTES + 8) /* directory, folder and name */
-#define HEAD_MAX_BYTES 4096 /* the lines that stand before the message */
+#define HEAD_MAX_BYTES 4096                     /* the lines that stand before the message */
 
 struct maildir {
     struct target target;
@@ -318,8 +318,8 @@ static bool fill_chunk(struct maildir_branch *m)
            reader_left(&m->reader) != 0) {
         if (reader_pieces(&m->reader, &piece, 1) == 0)
             return m->chunk_bytes != 0;
-        piece = bytes_first(piece,
-                            loop_pools(m->maildir->loop)->chunk.block_bytes - m->chunk_bytes);
+        piece =
+            bytes_first(piece, loop_pools(m->maildir->loop)->chunk.block_bytes - m->chunk_bytes);
         memcpy(m->chunk + m->chunk_bytes, piece.at, piece.len);
         m->chunk_bytes += piece.len;
         reader_advance(&m->reader, piece.len);

@@ -11,8 +11,7 @@ struct maildir; /* a target; its first member is a struct target */
 
 /* `conf` and `hostname` outlive it; the name stands in for the domain that a bare postmaster
  * lacks. NULL: no memory. */
-struct maildir *maildir_new(struct loop *l, const struct maildir_conf *conf,
-                            struct bytes hostname);
+struct maildir *maildir_new(struct loop *l, const struct maildir_conf *conf, struct bytes hostname);
 /* Jobs that run finish by themselves. */
 void maildir_free(struct maildir **m);
 struct target *maildir_target(struct maildir *m);

@@ -27,7 +27,8 @@ static const char *wrong_path(struct bytes value)
 static const struct setting rows[] = {
     {"path", SETTING_TEXT, SETTING_AT(maildir_conf, path), NULL, NULL,
      .initial_help = "must be given", .wrong = wrong_path,
-     .help = "the Maildir; ${RCPT_LOCAL} and ${RCPT_DOMAIN} stand for the recipient's parts"},
+     .help = "the Maildir; ${RCPT_LOCAL} and ${RCPT_DOMAIN} stand for the recipient's parts, in "
+             "lower case unless the table is case-sensitive; missing directories are made"},
 };
 
 const struct setting_section maildir_conf_section = {

@@ -238,25 +238,14 @@ static void ask_again(struct relay_branch *w)
 static void on_answer(struct relay_branch *w, const struct outbound_event *ev)
 {
     struct recipient *r = ev->rcpt;
-    struct outbound *out = &w->link->out;
 
     if (r->envelope == FATE_OPEN) {
         if (relay_tell_answer(w, r, ev->fate, &ev->reply))
             relay_branch_update_deadline(w);
         return;
     }
-    if (ev->fate == FATE_ACCEPTED || !relay_tell_stands(r))
-        return;
-    /* The last one of a replay that was refused: nobody is left to get the message. */
-    if (out->accepted == 0 && out->sent.count == 0 && list_is_empty(&out->waiting) &&
-        w->unanswered == 0) {
-        struct event last = {.kind = EV_FINAL, .fate = ev->fate, .reply = w->failure};
-        if (reply_copy(arena_of(w), &ev->reply, &last.reply) != 0)
-            last.reply = reply_own(REPLY_LOCAL_PROBLEM);
-        relay_tell_last(w, &last);
-        return;
-    }
-    relay_tell_fallen(w, r, ev->fate, &ev->reply);
+    if (ev->fate != FATE_ACCEPTED && relay_tell_stands(r))
+        relay_tell_fallen(w, r, ev->fate, &ev->reply);
 }
 
 /* The connection goes back to the pool before the outcome is told: what follows from that may be

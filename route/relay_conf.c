@@ -95,7 +95,7 @@ static const struct setting rows[] = {
     {"name", SETTING_TEXT, AT(name), NULL, NULL, .initial_help = "the section's name",
      .wrong = wrong_host, .help = "the host that is looked up when there is no address"},
     {"address", SETTING_CUSTOM_LIST, AT(addresses), NULL, NULL, .initial_help = "name is looked up",
-     .type = &relay_conf_address, .help = "where to connect: IP, IP:PORT, HOST:PORT or unix:PATH"},
+     .type = &relay_conf_address, .help = "where to connect"},
     {"protocol", SETTING_CHOICE, AT(protocol), "smtp", "smtp", .help = "what is spoken"},
     {"port", SETTING_COUNT, AT(port), "25", "1..65535",
      .help = "the port of addresses that name none"},
@@ -107,14 +107,15 @@ static const struct setting rows[] = {
      .help = "how the client's identity is handed on; auto: XCLIENT, else XFORWARD, as announced; "
              "several named are used together"},
     {"identity-failure", SETTING_CHOICE, AT(identity_failure), "defer", "defer|pass",
-     .help = "what a transaction gets whose identity could not be handed on"},
+     .help =
+         "a transaction whose identity could not be handed on; defer: 451; pass: it goes without"},
     {"xclient-address", SETTING_CHOICE, AT(xclient_address), "auto", "auto|prefixed|bare",
      .help = "how IPv6 addresses are written in XCLIENT and XFORWARD"},
     {"received", SETTING_CHOICE, AT(received), "auto", "auto|always|never",
      .help = "whether a Received field is added; auto: unless the target accepted XCLIENT or PROXY "
              "for this client"},
     {"on-failure", SETTING_CHOICE, AT(on_failure), "tempfail", "tempfail", .needs_spool = "spool",
-     .help = "what happens while the target cannot be reached"},
+     .help = "what recipients get while the target cannot be reached; tempfail: 451 4.4.1"},
     {"max-connections", SETTING_COUNT, AT(limits.max_connections), "40", "1..",
      .help = "connections to the target, for the whole host"},
     {"idle-connections", SETTING_COUNT, AT(limits.idle_connections), "10", NULL,

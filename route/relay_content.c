@@ -37,17 +37,17 @@ void relay_content_open(struct relay_content *c, struct copy *copy, struct bytes
     c->is_open = true;
 }
 
-/* Asks the machine how many octets of content may go. */
+/* Asks the machine how many octets of content may go. Our own lines wait for the client's. */
 static uint64_t frame(struct relay_link *link, const struct relay_branch *w, struct bytes *tail_out)
 {
     const struct relay_content *c = &w->content;
     struct copy *copy = w->carrier->copy;
-    uint64_t left = c->prefix.len - c->prefix_at + reader_left(&c->reader);
+    uint64_t left = reader_left(&c->reader);
     bool is_whole = w->is_end_released && copy_is_finished(copy);
 
-    if (link->out.state != OUT_CONTENT || (left == 0 && !is_whole))
+    if (link->out.state != OUT_CONTENT || (left == 0 && !is_whole && link->out.chunk_left == 0))
         return 0;
-    return outbound_frame(&link->out, left, is_whole, tail_out);
+    return outbound_frame(&link->out, c->prefix.len - c->prefix_at + left, is_whole, tail_out);
 }
 
 static void add(struct wire *wire, struct bytes run)

@@ -26,7 +26,7 @@ struct recipient *relay_tell_next(const struct relay_branch *w, const struct rec
 
 bool relay_tell_stands(const struct recipient *r)
 {
-    return r->envelope == FATE_ACCEPTED && r->final == FATE_OPEN;
+    return r->envelope == FATE_ACCEPTED && r->final == FATE_OPEN && transaction_stands(r);
 }
 
 bool relay_tell_is_guarded(const struct relay_branch *w, const struct recipient *r)
@@ -111,12 +111,26 @@ bool relay_tell_answer(struct relay_branch *w, struct recipient *r, enum fate fa
     return tell(w, &ev);
 }
 
-/* One that stood is lost after all: replayed, and then refused. */
+static bool stands_alone(const struct relay_branch *w, const struct recipient *r)
+{
+    RELAY_EACH_RECIPIENT (other, w)
+        if (other != r && relay_tell_stands(other))
+            return false;
+    return w->unanswered == 0;
+}
+
 bool relay_tell_fallen(struct relay_branch *w, struct recipient *r, enum fate fate,
                        const struct reply *reply)
 {
     struct event ev = {.kind = EV_FINAL, .rcpt = r, .fate = fate, .reply = *reply};
-    return tell(w, &ev);
+
+    if (!stands_alone(w, r))
+        return tell(w, &ev);
+    ev.rcpt = NULL; /* nobody is left to get the message */
+    if (reply_copy(w->branch->transaction->mail, reply, &ev.reply) != 0)
+        ev.reply = reply_own(REPLY_LOCAL_PROBLEM);
+    relay_tell_last(w, &ev);
+    return false;
 }
 
 void relay_tell_broken(struct relay_branch *w, const struct reply *reply, bool is_end_sent)

@@ -14,7 +14,7 @@ struct recipient *relay_tell_next(const struct relay_branch *w, const struct rec
 #define RELAY_EACH_RECIPIENT(r, w)                                                                 \
     for (struct recipient *r = relay_tell_next(w, NULL); r != NULL; r = relay_tell_next(w, r))
 
-/* Its RCPT was accepted, and it is not lost since. */
+/* Its RCPT was accepted, by every target of its list, and it is not lost since. */
 bool relay_tell_stands(const struct recipient *r);
 /* The target does not see the client on this connection, so `guard` is the reply. */
 bool relay_tell_is_guarded(const struct relay_branch *w, const struct recipient *r);
@@ -22,7 +22,8 @@ bool relay_tell_is_guarded(const struct relay_branch *w, const struct recipient 
 /* Each reports. False: the branch is gone, its memory perhaps too. */
 bool relay_tell_answer(struct relay_branch *w, struct recipient *r, enum fate fate,
                        const struct reply *reply);
-/* One that stood is lost after all: asked for again, and then refused. */
+/* One that stood is lost after all: asked for again, and then refused. The last one ends the
+ * branch. */
 bool relay_tell_fallen(struct relay_branch *w, struct recipient *r, enum fate fate,
                        const struct reply *reply);
 /* What could not be told when it became known: guards, and a failure. */

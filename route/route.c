@@ -140,8 +140,8 @@ static int resolve(const struct route_set *set, const struct address *to,
         error = route_walk(set, &address, false, mail, &walk);
     if (error != 0)
         return error;
-    *routed_out =
-        (struct routed){.reply = route_walk_refusal(&walk), .is_discarded = walk.leg_count == 0};
+    *routed_out = (struct routed){.reply = route_walk_refusal(&walk)};
+    routed_out->is_discarded = routed_out->reply.code == 0 && walk.leg_count == 0;
     if (routed_out->reply.code != 0 || routed_out->is_discarded)
         return 0;
     struct routed_leg *legs = arena_alloc(mail, (size_t)walk.leg_count * sizeof(*legs));

@@ -30,8 +30,8 @@ struct route_directory {
  * matches wins). Loops and bad lines go to `problems`. `arena` is the configuration's. The
  * sources outlive the set. 0, ERR_SYNTAX (see problems) or ERR_MEMORY. */
 int route_set_new(struct route_source *const *sources, size_t count,
-                  const struct route_directory *directory, struct hash_key key,
-                  struct arena *arena, struct cf_problems *problems, struct route_set **set_out);
+                  const struct route_directory *directory, struct hash_key key, struct arena *arena,
+                  struct cf_problems *problems, struct route_set **set_out);
 
 /* What the answer also depends on. */
 struct route_client {

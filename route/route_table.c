@@ -6,9 +6,7 @@
 #include "proxy/base/mem.h"
 #include "proxy/base/text.h"
 
-/* In the value of a slot: it stands for the domain of its rule, not for the pattern. */
-#define SLOT_DOMAIN ((uint32_t)1 << 31)
-#define RULES_MAX   ((size_t)SLOT_DOMAIN - 2)
+#define RULES_MAX   ((size_t)UINT32_MAX - 1)
 #define FIRST_SLOTS 8
 #define KEY_MAX     (ADDRESS_LOCAL_MAX + 1 + ADDRESS_DOMAIN_MAX)
 
@@ -21,14 +19,9 @@ static const char expected_target[] =
 
 /* What is looked for; local parts and domains may be in any case. */
 struct wanted {
-    unsigned kind; /* enum route_pattern, or ROUTE_PATTERN_COUNT: the domain of a user@domain */
+    unsigned kind; /* enum route_pattern, or ROUTE_SLOTS_DOMAIN */
     struct bytes local, domain;
 };
-
-static const struct route_rule *rule_of(const struct route_rule *rules, uint32_t value)
-{
-    return &rules[(value & ~SLOT_DOMAIN) - 1];
-}
 
 /* RFC 5321 4.5.1: postmaster is the same in any case, everywhere. */
 static bool is_exact(bool is_case_sensitive, struct bytes local)
@@ -36,22 +29,20 @@ static bool is_exact(bool is_case_sensitive, struct bytes local)
     return is_case_sensitive && !bytes_is_nocase(local, "postmaster");
 }
 
-static bool is_wanted(const struct route_rule *rules, uint32_t value, bool is_case_sensitive,
+static bool is_wanted(const struct route_rule *rule, bool is_case_sensitive,
                       const struct wanted *wanted)
 {
-    const struct route_rule *rule = rule_of(rules, value);
-    if ((value & SLOT_DOMAIN) != 0)
-        return wanted->kind == ROUTE_PATTERN_COUNT &&
-               bytes_equal_nocase(route_rule_domain(rule), wanted->domain);
-    return rule->pattern == wanted->kind &&
-           bytes_equal_nocase(route_rule_domain(rule), wanted->domain) &&
-           (is_exact(is_case_sensitive, wanted->local)
-                ? bytes_equal(route_rule_local(rule), wanted->local)
-                : bytes_equal_nocase(route_rule_local(rule), wanted->local));
+    if (!bytes_equal_nocase(route_rule_domain(rule), wanted->domain))
+        return false;
+    if (wanted->kind == ROUTE_SLOTS_DOMAIN)
+        return true;
+    return is_exact(is_case_sensitive, wanted->local)
+               ? bytes_equal(route_rule_local(rule), wanted->local)
+               : bytes_equal_nocase(route_rule_local(rule), wanted->local);
 }
 
-/* Every kind has a key of its own, so that equal texts of two kinds lie apart. */
-static uint64_t hash_of(struct hash_key key, bool is_case_sensitive, const struct wanted *wanted)
+static uint64_t hash_of(const struct hash_key *key, bool is_case_sensitive,
+                        const struct wanted *wanted)
 {
     uint8_t text[KEY_MAX];
     size_t len = wanted->local.len;
@@ -62,21 +53,20 @@ static uint64_t hash_of(struct hash_key key, bool is_case_sensitive, const struc
         text[len++] = '@';
     for (size_t i = 0; i < wanted->domain.len; i++)
         text[len++] = byte_lower(wanted->domain.at[i]);
-    key.half[0] ^= wanted->kind;
-    return hash_bytes(&key, bytes_make(text, len));
+    return hash_bytes(key, bytes_make(text, len));
 }
 
 /* The slot of what is wanted, or the empty one where it belongs. */
-static size_t probe(const struct route_slot *slots, size_t slot_count,
-                    const struct route_rule *rules, bool is_case_sensitive, uint64_t hash,
-                    const struct wanted *wanted)
+static struct route_slot *probe(const struct route_slots *slots, const struct route_rule *rules,
+                                bool is_case_sensitive, uint64_t hash, const struct wanted *wanted)
 {
-    size_t at = (size_t)hash & (slot_count - 1);
+    size_t at = (size_t)hash & (slots->count - 1);
     uint32_t tag = (uint32_t)(hash >> 32);
-    while (slots[at].value != 0 &&
-           (slots[at].tag != tag || !is_wanted(rules, slots[at].value, is_case_sensitive, wanted)))
-        at = (at + 1) & (slot_count - 1);
-    return at;
+    while (slots->at[at].rule != 0 &&
+           (slots->at[at].tag != tag ||
+            !is_wanted(&rules[slots->at[at].rule - 1], is_case_sensitive, wanted)))
+        at = (at + 1) & (slots->count - 1);
+    return &slots->at[at];
 }
 
 /* ---- reading ---- */
@@ -89,8 +79,8 @@ struct reading {
     struct route_rule *rules;
     struct route_action *actions;
     size_t action_count;
-    struct route_slot *slots; /* grows, and is copied into the arena at the end */
-    size_t slot_count, used_count;
+    size_t pattern_counts[ROUTE_PATTERN_COUNT];
+    struct route_slots domains; /* grow, and are copied into the arena at the end */
     bool is_bad;
 };
 
@@ -100,62 +90,6 @@ static void refuse(struct reading *r, const struct route_line *line, const struc
     cf_error(r->problems, route_source_place(line, word), word->text, bytes_of(expected),
              bytes_make(NULL, 0));
     r->is_bad = true;
-}
-
-static struct wanted wanted_of(const struct route_rule *rule, bool is_domain)
-{
-    return (struct wanted){
-        .kind = is_domain ? ROUTE_PATTERN_COUNT : rule->pattern,
-        .local = is_domain ? bytes_make(NULL, 0) : route_rule_local(rule),
-        .domain = route_rule_domain(rule),
-    };
-}
-
-/* Tags are half of the hash only, so that every key is hashed anew. */
-static int grow_slots(struct reading *r)
-{
-    bool is_case_sensitive = r->table->source->is_case_sensitive;
-    size_t count = r->slot_count == 0 ? FIRST_SLOTS : 2 * r->slot_count;
-    struct route_slot *slots = mem_zalloc(count * sizeof(*slots));
-    if (slots == NULL)
-        return ERR_MEMORY;
-    for (size_t i = 0; i < r->slot_count; i++) {
-        uint32_t value = r->slots[i].value;
-        if (value == 0)
-            continue;
-        struct wanted wanted = wanted_of(rule_of(r->rules, value), (value & SLOT_DOMAIN) != 0);
-        uint64_t hash = hash_of(r->table->key, is_case_sensitive, &wanted);
-        slots[probe(slots, count, r->rules, is_case_sensitive, hash, &wanted)] = r->slots[i];
-    }
-    mem_free(r->slots);
-    r->slots = slots;
-    r->slot_count = count;
-    return 0;
-}
-
-static bool has_target(const struct reading *r, const struct route_rule *rule)
-{
-    return r->actions[rule->first_action].kind == ROUTE_ACTION_TARGET;
-}
-
-/* The first line of a pattern stays; of the lines of a domain the first one with a target. */
-static int add_slot(struct reading *r, size_t index, bool is_domain)
-{
-    struct wanted wanted = wanted_of(&r->rules[index], is_domain);
-    bool is_case_sensitive = r->table->source->is_case_sensitive;
-    if (r->used_count >= r->slot_count / 4 * 3 && grow_slots(r) != 0)
-        return ERR_MEMORY;
-    uint64_t hash = hash_of(r->table->key, is_case_sensitive, &wanted);
-    struct route_slot *slot =
-        &r->slots[probe(r->slots, r->slot_count, r->rules, is_case_sensitive, hash, &wanted)];
-    if (slot->value == 0)
-        r->used_count++;
-    else if (!is_domain || has_target(r, rule_of(r->rules, slot->value)) ||
-             !has_target(r, &r->rules[index]))
-        return 0;
-    *slot = (struct route_slot){.tag = (uint32_t)(hash >> 32),
-                                .value = (uint32_t)(index + 1) | (is_domain ? SLOT_DOMAIN : 0)};
-    return 0;
 }
 
 /* A host name or a literal. */
@@ -365,12 +299,11 @@ static int read_line(struct reading *r, const struct route_line *line)
     }
     rule->line = line;
     rule->first_action = (uint32_t)first;
-    table->pattern_counts[rule->pattern]++;
-    error = add_slot(r, table->rule_count, false);
-    if (error == 0 && rule->pattern == ROUTE_PATTERN_ADDRESS)
-        error = add_slot(r, table->rule_count, true);
+    r->pattern_counts[rule->pattern]++;
     table->rule_count++;
-    return error;
+    if (rule->pattern == ROUTE_PATTERN_ALL && table->all == 0)
+        table->all = (uint32_t)table->rule_count;
+    return 0;
 }
 
 static int read_lines(struct reading *r)
@@ -395,16 +328,97 @@ static int read_lines(struct reading *r)
     return 0;
 }
 
-static int keep_slots(struct reading *r)
+/* ---- filling the slots ---- */
+
+static size_t slots_for(size_t rule_count)
 {
-    struct route_slot *slots = arena_alloc(r->arena, r->slot_count * sizeof(*slots));
-    if (slots == NULL)
+    size_t count = FIRST_SLOTS;
+    while (count / 4 * 3 < rule_count)
+        count *= 2;
+    return count;
+}
+
+static uint64_t hash_rule(const struct reading *r, const struct route_rule *rule, unsigned kind,
+                          struct wanted *wanted_out)
+{
+    *wanted_out = (struct wanted){.kind = kind, .domain = route_rule_domain(rule)};
+    if (kind != ROUTE_SLOTS_DOMAIN)
+        wanted_out->local = route_rule_local(rule);
+    return hash_of(&r->table->key, r->table->source->is_case_sensitive, wanted_out);
+}
+
+static bool has_target(const struct reading *r, uint32_t rule)
+{
+    return r->actions[r->rules[rule - 1].first_action].kind == ROUTE_ACTION_TARGET;
+}
+
+/* The first line of a pattern stays; of the lines of a domain the first one with a target. */
+static void fill_slot(struct reading *r, struct route_slots *slots, unsigned kind, uint32_t rule)
+{
+    struct wanted wanted;
+    uint64_t hash = hash_rule(r, &r->rules[rule - 1], kind, &wanted);
+    struct route_slot *slot =
+        probe(slots, r->rules, r->table->source->is_case_sensitive, hash, &wanted);
+    if (slot->rule == 0)
+        slots->used++;
+    else if (kind != ROUTE_SLOTS_DOMAIN || has_target(r, slot->rule) || !has_target(r, rule))
+        return;
+    *slot = (struct route_slot){.tag = (uint32_t)(hash >> 32), .rule = rule};
+}
+
+static int grow_domains(struct reading *r)
+{
+    struct route_slots old = r->domains;
+    struct route_slots grown = {.count = slots_for(2 * old.used)};
+    grown.at = mem_zalloc(grown.count * sizeof(*grown.at));
+    if (grown.at == NULL)
         return ERR_MEMORY;
-    if (r->slot_count > 0)
-        memcpy(slots, r->slots, r->slot_count * sizeof(*slots));
-    r->table->slots = slots;
-    r->table->slot_count = r->slot_count;
+    for (size_t i = 0; i < old.count; i++)
+        if (old.at[i].rule != 0)
+            fill_slot(r, &grown, ROUTE_SLOTS_DOMAIN, old.at[i].rule);
+    mem_free(old.at);
+    r->domains = grown;
     return 0;
+}
+
+static int make_slots(struct reading *r, size_t count, struct route_slots *slots)
+{
+    slots->count = count;
+    slots->at = arena_alloc(r->arena, count * sizeof(*slots->at));
+    return slots->at == NULL ? ERR_MEMORY : 0;
+}
+
+/* How many domains there are shows at the end only. */
+static int keep_domains(struct reading *r)
+{
+    struct route_slots *slots = &r->table->slots[ROUTE_SLOTS_DOMAIN];
+    if (r->domains.used == 0)
+        return 0;
+    if (make_slots(r, r->domains.count, slots) != 0)
+        return ERR_MEMORY;
+    memcpy(slots->at, r->domains.at, slots->count * sizeof(*slots->at));
+    slots->used = r->domains.used;
+    return 0;
+}
+
+static int fill_slots(struct reading *r)
+{
+    struct route_slots *slots = r->table->slots;
+    for (unsigned kind = 0; kind < ROUTE_PATTERN_COUNT; kind++)
+        if (r->pattern_counts[kind] > 0 && kind != ROUTE_PATTERN_ALL &&
+            make_slots(r, slots_for(r->pattern_counts[kind]), &slots[kind]) != 0)
+            return ERR_MEMORY;
+    for (uint32_t i = 1; i <= r->table->rule_count; i++) {
+        unsigned kind = r->rules[i - 1].pattern;
+        if (kind != ROUTE_PATTERN_ALL)
+            fill_slot(r, &slots[kind], kind, i);
+        if (kind != ROUTE_PATTERN_ADDRESS)
+            continue;
+        if (r->domains.used >= r->domains.count / 4 * 3 && grow_domains(r) != 0)
+            return ERR_MEMORY;
+        fill_slot(r, &r->domains, ROUTE_SLOTS_DOMAIN, i);
+    }
+    return keep_domains(r);
 }
 
 int route_table_new(const struct route_source *source, const struct route_table_names *names,
@@ -419,8 +433,8 @@ int route_table_new(const struct route_source *source, const struct route_table_
     r.table->key = key;
     int error = read_lines(&r);
     if (error == 0)
-        error = keep_slots(&r);
-    mem_free(r.slots);
+        error = fill_slots(&r);
+    mem_free(r.domains.at);
     if (error == 0 && r.is_bad)
         error = ERR_SYNTAX;
     if (error == 0)
@@ -433,23 +447,19 @@ int route_table_new(const struct route_source *source, const struct route_table_
 static const struct route_rule *find(const struct route_table *table, const struct wanted *wanted)
 {
     bool is_case_sensitive = table->source->is_case_sensitive;
-    if (table->slot_count == 0 || wanted->local.len > ADDRESS_LOCAL_MAX ||
+    const struct route_slots *slots = &table->slots[wanted->kind];
+    if (slots->count == 0 || wanted->local.len > ADDRESS_LOCAL_MAX ||
         wanted->domain.len > ADDRESS_DOMAIN_MAX)
         return NULL;
-    uint64_t hash = hash_of(table->key, is_case_sensitive, wanted);
-    uint32_t value = table
-                         ->slots[probe(table->slots, table->slot_count, table->rules,
-                                       is_case_sensitive, hash, wanted)]
-                         .value;
-    return value == 0 ? NULL : rule_of(table->rules, value);
+    uint64_t hash = hash_of(&table->key, is_case_sensitive, wanted);
+    uint32_t rule = probe(slots, table->rules, is_case_sensitive, hash, wanted)->rule;
+    return rule == 0 ? NULL : &table->rules[rule - 1];
 }
 
 /* Keeps the earlier one of two lines. */
 static void offer(const struct route_table *table, enum route_pattern pattern, struct bytes local,
                   struct bytes domain, bool is_stripped, struct route_match *best)
 {
-    if (table->pattern_counts[pattern] == 0)
-        return;
     const struct route_rule *rule =
         find(table, &(struct wanted){.kind = pattern, .local = local, .domain = domain});
     if (rule != NULL && (best->rule == NULL || rule < best->rule))
@@ -460,7 +470,7 @@ static void offer_subdomains(const struct route_table *table, struct bytes domai
                              struct route_match *best)
 {
     struct bytes none = bytes_make(NULL, 0), rest = domain;
-    if (table->pattern_counts[ROUTE_PATTERN_SUBDOMAIN] == 0)
+    if (table->slots[ROUTE_PATTERN_SUBDOMAIN].count == 0)
         return;
     for (size_t dot = bytes_find(rest, '.'); dot < rest.len; dot = bytes_find(rest, '.')) {
         rest = bytes_skip(rest, dot + 1);
@@ -489,8 +499,7 @@ bool route_table_find(const struct route_table *table, const struct address *add
 {
     struct bytes none = bytes_make(NULL, 0), local = address->local, domain = address->domain;
     struct bytes stripped = route_table_strip(table, local);
-    struct route_match best = {.rule = NULL};
-    offer(table, ROUTE_PATTERN_ALL, none, none, false, &best);
+    struct route_match best = {.rule = table->all > 0 ? &table->rules[table->all - 1] : NULL};
     offer(table, ROUTE_PATTERN_USER, local, none, false, &best);
     if (stripped.len < local.len)
         offer(table, ROUTE_PATTERN_USER, stripped, none, true, &best);
@@ -519,7 +528,5 @@ bool route_table_find_name(const struct route_table *table, struct bytes name,
 const struct route_rule *route_table_find_domain(const struct route_table *table,
                                                  struct bytes domain)
 {
-    if (table->pattern_counts[ROUTE_PATTERN_ADDRESS] == 0)
-        return NULL;
-    return find(table, &(struct wanted){.kind = ROUTE_PATTERN_COUNT, .domain = domain});
+    return find(table, &(struct wanted){.kind = ROUTE_SLOTS_DOMAIN, .domain = domain});
 }

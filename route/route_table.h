@@ -55,9 +55,19 @@ struct route_rule {
 };
 
 struct route_slot {
-    uint32_t tag;   /* of the hash */
-    uint32_t value; /* 0: empty; else 1 + index of the rule, and perhaps a bit */
+    uint32_t tag;  /* of the hash */
+    uint32_t rule; /* 0: empty; else 1 + index */
 };
+
+/* Every kind of pattern has slots of its own, so that the few lines of a rare kind are looked
+ * through in few octets. */
+struct route_slots {
+    struct route_slot *at; /* a power of two of them */
+    size_t count, used;
+};
+
+/* The domains of all user@domain have slots behind those of the patterns. */
+#define ROUTE_SLOTS_DOMAIN ROUTE_PATTERN_COUNT
 
 struct route_table {
     const struct route_source *source;
@@ -65,9 +75,8 @@ struct route_table {
     const struct route_rule *rules; /* in the order of lines, and one more that ends the actions */
     size_t rule_count;
     const struct route_action *actions;
-    const struct route_slot *slots; /* a power of two of them */
-    size_t slot_count;
-    uint32_t pattern_counts[ROUTE_PATTERN_COUNT];
+    struct route_slots slots[ROUTE_PATTERN_COUNT + 1];
+    uint32_t all; /* 0: no line is for `@`; else 1 + index of the first */
 };
 
 /* What a right-hand side can name, see struct route_directory. */

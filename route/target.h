@@ -27,23 +27,23 @@ struct carrier_ops {
 struct carrier {
     const struct carrier_ops *ops;
     struct loop *loop;
-    struct copy *copy;              /* of the running transaction */
+    struct copy *copy; /* of the running transaction */
     struct transaction *transaction;
     const struct identity *client;
-    struct bytes hostname;          /* "by" in Received */
-    uint64_t resolve_by_ms;         /* the client's name is waited for until then */
-    struct relay_link *bound;       /* relays' own: connections that are this client's; NULL at first */
+    struct bytes hostname;    /* "by" in Received */
+    uint64_t resolve_by_ms;   /* the client's name is waited for until then */
+    struct relay_link *bound; /* relays' own: connections that are this client's; NULL at first */
 };
 
 struct target_ops {
-    const char *kind; /* "relay", "maildir" */
-    void (*open)(struct carrier *c, struct branch *b);  /* sets b->shell and b->facts */
+    const char *kind;                                  /* "relay", "maildir" */
+    void (*open)(struct carrier *c, struct branch *b); /* sets b->shell and b->facts */
     void (*rcpt)(struct branch *b, struct recipient *rcpt);
     void (*go)(struct branch *b);      /* DATA has come */
     void (*prepare)(struct branch *b); /* NULL for relays: EV_PREPARED */
-    void (*end)(struct branch *b);     /* relay: release the end of data: EV_FINAL. NULL: maildirs */
-    void (*commit)(struct branch *b);  /* maildir: EV_COMMITTED. NULL for relays */
-    void (*drop)(struct branch *b);    /* detach at once, leave no trace; no event follows */
+    void (*end)(struct branch *b);    /* relay: release the end of data: EV_FINAL. NULL: maildirs */
+    void (*commit)(struct branch *b); /* maildir: EV_COMMITTED. NULL for relays */
+    void (*drop)(struct branch *b);   /* detach at once, leave no trace; no event follows */
     /* Called once at the end of the carrier's outermost drain for each open branch: send what the
      * calls since then allow, and what the copy has grown by. May report. */
     void (*flush)(struct branch *b);

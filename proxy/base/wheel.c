@@ -65,8 +65,7 @@ static void open_slot(struct wheel *w)
 {
     struct list *slot = slot_of(w, w->now_tick);
 
-    LIST_EACH(link, slot)
-    {
+    LIST_EACH (link, slot) {
         struct wheel_entry *e = LIST_ENTRY(link, struct wheel_entry, link);
         uint64_t tick = tick_of(e->due_ms);
 

@@ -171,9 +171,9 @@ static void run_spill(struct work *w)
 
     if (job->fd < 0)
         job->fd = disk_open_unnamed(job->directory);
-    job->error = job->fd < 0 ? job->fd
-                             : disk_write_pieces_at(job->fd, job->at, job->pieces,
-                                                    job->piece_count);
+    job->error = job->fd < 0
+                     ? job->fd
+                     : disk_write_pieces_at(job->fd, job->at, job->pieces, job->piece_count);
 }
 
 static void done_spill(struct work *w)

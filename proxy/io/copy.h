@@ -13,13 +13,13 @@
 
 /* What all copies of a loop share. */
 struct copy_limits {
-    uint64_t memory_max_bytes;      /* of all copies; beyond it they spill (CONFIG max-memory) */
-    uint64_t memory_each_bytes;     /* of one message (copy-memory) */
-    uint64_t files_max_bytes;       /* of all files (max-copies) */
-    const char *directory;          /* where unnamed files are made */
-    uint64_t memory_used_bytes;     /* kept up to date by the copies */
+    uint64_t memory_max_bytes;  /* of all copies; beyond it they spill (CONFIG max-memory) */
+    uint64_t memory_each_bytes; /* of one message (copy-memory) */
+    uint64_t files_max_bytes;   /* of all files (max-copies) */
+    const char *directory;      /* where unnamed files are made */
+    uint64_t memory_used_bytes; /* kept up to date by the copies */
     uint64_t files_used_bytes;
-    struct list waiting;            /* copies without room, first come first served */
+    struct list waiting; /* copies without room, first come first served */
 };
 
 void copy_limits_init(struct copy_limits *limits); /* the list; everything else is the caller's */
@@ -28,14 +28,14 @@ struct copy;
 
 /* Octets have become readable, the copy has become whole, or reading them back has failed. */
 struct reader {
-    struct copy *of;                 /* NULL: not open */
+    struct copy *of; /* NULL: not open */
     struct list link;
-    uint64_t at;                     /* offset of the next octet */
-    void (*more)(struct reader *r);  /* never called within a call of the owner's */
-    uint8_t *window;                 /* octets of the file from window_at on, a pooled chunk */
+    uint64_t at;                    /* offset of the next octet */
+    void (*more)(struct reader *r); /* never called within a call of the owner's */
+    uint8_t *window;                /* octets of the file from window_at on, a pooled chunk */
     uint64_t window_at;
     uint32_t window_bytes;
-    bool wants_window;               /* waits for its turn to read the file */
+    bool wants_window; /* waits for its turn to read the file */
 };
 
 /* `room`: copy_room() was 0 and is not any more. `failed`: the file cannot be written or read;

@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 
 #include "proxy/base/error.h"
-#include "proxy/io/dns_ares.h"
+#include "proxy/io/dns_uv.h"
 
 #define SERVERS_TEXT_MAX 1024
 #define TRY_MS           1500 /* the second try waits twice as long */

@@ -24,8 +24,8 @@ void dns_free(struct dns **d);
 
 enum dns_status {
     DNS_FOUND,
-    DNS_NOT_FOUND,  /* NXDOMAIN or no such record: an answer */
-    DNS_TEMPORARY   /* SERVFAIL, time-out, refused, garbage: no answer */
+    DNS_NOT_FOUND, /* NXDOMAIN or no such record: an answer */
+    DNS_TEMPORARY  /* SERVFAIL, time-out, refused, garbage: no answer */
 };
 
 struct dns_name {
@@ -47,7 +47,8 @@ typedef void dns_callback(void *owner, const struct dns_answer *answer); /* borr
 
 /* A and AAAA together (hosts file first). The callback never comes within the call, and never
  * after dns_cancel(). NULL: no memory; no callback then. */
-struct dns_query *dns_ask_addresses(struct dns *d, struct bytes name, dns_callback *fn, void *owner);
+struct dns_query *dns_ask_addresses(struct dns *d, struct bytes name, dns_callback *fn,
+                                    void *owner);
 struct dns_query *dns_ask_names(struct dns *d, const struct netaddr *address, dns_callback *fn,
                                 void *owner);
 struct dns_query *dns_ask_mx(struct dns *d, struct bytes name, dns_callback *fn, void *owner);

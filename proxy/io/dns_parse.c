@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Reads the answer section of a DNS response (RFC 1035 4.1). */
-#include "proxy/io/dns_ares.h"
+#include "proxy/io/dns_uv.h"
 
 #define HEADER_BYTES 12
 #define CLASS_IN     1

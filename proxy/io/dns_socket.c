@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The sockets of c-ares in the loop. */
-#include "proxy/io/dns_ares.h"
+#include "proxy/io/dns_uv.h"
 #include "proxy/io/loop_uv.h"
 
 /* Lives until libuv has closed it, which may be after the dns is gone. */
@@ -13,8 +13,7 @@ struct dns_socket {
 
 static struct dns_socket *find_socket(struct dns *d, ares_socket_t fd)
 {
-    LIST_EACH(link, &d->sockets)
-    {
+    LIST_EACH (link, &d->sockets) {
         struct dns_socket *s = LIST_ENTRY(link, struct dns_socket, link);
 
         if (s->fd == fd)

@@ -28,9 +28,9 @@ struct log_sink {
 /* `sinks` must live as long as the log. `is_json`: CONFIG log-format. */
 struct log *log_new(struct loop *l, const struct log_sink *sinks, int count, bool is_json,
                     int *error_out);
-void log_reopen(struct log *g);  /* USR1 */
-void log_flush(struct log *g);   /* writes what this turn has collected, now */
-void log_free(struct log **g);   /* flushes */
+void log_reopen(struct log *g); /* USR1 */
+void log_flush(struct log *g);  /* writes what this turn has collected, now */
+void log_free(struct log **g);  /* flushes */
 
 /* A line in the making. Begin, add fields in their fixed order, end. Sinks are told by a bit mask
  * (bit i: sinks[i]). Values are escaped and quoted where needed: any octet may be in them. Never

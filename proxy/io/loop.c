@@ -22,8 +22,7 @@ static void on_turn_end(uv_prepare_t *handle)
 {
     struct loop *l = handle->data;
 
-    LIST_EACH(link, &l->turn_ends)
-    {
+    LIST_EACH (link, &l->turn_ends) {
         struct loop_turn_end *end = LIST_ENTRY(link, struct loop_turn_end, link);
 
         end->fn(end);

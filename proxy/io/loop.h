@@ -19,10 +19,10 @@ void loop_stop(struct loop *l);
 /* Everything that was made on it must have been closed; asserts that nothing is left. */
 void loop_free(struct loop **l);
 
-uint64_t loop_now_ms(const struct loop *l);   /* monotonic, of this turn */
+uint64_t loop_now_ms(const struct loop *l);     /* monotonic, of this turn */
 uint64_t loop_precise_us(const struct loop *l); /* monotonic, now: for durations in log lines */
-int64_t loop_wall_ms(const struct loop *l);   /* Unix time */
-uint64_t loop_random(struct loop *l);         /* unpredictable; seeded in the simulator */
+int64_t loop_wall_ms(const struct loop *l);     /* Unix time */
+uint64_t loop_random(struct loop *l);           /* unpredictable; seeded in the simulator */
 struct hash_key loop_hash_key(struct loop *l);
 
 /* Calls fn(owner) once, later in this turn or the next, outside every callback. `post` is

@@ -16,14 +16,14 @@ struct listener; /* opaque */
 
 /* Where to connect to: an address with its port, or a unix socket's path. */
 struct stream_target {
-    struct netaddr address;  /* family NETADDR_NONE: `path` counts */
+    struct netaddr address; /* family NETADDR_NONE: `path` counts */
     const char *unix_path;
 };
 
-#define STREAM_UNSENT_MAX  16384 /* octets that a stream takes beyond what the kernel takes */
-#define STREAM_UNREAD_MAX  65536 /* octets that it keeps when the owner consumes less */
-#define STREAM_PIECES_MAX  16    /* for one stream_write() */
-#define STREAM_TURN_BYTES  131072 /* per connection and loop turn, then others come first */
+#define STREAM_UNSENT_MAX 16384  /* octets that a stream takes beyond what the kernel takes */
+#define STREAM_UNREAD_MAX 65536  /* octets that it keeps when the owner consumes less */
+#define STREAM_PIECES_MAX 16     /* for one stream_write() */
+#define STREAM_TURN_BYTES 131072 /* per connection and loop turn, then others come first */
 
 /* A stream is silent after stream_close(): only `closed` still comes, as the last call ever. No
  * callback is called from within a call of the owner's, but `bytes` from stream_resume(). */
@@ -63,7 +63,7 @@ void stream_close(struct stream *s);
 /* The same, with RST instead of FIN. */
 void stream_abort(struct stream *s);
 
-struct netaddr stream_peer(const struct stream *s);  /* family NETADDR_NONE: unix */
+struct netaddr stream_peer(const struct stream *s); /* family NETADDR_NONE: unix */
 struct netaddr stream_local(const struct stream *s);
 
 /* A new client. Called with events and owner unset: stream_adopt() sets them before it returns,

@@ -26,7 +26,7 @@ enum event_kind {
     EV_BROKEN, /* branch, reply (ours), is_end_sent: no connection, or lost; it is done. Open
                   recipients are answered with the reply, those that stood have it as outcome */
     /* from disk and copy */
-    EV_PREPARED, /* branch, error */
+    EV_PREPARED,  /* branch, error */
     EV_COMMITTED, /* branch, error */
     EV_COPY       /* error: the copy cannot be kept; the message cannot be completed */
 };

@@ -69,13 +69,12 @@ static struct bytes printable(struct bytes text)
 static struct bytes address_value(const struct netaddr *address, bool is_prefixed,
                                   struct attribute *a)
 {
-    struct netaddr host = *address;
-    size_t prefix = is_prefixed && host.family == NETADDR_IPV6 ? strlen("IPV6:") : 0;
+    size_t prefix = is_prefixed && address->family == NETADDR_IPV6 ? strlen("IPV6:") : 0;
 
-    if (host.family == NETADDR_NONE)
+    if (address->family == NETADDR_NONE)
         return unavailable();
     memcpy(a->text, "IPV6:", prefix);
-    netaddr_text(&host, a->text + prefix);
+    netaddr_text(address, a->text + prefix);
     return bytes_of(a->text);
 }
 

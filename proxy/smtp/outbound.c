@@ -27,8 +27,8 @@ void outbound_init(struct outbound *o, const struct outbound_conf *conf, struct 
 /* What was borrowed for the transaction is not touched any more. */
 static void forget(struct outbound *o)
 {
-    LIST_EACH(link, &o->waiting)
-    list_remove(link);
+    LIST_EACH (link, &o->waiting)
+        list_remove(link);
     for (size_t i = 0; i < OUTBOUND_SENT_MAX; i++)
         o->sent.at[i].rcpt = NULL;
     buf_reset(&o->xforward);

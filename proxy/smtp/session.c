@@ -83,6 +83,7 @@ void session_close_with(struct session *s, enum reply_id id)
 {
     struct reply reply = reply_own(id);
     session_close(s);
+    s->is_cut_short = id != REPLY_BYE;
     reply_put(&s->out, &reply, 0, false);
 }
 
@@ -92,8 +93,7 @@ void session_close_with(struct session *s, enum reply_id id)
  * expect and the target does not know, and 421: its connection ends, ours with the client not. */
 static void put_answer(struct session *s, const struct reply *reply, bool lacks_enhanced)
 {
-    bool wants_enhanced =
-        lacks_enhanced && (s->offered & CAPABILITY_ENHANCEDSTATUSCODES) != 0;
+    bool wants_enhanced = lacks_enhanced && (s->offered & CAPABILITY_ENHANCEDSTATUSCODES) != 0;
     reply_put(&s->out, reply, reply->code == 421 ? 451 : 0, wants_enhanced);
 }
 
@@ -301,7 +301,9 @@ static size_t feed_bytes(struct session *s, struct bytes in)
         return 0;
     if (s->state == SESSION_CONTENT)
         return feed_content(s, in);
-    return s->state == SESSION_REFUSING ? feed_refused(s, in) : feed_command(s, in);
+    size_t used = s->state == SESSION_REFUSING ? feed_refused(s, in) : feed_command(s, in);
+    line_release(&s->line);
+    return used;
 }
 
 bool session_wants_input(const struct session *s)

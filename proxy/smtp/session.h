@@ -25,27 +25,29 @@
 #define SESSION_UNSENT_MAX 65536 /* octets of replies; beyond it the client is not read */
 #define SESSION_SLOTS_MAX  1024  /* commands without a reply, likewise */
 
-struct session_conf { /* outlives the session */
+struct session_conf {           /* outlives the session */
     struct bytes name;          /* in greeting and EHLO */
     struct reply refuse;        /* code not 0: told instead of a greeting, then only QUIT */
     uint64_t message_max_bytes; /* 0: no limit */
     uint32_t recipients_max, errors_max, junk_max;
     bool rejects_early_input;
     bool rejects_bare_newline;
-    uint32_t announces; /* capability_keyword bits that EHLO may tell */
+    uint32_t announces; /* capability_keyword bits that EHLO tells where every target can do them */
+    uint32_t bridges;   /* those among them that do not depend on any target */
+    const bool *is_storage_low; /* MAIL gets 452 while it is set; NULL: nobody looks */
 };
 
 enum session_state {
-    SESSION_NEW,       /* no greeting yet; a client that talks now is rejected */
+    SESSION_NEW, /* no greeting yet; a client that talks now is rejected */
     SESSION_COMMANDS,
-    SESSION_ROUTING,   /* a RCPT waits for its route */
-    SESSION_HELD,      /* a command waits until every earlier one has its reply */
-    SESSION_GOING,     /* DATA waits for the recipients' replies */
+    SESSION_ROUTING, /* a RCPT waits for its route */
+    SESSION_HELD,    /* a command waits until every earlier one has its reply */
+    SESSION_GOING,   /* DATA waits for the recipients' replies */
     SESSION_CONTENT,
-    SESSION_FINAL,     /* the end of data waits for its reply */
-    SESSION_REFUSING,  /* `refuse`: QUIT alone does something */
-    SESSION_CLOSED     /* ACT_CLOSE was given, or comes when the transaction is over: input is
-                          thrown away */
+    SESSION_FINAL,    /* the end of data waits for its reply */
+    SESSION_REFUSING, /* `refuse`: QUIT alone does something */
+    SESSION_CLOSED    /* ACT_CLOSE was given, or comes when the transaction is over: input is
+                         thrown away */
 };
 
 /* Whom we wait for: the shell sets one deadline by it and feeds EV_DEADLINE. */
@@ -59,9 +61,9 @@ enum session_wait {
 };
 
 struct session_counts {
-    uint32_t errors, junk;          /* since the last message that was accepted */
+    uint32_t errors, junk;           /* since the last message that was accepted */
     uint32_t transactions, messages; /* begun; accepted */
-    uint64_t content_bytes;         /* of this message, decoded */
+    uint64_t content_bytes;          /* of this message, decoded */
 };
 
 struct session {
@@ -77,13 +79,14 @@ struct session {
     struct action todo[3];  /* of the session's own; a transaction's follow */
     uint8_t todo_count, todo_at;
     struct identity client;
-    uint32_t offered;          /* capability_keyword bits told to this client */
-    uint32_t bridged;          /* those that every target can do, by the shell, at any time */
+    uint32_t offered; /* capability_keyword bits told to this client */
+    uint32_t bridged; /* those that every target can do, by the shell, at any time */
     const struct session_conf *conf;
     struct session_counts counts;
     struct session_held *held; /* SESSION_HELD: the command, in `mail` */
     bool is_stopping, is_eof;  /* close when nothing runs any more */
     bool is_settled;           /* `tx` is over and its memory goes with the next call */
+    bool is_cut_short;         /* we end it, not QUIT: the client may still be sending */
     bool is_closed;            /* ACT_CLOSE was given */
 };
 

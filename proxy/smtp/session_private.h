@@ -6,9 +6,9 @@
 #include "proxy/smtp/session.h"
 
 enum session_rule_flags {
-    RULE_IS_JUNK = 1 << 0,      /* does not lead to mail: counted against junk_max */
-    RULE_WAITS = 1 << 1,        /* runs when every earlier command has its reply */
-    RULE_ENDS_GROUP = 1 << 2,   /* RFC 2920: the client must wait for its reply */
+    RULE_IS_JUNK = 1 << 0,    /* does not lead to mail: counted against junk_max */
+    RULE_WAITS = 1 << 1,      /* runs when every earlier command has its reply */
+    RULE_ENDS_GROUP = 1 << 2, /* RFC 2920: the client must wait for its reply */
     RULE_NEEDS_HELO = 1 << 3,
     RULE_NO_ARGUMENT = 1 << 4
 };

@@ -45,30 +45,35 @@ static void on_helo(struct session *s, struct bytes argument)
     buf_text(&s->out, "\r\n");
 }
 
-/* RFC 5321 4.1.1.1: the last line has a space behind the code; ENHANCEDSTATUSCODES is always
- * there to be it. */
+static const struct {
+    uint32_t keyword;
+    const char *text;
+} keywords[] = {
+    {CAPABILITY_PIPELINING, "PIPELINING"},
+    {CAPABILITY_SIZE, "SIZE "}, /* and the number */
+    {CAPABILITY_8BITMIME, "8BITMIME"},
+    {CAPABILITY_ENHANCEDSTATUSCODES, "ENHANCEDSTATUSCODES"},
+};
+
+/* RFC 5321 4.1.1.1: the last line has a space behind the code, the others a hyphen. */
 static void on_ehlo(struct session *s, struct bytes argument)
 {
     if (!greet_client(s, argument, true))
         return;
-    s->offered = s->conf->announces;
-    if ((s->bridged & CAPABILITY_8BITMIME) == 0)
-        s->offered &= ~(uint32_t)CAPABILITY_8BITMIME;
+    s->offered = s->conf->announces & (s->conf->bridges | s->bridged);
 
-    buf_text(&s->out, "250-");
+    uint32_t left = s->offered;
+    buf_text(&s->out, left == 0 ? "250 " : "250-");
     buf_put(&s->out, s->conf->name);
-    buf_text(&s->out, "\r\n");
-    if (s->offered & CAPABILITY_PIPELINING)
-        buf_text(&s->out, "250-PIPELINING\r\n");
-    if (s->offered & CAPABILITY_SIZE) {
-        buf_text(&s->out, "250-SIZE ");
-        buf_decimal(&s->out, s->conf->message_max_bytes);
-        buf_text(&s->out, "\r\n");
+    for (size_t i = 0; i < ARRAY_LENGTH(keywords); i++) {
+        if ((s->offered & keywords[i].keyword) == 0)
+            continue;
+        left &= ~keywords[i].keyword;
+        buf_cat(&s->out, left == 0 ? "\r\n250 " : "\r\n250-", keywords[i].text, NULL);
+        if (keywords[i].keyword == CAPABILITY_SIZE)
+            buf_decimal(&s->out, s->conf->message_max_bytes);
     }
-    if (s->offered & CAPABILITY_8BITMIME)
-        buf_text(&s->out, "250-8BITMIME\r\n");
-    buf_text(&s->out, s->offered & CAPABILITY_ENHANCEDSTATUSCODES ? "250 ENHANCEDSTATUSCODES\r\n"
-                                                                  : "250 HELP\r\n");
+    buf_text(&s->out, "\r\n");
 }
 
 /* ---- MAIL ---- */
@@ -165,7 +170,8 @@ static void on_mail(struct session *s, struct bytes argument)
         session_say(s, REPLY_NESTED_MAIL);
         return;
     }
-    enum reply_id id = begin_mail(s, argument);
+    bool is_full = s->conf->is_storage_low != NULL && *s->conf->is_storage_low;
+    enum reply_id id = is_full ? REPLY_SPOOL_FULL : begin_mail(s, argument);
     if (id == REPLY_SENDER_OK) {
         s->counts.transactions++;
         session_do(s, &(struct action){.kind = ACT_BEGIN});

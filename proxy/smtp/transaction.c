@@ -553,8 +553,7 @@ static void next_of_branch(struct branch *b, struct action *out)
     if (order[i] == ACT_RCPT) {
         out->rcpt = b->unsent;
         struct list *next = b->unsent->in_branch.next;
-        b->unsent =
-            next == &b->recipients ? NULL : LIST_ENTRY(next, struct recipient, in_branch);
+        b->unsent = next == &b->recipients ? NULL : LIST_ENTRY(next, struct recipient, in_branch);
         if (b->unsent != NULL)
             return;
     }

@@ -34,16 +34,16 @@ enum fate {
 
 struct recipient {
     struct list in_transaction;
-    struct list in_branch;       /* in no list: it has no branch */
-    struct list in_outbound;     /* the outbound machine's, while RCPT waits to be sent */
-    struct recipient *head;      /* itself, or the first of its list of targets */
+    struct list in_branch;          /* in no list: it has no branch */
+    struct list in_outbound;        /* the outbound machine's, while RCPT waits to be sent */
+    struct recipient *head;         /* itself, or the first of its list of targets */
     struct recipient *next_in_list; /* the next of that list; NULL: the last, or no list */
-    struct branch *branch;       /* NULL: the route answered */
-    struct address original;     /* as the client named it */
-    struct address to;           /* as the routes made it */
-    enum fate envelope;          /* after RCPT */
-    enum fate final;             /* after the end of data */
-    struct reply reply;          /* the words behind the latest fate */
+    struct branch *branch;          /* NULL: the route answered */
+    struct address original;        /* as the client named it */
+    struct address to;              /* as the routes made it */
+    enum fate envelope;             /* after RCPT */
+    enum fate final;                /* after the end of data */
+    struct reply reply;             /* the words behind the latest fate */
     /* The reply to give in the target's stead where that does not itself judge the client
      * (it took neither XCLIENT nor PROXY): relay-from, routed-recipients. REPLY_OK: none. */
     enum reply_id guard;
@@ -73,12 +73,12 @@ struct branch {
     struct list recipients; /* struct recipient.in_branch, in RCPT order */
     struct target *target;
     struct transaction *transaction;
-    void *shell;             /* the target's own; NULL before open and after drop */
+    void *shell; /* the target's own; NULL before open and after drop */
     enum branch_state state;
-    bool can_prepare;        /* a maildir: nothing shows before the commit */
-    unsigned todo;           /* actions that are due: bits by enum action_kind */
+    bool can_prepare;         /* a maildir: nothing shows before the commit */
+    unsigned todo;            /* actions that are due: bits by enum action_kind */
     struct recipient *unsent; /* the first recipient whose ACT_RCPT is due */
-    bool lacks_enhanced;     /* the target did not announce ENHANCEDSTATUSCODES (RFC 2034) */
+    bool lacks_enhanced;      /* the target did not announce ENHANCEDSTATUSCODES (RFC 2034) */
     struct branch_facts facts;
 };
 
@@ -101,9 +101,9 @@ struct transaction {
     struct list todo; /* branches with actions due */
     enum transaction_state state;
     unsigned recipient_count; /* RCPTs that were accepted by the parser */
-    struct reply refusal; /* postern's own, of the whole message; code 0: none */
-    struct reply outcome; /* to the end of data, once settled; code 0: nobody is told */
-    bool is_told;         /* ACT_SETTLED was given */
+    struct reply refusal;     /* postern's own, of the whole message; code 0: none */
+    struct reply outcome;     /* to the end of data, once settled; code 0: nobody is told */
+    bool is_told;             /* ACT_SETTLED was given */
 };
 
 /* One of several targets that the routes name for a recipient. */
@@ -115,11 +115,11 @@ struct routed_leg {
 
 /* What the routes say of a recipient; in the mail arena. */
 struct routed {
-    struct reply reply;      /* code not 0: refused, deferred */
-    bool is_discarded;       /* else, and nothing below */
+    struct reply reply; /* code not 0: refused, deferred */
+    bool is_discarded;  /* else, and nothing below */
     const struct routed_leg *legs;
     int leg_count;
-    enum reply_id guard;     /* see struct recipient */
+    enum reply_id guard; /* see struct recipient */
 };
 
 /* `client` and the arena outlive the transaction; the envelope's texts lie in the arena. */

@@ -10,6 +10,7 @@ import pytest
 from harness.dns import CLIENT
 from harness.maildir import Maildir
 from harness.messages import DOTTED_MESSAGE, ODD_MESSAGE, PLAIN_MESSAGE, as_stored, big_message
+from peers.client import stuffed
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_only_complete_messages_are_seen(to_maildir):
         client.hello()
         client.envelope()
         client.expect(354, "DATA")
-        client.send(big_message(300_000))
+        client.send(stuffed(big_message(300_000)))
         assert store.messages() == []
         client.send(b".\r\n")
         client.expect(250)
@@ -79,9 +80,10 @@ def test_vanished_client_leaves_nothing(to_maildir, how):
     client.hello()
     client.envelope()
     client.expect(354, "DATA")
-    client.send(big_message(300_000))
+    client.send(stuffed(big_message(300_000)))
     getattr(client, how)()
     server.wait_event("disconnect")
+    server.stop()
     assert store.messages() == [] and store.unfinished() == []
 
 

@@ -8,7 +8,7 @@ from harness.dns import CLIENT, TRUSTED
 from harness.messages import PLAIN_MESSAGE, big_message
 from harness.smtp import ehlo_arguments, xforward
 from peers.answers import Close, Hold, Reset
-from peers.client import elapsed
+from peers.client import elapsed, stuffed
 from peers.target import DEFAULT_EHLO, XCLIENT, XFORWARD
 
 WITH_XFORWARD = (*DEFAULT_EHLO, XFORWARD)
@@ -135,10 +135,7 @@ def test_421_on_an_idle_connection(target, to_target):
     assert len(used(backend)) == 2
 
 
-STAGES_BEFORE_END = ["MAIL", "RCPT", "DATA", "content"]
-
-
-@pytest.mark.parametrize("stage", STAGES_BEFORE_END)
+@pytest.mark.parametrize("stage", ["MAIL", "RCPT", "DATA"])
 @pytest.mark.parametrize("answer", [Close(), Reset(), Close("421 4.3.2 going down")],
                          ids=["close", "reset", "421"])
 def test_failure_on_a_reused_connection_is_replayed(target, to_target, stage, answer):
@@ -160,6 +157,7 @@ def test_failure_on_a_reused_connection_is_replayed(target, to_target, stage, an
 def test_replay_on_a_silent_drop_in_mid_content(target, to_target):
     """Octets that were already sent are sent again, from the first."""
     content = big_message(200_000)
+    wire = stuffed(content)
     backend = target()
     server = to_target(backend, "received = never")
     assert send_one(server).code == 250
@@ -167,14 +165,13 @@ def test_replay_on_a_silent_drop_in_mid_content(target, to_target):
         client.hello()
         client.envelope()
         client.expect(354, "DATA")
-        client.send(content[:100_000])
+        client.send(wire[:100_000])
         backend.wait(lambda: len(backend.connections[0].received) > 50_000, "half the content")
         backend.connections[0].sock.shutdown(2)
         backend.wait_closed()
-        client.send(content[100_000:] + b".\r\n")
+        client.send(wire[100_000:] + b".\r\n")
         client.expect(250)
-    assert backend.accepted[-1].content.replace(b"\r\n.", b"\r\n") == \
-        content.replace(b"\r\n.", b"\r\n")
+    assert backend.accepted[-1].content == content
 
 
 def test_replay_happens_once(target, to_target):

@@ -223,6 +223,7 @@ def test_list_refused_at_the_end_of_data(routed, answer, code, ehlo):
     assert reply.code == code
     if isinstance(answer, str):
         assert f"{reply.code} {reply.text}" == answer
+    server.stop()
     assert store.messages() == [] and store.unfinished() == []
 
 
@@ -243,13 +244,16 @@ def test_maildir_that_cannot_prepare(routed, target, postern, tmp_path):
     assert backend.ended == []
 
 
-def test_recipients_of_relay_and_maildir_in_one_transaction(routed):
-    """A maildir may stand beside a relay; any accepted recipient makes 250."""
+def test_second_target_of_any_kind(routed):
+    """split = defer holds for a maildir beside a relay too: 452 4.5.3, then in its own turn."""
     server, backend, store = routed("@one.example one\n@store.example store")
     with server.client() as client:
         client.hello()
-        assert client.mail(PLAIN_MESSAGE,
-                           recipients=["a@one.example", "b@store.example"]).code == 250
+        client.expect(250, "MAIL FROM:<sender@example.org>")
+        client.expect(250, "RCPT TO:<a@one.example>")
+        assert client.expect(452, "RCPT TO:<b@store.example>").enhanced == "4.5.3"
+        assert client.data(PLAIN_MESSAGE).code == 250
+        assert client.mail(PLAIN_MESSAGE, recipients=["b@store.example"]).code == 250
     assert len(backend.accepted) == 1 and len(store.messages()) == 1
 
 

@@ -56,7 +56,7 @@ static void check_mailbox(struct bytes text, struct arena *arena, struct pool *p
     if (error != 0) {
         check_error(error);
     } else {
-        PIECES_MUST(path_error == 0 && used == text.len + 2);
+        PIECES_MUST(path_error == 0 && used == text.len + 2 && !address_is_null(&alone));
         check_same(&alone, &in_brackets);
         check_address(&alone, arena, pool);
     }
@@ -82,6 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else {
         PIECES_MUST(used >= 2 && used <= size && used <= ADDRESS_PATH_MAX);
         PIECES_MUST(data[0] == '<' && data[used - 1] == '>');
+        PIECES_MUST(address_is_null(&address) == (used == 2));
         check_address(&address, &arena, &pool);
         /* what stands behind the path does not matter */
         PIECES_MUST(address_parse_path(bytes_first(input, used), &arena, &again, &used_again) == 0);

@@ -44,13 +44,23 @@ static struct reply rewrite(const struct reply *r, uint16_t code, bool wants_enh
     return copy;
 }
 
+/* All lines bear the code, and none holds a NUL. */
+static void check_lines(const struct reply *r)
+{
+    PIECES_MUST(pieces_are_lines(r->wire) && bytes_find(r->wire, '\0') == r->wire.len);
+    for (size_t i = 0; i < r->wire.len; i++)
+        if (i == 0 || r->wire.at[i - 1] == '\n')
+            PIECES_MUST(r->wire.len - i >= 5 && memcmp(r->wire.at + i, r->wire.at, 3) == 0);
+}
+
 static void check_reply(const struct reply *r, struct pool *pool)
 {
     struct reply same, inserted, again, other;
     struct arena arena;
     struct buf out;
 
-    PIECES_MUST(r->code >= 200 && r->code < 600 && pieces_are_lines(r->wire));
+    PIECES_MUST(r->code >= 200 && r->code < 600);
+    check_lines(r);
     PIECES_MUST(r->enhanced[0] == 0 || r->enhanced[0] == r->code / 100);
     arena_init(&arena, pool, 1 << 22);
     same = rewrite(r, 0, false, pool, &arena);

@@ -4,7 +4,9 @@ import threading
 
 
 class Answer:
-    """Base: perform() acts on the connection and returns the code of the reply it sent, if any."""
+    """Base: perform() acts on the connection; code is that of the reply it sends, 0: none."""
+
+    code = 0
 
     def perform(self, connection):
         raise NotImplementedError
@@ -66,6 +68,7 @@ class Hold(Answer):
 
     def __init__(self, then):
         self.then = then
+        self.code = int(then[:3])
         self.reached = threading.Event()
         self._released = threading.Event()
 
@@ -77,8 +80,8 @@ class Hold(Answer):
         connection.target.waiter.notify()
         while not self._released.wait(0.05):
             if connection.target.stopping.is_set():
-                return 0
-        return connection.perform(self.then)
+                return
+        connection.perform(self.then)
 
 
 class Flood(Answer):
@@ -101,8 +104,8 @@ class Drip(Answer):
 
     def __init__(self, reply):
         self.reply = reply
+        self.code = int(reply[:3])
 
     def perform(self, connection):
         for octet in self.reply.encode("latin-1") + b"\r\n":
             connection.send(bytes([octet]))
-        return int(self.reply[:3])

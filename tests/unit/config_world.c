@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <ifaddrs.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <pwd.h>
@@ -114,6 +115,24 @@ void freeaddrinfo(struct addrinfo *answer)
         free(CONTAINER_OF(answer, struct answer, info));
         answer = next;
     }
+}
+
+int getifaddrs(struct ifaddrs **list)
+{
+    static struct sockaddr_in in = {.sin_family = AF_INET};
+    static struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+    static struct ifaddrs third = {.ifa_addr = (struct sockaddr *)&in6};
+    static struct ifaddrs second = {.ifa_addr = (struct sockaddr *)&in, .ifa_next = &third};
+    static struct ifaddrs first = {.ifa_next = &second};
+    in.sin_addr.s_addr = htonl(0xC0000201);
+    memcpy(&in6.sin6_addr, "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1", 16);
+    *list = &first;
+    return 0;
+}
+
+void freeifaddrs(struct ifaddrs *list)
+{
+    assert_non_null(list);
 }
 
 /* Asked only when there is mail. */

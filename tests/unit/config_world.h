@@ -11,8 +11,9 @@
 #include "proxy/config.h"
 
 /* geteuid() gives `config_world_uid`, gethostname() "host". Hosts: host, host.example.net,
- * mx.example.net (127.0.0.1 and ::1), other.example.net, localhost. Accounts: root, toor (0),
- * postern (107), postmaster (500); the group nobody. The service odd-service (2627). */
+ * mx.example.net (127.0.0.1 and ::1), other.example.net, localhost. Interfaces: 192.0.2.1,
+ * 2001:db8::1. Accounts: root, toor (0), postern (107), postmaster (500); the group nobody. The
+ * service odd-service (2627). */
 extern uid_t config_world_uid;
 
 struct config_world {

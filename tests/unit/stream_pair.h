@@ -289,19 +289,19 @@ static inline void resume(struct side *s)
 /* Writes the pattern 0, 1, .. 255, 0 .. until no more is taken, or up to `max` octets. */
 static inline void fill(struct side *s, uint64_t max)
 {
-    static uint8_t pattern[65536 + 256];
+    static uint8_t pattern[10000 + 256];
     struct fixture *f = s->f;
 
     for (size_t i = 0; i < sizeof(pattern); i++)
         pattern[i] = (uint8_t)i;
     while (f->sent < max) {
-        struct bytes piece = bytes_make(pattern + f->sent % 256, 65536), pieces[3];
+        struct bytes piece = bytes_make(pattern + f->sent % 256, 10000), pieces[3];
         size_t taken;
 
         if (piece.len > max - f->sent)
             piece.len = (size_t)(max - f->sent);
         pieces[0] = bytes_first(piece, 100);
-        pieces[1] = bytes_first(bytes_skip(piece, pieces[0].len), 30000);
+        pieces[1] = bytes_first(bytes_skip(piece, pieces[0].len), 3000);
         pieces[2] = bytes_skip(piece, pieces[0].len + pieces[1].len);
         CALL(f, taken = stream_write(s->stream, pieces, 3));
         f->sent += taken;

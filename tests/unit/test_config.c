@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sysexits.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "proxy/config_builder.h"
@@ -413,6 +414,36 @@ static void fills_the_tree(void **state)
     lib_end_rows();
 }
 
+static void listens(void **state)
+{
+    struct config_world b;
+    static const char *const expected[] = {"[::1]:25",       "127.0.0.2:587", "[::1]:24",
+                                           "127.0.0.1:2525", "0.0.0.0:465",   "[::]:465"};
+    (void)state;
+    config_world_uid = 0;
+    config_world_load(&b,
+                      "[smtpd \"s\"]\nlisten-port = [::1]:smtp 127.0.0.2:submission [::1]:24\n"
+                      "listen-port = localhost:2525 localhost:2525 submissions\n",
+                      "", false);
+    lib_same_text(0, "problems", "", b.problems);
+    const struct setting_addresses *list = &b.config->smtpds[0]->listeners;
+    lib_same_number(0, "listeners", ARRAY_LENGTH(expected), (int64_t)list->count);
+    for (size_t i = 0; i < list->count && i < ARRAY_LENGTH(expected); i++) {
+        char text[NETADDR_TEXT_MAX];
+        lib_same_text(i, "listener", expected[i], netaddr_text_with_port(&list->at[i], text));
+    }
+    config_world_unload(&b);
+    lib_end_rows();
+}
+
+static void knows_facilities(void **state)
+{
+    (void)state;
+    assert_int_equal(config_core_facility(bytes_of("mail")), LOG_MAIL);
+    assert_int_equal(config_core_facility(bytes_of("local7")), LOG_LOCAL7);
+    assert_int_equal(config_core_facility(bytes_of("x")), LOG_MAIL);
+}
+
 static void picks_the_account(void **state)
 {
     static const struct {
@@ -537,7 +568,7 @@ static void bears_failing_allocations(void **state)
     (void)state;
     config_world_uid = 0;
     config_world_write("t.cf", "@a.example r\n@b.example other.example.net\n" CONFIG_WORLD_QUIET
-                               "routing-table = t\n[route \"t\"]\n@ \"q\\\"r\"\n"
+                               "routing-table = t\n[route \"t\"]\n@ \"\\r\"\n"
                                "[relay \"r\"]\naddress = 10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4\n");
     assert_true(lib_fail_each_allocation(read_without_memory, NULL) >= 4);
 }
@@ -554,6 +585,8 @@ int main(void)
         cmocka_unit_test(keeps_every_value),
         cmocka_unit_test(comes_back_from_flags),
         cmocka_unit_test(fills_the_tree),
+        cmocka_unit_test(listens),
+        cmocka_unit_test(knows_facilities),
         cmocka_unit_test(picks_the_account),
         cmocka_unit_test(includes),
         cmocka_unit_test(reads_long_tables),

@@ -1,269 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What only real sockets show: options, descriptors, signals, shortages, farewells. */
+/* What only real sockets show: signals, shortages, farewells, last octets, unix sockets. */
 /* needs: io */
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
-
-#include "proxy/base/error.h"
-#include "proxy/base/mem.h"
-#include "proxy/io/deadline.h"
-#include "proxy/io/listen.h"
-#include "proxy/io/stream.h"
-#include "tests/unit/lib.h"
-
-#define PEERS_MAX 100
-#define STEP_MS   200
-
-/* A loop with a listener; the peers are plain sockets of this test. Steps come at intervals. */
-struct fixture {
-    struct loop *loop;
-    struct listener *listener;
-    struct sockaddr_in address;
-    struct deadline step;
-    void (*steps)(struct fixture *f, int number);
-    int step_number;
-    struct stream *stream; /* the last one */
-    struct stream *streams[PEERS_MAX];
-    int accepts, closes, failures, eofs, connects, error, signals;
-    size_t appetite;
-    bool fails_next; /* the next allocation after `bytes` */
-    char in[64];
-    size_t in_len, offered, turn_bytes_max, written;
-    struct loop_post turn;
-    char order[64]; /* of events, a letter each */
-    int peer, peers[PEERS_MAX];
-};
-
-static void note(struct fixture *f, char event)
-{
-    size_t length = strlen(f->order);
-
-    if (length < sizeof(f->order) - 1)
-        f->order[length] = event;
-}
-
-static void on_connected(void *owner, int error)
-{
-    struct fixture *f = owner;
-
-    f->connects++;
-    f->error = error;
-}
-
-static void on_turn(void *owner)
-{
-    struct fixture *f = owner;
-
-    if (f->offered > f->turn_bytes_max)
-        f->turn_bytes_max = f->offered;
-    f->offered = 0;
-}
-
-static size_t on_bytes(void *owner, struct bytes in)
-{
-    struct fixture *f = owner;
-    size_t n = in.len < f->appetite ? in.len : f->appetite;
-
-    note(f, 'b');
-    f->offered += in.len;
-    loop_post(f->loop, &f->turn, on_turn, f);
-    for (size_t i = 0; i < n && f->in_len < sizeof(f->in) - 1; i++)
-        f->in[f->in_len++] = (char)in.at[i];
-    if (f->fails_next)
-        mem_fail_nth(1);
-    return n;
-}
-
-static void on_room(void *owner)
-{
-    note(owner, 'r');
-}
-
-static void on_eof(void *owner)
-{
-    struct fixture *f = owner;
-
-    note(f, 'e');
-    f->eofs++;
-}
-
-static void on_failed(void *owner, int error)
-{
-    struct fixture *f = owner;
-
-    mem_fail_nth(0);
-    note(f, 'f');
-    f->failures++;
-    f->error = error;
-}
-
-static void on_closed(void *owner)
-{
-    struct fixture *f = owner;
-
-    f->closes++;
-}
-
-static const struct stream_events events = {.connected = on_connected,
-                                            .bytes = on_bytes,
-                                            .room = on_room,
-                                            .eof = on_eof,
-                                            .failed = on_failed,
-                                            .closed = on_closed};
-
-static void on_accepted(void *owner, struct stream *s)
-{
-    struct fixture *f = owner;
-
-    assert_true(f->accepts < PEERS_MAX);
-    f->streams[f->accepts++] = s;
-    f->stream = s;
-    stream_adopt(s, &events, f);
-}
-
-static const struct listener_events accepting = {.accepted = on_accepted};
-
-static void on_step(struct deadline *d)
-{
-    struct fixture *f = CONTAINER_OF(d, struct fixture, step);
-
-    deadline_set(f->loop, d, loop_now_ms(f->loop) + STEP_MS);
-    f->steps(f, f->step_number++);
-}
-
-static void end(struct fixture *f)
-{
-    deadline_clear(f->loop, &f->step);
-    for (int i = 0; i < f->accepts; i++)
-        if (f->streams[i] != NULL)
-            stream_close(f->streams[i]);
-    listener_close(f->listener);
-    loop_stop(f->loop);
-}
-
-static int open_peer(const struct fixture *f)
-{
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    assert_true(fd >= 0);
-    assert_int_equal(connect(fd, (const struct sockaddr *)&f->address, sizeof(f->address)), 0);
-    return fd;
-}
-
-static void put(int fd, const char *text)
-{
-    assert_int_equal(send(fd, text, strlen(text), 0), strlen(text));
-}
-
-static void reset_peer(int fd)
-{
-    struct linger linger = {.l_onoff = 1};
-
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-    close(fd);
-}
-
-static int open_loopback(struct fixture *f)
-{
-    struct netaddr address;
-    socklen_t length = sizeof(f->address);
-    int fd, receive_bytes = 1 << 20; /* for what piles up */
-
-    netaddr_parse(bytes_of("127.0.0.1"), &address);
-    fd = listen_open(&address, 128); /* port 0: any */
-    assert_true(fd >= 0);
-    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof(receive_bytes));
-    getsockname(fd, (struct sockaddr *)&f->address, &length);
-    return fd;
-}
-
-static struct fixture run(void (*steps)(struct fixture *f, int number), unsigned reserve)
-{
-    static const struct deadline_use step_use = {.reached = on_step};
-    struct fixture f = {.steps = steps, .appetite = SIZE_MAX, .peer = -1};
-    int error = 0;
-
-    f.loop = loop_new();
-    assert_non_null(f.loop);
-    f.listener = listener_new(f.loop, open_loopback(&f), reserve, &accepting, &f, &error);
-    assert_non_null(f.listener);
-    deadline_init(&f.step, &step_use);
-    deadline_set(f.loop, &f.step, 0);
-    assert_int_equal(loop_run(f.loop), 0);
-    loop_free(&f.loop);
-    if (f.peer >= 0)
-        close(f.peer);
-    return f;
-}
-
-static int nodelay_of(int fd)
-{
-    int value = 0;
-    socklen_t length = sizeof(value);
-
-    getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, &length);
-    return value != 0;
-}
-
-/* How many connected sockets at or to the listener's port have TCP_NODELAY. */
-static int count_nodelay(const struct fixture *f)
-{
-    int found = 0;
-
-    for (int fd = 3; fd < 64; fd++) {
-        struct sockaddr_in local = {0}, peer = {0};
-        socklen_t local_length = sizeof(local), peer_length = sizeof(peer);
-
-        if (fd == f->peer || getsockname(fd, (struct sockaddr *)&local, &local_length) < 0 ||
-            getpeername(fd, (struct sockaddr *)&peer, &peer_length) < 0)
-            continue;
-        if (local.sin_port == f->address.sin_port || peer.sin_port == f->address.sin_port)
-            found += nodelay_of(fd);
-    }
-    return found;
-}
-
-static void look_at_options(struct fixture *f, int number)
-{
-    struct stream_target to = {.address = {.family = NETADDR_IPV4, .octets = {127, 0, 0, 1}}};
-    int error = 0;
-
-    if (number == 0) {
-        f->peer = open_peer(f); /* has no TCP_NODELAY itself */
-        return;
-    }
-    if (number == 1) {
-        assert_int_equal(f->accepts, 1);
-        assert_int_equal(count_nodelay(f), 1);
-        to.address.port = ntohs(f->address.sin_port);
-        f->streams[f->accepts] = stream_connect(f->loop, &to, &events, f, &error);
-        assert_non_null(f->streams[f->accepts]);
-        f->accepts++;
-        return;
-    }
-    assert_int_equal(f->accepts, 3); /* with its other end */
-    assert_int_equal(f->connects, 1);
-    assert_int_equal(f->error, 0);
-    assert_int_equal(count_nodelay(f), 3);
-    end(f);
-}
-
-static void sets_no_delay(void **state)
-{
-    struct fixture f = run(look_at_options, 0);
-
-    (void)state;
-    assert_int_equal(f.closes, 3);
-}
+#include "tests/unit/raw_peers.h"
 
 static void on_signal(void *owner, int number)
 {
@@ -352,17 +90,17 @@ static void asks_the_kernel(void **state)
 /* A failure that has not been told yet is not told after the close. */
 static void close_before_failure(struct fixture *f, int number)
 {
-    struct bytes text = bytes_of("content");
-
     if (number == 0) {
         f->peer = open_peer(f);
     } else if (number == 1) {
+        f->mischief = WRITES_AND_CLOSES;
+        f->written = 1;
+        put(f->peer, "x");
         reset_peer(f->peer);
         f->peer = -1;
-        assert_int_equal(stream_write(f->stream, &text, 1), 0);
-        stream_close(f->stream);
     } else {
-        assert_string_equal(f->order, "");
+        assert_int_equal(f->written, 0);
+        assert_string_equal(f->order, "b");
         assert_int_equal(f->closes, 1);
         f->accepts = 0;
         end(f);
@@ -428,8 +166,7 @@ static void pile_up(struct fixture *f, int number)
         return;
     }
     if (number == 1) {
-        assert_true(f->offered > 0);
-        f->offered = 0;
+        assert_string_equal(f->order, "b");
         f->appetite = SIZE_MAX;
         stream_resume(f->stream);
         return;
@@ -450,7 +187,7 @@ static void keep_without_memory(struct fixture *f, int number)
 {
     if (number == 0) {
         f->peer = open_peer(f);
-        f->fails_next = true;
+        f->mischief = FAILS_NEXT;
         f->appetite = 1;
         put(f->peer, "abc");
         return;
@@ -481,80 +218,11 @@ static void write_without_memory(struct fixture *f, int number)
     }
 }
 
-/* A connection for which there is no memory is dropped; the next one is served. */
-static void accept_without_memory(struct fixture *f, int number)
-{
-    char octet;
-
-    if (number == 0) {
-        f->peer = open_peer(f);
-        mem_fail_nth(1);
-        return;
-    }
-    mem_fail_nth(0);
-    if (number == 1) {
-        assert_int_equal(f->accepts, 0);
-        assert_int_equal(recv(f->peer, &octet, 1, 0), 0);
-        close(f->peer);
-        f->peer = open_peer(f);
-        return;
-    }
-    assert_int_equal(f->accepts, 1);
-    end(f);
-}
-
 static void stands_shortage(void **state)
 {
     (void)state;
     run(keep_without_memory, 0);
     run(write_without_memory, 0);
-    run(accept_without_memory, 0);
-}
-
-/* More clients than descriptors: the reserve stays free, the others wait and come in one by one
- * as descriptors get free. 40 for clients on this side at most. */
-static void crowd(struct fixture *f, int number)
-{
-    struct rlimit limit;
-    int before, spare;
-
-    getrlimit(RLIMIT_NOFILE, &limit);
-    if (number == 0) {
-        for (int i = 0; i < 30; i++)
-            f->peers[i] = open_peer(f);
-        return;
-    }
-    if (number == 1) {
-        before = f->accepts;
-        assert_true(before > 5 && before < 30);
-        spare = fcntl(0, F_DUPFD, 0); /* the lowest free one tells how many are open */
-        assert_true(spare >= 0);
-        close(spare);
-        assert_true((int)limit.rlim_cur - spare >= 10 - 1);
-        f->connects = before;
-        for (int i = 0; i < 4; i++) {
-            stream_close(f->streams[i]);
-            f->streams[i] = NULL;
-        }
-        return;
-    }
-    assert_true(f->accepts >= f->connects + 3 && f->accepts <= f->connects + 5);
-    for (int i = 0; i < 30; i++)
-        close(f->peers[i]);
-    end(f);
-}
-
-static void keeps_reserve(void **state)
-{
-    struct rlimit limit, low;
-
-    (void)state;
-    getrlimit(RLIMIT_NOFILE, &limit);
-    low = limit;
-    low.rlim_cur = 75;
-    setrlimit(RLIMIT_NOFILE, &low);
-    run(crowd, 10);
-    setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /* ---- unix sockets ---- */
@@ -612,36 +280,13 @@ static void talks_by_path(void **state)
     unlink(unix_path);
 }
 
-static void opens_listeners(void **state)
-{
-    static const struct {
-        const char *address;
-        int expected; /* 0: any descriptor */
-    } rows[] = {{"127.0.0.1", 0}, {"::1", 0}, {"192.0.2.1", -EADDRNOTAVAIL}};
-    struct netaddr address = {.family = NETADDR_NONE};
-
-    (void)state;
-    assert_int_equal(listen_open(&address, 1), -EAFNOSUPPORT);
-    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
-        int fd;
-
-        assert_int_equal(netaddr_parse(bytes_of(rows[i].address), &address), 0);
-        fd = listen_open(&address, 1);
-        lib_is_true(i, "result", rows[i].expected == 0 ? fd >= 0 : fd == rows[i].expected);
-        if (fd >= 0)
-            close(fd);
-    }
-    lib_end_rows();
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sets_no_delay),   cmocka_unit_test(hears_signals),
-        cmocka_unit_test(hears_farewell),  cmocka_unit_test(asks_the_kernel),
-        cmocka_unit_test(closes_well),     cmocka_unit_test(reads_in_portions),
-        cmocka_unit_test(stands_shortage), cmocka_unit_test(keeps_reserve),
-        cmocka_unit_test(talks_by_path),   cmocka_unit_test(opens_listeners),
+        cmocka_unit_test(hears_signals),     cmocka_unit_test(hears_farewell),
+        cmocka_unit_test(asks_the_kernel),   cmocka_unit_test(closes_well),
+        cmocka_unit_test(reads_in_portions), cmocka_unit_test(stands_shortage),
+        cmocka_unit_test(talks_by_path),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

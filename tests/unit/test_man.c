@@ -109,12 +109,15 @@ static void put_row(struct lib_text *out, const struct setting *row)
     put_line(out, ".It Cm ", row->key, setting_is_list(row) ? " No +" : "");
     put_sentence(out, row->help);
     put_values(out, row);
-    put_line(out, "Default: ", row->initial != NULL ? row->initial : row->initial_help, ".");
+    if (row->initial == NULL && strcmp(row->initial_help, "must be given") == 0)
+        lib_put(out, "It must be given.\n");
+    else
+        put_line(out, "Default: ", row->initial != NULL ? row->initial : row->initial_help, ".");
 }
 
 static void put_section(struct lib_text *out, const struct setting_section *section)
 {
-    lib_put(out, section->is_named ? ".Ss [%s \"NAME\"]\n" : ".Ss [%s]\n", section->kind);
+    lib_put(out, section->is_named ? ".Ss [%s \\*qNAME\\*q]\n" : ".Ss [%s]\n", section->kind);
     put_sentence(out, section->help);
     lib_put(out, ".Bl -tag -width Ds\n");
     for (size_t i = 0; i < section->row_count; i++)

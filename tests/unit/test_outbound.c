@@ -33,6 +33,10 @@ static void answers_verbatim(void **state)
          DATA_ASKED "S: 450 later\nS: 250 a\nS: 354 go\nE: answer a deferred 450 later\n"
                     "E: gone aborted\n",
          false},
+        {"a refused MAIL, yet RCPT is taken: nobody may stand next time",
+         ONE_ASKED "S: 450 later\nS: 250 a\nE: answer a deferred 450 later\n"
+                   "> abort\nE: idle\nR: lives\n> begin\nC: RSET\n" MAIL,
+         false},
         {"354 to RCPT", ONE_ASKED "S: 250 ok\nS: 354 go\nE: gone lost 354 go\n", false},
         {"250 to DATA",
          DATA_ASKED "S: 250 ok\nS: 250 ok\nS: 250 ok\nE: answer a accepted 250 ok\n"

@@ -249,6 +249,15 @@ static void frames_with_chunks(void **state)
                   "> frame 10\nC: BDAT 10\nR: 10\n> wrote 10\n> frame 300000 whole\nR: 0\n"
                   "S: 250 ok\n> frame 300000 whole\nC: BDAT 300000 LAST\nR: 300000\n",
          false},
+    };
+
+    (void)state;
+    outbound_script_play(scripts, ARRAY_LENGTH(scripts));
+}
+
+static void hears_of_chunks(void **state)
+{
+    static const struct outbound_script scripts[] = {
         {"a chunk refused: what was announced is written to its end",
          BDAT_GOES "> frame 10\nC: BDAT 10\nR: 10\n> wrote 4\nS: 552 5.3.4 big\n"
                    "E: final refused early 552 5.3.4 big\n> idle\nR: busy\n> frame 50 whole\n"
@@ -293,6 +302,7 @@ int main(void)
         cmocka_unit_test(bounds_what_is_unanswered),
         cmocka_unit_test(frames_with_dots),
         cmocka_unit_test(frames_with_chunks),
+        cmocka_unit_test(hears_of_chunks),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

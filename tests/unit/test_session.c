@@ -58,15 +58,14 @@ static void route(struct play *p, struct recipient *rcpt)
         routed.reply = reply_own(REPLY_RELAYING_DENIED);
     else if (bytes_is(domain, "gone.test"))
         routed.is_discarded = true;
-    session_feed(&p->session,
-                 &(struct event){.kind = EV_ROUTED, .rcpt = rcpt, .routed = &routed});
+    session_feed(&p->session, &(struct event){.kind = EV_ROUTED, .rcpt = rcpt, .routed = &routed});
 }
 
 static void perform(struct play *p, const struct action *todo)
 {
-    static const char *const names[] = {"greeted", "begin", "route",   "content", "whole",
-                                        "reject",  "close", "open",    "rcpt",    "go",
-                                        "prepare", "end",   "commit",  "drop",    "settled"};
+    static const char *const names[] = {"greeted", "begin", "route",  "content", "whole",
+                                        "reject",  "close", "open",   "rcpt",    "go",
+                                        "prepare", "end",   "commit", "drop",    "settled"};
     char more[256] = "";
 
     assert_false(p->is_closed);
@@ -230,6 +229,7 @@ static void run(const char *name, const char *script, size_t step)
         .rejects_early_input = true,
         .announces = CAPABILITY_PIPELINING | CAPABILITY_SIZE | CAPABILITY_8BITMIME |
                      CAPABILITY_ENHANCEDSTATUSCODES,
+        .bridges = CAPABILITY_PIPELINING | CAPABILITY_SIZE | CAPABILITY_ENHANCEDSTATUSCODES,
     };
     session_init(&p->session, &p->conf, &p->small, &p->medium, &nobody, &nobody);
     session_greet(&p->session);
@@ -266,8 +266,9 @@ static void run(const char *name, const char *script, size_t step)
 #define BEGIN                                                                                      \
     "C EHLO c\nS 250-mx\nS 250-PIPELINING\nS 250-SIZE 200\nS 250-8BITMIME\n"                       \
     "S 250 ENHANCEDSTATUSCODES\nC MAIL FROM:<f@x>\nS 250 2.1.0 Ok\n"
-#define RCPT_A "C RCPT TO:<u@a.test>\nA open a\nA rcpt a u\nT a rcpt 250 2.1.5 fine\nS 250 2.1.5 fine\n"
-#define GO     "S 354 End data with <CR><LF>.<CR><LF>\n"
+#define RCPT_A                                                                                     \
+    "C RCPT TO:<u@a.test>\nA open a\nA rcpt a u\nT a rcpt 250 2.1.5 fine\nS 250 2.1.5 fine\n"
+#define GO "S 354 End data with <CR><LF>.<CR><LF>\n"
 
 static const struct {
     const char *name, *script;
@@ -275,9 +276,9 @@ static const struct {
     {"one target", BEGIN RCPT_A "C DATA\nA go a\n" GO
                                 "C hello\nC .\nA end a\nT a final 250 2.0.0 yes\nA settled\n"
                                 "S 250 2.0.0 yes\nC QUIT\nA close\nS 221 2.0.0 Bye\n"},
-    {"refused at the end", BEGIN RCPT_A "C DATA\nA go a\n" GO
-                                        "C .\nA end a\nT a final 554 5.7.1 no\nA settled\n"
-                                        "S 554 5.7.1 no\n"},
+    {"refused at the end",
+     BEGIN RCPT_A "C DATA\nA go a\n" GO "C .\nA end a\nT a final 554 5.7.1 no\nA settled\n"
+                  "S 554 5.7.1 no\n"},
     {"421 of a target is 451 here",
      BEGIN "C RCPT TO:<u@a.test>\nA open a\nA rcpt a u\nT a rcpt 421 4.7.0 go\nS 451 4.7.0 go\n"},
     {"no recipient stands",
@@ -322,10 +323,10 @@ static const struct {
            "T m rcpt 250 here\nT a rcpt 250 there\nS 250 there\nC DATA\nA go a\nA go m\n" GO
            "C .\nA prepare m\nM m prepared -28\nA drop a\nA drop m\nA settled\n"
            "S 451 4.3.0 Local problem, try again later\n"},
-    {"a commit that fails",
-     BEGIN "C RCPT TO:<u@m.test>\nA open m\nA rcpt m u\nT m rcpt 250 ok\nS 250 ok\nC DATA\nA go m\n" GO
-           "C .\nA prepare m\nM m prepared 0\nA commit m\nM m committed -5\nA settled\n"
-           "S 451 4.3.0 Local problem, try again later\n"},
+    {"a commit that fails", BEGIN
+     "C RCPT TO:<u@m.test>\nA open m\nA rcpt m u\nT m rcpt 250 ok\nS 250 ok\nC DATA\nA go m\n" GO
+     "C .\nA prepare m\nM m prepared 0\nA commit m\nM m committed -5\nA settled\n"
+     "S 451 4.3.0 Local problem, try again later\n"},
     {"lost during the content",
      BEGIN RCPT_A "C DATA\nA go a\n" GO "C x\nT a broken 451 4.4.2 lost\nC y\nC .\nA settled\n"
                   "S 451 4.4.2 lost\n"},
@@ -341,22 +342,23 @@ static const struct {
     {"eight minutes",
      BEGIN RCPT_A "C DATA\nA go a\n" GO "C .\nA end a\nE deadline\nA drop a\nA settled\n"
                   "S 451 4.4.2 The next host did not answer in time, try again later\n"},
-    {"an early refusal", BEGIN RCPT_A "C DATA\nA go a\n" GO
-                                      "C x\nT a final 552 5.3.4 big\nC .\nA settled\n"
-                                      "S 552 5.3.4 big\n"},
+    {"an early refusal",
+     BEGIN RCPT_A "C DATA\nA go a\n" GO "C x\nT a final 552 5.3.4 big\nC .\nA settled\n"
+                  "S 552 5.3.4 big\n"},
     {"the client vanishes in the content",
      BEGIN RCPT_A "C DATA\nA go a\n" GO "C x\nE lost\nA drop a\nA settled\nA close\n"},
-    {"the client vanishes after its end",
-     BEGIN RCPT_A "C DATA\nA go a\n" GO "C .\nA end a\nE lost\nT a final 250 ok\nA settled\nA close\n"},
-    {"EOF in the content", BEGIN RCPT_A "C DATA\nA go a\n" GO
-                                        "C x\nE eof\nA drop a\nA settled\nA close\n"},
-    {"EOF behind the end", BEGIN RCPT_A "C DATA\nA go a\n" GO
-                                        "C .\nA end a\nE eof\nT a final 250 ok\nA settled\nA close\n"
-                                        "S 250 ok\n"},
+    {"the client vanishes after its end", BEGIN RCPT_A
+     "C DATA\nA go a\n" GO "C .\nA end a\nE lost\nT a final 250 ok\nA settled\nA close\n"},
+    {"EOF in the content",
+     BEGIN RCPT_A "C DATA\nA go a\n" GO "C x\nE eof\nA drop a\nA settled\nA close\n"},
+    {"EOF behind the end", BEGIN RCPT_A
+     "C DATA\nA go a\n" GO "C .\nA end a\nE eof\nT a final 250 ok\nA settled\nA close\n"
+     "S 250 ok\n"},
     {"too big", BEGIN RCPT_A
      "C DATA\nA go a\n" GO
      "C 0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890"
-     "1234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234"
+     "123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123"
+     "4"
      "567890123456789\nA drop a\nC .\nA settled\nS 552 5.3.4 Message size exceeds the limit\n"},
     {"too big by its own word",
      "C EHLO c\nS 250-mx\nS 250-PIPELINING\nS 250-SIZE 200\nS 250-8BITMIME\n"
@@ -386,15 +388,16 @@ static const struct {
     {"junk", "C NOOP\nS 250 2.0.0 Ok\nC VRFY x\nS 252 2.0.0 Cannot verify, send some mail and see\n"
              "C HELP\nS 502 5.5.1 Command not implemented\nC NOOP\nS 250 2.0.0 Ok\nC RSET\n"
              "S 250 2.0.0 Ok\nC NOOP\nA close\nS 421 4.7.0 Too many commands without mail\n"},
-    {"EHLO begins anew", BEGIN RCPT_A "C EHLO d\nA drop a\nA settled\nS 250-mx\nS 250-PIPELINING\n"
-                                      "S 250-SIZE 200\nS 250-8BITMIME\nS 250 ENHANCEDSTATUSCODES\n"},
+    {"EHLO begins anew",
+     BEGIN RCPT_A "C EHLO d\nA drop a\nA settled\nS 250-mx\nS 250-PIPELINING\n"
+                  "S 250-SIZE 200\nS 250-8BITMIME\nS 250 ENHANCEDSTATUSCODES\n"},
     {"time is over", "C EHLO c\nS 250-mx\nS 250-PIPELINING\nS 250-SIZE 200\nS 250-8BITMIME\n"
                      "S 250 ENHANCEDSTATUSCODES\nE deadline\nA close\n"
                      "S 421 4.4.2 Timeout exceeded\n"},
     {"stopping when idle", "E stop\nA close\nS 421 4.3.2 Service shutting down, try again later\n"},
-    {"stopping after the transaction",
-     BEGIN RCPT_A "E stop\nC DATA\nA go a\n" GO "C .\nA end a\nT a final 250 ok\nA settled\nA close\n"
-                  "S 250 ok\nS 421 4.3.2 Service shutting down, try again later\n"},
+    {"stopping after the transaction", BEGIN RCPT_A
+     "E stop\nC DATA\nA go a\n" GO "C .\nA end a\nT a final 250 ok\nA settled\nA close\n"
+     "S 250 ok\nS 421 4.3.2 Service shutting down, try again later\n"},
     {"stopping now", BEGIN RCPT_A "E stop-now\nA drop a\nA settled\nA close\n"
                                   "S 421 4.3.2 Service shutting down, try again later\n"},
 };

@@ -118,71 +118,70 @@ static void put_all(struct bench *b, const struct setting *row)
     buf_done(&out);
 }
 
+static const struct {
+    const char *key, *words, *expected;
+} cases[] = {
+    {"wait", "5m", "5m"},
+    {"wait", "3600s", "1h"},
+    {"wait", "90", "90s"},
+    {"wait", "0", "0\nf:9:1: found \"0\", expected a duration (90s, 5m, 1h, 2d) from 1s to 1h"},
+    {"wait", "2h", "0\nf:9:1: found \"2h\", expected a duration (90s, 5m, 1h, 2d) from 1s to 1h"},
+    {"wait", "5w", "0\nf:9:1: found \"5w\", expected a duration (90s, 5m, 1h, 2d) from 1s to 1h"},
+    {"size", "2048k", "2m"},
+    {"size", "1023", "0\nf:9:1: found \"1023\", expected a size (64k, 50m, 4g) of at least 1k"},
+    {"size", "99999999999999999999g",
+     "0\nf:9:1: found \"99999999999999999999g\", expected a "
+     "size (64k, 50m, 4g) of at least 1k"},
+    {"count", "100", "100"},
+    {"count", "101", "0\nf:9:1: found \"101\", expected a number of at most 100"},
+    {"count", "-1", "0\nf:9:1: found \"-1\", expected a number of at most 100"},
+    {"count", "5 x",
+     "0\nf:9:3: found \"x\", expected the end of the line (a value with spaces "
+     "stands in quotes)"},
+    {"nothing", "0", "0"},
+    {"nothing", "2", "0\nf:9:1: found \"2\", expected 0"},
+    {"mode", "on", "on"},
+    {"mode", "On", "off\nf:9:1: found \"On\", expected off, on or auto; did you mean \"on\"?"},
+    {"mode", "later",
+     "off\nf:9:1: found \"later\", expected off, on or auto: later needs the "
+     "spool"},
+    {"mode", "autp",
+     "off\nf:9:1: found \"autp\", expected off, on or auto; did you mean \"auto\"?"},
+    {"open", "yes", "yes"},
+    {"open", "no", "no"},
+    {"open", "true", "no\nf:9:1: found \"true\", expected yes or no"},
+    {"open", "ye", "no\nf:9:1: found \"ye\", expected yes or no; did you mean \"yes\"?"},
+    {"text", "hello", "hello"},
+    {"text", "_", "\nf:9:1: found \"\", expected a value that is not empty"},
+    {"text", "a\x01z", "\nf:9:1: found \"a?z\", expected a value without control characters"},
+    {"text", "a%", "\nf:9:1: found \"a%\", expected text without percent signs"},
+    {"color", "GREEN", "green"},
+    {"color", "rad", "\nf:9:1: found \"rad\", expected red or green; did you mean \"red\"?"},
+    {"address", "[::1]:53", "[::1]:53"},
+    {"address", "192.0.2.1", "192.0.2.1"},
+    {"address", "x", "unknown\nf:9:1: found \"x\", expected ADDR, ADDR:PORT or [V6]:PORT"},
+    {"way", "west north", "north, west"},
+    {"way", "east up", "east\nf:9:6: found \"up\", expected north, east, south or west"},
+    {"word", "a b c d e", "a, b, c, d, e"},
+    {"word", "a % c", "a, c\nf:9:3: found \"%\", expected text without percent signs"},
+    {"keyword", "size 8bitmime", "SIZE, 8BITMIME"},
+    {"keyword", "8BITMIM",
+     "\nf:9:1: found \"8BITMIM\", expected SIZE or 8BITMIME; did you mean "
+     "\"8BITMIME\"?"},
+    {"net", "10.0.0.0/8 192.0.2.1 2001:db8::/32 ::1",
+     "10.0.0.0/8, 192.0.2.1, 2001:db8::/32, "
+     "::1"},
+    {"net", "10.0.0.1/8",
+     "\nf:9:1: found \"10.0.0.1/8\", expected ADDR or ADDR/BITS, no bits "
+     "set behind the prefix"},
+    {"server", "192.0.2.1 [2001:db8::1]:5353", "192.0.2.1, [2001:db8::1]:5353"},
+    {"server", "192.0.2.1:0",
+     "\nf:9:1: found \"192.0.2.1:0\", expected ADDR, ADDR:PORT or "
+     "[V6]:PORT"},
+};
+
 static void reads_and_writes(void **state)
 {
-    static const struct {
-        const char *key, *words, *expected;
-    } cases[] = {
-        {"wait", "5m", "5m"},
-        {"wait", "3600s", "1h"},
-        {"wait", "90", "90s"},
-        {"wait", "0", "0\nf:9:1: found \"0\", expected a duration (90s, 5m, 1h, 2d) from 1s to 1h"},
-        {"wait", "2h",
-         "0\nf:9:1: found \"2h\", expected a duration (90s, 5m, 1h, 2d) from 1s to 1h"},
-        {"wait", "5w",
-         "0\nf:9:1: found \"5w\", expected a duration (90s, 5m, 1h, 2d) from 1s to 1h"},
-        {"size", "2048k", "2m"},
-        {"size", "1023", "0\nf:9:1: found \"1023\", expected a size (64k, 50m, 4g) of at least 1k"},
-        {"size", "99999999999999999999g",
-         "0\nf:9:1: found \"99999999999999999999g\", expected a "
-         "size (64k, 50m, 4g) of at least 1k"},
-        {"count", "100", "100"},
-        {"count", "101", "0\nf:9:1: found \"101\", expected a number of at most 100"},
-        {"count", "-1", "0\nf:9:1: found \"-1\", expected a number of at most 100"},
-        {"count", "5 x",
-         "0\nf:9:3: found \"x\", expected the end of the line (a value with spaces "
-         "stands in quotes)"},
-        {"nothing", "0", "0"},
-        {"nothing", "2", "0\nf:9:1: found \"2\", expected 0"},
-        {"mode", "on", "on"},
-        {"mode", "On", "off\nf:9:1: found \"On\", expected off, on or auto; did you mean \"on\"?"},
-        {"mode", "later",
-         "off\nf:9:1: found \"later\", expected off, on or auto: later needs the "
-         "spool"},
-        {"mode", "autp",
-         "off\nf:9:1: found \"autp\", expected off, on or auto; did you mean \"auto\"?"},
-        {"open", "yes", "yes"},
-        {"open", "no", "no"},
-        {"open", "true", "no\nf:9:1: found \"true\", expected yes or no"},
-        {"open", "ye", "no\nf:9:1: found \"ye\", expected yes or no; did you mean \"yes\"?"},
-        {"text", "hello", "hello"},
-        {"text", "_", "\nf:9:1: found \"\", expected a value that is not empty"},
-        {"text", "a\x01z", "\nf:9:1: found \"a?z\", expected a value without control characters"},
-        {"text", "a%", "\nf:9:1: found \"a%\", expected text without percent signs"},
-        {"color", "GREEN", "green"},
-        {"color", "rad", "\nf:9:1: found \"rad\", expected red or green; did you mean \"red\"?"},
-        {"address", "[::1]:53", "[::1]:53"},
-        {"address", "192.0.2.1", "192.0.2.1"},
-        {"address", "x", "unknown\nf:9:1: found \"x\", expected ADDR, ADDR:PORT or [V6]:PORT"},
-        {"way", "west north", "north, west"},
-        {"way", "east up", "east\nf:9:6: found \"up\", expected north, east, south or west"},
-        {"word", "a b c d e", "a, b, c, d, e"},
-        {"word", "a % c", "a, c\nf:9:3: found \"%\", expected text without percent signs"},
-        {"keyword", "size 8bitmime", "SIZE, 8BITMIME"},
-        {"keyword", "8BITMIM",
-         "\nf:9:1: found \"8BITMIM\", expected SIZE or 8BITMIME; did you mean "
-         "\"8BITMIME\"?"},
-        {"net", "10.0.0.0/8 192.0.2.1 2001:db8::/32 ::1",
-         "10.0.0.0/8, 192.0.2.1, 2001:db8::/32, "
-         "::1"},
-        {"net", "10.0.0.1/8",
-         "\nf:9:1: found \"10.0.0.1/8\", expected ADDR or ADDR/BITS, no bits "
-         "set behind the prefix"},
-        {"server", "192.0.2.1 [2001:db8::1]:5353", "192.0.2.1, [2001:db8::1]:5353"},
-        {"server", "192.0.2.1:0",
-         "\nf:9:1: found \"192.0.2.1:0\", expected ADDR, ADDR:PORT or "
-         "[V6]:PORT"},
-    };
     static struct bench b;
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Questions on c-ares, shared by dns.c, dns_socket.c and dns_parse.c. */
-#ifndef POSTERN_DNS_ARES_H
-#define POSTERN_DNS_ARES_H
+/* Questions on c-ares and libuv, shared by dns.c, dns_socket.c and dns_parse.c. */
+#ifndef POSTERN_DNS_UV_H
+#define POSTERN_DNS_UV_H
 
 #include <ares.h>
 

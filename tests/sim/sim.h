@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A world in one thread: the headers of proxy/io a second time, and the strings to pull.
+ *
+ * A world has a clock, chance, a network, DNS, files and log lines; loops are made in it. Nothing
+ * of it is real, and one seed decides everything: a run repeats exactly. loop_run() lets happen
+ * what can happen now; then it asks the test (sim_on_quiet), and only then time goes on, to the
+ * next deadline. */
+#ifndef POSTERN_SIM_H
+#define POSTERN_SIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proxy/base/netaddr.h"
+#include "proxy/io/dns.h"
+
+struct sim;
+
+/* The current world from now on, until sim_free(). disk.h, listen.h and loop_new() name no world:
+ * they use the current one; where there is none yet, one is made with the seed 1. */
+struct sim *sim_new(uint64_t seed);
+void sim_free(struct sim **w); /* every loop in it must have been freed */
+struct sim *sim_current(void);
+
+/* How chance shows. All zero: first come first served, octets arrive as they were sent. */
+struct sim_ways {
+    bool shuffles;         /* what is ready at the same time happens in any order */
+    bool cuts;             /* octets arrive in pieces, writes are taken in part */
+    uint32_t window_bytes; /* octets under way in one direction of a connection; 0: 65,536 */
+};
+void sim_set_ways(struct sim *w, const struct sim_ways *ways);
+uint64_t sim_random(struct sim *w); /* the world's own chance; loops have another source */
+uint64_t sim_below(struct sim *w, uint64_t end); /* 0..end-1 */
+
+/* ---- time ---- */
+
+/* Called by loop_run() when nothing can happen any more before time passes. True: something was
+ * done, look again; false: let time pass. Without one, time just passes. */
+void sim_on_quiet(struct sim *w, bool (*fn)(void *owner), void *owner);
+/* Within that function, before it returns true: come back when so much time has passed. */
+void sim_wait(struct sim *w, uint64_t ms);
+uint64_t sim_now_ms(const struct sim *w);
+void sim_signal(struct sim *w, int number); /* what kill() would do */
+
+/* ---- the network: the other ends of postern's connections ---- */
+
+struct sim_peer; /* the world's: gone with sim_free() */
+
+enum sim_peer_state {
+    SIM_PEER_ASKED, /* postern connects: sim_accept(), sim_refuse(), or leave it alone */
+    SIM_PEER_OPEN,
+    SIM_PEER_ENDED  /* by us */
+};
+
+/* A client of the listener at `to`. NULL: nobody listens there. */
+struct sim_peer *sim_connect(struct sim *w, const struct netaddr *from, const struct netaddr *to);
+/* True: who listens nowhere is asked for; false, as it begins: connections there are refused. */
+void sim_ask_targets(struct sim *w, bool asks);
+/* Connections that postern has asked for, in that order: the first, second ...; NULL: no more. */
+struct sim_peer *sim_target(struct sim *w, unsigned index);
+const char *sim_target_address(const struct sim_peer *p); /* "192.0.2.1:25", "unix:/path" */
+void sim_accept(struct sim_peer *p);
+void sim_refuse(struct sim_peer *p, int error); /* -ECONNREFUSED, -ETIMEDOUT ... */
+enum sim_peer_state sim_peer_state(const struct sim_peer *p);
+
+/* Never blocks: what does not fit under way is kept. */
+void sim_send(struct sim_peer *p, struct bytes octets);
+void sim_shutdown(struct sim_peer *p); /* FIN behind all that was sent */
+void sim_close(struct sim_peer *p);    /* FIN, and an RST to what still comes */
+void sim_reset(struct sim_peer *p);
+/* Not to read makes postern's writes wait; reading is how it begins. */
+void sim_set_reading(struct sim_peer *p, bool is_reading);
+
+/* What has come and was not taken yet. */
+struct bytes sim_received(const struct sim_peer *p);
+void sim_take(struct sim_peer *p, size_t octets);
+bool sim_has_eof(const struct sim_peer *p);   /* postern will send nothing more; maybe rest to take */
+bool sim_was_reset(const struct sim_peer *p);
+
+/* How what this peer sends is cut, counted from its first octet. The next piece arrives only when
+ * all that follows from the one before has happened. */
+void sim_cut_at(struct sim_peer *p, uint64_t offset);
+void sim_cut_always(struct sim_peer *p); /* octet by octet */
+
+/* ---- DNS ---- */
+
+enum sim_question { SIM_ADDRESSES, SIM_NAMES, SIM_MX };
+
+#define SIM_NEVER UINT64_MAX /* as a delay: no answer; DNS_TEMPORARY comes after five seconds */
+
+/* What is asked about: a name, or an address as text. The newest answer counts; without one it is
+ * DNS_NOT_FOUND, at once. `text`: addresses or names, separated by blanks. */
+void sim_dns(struct sim *w, enum sim_question what, const char *about, enum dns_status status,
+             uint64_t delay_ms, const char *text);
+
+/* ---- files ---- */
+
+enum sim_disk_call {
+    SIM_DISK_OPEN,
+    SIM_DISK_WRITE,
+    SIM_DISK_READ,
+    SIM_DISK_SYNC,
+    SIM_DISK_NAME, /* link, rename, unlink, directories */
+    SIM_DISK_CALLS
+};
+
+/* From the nth call of this kind on (1: the next one) every one fails; error 0: none any more. */
+void sim_disk_fail(struct sim *w, enum sim_disk_call what, uint64_t nth, int error);
+/* False: there is no such file. */
+bool sim_file(struct sim *w, const char *path, struct bytes *octets_out);
+/* The path of the first, second ... file below `directory`, in the order of their names. */
+const char *sim_file_below(struct sim *w, const char *directory, unsigned index);
+unsigned sim_open_files(const struct sim *w); /* descriptors that nobody has closed */
+
+/* ---- log ---- */
+
+struct bytes sim_log(const struct sim *w); /* every line so far: "event key=value ...\n" */
+void sim_forget_log(struct sim *w);
+
+#endif

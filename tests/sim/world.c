@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The world: chance, time, and what happens next. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tests/sim/world.h"
+
+/* The one variable: disk.h and listen.h have nothing that a world could hang on. */
+static struct sim *current;
+
+void sim_fault(const char *what)
+{
+    fprintf(stderr, "sim: %s\n", what);
+    abort();
+}
+
+void *sim_alloc(size_t size)
+{
+    void *block = calloc(1, size == 0 ? 1 : size);
+
+    if (block == NULL)
+        sim_fault("no memory");
+    return block;
+}
+
+void sim_put(struct sim_text *t, struct bytes octets)
+{
+    if (t->capacity - t->len < octets.len) {
+        t->capacity = 2 * (t->len + octets.len) + 64;
+        t->at = realloc(t->at, t->capacity);
+        if (t->at == NULL)
+            sim_fault("no memory");
+    }
+    if (octets.len > 0)
+        memcpy(t->at + t->len, octets.at, octets.len);
+    t->len += octets.len;
+}
+
+uint64_t sim_mix(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+/* ---- making it ---- */
+
+struct sim *sim_new(uint64_t seed)
+{
+    struct sim *w = sim_alloc(sizeof(*w));
+
+    w->seed = seed;
+    w->chance = seed;
+    w->now_us = 1000000000;
+    w->next_listener = SIM_FD_DISK + SIM_FDS;
+    w->next_port = 40000;
+    list_init(&w->ready);
+    list_init(&w->timers);
+    list_init(&w->conns);
+    list_init(&w->peers);
+    list_init(&w->bound);
+    list_init(&w->answers);
+    sim_disk_init(w);
+    current = w;
+    return w;
+}
+
+struct sim *sim_current(void)
+{
+    return current != NULL ? current : sim_new(1);
+}
+
+void sim_free(struct sim **world)
+{
+    struct sim *w = *world;
+
+    if (w->loop != NULL)
+        sim_fault("a loop is still there");
+    sim_peers_free(w);
+    LIST_EACH (link, &w->bound)
+        free(LIST_ENTRY(link, struct sim_bound, link));
+    if (!list_is_empty(&w->conns))
+        sim_fault("a connection is still there");
+    sim_dns_done(w);
+    sim_disk_done(w);
+    free(w->log.at);
+    if (current == w)
+        current = NULL;
+    free(w);
+    *world = NULL;
+}
+
+void sim_set_ways(struct sim *w, const struct sim_ways *ways)
+{
+    w->ways = *ways;
+}
+
+uint64_t sim_random(struct sim *w)
+{
+    return sim_mix(&w->chance);
+}
+
+uint64_t sim_below(struct sim *w, uint64_t end)
+{
+    return sim_random(w) % end;
+}
+
+void sim_on_quiet(struct sim *w, bool (*fn)(void *owner), void *owner)
+{
+    w->quiet = fn;
+    w->quiet_owner = owner;
+}
+
+void sim_wait(struct sim *w, uint64_t ms)
+{
+    w->wait_until_us = w->now_us + ms * 1000;
+}
+
+uint64_t sim_now_ms(const struct sim *w)
+{
+    return w->now_us / 1000;
+}
+
+struct bytes sim_log(const struct sim *w)
+{
+    return bytes_make(w->log.at, w->log.len);
+}
+
+void sim_forget_log(struct sim *w)
+{
+    w->log.len = 0;
+}
+
+/* ---- what happens next ---- */
+
+void sim_ready(struct sim *w, struct sim_event *e)
+{
+    if (list_is_empty(&e->link))
+        list_append(&w->ready, &e->link);
+}
+
+void sim_at(struct sim *w, struct sim_timer *t, struct sim_event *e, uint64_t delay_ms)
+{
+    t->due_us = w->now_us + delay_ms * 1000;
+    t->event = e;
+    list_append(&w->timers, &t->link);
+}
+
+static struct list *pick(struct sim *w, struct list *from)
+{
+    struct list *link = from->next;
+    size_t count = 0;
+
+    if (!w->ways.shuffles)
+        return link;
+    LIST_EACH (each, from)
+        count++;
+    for (uint64_t n = sim_below(w, count); n > 0; n--)
+        link = link->next;
+    return link;
+}
+
+/* All that is ready now; what becomes ready meanwhile comes in the next turn. */
+static void run_ready(struct sim *w)
+{
+    struct list now;
+
+    list_init(&now);
+    while (!list_is_empty(&w->ready)) {
+        struct list *link = w->ready.next;
+        list_remove(link);
+        list_append(&now, link);
+    }
+    while (!list_is_empty(&now)) {
+        struct list *link = pick(w, &now);
+        struct sim_event *e = LIST_ENTRY(link, struct sim_event, link);
+
+        list_remove(link);
+        e->fn(e);
+    }
+}
+
+static void run_posts(struct loop *l)
+{
+    struct loop_post *post;
+
+    l->due_posts = l->posted;
+    l->posted = NULL;
+    l->posted_end = &l->posted;
+    while ((post = l->due_posts) != NULL) {
+        l->due_posts = post->next;
+        post->is_posted = 0;
+        post->fn(post->owner);
+    }
+}
+
+static bool run_deadlines(struct loop *l)
+{
+    struct wheel_entry *entry;
+    bool has_any = false;
+
+    while ((entry = wheel_next_due(&l->wheel, l->world->now_us / 1000)) != NULL) {
+        struct deadline {
+            struct wheel_entry entry;
+            const struct {
+                void (*reached)(struct deadline *d);
+            } *use;
+        } *d = CONTAINER_OF(entry, struct deadline, entry);
+        has_any = true;
+        d->use->reached(d);
+    }
+    return has_any;
+}
+
+static bool run_signals(struct loop *l)
+{
+    bool has_any = false;
+
+    for (unsigned i = 0; i < l->signal_count; i++) {
+        if (!l->signals[i].is_pending)
+            continue;
+        l->signals[i].is_pending = false;
+        has_any = true;
+        l->signals[i].fn(l->signals[i].owner, l->signals[i].number);
+    }
+    return has_any;
+}
+
+static bool run_timers(struct sim *w)
+{
+    bool has_any = false;
+
+    LIST_EACH (link, &w->timers) {
+        struct sim_timer *t = LIST_ENTRY(link, struct sim_timer, link);
+        if (t->due_us > w->now_us)
+            continue;
+        list_remove(link);
+        sim_ready(w, t->event);
+        has_any = true;
+    }
+    return has_any;
+}
+
+/* False: there was nothing to do. */
+static bool run_turn(struct loop *l)
+{
+    struct sim *w = l->world;
+    bool has_any = run_deadlines(l) | run_signals(l) | run_timers(w);
+
+    if (l->posted != NULL) {
+        run_posts(l);
+        has_any = true;
+    }
+    if (!list_is_empty(&w->ready)) {
+        run_ready(w);
+        has_any = true;
+    }
+    return has_any;
+}
+
+/* UINT64_MAX: never. */
+static uint64_t next_us(const struct loop *l)
+{
+    const struct sim *w = l->world;
+    uint64_t wake_ms = wheel_wake_ms(&l->wheel);
+    uint64_t next = wake_ms == UINT64_MAX ? UINT64_MAX : wake_ms * 1000;
+
+    LIST_EACH (link, &w->timers) {
+        const struct sim_timer *t = LIST_ENTRY(link, struct sim_timer, link);
+        if (t->due_us < next)
+            next = t->due_us;
+    }
+    return next;
+}
+
+static void pass_time(struct loop *l)
+{
+    struct sim *w = l->world;
+    uint64_t next = next_us(l);
+
+    if (next > w->wait_until_us && w->wait_until_us > w->now_us)
+        next = w->wait_until_us;
+    if (next == UINT64_MAX)
+        sim_fault("nothing will ever happen again");
+    if (next > w->now_us)
+        w->now_us = next;
+}
+
+int loop_run(struct loop *l)
+{
+    struct sim *w = l->world;
+
+    while (!l->is_stopped) {
+        if (run_turn(l) || l->is_stopped || sim_peers_go_on(w))
+            continue;
+        if (w->wait_until_us <= w->now_us && w->quiet != NULL && w->quiet(w->quiet_owner))
+            continue;
+        pass_time(l);
+    }
+    /* Then until every handle is closed. */
+    for (;;) {
+        if (run_turn(l) || sim_peers_go_on(w))
+            continue;
+        if (l->busy == 0)
+            break;
+        pass_time(l);
+    }
+    l->is_stopped = false;
+    return 0;
+}
+
+void loop_stop(struct loop *l)
+{
+    l->is_stopped = true;
+}
