@@ -88,6 +88,11 @@ int config_read(struct config *config, const struct flags *flags)
     return exit_code(config, read_parts(config, flags));
 }
 
+int config_check_start(struct config *config)
+{
+    return exit_code(config, config_check_routes(config));
+}
+
 int config_check(struct config *config)
 {
     return exit_code(config, config_check_targets(config));

@@ -57,6 +57,8 @@ void config_free(struct config **config);
  * flag names no declared section or key), EX_CONFIG (78) or EX_OSERR (71: no memory). Whatever
  * was found, warnings included, is in config->problems. */
 int config_read(struct config *config, const struct flags *flags);
+/* Before a start: do the routes hold? 0 or EX_CONFIG. */
+int config_check_start(struct config *config);
 /* What --check does beyond that: compiles the routes, resolves relays, finds own listeners. Call it
  * whatever config_read() found, but for EX_OSERR. 0, EX_USAGE, EX_CONFIG or EX_OSERR, over both. */
 int config_check(struct config *config);

@@ -359,9 +359,13 @@ static int compile(struct survey *survey, struct route_source *const *tables, si
 {
     const struct route_directory directory = {
         .owner = survey, .find = find_target, .find_implicit = find_implicit};
+    struct config *config = survey->config;
+    struct arena scratch; /* nothing of the set is kept: each worker makes its own */
     struct route_set *set;
-    int error = route_set_new(tables, count, &directory, survey->by_name.secret,
-                              &survey->config->arena, &survey->config->problems, &set);
+    arena_init(&scratch, &config->pool, SIZE_MAX);
+    int error = route_set_new(tables, count, &directory, survey->by_name.secret, &scratch,
+                              &config->problems, &set);
+    arena_reset(&scratch);
     return error == ERR_MEMORY ? error : 0;
 }
 
@@ -385,6 +389,15 @@ static int compile_all(struct survey *survey)
         if (!is_used(config, config->routes[t]))
             error = compile(survey, alone, 2);
     }
+    return error;
+}
+
+int config_check_routes(struct config *config)
+{
+    struct survey survey = {.config = config};
+    hash_table_init(&survey.by_name, config->builder->by_name.secret);
+    int error = compile_all(&survey);
+    hash_table_done(&survey.by_name);
     return error;
 }
 

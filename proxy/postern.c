@@ -9,22 +9,19 @@
 #include "proxy/master.h"
 #include "proxy/version.h"
 
-static int serve(struct config *config, const struct flags *flags)
-{
-    return master_run(config, flags->wants_daemon);
-}
-
 static int run(struct config *config, const struct flags *flags)
 {
     int code = config_read(config, flags);
-    if (code == 0 && flags->mode == FLAGS_CHECK)
+    if (flags->mode == FLAGS_CHECK && code != EX_OSERR)
         code = config_check(config);
+    else if (flags->mode == FLAGS_SERVE && code == 0)
+        code = config_check_start(config);
     config_print_problems(config, stderr);
     if (code != 0)
         return code;
     switch (flags->mode) {
     case FLAGS_SERVE:
-        return serve(config, flags);
+        return master_run(config, flags->wants_daemon);
     case FLAGS_DUMP:
         return config_dump(config, stdout);
     case FLAGS_EXPLAIN:

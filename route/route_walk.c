@@ -85,7 +85,7 @@ static bool find_postmaster(const struct route_set *set, struct route_step *step
            find_address(set, &bare, &step->table, &step->match);
 }
 
-/* The client's postmaster has no line at all: the first target of the domain, else of all. */
+/* Postmaster has no line at all: the first target of the domain, else of all. */
 static struct target *stand_in(const struct route_set *set, const struct route_step *step)
 {
     const struct route_table *table = NULL;
@@ -116,7 +116,7 @@ static bool find_line(const struct route_set *set, struct route_step *step)
         return false;
     if (find_postmaster(set, step))
         return true;
-    step->stand_in = step->parent == NULL ? stand_in(set, step) : NULL;
+    step->stand_in = stand_in(set, step);
     return step->stand_in != NULL;
 }
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "proxy/io/deadline.h"
 #include "tests/sim/world.h"
 
 /* The one variable: disk.h and listen.h have nothing that a world could hang on. */
@@ -202,12 +203,7 @@ static bool run_deadlines(struct loop *l)
     bool has_any = false;
 
     while ((entry = wheel_next_due(&l->wheel, l->world->now_us / 1000)) != NULL) {
-        struct deadline {
-            struct wheel_entry entry;
-            const struct {
-                void (*reached)(struct deadline *d);
-            } *use;
-        } *d = CONTAINER_OF(entry, struct deadline, entry);
+        struct deadline *d = CONTAINER_OF(entry, struct deadline, entry);
         has_any = true;
         d->use->reached(d);
     }

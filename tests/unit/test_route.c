@@ -82,77 +82,77 @@ static void check_rows(const struct row *rows, size_t count, struct route_client
     lib_end_rows();
 }
 
+static const struct row routes[] = {
+    {"@ relay", "Joe@A.Example", "relay:Joe@A.Example"},
+    {"@ mx.example", "joe@a.example", "mx.example:joe@a.example"},
+    {"@ store", "\"a b\"@a.example", "store:\\\"a b\\\"@a.example"},
+    {"joe@a.example discard", "joe@a.example", "discarded"},
+    {"joe@a.example reject \"550 5.1.2 x\"", "joe@a.example", "550 5.1.2"},
+    {"joe@a.example defer \"450 4.2.1 x\"", "joe@a.example", "450 4.2.1"},
+    /* no line */
+    {"joe@a.example store", "joe@b.example", "550 5.7.1"},
+    {"joe@a.example store", "jim@A.example", "550 5.1.1"},
+    {"joe@a.example store", "jim@x.a.example", "550 5.7.1"},
+    {"joe store", "joe@a.example", "550 5.7.1"},
+    {"joe store", "joe", "553 5.1.3"},
+    {"@ store", "joe", "553 5.1.3"},
+    {"x@y store\n--\njoe@a.example store", "jim@a.example", "550 5.1.1"},
+    /* tables in order */
+    {"joe@a.example store1\n--\n@a.example store2", "joe@a.example", "store1:joe@a.example"},
+    {"@a.example store1\n--\njoe@a.example store2", "joe@a.example", "store1:joe@a.example"},
+    {"x@y store1\n--\njoe@a.example store2", "joe@a.example", "store2:joe@a.example"},
+    {"case-sensitive yes\nJoe@a.example store1\n--\n@ store2", "joe@a.example",
+     "store2:joe@a.example"},
+    {"case-sensitive yes\nJoe@a.example store1\n--\n@ store2", "Joe@a.example",
+     "*store1:Joe@a.example"},
+    {"recipient-delimiter +\njoe@a.example store1\n--\njoe+x@a.example store2", "joe+x@a.example",
+     "store1:joe+x@a.example"},
+    {"joe@a.example store1\n--\nrecipient-delimiter +\njoe@a.example store2", "joe+x@a.example",
+     "store2:joe+x@a.example"},
+    /* rewriting */
+    {"joe@a.example jim@b.example\n@b.example relay", "JOE@a.example", "relay:jim@b.example"},
+    {"@a.example @b.example\n@b.example relay", "Joe@a.example", "relay:Joe@b.example"},
+    {"joe@ jim@\n@a.example relay", "joe@A.example", "relay:jim@A.example"},
+    {"@a.example @[192.0.2.1]\n@[192.0.2.1] relay", "joe@a.example", "relay:joe@[192.0.2.1]"},
+    {"joe@[192.0.2.1] jim@\n@[192.0.2.1] relay", "joe@[192.0.2.1]", "relay:jim@[192.0.2.1]"},
+    {"@b.example store\n--\n@a.example @b.example", "joe@a.example", "store:joe@b.example"},
+    {"@a @b\n@b @c\n@c @d\n@d store", "x@a", "store:x@d"},
+    {"joe@a.example jim@b.example", "joe@a.example", "550 5.7.1"},
+    {"joe@a.example jim@b.example\njon@b.example store", "joe@a.example", "550 5.1.1"},
+    {"@a.example @b.example\njoe@b.example discard", "joe@a.example", "discarded"},
+    {"recipient-delimiter +\njoe@a.example jim@b.example\n@b.example store", "joe+x@a.example",
+     "store:jim@b.example"},
+    {"joe@a.example @b.example\njim@b.example @a.example\n@ store", "joe@a.example",
+     "store:joe@b.example"},
+    /* local names */
+    {"root@ joe\njoe store", "root@a.example", "store:joe@a.example"},
+    {"root@ \"joe.doe\"\njoe.doe store", "root@a.example", "store:joe.doe@a.example"},
+    {"root@ admin\nadmin joe\n--\njoe relay", "root@a.example", "relay:joe@a.example"},
+    {"root@ joe\njoe joe@b.example\n@b.example relay", "root@a.example", "relay:joe@b.example"},
+    {"root@ joe\njoe joe@\n@a.example relay", "root@a.example", "relay:joe@a.example"},
+    /* lists */
+    {"@ store, relay", "joe@a.example", "store:joe@a.example relay:joe@a.example"},
+    {"@ store1, store2, store1", "joe@a.example", "store1:joe@a.example store2:joe@a.example"},
+    {"l@a.example joe@b.example, store, jim@b.example\n@b.example store2", "l@a.example",
+     "store2:joe@b.example store:l@a.example store2:jim@b.example"},
+    {"l@a m@a, n@a\nm@a x@b, store\nn@a x@b, y@b\n@b store2\n", "l@a",
+     "store2:x@b store:m@a store2:y@b"},
+    {"l@a m@a, n@a\nm@a x@b\nn@a x@b\n@b relay", "l@a", "relay:x@b"},
+    {"l@a store, x@b\nx@b reject \"550 5.1.1 x\"", "l@a", "550 5.1.1"},
+    {"l@a store, x@b\nx@b discard", "l@a", "store:l@a"},
+    {"l@a x@b, y@b\n@b discard", "l@a", "discarded"},
+    {"l@a store, x@nowhere", "l@a", "550 5.7.1"},
+    /* the path of a Maildir */
+    {"@ store", "/etc@a", "553 5.1.3"},
+    {"@ relay", "/etc@a", "relay:/etc@a"},
+    {"@ relay, store", "/etc@a", "553 5.1.3"},
+    {"\"/etc@a\" joe@a\n@a store", "/etc@a", "store:joe@a"},
+};
+
 static void test_routes(void **state)
 {
-    static const struct row rows[] = {
-        {"@ relay", "Joe@A.Example", "relay:Joe@A.Example"},
-        {"@ mx.example", "joe@a.example", "mx.example:joe@a.example"},
-        {"@ store", "\"a b\"@a.example", "store:\\\"a b\\\"@a.example"},
-        {"joe@a.example discard", "joe@a.example", "discarded"},
-        {"joe@a.example reject \"550 5.1.2 x\"", "joe@a.example", "550 5.1.2"},
-        {"joe@a.example defer \"450 4.2.1 x\"", "joe@a.example", "450 4.2.1"},
-        /* no line */
-        {"joe@a.example store", "joe@b.example", "550 5.7.1"},
-        {"joe@a.example store", "jim@A.example", "550 5.1.1"},
-        {"joe@a.example store", "jim@x.a.example", "550 5.7.1"},
-        {"joe store", "joe@a.example", "550 5.7.1"},
-        {"joe store", "joe", "553 5.1.3"},
-        {"@ store", "joe", "553 5.1.3"},
-        {"x@y store\n--\njoe@a.example store", "jim@a.example", "550 5.1.1"},
-        /* tables in order */
-        {"joe@a.example store1\n--\n@a.example store2", "joe@a.example", "store1:joe@a.example"},
-        {"@a.example store1\n--\njoe@a.example store2", "joe@a.example", "store1:joe@a.example"},
-        {"x@y store1\n--\njoe@a.example store2", "joe@a.example", "store2:joe@a.example"},
-        {"case-sensitive yes\nJoe@a.example store1\n--\n@ store2", "joe@a.example",
-         "store2:joe@a.example"},
-        {"case-sensitive yes\nJoe@a.example store1\n--\n@ store2", "Joe@a.example",
-         "*store1:Joe@a.example"},
-        {"recipient-delimiter +\njoe@a.example store1\n--\njoe+x@a.example store2",
-         "joe+x@a.example", "store1:joe+x@a.example"},
-        {"joe@a.example store1\n--\nrecipient-delimiter +\njoe@a.example store2", "joe+x@a.example",
-         "store2:joe+x@a.example"},
-        /* rewriting */
-        {"joe@a.example jim@b.example\n@b.example relay", "JOE@a.example", "relay:jim@b.example"},
-        {"@a.example @b.example\n@b.example relay", "Joe@a.example", "relay:Joe@b.example"},
-        {"joe@ jim@\n@a.example relay", "joe@A.example", "relay:jim@A.example"},
-        {"@a.example @[192.0.2.1]\n@[192.0.2.1] relay", "joe@a.example", "relay:joe@[192.0.2.1]"},
-        {"joe@[192.0.2.1] jim@\n@[192.0.2.1] relay", "joe@[192.0.2.1]", "relay:jim@[192.0.2.1]"},
-        {"@b.example store\n--\n@a.example @b.example", "joe@a.example", "store:joe@b.example"},
-        {"@a @b\n@b @c\n@c @d\n@d store", "x@a", "store:x@d"},
-        {"joe@a.example jim@b.example", "joe@a.example", "550 5.7.1"},
-        {"joe@a.example jim@b.example\njon@b.example store", "joe@a.example", "550 5.1.1"},
-        {"@a.example @b.example\njoe@b.example discard", "joe@a.example", "discarded"},
-        {"recipient-delimiter +\njoe@a.example jim@b.example\n@b.example store", "joe+x@a.example",
-         "store:jim@b.example"},
-        {"joe@a.example @b.example\njim@b.example @a.example\n@ store", "joe@a.example",
-         "store:joe@b.example"},
-        /* local names */
-        {"root@ joe\njoe store", "root@a.example", "store:joe@a.example"},
-        {"root@ \"joe.doe\"\njoe.doe store", "root@a.example", "store:joe.doe@a.example"},
-        {"root@ admin\nadmin joe\n--\njoe relay", "root@a.example", "relay:joe@a.example"},
-        {"root@ joe\njoe joe@b.example\n@b.example relay", "root@a.example", "relay:joe@b.example"},
-        {"root@ joe\njoe joe@\n@a.example relay", "root@a.example", "relay:joe@a.example"},
-        /* lists */
-        {"@ store, relay", "joe@a.example", "store:joe@a.example relay:joe@a.example"},
-        {"@ store1, store2, store1", "joe@a.example", "store1:joe@a.example store2:joe@a.example"},
-        {"l@a.example joe@b.example, store, jim@b.example\n@b.example store2", "l@a.example",
-         "store2:joe@b.example store:l@a.example store2:jim@b.example"},
-        {"l@a m@a, n@a\nm@a x@b, store\nn@a x@b, y@b\n@b store2\n", "l@a",
-         "store2:x@b store:m@a store2:y@b"},
-        {"l@a m@a, n@a\nm@a x@b\nn@a x@b\n@b relay", "l@a", "relay:x@b"},
-        {"l@a store, x@b\nx@b reject \"550 5.1.1 x\"", "l@a", "550 5.1.1"},
-        {"l@a store, x@b\nx@b discard", "l@a", "store:l@a"},
-        {"l@a x@b, y@b\n@b discard", "l@a", "discarded"},
-        {"l@a store, x@nowhere", "l@a", "550 5.7.1"},
-        /* the path of a Maildir */
-        {"@ store", "/etc@a", "553 5.1.3"},
-        {"@ relay", "/etc@a", "relay:/etc@a"},
-        {"@ relay, store", "/etc@a", "553 5.1.3"},
-        {"\"/etc@a\" joe@a\n@a store", "/etc@a", "store:joe@a"},
-    };
-
     (void)state;
-    check_rows(rows, ARRAY_LENGTH(rows), (struct route_client){.may_relay = true});
+    check_rows(routes, ARRAY_LENGTH(routes), (struct route_client){.may_relay = true});
 }
 
 static void test_postmaster(void **state)
@@ -176,6 +176,7 @@ static void test_postmaster(void **state)
         {"joe@a discard", "postmaster", "451 4.3.0"},
         {"joe@a discard", "postmaster@a", "451 4.3.0"},
         {"postmaster@a joe@nowhere", "postmaster@a", "451 4.3.0"},
+        {"postmaster@a postmaster@b\njoe@b store", "postmaster@a", "store:postmaster@b"},
         {"", "postmaster", "451 4.3.0"},
         {"", "joe@a", "550 5.7.1"},
         {"root@ postmaster\n@ store", "root@a", "store:postmaster@a"},
@@ -237,76 +238,73 @@ static void test_guards(void **state)
     "matches"
 #define SPOOL "one relay at most in a list: a second one needs the spool\n"
 
+static const struct {
+    const char *tables, *problems;
+    bool is_loaded;
+} problems[] = {
+    /* loops */
+    {"@a @b\n@b @a", "t:1:1: a loop: \"@a\" leads to \"@b\", which leads to \"@a\"\n", false},
+    {"@z store\n@a @b\n@c @a\n@b @c",
+     "t:2:1: a loop: \"@a\" leads to \"@b\", which leads to \"@c\", which leads to \"@a\"\n",
+     false},
+    {"@a @A", "t:1:1: a loop: \"@a\" leads to \"@a\"\n", false},
+    {"joe@ joe@", "t:1:1: a loop: \"joe@\" leads to \"joe@\"\n", false},
+    {"joe@ jim@\njim@ joe@", "t:1:1: a loop: \"joe@\" leads to \"jim@\", which leads to \"joe@\"\n",
+     false},
+    {"joe@a @b\n@b @a", "t:1:1: a loop: \"joe@a\" leads to \"@b\", which leads to \"joe@a\"\n",
+     false},
+    {"joe jim\njim joe", "t:1:1: a loop: \"joe\" leads to \"jim\", which leads to \"joe\"\n",
+     false},
+    {"joe@a joe\njoe joe@a",
+     "t:1:1: a loop: \"joe@a\" leads to \"joe\", which leads to \"joe@a\"\n", false},
+    {"@.a x@\n@ store", "t:1:1: a loop: \"@.a\" leads to \"@.a\"\n", false},
+    {"@ x@", "t:1:1: a loop: \"@\" leads to \"@\"\n", false},
+    {"@ @b", "t:1:1: a loop: \"@\" leads to \"@\"\n", false},
+    {"l@a store, m@a\nm@a l@a", "t:1:1: a loop: \"l@a\" leads to \"m@a\", which leads to \"l@a\"\n",
+     false},
+    {"@a @b\n--\n@b @a", "t:1:1: a loop: \"@a\" leads to \"@b\", which leads to \"@a\"\n", false},
+    /* none */
+    {"joe@a @b\njim@b @a\n@ store", "", true},
+    {"joe@a store\njoe@a joe@b\njoe@b joe@a", "", true},
+    /* lists */
+    {"@ relay1, relay2", "t:1:11: found \"relay2\", expected " SPOOL, false},
+    {"@ relay1, store, mx.example", "t:1:18: found \"mx.example\", expected " SPOOL, false},
+    {"l@a x@b, y@b\n@b relay", "t:1:10: found \"y@b\", expected " SPOOL, false},
+    {"l@a store, m@a\nm@a relay1, x@b\n@b relay2", "t:2:13: found \"x@b\", expected " SPOOL, false},
+    {"@a relay, @b\njoe@b relay2\n@b store", "t:1:11: found \"@b\", expected " SPOOL, false},
+    {"joe@ relay, x@\n@a store\nx@b relay2\n@ store", "t:1:13: found \"x@\", expected " SPOOL,
+     false},
+    {"@a relay, @b\n@b store\njoe@c relay2", "", true},
+    {"@ relay, relay", "", true},
+    {"l@a relay, m@a\nm@a l@b\n@b store", "", true},
+    /* names */
+    {"@ joe", "t:1:3: found \"joe\", expected " NAMES "\n", false},
+    {"@ rellay", "t:1:3: found \"rellay\", expected " NAMES "; did you mean \"relay\"?\n", false},
+    {"@ jonathan\njonatan store",
+     "t:1:3: found \"jonathan\", expected " NAMES "; did you mean \"jonatan\"?\n", false},
+    {"@ store, joe", "t:1:10: found \"joe\", expected " NAMES "\n", false},
+    {"@ store\njoe@a jim", "t:2:7: found \"jim\", expected " NAMES "\n", false},
+    {"root@ postmaster", "t:1:7: found \"postmaster\", expected " NAMES "\n", false},
+    /* warnings */
+    {"joe@a joe@b", "t:1:7: warning: no line matches \"joe@b\": such mail is refused\n", true},
+    {"joe@a @b", "", true},
+    /* bad lines come alone */
+    {"@ @\njoe@a jim",
+     "t:1:3: found \"@\", expected the name of a [relay] or [maildir], a "
+     "host, an address, or a local name\n",
+     false},
+};
+
 static void test_problems(void **state)
 {
-    static const struct {
-        const char *tables, *problems;
-        bool is_loaded;
-    } rows[] = {
-        /* loops */
-        {"@a @b\n@b @a", "t:1:1: a loop: \"@a\" leads to \"@b\", which leads to \"@a\"\n", false},
-        {"@z store\n@a @b\n@c @a\n@b @c",
-         "t:2:1: a loop: \"@a\" leads to \"@b\", which leads to \"@c\", which leads to \"@a\"\n",
-         false},
-        {"@a @A", "t:1:1: a loop: \"@a\" leads to \"@a\"\n", false},
-        {"joe@ joe@", "t:1:1: a loop: \"joe@\" leads to \"joe@\"\n", false},
-        {"joe@ jim@\njim@ joe@",
-         "t:1:1: a loop: \"joe@\" leads to \"jim@\", which leads to \"joe@\"\n", false},
-        {"joe@a @b\n@b @a", "t:1:1: a loop: \"joe@a\" leads to \"@b\", which leads to \"joe@a\"\n",
-         false},
-        {"joe jim\njim joe", "t:1:1: a loop: \"joe\" leads to \"jim\", which leads to \"joe\"\n",
-         false},
-        {"joe@a joe\njoe joe@a",
-         "t:1:1: a loop: \"joe@a\" leads to \"joe\", which leads to \"joe@a\"\n", false},
-        {"@.a x@\n@ store", "t:1:1: a loop: \"@.a\" leads to \"@.a\"\n", false},
-        {"@ x@", "t:1:1: a loop: \"@\" leads to \"@\"\n", false},
-        {"@ @b", "t:1:1: a loop: \"@\" leads to \"@\"\n", false},
-        {"l@a store, m@a\nm@a l@a",
-         "t:1:1: a loop: \"l@a\" leads to \"m@a\", which leads to \"l@a\"\n", false},
-        {"@a @b\n--\n@b @a", "t:1:1: a loop: \"@a\" leads to \"@b\", which leads to \"@a\"\n",
-         false},
-        /* none */
-        {"joe@a @b\njim@b @a\n@ store", "", true},
-        {"joe@a store\njoe@a joe@b\njoe@b joe@a", "", true},
-        /* lists */
-        {"@ relay1, relay2", "t:1:11: found \"relay2\", expected " SPOOL, false},
-        {"@ relay1, store, mx.example", "t:1:18: found \"mx.example\", expected " SPOOL, false},
-        {"l@a x@b, y@b\n@b relay", "t:1:10: found \"y@b\", expected " SPOOL, false},
-        {"l@a store, m@a\nm@a relay1, x@b\n@b relay2", "t:2:13: found \"x@b\", expected " SPOOL,
-         false},
-        {"@a relay, @b\njoe@b relay2\n@b store", "t:1:11: found \"@b\", expected " SPOOL, false},
-        {"joe@ relay, x@\n@a store\nx@b relay2\n@ store", "t:1:13: found \"x@\", expected " SPOOL,
-         false},
-        {"@a relay, @b\n@b store\njoe@c relay2", "", true},
-        {"@ relay, relay", "", true},
-        {"l@a relay, m@a\nm@a l@b\n@b store", "", true},
-        /* names */
-        {"@ joe", "t:1:3: found \"joe\", expected " NAMES "\n", false},
-        {"@ rellay", "t:1:3: found \"rellay\", expected " NAMES "; did you mean \"relay\"?\n",
-         false},
-        {"@ jonathan\njonatan store",
-         "t:1:3: found \"jonathan\", expected " NAMES "; did you mean \"jonatan\"?\n", false},
-        {"@ store, joe", "t:1:10: found \"joe\", expected " NAMES "\n", false},
-        {"@ store\njoe@a jim", "t:2:7: found \"jim\", expected " NAMES "\n", false},
-        {"root@ postmaster", "t:1:7: found \"postmaster\", expected " NAMES "\n", false},
-        /* warnings */
-        {"joe@a joe@b", "t:1:7: warning: no line matches \"joe@b\": such mail is refused\n", true},
-        {"joe@a @b", "", true},
-        /* bad lines come alone */
-        {"@ @\njoe@a jim",
-         "t:1:3: found \"@\", expected the name of a [relay] or [maildir], a "
-         "host, an address, or a local name\n",
-         false},
-    };
-
     (void)state;
-    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+    for (size_t i = 0; i < ARRAY_LENGTH(problems); i++) {
         struct route_world w;
         char text[2000];
-        bool is_loaded = load(&w, rows[i].tables) != NULL;
-        lib_same_number(i, "is loaded", rows[i].is_loaded, is_loaded);
+        bool is_loaded = load(&w, problems[i].tables) != NULL;
+        lib_same_number(i, "is loaded", problems[i].is_loaded, is_loaded);
         route_world_problems(&w, text, sizeof(text));
-        lib_same_text(i, "problems", rows[i].problems, text);
+        lib_same_text(i, "problems", problems[i].problems, text);
         route_world_done(&w);
     }
     lib_end_rows();
@@ -403,63 +401,65 @@ static void test_many_targets(void **state)
     route_world_done(&w);
 }
 
+static const struct row explanations[] = {
+    {"@b relay\n--\n@a.example joe@b\nrecipient-delimiter +\njim@c store, relay\n@ relay",
+     "x@a.example",
+     "x@a.example\n"
+     "    [route]: none of 1 line matches\n"
+     "    [route]: t:3:1: @a.example joe@b\n"
+     "joe@b\n"
+     "    [route]: t:1:1: @b relay\n"
+     "=> relay \"relay\" gets joe@b\n"},
+    {"recipient-delimiter +\njim@c store, relay", "jim+%@c",
+     "jim+%@c\n"
+     "    [route]: t:2:1: jim@c store, relay\n"
+     "        matches by the local part in front of the recipient delimiter: \"jim\"\n"
+     "=> maildir \"store\" gets jim+%@c\n"
+     "=> relay \"relay\" gets jim+%@c\n"
+     "routed-recipients: unless the relay itself judges the client by XCLIENT or PROXY: "
+     "553 5.1.3 Routed addresses are not accepted\n"},
+    {"@ relay", "x@y",
+     "x@y\n"
+     "    [route]: t:1:1: @ relay\n"
+     "=> relay \"relay\" gets x@y\n"
+     "relay-from: for clients outside it, unless the relay itself judges them: "
+     "550 5.7.1 relaying denied\n"},
+    {"a@b store\nc@d discard", "x@y",
+     "x@y\n"
+     "    [route]: none of 2 lines matches\n"
+     "no line matches\n"
+     "=> 550 5.7.1 relaying denied\n"},
+    {"a@b store", "postmaster@b",
+     "postmaster@b\n"
+     "    [route]: none of 1 line matches\n"
+     "    postmaster is never refused for want of a route: maildir \"store\"\n"
+     "=> maildir \"store\" gets postmaster@b\n"},
+    {"a@ joe\njoe reject \"550 5.1.1 not him\"", "a@b",
+     "a@b\n"
+     "    [route]: t:1:1: a@ joe\n"
+     "joe (a local name)\n"
+     "    [route]: t:2:1: joe reject \"550 5.1.1 not him\"\n"
+     "=> 550 5.1.1 not him\n"},
+    {"@ discard", "a@b", "a@b\n    [route]: t:1:1: @ discard\n=> discarded\n"},
+};
+
 static void test_explanations(void **state)
 {
-    static const struct row rows[] = {
-        {"@b relay\n--\n@a.example joe@b\nrecipient-delimiter +\njim@c store, relay\n@ relay",
-         "x@a.example",
-         "x@a.example\n"
-         "    [route]: none of 1 line matches\n"
-         "    [route]: t:3:1: @a.example joe@b\n"
-         "joe@b\n"
-         "    [route]: t:1:1: @b relay\n"
-         "=> relay \"relay\" gets joe@b\n"},
-        {"recipient-delimiter +\njim@c store, relay", "jim+%@c",
-         "jim+%@c\n"
-         "    [route]: t:2:1: jim@c store, relay\n"
-         "        matches by the local part in front of the recipient delimiter: \"jim\"\n"
-         "=> maildir \"store\" gets jim+%@c\n"
-         "=> relay \"relay\" gets jim+%@c\n"
-         "routed-recipients: unless the relay itself judges the client by XCLIENT or PROXY: "
-         "553 5.1.3 Routed addresses are not accepted\n"},
-        {"@ relay", "x@y",
-         "x@y\n"
-         "    [route]: t:1:1: @ relay\n"
-         "=> relay \"relay\" gets x@y\n"
-         "relay-from: for clients outside it, unless the relay itself judges them: "
-         "550 5.7.1 relaying denied\n"},
-        {"a@b store\nc@d discard", "x@y",
-         "x@y\n"
-         "    [route]: none of 2 lines matches\n"
-         "no line matches\n"
-         "=> 550 5.7.1 relaying denied\n"},
-        {"a@b store", "postmaster@b",
-         "postmaster@b\n"
-         "    [route]: none of 1 line matches\n"
-         "    postmaster is never refused for want of a route: maildir \"store\"\n"
-         "=> maildir \"store\" gets postmaster@b\n"},
-        {"a@ joe\njoe reject \"550 5.1.1 not him\"", "a@b",
-         "a@b\n"
-         "    [route]: t:1:1: a@ joe\n"
-         "joe (a local name)\n"
-         "    [route]: t:2:1: joe reject \"550 5.1.1 not him\"\n"
-         "=> 550 5.1.1 not him\n"},
-        {"@ discard", "a@b", "a@b\n    [route]: t:1:1: @ discard\n=> discarded\n"},
-    };
-
     (void)state;
-    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+    for (size_t i = 0; i < ARRAY_LENGTH(explanations); i++) {
         static const struct route_client client = {.rejects_routed = true};
         struct route_world w;
-        struct route_set *set = load(&w, rows[i].tables);
+        struct route_set *set = load(&w, explanations[i].tables);
         struct address address;
         struct buf text;
         assert_non_null(set);
-        assert_int_equal(address_parse_mailbox(bytes_of(rows[i].address), &w.arena, &address), 0);
+        assert_int_equal(
+            address_parse_mailbox(bytes_of(explanations[i].address), &w.arena, &address), 0);
         buf_init(&text, &w.pool, 10000);
         route_explain(set, &address, &client, &w.arena, &text);
         buf_byte(&text, 0);
-        lib_same_text(i, "explanation", rows[i].expected, (const char *)buf_bytes(&text).at);
+        lib_same_text(i, "explanation", explanations[i].expected,
+                      (const char *)buf_bytes(&text).at);
         buf_done(&text);
         route_world_done(&w);
     }

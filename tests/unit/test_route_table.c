@@ -18,92 +18,91 @@ static struct route_table *compile(struct route_world *w, const char *text)
 }
 
 /* The number of the line that matches, 0: none. */
+static const struct {
+    const char *lines, *address;
+    unsigned line;
+    bool is_stripped;
+} matches[] = {
+    {"joe@a.example store", "joe@a.example", 1, false},
+    {"joe@a.example store", "JOE@A.Example", 1, false},
+    {"Joe@A.example store", "joe@a.example", 1, false},
+    {"joe@a.example store", "jo@a.example", 0, false},
+    {"joe@a.example store", "joe@b.a.example", 0, false},
+    {"joe@a.example store", "xjoe@a.example", 0, false},
+    {"@a.example store", "joe@a.example", 1, false},
+    {"@a.example store", "joe@b.a.example", 0, false},
+    {"@.a.example store", "joe@a.example", 0, false},
+    {"@.a.example store", "joe@b.a.example", 1, false},
+    {"@.a.example store", "joe@c.b.A.EXAMPLE", 1, false},
+    {"@.a.example store", "joe@ba.example", 0, false},
+    {"@.example store", "joe@a.example", 1, false},
+    {"joe@ store", "joe@anything.example", 1, false},
+    {"joe@ store", "joe@[192.0.2.1]", 1, false},
+    {"joe@ store", "jo@anything.example", 0, false},
+    {"@ store", "whoever@wherever.example", 1, false},
+    {"joe store", "joe@a.example", 0, false},
+    /* literals */
+    {"joe@[192.0.2.1] store", "joe@[192.0.2.1]", 1, false},
+    {"@[192.0.2.1] store", "joe@[192.0.2.1]", 1, false},
+    {"@[IPv6:2001:db8::1] store", "joe@[IPV6:2001:DB8::1]", 1, false},
+    {"@.1] store\n@ relay", "joe@a.example", 0, false}, /* the line is no line */
+    {"@[192.0.2.1] store", "joe@[192.0.2.2]", 0, false},
+    /* quotes */
+    {"\"a%b@a.example\" store", "a%b@a.example", 1, false},
+    {"\"\\\"a b\\\"@a.example\" store", "\"a b\"@a.example", 1, false},
+    {"\"\\\"joe\\\"@a.example\" store", "joe@a.example", 1, false},
+    {"joe@a.example store", "\"joe\"@a.example", 1, false},
+    {"joe@a.example store", "\"j\\oe\"@a.example", 1, false},
+    {"\"\\\"a@b\\\"@a.example\" store", "\"a@b\"@a.example", 1, false},
+    /* the first line wins */
+    {"joe@a.example store\n@a.example relay", "joe@a.example", 1, false},
+    {"@a.example relay\njoe@a.example store", "joe@a.example", 1, false},
+    {"@ relay\njoe@ store\n@a.example store", "joe@a.example", 1, false},
+    {"joe@ store\n@ relay", "jane@a.example", 2, false},
+    {"@.example store\n@.b.example relay", "joe@a.b.example", 1, false},
+    {"@.b.example relay\n@.example store", "joe@a.b.example", 1, false},
+    {"x@y store\njoe@a.example relay\njoe@a.example store", "joe@a.example", 2, false},
+    {"JOE@a.example relay\njoe@A.example store", "joe@a.example", 1, false},
+    /* case */
+    {"case-sensitive yes\nJoe@a.example store\njoe@a.example relay", "joe@A.example", 3, false},
+    {"case-sensitive yes\nJoe@a.example store", "joe@a.example", 0, false},
+    {"case-sensitive yes\nJoe@ store", "Joe@a.example", 2, false},
+    {"case-sensitive yes\nJoe@ store", "JOE@a.example", 0, false},
+    {"case-sensitive yes\n@A.example store", "JOE@a.Example", 2, false},
+    {"case-sensitive yes\npostmaster@a.example store", "PostMaster@a.example", 2, false},
+    /* delimiters */
+    {"joe@a.example store", "joe+x@a.example", 0, false},
+    {"recipient-delimiter +\njoe@a.example store", "joe+x@a.example", 2, true},
+    {"recipient-delimiter +\njoe@a.example store", "joe+@a.example", 2, true},
+    {"recipient-delimiter +\njoe@a.example store", "joe-x@a.example", 0, false},
+    {"recipient-delimiter -\njoe@a.example store", "joe-x-y@a.example", 2, true},
+    {"recipient-delimiter +\njoe@ store", "joe+x@a.example", 2, true},
+    {"recipient-delimiter +\njoe+x@a.example store\njoe@a.example relay", "joe+x@a.example", 2,
+     false},
+    {"recipient-delimiter +\njoe@a.example relay\njoe+x@a.example store", "joe+x@a.example", 2,
+     true},
+    {"recipient-delimiter +\n@a.example relay\njoe@a.example store", "joe+x@a.example", 2, false},
+    {"recipient-delimiter +\n+x@a.example store", "+x@a.example", 2, false},
+    {"recipient-delimiter +\nx@a.example store", "+x@a.example", 0, false},
+};
+
 static void test_matches(void **state)
 {
-    static const struct {
-        const char *lines, *address;
-        unsigned line;
-        bool is_stripped;
-    } rows[] = {
-        {"joe@a.example store", "joe@a.example", 1, false},
-        {"joe@a.example store", "JOE@A.Example", 1, false},
-        {"Joe@A.example store", "joe@a.example", 1, false},
-        {"joe@a.example store", "jo@a.example", 0, false},
-        {"joe@a.example store", "joe@b.a.example", 0, false},
-        {"joe@a.example store", "xjoe@a.example", 0, false},
-        {"@a.example store", "joe@a.example", 1, false},
-        {"@a.example store", "joe@b.a.example", 0, false},
-        {"@.a.example store", "joe@a.example", 0, false},
-        {"@.a.example store", "joe@b.a.example", 1, false},
-        {"@.a.example store", "joe@c.b.A.EXAMPLE", 1, false},
-        {"@.a.example store", "joe@ba.example", 0, false},
-        {"@.example store", "joe@a.example", 1, false},
-        {"joe@ store", "joe@anything.example", 1, false},
-        {"joe@ store", "joe@[192.0.2.1]", 1, false},
-        {"joe@ store", "jo@anything.example", 0, false},
-        {"@ store", "whoever@wherever.example", 1, false},
-        {"joe store", "joe@a.example", 0, false},
-        /* literals */
-        {"joe@[192.0.2.1] store", "joe@[192.0.2.1]", 1, false},
-        {"@[192.0.2.1] store", "joe@[192.0.2.1]", 1, false},
-        {"@[IPv6:2001:db8::1] store", "joe@[IPV6:2001:DB8::1]", 1, false},
-        {"@.1] store\n@ relay", "joe@a.example", 0, false}, /* the line is no line */
-        {"@[192.0.2.1] store", "joe@[192.0.2.2]", 0, false},
-        /* quotes */
-        {"\"a%b@a.example\" store", "a%b@a.example", 1, false},
-        {"\"\\\"a b\\\"@a.example\" store", "\"a b\"@a.example", 1, false},
-        {"\"\\\"joe\\\"@a.example\" store", "joe@a.example", 1, false},
-        {"joe@a.example store", "\"joe\"@a.example", 1, false},
-        {"joe@a.example store", "\"j\\oe\"@a.example", 1, false},
-        {"\"\\\"a@b\\\"@a.example\" store", "\"a@b\"@a.example", 1, false},
-        /* the first line wins */
-        {"joe@a.example store\n@a.example relay", "joe@a.example", 1, false},
-        {"@a.example relay\njoe@a.example store", "joe@a.example", 1, false},
-        {"@ relay\njoe@ store\n@a.example store", "joe@a.example", 1, false},
-        {"joe@ store\n@ relay", "jane@a.example", 2, false},
-        {"@.example store\n@.b.example relay", "joe@a.b.example", 1, false},
-        {"@.b.example relay\n@.example store", "joe@a.b.example", 1, false},
-        {"x@y store\njoe@a.example relay\njoe@a.example store", "joe@a.example", 2, false},
-        {"JOE@a.example relay\njoe@A.example store", "joe@a.example", 1, false},
-        /* case */
-        {"case-sensitive yes\nJoe@a.example store\njoe@a.example relay", "joe@A.example", 3, false},
-        {"case-sensitive yes\nJoe@a.example store", "joe@a.example", 0, false},
-        {"case-sensitive yes\nJoe@ store", "Joe@a.example", 2, false},
-        {"case-sensitive yes\nJoe@ store", "JOE@a.example", 0, false},
-        {"case-sensitive yes\n@A.example store", "JOE@a.Example", 2, false},
-        {"case-sensitive yes\npostmaster@a.example store", "PostMaster@a.example", 2, false},
-        /* delimiters */
-        {"joe@a.example store", "joe+x@a.example", 0, false},
-        {"recipient-delimiter +\njoe@a.example store", "joe+x@a.example", 2, true},
-        {"recipient-delimiter +\njoe@a.example store", "joe+@a.example", 2, true},
-        {"recipient-delimiter +\njoe@a.example store", "joe-x@a.example", 0, false},
-        {"recipient-delimiter -\njoe@a.example store", "joe-x-y@a.example", 2, true},
-        {"recipient-delimiter +\njoe@ store", "joe+x@a.example", 2, true},
-        {"recipient-delimiter +\njoe+x@a.example store\njoe@a.example relay", "joe+x@a.example", 2,
-         false},
-        {"recipient-delimiter +\njoe@a.example relay\njoe+x@a.example store", "joe+x@a.example", 2,
-         true},
-        {"recipient-delimiter +\n@a.example relay\njoe@a.example store", "joe+x@a.example", 2,
-         false},
-        {"recipient-delimiter +\n+x@a.example store", "+x@a.example", 2, false},
-        {"recipient-delimiter +\nx@a.example store", "+x@a.example", 0, false},
-    };
-
     (void)state;
-    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+    for (size_t i = 0; i < ARRAY_LENGTH(matches); i++) {
         struct route_world w;
-        struct route_table *table = compile(&w, rows[i].lines);
+        struct route_table *table = compile(&w, matches[i].lines);
         struct route_match match = {.rule = NULL};
         struct address address;
         if (table != NULL) {
-            assert_int_equal(address_parse_mailbox(bytes_of(rows[i].address), &w.arena, &address),
-                             0);
+            assert_int_equal(
+                address_parse_mailbox(bytes_of(matches[i].address), &w.arena, &address), 0);
             route_table_find(table, &address, &match);
             lib_is_true(i, "same as line by line", match.rule == route_world_find(table, &address));
         }
-        lib_same_number(i, "line", rows[i].line,
+        lib_same_number(i, "line", matches[i].line,
                         match.rule == NULL ? 0 : match.rule->line->place.line);
-        lib_same_number(i, "stripped", rows[i].is_stripped, match.is_stripped);
+        lib_same_number(i, "stripped", matches[i].is_stripped, match.is_stripped);
         route_world_done(&w);
     }
     lib_end_rows();

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* listen.h and the listener of stream.h in a world. */
+#include "proxy/io/listen.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "proxy/base/error.h"
+#include "tests/sim/world.h"
+
+/* A connection that nobody has accepted yet. */
+struct waiting {
+    struct list link;
+    struct sim_end *end;
+};
+
+struct listener {
+    struct sim_event event;
+    struct loop *loop;
+    struct sim_bound *bound;
+    const struct listener_events *events;
+    void *owner;
+    struct list waiting;
+    bool is_closed;
+};
+
+int listen_open(const struct netaddr *address, int backlog)
+{
+    struct sim *w = sim_current();
+    struct sim_bound *b;
+
+    (void)backlog;
+    if (sim_bound_at(w, address) != NULL)
+        return -EADDRINUSE;
+    b = sim_alloc(sizeof(*b));
+    b->address = *address;
+    b->fd = w->next_listener++;
+    list_append(&w->bound, &b->link);
+    return b->fd;
+}
+
+static void on_event(struct sim_event *e)
+{
+    struct listener *l = CONTAINER_OF(e, struct listener, event);
+    struct list *link = list_first(&l->waiting);
+    struct waiting *first;
+    struct sim_end *end;
+    struct stream *s;
+
+    if (l->is_closed) {
+        l->loop->busy--;
+        mem_free(l);
+        return;
+    }
+    if (link == NULL)
+        return;
+    first = LIST_ENTRY(link, struct waiting, link);
+    end = first->end;
+    list_remove(link);
+    free(first);
+    if (!list_is_empty(&l->waiting))
+        sim_ready(l->loop->world, e);
+    s = sim_stream_accepted(l->loop, end);
+    if (s == NULL)
+        return;
+    l->events->accepted(l->owner, s);
+    sim_stream_answer(s, end, 0);
+}
+
+struct listener *listener_new(struct loop *loop, int fd, unsigned reserve,
+                              const struct listener_events *events, void *owner, int *error_out)
+{
+    struct listener *l = mem_zalloc(sizeof(*l));
+
+    (void)reserve; /* descriptors are not short here */
+    if (l == NULL) {
+        *error_out = ERR_MEMORY;
+        return NULL;
+    }
+    l->event.fn = on_event;
+    list_init(&l->event.link);
+    list_init(&l->waiting);
+    l->loop = loop;
+    l->events = events;
+    l->owner = owner;
+    LIST_EACH (link, &loop->world->bound) {
+        struct sim_bound *b = LIST_ENTRY(link, struct sim_bound, link);
+        if (b->fd == fd)
+            l->bound = b;
+    }
+    if (l->bound == NULL)
+        sim_fault("a listener on no socket");
+    l->bound->listener = l;
+    loop->busy++;
+    return l;
+}
+
+void listener_close(struct listener *l)
+{
+    l->is_closed = true;
+    list_remove(&l->bound->link);
+    free(l->bound);
+    LIST_EACH (link, &l->waiting) {
+        struct waiting *w = LIST_ENTRY(link, struct waiting, link);
+        list_remove(link);
+        sim_end_close(w->end, true);
+        free(w);
+    }
+    sim_ready(l->loop->world, &l->event);
+}
+
+void sim_listener_arrive(struct listener *l, struct sim_end *end)
+{
+    struct waiting *w = sim_alloc(sizeof(*w));
+
+    w->end = end;
+    list_append(&l->waiting, &w->link);
+    sim_ready(l->loop->world, &l->event);
+}
