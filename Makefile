@@ -92,6 +92,7 @@ $(B)/$(1)/%.o: %.c
 $(B)/$(1)/libpure.a: $(PURE_SRC:%.c=$(B)/$(1)/%.o)
 $(B)/$(1)/libio.a: $(IO_SRC:%.c=$(B)/$(1)/%.o)
 $(B)/$(1)/libsim.a: $(SIM_SRC:%.c=$(B)/$(1)/%.o)
+$(B)/$(1)/libshell.a: $(patsubst %.c,$(B)/$(1)/%.o,$(filter-out $(PROGRAMS),$(SHELL_SRC)))
 $(B)/$(1)/lib%.a:
 	@mkdir -p $$(@D)
 	$$(call say,AR,$$@)rm -f $$@ && ar rcs $$@ $$^
@@ -130,10 +131,11 @@ run: ## install what is missing, build, start a postern that needs nothing else
 
 # A test program is linked with the pure objects and with what a line at its top asks for:
 #   /* needs: route/maildir.c proxy/io/copy.c sim */
-# Files are linked as they are; `io` is proxy/io with its libraries; `sim` is tests/sim in its place.
+# Files are linked as they are; `io` is proxy/io with its libraries; `sim` is tests/sim in its place;
+# `shell` is everything else but the main()s.
 needs_of   = $(shell sed -n '1,12s|^/\* needs: *\(.*\) \*/$$|\1|p' $(1))
 needs_objs = $(patsubst %.c,$(B)/$(1)/%.o,$(filter %.c,$(2))) \
-	$(patsubst %,$(B)/$(1)/lib%.a,$(filter io sim,$(2))) $(B)/$(1)/libpure.a
+	$(patsubst %,$(B)/$(1)/lib%.a,$(filter io sim shell,$(2))) $(B)/$(1)/libpure.a
 
 # $(call program,VARIANT,PROGRAM,SOURCE,WHAT IT NEEDS,OTHER OBJECTS,LIBRARIES)
 define program

@@ -355,10 +355,21 @@ static int check_tables(struct survey *survey)
 
 /* ---- compiling ---- */
 
+static void offer_sections(void *owner, struct cf_nearest *nearest)
+{
+    const struct config *config = ((struct survey *)owner)->config;
+    for (size_t i = 0; i < config->relay_count; i++)
+        cf_nearest_offer(nearest, config->relays[i]->section);
+    for (size_t i = 0; i < config->maildir_count; i++)
+        cf_nearest_offer(nearest, config->maildirs[i]->section);
+}
+
 static int compile(struct survey *survey, struct route_source *const *tables, size_t count)
 {
-    const struct route_directory directory = {
-        .owner = survey, .find = find_target, .find_implicit = find_implicit};
+    const struct route_directory directory = {.owner = survey,
+                                              .find = find_target,
+                                              .find_implicit = find_implicit,
+                                              .offer = offer_sections};
     struct config *config = survey->config;
     struct arena scratch; /* nothing of the set is kept: each worker makes its own */
     struct route_set *set;

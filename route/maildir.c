@@ -47,7 +47,6 @@ struct maildir_branch {
     enum maildir_wish wish;
     int fd; /* of the current file; -1: not open */
     uint64_t offset;
-    struct buf head;
     uint8_t *chunk; /* what the job writes now: its own octets */
     size_t chunk_bytes;
     bool is_last_chunk;
@@ -95,10 +94,10 @@ bool maildir_takes(const struct maildir *m, const struct address *to)
     return true;
 }
 
-static void put_lower(struct buf *out, struct bytes value)
+static void put_value(struct buf *out, struct bytes value, bool keeps_case)
 {
     for (size_t i = 0; i < value.len; i++)
-        buf_byte(out, byte_lower(value.at[i]));
+        buf_byte(out, keeps_case ? value.at[i] : byte_lower(value.at[i]));
 }
 
 static char *finish_text(struct buf *text)
@@ -132,7 +131,7 @@ static char *directory_of(struct maildir *m, const struct address *to)
             buf_byte(&text, path.at[0]);
             used = 1;
         } else {
-            put_lower(&text, value);
+            put_value(&text, value, to->keeps_case);
         }
         path = bytes_skip(path, used);
     }
@@ -200,7 +199,6 @@ static void run_write(struct work *w)
 {
     struct maildir_branch *m = CONTAINER_OF(w, struct maildir_branch, work);
     struct maildir_file *file = &m->files[m->current];
-    struct bytes pieces[] = {buf_bytes(&m->head), bytes_make(m->chunk, m->chunk_bytes)};
 
     if (m->fd < 0) {
         m->fd = make_file(file);
@@ -210,7 +208,7 @@ static void run_write(struct work *w)
         }
         file->is_made = true;
     }
-    m->error = disk_write_pieces_at(m->fd, m->offset, pieces, 2);
+    m->error = disk_write_at(m->fd, m->offset, bytes_make(m->chunk, m->chunk_bytes));
     if (m->error == 0 && m->is_last_chunk)
         m->error = disk_sync(m->fd);
 }
@@ -263,7 +261,6 @@ static void free_branch(struct maildir_branch *m)
         disk_close(m->fd);
     if (m->chunk != NULL)
         pool_give(&loop_pools(m->maildir->loop)->chunk, m->chunk);
-    buf_done(&m->head);
     mem_free(m);
 }
 
@@ -287,7 +284,20 @@ static void give_up(struct maildir_branch *m)
         free_branch(m);
 }
 
-static void put_head(struct maildir_branch *m)
+/* In a Maildir lines end in LF. Content has no CR but before LF, so that all of them go. */
+static void put_in_chunk(struct maildir_branch *m, struct bytes octets)
+{
+    while (octets.len != 0) {
+        struct bytes run = bytes_first(octets, bytes_find(octets, '\r'));
+        if (run.len != 0)
+            memcpy(m->chunk + m->chunk_bytes, run.at, run.len);
+        m->chunk_bytes += run.len;
+        octets = bytes_skip(octets, run.len < octets.len ? run.len + 1 : run.len);
+    }
+}
+
+/* The lines that stand before the message. */
+static int put_head(struct maildir_branch *m)
 {
     const struct maildir_file *file = &m->files[m->current];
     const struct transaction *t = m->branch->transaction;
@@ -298,30 +308,33 @@ static void put_head(struct maildir_branch *m)
         .rcpt = &file->rcpt->original,
         .wall_s = loop_wall_ms(m->maildir->loop) / 1000,
     };
+    struct buf head;
 
-    buf_reset(&m->head);
-    buf_text(&m->head, "Return-Path: <");
-    address_put(&m->head, &t->envelope.from);
-    buf_text(&m->head, ">\r\nDelivered-To: ");
-    address_put(&m->head, &file->rcpt->to);
-    buf_text(&m->head, "\r\n");
-    header_put_received(&m->head, &trace);
+    buf_init(&head, &loop_pools(m->maildir->loop)->medium, HEAD_MAX_BYTES);
+    buf_text(&head, "Return-Path: <");
+    address_put(&head, &t->envelope.from);
+    buf_text(&head, ">\r\nDelivered-To: ");
+    address_put(&head, &file->rcpt->to);
+    buf_text(&head, "\r\n");
+    header_put_received(&head, &trace);
+    int error = head.has_failed ? ERR_MEMORY : 0;
+    if (error == 0)
+        put_in_chunk(m, buf_bytes(&head));
+    buf_done(&head);
+    return error;
 }
 
 /* Takes the next octets of the copy into the chunk. False: they are being read back. */
 static bool fill_chunk(struct maildir_branch *m)
 {
+    size_t room = loop_pools(m->maildir->loop)->chunk.block_bytes;
     struct bytes piece;
 
-    m->chunk_bytes = 0;
-    while (m->chunk_bytes < loop_pools(m->maildir->loop)->chunk.block_bytes &&
-           reader_left(&m->reader) != 0) {
+    while (m->chunk_bytes < room && reader_left(&m->reader) != 0) {
         if (reader_pieces(&m->reader, &piece, 1) == 0)
             return m->chunk_bytes != 0;
-        piece =
-            bytes_first(piece, loop_pools(m->maildir->loop)->chunk.block_bytes - m->chunk_bytes);
-        memcpy(m->chunk + m->chunk_bytes, piece.at, piece.len);
-        m->chunk_bytes += piece.len;
+        piece = bytes_first(piece, room - m->chunk_bytes);
+        put_in_chunk(m, piece);
         reader_advance(&m->reader, piece.len);
     }
     return true;
@@ -348,14 +361,13 @@ static void write_on(struct maildir_branch *m)
         report(m, EV_PREPARED, m->error);
         return;
     }
-    if (m->fd < 0 && m->offset == 0)
-        put_head(m);
-    if (!fill_chunk(m))
+    m->chunk_bytes = 0;
+    if (m->fd < 0)
+        m->error = put_head(m);
+    if (m->error == 0 && !fill_chunk(m))
         return; /* on_more() goes on */
     m->is_last_chunk = reader_left(&m->reader) == 0;
-    if (m->head.has_failed)
-        m->error = ERR_MEMORY;
-    else
+    if (m->error == 0)
         start(m, STEP_WRITE, run_write);
     if (m->error != 0)
         report(m, EV_PREPARED, m->error);
@@ -370,8 +382,7 @@ static void on_more(struct reader *r)
 
 static void after_write(struct maildir_branch *m)
 {
-    m->offset += buf_length(&m->head) + m->chunk_bytes;
-    buf_reset(&m->head);
+    m->offset += m->chunk_bytes;
     if (m->error == 0 && m->is_last_chunk) {
         disk_close(m->fd);
         m->fd = -1;
@@ -430,7 +441,6 @@ static void open_branch(struct carrier *c, struct branch *b)
     m->carrier = c;
     m->branch = b;
     m->fd = -1;
-    buf_init(&m->head, &loop_pools(maildir->loop)->medium, HEAD_MAX_BYTES);
     b->shell = m;
 }
 

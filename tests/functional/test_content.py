@@ -292,7 +292,7 @@ def test_memory_stays_bounded_by_copy_memory(target, to_target):
 def test_client_that_does_not_read_replies(target, to_target):
     """64 KiB of unsent replies and no more: then its commands stay unread."""
     backend = target()
-    server = to_target(backend)
+    server = to_target(backend, smtpd="max-junk-commands = 1000000000\n")
     greedy = server.client(receive_buffer_bytes=2048)
     greedy.hello()
     greedy.sock.settimeout(1)

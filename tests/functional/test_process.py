@@ -159,12 +159,10 @@ def test_routes_as_flags(postern):
 
 
 def test_pid_file(postern, tmp_path):
-    """pid-file holds the process id while it runs."""
+    """pid-file holds the process id."""
     file = tmp_path / "pid"
     server = postern(ROUTES, core=f"pid-file = {file}\n")
     assert int(file.read_text()) == server.process.child.pid
-    server.stop()
-    assert not file.exists()
 
 
 @pytest.mark.skipif(not is_root(), reason="starts as root")
@@ -201,7 +199,7 @@ def test_idle_clients_are_told(postern):
     reply = client.reply()
     assert (reply.code, reply.enhanced) == (421, "4.3.2")
     assert client.is_closed()
-    server.stop()
+    server.wait_stopped()
 
 
 def test_term_finishes_a_running_transaction(target, to_target):
@@ -217,7 +215,7 @@ def test_term_finishes_a_running_transaction(target, to_target):
     backend.wait(lambda: _refuses(server), "the listener's end")
     client.send(b".\r\n")
     assert client.reply().code == 250
-    server.stop()
+    server.wait_stopped()
     assert backend.accepted[0].content == PLAIN_MESSAGE
 
 

@@ -77,10 +77,11 @@ class Connection:
         self.transactions = []
         self.proxy_header = None
         self.end = None             # "closed", "eof", "reset", "broken" once over
-        self._buffer = b""
+        self._buffer = bytearray()
         self._received_bytes = 0
         self._sent_bytes = 0
         self._pending_xforward = []
+        self._chunks = []
 
     # -- the wire ----------------------------------------------------------------------------
 
@@ -165,14 +166,29 @@ class Connection:
     def _line(self):
         while b"\n" not in self._buffer:
             self._buffer += self._receive()
-        line, self._buffer = self._buffer.split(b"\n", 1)
-        return line[:-1] if line.endswith(b"\r") else line
+        line = self._octets(self._buffer.index(b"\n") + 1)
+        return line[:-2] if line.endswith(b"\r\n") else line[:-1]
 
     def _octets(self, count):
         while len(self._buffer) < count:
             self._buffer += self._receive()
-        data, self._buffer = self._buffer[:count], self._buffer[count:]
+        data = bytes(self._buffer[:count])
+        del self._buffer[:count]
         return data
+
+    def _until_dot(self):
+        """The content up to CRLF . CRLF, dots still stuffed; nothing else ends it."""
+        looked_bytes = 0
+        while True:
+            if self._buffer.startswith(b".\r\n"):
+                return self._octets(3)[:0]
+            end = self._buffer.find(b"\r\n.\r\n", looked_bytes)
+            if end >= 0:
+                content = self._octets(end + 2)
+                self._octets(3)
+                return content
+            looked_bytes = max(0, len(self._buffer) - 4)
+            self._buffer += self._receive()
 
     # -- the conversation ----------------------------------------------------------------------
 
@@ -258,23 +274,21 @@ class Connection:
         transaction = self.transactions[-1]
         transaction.framing = "DATA"
         self.answer("content")
-        while True:
-            part = self._line()
-            if part == b".":
-                break
-            transaction.wire += part + b"\r\n"
-            transaction.content += (part[1:] if part[:1] == b"." else part) + b"\r\n"
+        transaction.wire = self._until_dot()
+        transaction.content = (b"\r\n" + transaction.wire).replace(b"\r\n.", b"\r\n")[2:]
         self._ended(transaction, "end")
 
     def _on_bdat(self, line):
         words = line.split(" ")
         transaction = self.transactions[-1]
         if transaction.framing is None:
+            self._chunks = []
             transaction.framing = "BDAT"
             self.answer("content")
         transaction.chunks.append(int(words[1]))
-        transaction.content += self._octets(int(words[1]))
+        self._chunks.append(self._octets(int(words[1])))
         if len(words) > 2 and words[2].upper() == "LAST":
+            transaction.content = b"".join(self._chunks)
             self._ended(transaction, "last")
         else:
             self.answer("BDAT", line)

@@ -64,7 +64,7 @@ static void on_event(struct sim_event *e)
     if (s == NULL)
         return;
     l->events->accepted(l->owner, s);
-    sim_stream_answer(s, end, 0);
+    sim_stream_start(s);
 }
 
 struct listener *listener_new(struct loop *loop, int fd, unsigned reserve,

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "proxy/base/error.h"
 #include "tests/sim/world.h"
@@ -105,9 +106,11 @@ void stream_resume(struct stream *s)
         return;
     if (s->unread_len > 0) {
         size_t consumed = offer(s, bytes_make(s->unread, s->unread_len));
+        if (s->is_closing)
+            return;
         s->unread_len -= consumed;
         memmove(s->unread, s->unread + consumed, s->unread_len);
-        if (s->is_closing || s->unread_len > 0)
+        if (s->unread_len > 0)
             return;
         drop_unread(s);
     }
@@ -321,8 +324,10 @@ static void let_go(struct stream *s, bool with_reset)
             write_some(s, bytes_make(s->unsent, s->unsent_len));
         sim_end_close(s->end, with_reset);
     }
-    if (s->asked != NULL)
+    if (s->asked != NULL) {
         s->asked->asked_by = NULL;
+        s->asked->has_eof = true;
+    }
     s->end = NULL;
     drop_unread(s);
     mem_free(s->unsent);
@@ -363,13 +368,8 @@ void sim_stream_answer(struct stream *s, struct sim_end *end, int error)
     s->asked = NULL;
     s->is_answered = true;
     s->error = error;
-    if (!s->is_closing)
-        s->end = end;
-    if (s->events == NULL && !s->is_closing) {
-        stream_close(s);
-        return;
-    }
-    if (end != NULL && !s->is_closing)
+    s->end = end;
+    if (end != NULL)
         end->reader = &s->event;
     wake(s);
 }
@@ -386,6 +386,16 @@ struct stream *sim_stream_accepted(struct loop *l, struct sim_end *end)
     s->local = end->address;
     s->end = end;
     return s;
+}
+
+void sim_stream_start(struct stream *s)
+{
+    if (s->events == NULL) {
+        stream_close(s);
+    } else if (!s->is_closing) {
+        s->end->reader = &s->event;
+        wake(s);
+    }
 }
 
 void stream_adopt(struct stream *s, const struct stream_events *events, void *owner)

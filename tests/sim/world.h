@@ -175,7 +175,9 @@ void sim_peers_free(struct sim *w);
 
 /* stream.c: what became of an attempt to connect */
 void sim_stream_answer(struct stream *s, struct sim_end *end, int error);
+/* A new connection, and what follows when it was handed over. */
 struct stream *sim_stream_accepted(struct loop *l, struct sim_end *end);
+void sim_stream_start(struct stream *s);
 
 /* listener.c */
 void sim_listener_arrive(struct listener *l, struct sim_end *end);

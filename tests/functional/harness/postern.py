@@ -58,10 +58,13 @@ class Postern:
         self.port = free_port()
         self.config = self.directory / "postern.cf"
         self.log_format = log_format
-        user = "user-id = root\n" if is_root() and "user-id" not in core else ""
+        if is_root() and "user-id" not in core:
+            core = "user-id = root\n" + core
+        if "shutdown-timeout" not in core:
+            core = "shutdown-timeout = 5s\n" + core
         self.config.write_text(
             f"[core]\nhostname = {HOSTNAME}\nspool-directory = {self.directory}/spool\n"
-            f"resolver = {resolver}\nlog-format = {log_format}\n{user}{textwrap.dedent(core)}\n"
+            f"resolver = {resolver}\nlog-format = {log_format}\n{core}\n"
             f"[smtpd \"mx\"]\nname = {HOSTNAME}\nlisten-port = 127.0.0.1:{self.port}\n{textwrap.dedent(smtpd)}\n"
             + textwrap.dedent(text))
         self.flags = [f"--config={self.config}", *flags]
@@ -123,9 +126,13 @@ class Postern:
         """Ends it by a signal; exit code 0 and no word from a sanitizer."""
         if self.is_over or self.process is None:
             return
-        self.is_over = True
         if self.process.is_running:
             self.process.signal(number)
+        self.wait_stopped(timeout_s)
+
+    def wait_stopped(self, timeout_s=20.0):
+        """The same without a signal: it has had one."""
+        self.is_over = True
         code = self.process.wait_exit(timeout_s)
         assert not SANITIZER.search(self.log.output), self.log.output
         assert code == 0, f"exit code {code}; the log:\n{self.log.output}"
