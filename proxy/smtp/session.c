@@ -256,6 +256,8 @@ static void end_content(struct session *s)
     if (s->header.received >= HEADER_RECEIVED_MAX)
         refuse_message(s, REPLY_TOO_MANY_HOPS);
     s->state = SESSION_FINAL;
+    if (s->tx->refusal.code != 0)
+        session_do(s, &(struct action){.kind = ACT_REJECT, .reply = s->tx->refusal});
     session_do(s, &(struct action){.kind = ACT_WHOLE});
     transaction_end(s->tx);
 }
@@ -402,8 +404,9 @@ static void tell_outcome(struct session *s)
         s->counts.messages++;
         s->counts.errors = 0;
         s->counts.junk = 0;
+    } else {
+        count_error(s);
     }
-    note_refusal(s, &reply, NULL);
 }
 
 static void on_deadline(struct session *s, bool is_session)

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the master does for a worker, done in a world. */
+#include "tests/sim/stage.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "proxy/io/disk.h"
+#include "proxy/io/listen.h"
+#include "proxy/worker.h"
+#include "tests/sim/world.h"
+
+static bool write_all(int fd, const char *text)
+{
+    return write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+}
+
+struct config *stage_config(const char *text)
+{
+    struct config *config = config_new();
+    struct flags flags = {.mode = FLAGS_SERVE};
+    char path[64];
+    int fd = memfd_create("postern.cf", 0), code;
+
+    if (config == NULL || fd < 0)
+        sim_fault("no memory for a configuration");
+    if (!write_all(fd, "[core]\nhostname = mx.test\nspool-directory = " STAGE_SPOOL "\n") ||
+        (geteuid() == 0 && !write_all(fd, "user-id = root\n")) || !write_all(fd, text))
+        sim_fault("a configuration cannot be written");
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    flags.config_path = path;
+    code = config_read(config, &flags);
+    close(fd);
+    if (code == 0)
+        return config;
+    config_print_problems(config, stderr);
+    config_free(&config);
+    return NULL;
+}
+
+int stage_run(const struct config *config)
+{
+    struct worker_listener listeners[16];
+    size_t count = 0;
+
+    disk_make_directories(STAGE_SPOOL);
+    for (size_t i = 0; i < config->smtpd_count; i++) {
+        const struct smtpd_conf *conf = config->smtpds[i];
+        for (size_t j = 0; j < conf->listeners.count && count < ARRAY_LENGTH(listeners); j++) {
+            listeners[count].smtpd = conf;
+            listeners[count++].fd = listen_open(&conf->listeners.at[j], 1);
+        }
+    }
+    return worker_run(config, listeners, count);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A whole worker of postern in the current world: all but main() and the sockets. */
+#ifndef POSTERN_SIM_STAGE_H
+#define POSTERN_SIM_STAGE_H
+
+#include "proxy/config.h"
+
+#define STAGE_SPOOL "/spool" /* [core] spool-directory */
+
+/* A configuration of `text` behind a [core] that needs nothing of this host. It can serve any
+ * number of runs. NULL: it has errors; they were printed. */
+struct config *stage_config(const char *text);
+/* Serves until a signal ends it (sim_signal). Returns worker_run()'s exit code. */
+int stage_run(const struct config *config);
+
+#endif

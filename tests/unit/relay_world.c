@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A relay between carriers and scripted targets: performs the steps of a scenario. */
+#include "tests/unit/relay_world.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "proxy/base/error.h"
+#include "proxy/base/mem.h"
+#include "proxy/io/copy.h"
+#include "proxy/io/disk.h"
+#include "proxy/io/log.h"
+#include "route/relay.h"
+#include "route/relay_memory.h"
+#include "tests/sim/sim.h"
+#include "tests/unit/lib.h"
+
+#define CLIENTS    4
+#define TARGETS    16
+#define RCPTS_MAX  16
+
+struct client {
+    struct carrier carrier; /* first */
+    struct world *world;
+    struct transaction tx;
+    struct arena mail;
+    struct identity who;
+    struct lib_text *seen;
+    char helo[16];
+    char words[600];
+    char facts[200];
+    unsigned told; /* recipients whose reply was noted */
+    bool has_tx, wants_go, is_draining, has_news;
+};
+
+struct world {
+    const struct relay_scenario *scenario;
+    size_t row, at;
+    struct sim *sim;
+    struct loop *loop;
+    struct log *log;
+    struct dns *dns;
+    struct relay_service service;
+    struct relay_conf conf;
+    struct relay_address addresses[TARGETS];
+    char hosts[512];
+    struct relay *relay;
+    struct arena arena;
+    struct pool pool;
+    struct copy_limits copies;
+    struct client clients[CLIENTS];
+    bool is_over, is_starved;
+};
+
+/* ---- carriers ---- */
+
+static void note(struct client *c, const char *what, const struct reply *reply)
+{
+    size_t len = reply->wire.len < sizeof(c->words) ? reply->wire.len : sizeof(c->words) - 1;
+
+    lib_put(c->seen, "%s=%u ", what, reply->code);
+    memcpy(c->words, reply->wire.at, len);
+    c->words[len] = '\0';
+}
+
+static void note_answers(struct client *c)
+{
+    unsigned number = 0;
+
+    LIST_EACH (link, &c->tx.recipients) {
+        const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
+        if (number++ < c->told)
+            continue;
+        if (r->envelope == FATE_OPEN)
+            return;
+        char name[ADDRESS_LOCAL_MAX + 1] = {0};
+        memcpy(name, r->original.local.at, r->original.local.len);
+        note(c, name, &r->reply);
+        c->told++;
+    }
+}
+
+static void note_facts(struct client *c)
+{
+    if (list_is_empty(&c->tx.branches))
+        return;
+    const struct branch_facts *f =
+        &LIST_ENTRY(c->tx.branches.prev, struct branch, in_transaction)->facts;
+    snprintf(c->facts, sizeof(c->facts), "%.*s %.*s%s%s%s", (int)f->address.len,
+             (const char *)f->address.at, (int)f->identity.len, (const char *)f->identity.at,
+             f->is_reused ? " reused" : "", f->is_replayed ? " replayed" : "",
+             f->may_be_duplicate ? " duplicate" : "");
+}
+
+static void settle(struct client *c)
+{
+    note_facts(c);
+    if (c->tx.outcome.code != 0)
+        note(c, "end", &c->tx.outcome);
+    copy_free(&c->carrier.copy);
+    c->has_tx = false;
+}
+
+static void perform(struct client *c, const struct action *todo)
+{
+    struct branch *b = todo->branch;
+
+    if (todo->kind == ACT_OPEN)
+        b->target->ops->open(&c->carrier, b);
+    else if (todo->kind == ACT_RCPT)
+        b->target->ops->rcpt(b, todo->rcpt);
+    else if (todo->kind == ACT_GO)
+        b->target->ops->go(b);
+    else if (todo->kind == ACT_END)
+        b->target->ops->end(b);
+    else if (todo->kind == ACT_DROP)
+        b->target->ops->drop(b);
+    else if (todo->kind == ACT_SETTLED)
+        settle(c);
+}
+
+static void go(struct client *c)
+{
+    enum transaction_go answer = c->wants_go ? transaction_go(&c->tx) : TRANSACTION_GO_WAIT;
+
+    if (answer == TRANSACTION_GO_WAIT)
+        return;
+    c->wants_go = false;
+    lib_put(c->seen, answer == TRANSACTION_GO_AHEAD ? "go " : "none ");
+}
+
+static void drain(struct client *c)
+{
+    struct action todo;
+
+    if (c->is_draining)
+        return;
+    c->is_draining = true;
+    do {
+        c->has_news = false;
+        while (c->has_tx && transaction_next(&c->tx, &todo))
+            perform(c, &todo);
+        if (!c->has_tx)
+            break;
+        note_answers(c);
+        LIST_EACH (link, &c->tx.branches) {
+            struct branch *b = LIST_ENTRY(link, struct branch, in_transaction);
+            if (b->state != BRANCH_DONE && b->shell != NULL)
+                b->target->ops->flush(b);
+        }
+        note_answers(c);
+        go(c);
+    } while (c->has_news || (c->has_tx && !list_is_empty(&c->tx.todo)));
+    c->is_draining = false;
+}
+
+static void on_report(struct carrier *carrier, const struct event *ev)
+{
+    struct client *c = (struct client *)carrier;
+
+    c->has_news = true;
+    transaction_feed(&c->tx, ev);
+    drain(c);
+}
+
+static const struct carrier_ops carrier_ops = {.report = on_report};
+
+static void ignore(void *owner)
+{
+    (void)owner;
+}
+
+static void begin(struct client *c)
+{
+    struct envelope envelope = {.params = bytes_make(NULL, 0)};
+    static const char id[] = "237B000000000000";
+
+    arena_reset(&c->mail);
+    memcpy(envelope.id.text, id, sizeof(id));
+    envelope.from = (struct address){.local = bytes_of("s"), .domain = bytes_of("from.test")};
+    transaction_init(&c->tx, &c->mail, &envelope, &c->who);
+    c->carrier.copy = copy_new(c->world->loop, &c->world->copies, ignore, ignore, c);
+    c->carrier.transaction = &c->tx;
+    c->has_tx = c->carrier.copy != NULL;
+    c->wants_go = false;
+    c->told = 0;
+}
+
+static void ask_recipient(struct client *c, const char *name)
+{
+    bool is_guarded = name[0] == '!';
+    struct address to = {.local = bytes_of(name + is_guarded), .domain = bytes_of("to.test")};
+    struct recipient *r = transaction_add(&c->tx, &to);
+    struct routed_leg leg = {.target = relay_target(c->world->relay), .to = to};
+    struct routed routed = {.legs = &leg,
+                            .leg_count = 1,
+                            .guard = is_guarded ? REPLY_RELAYING_DENIED : REPLY_OK};
+
+    if (r == NULL)
+        return;
+    leg.to = r->original;
+    transaction_feed(&c->tx, &(struct event){.kind = EV_ROUTED, .rcpt = r, .routed = &routed});
+}
+
+static void know_name(struct client *c, const char *name)
+{
+    c->who.name_state =
+        name[0] == '\0' ? IDENTITY_NAME_UNAVAILABLE : IDENTITY_NAME_CONFIRMED;
+    c->who.name = bytes_of(name);
+    for (struct list *l = c->tx.branches.next; c->has_tx && l != &c->tx.branches; l = l->next) {
+        struct branch *b = LIST_ENTRY(l, struct branch, in_transaction);
+        if (b->shell != NULL)
+            b->target->ops->named(b);
+    }
+}
+
+static void end_content(struct client *c)
+{
+    copy_finish(c->carrier.copy);
+    transaction_end(&c->tx);
+}
+
+static void client_step(struct client *c, const struct relay_step *step)
+{
+    if (!c->has_tx && step->verb != MAIL && step->verb != LEAVE && step->verb != NAMED)
+        return;
+    if (step->verb == MAIL)
+        begin(c);
+    else if (step->verb == RCPT)
+        ask_recipient(c, step->text);
+    else if (step->verb == DATA)
+        transaction_data(&c->tx);
+    else if (step->verb == CONTENT || step->verb == WHOLE)
+        copy_append(c->carrier.copy, bytes_of(step->text));
+    if (step->verb == END || step->verb == WHOLE)
+        end_content(c);
+    else if (step->verb == NAMED)
+        know_name(c, step->text);
+    else if (step->verb == GIVE_UP)
+        transaction_abandon(&c->tx);
+    else if (step->verb == LEAVE)
+        relay_forget_carrier(&c->world->service, &c->carrier);
+    c->wants_go = c->wants_go || step->verb == DATA;
+    drain(c);
+}
+
+static void client_looks(struct world *w, struct client *c, const struct relay_step *step)
+{
+    if (w->is_starved)
+        return;
+    if (step->verb == WORDS)
+        lib_same_text(w->row, step->text, step->text, c->words);
+    else if (step->verb == FACTS)
+        lib_same_text(w->row, "facts", step->text, c->facts);
+    else
+        lib_same_text(w->row, "seen", step->text, c->seen->at);
+    if (step->verb == SEES)
+        *c->seen = (struct lib_text){.len = 0};
+}
+
+/* ---- targets and the relay ---- */
+
+static bool has_left(const struct sim_peer *p)
+{
+    return sim_has_eof(p) || sim_was_reset(p);
+}
+
+static void target_hears(struct world *w, struct sim_peer *p, const struct relay_step *step)
+{
+    struct bytes got = sim_received(p), expected = bytes_of(step->text);
+
+    if (step->verb == HEAR_END && got.len > expected.len)
+        got = bytes_skip(got, got.len - expected.len);
+    if (!w->is_starved)
+        lib_same_bytes(w->row, "heard", expected, got);
+    sim_take(p, sim_received(p).len);
+}
+
+static void target_step(struct world *w, const struct relay_step *step)
+{
+    struct sim_peer *p = sim_target(w->sim, (unsigned)step->number);
+
+    if (step->verb == NOBODY) {
+        lib_is_true(w->row, "nobody there", w->is_starved || p == NULL);
+        return;
+    }
+    if (p == NULL) {
+        lib_is_true(w->row, "a connection", w->is_starved);
+        return;
+    }
+    bool is_open = sim_peer_state(p) == SIM_PEER_OPEN;
+    if (step->verb == ACCEPT)
+        sim_accept(p);
+    else if (step->verb == REFUSE)
+        sim_refuse(p, -ECONNREFUSED);
+    else if (step->verb == SAY && is_open)
+        sim_send(p, bytes_of(step->text));
+    else if (step->verb == HEAR || step->verb == HEAR_END)
+        target_hears(w, p, step);
+    else if (step->verb == CLOSE && is_open)
+        sim_close(p);
+    else if (step->verb == LEFT || step->verb == OPEN)
+        lib_is_true(w->row, "left", w->is_starved || has_left(p) == (step->verb == LEFT));
+}
+
+static void look_at_log(struct world *w, const struct relay_step *step)
+{
+    struct bytes log = sim_log(w->sim);
+    bool is_there;
+
+    if (step->verb == SILENT)
+        is_there = log.len == 0;
+    else
+        is_there = log.len != 0 && memmem(log.at, log.len, step->text, strlen(step->text)) != NULL;
+    if (!w->is_starved && !lib_is_true(w->row, step->verb == SILENT ? "silent" : step->text,
+                                       is_there))
+        lib_same_bytes(w->row, "log", bytes_make(NULL, 0), log);
+    sim_forget_log(w->sim);
+}
+
+static void take_step(struct world *w, const struct relay_step *step)
+{
+    if (step->verb >= ACCEPT && step->verb <= OPEN)
+        target_step(w, step);
+    else if (step->verb >= MAIL && step->verb <= LEAVE)
+        client_step(&w->clients[step->number], step);
+    else if (step->verb >= SEES && step->verb <= FACTS)
+        client_looks(w, &w->clients[step->number], step);
+    else if (step->verb == WARM)
+        relay_warm(w->relay);
+    else if (step->verb == STOP)
+        relay_close(w->relay);
+    else if (step->verb == PASS)
+        sim_wait(w->sim, (uint64_t)step->number);
+    else
+        look_at_log(w, step);
+}
+
+static void finish(struct world *w)
+{
+    w->is_over = true;
+    for (size_t i = 0; i < CLIENTS; i++) {
+        struct client *c = &w->clients[i];
+        if (c->has_tx) {
+            transaction_abandon(&c->tx);
+            drain(c);
+        }
+        relay_forget_carrier(&w->service, &c->carrier);
+    }
+    for (unsigned i = 0; sim_target(w->sim, i) != NULL; i++)
+        if (sim_peer_state(sim_target(w->sim, i)) == SIM_PEER_OPEN)
+            sim_close(sim_target(w->sim, i));
+    relay_close(w->relay);
+    loop_stop(w->loop);
+}
+
+static bool on_quiet(void *owner)
+{
+    struct world *w = owner;
+    const struct relay_step *step = &w->scenario->steps[w->at];
+
+    if (w->is_over)
+        return false;
+    if (step->verb == STEP_END) {
+        finish(w);
+        return true;
+    }
+    w->at++;
+    take_step(w, step);
+    return true;
+}
+
+/* ---- life ---- */
+
+static bool read_addresses(struct world *w)
+{
+    char *rest = w->hosts;
+    const char *one;
+
+    strncpy(w->hosts, w->scenario->addresses, sizeof(w->hosts) - 1);
+    w->conf.addresses.at = w->addresses;
+    w->conf.addresses.count = 0;
+    while ((one = strsep(&rest, " ")) != NULL) {
+        struct relay_address *a = &w->addresses[w->conf.addresses.count++];
+        *a = (struct relay_address){.kind = RELAY_ADDRESS_IP};
+        if (strncmp(one, "unix:", 5) == 0)
+            *a = (struct relay_address){.kind = RELAY_ADDRESS_UNIX, .path = bytes_of(one + 5)};
+        else if (netaddr_parse_with_port(bytes_of(one), 25, &a->ip) != 0)
+            *a = (struct relay_address){
+                .kind = RELAY_ADDRESS_HOST, .host = bytes_of(one), .port = 25};
+    }
+    return true;
+}
+
+static void init_client(struct world *w, unsigned number)
+{
+    struct client *c = &w->clients[number];
+
+    c->world = w;
+    c->carrier = (struct carrier){.ops = &carrier_ops,
+                                  .loop = w->loop,
+                                  .client = &c->who,
+                                  .hostname = bytes_of("postern.test"),
+                                  .resolve_by_ms = loop_now_ms(w->loop) + 5000};
+    memcpy(c->helo, "c0.test", sizeof("c0.test"));
+    c->helo[1] = (char)('0' + number);
+    c->who = (struct identity){.name_state = IDENTITY_NAME_PENDING,
+                               .helo = bytes_of(c->helo),
+                               .is_esmtp = true};
+    c->who.client = (struct netaddr){.family = NETADDR_IPV4, .port = 4000};
+    memcpy(c->who.client.octets, (uint8_t[4]){192, 0, 2, (uint8_t)(number + 1)}, 4);
+    c->who.local = (struct netaddr){.family = NETADDR_IPV4, .port = 25, .octets = {10, 0, 0, 1}};
+    arena_init(&c->mail, &loop_pools(w->loop)->small, SIZE_MAX);
+}
+
+static const struct netaddr own_listeners[] = {
+    {.family = NETADDR_IPV4, .port = 25, .octets = {10, 0, 0, 1}},
+    {.family = NETADDR_IPV4, .port = 2525},
+};
+
+static int make_relay(struct world *w)
+{
+    int error = ERR_MEMORY;
+
+    w->log = log_new(w->loop, NULL, 0, false, &error);
+    w->dns = w->log == NULL ? NULL : dns_new(w->loop, NULL, 0, &error);
+    if (w->dns == NULL)
+        return error;
+    w->service = (struct relay_service){.loop = w->loop,
+                                        .dns = w->dns,
+                                        .log = w->log,
+                                        .log_sinks = 1,
+                                        .own_listeners = own_listeners,
+                                        .own_listener_count = ARRAY_LENGTH(own_listeners)};
+    w->service.memory = relay_memory_new(w->loop, w->log, 1, bytes_of("/spool"), &error);
+    if (w->service.memory == NULL)
+        return error;
+    error = relay_conf_implicit(bytes_of("relay"), bytes_of("postern.test"), &w->arena, &w->conf);
+    if (error != 0)
+        return error;
+    w->conf.is_implicit = false;
+    w->conf.identity = w->scenario->identity;
+    w->conf.received = RELAY_RECEIVED_NEVER;
+    read_addresses(w);
+    if (w->scenario->configure != NULL)
+        w->scenario->configure(&w->conf);
+    w->relay = relay_new(&w->service, &w->conf);
+    return w->relay == NULL ? ERR_MEMORY : 0;
+}
+
+static void free_world(struct world *w)
+{
+    relay_free(&w->relay);
+    relay_memory_free(&w->service.memory);
+    dns_free(&w->dns);
+    log_free(&w->log);
+    for (size_t i = 0; i < CLIENTS; i++)
+        if (w->loop != NULL)
+            arena_reset(&w->clients[i].mail);
+    loop_free(&w->loop);
+    arena_reset(&w->arena);
+    pool_done(&w->pool);
+    sim_free(&w->sim);
+}
+
+/* One run; true: everything could be made. The memory of the test's own is not postern's, so it
+ * is there before an allocation may fail. */
+static bool run(struct world *w, struct lib_text *seen, uint64_t seed, bool cuts)
+{
+    bool is_made;
+
+    w->sim = sim_new(seed);
+    sim_set_ways(w->sim, &(struct sim_ways){.shuffles = cuts, .cuts = cuts});
+    sim_ask_targets(w->sim, true);
+    sim_on_quiet(w->sim, on_quiet, w);
+    disk_make_directories("/spool");
+    pool_init(&w->pool, 4096, 2);
+    arena_init(&w->arena, &w->pool, SIZE_MAX);
+    w->copies = (struct copy_limits){
+        .memory_max_bytes = 1 << 24, .memory_each_bytes = 1 << 24, .directory = "/spool"};
+    copy_limits_init(&w->copies);
+    w->loop = loop_new();
+    is_made = w->loop != NULL;
+    if (is_made) {
+        for (unsigned i = 0; i < CLIENTS; i++) {
+            init_client(w, i);
+            w->clients[i].seen = &seen[i];
+        }
+        is_made = make_relay(w) == 0;
+    }
+    if (is_made)
+        loop_run(w->loop);
+    free_world(w);
+    return is_made;
+}
+
+void relay_world_run(size_t row, const struct relay_scenario *s, uint64_t seed, bool cuts)
+{
+    static struct lib_text seen[CLIENTS];
+    static struct world w;
+
+    memset(seen, 0, sizeof(seen));
+    w = (struct world){.scenario = s, .row = row};
+    lib_is_true(row, s->name, run(&w, seen, seed, cuts));
+    lib_is_true(row, "came to its end", s->steps[w.at].verb == STEP_END);
+}
+
+static bool run_starved(void *given)
+{
+    static struct lib_text seen[CLIENTS];
+    static struct world w;
+
+    memset(seen, 0, sizeof(seen));
+    w = (struct world){.scenario = given, .is_starved = true};
+    run(&w, seen, 1, false);
+    return true;
+}
+
+uint64_t relay_world_starve(const struct relay_scenario *s)
+{
+    struct relay_scenario copy = *s;
+    return lib_fail_each_allocation(run_starved, &copy);
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A relay between carriers and scripted targets, all of it simulated: a scenario is a list of
+ * steps, each taken when nothing more can happen before time passes. */
+#ifndef POSTERN_RELAY_WORLD_H
+#define POSTERN_RELAY_WORLD_H
+
+#include <stdint.h>
+
+#include "route/relay_conf.h"
+
+enum relay_verb {
+    STEP_END, /* of the list */
+    /* targets, by the order in which they were connected to */
+    ACCEPT,
+    REFUSE,
+    SAY,    /* text */
+    HEAR,   /* text: all that has come since the last one */
+    HEAR_END, /* text: how that ends */
+    CLOSE,
+    NOBODY, /* no further connection was asked for: there is no such target */
+    LEFT,   /* postern has closed the connection */
+    OPEN,   /* it has not */
+    /* clients */
+    MAIL,
+    RCPT,   /* text: the local part; with "!" in front its guard is RELAYING_DENIED */
+    DATA,
+    CONTENT, /* text */
+    END,
+    WHOLE,  /* text: the last of the content, and its end, in one go */
+    NAMED,  /* the client's name is known: text; empty: there is none */
+    GIVE_UP, /* RSET */
+    LEAVE,  /* the session ends, or another EHLO is said */
+    SEES,   /* text: what it was told since the last time, "a=250 go end=250 " */
+    WORDS,  /* text: the last reply of all */
+    FACTS,  /* text: "ADDRESS IDENTITY [reused] [replayed] [duplicate]" of the last branch */
+    /* the relay */
+    WARM,
+    STOP,   /* relay_close() */
+    PASS,   /* number: milliseconds */
+    LOGGED, /* text: in some line since the last time */
+    SILENT  /* nothing was logged since the last time */
+};
+
+struct relay_step {
+    enum relay_verb verb;
+    int number;
+    const char *text;
+};
+
+#define RELAY_STEPS_MAX 100
+
+struct relay_scenario {
+    const char *name;
+    const char *addresses;  /* separated by blanks; a name stands for port 25 there */
+    unsigned identity;      /* enum relay_identity bits */
+    void (*configure)(struct relay_conf *conf); /* or NULL */
+    struct relay_step steps[RELAY_STEPS_MAX];
+};
+
+/* Differences are reported as those of row `row`. `cuts`: octets arrive in pieces, and what can
+ * happen at the same time does so in any order. */
+void relay_world_run(size_t row, const struct relay_scenario *s, uint64_t seed, bool cuts);
+/* The same with every allocation failing once: nothing may leak or hang; what is seen is not
+ * compared. Returns how many there were. */
+uint64_t relay_world_starve(const struct relay_scenario *s);
+
+#endif

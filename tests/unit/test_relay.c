@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Branches on pooled connections: scenarios between scripted clients and scripted targets. */
+/* needs: sim tests/unit/relay_world.c proxy/io/copy.c route/relay.c route/relay_branch.c */
+/* needs: route/relay_conf.c route/relay_connect.c route/relay_content.c route/relay_health.c */
+/* needs: route/relay_identity.c route/relay_link.c route/relay_log.c route/relay_memory.c */
+/* needs: route/relay_pool.c route/relay_resolve.c route/relay_tell.c */
+#include "tests/unit/relay_world.h"
+
+#include "tests/unit/lib.h"
+
+#define A "192.0.2.25:25"
+#define B "192.0.2.26:25"
+
+#define NONE     RELAY_IDENTITY_NONE
+#define AUTO     RELAY_IDENTITY_AUTO
+#define XCLIENT  RELAY_IDENTITY_XCLIENT
+#define XFORWARD RELAY_IDENTITY_XFORWARD
+#define PROXY1   RELAY_IDENTITY_PROXY_V1
+
+#define PIPELINING "250-t\r\n250 PIPELINING\r\n"
+#define CHUNKING   "250-t\r\n250-PIPELINING\r\n250 CHUNKING\r\n"
+#define CAN_XCLIENT "250-t\r\n250-PIPELINING\r\n250 XCLIENT NAME ADDR PORT\r\n"
+#define CAN_XFORWARD "250-t\r\n250-PIPELINING\r\n250 XFORWARD ADDR\r\n"
+
+/* a target greets and says what it can; a client asks for one recipient; the target agrees */
+#define GREET(t, ehlo)                                                                             \
+    {ACCEPT, t, NULL}, {SAY, t, "220 t\r\n"}, {HEAR, t, "EHLO postern.test\r\n"}, {SAY, t, ehlo}
+#define ASK(c) {MAIL, c, NULL}, {RCPT, c, "a"}
+#define MAIL_RCPT "MAIL FROM:<s@from.test>\r\nRCPT TO:<a@to.test>\r\n"
+#define TAKE(t) {HEAR, t, MAIL_RCPT}, {SAY, t, "250 m\r\n250 r\r\n"}
+#define SEND(c) {DATA, c, NULL}, {WHOLE, c, "x\r\n"}
+/* a whole message over DATA on a connection that is there */
+#define MESSAGE(c, t)                                                                              \
+    ASK(c), TAKE(t), SEND(c), {HEAR, t, "DATA\r\n"}, {SAY, t, "354 go\r\n"},                       \
+        {HEAR, t, "x\r\n.\r\n"}, {SAY, t, "250 2.0.0 queued\r\n"},                                 \
+        {SEES, c, "a=250 go end=250 "}
+
+static void one_connection(struct relay_conf *conf)
+{
+    conf->limits.max_connections = 1;
+}
+
+static void two_transactions(struct relay_conf *conf)
+{
+    conf->limits.max_transactions = 2;
+}
+
+static void passing(struct relay_conf *conf)
+{
+    conf->identity_failure = RELAY_IDENTITY_FAILURE_PASS;
+}
+
+static void in_turn(struct relay_conf *conf)
+{
+    conf->balance = RELAY_BALANCE_ROUND_ROBIN;
+    conf->limits.max_transactions = 1;
+}
+
+static const struct relay_scenario reuse_rows[] = {
+    {"one message, then another on the same connection", A, NONE, NULL,
+     {ASK(0), GREET(0, PIPELINING), TAKE(0), SEND(0), {HEAR, 0, "DATA\r\n"},
+      {SAY, 0, "354 go\r\n"}, {HEAR, 0, "x\r\n.\r\n"}, {SAY, 0, "250 2.0.0 queued\r\n"},
+      {SEES, 0, "a=250 go end=250 "}, {WORDS, 0, "250 2.0.0 queued\r\n"}, {FACTS, 0, A " none"},
+      MESSAGE(1, 0), {FACTS, 1, A " none reused"}, {NOBODY, 1, NULL}}},
+    {"the envelope leaves in one write where the client has pipelined it", A, NONE, NULL,
+     {{WARM, 0, NULL}, GREET(0, PIPELINING), {MAIL, 0, NULL}, {RCPT, 0, "a"},
+      {HEAR, 0, MAIL_RCPT}, {RCPT, 0, "b"}, {DATA, 0, NULL},
+      {HEAR, 0, "RCPT TO:<b@to.test>\r\nDATA\r\n"}}},
+    {"content by BDAT; an aborted message leaves the connection alive", A, NONE, NULL,
+     {ASK(0), GREET(0, CHUNKING), TAKE(0), {DATA, 0, NULL}, {CONTENT, 0, ".x\r\n"},
+      {HEAR, 0, "BDAT 4\r\n.x\r\n"}, {GIVE_UP, 0, NULL}, {SAY, 0, "250 chunk\r\n"},
+      {SEES, 0, "a=250 go "}, ASK(1), {HEAR, 0, "RSET\r\n" MAIL_RCPT},
+      {SAY, 0, "250 rset\r\n250 m\r\n250 r\r\n"}, SEND(1), {HEAR, 0, "BDAT 3 LAST\r\nx\r\n"},
+      {SAY, 0, "250 ok\r\n"}, {SEES, 1, "a=250 go end=250 "}, {NOBODY, 1, NULL}}},
+    {"dots are stuffed, and DATA that is aborted ends the connection", A, NONE, NULL,
+     {ASK(0), GREET(0, PIPELINING), TAKE(0), {DATA, 0, NULL}, {HEAR, 0, "DATA\r\n"},
+      {SAY, 0, "354 go\r\n"}, {CONTENT, 0, ".x\r\n..\r\ny"}, {HEAR, 0, "..x\r\n...\r\ny"},
+      {CONTENT, 0, ".\r\n.\r\n"}, {HEAR, 0, ".\r\n..\r\n"}, {GIVE_UP, 0, NULL}, {LEFT, 0, NULL},
+      {HEAR, 0, ""}}},
+    {"idle connections say QUIT after the idle-timeout", A, NONE, NULL,
+     {{WARM, 0, NULL}, GREET(0, PIPELINING), {PASS, 29000, NULL}, {HEAR, 0, ""},
+      {PASS, 2000, NULL}, {HEAR, 0, "QUIT\r\n"}, {SAY, 0, "221 bye\r\n"}, {LEFT, 0, NULL}}},
+    {"one connection is kept warm, not two", A, NONE, NULL,
+     {{WARM, 0, NULL}, {WARM, 0, NULL}, {NOBODY, 1, NULL}, GREET(0, PIPELINING), {WARM, 0, NULL},
+      {NOBODY, 1, NULL}, MESSAGE(0, 0)}},
+    {"a 421 or an end in an idle connection closes it at once", A, NONE, NULL,
+     {{WARM, 0, NULL}, GREET(0, PIPELINING), {SAY, 0, "421 bye\r\n"}, {LEFT, 0, NULL},
+      {WARM, 0, NULL}, GREET(1, PIPELINING), {CLOSE, 1, NULL}, {SILENT, 0, NULL},
+      {WARM, 0, NULL}, GREET(2, PIPELINING)}},
+    {"max-transactions", A, NONE, two_transactions,
+     {{WARM, 0, NULL}, GREET(0, PIPELINING), MESSAGE(0, 0), MESSAGE(0, 0), {HEAR, 0, "QUIT\r\n"},
+      ASK(0), GREET(1, PIPELINING), TAKE(1), {SEES, 0, "a=250 "}}},
+    {"five refusals since the last message: the next client gets another", A, NONE, NULL,
+     {{WARM, 0, NULL}, GREET(0, PIPELINING), {MAIL, 0, NULL}, {RCPT, 0, "a"}, {RCPT, 0, "b"},
+      {RCPT, 0, "c"}, {RCPT, 0, "d"}, {RCPT, 0, "e"},
+      {SAY, 0, "250 m\r\n550 a\r\n550 b\r\n550 c\r\n550 d\r\n550 e\r\n"}, {GIVE_UP, 0, NULL},
+      {HEAR_END, 0, "QUIT\r\n"}, {SEES, 0, "a=550 b=550 c=550 d=550 e=550 "}}},
+    {"nothing is said behind a target that talks out of turn", A, NONE, NULL,
+     {ASK(0), {ACCEPT, 0, NULL}, {SAY, 0, "220 t\r\n250 t\r\n250 huh\r\n"}, {LEFT, 0, NULL},
+      {SEES, 0, "a=451 "}, {LOGGED, 0, "target-down"}}},
+    {"stopping says QUIT, and lets a transaction end", A, NONE, NULL,
+     {{WARM, 0, NULL}, GREET(0, PIPELINING), ASK(0), TAKE(0), {STOP, 0, NULL}, SEND(0),
+      {HEAR, 0, "DATA\r\n"}, {SAY, 0, "354 go\r\n"}, {HEAR, 0, "x\r\n.\r\n"},
+      {SAY, 0, "250 ok\r\n"}, {SEES, 0, "a=250 go end=250 "}, {HEAR, 0, "QUIT\r\n"}}},
+};
+
+static const struct relay_scenario wait_rows[] = {
+    {"max-connections: who waits gets the connection in its turn", A, NONE, one_connection,
+     {ASK(0), ASK(1), ASK(2), {NOBODY, 1, NULL}, GREET(0, PIPELINING), TAKE(0), SEND(0),
+      {HEAR, 0, "DATA\r\n"}, {SAY, 0, "354 go\r\n"}, {HEAR, 0, "x\r\n.\r\n"},
+      {SAY, 0, "250 ok\r\n"}, {SEES, 0, "a=250 go end=250 "}, TAKE(0), {SEES, 1, "a=250 "},
+      {GIVE_UP, 1, NULL}, {HEAR, 0, "RSET\r\n" MAIL_RCPT},
+      {SAY, 0, "250 rset\r\n250 m\r\n550 r\r\n"}, {SEES, 2, "a=550 "}}},
+    {"... within envelope-timeout, then 451 4.3.2", A, NONE, one_connection,
+     {ASK(0), GREET(0, PIPELINING), TAKE(0), ASK(1), {DATA, 0, NULL}, {HEAR, 0, "DATA\r\n"},
+      {SAY, 0, "354 go\r\n"}, {CONTENT, 0, "x"}, {PASS, 9000, NULL}, {CONTENT, 0, "x"},
+      {PASS, 9000, NULL}, {CONTENT, 0, "x"}, {PASS, 9000, NULL}, {CONTENT, 0, "x"},
+      {PASS, 9000, NULL}, {CONTENT, 0, "x"}, {PASS, 9000, NULL}, {CONTENT, 0, "x"},
+      {PASS, 9000, NULL}, {CONTENT, 0, "x"}, {PASS, 9000, NULL}, {CONTENT, 0, "x"},
+      {PASS, 9000, NULL}, {CONTENT, 0, "x"}, {PASS, 9000, NULL}, {CONTENT, 0, "x"},
+      {PASS, 9000, NULL}, {CONTENT, 0, "x"}, {PASS, 9000, NULL}, {CONTENT, 0, "x"},
+      {PASS, 9000, NULL}, {CONTENT, 0, "x"}, {PASS, 9000, NULL}, {CONTENT, 0, "x"},
+      {PASS, 9000, NULL}, {SEES, 1, "a=451 "},
+      {WORDS, 1, "451 4.3.2 All connections to the next host are busy, try again later\r\n"}}},
+    {"a silent client gives its connection up, and gets one when its message is whole", A, NONE,
+     one_connection,
+     {ASK(0), GREET(0, PIPELINING), TAKE(0), {DATA, 0, NULL}, {HEAR, 0, "DATA\r\n"},
+      {SAY, 0, "354 go\r\n"}, {CONTENT, 0, "one\r\n"}, {HEAR, 0, "one\r\n"}, ASK(1),
+      {PASS, 12000, NULL}, {LEFT, 0, NULL}, GREET(1, PIPELINING), MESSAGE(1, 1),
+      {CONTENT, 0, "two\r\n"}, {HEAR, 1, ""}, {END, 0, NULL}, {HEAR, 1, MAIL_RCPT "DATA\r\n"},
+      {SAY, 1, "250 m\r\n250 r\r\n354 go\r\n"}, {HEAR, 1, "one\r\ntwo\r\n.\r\n"},
+      {SAY, 1, "250 ok\r\n"}, {SEES, 0, "a=250 go end=250 "}}},
+    {"a connect that never ends: the next address, or none", A " " B, NONE, NULL,
+     {ASK(0), {PASS, 10100, NULL}, {LOGGED, 0, "target-down target=relay address=" A},
+      GREET(1, PIPELINING), TAKE(1), {SEES, 0, "a=250 "}}},
+    {"a target that says nothing at all: 451 4.4.2 after command-timeout", A, NONE, NULL,
+     {ASK(0), GREET(0, PIPELINING), {HEAR, 0, MAIL_RCPT}, {PASS, 61000, NULL}, {LEFT, 0, NULL},
+      {SEES, 0, "a=451 "},
+      {WORDS, 0, "451 4.4.2 The next host did not answer in time, try again later\r\n"}}},
+    {"... or to the end of data: it may have the message", A, NONE, NULL,
+     {ASK(0), GREET(0, PIPELINING), TAKE(0), SEND(0), {HEAR, 0, "DATA\r\n"},
+      {SAY, 0, "354 go\r\n"}, {HEAR, 0, "x\r\n.\r\n"}, {PASS, 290000, NULL},
+      {SEES, 0, "a=250 go "}, {PASS, 11000, NULL}, {SEES, 0, "end=451 "},
+      {FACTS, 0, A " none duplicate"}}},
+    {"each reply in time, and yet the envelope takes too long", A, NONE, NULL,
+     {{WARM, 0, NULL}, GREET(0, "250 t\r\n"), ASK(0), {RCPT, 0, "b"}, {PASS, 50000, NULL},
+      {SAY, 0, "250 m\r\n"}, {PASS, 50000, NULL}, {HEAR_END, 0, "RCPT TO:<a@to.test>\r\n"},
+      {PASS, 21000, NULL}, {SEES, 0, "a=451 b=451 "},
+      {WORDS, 0, "451 4.4.1 No connection to the next host, try again later\r\n"}}},
+};
+
+#define DOWN "451 4.4.1 No connection to the next host, try again later\r\n"
+
+static const struct relay_scenario down_rows[] = {
+    {"nobody there: 451 4.4.1, at once while down, until a probe succeeds", A, NONE, NULL,
+     {ASK(0), {REFUSE, 0, NULL}, {SEES, 0, "a=451 "}, {WORDS, 0, DOWN},
+      {LOGGED, 0, "target-down target=relay address=" A}, ASK(1), {SEES, 1, "a=451 "},
+      {NOBODY, 1, NULL}, {SILENT, 0, NULL}, {PASS, 10100, NULL}, {REFUSE, 1, NULL},
+      {SILENT, 0, NULL}, {PASS, 10100, NULL}, GREET(2, PIPELINING),
+      {LOGGED, 0, "target-up target=relay address=" A}, MESSAGE(1, 2)}},
+    {"fail-over to the next address, and back to the first by a probe", A " " B, NONE,
+     two_transactions,
+     {ASK(0), {REFUSE, 0, NULL}, GREET(1, PIPELINING), TAKE(1), {FACTS, 0, ""},
+      {SEES, 0, "a=250 "}, {GIVE_UP, 0, NULL}, {FACTS, 0, B " none"}, {PASS, 10100, NULL},
+      {LOGGED, 0, "addresses_left=1"}, GREET(2, PIPELINING), {LOGGED, 0, "target-up"}}},
+    {"greeted with 4xx or 5xx: the next address", A " " B, NONE, NULL,
+     {ASK(0), {ACCEPT, 0, NULL}, {SAY, 0, "554 go away\r\n"}, {LEFT, 0, NULL},
+      GREET(1, PIPELINING), TAKE(1), {SEES, 0, "a=250 "}, {LOGGED, 0, "reply=\"554 go away\""}}},
+    {"521 is the target's verdict, and no fail-over", A " " B, NONE, NULL,
+     {ASK(0), {ACCEPT, 0, NULL}, {SAY, 0, "521 5.3.2 no mail here\r\n"}, {LEFT, 0, NULL},
+      {SEES, 0, "a=521 "}, {WORDS, 0, "521 5.3.2 no mail here\r\n"}, {NOBODY, 1, NULL},
+      {SILENT, 0, NULL}}},
+    {"round-robin", A " " B, NONE, in_turn,
+     {ASK(0), GREET(0, PIPELINING), TAKE(0), {GIVE_UP, 0, NULL}, {FACTS, 0, A " none"}, ASK(0),
+      GREET(1, PIPELINING), TAKE(1), {GIVE_UP, 0, NULL}, {FACTS, 0, B " none"}}},
+    {"a busy target that greets no more with 421 is not down", A, NONE, NULL,
+     {ASK(0), GREET(0, PIPELINING), TAKE(0), {SEES, 0, "a=250 "}, ASK(1), {ACCEPT, 1, NULL},
+      {SAY, 1, "421 too many\r\n"}, {SEES, 1, "a=451 "}, {SILENT, 0, NULL}, {GIVE_UP, 0, NULL},
+      ASK(1), {HEAR_END, 0, MAIL_RCPT}}},
+    {"own listeners are struck out: 554 5.4.6", "10.0.0.1:25 127.0.0.1:2525", NONE, NULL,
+     {ASK(0), {NOBODY, 0, NULL}, {SEES, 0, "a=554 "},
+      {WORDS, 0, "554 5.4.6 Mail for this recipient loops back to this host\r\n"}}},
+    {"... and the others are used", "10.0.0.1:25 " A, NONE, NULL,
+     {ASK(0), GREET(0, PIPELINING), TAKE(0), {SEES, 0, "a=250 "}}},
+    {"a unix socket", "unix:/run/mail", NONE, NULL,
+     {ASK(0), GREET(0, PIPELINING), TAKE(0), {SEES, 0, "a=250 "}, {GIVE_UP, 0, NULL},
+      {FACTS, 0, "unix:/run/mail none"}}},
+    {"a name that is not known", "nowhere.test", NONE, NULL,
+     {ASK(0), {SEES, 0, "a=451 "}, {WORDS, 0, DOWN}, {LOGGED, 0, "target-down target=relay"},
+      ASK(1), {SEES, 1, "a=451 "}, {SILENT, 0, NULL}}},
+};
+
+static const struct relay_scenario replay_rows[] = {
+    {"a reused connection breaks: once more on a fresh one", A, NONE, NULL,
+     {{WARM, 0, NULL}, GREET(0, PIPELINING), MESSAGE(0, 0), {MAIL, 0, NULL}, {RCPT, 0, "a"},
+      {RCPT, 0, "b"}, {RCPT, 0, "c"}, {SAY, 0, "250 m\r\n250 a\r\n550 b\r\n"},
+      {SEES, 0, "a=250 b=550 "}, {CLOSE, 0, NULL}, GREET(1, PIPELINING),
+      {HEAR, 1, MAIL_RCPT "RCPT TO:<c@to.test>\r\n"}, {SAY, 1, "250 m\r\n250 a\r\n250 c\r\n"},
+      {SEES, 0, "c=250 "}, SEND(0), {HEAR, 1, "DATA\r\n"}, {SAY, 1, "354 go\r\n"},
+      {HEAR, 1, "x\r\n.\r\n"}, {SAY, 1, "250 ok\r\n"}, {SEES, 0, "go end=250 "},
+      {FACTS, 0, A " none replayed"}}},
+    {"... in mid content, from its first octet", A, NONE, NULL,
+     {{WARM, 0, NULL}, GREET(0, PIPELINING), ASK(0), TAKE(0), {DATA, 0, NULL},
+      {HEAR, 0, "DATA\r\n"}, {SAY, 0, "354 go\r\n"}, {CONTENT, 0, "one\r\n"},
+      {HEAR, 0, "one\r\n"}, {CLOSE, 0, NULL}, {CONTENT, 0, ".two\r\n"}, GREET(1, PIPELINING),
+      {HEAR, 1, MAIL_RCPT "DATA\r\n"}, {SAY, 1, "250 m\r\n250 r\r\n354 go\r\n"},
+      {HEAR, 1, "one\r\n..two\r\n"}, {END, 0, NULL}, {HEAR, 1, ".\r\n"}, {SAY, 1, "250 ok\r\n"},
+      {SEES, 0, "a=250 go end=250 "}}},
+    {"... but once", A, NONE, NULL,
+     {{WARM, 0, NULL}, GREET(0, PIPELINING), ASK(0), {HEAR, 0, MAIL_RCPT}, {CLOSE, 0, NULL},
+      GREET(1, PIPELINING), {HEAR, 1, MAIL_RCPT}, {CLOSE, 1, NULL}, {SEES, 0, "a=451 "},
+      {WORDS, 0, "451 4.4.2 Connection to the next host lost, try again later\r\n"},
+      {NOBODY, 2, NULL}}},
+    {"a fresh one that breaks is not replayed", A, NONE, NULL,
+     {ASK(0), GREET(0, PIPELINING), {HEAR, 0, MAIL_RCPT}, {CLOSE, 0, NULL}, {SEES, 0, "a=451 "},
+      {NOBODY, 1, NULL}}},
+    {"nor is what broke behind the end of data", A, NONE, NULL,
+     {{WARM, 0, NULL}, GREET(0, PIPELINING), ASK(0), TAKE(0), SEND(0), {HEAR, 0, "DATA\r\n"},
+      {SAY, 0, "354 go\r\n"}, {HEAR, 0, "x\r\n.\r\n"}, {CLOSE, 0, NULL},
+      {SEES, 0, "a=250 go end=451 "}, {FACTS, 0, A " none duplicate"}, {NOBODY, 1, NULL}}},
+    {"accepted once, refused on replay: refused at the end of data", A, NONE, NULL,
+     {{WARM, 0, NULL}, GREET(0, PIPELINING), ASK(0), TAKE(0), {DATA, 0, NULL}, {CLOSE, 0, NULL},
+      GREET(1, PIPELINING), {SAY, 1, "250 m\r\n550 5.1.1 gone\r\n554 none\r\n"},
+      {CONTENT, 0, "x\r\n"}, {END, 0, NULL}, {SEES, 0, "a=250 go end=550 "},
+      {WORDS, 0, "550 5.1.1 gone\r\n"}}},
+    {"a target that went down meanwhile", A, NONE, NULL,
+     {{WARM, 0, NULL}, GREET(0, PIPELINING), ASK(0), TAKE(0), {CLOSE, 0, NULL}, {REFUSE, 1, NULL},
+      SEND(0), {SEES, 0, "a=250 none "}}},
+};
+
+#define XCLIENT_OF(digit, name) "XCLIENT NAME=" name " ADDR=192.0.2." digit " PORT=4000\r\n"
+/* XCLIENT is taken, and the target starts anew as client `digit` - 1 knows it */
+#define BECOME(t, digit, name, helo)                                                               \
+    {HEAR, t, XCLIENT_OF(digit, name)}, {SAY, t, "220 t\r\n"}, {HEAR, t, "EHLO " helo "\r\n"},     \
+        {SAY, t, PIPELINING}
+#define FAILED "451 4.3.5 Client identity could not be handed on, try again later\r\n"
+
+static const struct relay_scenario identity_rows[] = {
+    {"XCLIENT waits for the name; the connection stays this client's", A, AUTO, NULL,
+     {ASK(0), GREET(0, CAN_XCLIENT), {HEAR, 0, ""}, {NAMED, 0, "c.test"},
+      BECOME(0, "1", "c.test", "c0.test"), TAKE(0), {SEES, 0, "a=250 "}, {GIVE_UP, 0, NULL},
+      {FACTS, 0, A " xclient"}, ASK(0), {HEAR, 0, "RSET\r\n" MAIL_RCPT},
+      {SAY, 0, "250 x\r\n250 m\r\n250 r\r\n"}, {SEES, 0, "a=250 "}, {GIVE_UP, 0, NULL},
+      {NAMED, 1, ""}, ASK(1), GREET(1, CAN_XCLIENT),
+      BECOME(1, "2", "[UNAVAILABLE]", "c1.test"), TAKE(1), {SEES, 1, "a=250 "}}},
+    {"the name comes too late: [TEMPUNAVAIL]", A, XCLIENT, NULL,
+     {ASK(0), GREET(0, CAN_XCLIENT), {HEAR, 0, ""}, {PASS, 5100, NULL},
+      BECOME(0, "1", "[TEMPUNAVAIL]", "c0.test"), TAKE(0), {SEES, 0, "a=250 "}}},
+    {"who leaves takes its connection along; another EHLO too", A, XCLIENT, NULL,
+     {{NAMED, 0, ""}, ASK(0), GREET(0, CAN_XCLIENT), BECOME(0, "1", "[UNAVAILABLE]", "c0.test"),
+      TAKE(0), {GIVE_UP, 0, NULL}, {LEAVE, 0, NULL}, {HEAR, 0, "QUIT\r\n"}, ASK(0),
+      GREET(1, CAN_XCLIENT), BECOME(1, "1", "[UNAVAILABLE]", "c0.test"), {LEAVE, 0, NULL},
+      TAKE(1), {SEES, 0, "a=250 a=250 "}, {GIVE_UP, 0, NULL}, {HEAR, 1, "QUIT\r\n"}}},
+    {"a virgin connection is opened again when one was taken", A, XCLIENT, NULL,
+     {{NAMED, 0, ""}, {WARM, 0, NULL}, GREET(0, CAN_XCLIENT), ASK(0), GREET(1, CAN_XCLIENT),
+      {NOBODY, 2, NULL}, {HEAR, 1, ""}, BECOME(0, "1", "[UNAVAILABLE]", "c0.test")}},
+    {"the target's verdict on this client", A, XCLIENT, NULL,
+     {{NAMED, 0, ""}, ASK(0), GREET(0, CAN_XCLIENT), {SAY, 0, "550 5.7.1 not you\r\n"},
+      {LEFT, 0, NULL}, {SEES, 0, "a=550 "}, {WORDS, 0, "550 5.7.1 not you\r\n"}, {SILENT, 0, NULL},
+      ASK(0), GREET(1, CAN_XCLIENT), {SAY, 1, "421 4.7.0 later\r\n"},
+      {WORDS, 0, "451 4.7.0 later\r\n"}, {NOBODY, 2, NULL}}},
+    {"a failure to hand on identity", A, XCLIENT, NULL,
+     {{NAMED, 0, ""}, ASK(0), GREET(0, CAN_XCLIENT), {SAY, 0, "550 5.7.0 not allowed\r\n"},
+      {LEFT, 0, NULL}, {SEES, 0, "a=451 "}, {WORDS, 0, FAILED},
+      {LOGGED, 0, "identity-failure target=relay reply=\"550 5.7.0 not allowed\""}}},
+    {"... and identity-failure = pass: another connection, without it", A, XCLIENT, passing,
+     {{NAMED, 0, ""}, ASK(0), {RCPT, 0, "!g"}, GREET(0, CAN_XCLIENT), {SAY, 0, "501 huh\r\n"},
+      {LEFT, 0, NULL}, GREET(1, CAN_XCLIENT), TAKE(1), {SEES, 0, "a=250 g=550 "},
+      {GIVE_UP, 0, NULL}, {FACTS, 0, A " none"}}},
+    {"configured, and not on offer", A, XFORWARD, NULL,
+     {ASK(0), GREET(0, CAN_XCLIENT), {HEAR, 0, ""}, {SEES, 0, "a=451 "}, {WORDS, 0, FAILED},
+      {LOGGED, 0, "identity-failure"}, {OPEN, 0, NULL}}},
+    {"it announced XCLIENT before, and does no longer", A, AUTO, NULL,
+     {{WARM, 0, NULL}, GREET(0, CAN_XCLIENT), {CLOSE, 0, NULL}, ASK(0), GREET(1, CAN_XFORWARD),
+      {SEES, 0, "a=451 "}, {WORDS, 0, FAILED}}},
+    {"XFORWARD goes before every MAIL, in the same write; nobody waits for the name", A, AUTO, NULL,
+     {ASK(0), GREET(0, CAN_XFORWARD), {HEAR, 0, "XFORWARD ADDR=192.0.2.1\r\n" MAIL_RCPT},
+      {SAY, 0, "250 x\r\n250 m\r\n250 r\r\n"}, {SEES, 0, "a=250 "}, {GIVE_UP, 0, NULL}, ASK(1),
+      {HEAR, 0, "RSET\r\nXFORWARD ADDR=192.0.2.2\r\n" MAIL_RCPT}, {GIVE_UP, 1, NULL},
+      {FACTS, 1, A " xforward reused"}}},
+    {"nothing is announced: none, logged once", A, AUTO, NULL,
+     {ASK(0), GREET(0, PIPELINING), TAKE(0), {SEES, 0, "a=250 "}, {LOGGED, 0, "no-identity"},
+      {GIVE_UP, 0, NULL}, ASK(1), {SILENT, 0, NULL}}},
+    {"PROXY is this client's alone, and greets by its name", A, PROXY1, NULL,
+     {{WARM, 0, NULL}, {NOBODY, 0, NULL}, ASK(0), {ACCEPT, 0, NULL},
+      {HEAR, 0, "PROXY TCP4 192.0.2.1 10.0.0.1 4000 25\r\n"}, {SAY, 0, "220 t\r\n"},
+      {HEAR, 0, "EHLO c0.test\r\n"}, {SAY, 0, PIPELINING}, TAKE(0), {GIVE_UP, 0, NULL},
+      {FACTS, 0, A " proxy-v1"}, ASK(1), {ACCEPT, 1, NULL}, {HEAR_END, 1, "2 10.0.0.1 4000 25\r\n"},
+      ASK(0), {HEAR, 0, "RSET\r\n" MAIL_RCPT}, {GIVE_UP, 1, NULL}, {LEFT, 1, NULL}}},
+    {"guards speak where the target does not see the client", A, AUTO, NULL,
+     {{MAIL, 0, NULL}, {RCPT, 0, "!a"}, GREET(0, CAN_XFORWARD), {HEAR, 0, ""}, {SEES, 0, "a=550 "},
+      {RCPT, 0, "b"}, {HEAR_END, 0, "RCPT TO:<b@to.test>\r\n"}, {RCPT, 0, "!c"}, {HEAR, 0, ""},
+      {SAY, 0, "250 x\r\n250 m\r\n250 b\r\n"}, {SEES, 0, "b=250 c=550 "}}},
+    {"... need no connection where it never could", A, XFORWARD, NULL,
+     {{MAIL, 0, NULL}, {RCPT, 0, "!a"}, {NOBODY, 0, NULL}, {SEES, 0, "a=550 "}}},
+    {"... are silent where it does", A, XCLIENT, NULL,
+     {{NAMED, 0, ""}, {MAIL, 0, NULL}, {RCPT, 0, "!a"}, GREET(0, CAN_XCLIENT),
+      BECOME(0, "1", "[UNAVAILABLE]", "c0.test"), TAKE(0), {SEES, 0, "a=250 "}}},
+    {"... and in an outage it is 451 4.4.1", A, AUTO, NULL,
+     {{MAIL, 0, NULL}, {RCPT, 0, "!a"}, {REFUSE, 0, NULL}, {SEES, 0, "a=451 "}, {WORDS, 0, DOWN}}},
+};
+
+struct table {
+    const struct relay_scenario *rows;
+    size_t count;
+};
+
+static const struct table tables[] = {
+    {reuse_rows, ARRAY_LENGTH(reuse_rows)},       {wait_rows, ARRAY_LENGTH(wait_rows)},
+    {down_rows, ARRAY_LENGTH(down_rows)},         {replay_rows, ARRAY_LENGTH(replay_rows)},
+    {identity_rows, ARRAY_LENGTH(identity_rows)},
+};
+
+static void run_table(const struct table *t)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        relay_world_run(i, &t->rows[i], 1, false);
+        for (uint64_t seed = 2; seed < 6; seed++)
+            relay_world_run(i, &t->rows[i], seed, true);
+    }
+    lib_end_rows();
+}
+
+static void test_reuse(void **state)
+{
+    (void)state;
+    run_table(&tables[0]);
+}
+
+static void test_waiting(void **state)
+{
+    (void)state;
+    run_table(&tables[1]);
+}
+
+static void test_down(void **state)
+{
+    (void)state;
+    run_table(&tables[2]);
+}
+
+static void test_replay(void **state)
+{
+    (void)state;
+    run_table(&tables[3]);
+}
+
+static void test_identity(void **state)
+{
+    (void)state;
+    run_table(&tables[4]);
+}
+
+static void test_no_memory(void **state)
+{
+    (void)state;
+    for (size_t t = 0; t < ARRAY_LENGTH(tables); t++)
+        for (size_t i = 0; i < tables[t].count; i++)
+            assert_true(relay_world_starve(&tables[t].rows[i]) > 10);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_reuse),  cmocka_unit_test(test_waiting),
+        cmocka_unit_test(test_down),   cmocka_unit_test(test_replay),
+        cmocka_unit_test(test_identity), cmocka_unit_test(test_no_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
