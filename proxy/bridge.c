@@ -83,10 +83,9 @@ static void on_deadline(struct deadline *d)
     bool is_session = loop_now_ms(b->carrier.loop) >= b->session_end_ms &&
                       session_wait(&b->session) != SESSION_WAIT_FINAL;
 
-    if (b->is_lost)
-        return;
     if (b->is_closing) {
-        close_stream(b);
+        if (!b->is_lost)
+            close_stream(b);
         return;
     }
     session_feed(&b->session, &(struct event){.kind = EV_DEADLINE, .is_final = is_session});
@@ -159,7 +158,8 @@ static void append(struct bridge *b, struct bytes content)
 static void finish_copy(struct bridge *b)
 {
     b->times.ended = loop_precise_us(b->carrier.loop);
-    copy_finish(b->carrier.copy);
+    if (b->carrier.copy != NULL)
+        copy_finish(b->carrier.copy);
 }
 
 static void open_branch(struct bridge *b, struct branch *branch)
@@ -233,6 +233,7 @@ static void perform(struct bridge *b, const struct action *todo)
         break;
     case ACT_CLOSE:
         b->is_closing = true;
+        b->session_end_ms = loop_now_ms(b->carrier.loop) + CLOSE_MS; /* whatever is sent to us */
         break;
     case ACT_SETTLED:
         settle(b);
@@ -328,9 +329,9 @@ static struct bytes offer(const struct bridge *b, struct bytes in)
     return bytes_first(in, room < 2 ? 0 : room - 1);
 }
 
-static size_t on_bytes(void *owner, struct bytes in)
+/* As much as can be handled before the branches are flushed. */
+static size_t take(struct bridge *b, struct bytes in)
 {
-    struct bridge *b = owner;
     size_t used = 0, taken;
 
     b->is_draining = true;
@@ -341,7 +342,20 @@ static size_t on_bytes(void *owner, struct bytes in)
         perform_all(b);
     } while (taken != 0 && used < in.len);
     b->is_draining = false;
-    bridge_drain(b);
+    return used;
+}
+
+/* A flush may bring the replies that the next command waits for: then on, as the stream does not
+ * offer what is left before something else happens. */
+static size_t on_bytes(void *owner, struct bytes in)
+{
+    struct bridge *b = owner;
+    size_t used = 0;
+
+    do {
+        used += take(b, bytes_skip(in, used));
+        bridge_drain(b);
+    } while (session_wants_input(&b->session) && offer(b, bytes_skip(in, used)).len != 0);
     return used;
 }
 
@@ -426,6 +440,10 @@ bool bridge_start(struct smtpd *d, struct stream *stream, struct smtpd_client *c
 
 void bridge_stop(struct bridge *b, bool is_final)
 {
+    bool is_there = b->stream != NULL; /* else `b` may be gone after this */
+
     session_feed(&b->session, &(struct event){.kind = EV_STOP, .is_final = is_final});
     bridge_drain(b);
+    if (is_final && is_there && !b->is_lost)
+        close_stream(b);
 }

@@ -17,7 +17,7 @@
 static void add_sink(struct worker *w, struct log_sink sink)
 {
     sink.ident = w->config->syslog.ident;
-    sink.facility = config_core_facility(w->config->syslog.facility);
+    sink.facility = config_core_facility(w->config->syslog.facility) >> 3; /* LOG_MAIL is 2 << 3 */
     w->sinks[w->sink_count++] = sink;
 }
 

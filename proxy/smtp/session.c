@@ -83,7 +83,7 @@ void session_close_with(struct session *s, enum reply_id id)
 {
     struct reply reply = reply_own(id);
     session_close(s);
-    s->is_cut_short = id != REPLY_BYE;
+    s->is_cut_short = id != REPLY_BYE && id != REPLY_SHUTTING_DOWN;
     reply_put(&s->out, &reply, 0, false);
 }
 
@@ -413,7 +413,7 @@ static void on_deadline(struct session *s, bool is_session)
 {
     if (s->state == SESSION_NEW && !is_session)
         session_greet(s);
-    else if (s->state == SESSION_FINAL && s->tx != NULL)
+    else if (session_wait(s) == SESSION_WAIT_FINAL && s->tx != NULL)
         transaction_feed(s->tx, &(struct event){.kind = EV_DEADLINE});
     else if (s->state != SESSION_CLOSED)
         session_close_with(s, REPLY_TIMEOUT);
@@ -430,11 +430,10 @@ static void on_lost(struct session *s)
 static void on_stop(struct session *s, bool is_final)
 {
     s->is_stopping = true;
-    if (is_final && s->state != SESSION_CLOSED) {
-        if (s->tx != NULL)
-            transaction_abandon(s->tx);
+    if (is_final && s->tx != NULL)
+        transaction_abandon(s->tx);
+    if (is_final && s->state != SESSION_CLOSED)
         session_close_with(s, REPLY_SHUTTING_DOWN);
-    }
 }
 
 static void on_routed(struct session *s, const struct event *ev)

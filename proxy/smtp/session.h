@@ -86,7 +86,7 @@ struct session {
     struct session_held *held; /* SESSION_HELD: the command, in `mail` */
     bool is_stopping, is_eof;  /* close when nothing runs any more */
     bool is_settled;           /* `tx` is over and its memory goes with the next call */
-    bool is_cut_short;         /* we end it, not QUIT: the client may still be sending */
+    bool is_cut_short;         /* we end it, and the client may still be sending */
     bool is_closed;            /* ACT_CLOSE was given */
 };
 

@@ -105,8 +105,8 @@ class Chain:
         self.postfix = postfix
         self._start = start
 
-    def postern(self, **options):
-        """A postern with the recipe's relay and routes."""
+    def postern(self, relay="", **options):
+        """A postern with the recipe's relay and routes; `relay` is one more line for the relay."""
         cf = recipe.block(self.way, "postern.cf")
         listener, _, rest = cf.partition("[relay ")
         assert "listen-port = 25\n" in listener
@@ -114,6 +114,7 @@ class Chain:
         lines = recipe.put_in(listener, **places).splitlines()[1:]
         smtpd = "\n".join(line for line in lines if not line.startswith("listen-port"))
         text = recipe.put_in("[relay " + rest, postfix_port=self.postfix.port)
+        text = text.replace("max-connections", f"{relay}\nmax-connections")
         return self._start(text, smtpd=smtpd + "\n" + options.pop("smtpd", ""), **options)
 
 

@@ -24,11 +24,12 @@ def test_swaks_arrives_whole(xclient_chain, name):
 
 
 @pytest.mark.parametrize("name", MESSAGES)
+@pytest.mark.parametrize("chunking", ["auto", "no"])
 @pytest.mark.parametrize("way", ["xclient_chain", "xforward_chain"])
-def test_content_arrives_whole(request, newlines, way, name):
-    """Content of every kind passes unchanged under each kind of identity."""
+def test_content_arrives_whole(request, newlines, way, chunking, name):
+    """Content of every kind passes unchanged, by BDAT and DATA, under each kind of identity."""
     chain = request.getfixturevalue(way)
-    server = chain.postern()
+    server = chain.postern(f"chunking = {chunking}")
     with server.client() as client:
         client.hello()
         reply = client.mail(MESSAGES[name])
@@ -214,10 +215,13 @@ SMUGGLING = [b"\n.\n", b"\n.\r\n", b"\r.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r\r
 
 @pytest.mark.parametrize("ending", SMUGGLING, ids=repr)
 def test_no_message_can_be_smuggled(xclient_chain, ending):
-    """Nothing but CRLF . CRLF ends a message: behind any other sequence is content."""
+    """Nothing but CRLF . CRLF ends a message: behind any other sequence is content.
+
+    A Postfix that forbids nothing is the right victim; DATA is the framing that can be fooled.
+    """
     hidden = (b"MAIL FROM:<admin@example.org>\r\nRCPT TO:<jane@example.test>\r\nDATA\r\n"
               b"Subject: smuggled\r\n\r\nsmuggled\r\n")
-    server = xclient_chain.postern()
+    server = xclient_chain.postern("chunking = no")
     before = len(xclient_chain.postfix.maildir("jane").messages())
     with server.client() as client:
         client.hello()

@@ -90,8 +90,12 @@ static uint64_t duration_of(const struct source *at, const char *text)
 static struct step *add(struct script *s, const struct source *at, enum step_kind kind)
 {
     s->steps = must(realloc(s->steps, (s->count + 1) * sizeof(*s->steps)));
-    s->steps[s->count] = (struct step){.kind = kind, .line = at->line, .number = 1};
-    return &s->steps[s->count++];
+    const char *slash = strrchr(at->path, '/');
+    struct step *step = &s->steps[s->count++];
+
+    *step = (struct step){.kind = kind, .line = at->line, .number = 1};
+    snprintf(step->file, sizeof(step->file), "%s", slash == NULL ? at->path : slash + 1);
+    return step;
 }
 
 /* "C", "C2", "T1", "S", and perhaps " x1000". Returns what follows, or NULL. */
@@ -253,29 +257,41 @@ static char *append(char *text, const char *more)
     return text;
 }
 
-void script_read(const char *path, struct script *script_out)
+/* In the head lines are configuration, below "---" steps; `include` works in both. */
+static void read_file(struct script *s, const char *path, bool *is_head)
 {
     FILE *file = fopen(path, "r");
-    struct script s = {.path = path, .config = must(calloc(1, 1))};
     struct source at = {.path = path};
-    char line[4096];
-    bool is_head = true, begins = true;
+    char line[4096], name[128], beside[512];
+    bool begins = true;
 
     if (file == NULL)
         complain(&at, "cannot be read", path);
     while (fgets(line, sizeof(line), file) != NULL) {
         at.line++;
-        if (strncmp(line, "---", 3) == 0) {
-            is_head = false;
-        } else if (is_head) {
-            s.config = append(s.config, line);
+        if (sscanf(line, "include %127s", name) == 1) {
+            const char *slash = strrchr(path, '/');
+            snprintf(beside, sizeof(beside), "%.*s%s", slash == NULL ? 0 : (int)(slash + 1 - path),
+                     path, name);
+            read_file(s, beside, is_head);
+        } else if (strncmp(line, "---", 3) == 0) {
+            *is_head = false;
+        } else if (*is_head) {
+            s->config = append(s->config, line);
         } else {
-            read_line(&s, &at, line, begins);
-            begins = line[0] == '\n' || line[0] == '\0';
+            read_line(s, &at, line, begins);
         }
+        begins = line[0] == '\n' || strncmp(line, "include", 7) == 0;
     }
     fclose(file);
-    *script_out = s;
+}
+
+void script_read(const char *path, struct script *script_out)
+{
+    bool is_head = true;
+
+    *script_out = (struct script){.path = path, .config = must(calloc(1, 1))};
+    read_file(script_out, path, &is_head);
 }
 
 void script_free(struct script *s)

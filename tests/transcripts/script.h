@@ -34,6 +34,7 @@ enum step_kind {
 struct step {
     enum step_kind kind;
     int line;
+    char file[40]; /* where the line stands */
     bool is_target;
     bool begins;       /* SEND: not in one write with the one before */
     unsigned actor;    /* from 0 */

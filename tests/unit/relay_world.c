@@ -314,7 +314,7 @@ static void look_at_log(struct world *w, const struct relay_step *step)
         is_there = log.len != 0 && memmem(log.at, log.len, step->text, strlen(step->text)) != NULL;
     if (!w->is_starved && !lib_is_true(w->row, step->verb == SILENT ? "silent" : step->text,
                                        is_there))
-        lib_same_bytes(w->row, "log", bytes_make(NULL, 0), log);
+        lib_same_bytes(w->row, "log", bytes_make(step->text, 0), log);
     sim_forget_log(w->sim);
 }
 
@@ -420,9 +420,10 @@ static const struct netaddr own_listeners[] = {
 
 static int make_relay(struct world *w)
 {
+    static const struct log_sink sink = {.kind = LOG_TO_STDERR};
     int error = ERR_MEMORY;
 
-    w->log = log_new(w->loop, NULL, 0, false, &error);
+    w->log = log_new(w->loop, &sink, 1, false, &error);
     w->dns = w->log == NULL ? NULL : dns_new(w->loop, NULL, 0, &error);
     if (w->dns == NULL)
         return error;

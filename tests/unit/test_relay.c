@@ -126,8 +126,9 @@ static const struct relay_scenario wait_rows[] = {
      one_connection,
      {ASK(0), GREET(0, PIPELINING), TAKE(0), {DATA, 0, NULL}, {HEAR, 0, "DATA\r\n"},
       {SAY, 0, "354 go\r\n"}, {CONTENT, 0, "one\r\n"}, {HEAR, 0, "one\r\n"}, ASK(1),
-      {PASS, 12000, NULL}, {LEFT, 0, NULL}, GREET(1, PIPELINING), MESSAGE(1, 1),
-      {CONTENT, 0, "two\r\n"}, {HEAR, 1, ""}, {END, 0, NULL}, {HEAR, 1, MAIL_RCPT "DATA\r\n"},
+      {PASS, 12000, NULL}, {LEFT, 0, NULL}, GREET(1, PIPELINING), TAKE(1), SEND(1),
+      {HEAR, 1, "DATA\r\n"}, {SAY, 1, "354 go\r\n"}, {HEAR, 1, "x\r\n.\r\n"},
+      {SAY, 1, "250 ok\r\n"}, {SEES, 1, "a=250 go end=250 "}, {CONTENT, 0, "two\r\n"}, {HEAR, 1, ""}, {END, 0, NULL}, {HEAR, 1, MAIL_RCPT "DATA\r\n"},
       {SAY, 1, "250 m\r\n250 r\r\n354 go\r\n"}, {HEAR, 1, "one\r\ntwo\r\n.\r\n"},
       {SAY, 1, "250 ok\r\n"}, {SEES, 0, "a=250 go end=250 "}}},
     {"a connect that never ends: the next address, or none", A " " B, NONE, NULL,
@@ -225,7 +226,7 @@ static const struct relay_scenario replay_rows[] = {
       {WORDS, 0, "550 5.1.1 gone\r\n"}}},
     {"a target that went down meanwhile", A, NONE, NULL,
      {{WARM, 0, NULL}, GREET(0, PIPELINING), ASK(0), TAKE(0), {CLOSE, 0, NULL}, {REFUSE, 1, NULL},
-      SEND(0), {SEES, 0, "a=250 none "}}},
+      SEND(0), {SEES, 0, "a=250 go end=451 "}}},
 };
 
 #define XCLIENT_OF(digit, name) "XCLIENT NAME=" name " ADDR=192.0.2." digit " PORT=4000\r\n"

@@ -1,0 +1,583 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Performs a script: one step whenever the world is quiet. Between two actions everything that
+ * postern did must have been expected. */
+#include "tests/transcripts/perform.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "proxy/base/mem.h"
+#include "tests/sim/stage.h"
+
+#define WRECK_WAITS_MS 900000 /* long enough for every deadline */
+
+/* One actor of the script, and what it heard. */
+struct actor {
+    struct sim_peer *peer; /* NULL: has not begun */
+    char *heard;
+    size_t length;
+    bool takes_chunks, chunk_is_last, is_ended;
+    uint64_t chunk_left;
+};
+
+struct play {
+    const struct script *script;
+    const struct way *way;
+    struct sim *world;
+    size_t at;
+    struct actor clients[SCRIPT_ACTORS], targets[SCRIPT_ACTORS];
+    unsigned targets_known;
+    size_t log_at;
+    bool has_begun, has_failed, is_over;
+    bool is_wreck; /* a failing allocation has changed the story: only promises count now */
+    uint64_t allocations;
+};
+
+/* ---- what is wrong ---- */
+
+static void fail(struct play *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void fail(struct play *p, const char *format, ...)
+{
+    const struct script *s = p->script;
+    const struct step *step = &s->steps[p->at < s->count ? p->at : s->count - 1];
+    va_list list;
+
+    if (p->way->fail_nth != 0) {
+        p->is_wreck = true;
+        return;
+    }
+    p->has_failed = true;
+    printf("%s:%d: (%s) ", step->file, step->line, p->way->name);
+    va_start(list, format);
+    vprintf(format, list);
+    va_end(list);
+    printf("\n");
+}
+
+static struct actor *actor_of(struct play *p, const struct step *step)
+{
+    return step->is_target ? &p->targets[step->actor] : &p->clients[step->actor];
+}
+
+static void name_of(const struct play *p, const struct actor *a, char text[16])
+{
+    bool is_target = a >= p->targets && a < p->targets + SCRIPT_ACTORS;
+
+    snprintf(text, 16, "%c%d", is_target ? 'T' : 'C',
+             (int)(a - (is_target ? p->targets : p->clients)) + 1);
+}
+
+static void print_said(const struct play *p, const struct actor *a, const char *sign,
+                       struct bytes octets)
+{
+    char name[16];
+
+    name_of(p, a, name);
+    while (octets.len > 0) {
+        struct bytes line = bytes_first(octets, bytes_find(octets, '\n') + 1);
+        octets = bytes_skip(octets, line.len);
+        printf("%8llu %s%s %.*s", (unsigned long long)sim_now_ms(p->world), name, sign,
+               (int)line.len, (const char *)line.at);
+        if (line.at[line.len - 1] != '\n')
+            printf("|\n");
+    }
+}
+
+/* ---- hearing ---- */
+
+static void hear(struct actor *a, struct bytes octets)
+{
+    if (octets.len == 0)
+        return;
+    a->heard = realloc(a->heard, a->length + octets.len);
+    if (a->heard == NULL)
+        abort();
+    memcpy(a->heard + a->length, octets.at, octets.len);
+    a->length += octets.len;
+}
+
+static void end_chunk(struct actor *a)
+{
+    if (a->chunk_is_last)
+        hear(a, bytes_of("BDAT LAST\r\n"));
+    else
+        sim_send(a->peer, bytes_of("250 2.0.0 So far\r\n"));
+}
+
+/* Takes the frames of BDAT off: where chunks are cut is nobody's business. Returns octets used. */
+static size_t hear_chunked(struct actor *a, struct bytes in)
+{
+    struct bytes line = bytes_first(in, bytes_find(in, '\n') + 1);
+    char head[32] = "";
+
+    if (a->chunk_left > 0) {
+        struct bytes now = bytes_first(in, a->chunk_left);
+        hear(a, now);
+        a->chunk_left -= now.len;
+        if (a->chunk_left == 0)
+            end_chunk(a);
+        return now.len;
+    }
+    if (line.at[line.len - 1] != '\n')
+        return 0;
+    if (line.len < 6 || memcmp(line.at, "BDAT ", 5) != 0) {
+        hear(a, line);
+        return line.len;
+    }
+    memcpy(head, line.at, line.len < sizeof(head) - 1 ? line.len : sizeof(head) - 1);
+    a->chunk_left = strtoull(head + 5, NULL, 10);
+    a->chunk_is_last = strstr(head, " LAST") != NULL;
+    if (a->chunk_left == 0)
+        end_chunk(a);
+    return line.len;
+}
+
+static void listen_to(struct play *p, struct actor *a)
+{
+    size_t used;
+
+    if (a->peer == NULL || sim_received(a->peer).len == 0)
+        return;
+    if (p->way->is_loud)
+        print_said(p, a, p->clients <= a && a < p->clients + SCRIPT_ACTORS ? "<" : ">",
+                   sim_received(a->peer));
+    do {
+        struct bytes in = sim_received(a->peer);
+        used = in.len;
+        if (in.len > 0 && a->takes_chunks)
+            used = hear_chunked(a, in);
+        else
+            hear(a, in);
+        sim_take(a->peer, used);
+    } while (used > 0 && sim_received(a->peer).len > 0);
+}
+
+static void listen_to_all(struct play *p)
+{
+    for (int i = 0; i < SCRIPT_ACTORS; i++) {
+        listen_to(p, &p->clients[i]);
+        listen_to(p, &p->targets[i]);
+    }
+}
+
+static void forget(struct actor *a, size_t octets)
+{
+    a->length -= octets;
+    memmove(a->heard, a->heard + octets, a->length);
+}
+
+/* ---- expectations ---- */
+
+static bool expect_words(struct play *p, const struct step *step)
+{
+    struct actor *a = actor_of(p, step);
+
+    for (uint64_t i = 0; i < step->number; i++) {
+        const char *end = a->length < 2 ? NULL : memchr(a->heard, '\n', a->length);
+        size_t len = end == NULL ? a->length : (size_t)(end - a->heard) - 1;
+
+        if (end == NULL || end == a->heard || end[-1] != '\r' ||
+            !script_matches(step->text, a->heard, len)) {
+            fail(p, "expected \"%s\", got \"%.*s\"", step->text, (int)len, a->heard);
+            return false;
+        }
+        forget(a, len + 2);
+    }
+    return true;
+}
+
+static bool expect_end(struct play *p, const struct step *step)
+{
+    struct actor *a = actor_of(p, step);
+
+    if (a->peer == NULL || (!sim_has_eof(a->peer) && !sim_was_reset(a->peer))) {
+        fail(p, "expected postern to close");
+        return false;
+    }
+    a->is_ended = true;
+    return true;
+}
+
+static bool expect_log(struct play *p, const struct step *step)
+{
+    struct bytes log = bytes_skip(sim_log(p->world), p->log_at);
+
+    while (log.len > 0) {
+        struct bytes line = bytes_first(log, bytes_find(log, '\n'));
+        char pattern[1024];
+        log = bytes_skip(log, line.len + 1);
+        snprintf(pattern, sizeof(pattern), "*%s*", step->text);
+        if (script_matches(pattern, (const char *)line.at, line.len)) {
+            p->log_at = sim_log(p->world).len - log.len;
+            return true;
+        }
+    }
+    log = bytes_skip(sim_log(p->world), p->log_at);
+    fail(p, "no line \"%s\" in the log:\n%.*s", step->text, (int)log.len, (const char *)log.at);
+    return false;
+}
+
+static bool file_holds(struct play *p, const struct step *step, const char *path)
+{
+    char pattern[1024];
+    struct bytes octets;
+
+    snprintf(pattern, sizeof(pattern), "*%s*", step->text);
+    if (!sim_file(p->world, path, &octets))
+        return false;
+    while (octets.len > 0) {
+        struct bytes line = bytes_first(octets, bytes_find(octets, '\n'));
+        octets = bytes_skip(octets, line.len < octets.len ? line.len + 1 : line.len);
+        if (script_matches(pattern, (const char *)line.at, line.len))
+            return true;
+    }
+    return false;
+}
+
+static bool expect_file(struct play *p, const struct step *step)
+{
+    const char *path;
+
+    for (unsigned i = 0; (path = sim_file_below(p->world, step->about, i)) != NULL; i++) {
+        if (step->kind == STEP_NO_FILE) {
+            fail(p, "there is a file %s", path);
+            return false;
+        }
+        if (file_holds(p, step, path))
+            return true;
+    }
+    if (step->kind == STEP_FILE)
+        fail(p, "no file below %s holds \"%s\"", step->about, step->text);
+    return step->kind == STEP_NO_FILE;
+}
+
+static bool is_expectation(const struct step *step)
+{
+    return step->kind >= STEP_HEAR;
+}
+
+static bool expect(struct play *p, const struct step *step)
+{
+    if (step->kind == STEP_HEAR)
+        return expect_words(p, step);
+    if (step->kind == STEP_ENDED)
+        return expect_end(p, step);
+    if (step->kind == STEP_LOG)
+        return expect_log(p, step);
+    return expect_file(p, step);
+}
+
+/* Nothing may have happened that no line of the script told. */
+static bool is_settled(struct play *p, const struct step *next)
+{
+    struct actor *all[] = {p->clients, p->targets};
+    bool is_accepting = next != NULL && next->is_target &&
+                        (next->kind == STEP_CONNECT || next->kind == STEP_REFUSE ||
+                         next->kind == STEP_HANG);
+    struct sim_peer *asked = sim_target(p->world, p->targets_known);
+
+    for (int i = 0; i < 2 * SCRIPT_ACTORS; i++) {
+        struct actor *a = all[i % 2] + i / 2;
+        char name[16];
+        name_of(p, a, name);
+        if (a->peer == NULL)
+            continue;
+        if (a->length > 0) {
+            fail(p, "%s got more than expected: \"%.*s\"", name, (int)a->length, a->heard);
+            return false;
+        }
+        if (!a->is_ended && sim_peer_state(a->peer) == SIM_PEER_OPEN &&
+            (sim_has_eof(a->peer) || sim_was_reset(a->peer))) {
+            fail(p, "postern has closed %s", name);
+            return false;
+        }
+    }
+    if (asked == NULL || is_accepting)
+        return true;
+    fail(p, "postern connects to %s", sim_target_address(asked));
+    return false;
+}
+
+/* ---- actions ---- */
+
+static void begin_client(struct play *p, const struct step *step)
+{
+    struct actor *a = actor_of(p, step);
+    struct netaddr from, to;
+    const char *address = step->about[0] == '\0' ? "192.0.2.9:40001" : step->about;
+
+    netaddr_parse_with_port(bytes_of(address), 40001, &from);
+    netaddr_parse_with_port(bytes_of(from.family == NETADDR_IPV4 ? "192.0.2.1:25"
+                                                                  : "[2001:db8::1]:25"),
+                            25, &to);
+    a->peer = sim_connect(p->world, &from, &to);
+    if (a->peer == NULL)
+        fail(p, "nobody listens");
+}
+
+static void meet_target(struct play *p, const struct step *step)
+{
+    struct actor *a = actor_of(p, step);
+    struct sim_peer *peer = sim_target(p->world, p->targets_known);
+
+    if (peer == NULL) {
+        fail(p, "postern does not connect to %s", step->about);
+        return;
+    }
+    if (strcmp(sim_target_address(peer), step->about) != 0) {
+        fail(p, "postern connects to %s", sim_target_address(peer));
+        return;
+    }
+    p->targets_known++;
+    a->peer = peer;
+    if (step->kind == STEP_CONNECT)
+        sim_accept(peer);
+    else if (step->kind == STEP_REFUSE)
+        sim_refuse(peer, -ECONNREFUSED);
+}
+
+static void prepare_cuts(struct play *p, const struct step *step)
+{
+    struct actor *a = actor_of(p, step);
+
+    if (a->peer != NULL && p->way->is_bytewise)
+        sim_cut_always(a->peer);
+    if (a->peer != NULL && p->way->cut_at != 0 && step->is_target == p->way->cuts_target &&
+        step->actor == p->way->cut_actor)
+        sim_cut_at(a->peer, p->way->cut_at);
+}
+
+/* All of one block goes out at once. */
+static void send_block(struct play *p)
+{
+    const struct step *first = &p->script->steps[p->at], *step = first;
+    const struct step *end = p->script->steps + p->script->count;
+    char *block = NULL;
+    size_t length = 0;
+    struct actor *a = actor_of(p, first);
+
+    for (; step < end && step->kind == STEP_SEND && step->is_target == first->is_target &&
+           step->actor == first->actor && (step == first || !step->begins);
+         step++) {
+        block = realloc(block, length + step->length);
+        if (block == NULL)
+            abort();
+        memcpy(block + length, step->text, step->length);
+        length += step->length;
+        p->at = (size_t)(step - p->script->steps);
+    }
+    if (p->way->is_loud)
+        print_said(p, a, first->is_target ? "<" : ">", bytes_make(block, length));
+    if (a->peer == NULL)
+        fail(p, "has not begun");
+    else
+        sim_send(a->peer, bytes_make(block, length));
+    free(block);
+}
+
+static void answer_dns(struct play *p, const struct step *step)
+{
+    static const char statuses[] = "fna"; /* found, none, away */
+    enum sim_question what = step->text[0] == 'n'   ? SIM_NAMES
+                             : step->text[0] == 'm' ? SIM_MX
+                                                    : SIM_ADDRESSES;
+    const char *status = strchr(statuses, step->text[1]);
+
+    if (status == NULL)
+        fail(p, "found, none or away?");
+    else
+        sim_dns(p->world, what, step->about, (enum dns_status)(status - statuses), step->number,
+                step->text + 2);
+}
+
+static void break_disk(struct play *p, const struct step *step)
+{
+    static const char *const calls[SIM_DISK_CALLS] = {"open", "write", "read", "sync", "name"};
+
+    for (int i = 0; i < SIM_DISK_CALLS; i++)
+        if (strcmp(step->about, calls[i]) == 0)
+            sim_disk_fail(p->world, (enum sim_disk_call)i, step->number, -(int)step->length);
+}
+
+static void do_to_peer(struct play *p, const struct step *step)
+{
+    struct actor *a = actor_of(p, step);
+
+    if (a->peer == NULL)
+        fail(p, "has not begun");
+    else if (step->kind == STEP_CLOSE)
+        sim_close(a->peer);
+    else if (step->kind == STEP_RESET)
+        sim_reset(a->peer);
+    else if (step->kind == STEP_SHUT)
+        sim_shutdown(a->peer);
+    else if (step->kind == STEP_CHUNKS)
+        a->takes_chunks = true;
+    else
+        sim_set_reading(a->peer, step->kind == STEP_READ);
+}
+
+static void act(struct play *p, const struct step *step)
+{
+    switch (step->kind) {
+    case STEP_SEND:
+        send_block(p);
+        break;
+    case STEP_CONNECT:
+    case STEP_REFUSE:
+    case STEP_HANG:
+        if (step->is_target)
+            meet_target(p, step);
+        else
+            begin_client(p, step);
+        prepare_cuts(p, step);
+        break;
+    case STEP_CLOSE:
+    case STEP_RESET:
+    case STEP_SHUT:
+    case STEP_STOP_READING:
+    case STEP_READ:
+    case STEP_CHUNKS:
+        do_to_peer(p, step);
+        break;
+    case STEP_WAIT:
+        sim_wait(p->world, step->number);
+        break;
+    case STEP_DNS:
+        answer_dns(p, step);
+        break;
+    case STEP_DISK:
+        break_disk(p, step);
+        break;
+    case STEP_SIGNAL:
+        sim_signal(p->world, (int)step->number);
+        break;
+    case STEP_HEAR:
+    case STEP_ENDED:
+    case STEP_LOG:
+    case STEP_FILE:
+    case STEP_NO_FILE:
+        break;
+    }
+}
+
+/* ---- the end ---- */
+
+static void end_play(struct play *p)
+{
+    for (int i = 0; i < SCRIPT_ACTORS; i++) {
+        if (p->clients[i].peer != NULL && sim_peer_state(p->clients[i].peer) == SIM_PEER_OPEN)
+            sim_reset(p->clients[i].peer);
+    }
+    sim_signal(p->world, SIGTERM);
+    p->is_over = true;
+}
+
+static bool script_has(const struct play *p, const char *text, size_t length)
+{
+    for (size_t i = 0; i < p->script->count; i++) {
+        const struct step *step = &p->script->steps[i];
+        if (step->kind == STEP_HEAR && !step->is_target &&
+            script_matches(step->text, text, length))
+            return true;
+    }
+    return false;
+}
+
+/* What clients heard behind the point where the story changed: a 250 for a message may only be one
+ * that the script has there too, and a target's words can only come from a target. */
+static void check_wreck(struct play *p)
+{
+    for (int i = 0; i < SCRIPT_ACTORS; i++) {
+        struct bytes heard = bytes_make(p->clients[i].heard, p->clients[i].length);
+        while (heard.len > 0) {
+            struct bytes line = bytes_first(heard, bytes_find(heard, '\n'));
+            heard = bytes_skip(heard, line.len < heard.len ? line.len + 1 : line.len);
+            if (bytes_start_with_nocase(line, "250 2.0.0 Ok: delivered") &&
+                sim_file_below(p->world, "/mail", 0) == NULL) {
+                printf("%s: (%s) delivered where?\n", p->script->path, p->way->name);
+                p->has_failed = true;
+            }
+            if (line.len > 1 && line.at[0] == '2' && line.at[3] == ' ' &&
+                !script_has(p, (const char *)line.at, line.len - 1)) {
+                printf("%s: (%s) a client hears \"%.*s\"\n", p->script->path, p->way->name,
+                       (int)line.len - 1, (const char *)line.at);
+                p->has_failed = true;
+            }
+        }
+    }
+}
+
+static bool go_on_in_wreck(struct play *p)
+{
+    listen_to_all(p);
+    if (p->at < p->script->count) {
+        p->at = p->script->count;
+        sim_wait(p->world, WRECK_WAITS_MS);
+        return true;
+    }
+    check_wreck(p);
+    end_play(p);
+    return true;
+}
+
+static bool on_quiet(void *owner)
+{
+    struct play *p = owner;
+    const struct script *s = p->script;
+
+    if (p->is_over)
+        return false;
+    if (!p->has_begun) {
+        p->has_begun = true;
+        sim_ask_targets(p->world, true);
+        mem_fail_nth(p->way->fail_nth);
+    }
+    listen_to_all(p);
+    while (!p->is_wreck && !p->has_failed && p->at < s->count) {
+        const struct step *step = &s->steps[p->at];
+        if (!is_expectation(step)) {
+            if (!is_settled(p, step))
+                break;
+            act(p, step);
+            p->at++;
+            return true;
+        }
+        if (expect(p, step))
+            p->at++;
+    }
+    if (!p->is_wreck && !p->has_failed)
+        is_settled(p, NULL);
+    if (p->is_wreck)
+        return go_on_in_wreck(p);
+    end_play(p);
+    return true;
+}
+
+bool perform(const struct script *s, const struct config *config, const struct way *way,
+             uint64_t *allocations_out)
+{
+    struct play p = {.script = s, .way = way, .world = sim_new(way->seed)};
+    int code;
+
+    sim_set_ways(p.world, &way->sim);
+    sim_on_quiet(p.world, on_quiet, &p);
+    code = stage_run(config);
+    *allocations_out = mem_fail_nth(0);
+    if (code != 0 && !p.has_failed) {
+        printf("%s: (%s) exit code %d\n", s->path, way->name, code);
+        p.has_failed = true;
+    }
+    if (way->is_loud)
+        printf("%.*s", (int)sim_log(p.world).len, (const char *)sim_log(p.world).at);
+    for (int i = 0; i < SCRIPT_ACTORS; i++) {
+        free(p.clients[i].heard);
+        free(p.targets[i].heard);
+    }
+    sim_free(&p.world);
+    return !p.has_failed;
+}
