@@ -266,21 +266,21 @@ static void free_branch(struct maildir_branch *m)
 
 static void on_done(struct work *w);
 
-static void start(struct maildir_branch *m, enum maildir_step step, void (*run)(struct work *w))
+/* From 0 on all but `branch` and `step` is the job's until on_done(), m->error too. */
+static int start(struct maildir_branch *m, enum maildir_step step, void (*run)(struct work *w))
 {
     m->step = step;
     m->work = (struct work){.run = run, .done = on_done};
-    if (work_run(m->maildir->loop, &m->work) == 0)
-        return;
-    m->error = ERR_MEMORY;
-    m->step = STEP_IDLE;
+    int error = work_run(m->maildir->loop, &m->work);
+    if (error != 0)
+        m->step = STEP_IDLE;
+    return error;
 }
 
 /* Nobody wants the files: no trace is left. */
 static void give_up(struct maildir_branch *m)
 {
-    start(m, STEP_CLEAN, run_clean);
-    if (m->step == STEP_IDLE)
+    if (start(m, STEP_CLEAN, run_clean) != 0)
         free_branch(m);
 }
 
@@ -362,15 +362,14 @@ static void write_on(struct maildir_branch *m)
         return;
     }
     m->chunk_bytes = 0;
-    if (m->fd < 0)
-        m->error = put_head(m);
-    if (m->error == 0 && !fill_chunk(m))
+    int error = m->fd < 0 ? put_head(m) : 0;
+    if (error == 0 && !fill_chunk(m))
         return; /* on_more() goes on */
     m->is_last_chunk = reader_left(&m->reader) == 0;
-    if (m->error == 0)
-        start(m, STEP_WRITE, run_write);
-    if (m->error != 0)
-        report(m, EV_PREPARED, m->error);
+    if (error == 0)
+        error = start(m, STEP_WRITE, run_write);
+    if (error != 0)
+        report(m, EV_PREPARED, error);
 }
 
 static void on_more(struct reader *r)
@@ -508,9 +507,11 @@ static void start_commit(struct maildir_branch *m)
 {
     for (size_t i = 0; i < m->file_count; i++)
         m->files[i].is_kept = m->files[i].rcpt->final == FATE_ACCEPTED;
-    start(m, STEP_COMMIT, run_commit);
-    if (m->error != 0)
+    int error = start(m, STEP_COMMIT, run_commit);
+    if (error != 0) {
+        m->error = error;
         tell_committed(m, false);
+    }
 }
 
 static void prepare(struct branch *b)

@@ -129,6 +129,16 @@ static bool make_room(struct relay *r)
     return false;
 }
 
+/* `link` has left the pool for good: it belongs to one client now, or this is its last transaction.
+ * Have the next one ready. */
+static void replace_soon(struct relay *r, const struct relay_link *link)
+{
+    bool is_last = link->out.transactions >= r->conf->limits.max_transactions;
+
+    if (is_last || (now_ms(r) < r->warm_until_ms && r->learnt.has_announced_xclient))
+        relay_warm(r);
+}
+
 static void hand_out(struct relay *r)
 {
     LIST_EACH (at, &r->waiting) {
@@ -140,6 +150,7 @@ static void hand_out(struct relay *r)
             continue;
         leave_line(w);
         relay_branch_start(w, link);
+        replace_soon(r, link);
         relay_link_drain_later(link);
     }
 }
@@ -203,13 +214,6 @@ void relay_pool_serve_later(struct relay *r)
 
 /* ---- asking ---- */
 
-/* One was taken off the pool that served each client anew: have the next one ready. */
-static void warm_again(struct relay *r)
-{
-    if (now_ms(r) < r->warm_until_ms && r->learnt.has_announced_xclient)
-        relay_warm(r);
-}
-
 static struct relay_link *take(struct relay *r, const struct relay_branch *w)
 {
     struct relay_link *link = take_bound(r, w);
@@ -227,7 +231,7 @@ void relay_pool_ask(struct relay_branch *w)
 
     if (link != NULL) {
         relay_branch_start(w, link);
-        warm_again(r);
+        replace_soon(r, link);
         return;
     }
     if (r->is_closing || relay_health_is_down(r)) {

@@ -97,8 +97,12 @@ static void put_answer(struct session *s, const struct reply *reply, bool lacks_
     reply_put(&s->out, reply, reply->code == 421 ? 451 : 0, wants_enhanced);
 }
 
-static void count_error(struct session *s)
+/* What is deferred is not the client's fault: recipients that do not fit in this transaction above
+ * all, which may be many. */
+static void count_error(struct session *s, const struct reply *reply)
 {
+    if (reply->code < 500)
+        return;
     if (++s->counts.errors >= s->conf->errors_max && s->state != SESSION_CLOSED)
         session_close_with(s, REPLY_TOO_MANY_ERRORS);
 }
@@ -109,7 +113,7 @@ static void note_refusal(struct session *s, const struct reply *reply, struct re
         return;
     if (has_room_to_do(s))
         session_do(s, &(struct action){.kind = ACT_REJECT, .reply = *reply, .rcpt = rcpt});
-    count_error(s);
+    count_error(s, reply);
 }
 
 static bool add_slot(struct session *s, struct recipient *rcpt, const struct reply *reply)
@@ -405,7 +409,7 @@ static void tell_outcome(struct session *s)
         s->counts.errors = 0;
         s->counts.junk = 0;
     } else {
-        count_error(s);
+        count_error(s, &reply);
     }
 }
 

@@ -196,6 +196,11 @@ void sim_send(struct sim_peer *p, struct bytes octets)
     send_some(p);
 }
 
+uint64_t sim_pending(const struct sim_peer *p)
+{
+    return p->sending.len - p->sent;
+}
+
 void sim_shutdown(struct sim_peer *p)
 {
     p->wants_shutdown = true;

@@ -71,6 +71,8 @@ void sim_reset(struct sim_peer *p);
 /* Not to read makes postern's writes wait; reading is how it begins. */
 void sim_set_reading(struct sim_peer *p, bool is_reading);
 
+uint64_t sim_pending(const struct sim_peer *p); /* octets sent that do not fit under way */
+
 /* What has come and was not taken yet. */
 struct bytes sim_received(const struct sim_peer *p);
 void sim_take(struct sim_peer *p, size_t octets);

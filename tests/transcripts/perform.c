@@ -202,6 +202,16 @@ static bool expect_end(struct play *p, const struct step *step)
     return true;
 }
 
+static bool expect_waiting(struct play *p, const struct step *step)
+{
+    struct actor *a = actor_of(p, step);
+
+    if (a->peer != NULL && sim_pending(a->peer) > 0)
+        return true;
+    fail(p, "expected postern not to read");
+    return false;
+}
+
 static bool expect_log(struct play *p, const struct step *step)
 {
     struct bytes log = bytes_skip(sim_log(p->world), p->log_at);
@@ -266,6 +276,8 @@ static bool expect(struct play *p, const struct step *step)
         return expect_words(p, step);
     if (step->kind == STEP_ENDED)
         return expect_end(p, step);
+    if (step->kind == STEP_WAITING)
+        return expect_waiting(p, step);
     if (step->kind == STEP_LOG)
         return expect_log(p, step);
     return expect_file(p, step);
@@ -458,6 +470,7 @@ static void act(struct play *p, const struct step *step)
         break;
     case STEP_HEAR:
     case STEP_ENDED:
+    case STEP_WAITING:
     case STEP_LOG:
     case STEP_FILE:
     case STEP_NO_FILE:
@@ -525,6 +538,16 @@ static bool go_on_in_wreck(struct play *p)
     return true;
 }
 
+/* An actor that says something and then ends does both at once, but for a blank line between. */
+static bool goes_on(const struct play *p)
+{
+    const struct step *now = &p->script->steps[p->at - 1], *next = now + 1;
+
+    return p->at < p->script->count && now->kind == STEP_SEND && !next->begins &&
+           next->is_target == now->is_target && next->actor == now->actor &&
+           (next->kind == STEP_CLOSE || next->kind == STEP_SHUT || next->kind == STEP_RESET);
+}
+
 static bool on_quiet(void *owner)
 {
     struct play *p = owner;
@@ -545,6 +568,8 @@ static bool on_quiet(void *owner)
                 break;
             act(p, step);
             p->at++;
+            if (goes_on(p))
+                act(p, &s->steps[p->at++]);
             return true;
         }
         if (expect(p, step))

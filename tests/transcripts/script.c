@@ -156,9 +156,10 @@ static const struct {
     {"shuts", STEP_SHUT, false},          {"stops reading", STEP_STOP_READING, false},
     {"reads", STEP_READ, false},          {"takes chunks", STEP_CHUNKS, false},
     {"is closed", STEP_ENDED, false},
+    {"is waiting", STEP_WAITING, false},
 };
 
-static bool read_doing(struct script *s, const struct source *at, const char *line)
+static bool read_doing(struct script *s, const struct source *at, const char *line, bool begins)
 {
     struct step said = {.number = 1};
     const char *rest = read_actor(at, line, &said);
@@ -173,6 +174,7 @@ static bool read_doing(struct script *s, const struct source *at, const char *li
         struct step *step = add(s, at, doings[i].kind);
         step->is_target = said.is_target;
         step->actor = said.actor;
+        step->begins = begins;
         step->about = must(strdup(*address == ' ' ? address + 1 : ""));
         return true;
     }
@@ -243,7 +245,7 @@ static void read_line(struct script *s, const struct source *at, char *line, boo
         return;
     if (strcmp(line, "! whole") == 0)
         s->is_whole = true;
-    else if (!read_words(s, at, line, begins) && !read_doing(s, at, line) &&
+    else if (!read_words(s, at, line, begins) && !read_doing(s, at, line, begins) &&
              !read_look(s, at, line) && !read_world(s, at, line))
         complain(at, "not understood", line);
 }

@@ -26,6 +26,7 @@ enum step_kind {
     STEP_SIGNAL,
     STEP_HEAR, /* expectations: */
     STEP_ENDED,
+    STEP_WAITING, /* what this actor sent is not read */
     STEP_LOG,
     STEP_FILE,
     STEP_NO_FILE
@@ -36,7 +37,7 @@ struct step {
     int line;
     char file[40]; /* where the line stands */
     bool is_target;
-    bool begins;       /* SEND: not in one write with the one before */
+    bool begins;       /* a blank line is in front: it does not happen together with the one before */
     unsigned actor;    /* from 0 */
     uint64_t number;   /* milliseconds; a signal; how often */
     const char *about; /* an address, a path, what is asked of DNS */

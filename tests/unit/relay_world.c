@@ -220,8 +220,18 @@ static void end_content(struct client *c)
     transaction_end(&c->tx);
 }
 
+static void abandon(struct client *c)
+{
+    if (!c->has_tx)
+        return;
+    transaction_abandon(&c->tx);
+    drain(c);
+}
+
 static void client_step(struct client *c, const struct relay_step *step)
 {
+    if (step->verb == MAIL || step->verb == GIVE_UP)
+        abandon(c);
     if (!c->has_tx && step->verb != MAIL && step->verb != LEAVE && step->verb != NAMED)
         return;
     if (step->verb == MAIL)
@@ -236,8 +246,6 @@ static void client_step(struct client *c, const struct relay_step *step)
         end_content(c);
     else if (step->verb == NAMED)
         know_name(c, step->text);
-    else if (step->verb == GIVE_UP)
-        transaction_abandon(&c->tx);
     else if (step->verb == LEAVE)
         relay_forget_carrier(&c->world->service, &c->carrier);
     c->wants_go = c->wants_go || step->verb == DATA;
@@ -341,10 +349,7 @@ static void finish(struct world *w)
     w->is_over = true;
     for (size_t i = 0; i < CLIENTS; i++) {
         struct client *c = &w->clients[i];
-        if (c->has_tx) {
-            transaction_abandon(&c->tx);
-            drain(c);
-        }
+        abandon(c);
         relay_forget_carrier(&w->service, &c->carrier);
     }
     for (unsigned i = 0; sim_target(w->sim, i) != NULL; i++)

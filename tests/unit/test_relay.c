@@ -6,6 +6,8 @@
 /* needs: route/relay_pool.c route/relay_resolve.c route/relay_tell.c */
 #include "tests/unit/relay_world.h"
 
+#include <stdio.h>
+
 #include "tests/unit/lib.h"
 
 #define A "192.0.2.25:25"
@@ -352,6 +354,51 @@ static void test_identity(void **state)
     run_table(&tables[4]);
 }
 
+/* ---- more than a stream takes at once ---- */
+
+#define LARGE_LINES 20000
+#define LARGE_MAX   (LARGE_LINES * 24 + 100)
+
+/* Lines of which every third begins with a dot; stuffed, and with the end, as DATA has them. */
+static void make_large(char *content, char *wire)
+{
+    size_t at = 0, wired = 0;
+
+    for (unsigned i = 0; i < LARGE_LINES; i++) {
+        if (i % 3 == 0)
+            wire[wired++] = '.';
+        int len = sprintf(content + at, "%sline %u\r\n", i % 3 == 0 ? "." : "", i);
+        memcpy(wire + wired, content + at, (size_t)len);
+        at += (size_t)len;
+        wired += (size_t)len;
+    }
+    memcpy(wire + wired, ".\r\n", sizeof(".\r\n"));
+}
+
+static void test_large(void **state)
+{
+    static char content[LARGE_MAX], wire[LARGE_MAX], chunk[LARGE_MAX + 100];
+    struct relay_scenario rows[] = {
+        {"by DATA", A, NONE, NULL,
+         {ASK(0), GREET(0, PIPELINING), TAKE(0), {DATA, 0, NULL}, {HEAR, 0, "DATA\r\n"},
+          {SAY, 0, "354 go\r\n"}, {WHOLE, 0, content}, {HEAR, 0, wire}, {SAY, 0, "250 ok\r\n"},
+          {SEES, 0, "a=250 go end=250 "}}},
+        {"by BDAT", A, NONE, NULL,
+         {ASK(0), GREET(0, CHUNKING), TAKE(0), {DATA, 0, NULL}, {WHOLE, 0, content},
+          {HEAR, 0, chunk}, {SAY, 0, "250 ok\r\n"}, {SEES, 0, "a=250 go end=250 "}}},
+        {"by DATA, replayed from the start", A, NONE, NULL,
+         {{WARM, 0, NULL}, GREET(0, PIPELINING), ASK(0), TAKE(0), {DATA, 0, NULL},
+          {HEAR, 0, "DATA\r\n"}, {SAY, 0, "354 go\r\n"}, {CONTENT, 0, content}, {CLOSE, 0, NULL},
+          GREET(1, PIPELINING), {SAY, 1, "250 m\r\n250 r\r\n354 go\r\n"}, {END, 0, NULL},
+          {HEAR_END, 1, wire}, {SAY, 1, "250 ok\r\n"}, {SEES, 0, "a=250 go end=250 "}}},
+    };
+
+    (void)state;
+    make_large(content, wire);
+    snprintf(chunk, sizeof(chunk), "BDAT %zu LAST\r\n%s", strlen(content), content);
+    run_table(&(struct table){rows, ARRAY_LENGTH(rows)});
+}
+
 static void test_no_memory(void **state)
 {
     (void)state;
@@ -365,7 +412,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reuse),  cmocka_unit_test(test_waiting),
         cmocka_unit_test(test_down),   cmocka_unit_test(test_replay),
-        cmocka_unit_test(test_identity), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_identity), cmocka_unit_test(test_large),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

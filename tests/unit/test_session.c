@@ -268,6 +268,9 @@ static void run(const char *name, const char *script, size_t step)
     "S 250 ENHANCEDSTATUSCODES\nC MAIL FROM:<f@x>\nS 250 2.1.0 Ok\n"
 #define RCPT_A                                                                                     \
     "C RCPT TO:<u@a.test>\nA open a\nA rcpt a u\nT a rcpt 250 2.1.5 fine\nS 250 2.1.5 fine\n"
+#define OTHER                                                                                      \
+    "C RCPT TO:<u@b.test>\nS 452 4.5.3 Send this recipient in a transaction of its own\n"
+#define ONE_MORE "C RCPT TO:<u@b.test>\nS 452 4.5.3 Too many recipients\n"
 #define GO "S 354 End data with <CR><LF>.<CR><LF>\n"
 
 static const struct {
@@ -291,6 +294,8 @@ static const struct {
     {"a second target is deferred",
      BEGIN RCPT_A "C RCPT TO:<u@b.test>\n"
                   "S 452 4.5.3 Send this recipient in a transaction of its own\n"},
+    {"recipients that are deferred are no errors",
+     BEGIN RCPT_A OTHER OTHER ONE_MORE ONE_MORE ONE_MORE "C DATA\nA go a\n" GO},
     {"DATA waits for the recipients' replies",
      BEGIN "C RCPT TO:<u@a.test>\nA open a\nA rcpt a u\nC DATA\nA go a\nT a rcpt 250 ok\n"
            "S 250 ok\n" GO},
@@ -342,6 +347,8 @@ static const struct {
     {"eight minutes",
      BEGIN RCPT_A "C DATA\nA go a\n" GO "C .\nA end a\nE deadline\nA drop a\nA settled\n"
                   "S 451 4.4.2 The next host did not answer in time, try again later\n"},
+    {"eight minutes, and nobody is there", BEGIN RCPT_A
+     "C DATA\nA go a\n" GO "C .\nA end a\nE lost\nE deadline\nA drop a\nA settled\nA close\n"},
     {"an early refusal",
      BEGIN RCPT_A "C DATA\nA go a\n" GO "C x\nT a final 552 5.3.4 big\nC .\nA settled\n"
                   "S 552 5.3.4 big\n"},
@@ -400,6 +407,8 @@ static const struct {
      "S 250 ok\nS 421 4.3.2 Service shutting down, try again later\n"},
     {"stopping now", BEGIN RCPT_A "E stop-now\nA drop a\nA settled\nA close\n"
                                   "S 421 4.3.2 Service shutting down, try again later\n"},
+    {"stopping now, and nobody is there", BEGIN RCPT_A
+     "C DATA\nA go a\n" GO "C .\nA end a\nE lost\nE stop-now\nA drop a\nA settled\nA close\n"},
 };
 
 static void each_case(size_t step)
