@@ -352,6 +352,7 @@ static size_t on_bytes(void *owner, struct bytes in)
     struct bridge *b = owner;
     size_t used = 0;
 
+    b->session.bridged = smtpd_bridged(b->smtpd); /* targets may have been seen since */
     do {
         used += take(b, bytes_skip(in, used));
         bridge_drain(b);

@@ -130,29 +130,32 @@ static bool make_room(struct relay *r)
 }
 
 /* `link` has left the pool for good: it belongs to one client now, or this is its last transaction.
- * Have the next one ready. */
-static void replace_soon(struct relay *r, const struct relay_link *link)
+ * The next one should be ready. */
+static bool needs_successor(const struct relay *r, const struct relay_link *link)
 {
     bool is_last = link->out.transactions >= r->conf->limits.max_transactions;
 
-    if (is_last || (now_ms(r) < r->warm_until_ms && r->learnt.has_announced_xclient))
-        relay_warm(r);
+    return is_last || (now_ms(r) < r->warm_until_ms && r->learnt.has_announced_xclient);
 }
 
 static void hand_out(struct relay *r)
 {
+    bool is_short = false;
+
     LIST_EACH (at, &r->waiting) {
         struct relay_branch *w = branch_of(at);
         struct relay_link *link = list_is_empty(&r->idle) ? NULL : take_idle(r, w);
         if (link == NULL && !w->again.needs_fresh)
-            return;
+            break;
         if (link == NULL)
             continue;
         leave_line(w);
         relay_branch_start(w, link);
-        replace_soon(r, link);
+        is_short = is_short || needs_successor(r, link);
         relay_link_drain_later(link);
     }
+    if (is_short) /* not before: it may end the waiting of others */
+        relay_warm(r);
 }
 
 static struct relay_branch *first_without_dial(struct relay *r)
@@ -231,7 +234,8 @@ void relay_pool_ask(struct relay_branch *w)
 
     if (link != NULL) {
         relay_branch_start(w, link);
-        replace_soon(r, link);
+        if (needs_successor(r, link))
+            relay_warm(r);
         return;
     }
     if (r->is_closing || relay_health_is_down(r)) {

@@ -89,22 +89,28 @@ static bool greeted(struct outbound *o, struct capability caps, struct outbound_
     return true;
 }
 
+/* DESIGN 7: on a connection that carries the client's identity a refusal is the target's word on
+ * this client, but for a 421 without a policy code: that is an outage. */
+static bool is_verdict(const struct outbound *o, const struct reply *r)
+{
+    bool is_outage = r->code == 421 && !outbound_is_policy(r);
+
+    return r->code == 521 || (o->is_impersonated && !is_outage);
+}
+
 static bool on_greeting(struct outbound *o, const struct reply *r, struct outbound_event *ev)
 {
     if (reply_is_positive(r)) {
         outbound_hello_enter(o, OUT_EHLO);
         return false;
     }
-    return outbound_go_away(o, o->is_impersonated || r->code == 521 ? GONE_VERDICT : GONE_REFUSED,
-                            r, ev);
+    return outbound_go_away(o, is_verdict(o, r) ? GONE_VERDICT : GONE_REFUSED, r, ev);
 }
 
 /* EHLO, and HELO after it. On a connection that carries the client's identity its own name was
  * refused, and no other address of the target will think better of it. */
 static bool on_hello(struct outbound *o, const struct reply *r, struct outbound_event *ev)
 {
-    bool is_busy = r->code == 421 && !outbound_is_policy(r);
-
     if (reply_is_positive(r)) {
         struct capability none = {.keywords = 0};
 
@@ -114,8 +120,7 @@ static bool on_hello(struct outbound *o, const struct reply *r, struct outbound_
         outbound_hello_enter(o, OUT_HELO);
         return false;
     }
-    return outbound_go_away(
-        o, r->code == 521 || (o->is_impersonated && !is_busy) ? GONE_VERDICT : GONE_REFUSED, r, ev);
+    return outbound_go_away(o, is_verdict(o, r) ? GONE_VERDICT : GONE_REFUSED, r, ev);
 }
 
 /* PROTOCOLS 2.2: the target's configuration, or its verdict on the client? */

@@ -443,6 +443,9 @@ static void on_final(struct transaction *t, const struct event *ev)
 {
     if (ev->rcpt != NULL) {
         set_final(t, ev->rcpt, ev->fate, &ev->reply);
+        /* Refused by a connection that was asked anew: there the end is not sent yet. */
+        if (t->state == TX_RELEASED && has_lost(t))
+            settle(t, outcome_of_message(t));
         return;
     }
     LIST_EACH (link, &ev->branch->recipients)

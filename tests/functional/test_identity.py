@@ -7,7 +7,7 @@ import pytest
 
 from harness.dns import (BROKEN, CLIENT, CNAME_CLIENT, HOSTILE_CRLF, HOSTILE_IPV6, HOSTILE_LONG,
                          HOSTILE_NUL, HOSTILE_SPACE, LONG_NAME, MANY_NAMES, MISMATCH, NAMELESS,
-                         TRUSTED)
+                         TRUSTED, SilentDns)
 from harness.messages import PLAIN_MESSAGE
 from harness.process import free_port
 from harness.smtp import attributes, ehlo_arguments, without_received, xforward
@@ -160,6 +160,23 @@ def test_only_the_first_rcpt_waits_for_dns(target, to_target, silent_dns):
         assert seconds < 2.5
         seconds, _ = elapsed(lambda: client.expect(250, "RCPT TO:<jane@example.test>"))
         assert seconds < 0.5
+    sent = attributes(xclient_line(next(c for c in backend.connections if c.transactions)))
+    assert sent["NAME"] == "[TEMPUNAVAIL]"
+
+
+def test_dns_that_answers_too_late(target, to_target, silent_dns):
+    """Servers that are waited for no longer: what they still say changes nothing, nor does the end."""
+    backend = target(ehlo=WITH_XCLIENT)
+    other_dns = SilentDns()
+    server = to_target(backend, identity="xclient", resolver=silent_dns.address,
+                       core=f"resolver = {other_dns.address}\n", smtpd="resolve-timeout = 1m\n")
+    with server.client(source=CLIENT, timeout_s=20) as client:
+        client.hello()
+        client.envelope()
+        silent_dns.answer_all()
+        other_dns.answer_all()
+        client.linger(10)
+        assert client.data(PLAIN_MESSAGE).code == 250
     sent = attributes(xclient_line(next(c for c in backend.connections if c.transactions)))
     assert sent["NAME"] == "[TEMPUNAVAIL]"
 
@@ -360,7 +377,8 @@ def test_xforward_attributes(target, to_target):
     server = to_target(backend, identity="xforward")
     with server.client(source=CLIENT) as client:
         client.hello("helo.example.org")
-        client.envelope()                   # DNS has answered long before
+        client.linger()
+        client.envelope()
         client.data(PLAIN_MESSAGE)
         port = client.port
     transaction = backend.accepted[0]
@@ -471,6 +489,7 @@ def test_proxy_connections_are_never_shared(target, to_target, identity):
     ("554 5.7.1 you are listed", 554, "5.7.1 you are listed"),
     ("450 4.7.1 greylisted", 450, "4.7.1 greylisted"),
     ("421 4.7.0 slow down", 451, "4.7.0 slow down"),
+    ("421 4.3.2 not now", 451, "4.3.2 not now"),
     ("521 no mail here", 521, None)])
 def test_greeting_behind_proxy_is_a_verdict(target, to_target, greeting, code, text):
     """A refusal at the greeting is the target's word on this client."""
@@ -481,13 +500,3 @@ def test_greeting_behind_proxy_is_a_verdict(target, to_target, greeting, code, t
         client.expect(250, "MAIL FROM:<sender@example.org>")
         reply = client.expect(code, "RCPT TO:<joe@example.test>")
         assert text is None or reply.text == text
-
-
-def test_plain_421_behind_proxy_is_no_connection(target, to_target):
-    """421 without an X.7.Y code is an outage, not a verdict."""
-    backend = target(proxy=True).on("greeting", Close("421 4.3.2 shutting down"))
-    server = to_target(backend, identity="proxy-v1")
-    with server.client(source=CLIENT) as client:
-        client.hello()
-        client.expect(250, "MAIL FROM:<sender@example.org>")
-        assert client.expect(451, "RCPT TO:<joe@example.test>").enhanced == "4.4.1"

@@ -90,8 +90,10 @@ def test_xclient_of_a_client_without_confirmed_name(xclient_chain, address):
 def test_xforward_shows_the_client_in_the_log(xforward_chain):
     """Postfix logs the forwarded client; the message has postern's own Received line."""
     server = xforward_chain.postern()
-    run = Swaks(server.server, data=PLAIN_MESSAGE, source=CLIENT, helo="my-helo.example.org")
-    ident = queue_id(run.final)
+    with server.client(source=CLIENT) as client:
+        client.hello("my-helo.example.org")
+        client.linger()
+        ident = queue_id(client.mail(PLAIN_MESSAGE))
     xforward_chain.postfix.log.wait_line(
         rf"{ident}: .*orig_client=client\.example\.test\[{CLIENT}\]")
     received = xforward_chain.postfix.delivered(ident).received
@@ -104,12 +106,14 @@ def test_xforward_shows_the_client_in_the_log(xforward_chain):
 def test_xforward_on_a_shared_connection(xforward_chain):
     """Two clients one after the other share a connection; each is logged as itself."""
     server = xforward_chain.postern()
-    mark = xforward_chain.postfix.log.mark()
-    first = Swaks(server.server, data=PLAIN_MESSAGE, source=CLIENT)
-    second = Swaks(server.server, data=PLAIN_MESSAGE, source=TRUSTED)
     log = xforward_chain.postfix.log
-    log.wait_line(rf"{queue_id(first.final)}: .*orig_client=client\.example\.test\[{CLIENT}\]")
-    log.wait_line(rf"{queue_id(second.final)}: .*orig_client=trusted\.example\.test\[{TRUSTED}\]")
+    mark = log.mark()
+    for source, name in ((CLIENT, "client"), (TRUSTED, "trusted")):
+        with server.client(source=source) as client:
+            client.hello()
+            client.linger()
+            ident = queue_id(client.mail(PLAIN_MESSAGE))
+        log.wait_line(rf"{ident}: .*orig_client={name}\.example\.test\[{source}\]")
     assert len(log.find(r"smtpd\[\d+\]: connect from", since=mark)) == 1
 
 

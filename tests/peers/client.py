@@ -113,6 +113,11 @@ class Client:
         self.expect(220)
         return self.expect(250, f"EHLO {name}")
 
+    def linger(self, round_trips=60):
+        """Gives the server that many turns, in which its own questions get answered."""
+        for _ in range(round_trips):
+            self.expect(250, "NOOP")
+
     def envelope(self, sender="sender@example.org", recipients=("joe@example.test",)):
         """MAIL and RCPTs, each reply awaited and positive."""
         self.expect(250, f"MAIL FROM:<{sender}>")

@@ -283,7 +283,7 @@ static void read_file(struct script *s, const char *path, bool *is_head)
         } else {
             read_line(s, &at, line, begins);
         }
-        begins = line[0] == '\n' || strncmp(line, "include", 7) == 0;
+        begins = line[0] == '\n' || line[0] == '\0' || strncmp(line, "include", 7) == 0;
     }
     fclose(file);
 }

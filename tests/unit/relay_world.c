@@ -15,9 +15,9 @@
 #include "tests/sim/sim.h"
 #include "tests/unit/lib.h"
 
-#define CLIENTS    4
-#define TARGETS    16
-#define RCPTS_MAX  16
+#define CLIENTS   4
+#define TARGETS   16
+#define RCPTS_MAX 16
 
 struct client {
     struct carrier carrier; /* first */
@@ -192,9 +192,8 @@ static void ask_recipient(struct client *c, const char *name)
     struct address to = {.local = bytes_of(name + is_guarded), .domain = bytes_of("to.test")};
     struct recipient *r = transaction_add(&c->tx, &to);
     struct routed_leg leg = {.target = relay_target(c->world->relay), .to = to};
-    struct routed routed = {.legs = &leg,
-                            .leg_count = 1,
-                            .guard = is_guarded ? REPLY_RELAYING_DENIED : REPLY_OK};
+    struct routed routed = {
+        .legs = &leg, .leg_count = 1, .guard = is_guarded ? REPLY_RELAYING_DENIED : REPLY_OK};
 
     if (r == NULL)
         return;
@@ -204,8 +203,7 @@ static void ask_recipient(struct client *c, const char *name)
 
 static void know_name(struct client *c, const char *name)
 {
-    c->who.name_state =
-        name[0] == '\0' ? IDENTITY_NAME_UNAVAILABLE : IDENTITY_NAME_CONFIRMED;
+    c->who.name_state = name[0] == '\0' ? IDENTITY_NAME_UNAVAILABLE : IDENTITY_NAME_CONFIRMED;
     c->who.name = bytes_of(name);
     for (struct list *l = c->tx.branches.next; c->has_tx && l != &c->tx.branches; l = l->next) {
         struct branch *b = LIST_ENTRY(l, struct branch, in_transaction);
@@ -320,8 +318,8 @@ static void look_at_log(struct world *w, const struct relay_step *step)
         is_there = log.len == 0;
     else
         is_there = log.len != 0 && memmem(log.at, log.len, step->text, strlen(step->text)) != NULL;
-    if (!w->is_starved && !lib_is_true(w->row, step->verb == SILENT ? "silent" : step->text,
-                                       is_there))
+    if (!w->is_starved &&
+        !lib_is_true(w->row, step->verb == SILENT ? "silent" : step->text, is_there))
         lib_same_bytes(w->row, "log", bytes_make(step->text, 0), log);
     sim_forget_log(w->sim);
 }
@@ -409,9 +407,8 @@ static void init_client(struct world *w, unsigned number)
                                   .resolve_by_ms = loop_now_ms(w->loop) + 5000};
     memcpy(c->helo, "c0.test", sizeof("c0.test"));
     c->helo[1] = (char)('0' + number);
-    c->who = (struct identity){.name_state = IDENTITY_NAME_PENDING,
-                               .helo = bytes_of(c->helo),
-                               .is_esmtp = true};
+    c->who = (struct identity){
+        .name_state = IDENTITY_NAME_PENDING, .helo = bytes_of(c->helo), .is_esmtp = true};
     c->who.client = (struct netaddr){.family = NETADDR_IPV4, .port = 4000};
     memcpy(c->who.client.octets, (uint8_t[4]){192, 0, 2, (uint8_t)(number + 1)}, 4);
     c->who.local = (struct netaddr){.family = NETADDR_IPV4, .port = 25, .octets = {10, 0, 0, 1}};

@@ -13,8 +13,8 @@ enum relay_verb {
     /* targets, by the order in which they were connected to */
     ACCEPT,
     REFUSE,
-    SAY,    /* text */
-    HEAR,   /* text: all that has come since the last one */
+    SAY,      /* text */
+    HEAR,     /* text: all that has come since the last one */
     HEAR_END, /* text: how that ends */
     CLOSE,
     NOBODY, /* no further connection was asked for: there is no such target */
@@ -22,17 +22,17 @@ enum relay_verb {
     OPEN,   /* it has not */
     /* clients */
     MAIL,
-    RCPT,   /* text: the local part; with "!" in front its guard is RELAYING_DENIED */
+    RCPT, /* text: the local part; with "!" in front its guard is RELAYING_DENIED */
     DATA,
     CONTENT, /* text */
     END,
-    WHOLE,  /* text: the last of the content, and its end, in one go */
-    NAMED,  /* the client's name is known: text; empty: there is none */
+    WHOLE,   /* text: the last of the content, and its end, in one go */
+    NAMED,   /* the client's name is known: text; empty: there is none */
     GIVE_UP, /* RSET */
-    LEAVE,  /* the session ends, or another EHLO is said */
-    SEES,   /* text: what it was told since the last time, "a=250 go end=250 " */
-    WORDS,  /* text: the last reply of all */
-    FACTS,  /* text: "ADDRESS IDENTITY [reused] [replayed] [duplicate]" of the last branch */
+    LEAVE,   /* the session ends, or another EHLO is said */
+    SEES,    /* text: what it was told since the last time, "a=250 go end=250 " */
+    WORDS,   /* text: the last reply of all */
+    FACTS,   /* text: "ADDRESS IDENTITY [reused] [replayed] [duplicate]" of the last branch */
     /* the relay */
     WARM,
     STOP,   /* relay_close() */
@@ -51,8 +51,8 @@ struct relay_step {
 
 struct relay_scenario {
     const char *name;
-    const char *addresses;  /* separated by blanks; a name stands for port 25 there */
-    unsigned identity;      /* enum relay_identity bits */
+    const char *addresses; /* separated by blanks; a name stands for port 25 there */
+    unsigned identity;     /* enum relay_identity bits */
     void (*configure)(struct relay_conf *conf); /* or NULL */
     struct relay_step steps[RELAY_STEPS_MAX];
 };

@@ -62,9 +62,13 @@ static void hands_on_by_proxy(void **state)
          "> start proxy1 client\nC: PROXY TCP4 192.0.2.1 192.0.2.25 1025 25\n"
          "S: 554 5.7.1 blocked\nE: gone verdict 554 5.7.1 blocked\n",
          false},
-        {"a 421 greeting too",
+        {"a 421 greeting without a policy code",
          "> start proxy1 client\nC: PROXY TCP4 192.0.2.1 192.0.2.25 1025 25\n"
-         "S: 421 busy\nE: gone verdict 421 busy\n",
+         "S: 421 busy\nE: gone refused 421 busy\n",
+         false},
+        {"a 421 greeting with one",
+         "> start proxy1 client\nC: PROXY TCP4 192.0.2.1 192.0.2.25 1025 25\n"
+         "S: 421 4.7.1 you\nE: gone verdict 421 4.7.1 you\n",
          false},
         {"EHLO: 421 without a policy",
          "> start proxy1 client\nC: PROXY TCP4 192.0.2.1 192.0.2.25 1025 25\n"

@@ -19,10 +19,13 @@
 #define XFORWARD RELAY_IDENTITY_XFORWARD
 #define PROXY1   RELAY_IDENTITY_PROXY_V1
 
-#define PIPELINING "250-t\r\n250 PIPELINING\r\n"
-#define CHUNKING   "250-t\r\n250-PIPELINING\r\n250 CHUNKING\r\n"
-#define CAN_XCLIENT "250-t\r\n250-PIPELINING\r\n250 XCLIENT NAME ADDR PORT\r\n"
+#define PIPELINING   "250-t\r\n250 PIPELINING\r\n"
+#define CHUNKING     "250-t\r\n250-PIPELINING\r\n250 CHUNKING\r\n"
+#define CAN_XCLIENT  "250-t\r\n250-PIPELINING\r\n250 XCLIENT NAME ADDR PORT\r\n"
 #define CAN_XFORWARD "250-t\r\n250-PIPELINING\r\n250 XFORWARD ADDR\r\n"
+
+/* A step a line would hide the conversations. */
+/* clang-format off */
 
 /* a target greets and says what it can; a client asks for one recipient; the target agrees */
 #define GREET(t, ehlo)                                                                             \
@@ -130,7 +133,8 @@ static const struct relay_scenario wait_rows[] = {
       {SAY, 0, "354 go\r\n"}, {CONTENT, 0, "one\r\n"}, {HEAR, 0, "one\r\n"}, ASK(1),
       {PASS, 12000, NULL}, {LEFT, 0, NULL}, GREET(1, PIPELINING), TAKE(1), SEND(1),
       {HEAR, 1, "DATA\r\n"}, {SAY, 1, "354 go\r\n"}, {HEAR, 1, "x\r\n.\r\n"},
-      {SAY, 1, "250 ok\r\n"}, {SEES, 1, "a=250 go end=250 "}, {CONTENT, 0, "two\r\n"}, {HEAR, 1, ""}, {END, 0, NULL}, {HEAR, 1, MAIL_RCPT "DATA\r\n"},
+      {SAY, 1, "250 ok\r\n"}, {SEES, 1, "a=250 go end=250 "}, {CONTENT, 0, "two\r\n"},
+      {HEAR, 1, ""}, {END, 0, NULL}, {HEAR, 1, MAIL_RCPT "DATA\r\n"},
       {SAY, 1, "250 m\r\n250 r\r\n354 go\r\n"}, {HEAR, 1, "one\r\ntwo\r\n.\r\n"},
       {SAY, 1, "250 ok\r\n"}, {SEES, 0, "a=250 go end=250 "}}},
     {"a connect that never ends: the next address, or none", A " " B, NONE, NULL,
@@ -303,6 +307,8 @@ static const struct relay_scenario identity_rows[] = {
      {{MAIL, 0, NULL}, {RCPT, 0, "!a"}, {REFUSE, 0, NULL}, {SEES, 0, "a=451 "}, {WORDS, 0, DOWN}}},
 };
 
+/* clang-format on */
+
 struct table {
     const struct relay_scenario *rows;
     size_t count;
@@ -378,6 +384,7 @@ static void make_large(char *content, char *wire)
 static void test_large(void **state)
 {
     static char content[LARGE_MAX], wire[LARGE_MAX], chunk[LARGE_MAX + 100];
+    /* clang-format off */
     struct relay_scenario rows[] = {
         {"by DATA", A, NONE, NULL,
          {ASK(0), GREET(0, PIPELINING), TAKE(0), {DATA, 0, NULL}, {HEAR, 0, "DATA\r\n"},
@@ -392,6 +399,7 @@ static void test_large(void **state)
           GREET(1, PIPELINING), {SAY, 1, "250 m\r\n250 r\r\n354 go\r\n"}, {END, 0, NULL},
           {HEAR_END, 1, wire}, {SAY, 1, "250 ok\r\n"}, {SEES, 0, "a=250 go end=250 "}}},
     };
+    /* clang-format on */
 
     (void)state;
     make_large(content, wire);
@@ -410,9 +418,9 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reuse),  cmocka_unit_test(test_waiting),
-        cmocka_unit_test(test_down),   cmocka_unit_test(test_replay),
-        cmocka_unit_test(test_identity), cmocka_unit_test(test_large),
+        cmocka_unit_test(test_reuse),     cmocka_unit_test(test_waiting),
+        cmocka_unit_test(test_down),      cmocka_unit_test(test_replay),
+        cmocka_unit_test(test_identity),  cmocka_unit_test(test_large),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

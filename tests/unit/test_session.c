@@ -173,6 +173,8 @@ static void target_says(struct play *p, const char *text)
     if (strcmp(what, "rcpt") == 0) {
         ev.kind = EV_ANSWER;
         ev.rcpt = first_open(ev.branch);
+    } else if (strcmp(what, "fallen") == 0) {
+        ev.rcpt = LIST_ENTRY(list_first(&ev.branch->recipients), struct recipient, in_branch);
     } else if (strcmp(what, "broken") == 0 || strcmp(what, "unknown") == 0) {
         ev.kind = EV_BROKEN;
         ev.is_end_sent = what[0] == 'u';
@@ -344,6 +346,10 @@ static const struct {
     {"lost after the end",
      BEGIN RCPT_A "C DATA\nA go a\n" GO "C .\nA end a\nT a unknown 451 4.4.2 lost\nA settled\n"
                   "S 451 4.4.2 lost\n"},
+    {"refused when asked anew, the end being released",
+     BEGIN RCPT_A "C RCPT TO:<v@a.test>\nA rcpt a v\nT a rcpt 250 ok\nS 250 ok\n"
+                  "C DATA\nA go a\n" GO "C .\nA end a\nT a fallen 450 4.2.0 no more\nA drop a\n"
+                  "A settled\nS 450 4.2.0 no more\n"},
     {"eight minutes",
      BEGIN RCPT_A "C DATA\nA go a\n" GO "C .\nA end a\nE deadline\nA drop a\nA settled\n"
                   "S 451 4.4.2 The next host did not answer in time, try again later\n"},

@@ -111,7 +111,7 @@ class Dns:
     """Knot on 127.0.0.1, authoritative for everything, so that all else is NXDOMAIN."""
 
     def __init__(self):
-        self.port = free_port(kind=socket.SOCK_DGRAM)
+        self.port = free_port()
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="postern-dns-"))
         user = ""
         if is_root():
@@ -134,23 +134,32 @@ class Dns:
 
 
 class SilentDns:
-    """Takes queries and never answers; knows how many have come."""
+    """Takes queries and does not answer until told to; knows how many have come."""
 
     def __init__(self):
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.bind(("127.0.0.1", 0))
-        self.queries = 0
-        threading.Thread(target=self._count, daemon=True).start()
+        self._taken = []
+        threading.Thread(target=self._take, daemon=True).start()
 
-    def _count(self):
+    def _take(self):
         while True:
             try:
-                data = self.sock.recv(4096)
+                data, peer = self.sock.recvfrom(4096)
             except OSError:
                 return
             if not data:
                 return
-            self.queries += 1
+            self._taken.append((data, peer))
+
+    @property
+    def queries(self):
+        return len(self._taken)
+
+    def answer_all(self):
+        """SERVFAIL, late, to every query so far."""
+        for data, peer in self._taken:
+            self.sock.sendto(data[:2] + b"\x84\x02" + data[4:], peer)
 
     @property
     def address(self):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A child process whose output lines can be waited for."""
+import itertools
 import os
+import random
 import re
 import signal
 import socket
@@ -84,11 +86,21 @@ class Process:
         return self.wait_exit(timeout_s)
 
 
-def free_port(host="127.0.0.1", kind=socket.SOCK_STREAM):
-    """A port that nobody listens on right now."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as sock:
-        sock.bind((host, 0))
-        return sock.getsockname()[1]
+# Below the ports that the kernel gives to outgoing connections, so that none takes ours meanwhile.
+PORTS = itertools.cycle(random.sample(range(12000, 32000), 20000))
+
+
+def free_port(host="127.0.0.1"):
+    """A port that nobody listens on right now, by TCP or UDP, at any address."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for port in PORTS:
+        try:
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                with socket.socket(family, kind) as sock:
+                    sock.bind(("", port))
+            return port
+        except OSError:
+            continue
 
 
 def is_root():
