@@ -103,11 +103,16 @@ static void on_copy_room(void *owner)
         stream_resume(b->stream);
 }
 
+static void fail_copy(struct bridge *b, int error)
+{
+    bridge_log_copy_failed(b, error);
+    session_feed(&b->session, &(struct event){.kind = EV_COPY, .error = error});
+}
+
 static void on_copy_failed(void *owner)
 {
     struct bridge *b = owner;
-    session_feed(&b->session,
-                 &(struct event){.kind = EV_COPY, .error = copy_error(b->carrier.copy)});
+    fail_copy(b, copy_error(b->carrier.copy));
     bridge_drain(b);
 }
 
@@ -123,7 +128,7 @@ static void begin(struct bridge *b)
     b->times.data = 0;
     b->times.ended = 0;
     if (b->carrier.copy == NULL)
-        session_feed(&b->session, &(struct event){.kind = EV_COPY, .error = ERR_MEMORY});
+        fail_copy(b, ERR_MEMORY);
 }
 
 static void settle(struct bridge *b)
@@ -152,7 +157,7 @@ static void append(struct bridge *b, struct bytes content)
         b->times.data = loop_precise_us(b->carrier.loop);
     int error = copy_append(b->carrier.copy, content);
     if (error != 0)
-        session_feed(&b->session, &(struct event){.kind = EV_COPY, .error = error});
+        fail_copy(b, error);
 }
 
 static void finish_copy(struct bridge *b)

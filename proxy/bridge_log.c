@@ -95,6 +95,16 @@ void bridge_log_reject(struct bridge *b, const struct action *what)
     log_end(&line);
 }
 
+void bridge_log_copy_failed(struct bridge *b, int error)
+{
+    struct log_line line = begin(b, LOG_LEVEL_ERROR, "copy-failed");
+    if (b->carrier.transaction != NULL)
+        log_put_text(&line, "transaction", b->carrier.transaction->envelope.id.text);
+    log_put_text(&line, "directory", b->smtpd->worker->copies.directory);
+    log_put_error(&line, "error", error);
+    log_end(&line);
+}
+
 static void put_recipients(const struct bridge *b, struct log_line *line,
                            const struct transaction *tx)
 {

@@ -228,23 +228,22 @@ static void done_read(struct work *w)
     struct reader *r = c->job.reader;
 
     c->job.kind = COPY_JOB_NONE;
-    if (r == NULL || c->job.error != 0)
+    if (r == NULL || c->job.error != 0) {
         pool_give(chunk_pool(c), c->job.window);
+    } else {
+        r->window = c->job.window;
+        r->window_at = c->job.at;
+        r->window_bytes = (uint32_t)c->job.len;
+    }
     if (c->is_freed) {
         free_all(c);
         return;
     }
     if (c->job.error != 0)
         fail(c, c->job.error);
-    start_next_job(c);
-    if (r == NULL)
-        return;
-    if (c->job.error == 0 && r->window == NULL) {
-        r->window = c->job.window;
-        r->window_at = c->job.at;
-        r->window_bytes = (uint32_t)c->job.len;
-    }
-    r->more(r);
+    start_next_job(c); /* c->job is another's from here on */
+    if (r != NULL)
+        r->more(r);
 }
 
 static void start_read(struct copy *c, struct reader *r)

@@ -56,6 +56,7 @@ static void tell(void *owner)
     q->answer = NULL;
     if (own != NULL && own->address_count + own->name_count > 0)
         answer = own;
+    list_remove(&q->link);
     if (q->responses_due > 0)
         list_append(&q->dns->given_up, &q->link);
     else

@@ -19,7 +19,7 @@ struct actor {
     struct sim_peer *peer; /* NULL: has not begun */
     char *heard;
     size_t length;
-    bool takes_chunks, chunk_is_last, is_ended;
+    bool takes_chunks, chunk_is_last, has_answered, is_ended;
     uint64_t chunk_left;
 };
 
@@ -106,6 +106,7 @@ static void end_chunk(struct actor *a)
         hear(a, bytes_of("BDAT LAST\r\n"));
     else
         sim_send(a->peer, bytes_of("250 2.0.0 So far\r\n"));
+    a->has_answered = !a->chunk_is_last;
 }
 
 /* Takes the frames of BDAT off: where chunks are cut is nobody's business. Returns octets used. */
@@ -156,12 +157,18 @@ static void listen_to(struct play *p, struct actor *a)
     } while (used > 0 && sim_received(a->peer).len > 0);
 }
 
-static void listen_to_all(struct play *p)
+/* True: an answer was given, see what follows. */
+static bool listen_to_all(struct play *p)
 {
+    bool has_answered = false;
+
     for (int i = 0; i < SCRIPT_ACTORS; i++) {
         listen_to(p, &p->clients[i]);
         listen_to(p, &p->targets[i]);
+        has_answered = has_answered || p->targets[i].has_answered;
+        p->targets[i].has_answered = false;
     }
+    return has_answered;
 }
 
 static void forget(struct actor *a, size_t octets)
@@ -560,7 +567,8 @@ static bool on_quiet(void *owner)
         sim_ask_targets(p->world, true);
         mem_fail_nth(p->way->fail_nth);
     }
-    listen_to_all(p);
+    if (listen_to_all(p))
+        return true;
     while (!p->is_wreck && !p->has_failed && p->at < s->count) {
         const struct step *step = &s->steps[p->at];
         if (!is_expectation(step)) {
