@@ -233,7 +233,7 @@ $(B)/core: $(PURE_SRC:%.c=$(B)/release/%.o)
 .PHONY: fuzz fuzz-all coverage valgrind format
 F ?=
 T ?= 60
-# New inputs go below $(B); worth keeping are findings and what the lead chooses to add.
+# New inputs go below $(B). Findings are worth keeping, in tests/fuzz/corpus.
 fuzz_one = mkdir -p $(B)/fuzz/corpus/$(1) tests/fuzz/corpus/$(1) && \
 	$(B)/fuzz/fuzz_$(1) -max_total_time=$(T) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
 	-artifact_prefix=$(B)/fuzz/$(1)- $(patsubst %,-dict=%,$(wildcard tests/fuzz/$(1).dict)) \
@@ -264,8 +264,8 @@ endif
 .PHONY: install clean help
 MAN8  := $(wildcard doc/*.8)
 MAN5  := $(wildcard doc/*.5)
-UNITS := $(wildcard doc/*.service debian/*.service)
-TURNS := $(firstword $(wildcard doc/*.logrotate debian/*.logrotate))
+UNITS := $(wildcard doc/*.service)
+TURNS := $(wildcard doc/*.logrotate)
 put    = $(if $(2),install -D -m $(1) -t $(DESTDIR)$(3) $(2))
 
 install: all ## install below $(DESTDIR)$(PREFIX): postern, manual pages, unit, logrotate snippet
@@ -273,6 +273,8 @@ install: all ## install below $(DESTDIR)$(PREFIX): postern, manual pages, unit, 
 	$(call put,644,$(MAN8),$(PREFIX)/share/man/man8)
 	$(call put,644,$(MAN5),$(PREFIX)/share/man/man5)
 	$(call put,644,$(UNITS),$(PREFIX)/lib/systemd/system)
+	$(if $(UNITS),sed -i 's|/usr/sbin/postern|$(PREFIX)/sbin/postern|' \
+		$(UNITS:doc/%=$(DESTDIR)$(PREFIX)/lib/systemd/system/%))
 	$(if $(TURNS),install -D -m 644 $(TURNS) $(DESTDIR)$(SYSCONF)/logrotate.d/postern)
 
 clean: ## remove $(B)

@@ -75,6 +75,12 @@ void targets_close(struct targets *t)
         relay_close(t->relays[i]);
 }
 
+void targets_abort(struct targets *t)
+{
+    for (size_t i = 0; i < t->relay_count; i++)
+        relay_abort(t->relays[i]);
+}
+
 void targets_done(struct targets *t)
 {
     for (size_t i = 0; i < t->relay_count; i++)

@@ -26,6 +26,7 @@ struct targets {
 int targets_init(struct targets *t, const struct config *config, struct loop *loop,
                  struct relay_service *service);
 void targets_close(struct targets *t); /* relays close their connections */
+void targets_abort(struct targets *t); /* behind that: now, without QUIT */
 void targets_done(struct targets *t);  /* after the loop has ended */
 struct route_directory targets_directory(struct targets *t);
 /* NULL: it is no relay. */

@@ -221,7 +221,10 @@ static void end_if_quiet(struct worker *w)
     for (size_t i = 0; i < w->smtpd_count; i++)
         if (w->smtpds[i].connections != 0)
             return;
+    w->is_quiet = true;
     targets_close(&w->targets);
+    if (w->is_impatient)
+        targets_abort(&w->targets);
     dns_free(&w->dns);
     storage_stop(&w->storage);
     deadline_clear(w->loop, &w->deadline);
@@ -242,9 +245,17 @@ static void stop_sessions(struct worker *w, bool is_final)
     }
 }
 
+static void hurry(struct worker *w)
+{
+    w->is_impatient = true;
+    stop_sessions(w, true);
+    if (w->is_quiet)
+        targets_abort(&w->targets);
+}
+
 static void on_deadline(struct deadline *d)
 {
-    stop_sessions(CONTAINER_OF(d, struct worker, deadline), true);
+    hurry(CONTAINER_OF(d, struct worker, deadline));
 }
 
 static const struct deadline_use deadline_use = {.reached = on_deadline};
@@ -252,7 +263,7 @@ static const struct deadline_use deadline_use = {.reached = on_deadline};
 static void stop(struct worker *w)
 {
     if (w->is_stopping) {
-        stop_sessions(w, true);
+        hurry(w);
         return;
     }
     w->is_stopping = true;

@@ -36,6 +36,8 @@ struct worker {
     struct id_source ids;
     struct deadline deadline; /* of shutting down */
     bool is_stopping;
+    bool is_impatient; /* ... at once: told twice, or shutdown-timeout is over */
+    bool is_quiet;     /* no session is left; connections to targets are being closed */
 };
 
 /* One listening socket, opened by the master before privileges were dropped. */

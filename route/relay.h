@@ -31,6 +31,7 @@ struct relay *relay_new(struct relay_service *service, const struct relay_conf *
 /* Closes idle connections with QUIT, and the others when their branches are gone; the loop ends
  * when all are closed. */
 void relay_close(struct relay *r);
+void relay_abort(struct relay *r); /* behind relay_close(): closes every connection, now */
 void relay_free(struct relay **r); /* after the loop has ended */
 struct target *relay_target(struct relay *r);
 

@@ -272,8 +272,16 @@ static void more(struct reader *reader)
     struct relay_content *c = CONTAINER_OF(reader, struct relay_content, reader);
     struct relay_branch *w = CONTAINER_OF(c, struct relay_branch, content);
 
-    if (w->link != NULL)
+    if (w->link == NULL)
+        return;
+    if (copy_error(w->carrier->copy) == 0) {
         relay_link_drain(w->link);
+        return;
+    }
+    struct reply reply = reply_own(REPLY_LOCAL_PROBLEM);
+    relay_link_close(w->link);
+    w->link = NULL;
+    relay_tell_broken(w, &reply, false); /* what cannot be read cannot have been sent whole */
 }
 
 /* Our own Received line, where it is wanted. Without memory for it the message goes without. */

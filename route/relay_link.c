@@ -82,6 +82,7 @@ void relay_link_close(struct relay_link *link)
     loop_unpost(loop_of(link), &link->post);
     link->user = NULL;
     link->dial = NULL;
+    outbound_forget(&link->out); /* the stream is gone later than the transaction's memory */
     stream_close(link->stream);
 }
 

@@ -413,6 +413,15 @@ void relay_close(struct relay *r)
         relay_link_quit(link_of(r->idle.next));
     while (!list_is_empty(&r->bound))
         relay_link_quit(link_of(r->bound.next));
+    LIST_EACH (at, &r->busy)
+        if (link_of(at)->user == NULL) /* answers that nobody waits for */
+            relay_link_close(link_of(at));
+}
+
+void relay_abort(struct relay *r)
+{
+    LIST_EACH (at, &r->links)
+        relay_link_close(LIST_ENTRY(at, struct relay_link, in_relay));
 }
 
 void relay_free(struct relay **relay)

@@ -260,6 +260,8 @@ static void start_read(struct copy *c, struct reader *r)
     c->job.at = r->at;
     c->job.len = left < CHUNK_BYTES ? (size_t)left : CHUNK_BYTES;
     start_job(c, COPY_JOB_READ, run_read, done_read);
+    if (c->job.kind == COPY_JOB_NONE) /* it did not start */
+        pool_give(chunk_pool(c), c->job.window);
 }
 
 static void start_next_job(struct copy *c)

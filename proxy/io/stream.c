@@ -172,7 +172,8 @@ static void tell(void *owner)
     if (s->is_connecting) {
         finish_connect(s);
     } else if (s->error != 0 && !s->is_told) {
-        read_what_came(s);
+        if (s->error != ERR_MEMORY) /* octets may be missing before those */
+            read_what_came(s);
         if (s->is_closing)
             return;
         s->is_told = true;

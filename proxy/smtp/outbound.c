@@ -25,7 +25,7 @@ void outbound_init(struct outbound *o, const struct outbound_conf *conf, struct 
 }
 
 /* What was borrowed for the transaction is not touched any more. */
-static void forget(struct outbound *o)
+void outbound_forget(struct outbound *o)
 {
     LIST_EACH (link, &o->waiting)
         list_remove(link);
@@ -42,7 +42,7 @@ static void forget(struct outbound *o)
 
 void outbound_done(struct outbound *o)
 {
-    forget(o);
+    outbound_forget(o);
     reply_parser_done(&o->in);
     buf_done(&o->unread);
     buf_done(&o->out);
@@ -60,7 +60,7 @@ bool outbound_go_away(struct outbound *o, enum outbound_gone why, const struct r
     ev->is_end_sent = o->state == OUT_FINAL && !is_answer;
     if (r != NULL)
         ev->reply = *r;
-    forget(o);
+    outbound_forget(o);
     buf_done(&o->unread);
     buf_done(&o->out);
     o->state = OUT_GONE;
@@ -80,7 +80,7 @@ void outbound_go_away_later(struct outbound *o, enum outbound_gone why)
 /* The transaction has its outcome; the connection serves again when no answer is due. */
 static void finish(struct outbound *o)
 {
-    forget(o);
+    outbound_forget(o);
     o->state = OUT_DRAINING;
 }
 
@@ -116,7 +116,7 @@ bool outbound_abort(struct outbound *o)
         o->due.has_gone = false;
         return false;
     }
-    forget(o);
+    outbound_forget(o);
     o->due.has_go = false;
     if (o->state == OUT_ENVELOPE || o->state == OUT_CONTENT)
         o->state = OUT_DRAINING;

@@ -152,6 +152,9 @@ struct outbound_event {
 void outbound_init(struct outbound *o, const struct outbound_conf *conf, struct pool *small,
                    struct pool *medium);
 void outbound_done(struct outbound *o);
+/* The transaction's memory is about to go: nothing of it is pointed at any more. Changes no state;
+ * for a connection that is being closed. */
+void outbound_forget(struct outbound *o);
 /* The connection is there. `proxy_version` 1 or 2: a PROXY header for `client` goes first (NULL
  * client: v1 UNKNOWN, v2 LOCAL), 0: none. `helo` is what EHLO will say; borrowed as long as the
  * connection. Where it is no word of printable ASCII "localhost" stands for it. Behind XCLIENT the

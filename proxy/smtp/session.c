@@ -22,7 +22,7 @@ void session_init(struct session *s, const struct session_conf *conf, struct poo
     arena_init(&s->mail, small, MAIL_ARENA_MAX);
     line_init(&s->line, small);
     list_init(&s->slots);
-    buf_init(&s->out, medium, 2 * SESSION_UNSENT_MAX);
+    buf_init(&s->out, medium, MAIL_ARENA_MAX + SESSION_UNSENT_MAX); /* answers lie in the arena */
     s->client.client = *client;
     s->client.local = *local;
 }

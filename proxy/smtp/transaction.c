@@ -35,9 +35,13 @@ bool transaction_stands(const struct recipient *r)
     return true;
 }
 
+/* Nobody in its list has been refused so far. */
 static bool may_stand(const struct recipient *r)
 {
-    return r->envelope == FATE_OPEN || transaction_stands(r);
+    for (const struct recipient *each = r->head; each != NULL; each = each->next_in_list)
+        if (outcome_is_failure(each->envelope))
+            return false;
+    return true;
 }
 
 static bool has_recipients(const struct branch *b)
@@ -53,6 +57,7 @@ static void drop(struct branch *b)
     if (b->state == BRANCH_DONE)
         return;
     bool is_opened = !is_due(b, ACT_OPEN);
+    b->facts.may_be_duplicate = b->state == BRANCH_ENDED && !b->can_prepare;
     b->state = BRANCH_DONE;
     b->todo = 0;
     list_remove(&b->in_todo);
@@ -111,11 +116,11 @@ struct recipient *transaction_add(struct transaction *t, const struct address *t
     return r;
 }
 
-/* The reply is kept; without memory for it the answer is one of our own. */
+/* The reply is kept; without memory for it the answer is one of our own that means the same. */
 static void set_reply(struct transaction *t, struct recipient *r, const struct reply *reply)
 {
     if (reply_copy(t->mail, reply, &r->reply) != 0)
-        r->reply = reply_own(REPLY_LOCAL_PROBLEM);
+        r->reply = reply_own(reply_is_positive(reply) ? REPLY_OK : REPLY_LOCAL_PROBLEM);
 }
 
 static void answer(struct recipient *r, struct reply reply)
@@ -494,14 +499,10 @@ static void on_committed(const struct event *ev)
 /* DESIGN 7: eight minutes after the client's end of data it is about to give up. */
 static void on_deadline(struct transaction *t)
 {
-    if (t->state != TX_RELEASED) {
-        settle(t, reply_own(REPLY_LOCAL_PROBLEM));
-        return;
-    }
-    LIST_EACH (link, &t->branches)
-        if (branch_of(link)->state == BRANCH_ENDED)
+    if (t->state == TX_COMMITTING) /* the relays have it, and the client will send it again */
+        LIST_EACH (link, &t->branches)
             branch_of(link)->facts.may_be_duplicate = true;
-    settle(t, reply_own(REPLY_TARGET_SLOW));
+    settle(t, reply_own(t->state == TX_RELEASED ? REPLY_TARGET_SLOW : REPLY_LOCAL_PROBLEM));
 }
 
 void transaction_feed(struct transaction *t, const struct event *ev)

@@ -489,10 +489,10 @@ def test_proxy_connections_are_never_shared(target, to_target, identity):
     ("554 5.7.1 you are listed", 554, "5.7.1 you are listed"),
     ("450 4.7.1 greylisted", 450, "4.7.1 greylisted"),
     ("421 4.7.0 slow down", 451, "4.7.0 slow down"),
-    ("421 4.3.2 not now", 451, "4.3.2 not now"),
+    ("421 4.3.2 not now", 451, "4.4.1 No connection to the next host, try again later"),
     ("521 no mail here", 521, None)])
 def test_greeting_behind_proxy_is_a_verdict(target, to_target, greeting, code, text):
-    """A refusal at the greeting is the target's word on this client."""
+    """A refusal at the greeting is the target's word on this client; a plain 421 is an outage."""
     backend = target(proxy=True).on("greeting", Close(greeting))
     server = to_target(backend, identity="proxy-v1")
     with server.client(source=CLIENT) as client:

@@ -14,11 +14,12 @@ import time
 import pytest
 
 from harness.dns import CLIENT
-from harness.messages import PLAIN_MESSAGE
+from harness.messages import PLAIN_MESSAGE, big_message
 from harness.postern import binary, environment, event_pattern, run
 from harness.process import is_root
-from peers.answers import Hold
+from peers.answers import Hold, Nothing
 from peers.client import elapsed
+from peers.target import DEFAULT_EHLO
 
 ROUTES = "[route]\n@example.test discard\n"
 
@@ -59,9 +60,11 @@ def test_exit_73_spool(postern, tmp_path):
     assert run(*server.flags).returncode == 73
 
 
-def as_nobody(*arguments):
+def as_nobody(server):
+    """The program lies beside its configuration: nobody may have no way to the checkout."""
     user = pwd.getpwnam("nobody")
-    return subprocess.run([binary(), *map(str, arguments)], capture_output=True, text=True,
+    program = shutil.copy(binary(), server.directory / "postern")
+    return subprocess.run([program, *map(str, server.flags)], capture_output=True, text=True,
                           env=environment(), timeout=30, check=False, user=user.pw_uid,
                           group=user.pw_gid, extra_groups=[], stdin=subprocess.DEVNULL)
 
@@ -76,7 +79,7 @@ def test_exit_77_no_permission(postern):
     os.chown(server.directory, pwd.getpwnam("nobody").pw_uid, -1)
     text = server.config.read_text().replace("user-id = root\n", "")
     server.config.write_text(text)
-    done = as_nobody(*server.flags)
+    done = as_nobody(server)
     assert done.returncode == 77, done.stderr
 
 
@@ -257,6 +260,20 @@ def test_second_term_exits_at_once(target, to_target):
     backend.wait(lambda: _refuses(server), "the listener's end")
     seconds, _ = elapsed(lambda: server.stop(timeout_s=10))
     assert seconds < 3
+
+
+def test_stop_does_not_wait_for_a_targets_last_words(target, to_target):
+    """A connection whose transaction is over, but that still owes replies, keeps nobody."""
+    backend = target(ehlo=(*DEFAULT_EHLO, "CHUNKING"))
+    backend.on("BDAT", "452 4.3.1 no room", Nothing()).on("RSET", Nothing())
+    server = to_target(backend, core="shutdown-timeout = 30s\n")
+    with server.client() as client:
+        client.hello()
+        client.envelope()
+        assert client.data(big_message(2 << 20)).code == 452
+        client.quit()
+    seconds, _ = elapsed(server.stop)
+    assert seconds < 5
 
 
 def test_hup_is_refused(postern):

@@ -128,6 +128,13 @@ void sim_signal(struct sim *w, int number)
             w->loop->signals[i].is_pending = true;
 }
 
+size_t sim_pool_bytes(const struct sim *w)
+{
+    const struct loop_pools *p = &w->loop->pools;
+
+    return p->small.taken * 1024 + p->medium.taken * 4096 + p->chunk.taken * 65536;
+}
+
 struct loop_pools *loop_pools(struct loop *l)
 {
     return &l->pools;

@@ -84,6 +84,10 @@ bool sim_was_reset(const struct sim_peer *p);
 void sim_cut_at(struct sim_peer *p, uint64_t offset);
 void sim_cut_always(struct sim_peer *p); /* octet by octet */
 
+/* ---- memory ---- */
+
+size_t sim_pool_bytes(const struct sim *w); /* of the loop's blocks that are in use */
+
 /* ---- DNS ---- */
 
 enum sim_question { SIM_ADDRESSES, SIM_NAMES, SIM_MX };

@@ -243,8 +243,10 @@ static bool run_timers(struct sim *w)
 static bool run_turn(struct loop *l)
 {
     struct sim *w = l->world;
-    bool has_any = run_deadlines(l) | run_signals(l) | run_timers(w);
+    bool has_any = run_deadlines(l);
 
+    has_any = run_signals(l) || has_any;
+    has_any = run_timers(w) || has_any;
     if (l->posted != NULL) {
         run_posts(l);
         has_any = true;

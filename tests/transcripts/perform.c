@@ -183,17 +183,21 @@ static bool expect_words(struct play *p, const struct step *step)
 {
     struct actor *a = actor_of(p, step);
 
-    for (uint64_t i = 0; i < step->number; i++) {
-        const char *end = a->length < 2 ? NULL : memchr(a->heard, '\n', a->length);
-        size_t len = end == NULL ? a->length : (size_t)(end - a->heard) - 1;
+    size_t at = 0;
 
-        if (end == NULL || end == a->heard || end[-1] != '\r' ||
-            !script_matches(step->text, a->heard, len)) {
-            fail(p, "expected \"%s\", got \"%.*s\"", step->text, (int)len, a->heard);
+    for (uint64_t i = 0; i < step->number; i++) {
+        const char *begin = a->heard + at;
+        const char *end = a->length - at < 2 ? NULL : memchr(begin, '\n', a->length - at);
+        size_t len = end == NULL ? a->length - at : (size_t)(end - begin) - 1;
+
+        if (end == NULL || end == begin || end[-1] != '\r' ||
+            !script_matches(step->text, begin, len)) {
+            fail(p, "expected \"%s\", got \"%.*s\"", step->text, (int)len, begin);
             return false;
         }
-        forget(a, len + 2);
+        at += len + 2;
     }
+    forget(a, at);
     return true;
 }
 
@@ -294,9 +298,9 @@ static bool expect(struct play *p, const struct step *step)
 static bool is_settled(struct play *p, const struct step *next)
 {
     struct actor *all[] = {p->clients, p->targets};
-    bool is_accepting = next != NULL && next->is_target &&
-                        (next->kind == STEP_CONNECT || next->kind == STEP_REFUSE ||
-                         next->kind == STEP_HANG);
+    bool is_accepting =
+        next != NULL && next->is_target &&
+        (next->kind == STEP_CONNECT || next->kind == STEP_REFUSE || next->kind == STEP_HANG);
     struct sim_peer *asked = sim_target(p->world, p->targets_known);
 
     for (int i = 0; i < 2 * SCRIPT_ACTORS; i++) {
@@ -330,9 +334,8 @@ static void begin_client(struct play *p, const struct step *step)
     const char *address = step->about[0] == '\0' ? "192.0.2.9:40001" : step->about;
 
     netaddr_parse_with_port(bytes_of(address), 40001, &from);
-    netaddr_parse_with_port(bytes_of(from.family == NETADDR_IPV4 ? "192.0.2.1:25"
-                                                                  : "[2001:db8::1]:25"),
-                            25, &to);
+    netaddr_parse_with_port(
+        bytes_of(from.family == NETADDR_IPV4 ? "192.0.2.1:25" : "[2001:db8::1]:25"), 25, &to);
     a->peer = sim_connect(p->world, &from, &to);
     if (a->peer == NULL)
         fail(p, "nobody listens");
@@ -501,15 +504,15 @@ static bool script_has(const struct play *p, const char *text, size_t length)
 {
     for (size_t i = 0; i < p->script->count; i++) {
         const struct step *step = &p->script->steps[i];
-        if (step->kind == STEP_HEAR && !step->is_target &&
-            script_matches(step->text, text, length))
+        if (step->kind == STEP_HEAR && !step->is_target && script_matches(step->text, text, length))
             return true;
     }
     return false;
 }
 
 /* What clients heard behind the point where the story changed: a 250 for a message may only be one
- * that the script has there too, and a target's words can only come from a target. */
+ * that the script has there too, and a target's words can only come from a target. Without memory
+ * for those words a bare Ok stands for them. */
 static void check_wreck(struct play *p)
 {
     for (int i = 0; i < SCRIPT_ACTORS; i++) {
@@ -523,6 +526,7 @@ static void check_wreck(struct play *p)
                 p->has_failed = true;
             }
             if (line.len > 1 && line.at[0] == '2' && line.at[3] == ' ' &&
+                !bytes_is(line, "250 2.0.0 Ok\r") &&
                 !script_has(p, (const char *)line.at, line.len - 1)) {
                 printf("%s: (%s) a client hears \"%.*s\"\n", p->script->path, p->way->name,
                        (int)line.len - 1, (const char *)line.at);

@@ -270,10 +270,9 @@ static void run(const char *name, const char *script, size_t step)
     "S 250 ENHANCEDSTATUSCODES\nC MAIL FROM:<f@x>\nS 250 2.1.0 Ok\n"
 #define RCPT_A                                                                                     \
     "C RCPT TO:<u@a.test>\nA open a\nA rcpt a u\nT a rcpt 250 2.1.5 fine\nS 250 2.1.5 fine\n"
-#define OTHER                                                                                      \
-    "C RCPT TO:<u@b.test>\nS 452 4.5.3 Send this recipient in a transaction of its own\n"
+#define OTHER    "C RCPT TO:<u@b.test>\nS 452 4.5.3 Send this recipient in a transaction of its own\n"
 #define ONE_MORE "C RCPT TO:<u@b.test>\nS 452 4.5.3 Too many recipients\n"
-#define GO "S 354 End data with <CR><LF>.<CR><LF>\n"
+#define GO       "S 354 End data with <CR><LF>.<CR><LF>\n"
 
 static const struct {
     const char *name, *script;

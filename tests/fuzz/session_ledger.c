@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Messages are known by their content; equal ones are counted. */
+#include "tests/fuzz/session_ledger.h"
+
+#define MESSAGES_MAX 200
+
+struct ledger {
+    const struct session_ledger *of;
+    struct sim *world;
+    struct session_message messages[MESSAGES_MAX];
+    int count;
+    bool is_confused; /* some target has said things of its own */
+};
+
+static bool same(const struct pieces_seen *a, const struct pieces_seen *b)
+{
+    return bytes_equal(pieces_seen_bytes(a), pieces_seen_bytes(b));
+}
+
+/* ---- counting ---- */
+
+enum wanted { ENDED, ACKNOWLEDGED };
+
+static bool has_domain(const struct session_message *m, bool wants_relay)
+{
+    for (int i = 0; i < m->rcpt_count; i++)
+        if (m->domains[i] == SESSION_LIST || m->domains[i] == SESSION_OTHER ||
+            m->domains[i] == (wants_relay ? SESSION_TARGET : SESSION_MAIL))
+            return true;
+    return false;
+}
+
+static int count_sent(const struct ledger *l, const struct pieces_seen *content, bool wants_relay)
+{
+    int count = 0;
+
+    for (int i = 0; i < l->count; i++)
+        count += same(&l->messages[i].content, content) && has_domain(&l->messages[i], wants_relay);
+    return count;
+}
+
+/* Acknowledged ones that a relay must have. */
+static int count_relayed(const struct ledger *l, const struct pieces_seen *content)
+{
+    int count = 0;
+
+    for (int i = 0; i < l->count; i++) {
+        const struct session_message *m = &l->messages[i];
+        bool is_relayed = false;
+        for (int j = 0; j < m->rcpt_count; j++)
+            is_relayed = is_relayed || m->domains[j] == SESSION_TARGET ||
+                         m->domains[j] == SESSION_LIST;
+        count += is_relayed && m->code / 100 == 2 && same(&m->content, content);
+    }
+    return count;
+}
+
+static int count_taken(const struct ledger *l, const struct pieces_seen *content, enum wanted what)
+{
+    int count = 0;
+
+    for (int i = 0; i < l->of->target_count; i++) {
+        const struct session_target *t = &l->of->targets[i];
+        for (int j = 0; j < t->taken_count; j++)
+            count += same(&t->taken[j].content, content) && t->taken[j].accepted > 0 &&
+                     (what == ENDED ? !t->taken[j].is_refused : t->taken[j].is_accepted);
+    }
+    return count;
+}
+
+/* ---- maildirs: their lines end in LF, and lines of our own stand in front ---- */
+
+static void without_returns(const struct pieces_seen *content, struct pieces_seen *out)
+{
+    struct bytes in = pieces_seen_bytes(content);
+
+    for (size_t i = 0; i < in.len; i++)
+        if (in.at[i] != '\r' || i + 1 == in.len || in.at[i + 1] != '\n')
+            pieces_see(out, bytes_make(in.at + i, 1));
+}
+
+/* What stands behind our own lines, of which Received is the last. */
+static struct bytes content_of(struct bytes file)
+{
+    bool is_received = false;
+
+    while (file.len > 0) {
+        struct bytes line = bytes_first(file, bytes_find(file, '\n') + 1);
+        if (is_received && line.at[0] != '\t')
+            break;
+        is_received = is_received || bytes_start_with_nocase(line, "Received: ");
+        file = bytes_skip(file, line.len);
+    }
+    return file;
+}
+
+/* Files in new/ of this mailbox with this content. */
+static int count_files(const struct ledger *l, const char *domain, const char *local,
+                       const struct pieces_seen *content)
+{
+    char directory[128];
+    struct pieces_seen plain = {.len = 0};
+    struct bytes file;
+    const char *path;
+    int count = 0;
+
+    snprintf(directory, sizeof(directory), "/mail/%s/%s/new", domain, local);
+    without_returns(content, &plain);
+    for (unsigned i = 0; (path = sim_file_below(l->world, directory, i)) != NULL; i++) {
+        PIECES_MUST(sim_file(l->world, path, &file));
+        count += bytes_equal(content_of(file), pieces_seen_bytes(&plain));
+    }
+    pieces_forget(&plain);
+    return count;
+}
+
+/* ---- the promises ---- */
+
+/* No 250 but for what its target has accepted, or what lies in the maildir. */
+static void check_acknowledged(const struct ledger *l, const struct session_message *m)
+{
+    static const char *const domains[] = {"", "mail.test", "list.test"};
+
+    if (m->code / 100 != 2)
+        return;
+    if (!l->is_confused)
+        PIECES_MUST(count_relayed(l, &m->content) <= count_taken(l, &m->content, ACKNOWLEDGED));
+    for (int i = 0; i < m->rcpt_count; i++)
+        if (m->domains[i] == SESSION_MAIL || m->domains[i] == SESSION_LIST)
+            PIECES_MUST(count_files(l, domains[m->domains[i]], m->locals[i], &m->content) > 0);
+}
+
+/* An end of data reaches a target only if the client sent one: octet by octet, and once. */
+static void check_taken(const struct ledger *l, const struct session_taken *taken)
+{
+    if (taken->accepted == 0 && taken->content.len == 0)
+        return; /* a lone dot */
+    PIECES_MUST(count_sent(l, &taken->content, true) > 0);
+    PIECES_MUST(count_taken(l, &taken->content, ENDED) <= count_sent(l, &taken->content, true));
+}
+
+static void check_file(const struct ledger *l, const char *path)
+{
+    struct bytes file, content;
+    int sent = 0;
+
+    PIECES_MUST(sim_file(l->world, path, &file));
+    PIECES_MUST(strstr(path, "/new/") != NULL); /* nothing is left over in tmp/ */
+    content = content_of(file);
+    for (int i = 0; i < l->count; i++) {
+        struct pieces_seen plain = {.len = 0};
+        without_returns(&l->messages[i].content, &plain);
+        sent += bytes_equal(content, pieces_seen_bytes(&plain)) &&
+                has_domain(&l->messages[i], false);
+        pieces_forget(&plain);
+    }
+    PIECES_MUST(sent > 0);
+}
+
+/* What the relay of a list refused is in no maildir. */
+static void check_list(const struct ledger *l, const struct session_message *m)
+{
+    for (int i = 0; i < m->rcpt_count; i++)
+        if (m->domains[i] == SESSION_LIST && !l->is_confused)
+            PIECES_MUST(count_files(l, "list.test", m->locals[i], &m->content) == 0 ||
+                        count_taken(l, &m->content, ACKNOWLEDGED) > 0);
+}
+
+void session_ledger_check(const struct session_ledger *of, struct sim *world)
+{
+    static struct ledger ledger;
+    struct ledger *l = &ledger;
+    const char *path;
+
+    *l = (struct ledger){.of = of, .world = world};
+    for (int i = 0; i < SESSION_CLIENTS; i++)
+        l->count = session_client_read(&of->clients[i], l->messages, l->count, MESSAGES_MAX);
+    for (int i = 0; i < of->target_count; i++)
+        l->is_confused = l->is_confused || of->targets[i].is_confused;
+    if (l->count < MESSAGES_MAX) {
+        for (int i = 0; i < l->count; i++) {
+            check_acknowledged(l, &l->messages[i]);
+            check_list(l, &l->messages[i]);
+        }
+        for (int i = 0; i < of->target_count && !l->is_confused; i++)
+            for (int j = 0; j < of->targets[i].taken_count; j++)
+                check_taken(l, &of->targets[i].taken[j]);
+        for (unsigned i = 0; (path = sim_file_below(world, "/mail", i)) != NULL; i++)
+            check_file(l, path);
+    }
+    for (int i = 0; i < l->count; i++)
+        pieces_forget(&l->messages[i].content);
+}
+
+void session_ledger_forget(struct session_ledger *l)
+{
+    for (int i = 0; i < SESSION_CLIENTS; i++)
+        session_client_forget(&l->clients[i]);
+    for (int i = 0; i < l->target_count; i++)
+        session_target_forget(&l->targets[i]);
+}

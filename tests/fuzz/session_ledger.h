@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Who sent what, and who got it: the promises of the core, checked when all is over. */
+#ifndef POSTERN_SESSION_LEDGER_H
+#define POSTERN_SESSION_LEDGER_H
+
+#include "tests/fuzz/session_client.h"
+#include "tests/fuzz/session_target.h"
+
+#define SESSION_CLIENTS     3
+#define SESSION_TARGETS_MAX 64
+
+struct session_ledger {
+    struct session_client clients[SESSION_CLIENTS];
+    struct session_target targets[SESSION_TARGETS_MAX];
+    int target_count;
+};
+
+void session_ledger_check(const struct session_ledger *l, struct sim *world);
+void session_ledger_forget(struct session_ledger *l);
+
+#endif
