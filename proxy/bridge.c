@@ -6,7 +6,7 @@
 #include "proxy/worker.h"
 
 #define CLOSE_MS 10000  /* for the last replies to get out */
-#define FINAL_MS 480000 /* DESIGN 7: eight minutes from the end of data to its reply */
+#define FINAL_MS 480000 /* eight minutes from the end of data to its reply */
 
 /* ---- sending ---- */
 
@@ -219,7 +219,7 @@ static void perform(struct bridge *b, const struct action *todo)
 {
     switch (todo->kind) {
     case ACT_GREETED:
-        relay_forget_carrier(&b->smtpd->worker->relays, &b->carrier);
+        relay_forget_carrier(&b->carrier);
         break;
     case ACT_BEGIN:
         begin(b);
@@ -281,7 +281,7 @@ static void free_bridge(struct bridge *b)
     bridge_log_disconnect(b);
     deadline_clear(b->carrier.loop, &b->deadline);
     bridge_name_forget(b);
-    relay_forget_carrier(&d->worker->relays, &b->carrier);
+    relay_forget_carrier(&b->carrier);
     session_done(&b->session);
     list_remove(&b->in_smtpd);
     smtpd_forget(d, b->counted);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The log lines of one client; `transaction` says it all. */
 #include "proxy/bridge.h"
-#include "proxy/smtp/outcome.h"
 #include "proxy/worker.h"
 
 #define RECIPIENTS_NAMED_MAX 20 /* in one line; the others are counted */

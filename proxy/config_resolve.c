@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Asks the system for names, accounts and sizes. Blocks, so only before the loop runs. */
-#include <errno.h>
 #include <grp.h>
 #include <netdb.h>
 #include <netinet/in.h>

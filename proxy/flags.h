@@ -4,7 +4,6 @@
 #define POSTERN_FLAGS_H
 
 #include <stdbool.h>
-#include <stddef.h>
 
 enum flags_mode { FLAGS_SERVE, FLAGS_CHECK, FLAGS_DUMP, FLAGS_EXPLAIN, FLAGS_VERSION, FLAGS_HELP };
 

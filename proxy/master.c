@@ -7,8 +7,8 @@
 #include <grp.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -85,7 +85,7 @@ static int open_listeners(const struct config *config, struct worker_listener *l
     return 0;
 }
 
-/* Written before privileges go; the file stays when we end, as the pid in it may be anybody's. */
+/* Written before privileges go. */
 static int write_pid(const struct config *config)
 {
     struct bytes name = config->core.pid_file;
@@ -102,18 +102,60 @@ static int write_pid(const struct config *config)
     return 0;
 }
 
-static int detach(void)
+/* The directory may be one that only root can change: then the file stays. */
+static void remove_pid(const struct config *config)
 {
+    char *path = c_string(config->core.pid_file);
+    if (path != NULL && path[0] != '\0')
+        (void)unlink(path);
+    mem_free(path);
+}
+
+/* The parent stays until the child serves, and ends with its exit code if it never does. */
+static _Noreturn void wait_for(pid_t child, int ready)
+{
+    char told;
+    int status;
+
+    if (read(ready, &told, 1) == 1)
+        _exit(0);
+    if (waitpid(child, &status, 0) != child || !WIFEXITED(status))
+        _exit(EX_OSERR);
+    _exit(WEXITSTATUS(status));
+}
+
+static int detach(int *ready_out)
+{
+    int ready[2];
+
+    if (pipe2(ready, O_CLOEXEC) != 0)
+        return complain(EX_OSERR, "cannot make", bytes_of("a pipe"), -errno);
     pid_t child = fork();
     if (child < 0)
         return complain(EX_OSERR, "cannot", bytes_of("fork"), -errno);
-    if (child > 0)
-        _exit(0);
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (setsid() < 0 || null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0)
-        return EX_OSERR;
-    close(null);
+    if (child > 0) {
+        close(ready[1]);
+        wait_for(child, ready[0]);
+    }
+    close(ready[0]);
+    setsid();
+    *ready_out = ready[1];
     return 0;
+}
+
+/* From here on nobody reads what we write to stderr. */
+static void on_started(void *owner)
+{
+    int *ready = owner;
+    int null = *ready < 0 ? -1 : open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    if (null < 0)
+        return;
+    for (int fd = 0; fd <= 2; fd++)
+        (void)dup2(null, fd);
+    close(null);
+    if (write(*ready, "", 1) == 1)
+        close(*ready);
 }
 
 static int drop_privileges(const struct config *config)
@@ -128,13 +170,13 @@ static int drop_privileges(const struct config *config)
 }
 
 static int prepare(const struct config *config, struct worker_listener *listeners,
-                   bool wants_daemon)
+                   bool wants_daemon, int *ready_out)
 {
     int code = make_spool(config);
     if (code == 0)
         code = open_listeners(config, listeners);
     if (code == 0 && wants_daemon)
-        code = detach();
+        code = detach(ready_out);
     if (code == 0)
         code = write_pid(config);
     if (code == 0)
@@ -149,9 +191,12 @@ int master_run(const struct config *config, bool wants_daemon)
     if (listeners == NULL)
         return EX_OSERR;
     signal(SIGPIPE, SIG_IGN);
-    int code = prepare(config, listeners, wants_daemon);
-    if (code == 0)
-        code = worker_run(config, listeners, count);
+    int ready = -1;
+    int code = prepare(config, listeners, wants_daemon, &ready);
+    if (code == 0) {
+        code = worker_run(config, listeners, count, on_started, &ready);
+        remove_pid(config);
+    }
     mem_free(listeners);
     return code;
 }

@@ -160,21 +160,12 @@ uint32_t smtpd_bridged(struct smtpd *d)
 
 #define BRIDGED (CAPABILITY_PIPELINING | CAPABILITY_SIZE | CAPABILITY_ENHANCEDSTATUSCODES)
 
-/* Those of the keywords that this build implements. */
 static uint32_t keywords_of(const struct setting_texts *names)
 {
     uint32_t keywords = 0;
 
-    for (size_t i = 0; i < names->count; i++) {
-        if (bytes_is_nocase(names->at[i], "PIPELINING"))
-            keywords |= CAPABILITY_PIPELINING;
-        else if (bytes_is_nocase(names->at[i], "SIZE"))
-            keywords |= CAPABILITY_SIZE;
-        else if (bytes_is_nocase(names->at[i], "8BITMIME"))
-            keywords |= CAPABILITY_8BITMIME;
-        else if (bytes_is_nocase(names->at[i], "ENHANCEDSTATUSCODES"))
-            keywords |= CAPABILITY_ENHANCEDSTATUSCODES;
-    }
+    for (size_t i = 0; i < names->count; i++)
+        keywords |= capability_keyword(names->at[i]);
     return keywords;
 }
 

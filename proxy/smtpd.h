@@ -3,7 +3,6 @@
 #ifndef POSTERN_SMTPD_H
 #define POSTERN_SMTPD_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "proxy/base/hash.h"

@@ -8,7 +8,6 @@
 #include <stdint.h>
 
 #include "proxy/base/bytes.h"
-#include "proxy/base/netaddr.h"
 #include "proxy/base/setting.h"
 #include "route/route_source.h"
 

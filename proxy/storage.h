@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Watches the free space of the spool directory (CONFIG spool-reserve). */
+/* Watches the free space of the spool directory (core.spool-reserve). */
 #ifndef POSTERN_STORAGE_H
 #define POSTERN_STORAGE_H
 

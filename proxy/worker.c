@@ -3,7 +3,6 @@
 #include "proxy/worker.h"
 
 #include <signal.h>
-#include <stdlib.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -61,6 +60,20 @@ uint32_t worker_log_sinks(const struct worker *w, struct bytes logger)
     return sinks;
 }
 
+/* Some log cannot be opened: which one? */
+static void name_bad_log(struct worker *w)
+{
+    int error;
+
+    for (int i = 0; i < w->sink_count; i++) {
+        struct log *alone = log_new(w->loop, &w->sinks[i], 1, false, &error);
+        if (alone == NULL)
+            fprintf(stderr, "postern: cannot open log file %.*s\n",
+                    (int)w->sinks[i].file_pattern.len, (const char *)w->sinks[i].file_pattern.at);
+        log_free(&alone);
+    }
+}
+
 static int start_log(struct worker *w)
 {
     int error = make_sinks(w);
@@ -68,8 +81,10 @@ static int start_log(struct worker *w)
         return error;
     w->log = log_new(w->loop, w->sinks, w->sink_count, w->config->core.log_format == CORE_LOG_JSON,
                      &error);
-    if (w->log == NULL)
+    if (w->log == NULL) {
+        name_bad_log(w);
         return error;
+    }
     w->log_sinks = worker_log_sinks(w, bytes_make(NULL, 0));
     return 0;
 }
@@ -156,9 +171,7 @@ static void start_storage(struct worker *w)
 
 static int start_services(struct worker *w)
 {
-    int error = start_log(w);
-    if (error == 0)
-        error = start_dns(w);
+    int error = start_dns(w);
     if (error == 0)
         error = start_copies(w);
     if (error == 0)
@@ -310,7 +323,12 @@ static int start(struct worker *w, const struct worker_listener *listeners, size
         return ERR_MEMORY;
     deadline_init(&w->deadline, &deadline_use);
     w->ids.process = (uint32_t)getpid();
-    int error = start_services(w);
+    int error = start_log(w);
+    if (error != 0) { /* what an operator may well get wrong: nothing else hangs on the loop yet */
+        loop_free(&w->loop);
+        return error;
+    }
+    error = start_services(w);
     if (error == 0)
         error = start_smtpds(w, listeners, listener_count);
     for (size_t i = 0; error == 0 && i < ARRAY_LENGTH(signals); i++)
@@ -320,6 +338,8 @@ static int start(struct worker *w, const struct worker_listener *listeners, size
 
 static void finish(struct worker *w)
 {
+    signal(SIGTERM, SIG_IGN); /* told once more while we end already */
+    signal(SIGINT, SIG_IGN);
     for (size_t i = 0; i < w->smtpd_count; i++)
         smtpd_done(&w->smtpds[i]);
     targets_done(&w->targets);
@@ -332,7 +352,7 @@ static void finish(struct worker *w)
 }
 
 int worker_run(const struct config *config, const struct worker_listener *listeners,
-               size_t listener_count)
+               size_t listener_count, void (*started)(void *owner), void *owner)
 {
     struct worker w = {.config = config};
 
@@ -345,6 +365,7 @@ int worker_run(const struct config *config, const struct worker_listener *listen
         return error == ERR_SYNTAX ? EX_CONFIG : EX_OSERR;
     }
     log_life(&w, "start");
+    started(owner);
     error = loop_run(w.loop);
     finish(&w);
     return error == 0 ? 0 : EX_SOFTWARE;

@@ -6,7 +6,6 @@
 #include <stdbool.h>
 
 #include "proxy/base/id.h"
-#include "proxy/base/list.h"
 #include "proxy/config.h"
 #include "proxy/io/copy.h"
 #include "proxy/io/deadline.h"
@@ -46,9 +45,10 @@ struct worker_listener {
     int fd;
 };
 
-/* Serves until a signal ends it. Returns an exit code of sysexits.h. */
+/* Serves until a signal ends it; `started` is called once it does. Returns an exit code of
+ * sysexits.h; what kept it from starting is told on stderr. */
 int worker_run(const struct config *config, const struct worker_listener *listeners,
-               size_t listener_count);
+               size_t listener_count, void (*started)(void *owner), void *owner);
 
 /* The bit of the sink of this name; empty: those of [core] logger. */
 uint32_t worker_log_sinks(const struct worker *w, struct bytes logger);

@@ -493,6 +493,9 @@ static int make_file_list(struct maildir_branch *m)
         if (file->directory == NULL || file->name == NULL)
             return ERR_MEMORY;
     }
+    if (m->file_count != 0) /* the first one, for the log */
+        (void)arena_copy(m->branch->transaction->mail, bytes_of(m->files[0].directory),
+                         &m->branch->facts.address);
     return 0;
 }
 

@@ -15,8 +15,8 @@ struct maildir *maildir_new(struct loop *l, const struct maildir_conf *conf, str
 /* Jobs that run finish by themselves. */
 void maildir_free(struct maildir **m);
 struct target *maildir_target(struct maildir *m);
-/* Is the path that the recipient's address makes one that may be used (CONFIG [maildir] path)?
- * Pure. Routes ask before they answer. */
+/* Is the path that the recipient's address makes one that may be used (postern.cf(5),
+ * maildir.path)? Pure. Routes ask before they answer. */
 bool maildir_takes(const struct maildir *m, const struct address *to);
 
 #endif

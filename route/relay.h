@@ -22,7 +22,7 @@ struct relay_service {
     const struct netaddr *own_listeners; /* never connected to; 0.0.0.0 and :: stand for loopback,
                                             and for what a connection shows to be this host */
     int own_listener_count;
-    struct relay_memory *memory; /* what was learnt of targets, kept in SPOOL/targets */
+    struct relay_memory *memory; /* what was learnt of targets, kept in the spool directory */
     uint32_t caps_generation;    /* grows whenever what some relay last announced has changed */
 };
 
@@ -37,14 +37,11 @@ struct target *relay_target(struct relay *r);
 
 /* The client said EHLO again, or is gone: connections that were bound to it by XCLIENT or PROXY
  * serve no more. Its branches may still be there, and keep theirs to the end. */
-void relay_forget_carrier(struct relay_service *service, struct carrier *c);
+void relay_forget_carrier(struct carrier *c);
 
 /* A client has connected, and this is the only relay it can reach: have a connection ready. */
 void relay_warm(struct relay *r);
 /* capability_keyword bits of the last EHLO; 0 while none was seen. */
 uint32_t relay_capabilities(const struct relay *r);
-/* True: xclient or proxy is configured, or auto and it has announced XCLIENT. Else its own access
- * rules cannot see the client. */
-bool relay_judges_clients(const struct relay *r);
 
 #endif

@@ -3,7 +3,6 @@
 #include "route/relay_branch.h"
 
 #include "proxy/smtp/header.h"
-#include "proxy/smtp/outcome.h"
 #include "route/relay_identity.h"
 #include "route/relay_link.h"
 #include "route/relay_log.h"
@@ -185,7 +184,7 @@ void relay_branch_ask(struct relay_branch *w)
     relay_branch_update_deadline(w);
 }
 
-/* envelope-timeout: as no connection (CONFIG). */
+/* envelope-timeout: as no connection. */
 static void on_late(struct relay_branch *w)
 {
     const struct relay *r = w->relay;
@@ -233,6 +232,8 @@ static void ask_again(struct relay_branch *w)
     w->state = RELAY_BRANCH_NEW;
     relay_content_reset(&w->content);
     relay_branch_ask(w);
+    if (w->link != NULL) /* one that lay idle: no client's turn will flush it */
+        relay_link_drain_later(w->link);
 }
 
 static void on_answer(struct relay_branch *w, const struct outbound_event *ev)

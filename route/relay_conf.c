@@ -76,7 +76,7 @@ static void put_address(const void *item, struct buf *out)
     }
 }
 
-const struct setting_type relay_conf_address = {
+static const struct setting_type address_type = {
     .expected = "IP, IP:PORT, [V6]:PORT, HOST:PORT or unix:/PATH",
     .item_bytes = sizeof(struct relay_address),
     .parse = parse_address,
@@ -95,7 +95,7 @@ static const struct setting rows[] = {
     {"name", SETTING_TEXT, AT(name), NULL, NULL, .initial_help = "the section's name",
      .wrong = wrong_host, .help = "the host that is looked up when there is no address"},
     {"address", SETTING_CUSTOM_LIST, AT(addresses), NULL, NULL, .initial_help = "name is looked up",
-     .type = &relay_conf_address, .help = "where to connect"},
+     .type = &address_type, .help = "where to connect"},
     {"protocol", SETTING_CHOICE, AT(protocol), "smtp", "smtp", .help = "what is spoken"},
     {"port", SETTING_COUNT, AT(port), "25", "1..65535",
      .help = "the port of addresses that name none"},

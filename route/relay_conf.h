@@ -80,7 +80,6 @@ struct relay_conf {
 };
 
 extern const struct setting_section relay_conf_section;
-extern const struct setting_type relay_conf_address; /* struct relay_address */
 
 /* A relay that no section declares: defaults, identity none. `host` and `helo` are borrowed.
  * 0 or ERR_MEMORY. */

@@ -5,7 +5,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 #include "proxy/base/bytes.h"
 #include "proxy/io/copy.h"

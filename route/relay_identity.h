@@ -4,9 +4,7 @@
 #define POSTERN_RELAY_IDENTITY_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
-#include "proxy/base/bytes.h"
 #include "proxy/smtp/capability.h"
 #include "proxy/smtp/identity.h"
 #include "route/relay_conf.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Which targets have announced XCLIENT, kept in SPOOL/targets across restarts. */
+/* Which targets have announced XCLIENT, kept in `targets` of the spool directory across restarts.
+ */
 #include "route/relay_memory.h"
 
 #include <errno.h>

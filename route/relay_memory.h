@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Which targets have announced XCLIENT, kept in SPOOL/targets across restarts. */
+/* Which targets have announced XCLIENT, kept in `targets` of the spool directory across restarts.
+ */
 #ifndef POSTERN_RELAY_MEMORY_H
 #define POSTERN_RELAY_MEMORY_H
 
@@ -12,7 +13,7 @@
 
 struct relay_memory;
 
-/* Reads the file, which may be missing; blocks, so only at start. `directory` (SPOOL) is copied.
+/* Reads the file, which may be missing; blocks, so only at start. `directory` is copied.
  * NULL: no memory, or it cannot be read: *error_out. */
 struct relay_memory *relay_memory_new(struct loop *l, struct log *log, uint32_t log_sinks,
                                       struct bytes directory, int *error_out);

@@ -193,7 +193,8 @@ static void settle(struct relay *r)
                  link_of(r->idle.prev)->idle_ms + r->conf->times.idle_ms);
 }
 
-void relay_pool_serve(struct relay *r)
+/* Those who wait get what is idle, or are dialled for. Never reports. */
+static void serve(struct relay *r)
 {
     if (r->is_serving || r->is_closing)
         return;
@@ -206,7 +207,7 @@ void relay_pool_serve(struct relay *r)
 
 static void on_post(void *owner)
 {
-    relay_pool_serve(owner);
+    serve(owner);
 }
 
 void relay_pool_serve_later(struct relay *r)
@@ -243,7 +244,7 @@ void relay_pool_ask(struct relay_branch *w)
         return;
     }
     enter_line(w);
-    relay_pool_serve(r);
+    serve(r);
 }
 
 /* ---- connections that come and go ---- */
@@ -254,7 +255,7 @@ static void lay_idle(struct relay_link *link)
 
     link->idle_ms = now_ms(r);
     relay_link_set(link, RELAY_LINK_IDLE, &r->idle);
-    relay_pool_serve(r);
+    serve(r);
 }
 
 void relay_pool_add(struct relay_link *link, struct relay_branch *user)
@@ -328,7 +329,7 @@ static void on_idle_deadline(struct deadline *deadline)
     }
 }
 
-/* Others wait at the limit: clients that say nothing give their connections up (DESIGN 6). */
+/* Others wait at the limit: clients that say nothing give their connections up. */
 static void on_starving(struct deadline *deadline)
 {
     struct relay *r = CONTAINER_OF(deadline, struct relay, starving);
@@ -341,7 +342,7 @@ static void on_starving(struct deadline *deadline)
         if (user != NULL && relay_branch_park(user, now_ms(r)))
             wanted--;
     }
-    relay_pool_serve(r);
+    serve(r);
 }
 
 static const struct deadline_use idle_use = {.reached = on_idle_deadline};
@@ -443,9 +444,8 @@ struct target *relay_target(struct relay *r)
     return &r->target;
 }
 
-void relay_forget_carrier(struct relay_service *service, struct carrier *c)
+void relay_forget_carrier(struct carrier *c)
 {
-    (void)service;
     while (c->bound != NULL) {
         struct relay_link *link = c->bound;
         if (link->state == RELAY_LINK_BOUND)
@@ -458,11 +458,4 @@ void relay_forget_carrier(struct relay_service *service, struct carrier *c)
 uint32_t relay_capabilities(const struct relay *r)
 {
     return r->learnt.has_caps ? r->learnt.caps.keywords : 0;
-}
-
-bool relay_judges_clients(const struct relay *r)
-{
-    if (r->conf->identity & RELAY_IDENTITY_AUTO)
-        return r->learnt.has_announced_xclient;
-    return relay_identity_may_judge(r->conf);
 }

@@ -60,9 +60,7 @@ extern const struct target_ops relay_ops; /* relay.c */
  * relay_branch_fail(). Every wait is the branch's to end, by relay_pool_leave(). */
 void relay_pool_ask(struct relay_branch *w);
 void relay_pool_leave(struct relay_branch *w);
-/* Those who wait get what is idle, or are dialled for. Never reports. */
-void relay_pool_serve(struct relay *r);
-/* The same, soon: legal anywhere. */
+/* Those who wait get what is idle, or are dialled for, soon: legal anywhere. */
 void relay_pool_serve_later(struct relay *r);
 
 /* A fresh connection, greeted and EHLOed; `user`: for whom alone it was made (PROXY), or NULL. */

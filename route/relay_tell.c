@@ -210,7 +210,7 @@ void relay_branch_fail(struct relay_branch *w, const struct reply *reply, bool i
     w->state = RELAY_BRANCH_FAILED;
     w->is_words = is_words;
     w->failure = reply_own(REPLY_LOCAL_PROBLEM);
-    /* 421 ends a session, and that is not the target's to end (PROTOCOLS 2.10). */
+    /* 421 ends a session, and that is not the target's to end. */
     buf_init(&told, &loop_pools(loop_of(w))->medium, 2 * REPLY_MAX_BYTES);
     reply_put(&told, reply, reply->code == 421 ? 451 : 0, false);
     struct reply changed = *reply;

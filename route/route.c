@@ -9,22 +9,13 @@
 
 /* ---- targets ---- */
 
-static size_t probe(const struct route_set_slot *slots, size_t slot_count,
-                    const struct target *target)
+static size_t probe(struct target *const *slots, size_t slot_count, const struct target *target)
 {
     uint64_t hash = (uint64_t)(uintptr_t)target * 0x9E3779B97F4A7C15u;
     size_t at = (size_t)(hash >> 32) & (slot_count - 1);
-    while (slots[at].target != NULL && slots[at].target != target)
+    while (slots[at] != NULL && slots[at] != target)
         at = (at + 1) & (slot_count - 1);
     return at;
-}
-
-struct route_set_slot *route_set_slot(const struct route_set *set, const struct target *target)
-{
-    if (set->slot_count == 0)
-        return NULL;
-    struct route_set_slot *slot = &set->slots[probe(set->slots, set->slot_count, target)];
-    return slot->target == NULL ? NULL : slot;
 }
 
 /* What is outgrown stays in the arena: no more than what is in use. */
@@ -32,12 +23,12 @@ static int grow(struct route_set *set, struct arena *arena)
 {
     size_t capacity = set->target_capacity == 0 ? FIRST_TARGETS : 2 * set->target_capacity;
     struct target **targets = arena_alloc(arena, capacity * sizeof(*targets));
-    struct route_set_slot *slots = arena_alloc(arena, 2 * capacity * sizeof(*slots));
+    struct target **slots = arena_alloc(arena, 2 * capacity * sizeof(*slots));
     if (targets == NULL || slots == NULL)
         return ERR_MEMORY;
     for (size_t i = 0; i < set->target_count; i++) {
         targets[i] = set->targets[i];
-        slots[probe(slots, 2 * capacity, targets[i])].target = targets[i];
+        slots[probe(slots, 2 * capacity, targets[i])] = targets[i];
     }
     set->targets = targets;
     set->target_capacity = capacity;
@@ -50,10 +41,10 @@ static int add_target(struct route_set *set, struct target *target, struct arena
 {
     if (set->target_count == set->target_capacity && grow(set, arena) != 0)
         return ERR_MEMORY;
-    struct route_set_slot *slot = &set->slots[probe(set->slots, set->slot_count, target)];
-    if (slot->target != NULL)
+    struct target **slot = &set->slots[probe(set->slots, set->slot_count, target)];
+    if (*slot != NULL)
         return 0;
-    slot->target = target;
+    *slot = target;
     set->targets[set->target_count++] = target;
     return 0;
 }
@@ -77,12 +68,6 @@ size_t route_set_targets(const struct route_set *set, struct target *const **tar
 {
     *targets_out = set->targets;
     return set->target_count;
-}
-
-bool route_set_is_open_to(const struct route_set *set, const struct target *target)
-{
-    const struct route_set_slot *slot = route_set_slot(set, target);
-    return slot != NULL && slot->is_open;
 }
 
 /* ---- loading ---- */

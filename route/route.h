@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Which targets are responsible for a recipient: what one listener routes by (CONFIG [route]). */
+/* Which targets are responsible for a recipient: what one listener routes by. */
 #ifndef POSTERN_ROUTE_H
 #define POSTERN_ROUTE_H
 
@@ -26,8 +26,8 @@ struct route_directory {
     void (*offer)(void *owner, struct cf_nearest *nearest);
 };
 
-/* Compiles the tables: `sources` in order, the global one last (CONFIG: the first line that
- * matches wins). Loops and bad lines go to `problems`. `arena` is the configuration's. The
+/* Compiles the tables: `sources` in order, the global one last (the first line that matches
+ * wins). Loops and bad lines go to `problems`. `arena` is the configuration's. The
  * sources outlive the set. 0, ERR_SYNTAX (see problems) or ERR_MEMORY. */
 int route_set_new(struct route_source *const *sources, size_t count,
                   const struct route_directory *directory, struct hash_key key, struct arena *arena,
@@ -51,7 +51,5 @@ void route_explain(const struct route_set *set, const struct address *to,
 
 /* Every target that this listener's tables can lead to, each once. */
 size_t route_set_targets(const struct route_set *set, struct target *const **targets_out);
-/* Some pattern without a domain (`@`, `user@`) leads to this target. */
-bool route_set_is_open_to(const struct route_set *set, const struct target *target);
 
 #endif

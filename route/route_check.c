@@ -10,7 +10,7 @@
 #define TRIALS_MAX 5000000 /* of lists with other lines' addresses */
 
 struct check {
-    struct route_set *set;
+    const struct route_set *set;
     const struct route_directory *directory;
     struct cf_problems *problems;
     struct pool pool;
@@ -252,17 +252,6 @@ static void report(struct check *c, const struct route_rule *rule, const struct 
         report_relays(c, walk);
 }
 
-static bool names_no_domain(const struct route_rule *rule)
-{
-    return rule->pattern == ROUTE_PATTERN_USER || rule->pattern == ROUTE_PATTERN_ALL;
-}
-
-static void open_targets(struct check *c, const struct route_walk *walk)
-{
-    for (const struct route_walk_leg *l = walk->first_leg; l != NULL; l = l->next)
-        route_set_slot(c->set, l->leg.target)->is_open = true;
-}
-
 static int try_typical(struct check *c, const struct route_rule *rule)
 {
     struct address address;
@@ -271,11 +260,8 @@ static int try_typical(struct check *c, const struct route_rule *rule)
     int error = typical(rule, &c->arena, &address);
     if (error == 0)
         error = try_line(c, rule, &address, &walk, &is_reached);
-    if (is_reached) {
+    if (is_reached)
         report(c, rule, &walk);
-        if (names_no_domain(rule))
-            open_targets(c, &walk);
-    }
     arena_reset(&c->arena);
     return error;
 }
@@ -286,8 +272,6 @@ static int check_rule(struct check *c, const struct route_table *table,
     size_t count;
     const struct route_action *actions = route_rule_actions(table, rule, &count);
     int error = 0;
-    if (count == 1 && actions->kind == ROUTE_ACTION_TARGET && names_no_domain(rule))
-        route_set_slot(c->set, actions->target)->is_open = true;
     if (count == 1 && actions->kind != ROUTE_ACTION_ADDRESS && actions->kind != ROUTE_ACTION_NAME)
         return 0;
     for (size_t i = 0; i < count && error == 0; i++)
@@ -300,7 +284,7 @@ static int check_rule(struct check *c, const struct route_table *table,
     return error;
 }
 
-int route_check(struct route_set *set, const struct route_directory *directory,
+int route_check(const struct route_set *set, const struct route_directory *directory,
                 struct cf_problems *problems)
 {
     struct check c = {.set = set, .directory = directory, .problems = problems};

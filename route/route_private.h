@@ -5,7 +5,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 #include "proxy/base/arena.h"
 #include "route/route.h"
@@ -14,17 +13,12 @@
 #define ROUTE_DEPTH_MAX 32   /* rewritings one after another */
 #define ROUTE_STEPS_MAX 1024 /* addresses that one recipient can come to */
 
-struct route_set_slot {
-    struct target *target; /* NULL: empty */
-    bool is_open;          /* a pattern without a domain leads to it */
-};
-
 struct route_set {
     struct route_table **tables; /* in the order in which they are asked */
     size_t table_count;
     struct target **targets; /* in the order in which lines name them */
     size_t target_count, target_capacity;
-    struct route_set_slot *slots; /* the same, by address; a power of two of them */
+    struct target **slots; /* the same, by address; a power of two of them, NULL: empty */
     size_t slot_count;
 };
 
@@ -90,11 +84,9 @@ bool route_set_find_name(const struct route_set *set, struct bytes name,
 
 /* ---- at load ---- */
 
-/* Loops, lists that need the spool, names that nothing matches; and which targets are open. 0,
- * ERR_SYNTAX (reported) or ERR_MEMORY. */
-int route_check(struct route_set *set, const struct route_directory *directory,
+/* Loops, lists that need the spool, names that nothing matches. 0, ERR_SYNTAX (reported) or
+ * ERR_MEMORY. */
+int route_check(const struct route_set *set, const struct route_directory *directory,
                 struct cf_problems *problems);
-/* NULL: it is none of the set's. */
-struct route_set_slot *route_set_slot(const struct route_set *set, const struct target *target);
 
 #endif

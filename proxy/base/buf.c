@@ -110,6 +110,16 @@ void buf_decimal(struct buf *b, uint64_t number)
     buf_put(b, bytes_make(digits + at, sizeof(digits) - at));
 }
 
+/* Takes back what was appended last, down to `length` octets. */
+static void truncate_to(struct buf *b, size_t length)
+{
+    if (length >= buf_length(b))
+        return;
+    b->end = b->start + (uint32_t)length;
+    if (length == 0)
+        buf_done(b);
+}
+
 void buf_cat(struct buf *b, const char *text, ...)
 {
     size_t length = buf_length(b);
@@ -120,21 +130,12 @@ void buf_cat(struct buf *b, const char *text, ...)
         buf_text(b, text);
     va_end(texts);
     if (b->has_failed)
-        buf_truncate(b, length);
+        truncate_to(b, length);
 }
 
 void buf_consume(struct buf *b, size_t octets)
 {
     b->start += (uint32_t)octets;
     if (b->start == b->end)
-        buf_done(b);
-}
-
-void buf_truncate(struct buf *b, size_t length)
-{
-    if (length >= buf_length(b))
-        return;
-    b->end = b->start + (uint32_t)length;
-    if (length == 0)
         buf_done(b);
 }

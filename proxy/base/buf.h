@@ -43,7 +43,5 @@ void buf_decimal(struct buf *b, uint64_t number);
 /* Each is a C string; the list ends with NULL: buf_cat(b, "EHLO ", name, "\r\n", NULL). */
 void buf_cat(struct buf *b, const char *text, ...) __attribute__((sentinel));
 void buf_consume(struct buf *b, size_t octets); /* octets <= buf_length() */
-/* Takes back what was appended last, down to `length` octets. */
-void buf_truncate(struct buf *b, size_t length);
 
 #endif

@@ -11,13 +11,9 @@
     X(ERR_BARE_NEWLINE, -10005, "line feed or carriage return alone")                              \
     X(ERR_RANGE, -10006, "value out of range")                                                     \
     X(ERR_NOT_FOUND, -10007, "not found")                                                          \
-    X(ERR_TEMPORARY, -10008, "temporary failure")                                                  \
-    X(ERR_LOOP, -10009, "loop")                                                                    \
-    X(ERR_GARBAGE, -10010, "a reply that no SMTP server may give here")                            \
-    X(ERR_TIMEOUT, -10011, "timed out")                                                            \
-    X(ERR_CLOSED, -10012, "connection closed by the other side")                                   \
-    X(ERR_REFUSED, -10013, "refused by the other side")                                            \
-    X(ERR_CANCELED, -10014, "given up")
+    X(ERR_GARBAGE, -10008, "a reply that no SMTP server may give here")                            \
+    X(ERR_TIMEOUT, -10009, "timed out")                                                            \
+    X(ERR_CLOSED, -10010, "connection closed by the other side")
 
 enum error_number {
 #define X(name, number, text) name = number,

@@ -55,49 +55,25 @@ static uint64_t load_rest(const uint8_t *at, size_t n)
     return word;
 }
 
-/* byte_lower() on eight octets at once: the top bit of each octet says whether it is upper case,
- * found by two additions that carry into it from 'A' on and from behind 'Z' on. */
-static uint64_t lower_word(uint64_t word)
-{
-    const uint64_t ones = 0x0101010101010101u;
-    uint64_t low_bits = word & 0x7f * ones;
-    uint64_t from_a = low_bits + (0x80 - 'A') * ones;
-    uint64_t behind_z = low_bits + (0x7f - 'Z') * ones;
-    uint64_t is_upper = (from_a ^ behind_z) & ~word & 0x80 * ones;
-
-    return word | is_upper >> 2;
-}
-
-static inline uint64_t sip_hash(const struct hash_key *key, struct bytes b, bool is_case_ignored)
+uint64_t hash_bytes(const struct hash_key *key, struct bytes b)
 {
     struct sip s = {.v0 = key->half[0] ^ 0x736f6d6570736575u,
                     .v1 = key->half[1] ^ 0x646f72616e646f6du,
                     .v2 = key->half[0] ^ 0x6c7967656e657261u,
                     .v3 = key->half[1] ^ 0x7465646279746573u};
-    uint64_t last = (uint64_t)b.len << 56, word;
+    uint64_t last = (uint64_t)b.len << 56;
     size_t at = 0;
 
-    for (; b.len - at >= 8; at += 8) {
-        word = load_word(b.at + at);
-        sip_word(&s, is_case_ignored ? lower_word(word) : word);
-    }
-    word = at == b.len ? 0 : load_rest(b.at + at, b.len - at);
-    sip_word(&s, last | (is_case_ignored ? lower_word(word) : word));
+    for (; b.len - at >= 8; at += 8)
+        sip_word(&s, load_word(b.at + at));
+    if (at < b.len)
+        last |= load_rest(b.at + at, b.len - at);
+    sip_word(&s, last);
     s.v2 ^= 0xff;
     sip_round(&s);
     sip_round(&s);
     sip_round(&s);
     return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
-}
-
-uint64_t hash_bytes(const struct hash_key *key, struct bytes b)
-{
-    return sip_hash(key, b, false);
-}
-
-uint64_t hash_bytes_nocase(const struct hash_key *key, struct bytes b)
-{
-    return sip_hash(key, b, true);
 }
 
 void hash_table_init(struct hash_table *t, struct hash_key secret)

@@ -13,8 +13,6 @@ struct hash_key {
 };
 
 uint64_t hash_bytes(const struct hash_key *key, struct bytes b);
-/* The same value for keys that differ in ASCII case only. */
-uint64_t hash_bytes_nocase(const struct hash_key *key, struct bytes b);
 
 /* Entries are embedded in their owner and own nothing; keys are borrowed from the owner. */
 struct hash_entry {

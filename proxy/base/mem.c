@@ -2,6 +2,7 @@
 /* The only caller of the allocator, so that a test can make any allocation fail. */
 #include "proxy/base/mem.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 
 struct pool_block {

@@ -3,7 +3,6 @@
 #ifndef POSTERN_MEM_H
 #define POSTERN_MEM_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -80,7 +80,6 @@ struct setting {
 };
 
 #define SETTING_AT(type, member) offsetof(struct type, member)
-#define SETTING_ROWS_MAX         64 /* of one section */
 
 /* One kind of section. */
 struct setting_section {

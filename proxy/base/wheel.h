@@ -3,7 +3,6 @@
 #ifndef POSTERN_WHEEL_H
 #define POSTERN_WHEEL_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "proxy/base/list.h"

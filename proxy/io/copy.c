@@ -352,11 +352,6 @@ uint64_t copy_length(const struct copy *c)
     return c->length;
 }
 
-bool copy_has_file(const struct copy *c)
-{
-    return c->file_bytes != 0;
-}
-
 int copy_error(const struct copy *c)
 {
     return c->error;

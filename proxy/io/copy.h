@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The message as kept while it streams: appended once, read by any number of readers (DESIGN 5). */
+/* The message as kept while it streams: appended once, read by any number of readers. */
 #ifndef POSTERN_COPY_H
 #define POSTERN_COPY_H
 
@@ -13,9 +13,9 @@
 
 /* What all copies of a loop share. */
 struct copy_limits {
-    uint64_t memory_max_bytes;  /* of all copies; beyond it they spill (CONFIG max-memory) */
-    uint64_t memory_each_bytes; /* of one message (copy-memory) */
-    uint64_t files_max_bytes;   /* of all files (max-copies) */
+    uint64_t memory_max_bytes;  /* of all copies; beyond it they spill (core.max-memory) */
+    uint64_t memory_each_bytes; /* of one message (core.copy-memory) */
+    uint64_t files_max_bytes;   /* of all files (core.max-copies) */
     const char *directory;      /* where unnamed files are made */
     uint64_t memory_used_bytes; /* kept up to date by the copies */
     uint64_t files_used_bytes;
@@ -26,7 +26,7 @@ void copy_limits_init(struct copy_limits *limits); /* the list; everything else 
 
 struct copy;
 
-/* Octets have become readable, the copy has become whole, or reading them back has failed. */
+/* One way through a copy; embedded in its owner. */
 struct reader {
     struct copy *of; /* NULL: not open */
     struct list link;
@@ -54,7 +54,6 @@ int copy_append(struct copy *c, struct bytes octets);
 void copy_finish(struct copy *c); /* it is whole: nothing will be appended */
 bool copy_is_finished(const struct copy *c);
 uint64_t copy_length(const struct copy *c);
-bool copy_has_file(const struct copy *c); /* something was spilled */
 int copy_error(const struct copy *c);
 
 void reader_open(struct reader *r, struct copy *c, void (*more)(struct reader *r));

@@ -3,7 +3,6 @@
 #ifndef POSTERN_DISK_H
 #define POSTERN_DISK_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -6,7 +6,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "proxy/base/buf.h"
 #include "proxy/base/bytes.h"
 #include "proxy/io/loop.h"
 
@@ -25,7 +24,7 @@ struct log_sink {
     const char *socket_path;   /* syslog and journal; NULL: where they usually listen */
 };
 
-/* `sinks` must live as long as the log. `is_json`: CONFIG log-format. */
+/* `sinks` must live as long as the log. `is_json`: core.log-format. */
 struct log *log_new(struct loop *l, const struct log_sink *sinks, int count, bool is_json,
                     int *error_out);
 void log_reopen(struct log *g); /* USR1 */

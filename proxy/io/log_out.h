@@ -3,8 +3,6 @@
 #ifndef POSTERN_LOG_OUT_H
 #define POSTERN_LOG_OUT_H
 
-#include <time.h>
-
 #include "proxy/io/log.h"
 
 #define LOG_LINE_MAX   16384 /* longer ones are cut */

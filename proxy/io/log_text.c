@@ -2,6 +2,8 @@
 /* The text of log lines: times, numbers, quoting. */
 #include "proxy/io/log_out.h"
 
+#include <time.h>
+
 static const char hex_digits[] = "0123456789abcdef";
 
 void log_text_put(struct log_text *t, struct bytes octets)

@@ -3,7 +3,6 @@
 #ifndef POSTERN_LOOP_H
 #define POSTERN_LOOP_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 #include "proxy/base/hash.h"

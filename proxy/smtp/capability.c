@@ -48,21 +48,21 @@ static uint16_t read_attributes(struct bytes rest)
     return (uint16_t)found;
 }
 
+uint32_t capability_keyword(struct bytes word)
+{
+    return find(keywords, ARRAY_LENGTH(keywords), word, 0);
+}
+
 /* `line` is what stands behind the code. */
 static void read_line(struct capability *c, struct bytes line)
 {
-    struct bytes word = text_word(&line);
-    uint32_t keyword = find(keywords, ARRAY_LENGTH(keywords), word, 0);
-    uint64_t size_max;
+    uint32_t keyword = capability_keyword(text_word(&line));
 
     c->keywords |= keyword;
     if (keyword == CAPABILITY_XCLIENT)
         c->xclient |= read_attributes(line);
     else if (keyword == CAPABILITY_XFORWARD)
         c->xforward |= read_attributes(line);
-    else if (keyword == CAPABILITY_SIZE &&
-             text_decimal(text_word(&line), UINT64_MAX, &size_max) == 0)
-        c->size_max = size_max;
 }
 
 struct capability capability_parse(const struct reply *r)

@@ -38,12 +38,14 @@ struct capability {
     uint32_t keywords;
     uint16_t xclient;  /* attributes */
     uint16_t xforward; /* attributes */
-    uint64_t size_max; /* SIZE n; 0: no limit told */
 };
 
 /* `r` is a 250 to EHLO or LHLO; its first line is no keyword. Unknown keywords are passed over;
  * keywords and attributes in any case, up to the very end of the line. */
 struct capability capability_parse(const struct reply *r);
+
+/* The capability_keyword bit of a word, in any case; 0: none that we know. */
+uint32_t capability_keyword(struct bytes word);
 
 static inline bool capability_has(const struct capability *c, uint32_t keywords)
 {

@@ -4,7 +4,6 @@
 #define POSTERN_EVENT_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
 #include "proxy/base/bytes.h"
 #include "proxy/smtp/reply.h"

@@ -28,18 +28,18 @@ struct identity {
     bool is_esmtp;             /* greeted with EHLO */
 };
 
-/* How XCLIENT and XFORWARD write an IPv6 address (CONFIG xclient-address). */
+/* How XCLIENT and XFORWARD write an IPv6 address (relay.xclient-address). */
 enum identity_form { IDENTITY_FORM_AUTO, IDENTITY_FORM_PREFIXED, IDENTITY_FORM_BARE };
 
 #define IDENTITY_COMMAND_MAX 512 /* octets of one command, CRLF included */
 
-/* One XCLIENT command (PROTOCOLS 2.2): only announced attributes; NAME with ADDR always; HELO
+/* One XCLIENT command: only announced attributes; NAME with ADDR always; HELO
  * only where room is left. Never over IDENTITY_COMMAND_MAX. AUTO writes the bare form only to a
  * target whose attributes are exactly ADDR PORT (LOGIN, NAME: Exim's set) or ADDR PORT DESTADDR
  * DESTPORT (KumoMTA's). */
 void identity_put_xclient(struct buf *out, const struct identity *who, uint16_t attributes,
                           enum identity_form form);
-/* XFORWARD in one or more commands, each up to IDENTITY_COMMAND_MAX (PROTOCOLS 2.5), explicit
+/* XFORWARD in one or more commands, each up to IDENTITY_COMMAND_MAX, explicit
  * [UNAVAILABLE] for what is not known; `ident` is the transaction's id. Returns how many commands
  * were written. */
 unsigned identity_put_xforward(struct buf *out, const struct identity *who, uint16_t attributes,

@@ -45,7 +45,7 @@ static void say_xclient(struct outbound *o)
     o->is_impersonated = true;
     o->is_xclient_sent = true;
     if (can_be_said(o->job.client->helo))
-        o->helo = o->job.client->helo; /* what the target shall judge (PROTOCOLS 2.2) */
+        o->helo = o->job.client->helo; /* what the target shall judge */
     identity_put_xclient(&o->out, o->job.client, o->caps.xclient, o->job.form);
 }
 
@@ -89,7 +89,7 @@ static bool greeted(struct outbound *o, struct capability caps, struct outbound_
     return true;
 }
 
-/* DESIGN 7: on a connection that carries the client's identity a refusal is the target's word on
+/* On a connection that carries the client's identity a refusal is the target's word on
  * this client, but for a 421 without a policy code: that is an outage. */
 static bool is_verdict(const struct outbound *o, const struct reply *r)
 {
@@ -123,7 +123,7 @@ static bool on_hello(struct outbound *o, const struct reply *r, struct outbound_
     return outbound_go_away(o, is_verdict(o, r) ? GONE_VERDICT : GONE_REFUSED, r, ev);
 }
 
-/* PROTOCOLS 2.2: the target's configuration, or its verdict on the client? */
+/* The target's configuration, or its verdict on the client? */
 static bool is_identity_failure(const struct reply *r)
 {
     switch (r->code) {

@@ -41,9 +41,7 @@ static void put_params(struct outbound *o)
     struct param param;
 
     while (params_next(&rest, &param) == 0) {
-        uint32_t keyword = bytes_is_nocase(param.keyword, "SIZE")   ? CAPABILITY_SIZE
-                           : bytes_is_nocase(param.keyword, "BODY") ? CAPABILITY_8BITMIME
-                                                                    : 0;
+        uint32_t keyword = params_keyword(&param);
 
         if (keyword == 0 || !capability_has(&o->caps, keyword))
             continue;

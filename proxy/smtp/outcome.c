@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The decisions of DESIGN 4 and 7: which fate and which reply follow from which. */
+/* The decisions: which fate and which reply follow from which. */
 #include "proxy/smtp/outcome.h"
 
 enum fate outcome_of_code(unsigned code)
@@ -51,11 +51,6 @@ const struct recipient *outcome_of_envelope(const struct recipient *head)
     return speaker(head, false);
 }
 
-const struct recipient *outcome_of_list(const struct recipient *head)
-{
-    return speaker(head, true);
-}
-
 struct reply outcome_of_message(const struct transaction *t)
 {
     const struct recipient *accepted = NULL;
@@ -66,7 +61,7 @@ struct reply outcome_of_message(const struct transaction *t)
         const struct recipient *head = LIST_ENTRY(link, struct recipient, in_transaction);
         if (head->head != head || !transaction_stands(head))
             continue;
-        const struct recipient *r = outcome_of_list(head);
+        const struct recipient *r = speaker(head, true);
         if (r->final == FATE_REFUSED)
             refused = refused == NULL ? r : refused;
         else if (outcome_is_failure(r->final))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The decisions of DESIGN 4 and 7: which fate and which reply follow from which. Pure. */
+/* The decisions: which fate and which reply follow from which. Pure. */
 #ifndef POSTERN_OUTCOME_H
 #define POSTERN_OUTCOME_H
 
@@ -14,11 +14,9 @@ bool outcome_is_failure(enum fate fate);
 /* After RCPT, for a head: the recipient of its list whose fate and words are the answer. One that
  * failed, else one without an answer, else the one that is no maildir, else the head. */
 const struct recipient *outcome_of_envelope(const struct recipient *head);
-/* After the end of data likewise, by `final`. */
-const struct recipient *outcome_of_list(const struct recipient *head);
 
-/* The reply to the end of data (PROTOCOLS 2.10), counted by recipient over those that stood. One
- * fate for all: its words. Without a spool a message is all or nothing: where one recipient failed
+/* The reply to the end of data, counted by recipient over those that stood. One fate for all: its
+ * words. Without a spool a message is all or nothing: where one recipient failed
  * and another did not, no target got its end, and the client shall try again (4xx). */
 struct reply outcome_of_message(const struct transaction *t);
 

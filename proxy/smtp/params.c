@@ -6,6 +6,7 @@
 #include "proxy/smtp/params.h"
 
 #include "proxy/base/error.h"
+#include "proxy/smtp/capability.h"
 
 static size_t keyword_length(struct bytes b)
 {
@@ -51,4 +52,11 @@ int params_next(struct bytes *rest, struct param *param_out)
     *param_out = param;
     *rest = in;
     return 0;
+}
+
+uint32_t params_keyword(const struct param *param)
+{
+    if (bytes_is_nocase(param->keyword, "SIZE"))
+        return CAPABILITY_SIZE;
+    return bytes_is_nocase(param->keyword, "BODY") ? CAPABILITY_8BITMIME : 0;
 }

@@ -4,6 +4,7 @@
 #define POSTERN_PARAMS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "proxy/base/bytes.h"
 
@@ -16,5 +17,7 @@ struct param {
 /* Takes the next one off `*rest` (spaces before it are skipped). 0, ERR_NOT_FOUND at the end,
  * ERR_SYNTAX (then *rest stays as it was). */
 int params_next(struct bytes *rest, struct param *param_out);
+/* The capability_keyword bit that a parameter of MAIL belongs to; 0: none that we know. */
+uint32_t params_keyword(const struct param *param);
 
 #endif

@@ -70,7 +70,9 @@ static bool has_room_to_do(const struct session *s)
     return s->todo_count < ARRAY_LENGTH(s->todo);
 }
 
-void session_close(struct session *s)
+/* The last action follows when the transaction that runs is over; what is not released is dropped.
+ */
+static void close_session(struct session *s)
 {
     if (s->tx != NULL && s->tx->state < TX_RELEASED)
         transaction_abandon(s->tx);
@@ -82,7 +84,7 @@ void session_close(struct session *s)
 void session_close_with(struct session *s, enum reply_id id)
 {
     struct reply reply = reply_own(id);
-    session_close(s);
+    close_session(s);
     s->is_cut_short = id != REPLY_BYE && id != REPLY_SHUTTING_DOWN;
     reply_put(&s->out, &reply, 0, false);
 }
@@ -129,7 +131,7 @@ static bool add_slot(struct session *s, struct recipient *rcpt, const struct rep
     return true;
 }
 
-void session_say_reply(struct session *s, const struct reply *reply)
+static void say_reply(struct session *s, const struct reply *reply)
 {
     if (!list_is_empty(&s->slots)) {
         if (!add_slot(s, NULL, reply))
@@ -143,7 +145,7 @@ void session_say_reply(struct session *s, const struct reply *reply)
 void session_say(struct session *s, enum reply_id id)
 {
     struct reply reply = reply_own(id);
-    session_say_reply(s, &reply);
+    say_reply(s, &reply);
 }
 
 bool session_say_when_answered(struct session *s, struct recipient *rcpt)
@@ -243,7 +245,7 @@ static size_t feed_refused(struct session *s, struct bytes in)
     if (error == 0 && command_verb(line, &argument) == VERB_QUIT)
         session_close_with(s, REPLY_BYE);
     else
-        session_say_reply(s, &s->conf->refuse);
+        say_reply(s, &s->conf->refuse);
     return used;
 }
 
@@ -372,7 +374,7 @@ static void close_if_over(struct session *s)
     if (!is_quiet || !list_is_empty(&s->slots))
         return;
     if (s->is_eof)
-        session_close(s);
+        close_session(s);
     else if (s->is_stopping && s->tx == NULL)
         session_close_with(s, REPLY_SHUTTING_DOWN);
 }
@@ -388,7 +390,7 @@ static void advance(struct session *s)
     }
     close_if_over(s);
     if (s->out.has_failed && s->state != SESSION_CLOSED)
-        session_close(s);
+        close_session(s);
 }
 
 /* The transaction is over; whoever waits for its reply gets it. */
@@ -427,7 +429,7 @@ static void on_lost(struct session *s)
 {
     if (s->tx != NULL)
         transaction_feed(s->tx, &(struct event){.kind = EV_LOST});
-    session_close(s);
+    close_session(s);
     buf_reset(&s->out);
 }
 

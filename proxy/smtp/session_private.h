@@ -28,7 +28,6 @@ struct session_held {
 
 /* Replies in command order. A refusal (4xx, 5xx) of postern's own is counted and logged. */
 void session_say(struct session *s, enum reply_id id);
-void session_say_reply(struct session *s, const struct reply *reply);
 /* The answer of a RCPT comes when its recipient has one. False: no memory. */
 bool session_say_when_answered(struct session *s, struct recipient *rcpt);
 
@@ -36,7 +35,5 @@ void session_do(struct session *s, const struct action *action);
 /* Says it and closes, whatever runs. */
 void session_close_with(struct session *s, enum reply_id id);
 void session_forget_helo(struct session *s);
-/* Closes when the transaction that runs is over; what is not released is dropped. */
-void session_close(struct session *s);
 
 #endif

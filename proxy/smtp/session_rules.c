@@ -94,9 +94,8 @@ static int read_size(struct bytes value, uint64_t *size_out)
 static enum reply_id read_mail_param(const struct session *s, const struct param *param,
                                      struct envelope *envelope, uint32_t *seen)
 {
-    uint32_t keyword = bytes_is_nocase(param->keyword, "SIZE")   ? CAPABILITY_SIZE
-                       : bytes_is_nocase(param->keyword, "BODY") ? CAPABILITY_8BITMIME
-                                                                 : 0;
+    uint32_t keyword = params_keyword(param);
+
     if ((keyword & s->offered) == 0)
         return REPLY_PARAMETER_UNKNOWN;
     if (*seen & keyword)

@@ -496,7 +496,7 @@ static void on_committed(const struct event *ev)
     finish(ev->branch);
 }
 
-/* DESIGN 7: eight minutes after the client's end of data it is about to give up. */
+/* Eight minutes after its end of data the client is about to give up (RFC 5321 4.5.3.2.6: ten). */
 static void on_deadline(struct transaction *t)
 {
     if (t->state == TX_COMMITTING) /* the relays have it, and the client will send it again */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* One message from MAIL to the last outcome: recipients, branches, and the order prepare,
- * release, commit (DESIGN 4, 5, 7). Pure: fed with events, drained of actions, calls no one.
+ * release, commit. Pure: fed with events, drained of actions, calls no one.
  *
  * Outcomes belong to recipients. A RCPT that a route sends to several targets is one recipient
  * per target: the first is the head, which answers the client for all of them; a list is all or
@@ -9,7 +9,6 @@
 #define POSTERN_TRANSACTION_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
 #include "proxy/base/arena.h"
 #include "proxy/base/list.h"

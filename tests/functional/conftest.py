@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Fixtures of the functional tests."""
 import pathlib
+import socket
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -32,6 +33,16 @@ def silent_dns():
     server = SilentDns()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def ipv6():
+    """For tests that need ::1."""
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError as error:
+            pytest.skip(f"no IPv6 on this machine: {error}")
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ def test_commands_octet_by_octet(server, backend):
         client.expect(250)
 
 
-# --- limits ---------------------------------------------------------------------------------------
+# --- limits --------------------------------------------------------------------------------------
 
 def test_max_errors(to_target, backend):
     """After max-errors errors: 421 and the end."""
@@ -239,7 +239,7 @@ def test_nul_in_command(server):
         assert client.reply().code in (500, 501)
 
 
-# --- time-outs ------------------------------------------------------------------------------------
+# --- time-outs -----------------------------------------------------------------------------------
 
 def test_command_timeout(to_target, backend):
     """A silent client gets 421 4.4.2."""
@@ -288,7 +288,7 @@ def test_greet_delay(to_target, backend):
         assert client.is_closed()
 
 
-# --- turned away ----------------------------------------------------------------------------------
+# --- turned away ---------------------------------------------------------------------------------
 
 def test_refuse(postern, target):
     """refuse: 521 for everybody; after it only QUIT does anything."""
@@ -384,8 +384,8 @@ def test_one_client_does_not_stop_another(server):
 
 def test_reset_by_the_client_at_any_point(server, backend):
     """Clients that break off anywhere leave nothing behind, not even a descriptor."""
-    whole = (b"EHLO c.example\r\n", b"MAIL FROM:<a@b.example>\r\n", b"RCPT TO:<joe@example.test>\r\n",
-             b"DATA\r\n", PLAIN_MESSAGE)
+    whole = (b"EHLO c.example\r\n", b"MAIL FROM:<a@b.example>\r\n",
+             b"RCPT TO:<joe@example.test>\r\n", b"DATA\r\n", PLAIN_MESSAGE)
     with server.client() as client:
         client.hello()
         client.mail(PLAIN_MESSAGE)
@@ -406,6 +406,7 @@ def test_reset_by_the_client_at_any_point(server, backend):
     backend.wait(lambda: len(server.descriptors()) <= before + 1, "descriptors to be closed")
 
 
+@pytest.mark.usefixtures("ipv6")
 def test_ipv6_listener(postern, target):
     """listen-port = [::1]:PORT."""
     backend = target()

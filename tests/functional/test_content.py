@@ -122,7 +122,7 @@ def test_content_octet_by_octet(server, backend):
     assert backend.accepted[0].content == DOTTED_MESSAGE
 
 
-# --- bare newlines --------------------------------------------------------------------------------
+# --- bare newlines -------------------------------------------------------------------------------
 
 NORMALIZED = [
     (b"a\nb\r\n", b"a\r\nb\r\n"),
@@ -222,7 +222,7 @@ def test_bare_newline_exempt(target, to_target):
     assert [t.content for t in backend.accepted] == [b"a\r\nb\r\n"]
 
 
-# --- size and pressure ----------------------------------------------------------------------------
+# --- size and pressure ---------------------------------------------------------------------------
 
 @pytest.mark.parametrize("size_parameter", ["", " SIZE=10"])
 def test_size_limit_on_content(target, to_target, size_parameter):

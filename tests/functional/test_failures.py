@@ -30,7 +30,7 @@ def final_reply(server, message=PLAIN_MESSAGE):
         return client.mail(message)
 
 
-# --- no connection --------------------------------------------------------------------------------
+# --- no connection -------------------------------------------------------------------------------
 
 def test_refused_connection(target, to_target):
     """Nothing listens: 451 4.4.1 to RCPT, at once."""
@@ -98,7 +98,7 @@ def test_open_circuit_answers_at_once(target, to_target):
     assert reply.enhanced == "4.4.1" and seconds < 0.5
 
 
-# --- fail-over ------------------------------------------------------------------------------------
+# --- fail-over -----------------------------------------------------------------------------------
 
 def two_addresses(postern, first, second, *lines):
     more = "".join(line + "\n" for line in lines)
@@ -132,6 +132,7 @@ def test_fail_over_to_a_unix_socket(target, postern, tmp_path):
     assert good.accepted[0].content == PLAIN_MESSAGE
 
 
+@pytest.mark.usefixtures("ipv6")
 def test_fail_over_to_ipv6(target, postern):
     """[V6]:PORT too."""
     good = target(address=("::1", 0))
@@ -192,7 +193,7 @@ def test_round_robin(target, postern):
     assert [len(one.accepted) for one in pair] == [2, 2]
 
 
-# --- lost on the way ------------------------------------------------------------------------------
+# --- lost on the way -----------------------------------------------------------------------------
 
 BREAKS = {"close": Close(), "reset": Reset(), "421": Close("421 4.3.2 going down"),
           "silence": Silence()}
@@ -291,8 +292,9 @@ def test_target_breaks_at_any_sent_octet(target, to_target, octets):
 
 def test_replies_octet_by_octet(target, to_target):
     """A reply may come in as many segments as it has octets."""
-    backend = target().on("greeting", Drip("220 slow.example.test")).on("MAIL", Drip("250 2.1.0 Ok"))
-    backend.on("RCPT", Drip("250 2.1.5 slowly")).on("end", Drip("250 2.0.0 queued"))
+    backend = target().on("greeting", Drip("220 slow.example.test"))
+    backend.on("MAIL", Drip("250 2.1.0 Ok")).on("RCPT", Drip("250 2.1.5 slowly"))
+    backend.on("end", Drip("250 2.0.0 queued"))
     server = to_target(backend)
     with server.client() as client:
         client.hello()
@@ -300,7 +302,7 @@ def test_replies_octet_by_octet(target, to_target):
         assert client.data(PLAIN_MESSAGE).text == "2.0.0 queued"
 
 
-# --- the target says no ---------------------------------------------------------------------------
+# --- the target says no --------------------------------------------------------------------------
 
 @pytest.mark.parametrize("refusal", [
     "550 5.1.1 <joe@example.test>: user unknown", "450 4.2.1 mailbox busy", "552 5.2.2 full",
@@ -438,7 +440,7 @@ def test_enhanced_code_is_added_only_where_missing(target, to_target):
         assert client.command("RCPT TO:<jane@example.test>").line == "550 5.0.0 not fine"
 
 
-# --- the client goes away ---------------------------------------------------------------------------
+# --- the client goes away ------------------------------------------------------------------------
 
 @pytest.mark.parametrize("how", ["close", "reset"])
 def test_client_vanishes_in_its_message(target, to_target, how):
@@ -532,7 +534,7 @@ def test_state_after_a_refused_message(target, to_target):
         assert client.mail(PLAIN_MESSAGE).code == 250
 
 
-# --- loops ----------------------------------------------------------------------------------------
+# --- loops ---------------------------------------------------------------------------------------
 
 def test_relay_to_our_own_listener(postern):
     """A target that is ourselves is never connected to: 554 5.4.6."""

@@ -165,7 +165,7 @@ def test_only_the_first_rcpt_waits_for_dns(target, to_target, silent_dns):
 
 
 def test_dns_that_answers_too_late(target, to_target, silent_dns):
-    """Servers that are waited for no longer: what they still say changes nothing, nor does the end."""
+    """What servers still say when nobody waits for them any longer changes nothing."""
     backend = target(ehlo=WITH_XCLIENT)
     other_dns = SilentDns()
     server = to_target(backend, identity="xclient", resolver=silent_dns.address,
@@ -213,6 +213,7 @@ def test_helo_is_xtext(target, to_target):
             assert "HELO=A+2BB+3DC" in line.upper() or "HELO=[UNAVAILABLE]" in line
 
 
+@pytest.mark.usefixtures("ipv6")
 def test_ipv6_client_is_written_with_prefix(target, postern):
     """An IPv6 client goes to a Postfix-like target as IPV6:..."""
     backend = target(ehlo=WITH_XCLIENT)
@@ -227,6 +228,7 @@ def test_ipv6_client_is_written_with_prefix(target, postern):
     assert sent["NAME"] == "six.example.test"
 
 
+@pytest.mark.usefixtures("ipv6")
 @pytest.mark.parametrize("ehlo, line, expected", [
     ("XCLIENT ADDR PORT DESTADDR DESTPORT", "", "::1"),             # KumoMTA's list
     ("XCLIENT NAME ADDR PROTO HELO", "xclient-address = bare", "::1"),
@@ -374,10 +376,10 @@ def test_xclient_remembered_across_restarts(target, postern, to_target):
 def test_xforward_attributes(target, to_target):
     """NAME ADDR PORT HELO IDENT PROTO SOURCE, and our own Received line on top."""
     backend = target(ehlo=WITH_XFORWARD)
-    server = to_target(backend, identity="xforward")
+    server = to_target(backend, identity="xforward", smtpd="max-errors = 1000\n")
     with server.client(source=CLIENT) as client:
         client.hello("helo.example.org")
-        client.linger()
+        server.wait_named(client)
         client.envelope()
         client.data(PLAIN_MESSAGE)
         port = client.port

@@ -16,8 +16,8 @@ from peers.client import stuffed
 @pytest.fixture
 def per_user(postern, tmp_path):
     """A postern that stores under mail/DOMAIN/LOCAL; returned with a look into a mailbox."""
-    server = postern(f'[maildir "store"]\npath = "{tmp_path}/mail/${{RCPT_DOMAIN}}/${{RCPT_LOCAL}}"\n'
-                     "[route]\n@ store\n")
+    path = f"{tmp_path}/mail/${{RCPT_DOMAIN}}/${{RCPT_LOCAL}}"
+    server = postern(f'[maildir "store"]\npath = "{path}"\n[route]\n@ store\n')
     return server, lambda domain, local: Maildir(tmp_path / "mail" / domain / local)
 
 

@@ -27,7 +27,7 @@ def used(backend):
     return [c for c in backend.connections if c.transactions]
 
 
-# --- who shares with whom --------------------------------------------------------------------------
+# --- who shares with whom ------------------------------------------------------------------------
 
 @pytest.mark.parametrize("identity, ehlo", [("none", DEFAULT_EHLO), ("xforward", WITH_XFORWARD)])
 def test_clients_share_connections(target, to_target, identity, ehlo):
@@ -111,7 +111,7 @@ def test_closed_session_gives_up_its_impersonated_connection(target, to_target):
     backend.wait(lambda: any("QUIT" in c.verbs for c in used(backend)), "QUIT")
 
 
-# --- replay after a reused connection broke ---------------------------------------------------------
+# --- replay after a reused connection broke ------------------------------------------------------
 
 @pytest.mark.parametrize("how", ["close", "reset"])
 def test_broken_idle_connection_is_not_noticed(target, to_target, how):
@@ -188,7 +188,7 @@ def test_replay_happens_once(target, to_target):
 
 
 def test_recipient_refused_on_replay(target, to_target):
-    """A recipient that had been accepted, but is refused on replay, counts as refused at the end."""
+    """A recipient accepted at first, but refused on replay, counts as refused at the end."""
     backend = target()
     server = to_target(backend)
     assert send_one(server).code == 250
@@ -201,7 +201,7 @@ def test_recipient_refused_on_replay(target, to_target):
     assert (reply.code, reply.text) == (550, "5.1.1 gone meanwhile")
 
 
-# --- bounds -----------------------------------------------------------------------------------------
+# --- bounds --------------------------------------------------------------------------------------
 
 def test_five_refused_commands_retire_a_connection(target, to_target):
     """The target's error counter must not fall on the next client: QUIT after five refusals."""
@@ -336,7 +336,7 @@ def test_silent_client_gives_its_connection_up(target, to_target):
     assert [t.content for t in backend.accepted] == [PLAIN_MESSAGE] * 2
 
 
-# --- what goes over a connection ---------------------------------------------------------------------
+# --- what goes over a connection -----------------------------------------------------------------
 
 def test_pipelined_client_costs_one_write(target, to_target):
     """MAIL, RCPTs and DATA that came in one segment leave in one."""

@@ -89,10 +89,10 @@ def test_xclient_of_a_client_without_confirmed_name(xclient_chain, address):
 
 def test_xforward_shows_the_client_in_the_log(xforward_chain):
     """Postfix logs the forwarded client; the message has postern's own Received line."""
-    server = xforward_chain.postern()
+    server = xforward_chain.postern(smtpd="max-errors = 1000\n")
     with server.client(source=CLIENT) as client:
         client.hello("my-helo.example.org")
-        client.linger()
+        server.wait_named(client)
         ident = queue_id(client.mail(PLAIN_MESSAGE))
     xforward_chain.postfix.log.wait_line(
         rf"{ident}: .*orig_client=client\.example\.test\[{CLIENT}\]")
@@ -105,13 +105,13 @@ def test_xforward_shows_the_client_in_the_log(xforward_chain):
 
 def test_xforward_on_a_shared_connection(xforward_chain):
     """Two clients one after the other share a connection; each is logged as itself."""
-    server = xforward_chain.postern()
+    server = xforward_chain.postern(smtpd="max-errors = 1000\n")
     log = xforward_chain.postfix.log
     mark = log.mark()
     for source, name in ((CLIENT, "client"), (TRUSTED, "trusted")):
         with server.client(source=source) as client:
             client.hello()
-            client.linger()
+            server.wait_named(client)
             ident = queue_id(client.mail(PLAIN_MESSAGE))
         log.wait_line(rf"{ident}: .*orig_client={name}\.example\.test\[{source}\]")
     assert len(log.find(r"smtpd\[\d+\]: connect from", since=mark)) == 1
@@ -210,7 +210,8 @@ def test_many_transactions_in_one_session(xclient_chain):
         for _ in range(10):
             assert client.pipelined(PLAIN_MESSAGE)[-1].code == 250
         client.quit()
-    xclient_chain.postfix.log.wait_line(r"disconnect from .*xclient=\S+ mail=10 rcpt=10", since=mark)
+    line = r"disconnect from .*xclient=\S+ mail=10 rcpt=10"
+    xclient_chain.postfix.log.wait_line(line, since=mark)
 
 
 SMUGGLING = [b"\n.\n", b"\n.\r\n", b"\r.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r\r\n", b"\n\n.\r\n",

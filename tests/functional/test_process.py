@@ -24,7 +24,7 @@ from peers.target import DEFAULT_EHLO
 ROUTES = "[route]\n@example.test discard\n"
 
 
-# --- flags and exit codes ---------------------------------------------------------------------------
+# --- flags and exit codes ------------------------------------------------------------------------
 
 def test_version_and_help():
     """Both print to stdout and exit 0."""
@@ -182,7 +182,7 @@ def test_user_id(postern, tmp_path):
     assert fields["Groups"].split() in ([], [str(nobody.pw_gid)])
 
 
-# --- signals --------------------------------------------------------------------------------------
+# --- signals -------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stop_when_idle(postern, number):
@@ -286,7 +286,7 @@ def test_hup_is_refused(postern):
         client.hello()
 
 
-# --- logs -----------------------------------------------------------------------------------------
+# --- logs ----------------------------------------------------------------------------------------
 
 def test_events_of_a_session(target, to_target):
     """connect, transaction and disconnect, all with one session id."""
@@ -456,7 +456,7 @@ def test_system_loggers(postern, with_sockets, logger):
         assert child.wait(20) == 0
 
 
-# --- the two commands of a newcomer -----------------------------------------------------------------
+# --- the two commands of a newcomer --------------------------------------------------------------
 
 def test_the_dialogue_that_make_run_prints(tmp_path):
     """scripts/run on its own: configuration, the printed bash line, the message where it says."""

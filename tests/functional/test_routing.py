@@ -30,7 +30,7 @@ def rcpt(server, address, source=None):
         return client.command(f"RCPT TO:<{address}>")
 
 
-# --- own answers ----------------------------------------------------------------------------------
+# --- own answers ---------------------------------------------------------------------------------
 
 def test_no_route(routed):
     """Nothing matches: 550 5.7.1; in a domain that the tables know: 550 5.1.1."""
@@ -141,7 +141,7 @@ def test_file_of_routes(routed, tmp_path):
     assert rcpt(server, "jane@example.test").code == 550
 
 
-# --- who may relay --------------------------------------------------------------------------------
+# --- who may relay -------------------------------------------------------------------------------
 
 def test_relay_from(routed):
     """A pattern without a domain leads to a relay only for clients in relay-from."""
@@ -170,7 +170,7 @@ def test_routed_recipient_named_in_the_table(routed):
     assert rcpt(server, "a%b@example.test").code == 250
 
 
-# --- several targets --------------------------------------------------------------------------------
+# --- several targets -----------------------------------------------------------------------------
 
 def test_second_relay_in_one_transaction(routed, target):
     """split = defer: a recipient for another relay gets 452 4.5.3; the client comes again."""
@@ -268,7 +268,7 @@ def test_list_of_two_relays_needs_the_spool(target, postern):
     assert "needs the spool" in done.stderr + done.stdout
 
 
-# --- explanations ---------------------------------------------------------------------------------
+# --- explanations --------------------------------------------------------------------------------
 
 def test_explain(routed):
     """--explain says which line matched and where the mail goes."""

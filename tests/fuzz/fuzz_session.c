@@ -12,9 +12,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define CALM_MS     1200000 /* at the end: every deadline passes */
-#define STEPS_MAX   400
-#define MEMORY_MAX  ((size_t)24 << 20) /* octets in blocks of the pools */
+#define CALM_MS    1200000 /* at the end: every deadline passes */
+#define STEPS_MAX  400
+#define MEMORY_MAX ((size_t)24 << 20) /* octets in blocks of the pools */
 
 static const char *const configs[] = {
     "",
@@ -145,11 +145,21 @@ static void act_as_client(struct fuzz *f, uint8_t what)
 /* ---- targets ---- */
 
 static const char *const replies[] = {
-    "250 2.0.0 Fine\r\n",     "450 4.2.0 Later\r\n",      "550 5.1.1 Nobody\r\n",
-    "421 4.3.2 Away\r\n",     "421 4.7.0 Policy\r\n",     "354 Go\r\n",
-    "554 5.7.1 Never\r\n",    "521 5.3.2 No mail\r\n",    "220 Hello\r\n",
-    "250-2.0.0 A\r\n250 B\r\n", "garbage\r\n",            "999 What\r\n",
-    "501 5.5.4 Syntax\r\n",   "530 5.7.0 Auth first\r\n", "450-4.2.0 Mixed\r\n550 5.1.1 up\r\n",
+    "250 2.0.0 Fine\r\n",
+    "450 4.2.0 Later\r\n",
+    "550 5.1.1 Nobody\r\n",
+    "421 4.3.2 Away\r\n",
+    "421 4.7.0 Policy\r\n",
+    "354 Go\r\n",
+    "554 5.7.1 Never\r\n",
+    "521 5.3.2 No mail\r\n",
+    "220 Hello\r\n",
+    "250-2.0.0 A\r\n250 B\r\n",
+    "garbage\r\n",
+    "999 What\r\n",
+    "501 5.5.4 Syntax\r\n",
+    "530 5.7.0 Auth first\r\n",
+    "450-4.2.0 Mixed\r\n550 5.1.1 up\r\n",
     "550 5.7.0 No XCLIENT\r\n",
 };
 
@@ -247,10 +257,12 @@ static void act_on_world(struct fuzz *f, uint8_t what)
         ask_dns(f, more);
         break;
     case 2:
+        f->ledger.has_faults = true;
         sim_disk_fail(f->world, (enum sim_disk_call)(more % SIM_DISK_CALLS), 1 + more / 64u,
                       more & 32 ? -ENOSPC : 0);
         break;
     case 3:
+        f->ledger.has_faults = true;
         mem_fail_nth(more);
         break;
     }

@@ -166,6 +166,25 @@ static void follow(struct reading *r, struct bytes line)
     }
 }
 
+/* Replies that the client did not stay for: any DATA may have been obeyed. */
+static int guess(struct bytes said, struct session_message *messages, int count, int max)
+{
+    while (count < max) {
+        struct bytes line = bytes_first(said, bytes_find(said, '\n'));
+        if (line.len == said.len)
+            break;
+        said = bytes_skip(said, line.len + 1);
+        if (!bytes_start_with_nocase(line, "DATA"))
+            continue;
+        size_t end = find_end(said);
+        if (end == said.len)
+            break;
+        messages[count] = (struct session_message){.rcpt_count = 1, .domains = {SESSION_OTHER}};
+        decode(bytes_first(said, end), &messages[count++].content);
+    }
+    return count;
+}
+
 static bool is_farewell(unsigned code)
 {
     return code == 421 || code == 554 || code == 451;
@@ -175,9 +194,11 @@ int session_client_read(const struct session_client *c, struct session_message *
                         int max)
 {
     struct reading r = {.said = pieces_seen_bytes(&c->said), .heard = pieces_seen_bytes(&c->heard)};
+    struct bytes unanswered = r.said;
     unsigned code = next_reply(&r); /* the greeting */
 
     while (code != 0 && count < max) {
+        unanswered = r.said;
         struct bytes line = bytes_first(r.said, bytes_find(r.said, '\n'));
         if (line.len == r.said.len)
             break;
@@ -187,13 +208,17 @@ int session_client_read(const struct session_client *c, struct session_message *
         code = next_reply(&r);
         if (code == 354) {
             PIECES_MUST(is_verb(line, "DATA") && r.has_mail && r.now.rcpt_count > 0);
+            unanswered = bytes_make(NULL, 0);
             if (!read_content(&r, &messages[count]))
                 break;
             code = messages[count++].code;
+            unanswered = r.said;
         } else if (code / 100 == 2) {
             follow(&r, line);
         }
     }
+    if (code == 0)
+        count = guess(unanswered, messages, count, max);
     /* Behind them stands at most a farewell that nobody asked for. */
     if (count < max) {
         code = next_reply(&r);

@@ -169,7 +169,7 @@ static void obey(struct session_target *t, const char *line)
         if (line[0] != 'X')
             forget_mail(t);
         reply(t, "250 2.0.0 Ok\r\n");
-    } else if (strncmp(line, "PROXY TCP4 ", 11) != 0) {
+    } else if (strncmp(line, "PROXY ", 6) != 0) {
         PIECES_MUST(t->is_confused); /* nothing else is ever said to a target */
         reply(t, "500 5.5.2 What?\r\n");
     }

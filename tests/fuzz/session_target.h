@@ -26,9 +26,9 @@ struct session_target {
     enum { TARGET_COMMANDS, TARGET_DATA, TARGET_CHUNK, TARGET_OVER } state;
     uint64_t chunk_left;
     bool is_last_chunk;
-    bool is_holding;     /* replies wait in the queue */
-    bool is_confused;    /* said something that it was not asked: nothing can be told any more */
-    bool has_refused;    /* the message behind DATA, before its end */
+    bool is_holding;  /* replies wait in the queue */
+    bool is_confused; /* said something that it was not asked: nothing can be told any more */
+    bool has_refused; /* the message behind DATA, before its end */
     bool has_bad_chunk;
     const char *instead; /* of the next reply, once; NULL: the right one */
     unsigned caps;       /* what EHLO announces, bits */
@@ -41,7 +41,7 @@ void session_target_begin(struct session_target *t, struct sim_peer *peer, unsig
 void session_target_greet(struct session_target *t);
 /* Reads and answers. True: something came. */
 bool session_target_serve(struct session_target *t);
-void session_target_release(struct session_target *t); /* what was held back */
+void session_target_release(struct session_target *t);               /* what was held back */
 void session_target_say(struct session_target *t, const char *text); /* whatever it is */
 /* 4xx or 5xx within the content, where that is allowed. */
 void session_target_refuse_early(struct session_target *t);

@@ -49,7 +49,7 @@ struct sim_peer; /* the world's: gone with sim_free() */
 enum sim_peer_state {
     SIM_PEER_ASKED, /* postern connects: sim_accept(), sim_refuse(), or leave it alone */
     SIM_PEER_OPEN,
-    SIM_PEER_ENDED  /* by us */
+    SIM_PEER_ENDED /* by us */
 };
 
 /* A client of the listener at `to`. NULL: nobody listens there. */
@@ -76,7 +76,7 @@ uint64_t sim_pending(const struct sim_peer *p); /* octets sent that do not fit u
 /* What has come and was not taken yet. */
 struct bytes sim_received(const struct sim_peer *p);
 void sim_take(struct sim_peer *p, size_t octets);
-bool sim_has_eof(const struct sim_peer *p);   /* postern will send nothing more; maybe rest to take */
+bool sim_has_eof(const struct sim_peer *p); /* postern will send nothing more; maybe rest to take */
 bool sim_was_reset(const struct sim_peer *p);
 
 /* How what this peer sends is cut, counted from its first octet. The next piece arrives only when

@@ -17,8 +17,8 @@ struct stream {
     struct loop *loop;
     const struct stream_events *events; /* NULL: nobody has adopted it */
     void *owner;
-    struct sim_end *end;    /* NULL: not connected */
-    struct sim_peer *asked; /* whom we would like to be connected to */
+    struct sim_end *end;      /* NULL: not connected */
+    struct sim_peer *asked;   /* whom we would like to be connected to */
     uint8_t *unread, *unsent; /* mem_alloc()ed, NULL when empty */
     size_t unread_len, unsent_len;
     int error;
@@ -303,8 +303,8 @@ static void on_event(struct sim_event *e)
             finish_connect(s);
     } else if (s->end == NULL) {
         return; /* could not connect, and the owner knows */
-    } else if (may_flush(s) && (!may_read(s) || !world_of(s)->ways.shuffles ||
-                                sim_below(world_of(s), 2) == 0)) {
+    } else if (may_flush(s) &&
+               (!may_read(s) || !world_of(s)->ways.shuffles || sim_below(world_of(s), 2) == 0)) {
         flush(s);
     } else if (may_read(s)) {
         read_some(s);

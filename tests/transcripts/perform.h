@@ -15,9 +15,9 @@ struct way {
     bool is_bytewise;
     bool cuts_target; /* whose octets are cut in two: */
     unsigned cut_actor;
-    uint64_t cut_at;    /* 0: nobody's */
-    uint64_t fail_nth;  /* allocation; 0: none. What happens then need not follow the script */
-    bool is_loud;       /* prints what is said */
+    uint64_t cut_at;   /* 0: nobody's */
+    uint64_t fail_nth; /* allocation; 0: none. What happens then need not follow the script */
+    bool is_loud;      /* prints what is said */
 };
 
 /* False: it went otherwise, and a message was printed. `allocations_out`: how many were asked for

@@ -5,7 +5,7 @@
  * play FILE             all of them; exit status 0: passed
  * play FILE whole       once, and prints what is said
  * play FILE bytes | seed N | cut C1 N | cut T1 N | fail N   this one alone, likewise */
-/* needs: tests/transcripts/script.c tests/transcripts/perform.c */
+/* needs: tests/transcripts/script.c tests/transcripts/actor.c tests/transcripts/perform.c */
 /* needs: shell proxy/io/copy.c sim */
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,11 +47,8 @@ static bool play_cuts(struct piece *p, bool is_target, unsigned actor)
 
     for (uint64_t at = 1; at < octets; at += step) {
         char name[64];
-        struct way way = {.name = name,
-                          .seed = 1,
-                          .cuts_target = is_target,
-                          .cut_actor = actor,
-                          .cut_at = at};
+        struct way way = {
+            .name = name, .seed = 1, .cuts_target = is_target, .cut_actor = actor, .cut_at = at};
         snprintf(name, sizeof(name), "cut %c%u %llu", is_target ? 'T' : 'C', actor + 1,
                  (unsigned long long)at);
         if (!play(p, &way))

@@ -4,7 +4,6 @@
 
 #include <ctype.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,13 +149,12 @@ static const struct {
     enum step_kind kind;
     bool wants_address;
 } doings[] = {
-    {"connects", STEP_CONNECT, true},     {"accepts", STEP_CONNECT, true},
-    {"refuses", STEP_REFUSE, true},       {"hangs", STEP_HANG, true},
-    {"closes", STEP_CLOSE, false},        {"resets", STEP_RESET, false},
-    {"shuts", STEP_SHUT, false},          {"stops reading", STEP_STOP_READING, false},
-    {"reads", STEP_READ, false},          {"takes chunks", STEP_CHUNKS, false},
-    {"is closed", STEP_ENDED, false},
-    {"is waiting", STEP_WAITING, false},
+    {"connects", STEP_CONNECT, true}, {"accepts", STEP_CONNECT, true},
+    {"refuses", STEP_REFUSE, true},   {"hangs", STEP_HANG, true},
+    {"closes", STEP_CLOSE, false},    {"resets", STEP_RESET, false},
+    {"shuts", STEP_SHUT, false},      {"stops reading", STEP_STOP_READING, false},
+    {"reads", STEP_READ, false},      {"takes chunks", STEP_CHUNKS, false},
+    {"is closed", STEP_ENDED, false}, {"is waiting", STEP_WAITING, false},
 };
 
 static bool read_doing(struct script *s, const struct source *at, const char *line, bool begins)

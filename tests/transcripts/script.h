@@ -37,9 +37,9 @@ struct step {
     int line;
     char file[40]; /* where the line stands */
     bool is_target;
-    bool begins;       /* a blank line is in front: it does not happen together with the one before */
-    unsigned actor;    /* from 0 */
-    uint64_t number;   /* milliseconds; a signal; how often */
+    bool begins;     /* a blank line is in front: it does not happen together with the one before */
+    unsigned actor;  /* from 0 */
+    uint64_t number; /* milliseconds; a signal; how often */
     const char *about; /* an address, a path, what is asked of DNS */
     const char *text;  /* SEND: `length` octets; else a pattern */
     size_t length;

@@ -245,7 +245,7 @@ static void client_step(struct client *c, const struct relay_step *step)
     else if (step->verb == NAMED)
         know_name(c, step->text);
     else if (step->verb == LEAVE)
-        relay_forget_carrier(&c->world->service, &c->carrier);
+        relay_forget_carrier(&c->carrier);
     c->wants_go = c->wants_go || step->verb == DATA;
     drain(c);
 }
@@ -348,7 +348,7 @@ static void finish(struct world *w)
     for (size_t i = 0; i < CLIENTS; i++) {
         struct client *c = &w->clients[i];
         abandon(c);
-        relay_forget_carrier(&w->service, &c->carrier);
+        relay_forget_carrier(&c->carrier);
     }
     for (unsigned i = 0; sim_target(w->sim, i) != NULL; i++)
         if (sim_peer_state(sim_target(w->sim, i)) == SIM_PEER_OPEN)

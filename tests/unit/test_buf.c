@@ -102,27 +102,6 @@ static void takes_all_of_a_line_or_nothing(void **state)
     pool_done(&pool);
 }
 
-static void takes_back(void **state)
-{
-    struct pool pool;
-    struct buf buf;
-
-    (void)state;
-    pool_init(&pool, BLOCK_BYTES, 1);
-    buf_init(&buf, &pool, 100);
-    buf_text(&buf, "xMAIL RCPT");
-    buf_consume(&buf, 1);
-    buf_truncate(&buf, 20);
-    assert_true(bytes_is(buf_bytes(&buf), "MAIL RCPT"));
-    buf_truncate(&buf, 4);
-    assert_true(bytes_is(buf_bytes(&buf), "MAIL"));
-    buf_truncate(&buf, 0);
-    assert_int_equal(buf_length(&buf), 0);
-    assert_int_equal(pool.taken, 0);
-    buf_truncate(&buf, 0);
-    pool_done(&pool);
-}
-
 /* Against a plain array, with every size and both kinds of memory. */
 static void is_a_queue(void **state)
 {
@@ -193,7 +172,6 @@ int main(void)
         cmocka_unit_test(is_bounded),
         cmocka_unit_test(writes_numbers),
         cmocka_unit_test(takes_all_of_a_line_or_nothing),
-        cmocka_unit_test(takes_back),
         cmocka_unit_test(is_a_queue),
         cmocka_unit_test(survives_failing_allocations),
     };

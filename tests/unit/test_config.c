@@ -97,7 +97,7 @@ static void fills_in(void **state)
     check_dumps(rows, ARRAY_LENGTH(rows));
 }
 
-/* The defaults of CONFIG.md, or the only values that there are so far. */
+/* The documented defaults, or the only values that there are so far. */
 static void has_the_documented_defaults(void **state)
 {
     static const struct dump_row rows[] = {

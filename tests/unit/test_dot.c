@@ -41,7 +41,7 @@ static const struct row rows[] = {
     /* NUL and octets over 127 pass */
     {LITERAL("a\0\xff\x80.\r\n.\r\n"), "a\\x00\\xff\\x80.\\r\\n end"},
     {LITERAL("\r\n.\0\r\n.\r\n"), "\\r\\n\\x00\\r\\n end"},
-    /* what is no end: PROTOCOLS 2.16, item 6, each with a command behind it */
+    /* what is no end, each with a command behind it */
     {LITERAL(".\nMAIL\r\n.\r\n"), "\\r\\nMAIL\\r\\n end bare"},
     {LITERAL("a.\nMAIL\r\n.\r\n"), "a.\\r\\nMAIL\\r\\n end bare"},
     {LITERAL("a\n.\r\nMAIL\r\n.\r\n"), "a\\r\\n.\\r\\nMAIL\\r\\n end bare"},

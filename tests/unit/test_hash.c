@@ -50,28 +50,6 @@ static void matches_the_vectors(void **state)
     lib_end_rows();
 }
 
-/* The hash without case is the hash of the text in lower case, for every octet everywhere. */
-static void ignores_ascii_case_only(void **state)
-{
-    uint8_t input[11], lower[11];
-
-    (void)state;
-    for (unsigned octet = 0; octet < 256; octet++) {
-        for (size_t at = 0; at < sizeof(input); at++) {
-            memset(input, 'Q', sizeof(input));
-            memset(lower, 'q', sizeof(lower));
-            input[at] = (uint8_t)octet;
-            lower[at] = byte_lower((uint8_t)octet);
-            lib_same_number(octet, "hash",
-                            (int64_t)hash_bytes(&keys[1], bytes_make(lower, sizeof(lower))),
-                            (int64_t)hash_bytes_nocase(&keys[1], bytes_make(input, sizeof(input))));
-        }
-    }
-    assert_int_equal(hash_bytes(&keys[1], bytes_make(NULL, 0)),
-                     hash_bytes_nocase(&keys[1], bytes_make(NULL, 0)));
-    lib_end_rows();
-}
-
 struct item {
     struct hash_entry entry;
     uint32_t number;
@@ -141,7 +119,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(matches_the_vectors),
-        cmocka_unit_test(ignores_ascii_case_only),
         cmocka_unit_test(finds_what_was_added),
         cmocka_unit_test(survives_failing_allocations),
     };

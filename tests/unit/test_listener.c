@@ -137,12 +137,24 @@ static void keeps_reserve(void **state)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* What binding to ::1 gives on this machine, which may have no IPv6. */
+static int result_of_ipv6(void)
+{
+    struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int result = fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
+
+    if (fd >= 0)
+        close(fd);
+    return result;
+}
+
 static void opens_listeners(void **state)
 {
-    static const struct {
+    const struct {
         const char *address;
         int expected; /* 0: any descriptor */
-    } rows[] = {{"127.0.0.1", 0}, {"::1", 0}, {"192.0.2.1", -EADDRNOTAVAIL}};
+    } rows[] = {{"127.0.0.1", 0}, {"::1", result_of_ipv6()}, {"192.0.2.1", -EADDRNOTAVAIL}};
     struct netaddr address = {.family = NETADDR_NONE};
 
     (void)state;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A real DNS server (Knot) with the names and reverse names that the tests use, and a silent one."""
+"""A real DNS server (Knot) with the names that the tests use, and a silent one."""
 import os
 import pathlib
 import pwd

@@ -9,7 +9,8 @@ HEADER = (b"From: Sender <sender@example.org>\r\nTo: Joe <joe@example.test>\r\n"
 PLAIN_MESSAGE = HEADER + b"\r\nHello.\r\n"
 
 # Dots at every place, an empty line at the end, trailing white space.
-DOTTED_MESSAGE = HEADER + (b"\r\n.\r\n..\r\n...\r\n.leading\r\ntrail. \r\n\t\r\n.\r\n\r\n.x\r\n\r\n")
+DOTTED_MESSAGE = HEADER + (b"\r\n.\r\n..\r\n...\r\n.leading\r\ntrail. \r\n\t\r\n"
+                           b".\r\n\r\n.x\r\n\r\n")
 
 # NUL, every octet above 127, a line far beyond 998 octets.
 ODD_MESSAGE = HEADER + (b"\r\nnul \x00 inside\r\n" + bytes(range(128, 256)) + b"\r\n"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Starts postern with a configuration, waits for its log lines, and sees to it that it ends well."""
+"""Starts postern with a configuration, waits for its log lines, sees to it that it ends well."""
 import json
 import os
 import pathlib
@@ -65,8 +65,8 @@ class Postern:
         self.config.write_text(
             f"[core]\nhostname = {HOSTNAME}\nspool-directory = {self.directory}/spool\n"
             f"resolver = {resolver}\nlog-format = {log_format}\n{core}\n"
-            f"[smtpd \"mx\"]\nname = {HOSTNAME}\nlisten-port = 127.0.0.1:{self.port}\n{textwrap.dedent(smtpd)}\n"
-            + textwrap.dedent(text))
+            f"[smtpd \"mx\"]\nname = {HOSTNAME}\nlisten-port = 127.0.0.1:{self.port}\n"
+            + textwrap.dedent(smtpd) + "\n" + textwrap.dedent(text))
         self.flags = [f"--config={self.config}", *flags]
         self.process = None
         self.is_over = False
@@ -106,6 +106,14 @@ class Postern:
     def wait_transaction(self, count=1):
         """The count-th closing line of a transaction."""
         return self.wait_event("transaction", count)
+
+    def wait_named(self, client):
+        """Until reverse DNS of that client has been answered; each refused command shows it."""
+        while True:
+            mark = self.log.mark()
+            client.expect(502, "TURN")
+            if self.wait_event("reject", since=mark)["name"] != "[TEMPUNAVAIL]":
+                return
 
     # -- its end -------------------------------------------------------------------------------
 
