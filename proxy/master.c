@@ -105,8 +105,10 @@ static int write_pid(const struct config *config)
 /* The directory may be one that only root can change: then the file stays. */
 static void remove_pid(const struct config *config)
 {
+    if (config->core.pid_file.len == 0)
+        return;
     char *path = c_string(config->core.pid_file);
-    if (path != NULL && path[0] != '\0')
+    if (path != NULL)
         (void)unlink(path);
     mem_free(path);
 }

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import pwd
+import select
 import shutil
 import signal
 import socket
@@ -16,7 +17,7 @@ import pytest
 from harness.dns import CLIENT
 from harness.messages import PLAIN_MESSAGE, big_message
 from harness.postern import binary, environment, event_pattern, run
-from harness.process import is_root
+from harness.process import free_port, is_root
 from peers.answers import Hold, Nothing
 from peers.client import elapsed
 from peers.target import DEFAULT_EHLO
@@ -495,3 +496,30 @@ def _is_free(port):
             return True
         except OSError:
             return False
+
+
+def test_daemon_returns_when_it_serves(tmp_path):
+    """--daemon: exit 0 with the server up and its pid written, or what kept it from starting."""
+    port, log, pid_file = free_port(), tmp_path / "log", tmp_path / "pid"
+    config = tmp_path / "daemon.cf"
+    config.write_text(f"""{ROUTES}
+[core]
+hostname = postern.example.test
+user-id = {pwd.getpwuid(os.getuid()).pw_name}
+spool-directory = "{tmp_path}/spool"
+pid-file = "{pid_file}"
+logger = "l"
+[logfile "l"]
+file = "{log}"
+[smtpd "mx"]
+listen-port = 127.0.0.1:{port}
+""")
+    bad = run("-c", config, "--daemon", f"--logfile-l-file={tmp_path}/no/such")
+    assert bad.returncode == 71 and f"{tmp_path}/no/such" in bad.stderr
+    assert run("-c", config, "--daemon").returncode == 0
+    process = os.pidfd_open(int(pid_file.read_text()))
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        assert client.recv(100).startswith(b"220 ")
+    signal.pidfd_send_signal(process, signal.SIGTERM)
+    assert select.select([process], [], [], 10)[0]
+    assert " stop " in log.read_text() and not pid_file.exists()

@@ -39,6 +39,11 @@ struct config *stage_config(const char *text)
     return NULL;
 }
 
+static void on_started(void *owner)
+{
+    (void)owner;
+}
+
 int stage_run(const struct config *config)
 {
     struct worker_listener listeners[16];
@@ -52,5 +57,5 @@ int stage_run(const struct config *config)
             listeners[count++].fd = listen_open(&conf->listeners.at[j], 1);
         }
     }
-    return worker_run(config, listeners, count);
+    return worker_run(config, listeners, count, on_started, NULL);
 }
