@@ -4,13 +4,6 @@
 
 #include <syslog.h>
 
-#include "proxy/base/text.h"
-
-static const char *wrong_host(struct bytes value)
-{
-    return text_is_host_name(value) ? NULL : "a host name";
-}
-
 static const char *wrong_path(struct bytes value)
 {
     return value.at[0] == '/' ? NULL : "an absolute path";
@@ -20,7 +13,7 @@ static const char *wrong_path(struct bytes value)
 
 static const struct setting core_rows[] = {
     {"hostname", SETTING_TEXT, AT(hostname), NULL, NULL,
-     .initial_help = "the fully qualified name of this host", .wrong = wrong_host,
+     .initial_help = "the fully qualified name of this host", .wrong = setting_wrong_host,
      .help = "our own name"},
     {"logger", SETTING_TEXTS, AT(loggers), "stderr", NULL,
      .help = "where log lines go: stderr, syslog, journal, or the name of a [logfile]"},

@@ -4,11 +4,6 @@
 
 #include "proxy/base/text.h"
 
-static const char *wrong_host(struct bytes value)
-{
-    return text_is_host_name(value) ? NULL : "a host name";
-}
-
 /* RFC 5321 4.2: what may stand in a reply; "521 " and CR LF count towards 512 octets. */
 static const char *wrong_reply_text(struct bytes value)
 {
@@ -61,7 +56,7 @@ static const char *wrong_listen_port(struct bytes value)
 
 static const struct setting rows[] = {
     {"name", SETTING_TEXT, AT(name), NULL, NULL, .initial_help = "the section's name",
-     .wrong = wrong_host, .help = "the name in the greeting"},
+     .wrong = setting_wrong_host, .help = "the name in the greeting"},
     {"listen-port", SETTING_TEXTS, AT(listen_ports), NULL, NULL,
      .initial_help = "the section's name, port 25", .wrong = wrong_listen_port,
      .help = "PORT (all addresses), HOST:PORT, ADDR:PORT or [V6]:PORT; ports may be service names, "

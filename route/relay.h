@@ -3,8 +3,6 @@
 #ifndef POSTERN_RELAY_H
 #define POSTERN_RELAY_H
 
-#include <stdbool.h>
-
 #include "proxy/io/dns.h"
 #include "proxy/io/log.h"
 #include "proxy/io/loop.h"

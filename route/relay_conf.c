@@ -82,18 +82,13 @@ static const struct setting_type address_type = {
     .parse = parse_address,
     .put = put_address};
 
-static const char *wrong_host(struct bytes value)
-{
-    return text_is_host_name(value) ? NULL : "a host name";
-}
-
 /* ---- rows ---- */
 
 #define AT(member) SETTING_AT(relay_conf, member)
 
 static const struct setting rows[] = {
     {"name", SETTING_TEXT, AT(name), NULL, NULL, .initial_help = "the section's name",
-     .wrong = wrong_host, .help = "the host that is looked up when there is no address"},
+     .wrong = setting_wrong_host, .help = "the host that is looked up when there is no address"},
     {"address", SETTING_CUSTOM_LIST, AT(addresses), NULL, NULL, .initial_help = "name is looked up",
      .type = &address_type, .help = "where to connect"},
     {"protocol", SETTING_CHOICE, AT(protocol), "smtp", "smtp", .help = "what is spoken"},
@@ -101,7 +96,7 @@ static const struct setting rows[] = {
      .help = "the port of addresses that name none"},
     {"mx", SETTING_FLAG, AT(is_mx), "no", NULL, .help = "follow the MX records of name"},
     {"helo", SETTING_TEXT, AT(helo), NULL, NULL, .initial_help = "core.hostname",
-     .wrong = wrong_host, .help = "the name that EHLO gives"},
+     .wrong = setting_wrong_host, .help = "the name that EHLO gives"},
     {"identity", SETTING_CHOICES, AT(identity), "auto",
      "auto|xclient|xforward|proxy-v1|proxy-v2|none",
      .help = "how the client's identity is handed on; auto: XCLIENT, else XFORWARD, as announced; "

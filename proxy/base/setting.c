@@ -551,7 +551,12 @@ void setting_put_value(const struct setting *row, const void *conf, size_t index
     }
 }
 
-/* ---- a type that several sections use ---- */
+/* ---- what several sections use ---- */
+
+const char *setting_wrong_host(struct bytes value)
+{
+    return text_is_host_name(value) ? NULL : "a host name";
+}
 
 static int parse_address(struct bytes word, struct arena *arena, void *item_out)
 {

@@ -79,6 +79,9 @@ struct setting {
     const char *(*wrong)(struct bytes value);
 };
 
+/* For `wrong` of a row: the value is to be a host name. */
+const char *setting_wrong_host(struct bytes value);
+
 #define SETTING_AT(type, member) offsetof(struct type, member)
 
 /* One kind of section. */

@@ -30,9 +30,11 @@ struct copy;
 struct reader {
     struct copy *of; /* NULL: not open */
     struct list link;
-    uint64_t at;                    /* offset of the next octet */
-    void (*more)(struct reader *r); /* never called within a call of the owner's */
-    uint8_t *window;                /* octets of the file from window_at on, a pooled chunk */
+    uint64_t at; /* offset of the next octet */
+    /* Octets were read back from the file, or that has failed. Never called within a call of the
+     * owner's. */
+    void (*more)(struct reader *r);
+    uint8_t *window; /* octets of the file from window_at on, a pooled chunk */
     uint64_t window_at;
     uint32_t window_bytes;
     bool wants_window; /* waits for its turn to read the file */

@@ -6,6 +6,8 @@
 #include "proxy/io/loop_uv.h"
 #include "proxy/io/stream.h"
 
+_Static_assert(LOOP_READ_BYTES <= STREAM_UNREAD_MAX, "what one read brings can be kept");
+
 struct unsent; /* octets that the kernel did not take, with their write request */
 
 /* One allocation. Blocks hang on it only while octets wait. Unix sockets use the TCP handle too:

@@ -50,7 +50,7 @@ enum action_kind {
     ACT_ROUTE,   /* rcpt: answer with EV_ROUTED, now or later */
     ACT_CONTENT, /* bytes: append to the copy now; they point into what was fed */
     ACT_WHOLE,   /* all content is in the copy */
-    ACT_REJECT,  /* bytes: the command; reply: postern's own refusal, for the log */
+    ACT_REJECT,  /* reply: what the client was refused with, rcpt: or NULL; for the log */
     ACT_CLOSE,   /* flush what is to be sent, then close; the last action */
     /* of a transaction */
     ACT_OPEN,    /* branch */

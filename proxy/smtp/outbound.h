@@ -50,7 +50,7 @@ enum outbound_gone {
     GONE_REFUSED,  /* greeted with 4xx or 5xx (not 521), EHLO and HELO refused: try another */
     GONE_LOST,     /* EOF, 421, garbage, an answer to nothing, no memory. reply is for the log: what
                       was heard; code 0: nothing was */
-    GONE_VERDICT,  /* the target's word on this client : reply has its text; also 521 */
+    GONE_VERDICT,  /* the target's word on this client: reply has its text; also 521 */
     GONE_IDENTITY, /* identity could not be handed on: reply has the target's words; code 0: its
                       announcement left no way */
     GONE_ABORTED   /* content was cut short: nothing else was possible */

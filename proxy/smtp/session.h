@@ -14,7 +14,6 @@
 #include "proxy/base/arena.h"
 #include "proxy/base/buf.h"
 #include "proxy/base/list.h"
-#include "proxy/smtp/command.h"
 #include "proxy/smtp/dot.h"
 #include "proxy/smtp/event.h"
 #include "proxy/smtp/header.h"

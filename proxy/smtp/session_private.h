@@ -3,6 +3,7 @@
 #ifndef POSTERN_SESSION_PRIVATE_H
 #define POSTERN_SESSION_PRIVATE_H
 
+#include "proxy/smtp/command.h"
 #include "proxy/smtp/session.h"
 
 enum session_rule_flags {
@@ -26,7 +27,7 @@ struct session_held {
     struct bytes argument;
 };
 
-/* Replies in command order. A refusal (4xx, 5xx) of postern's own is counted and logged. */
+/* Replies in command order. A refusal (4xx, 5xx) is logged, and counted where it is permanent. */
 void session_say(struct session *s, enum reply_id id);
 /* The answer of a RCPT comes when its recipient has one. False: no memory. */
 bool session_say_when_answered(struct session *s, struct recipient *rcpt);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the client hears when a target is away, breaks, misbehaves, or says no (DESIGN 7)."""
+"""What the client hears when a target is away, breaks, misbehaves, or says no."""
 import socket
 import time
 

@@ -11,6 +11,7 @@ struct actor {
     size_t length;
     bool takes_chunks, chunk_is_last, is_ended;
     bool has_answered; /* a chunk, by itself */
+    bool is_ignored;   /* what it hears is not looked at */
     uint64_t chunk_left;
 };
 

@@ -89,6 +89,8 @@ static void listen_to(struct play *p, struct actor *a)
         print_said(p, a, p->clients <= a && a < p->clients + SCRIPT_ACTORS ? "<" : ">",
                    sim_received(a->peer));
     actor_listen(a);
+    if (a->is_ignored)
+        actor_forget(a, a->length);
 }
 
 /* True: an answer was given, see what follows. */
@@ -367,6 +369,8 @@ static void do_to_peer(struct play *p, const struct step *step)
         sim_shutdown(a->peer);
     else if (step->kind == STEP_CHUNKS)
         a->takes_chunks = true;
+    else if (step->kind == STEP_IGNORE)
+        a->is_ignored = true;
     else
         sim_set_reading(a->peer, step->kind == STEP_READ);
 }
@@ -392,6 +396,7 @@ static void act(struct play *p, const struct step *step)
     case STEP_STOP_READING:
     case STEP_READ:
     case STEP_CHUNKS:
+    case STEP_IGNORE:
         do_to_peer(p, step);
         break;
     case STEP_WAIT:

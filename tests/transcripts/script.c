@@ -149,12 +149,13 @@ static const struct {
     enum step_kind kind;
     bool wants_address;
 } doings[] = {
-    {"connects", STEP_CONNECT, true}, {"accepts", STEP_CONNECT, true},
-    {"refuses", STEP_REFUSE, true},   {"hangs", STEP_HANG, true},
-    {"closes", STEP_CLOSE, false},    {"resets", STEP_RESET, false},
-    {"shuts", STEP_SHUT, false},      {"stops reading", STEP_STOP_READING, false},
-    {"reads", STEP_READ, false},      {"takes chunks", STEP_CHUNKS, false},
-    {"is closed", STEP_ENDED, false}, {"is waiting", STEP_WAITING, false},
+    {"connects", STEP_CONNECT, true},    {"accepts", STEP_CONNECT, true},
+    {"refuses", STEP_REFUSE, true},      {"hangs", STEP_HANG, true},
+    {"closes", STEP_CLOSE, false},       {"resets", STEP_RESET, false},
+    {"shuts", STEP_SHUT, false},         {"stops reading", STEP_STOP_READING, false},
+    {"reads", STEP_READ, false},         {"takes chunks", STEP_CHUNKS, false},
+    {"is ignored", STEP_IGNORE, false},  {"is closed", STEP_ENDED, false},
+    {"is waiting", STEP_WAITING, false},
 };
 
 static bool read_doing(struct script *s, const struct source *at, const char *line, bool begins)

@@ -20,6 +20,7 @@ enum step_kind {
     STEP_STOP_READING,
     STEP_READ,
     STEP_CHUNKS,
+    STEP_IGNORE,
     STEP_WAIT,
     STEP_DNS,
     STEP_DISK,

@@ -14,8 +14,8 @@ static void is_in_order(const struct list *head, const char *expected)
     char seen[8] = "";
     size_t len = 0;
 
-    LIST_EACH(link, head)
-    seen[len++] = (char)('0' + LIST_ENTRY(link, struct item, link)->number);
+    LIST_EACH (link, head)
+        seen[len++] = (char)('0' + LIST_ENTRY(link, struct item, link)->number);
     assert_string_equal(seen, expected);
 }
 
@@ -40,8 +40,7 @@ static void keeps_order(void **state)
     list_remove(&items[1].link);
     list_remove(&items[1].link);
     is_in_order(&head, "023");
-    LIST_EACH(link, &head)
-    {
+    LIST_EACH (link, &head) {
         if (LIST_ENTRY(link, struct item, link)->number != 2)
             list_remove(link);
     }
