@@ -18,12 +18,8 @@ static void on_open(struct carrier *c, struct branch *b)
     struct relay_branch *w = arena_alloc(b->transaction->mail, sizeof(*w));
 
     b->facts.target = b->target->name;
-    if (w == NULL) { /* nothing is left to remember it by until flush() */
-        target_report(c, &(struct event){.kind = EV_BROKEN,
-                                         .branch = b,
-                                         .reply = reply_own(REPLY_LOCAL_PROBLEM)});
+    if (w == NULL)
         return;
-    }
     relay_branch_init(w, c, b);
     b->shell = w;
 }

@@ -36,8 +36,9 @@ struct carrier {
 };
 
 struct target_ops {
-    const char *kind;                                  /* "relay", "maildir" */
-    void (*open)(struct carrier *c, struct branch *b); /* sets b->shell and b->facts */
+    const char *kind; /* "relay", "maildir" */
+    void (*open)(struct carrier *c,
+                 struct branch *b); /* sets b->shell (NULL: no memory) and b->facts */
     void (*rcpt)(struct branch *b, struct recipient *rcpt);
     void (*go)(struct branch *b);      /* DATA has come */
     void (*prepare)(struct branch *b); /* NULL for relays: EV_PREPARED */

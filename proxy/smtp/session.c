@@ -442,6 +442,15 @@ static void on_stop(struct session *s, bool is_final)
         session_close_with(s, REPLY_SHUTTING_DOWN);
 }
 
+/* Behind the end of data a target may be reading it still, and would wait in vain. */
+static void on_copy_lost(struct session *s)
+{
+    if (s->tx->state <= TX_CONTENT)
+        refuse_message(s, REPLY_LOCAL_PROBLEM);
+    else
+        transaction_feed(s->tx, &(struct event){.kind = EV_DEADLINE});
+}
+
 static void on_routed(struct session *s, const struct event *ev)
 {
     transaction_feed(s->tx, ev);
@@ -476,7 +485,7 @@ size_t session_feed(struct session *s, const struct event *ev)
         break;
     case EV_COPY:
         if (s->tx != NULL)
-            refuse_message(s, REPLY_LOCAL_PROBLEM);
+            on_copy_lost(s);
         break;
     case EV_ANSWER:
     case EV_FINAL:

@@ -10,7 +10,7 @@ struct reading {
 
 void session_client_say(struct session_client *c, struct bytes octets)
 {
-    if (c->peer == NULL || sim_peer_state(c->peer) != SIM_PEER_OPEN)
+    if (c->peer == NULL || !sim_may_send(c->peer))
         return;
     pieces_see(&c->said, octets);
     sim_send(c->peer, octets);

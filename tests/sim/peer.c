@@ -190,8 +190,15 @@ enum sim_peer_state sim_peer_state(const struct sim_peer *p)
 
 /* ---- what the test does with it ---- */
 
+bool sim_may_send(const struct sim_peer *p)
+{
+    return p->state != SIM_PEER_ENDED && !p->is_shut;
+}
+
 void sim_send(struct sim_peer *p, struct bytes octets)
 {
+    if (!sim_may_send(p))
+        sim_fault("sent behind the end");
     sim_put(&p->sending, octets);
     send_some(p);
 }
@@ -203,7 +210,8 @@ uint64_t sim_pending(const struct sim_peer *p)
 
 void sim_shutdown(struct sim_peer *p)
 {
-    p->wants_shutdown = true;
+    p->wants_shutdown = !p->is_shut;
+    p->is_shut = true;
     end_if_all_is_sent(p);
 }
 

@@ -63,8 +63,9 @@ void sim_accept(struct sim_peer *p);
 void sim_refuse(struct sim_peer *p, int error); /* -ECONNREFUSED, -ETIMEDOUT ... */
 enum sim_peer_state sim_peer_state(const struct sim_peer *p);
 
-/* Never blocks: what does not fit under way is kept. */
+/* Never blocks: what does not fit under way is kept. Only where sim_may_send(). */
 void sim_send(struct sim_peer *p, struct bytes octets);
+bool sim_may_send(const struct sim_peer *p);
 void sim_shutdown(struct sim_peer *p); /* FIN behind all that was sent */
 void sim_close(struct sim_peer *p);    /* FIN, and an RST to what still comes */
 void sim_reset(struct sim_peer *p);

@@ -66,7 +66,7 @@ struct sim_peer {
     size_t taken, sent; /* of these two */
     uint64_t cut_at;
     bool cuts_always, is_held; /* is_held: the next piece waits for quiet */
-    bool wants_shutdown, wants_close;
+    bool wants_shutdown, wants_close, is_shut;
     bool is_deaf, has_eof, was_reset;
 };
 

@@ -19,7 +19,7 @@ static void end_chunk(struct actor *a)
 {
     if (a->chunk_is_last)
         hear(a, bytes_of("BDAT LAST\r\n"));
-    else
+    else if (sim_may_send(a->peer))
         sim_send(a->peer, bytes_of("250 2.0.0 So far\r\n"));
     a->has_answered = !a->chunk_is_last;
 }

@@ -324,8 +324,8 @@ static void send_block(struct play *p)
     }
     if (p->way->is_loud)
         print_said(p, a, first->is_target ? "<" : ">", bytes_make(block, length));
-    if (a->peer == NULL)
-        fail(p, "has not begun");
+    if (a->peer == NULL || !sim_may_send(a->peer))
+        fail(p, "has not begun, or has ended");
     else
         sim_send(a->peer, bytes_make(block, length));
     free(block);

@@ -196,6 +196,8 @@ static void something_happens(struct play *p, const char *what)
         ev.kind = EV_EOF;
     else if (strcmp(what, "lost") == 0)
         ev.kind = EV_LOST;
+    else if (strcmp(what, "copy") == 0)
+        ev.kind = EV_COPY;
     else if (strcmp(what, "deadline") == 0)
         ev.kind = EV_DEADLINE;
     session_feed(&p->session, &ev);
@@ -354,6 +356,13 @@ static const struct {
                   "S 451 4.4.2 The next host did not answer in time, try again later\n"},
     {"eight minutes, and nobody is there", BEGIN RCPT_A
      "C DATA\nA go a\n" GO "C .\nA end a\nE lost\nE deadline\nA drop a\nA settled\nA close\n"},
+    {"the copy is lost in the content",
+     BEGIN RCPT_A "C DATA\nA go a\n" GO "C x\nE copy\nA drop a\nC .\nA settled\n"
+                  "S 451 4.3.0 Local problem, try again later\n"},
+    {"the copy is lost while a maildir reads it",
+     BEGIN "C RCPT TO:<u@m.test>\nA open m\nA rcpt m u\nT m rcpt 250 ok\nS 250 ok\n"
+           "C DATA\nA go m\n" GO "C .\nA prepare m\nE copy\nA drop m\nA settled\n"
+           "S 451 4.3.0 Local problem, try again later\n"},
     {"an early refusal",
      BEGIN RCPT_A "C DATA\nA go a\n" GO "C x\nT a final 552 5.3.4 big\nC .\nA settled\n"
                   "S 552 5.3.4 big\n"},
