@@ -115,7 +115,7 @@ static const struct setting rows[] = {
      .help = "look up the names of clients, forward-confirmed"},
     {"announce", SETTING_TEXTS, AT(announce), NULL, KEYWORDS,
      .initial_help = "what the targets announce",
-     .help = "EHLO keywords that are announced in any case"},
+     .help = "EHLO keywords that are announced whatever the targets can do"},
     {"hide", SETTING_TEXTS, AT(hide), NULL, KEYWORDS, .initial_help = "none",
      .help = "EHLO keywords that are never announced"},
 };
