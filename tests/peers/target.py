@@ -391,18 +391,18 @@ class Target:
     def port(self):
         return self._address[1]
 
-    def wait(self, predicate, what="the awaited state", timeout_s=10.0):
+    def wait(self, predicate, what="the awaited state", timeout_s=30.0):
         return self.waiter.wait(predicate, what, timeout_s)
 
-    def wait_command(self, verb, count=1, timeout_s=10.0):
+    def wait_command(self, verb, count=1, timeout_s=30.0):
         return self.wait(lambda: sum(c.verbs.count(verb) for c in self.connections) >= count,
                          f"command {verb} number {count}", timeout_s)
 
-    def wait_ended(self, count=1, timeout_s=10.0):
+    def wait_ended(self, count=1, timeout_s=30.0):
         self.wait(lambda: len(self.ended) >= count, f"end of data number {count}", timeout_s)
         return self.ended
 
-    def wait_closed(self, count=1, timeout_s=10.0):
+    def wait_closed(self, count=1, timeout_s=30.0):
         """Until `count` connections are over."""
         return self.wait(lambda: sum(c.end is not None for c in self.connections) >= count,
                          f"end of {count} connections", timeout_s)

@@ -98,7 +98,7 @@ class Postern:
         parsed = (parse(line, self.log_format) for line in self.log.lines[since:])
         return [fields for fields in parsed if fields.get("event") == name]
 
-    def wait_event(self, name, count=1, since=0, timeout_s=10.0):
+    def wait_event(self, name, count=1, since=0, timeout_s=30.0):
         """The count-th event of that name, as a dictionary."""
         self.log.wait_line(event_pattern(name, self.log_format), since, count, timeout_s)
         return self.events(name, since)[count - 1]

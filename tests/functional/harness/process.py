@@ -45,7 +45,7 @@ class Process:
         """All lines that a regular expression matches, as match objects."""
         return [m for m in (re.search(pattern, line) for line in self.lines[since:]) if m]
 
-    def wait_line(self, pattern, since=0, count=1, timeout_s=10.0):
+    def wait_line(self, pattern, since=0, count=1, timeout_s=30.0):
         """The count-th line that matches; AssertionError after timeout_s or at the end."""
         def look():
             ended = self._ended
