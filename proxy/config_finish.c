@@ -144,11 +144,15 @@ static void finish_relay(struct config *config, const struct config_section *sec
     if (maildir != NULL)
         cf_error(&config->problems, maildir->place, section->name,
                  bytes_of("a name that no [relay] bears"), bytes_make(NULL, 0));
-    if (relay->name.len == 0 && !config_builder_is_given(section, "address") &&
-        !text_is_host_name(relay->section))
-        report_missing(config, section, "an address, for its name is no host's");
     if (relay->name.len == 0)
         relay->name = relay->section;
+    bool is_own_name = bytes_equal(relay->name, relay->section);
+    if (is_own_name && !config_builder_is_given(section, "address") &&
+        !text_is_host_name(relay->name))
+        report_missing(config, section, "an address, for its name is no host's");
+    else if (!is_own_name && !text_is_host_name(relay->name))
+        cf_error(&config->problems, config_builder_place(section, "name", 0), relay->name,
+                 bytes_of("a host name"), bytes_make(NULL, 0));
     if (relay->helo.len == 0)
         relay->helo = config->core.hostname;
     check_identity(config, section, relay);

@@ -88,7 +88,7 @@ static const struct setting_type address_type = {
 
 static const struct setting rows[] = {
     {"name", SETTING_TEXT, AT(name), NULL, NULL, .initial_help = "the section's name",
-     .wrong = setting_wrong_host, .help = "the host that is looked up when there is no address"},
+     .help = "the host that is looked up when there is no address"},
     {"address", SETTING_CUSTOM_LIST, AT(addresses), NULL, NULL, .initial_help = "name is looked up",
      .type = &address_type, .help = "where to connect"},
     {"protocol", SETTING_CHOICE, AT(protocol), "smtp", "smtp", .help = "what is spoken"},
