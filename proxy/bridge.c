@@ -304,9 +304,14 @@ void bridge_drain(struct bridge *b)
         free_bridge(b);
         return;
     }
+    bool was_full = buf_length(&b->session.out) >= SESSION_UNSENT_MAX;
     send_replies(b);
     if (b->is_lost)
         return;
+    if (was_full && buf_length(&b->session.out) < SESSION_UNSENT_MAX) {
+        bridge_drain(b); /* the session holds answers back while so many are unsent */
+        return;
+    }
     update_deadline(b);
     if (session_wants_input(&b->session))
         stream_resume(b->stream);

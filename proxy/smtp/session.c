@@ -22,7 +22,7 @@ void session_init(struct session *s, const struct session_conf *conf, struct poo
     arena_init(&s->mail, small, MAIL_ARENA_MAX);
     line_init(&s->line, small);
     list_init(&s->slots);
-    buf_init(&s->out, medium, MAIL_ARENA_MAX + SESSION_UNSENT_MAX); /* answers lie in the arena */
+    buf_init(&s->out, medium, 2 * SESSION_UNSENT_MAX);
     s->client.client = *client;
     s->client.local = *local;
 }
@@ -156,7 +156,8 @@ bool session_say_when_answered(struct session *s, struct recipient *rcpt)
 /* Tells what can be told. Stops where the next reply is not there yet. */
 static void tell_slots(struct session *s)
 {
-    while (!list_is_empty(&s->slots) && has_room_to_do(s)) {
+    while (!list_is_empty(&s->slots) && has_room_to_do(s) &&
+           buf_length(&s->out) < SESSION_UNSENT_MAX) {
         struct slot *slot = LIST_ENTRY(list_first(&s->slots), struct slot, link);
         if (slot->rcpt == NULL) {
             reply_put(&s->out, &slot->reply, 0, false);
@@ -506,7 +507,7 @@ bool session_next(struct session *s, struct action *out)
         forget_transaction(s);
         advance(s);
     }
-    if (s->todo_at == s->todo_count && s->todo_count != 0) {
+    if (s->todo_at == s->todo_count && (s->todo_count != 0 || !list_is_empty(&s->slots))) {
         s->todo_at = s->todo_count = 0;
         advance(s);
     }

@@ -59,6 +59,14 @@ def test_announce_and_hide(to_target, backend):
         assert "SIZE" not in keywords(client.expect(250, "EHLO client.example.test"))
 
 
+def test_body_without_announcement(to_target, backend):
+    """A parameter that this session was not told of gets 555, whatever the target can do."""
+    server = to_target(backend, smtpd="hide = 8BITMIME\n")
+    with server.client() as client:
+        client.hello()
+        client.expect(555, "MAIL FROM:<a@b.example> BODY=8BITMIME")
+
+
 @pytest.mark.parametrize("line, code", [
     ("NOOP", 250), ("NOOP anything", 250), ("VRFY joe", 252), ("RSET", 250), ("HELP", 502),
     ("EXPN list", 502), ("TURN", 502), ("SEND FROM:<a@b.example>", 502),
@@ -66,7 +74,7 @@ def test_announce_and_hide(to_target, backend):
     ("DATA", 503), ("RCPT TO:<joe@example.test>", 503), ("MAIL FROM:a@b.example x", 501),
     ("MAIL FROM:<a@b.example> X-UNKNOWN=1", 555), ("MAIL FROM:<a b@c>", 501), ("EHLO", 501),
     ("mail from:<a@b.example>", 250), ("MAIL FROM:<>", 250), ("STARTTLS", 502), ("AUTH PLAIN", 502),
-    ("BDAT 5 LAST", 502), ("MAIL FROM:<a@b.example> BODY=8BITMIME", 555)])
+    ("BDAT 5 LAST", 502)])
 def test_commands(server, line, code):
     """One command after EHLO and what it gets."""
     with server.client() as client:
