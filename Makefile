@@ -21,16 +21,18 @@ JOBS := $(shell nproc 2>/dev/null || echo 1)
 
 # --- sources -------------------------------------------------------------------------------------
 
-PURE_SRC  := $(sort $(wildcard proxy/base/*.c proxy/smtp/*.c route/route_table.c))
+PURE_SRC  := $(sort $(wildcard proxy/base/*.c proxy/smtp/*.c route/route_table.c) \
+	$(wildcard spool/spool_format*.c spool/spool_schedule*.c spool/bounce*.c))
 IO_SRC    := $(sort $(wildcard proxy/io/*.c))
 SHELL_SRC := $(filter-out $(PURE_SRC),$(sort $(wildcard filters/*.c route/*.c spool/*.c proxy/*.c)))
-SIM_SRC   := $(sort $(wildcard tests/sim/*.c))
+SIM_SRC   := $(sort $(filter-out tests/sim/run.c,$(wildcard tests/sim/*.c)))
+SIM_RUN   := $(wildcard tests/sim/run.c)
 UNIT_SRC  := $(sort $(wildcard tests/unit/test_*.c))
 PLAY_SRC  := $(wildcard tests/transcripts/play.c)
 FUZZ_SRC  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 
 # Names of programs are names of the files with their main().
-PROGRAMS := $(filter proxy/postern.c,$(SHELL_SRC))
+PROGRAMS := $(filter proxy/postern.c proxy/posternctl.c,$(SHELL_SRC))
 ALL_SRC  := $(PURE_SRC) $(IO_SRC) $(SHELL_SRC)
 
 C_FILES  := $(sort $(wildcard $(foreach d,proxy proxy/base proxy/smtp proxy/io filters route spool \
@@ -108,14 +110,15 @@ link = $(call say,LINK,$@)mkdir -p $(@D) && $(CC_$(1)) $(LDFLAGS_$(1)) $(LDFLAGS
 .PHONY: all debug setup run
 all: $(PROGRAMS:proxy/%.c=$(B)/%) ## build postern, optimised and hardened (the default)
 
-$(B)/postern: $(ALL_SRC:%.c=$(B)/release/%.o)
+COMMON_SRC := $(filter-out $(PROGRAMS),$(ALL_SRC))
+$(PROGRAMS:proxy/%.c=$(B)/%): $(B)/%: $(B)/release/proxy/%.o $(COMMON_SRC:%.c=$(B)/release/%.o)
 	$(call link,release,$(LIBS))
-$(B)/asan/postern: $(ALL_SRC:%.c=$(B)/asan/%.o)
-	$(call link,asan,$(LIBS))
-$(B)/plain/postern: $(ALL_SRC:%.c=$(B)/plain/%.o)
-	$(call link,plain,$(LIBS))
-$(B)/coverage/postern: $(ALL_SRC:%.c=$(B)/coverage/%.o)
-	$(call link,coverage,$(LIBS))
+# $(call programs,VARIANT)
+define programs
+$(PROGRAMS:proxy/%.c=$(B)/$(1)/%): $(B)/$(1)/%: $(B)/$(1)/proxy/%.o $(COMMON_SRC:%.c=$(B)/$(1)/%.o)
+	$$(call link,$(1),$$(LIBS))
+endef
+$(foreach v,asan plain coverage,$(eval $(call programs,$v)))
 
 debug: $(PROGRAMS:proxy/%.c=$(B)/asan/%) ## build $(B)/asan/postern, with ASan and UBSan
 
@@ -130,7 +133,7 @@ run: ## install what is missing, build, start a postern that needs nothing else
 # --- test programs -------------------------------------------------------------------------------
 
 # A test program is linked with the pure objects and with what a line at its top asks for:
-#   /* needs: route/maildir.c proxy/io/copy.c sim */
+#   /* needs: route/maildir.c proxy/io/copy.c proxy/io/copy_file.c sim */
 # Files are linked as they are; `io` is proxy/io with its libraries; `sim` is tests/sim in its place;
 # `shell` is everything else but the main()s.
 needs_of   = $(shell sed -n '1,12s|^/\* needs: *\(.*\) \*/$$|\1|p' $(1))
@@ -154,6 +157,10 @@ $(foreach s,$(UNIT_SRC),$(call tests_of_source,$(s),$(call needs_of,$(s))))
 # The player of transcripts names in its own `needs:` line what it is linked with (`sim` among it).
 $(foreach s,$(PLAY_SRC),$(call tests_of_source,$(s),$(call needs_of,$(s))))
 
+# The runner of scenarios: with sanitizers as a test, and as fast as it goes for many seeds.
+$(foreach s,$(SIM_RUN),$(call tests_of_source,$(s),$(call needs_of,$(s))))
+$(foreach s,$(SIM_RUN),$(eval $(call program,release,$(B)/release/$(s:.c=),$(s),$(call needs_of,$(s)),,)))
+
 # A fuzzer under gcc replays files; under clang it searches.
 define fuzzer_of_source
 $(foreach v,$(TEST_VARIANTS),$(eval $(call program,$(v),$(B)/$(v)/$(1:.c=),$(1),$(2),\
@@ -162,7 +169,7 @@ $(eval $(call program,fuzz,$(B)/fuzz/$(notdir $(1:.c=)),$(1),$(2),,))
 endef
 $(foreach s,$(FUZZ_SRC),$(call fuzzer_of_source,$(s),$(call needs_of,$(s))))
 
-TEST_SRC := $(UNIT_SRC) $(PLAY_SRC) $(FUZZ_SRC)
+TEST_SRC := $(UNIT_SRC) $(PLAY_SRC) $(SIM_RUN) $(FUZZ_SRC)
 FUZZERS  := $(FUZZ_SRC:tests/fuzz/%.c=$(B)/fuzz/%)
 SIM_FREE  = $(foreach s,$(UNIT_SRC),$(if $(filter sim,$(call needs_of,$(s))),,$(s)))
 
@@ -175,14 +182,22 @@ fuzzers: $(FUZZERS)
 
 # --- tests ---------------------------------------------------------------------------------------
 
-.PHONY: test quick sim-free core lint check-layers check-size check-format check-scripts
+.PHONY: test quick sim sim-mutants sim-free core lint check-layers check-size check-format check-scripts
 RUN_TESTS = B='$(B)' MAKE='$(MAKE)' JOBS='$(JOBS)' $(PYTHON) scripts/test
 
 test: setup ## everything a change must pass, under ASan and UBSan; ends with the count
-	@$(RUN_TESTS) compile lint core unit transcripts corpus functional
+	@$(RUN_TESTS) compile lint core unit transcripts corpus sim functional
 
 quick: ## unit tests, transcripts and corpus replay only
 	@$(RUN_TESTS) unit transcripts corpus
+
+SEEDS ?= 20000
+SEED  ?=
+sim: $(B)/release/tests/sim/run ## scenarios: make sim SEEDS=100000; SEED=7 prints all of that one
+	@$< $(if $(SEED),$(SEED) loud,1 $(SEEDS))
+
+sim-mutants: ## plant bugs: the simulator must find each
+	@B='$(B)' MAKE='$(MAKE)' JOBS='$(JOBS)' $(PYTHON) scripts/sim-mutants
 
 sim-free: ## the unit tests that need no simulator
 	@$(RUN_TESTS) $(SIM_FREE:%.c=$(B)/asan/%)
@@ -268,8 +283,8 @@ UNITS := $(wildcard doc/*.service)
 TURNS := $(wildcard doc/*.logrotate)
 put    = $(if $(2),install -D -m $(1) -t $(DESTDIR)$(3) $(2))
 
-install: all ## install below $(DESTDIR)$(PREFIX): postern, manual pages, unit, logrotate snippet
-	install -D -m 755 -t $(DESTDIR)$(PREFIX)/sbin $(B)/postern
+install: all ## install below $(DESTDIR)$(PREFIX): programs, manual pages, unit, logrotate snippet
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/sbin $(PROGRAMS:proxy/%.c=$(B)/%)
 	$(call put,644,$(MAN8),$(PREFIX)/share/man/man8)
 	$(call put,644,$(MAN5),$(PREFIX)/share/man/man5)
 	$(call put,644,$(UNITS),$(PREFIX)/lib/systemd/system)

@@ -2,11 +2,15 @@
 /* One client: its stream's events go into the session, the session's actions are performed. */
 #include "proxy/bridge.h"
 
+#include <errno.h>
+
 #include "proxy/base/error.h"
+#include "proxy/etrn.h"
 #include "proxy/worker.h"
 
 #define CLOSE_MS 10000  /* for the last replies to get out */
 #define FINAL_MS 480000 /* eight minutes from the end of data to its reply */
+#define DISK_MS  60000  /* more for the spool, then: the client gives up after ten */
 
 /* ---- sending ---- */
 
@@ -71,7 +75,7 @@ static void update_deadline(struct bridge *b)
     uint64_t due_ms = loop_now_ms(b->carrier.loop) + wait_ms(b);
 
     if (session_wait(&b->session) == SESSION_WAIT_FINAL)
-        due_ms = b->times.ended / 1000 + FINAL_MS;
+        due_ms = b->times.ended / 1000 + FINAL_MS + (b->is_overdue ? DISK_MS : 0);
     else if (due_ms > b->session_end_ms)
         due_ms = b->session_end_ms;
     deadline_set(b->carrier.loop, &b->deadline, due_ms);
@@ -88,6 +92,7 @@ static void on_deadline(struct deadline *d)
             close_stream(b);
         return;
     }
+    b->is_overdue = session_wait(&b->session) == SESSION_WAIT_FINAL;
     session_feed(&b->session, &(struct event){.kind = EV_DEADLINE, .is_final = is_session});
     bridge_drain(b);
 }
@@ -103,10 +108,16 @@ static void on_copy_room(void *owner)
         stream_resume(b->stream);
 }
 
+/* The core knows one error of a disk: it is full. */
+static int error_of_disk(int error)
+{
+    return error == -ENOSPC || error == -EDQUOT ? ERR_FULL : error;
+}
+
 static void fail_copy(struct bridge *b, int error)
 {
     bridge_log_copy_failed(b, error);
-    session_feed(&b->session, &(struct event){.kind = EV_COPY, .error = error});
+    session_feed(&b->session, &(struct event){.kind = EV_COPY, .error = error_of_disk(error)});
 }
 
 static void on_copy_failed(void *owner)
@@ -122,11 +133,13 @@ static void begin(struct bridge *b)
     struct transaction *tx = b->session.tx;
 
     tx->envelope.id = worker_next_id(w);
+    tx->splits = b->smtpd->conf->split == SMTPD_SPLIT_LIVE;
     b->carrier.transaction = tx;
     b->carrier.copy = copy_new(w->loop, &w->copies, on_copy_room, on_copy_failed, b);
     b->times.begun = loop_precise_us(w->loop);
     b->times.data = 0;
     b->times.ended = 0;
+    b->is_overdue = false;
     if (b->carrier.copy == NULL)
         fail_copy(b, ERR_MEMORY);
 }
@@ -134,6 +147,7 @@ static void begin(struct bridge *b)
 static void settle(struct bridge *b)
 {
     bridge_log_transaction(b);
+    settle_detach(b);
     copy_free(&b->carrier.copy);
     b->carrier.transaction = NULL;
 }
@@ -176,6 +190,24 @@ static void open_branch(struct bridge *b, struct branch *branch)
                                                   .reply = reply_own(REPLY_LOCAL_PROBLEM)});
 }
 
+static void ask_filters(struct bridge *b)
+{
+    const struct smtpd_judge *judge = b->smtpd->worker->task->judge;
+    struct event ev = {.kind = EV_VERDICT};
+
+    if (judge != NULL)
+        ev.reply = judge->judge(judge->owner, b->carrier.transaction);
+    session_feed(&b->session, &ev);
+}
+
+static void perform_of_spool(struct bridge *b, enum action_kind kind)
+{
+    if (kind == ACT_PREPARE)
+        settle_prepare(b);
+    else
+        settle_commit(b);
+}
+
 static void perform_of_branch(struct bridge *b, const struct action *todo)
 {
     struct branch *branch = todo->branch;
@@ -206,8 +238,10 @@ static void perform_of_branch(struct bridge *b, const struct action *todo)
     case ACT_GREETED:
     case ACT_BEGIN:
     case ACT_ROUTE:
+    case ACT_ETRN:
     case ACT_CONTENT:
     case ACT_WHOLE:
+    case ACT_FILTER:
     case ACT_REJECT:
     case ACT_CLOSE:
     case ACT_SETTLED:
@@ -227,11 +261,17 @@ static void perform(struct bridge *b, const struct action *todo)
     case ACT_ROUTE:
         route(b, todo->rcpt);
         break;
+    case ACT_ETRN:
+        etrn_ask(b, todo->bytes);
+        break;
     case ACT_CONTENT:
         append(b, todo->bytes);
         break;
     case ACT_WHOLE:
         finish_copy(b);
+        break;
+    case ACT_FILTER:
+        ask_filters(b);
         break;
     case ACT_REJECT:
         bridge_log_reject(b, todo);
@@ -250,7 +290,10 @@ static void perform(struct bridge *b, const struct action *todo)
     case ACT_END:
     case ACT_COMMIT:
     case ACT_DROP:
-        perform_of_branch(b, todo);
+        if (todo->branch == NULL)
+            perform_of_spool(b, todo->kind);
+        else
+            perform_of_branch(b, todo);
         break;
     }
 }
@@ -281,6 +324,7 @@ static void free_bridge(struct bridge *b)
     bridge_log_disconnect(b);
     deadline_clear(b->carrier.loop, &b->deadline);
     bridge_name_forget(b);
+    etrn_forget(b);
     relay_forget_carrier(&b->carrier);
     session_done(&b->session);
     list_remove(&b->in_smtpd);
@@ -317,12 +361,19 @@ void bridge_drain(struct bridge *b)
         stream_resume(b->stream);
 }
 
+void bridge_report(struct bridge *b, const struct event *ev)
+{
+    struct event told = *ev;
+
+    told.error = error_of_disk(ev->error);
+    b->has_news = true;
+    session_feed(&b->session, &told);
+    bridge_drain(b);
+}
+
 static void on_report(struct carrier *c, const struct event *ev)
 {
-    struct bridge *b = CONTAINER_OF(c, struct bridge, carrier);
-    b->has_news = true;
-    session_feed(&b->session, ev);
-    bridge_drain(b);
+    bridge_report(CONTAINER_OF(c, struct bridge, carrier), ev);
 }
 
 static const struct carrier_ops carrier_ops = {.report = on_report};
@@ -423,6 +474,7 @@ bool bridge_start(struct smtpd *d, struct stream *stream, struct smtpd_client *c
     session_init(&b->session, is_exempt ? &d->lenient : &d->strict, &loop_pools(l)->small,
                  &loop_pools(l)->medium, &client, &local);
     b->session.bridged = smtpd_bridged(d);
+    b->session.may_etrn = etrn_may_ask(&d->conf->etrn_from, &client);
     b->carrier = (struct carrier){
         .ops = &carrier_ops,
         .loop = l,
@@ -455,6 +507,8 @@ void bridge_stop(struct bridge *b, bool is_final)
 
     session_feed(&b->session, &(struct event){.kind = EV_STOP, .is_final = is_final});
     bridge_drain(b);
-    if (is_final && is_there && !b->is_lost)
+    if (!is_final || !is_there || b->is_lost)
+        return;
+    if (b->session.state != SESSION_FINAL) /* else the disk is at work, and a reply is owed */
         close_stream(b);
 }

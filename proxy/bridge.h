@@ -11,6 +11,7 @@
 #include "proxy/io/deadline.h"
 #include "proxy/io/dns.h"
 #include "proxy/io/stream.h"
+#include "proxy/settle.h"
 #include "proxy/smtp/session.h"
 #include "proxy/smtpd.h"
 #include "route/target.h"
@@ -28,15 +29,18 @@ struct bridge {
     struct list in_smtpd;
     struct deadline deadline;
     uint64_t session_end_ms;
+    struct etrn *etrn;       /* one that waits for its answer */
     struct dns_query *query; /* reverse DNS under way */
     uint8_t *reverse_name;   /* what session.client points to, ours */
     struct id id;
     struct bridge_times times;
-    bool is_draining;  /* actions are being performed: who feeds meanwhile does not drain */
-    bool has_news;     /* something was fed while branches were being flushed */
-    bool is_closing;   /* close as soon as all replies are out */
-    bool is_shut_down; /* ... they are, and the client knows that nothing more comes */
-    bool is_lost;      /* nobody is there to be written to */
+    struct settle *settle; /* the spool file's job; NULL: none runs */
+    bool is_draining;      /* actions are being performed: who feeds meanwhile does not drain */
+    bool has_news;         /* something was fed while branches were being flushed */
+    bool is_overdue;       /* eight minutes since the end of data are over */
+    bool is_closing;       /* close as soon as all replies are out */
+    bool is_shut_down;     /* ... they are, and the client knows that nothing more comes */
+    bool is_lost;          /* nobody is there to be written to */
 };
 
 /* Takes the stream over. False: no memory, the stream is not adopted. */
@@ -48,6 +52,8 @@ void bridge_stop(struct bridge *b, bool is_final);
 
 /* Performs what is due, sends, and sets the deadline. Call it after anything was fed. */
 void bridge_drain(struct bridge *b);
+/* Feeds it and drains: for whoever answers. */
+void bridge_report(struct bridge *b, const struct event *ev);
 
 /* bridge_name.c: asks for the client's name, tells it to the branches that wait for it. */
 void bridge_name_ask(struct bridge *b);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The log lines of one client; `transaction` says it all. */
 #include "proxy/bridge.h"
+#include "proxy/smtp/outcome.h"
 #include "proxy/worker.h"
 
 #define RECIPIENTS_NAMED_MAX 20 /* in one line; the others are counted */
@@ -172,6 +173,33 @@ static int64_t ms_between(uint64_t from_us, uint64_t to_us)
     return from_us == 0 || to_us < from_us ? 0 : (int64_t)((to_us - from_us) / 1000);
 }
 
+/* What the spool has taken over, to be delivered and to be bounced. */
+static void put_spooled(struct log_line *line, const struct transaction *tx)
+{
+    unsigned spooled = 0, bounced = 0;
+
+    if (!reply_is_positive(&tx->outcome))
+        return;
+    LIST_EACH (link, &tx->recipients) {
+        const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
+        enum outcome_disposition disposition = outcome_disposition(tx, r);
+        spooled += disposition == OUTCOME_SPOOL;
+        bounced += disposition == OUTCOME_BOUNCE;
+    }
+    if (spooled + bounced == 0)
+        return;
+    log_put_number(line, "spooled", spooled);
+    log_put_number(line, "bounced", bounced);
+}
+
+static bool may_be_duplicate(const struct transaction *tx)
+{
+    LIST_EACH (link, &tx->branches)
+        if (LIST_ENTRY(link, struct branch, in_transaction)->facts.may_be_duplicate)
+            return true;
+    return false;
+}
+
 void bridge_log_transaction(struct bridge *b)
 {
     const struct transaction *tx = b->carrier.transaction;
@@ -196,6 +224,8 @@ void bridge_log_transaction(struct bridge *b)
         put_reply(b, &line, "outcome", &tx->outcome);
     else
         log_put_text(&line, "outcome", "abandoned");
+    put_spooled(&line, tx);
+    b->smtpd->duplicates += may_be_duplicate(tx);
     log_put_number(&line, "envelope_ms", ms_between(b->times.begun, b->times.data));
     log_put_number(&line, "content_ms", ms_between(b->times.data, b->times.ended));
     log_put_number(&line, "final_ms", ms_between(b->times.ended, now_us));

@@ -46,19 +46,28 @@ static int note_value(struct config *config, struct config_values *values, struc
     return 0;
 }
 
+/* All of its words, or a word alone: what makes one value. */
+static int assign_value(struct config *config, struct config_section *section,
+                        const struct setting *row, const struct cf_item *item,
+                        const struct cf_word *words, size_t word_count)
+{
+    int error = setting_assign(row, section->conf, words, word_count, item->place, &config->arena,
+                               &config->problems);
+    if (error == 0)
+        error = note_value(config, &section->values[row - section->kind->rows], item->place,
+                           words[0].column);
+    return error == ERR_MEMORY ? error : 0;
+}
+
 /* Word by word, so that every good one is known by its place. */
 static int assign_list(struct config *config, struct config_section *section,
                        const struct setting *row, const struct cf_item *item)
 {
-    struct config_values *values = &section->values[row - section->kind->rows];
-    for (size_t i = 1; i < item->word_count; i++) {
-        int error = setting_assign(row, section->conf, &item->words[i], 1, item->place,
-                                   &config->arena, &config->problems);
-        if (error == 0)
-            error = note_value(config, values, item->place, item->words[i].column);
-        if (error == ERR_MEMORY)
-            return error;
-    }
+    if (setting_is_phrase(row))
+        return assign_value(config, section, row, item, item->words + 1, item->word_count - 1);
+    for (size_t i = 1; i < item->word_count; i++)
+        if (assign_value(config, section, row, item, &item->words[i], 1) != 0)
+            return ERR_MEMORY;
     return 0;
 }
 

@@ -111,6 +111,7 @@ static struct known_target *add_target(struct survey *survey, struct bytes name,
     }
     target->target.name = name;
     target->target.can_prepare = relay == NULL;
+    target->target.may_spool = relay != NULL && relay->on_failure == RELAY_ON_FAILURE_SPOOL;
     target->relay = relay;
     return target;
 }

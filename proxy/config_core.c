@@ -4,10 +4,57 @@
 
 #include <syslog.h>
 
+#include "proxy/base/error.h"
+#include "proxy/base/text.h"
+
 static const char *wrong_path(struct bytes value)
 {
     return value.at[0] == '/' ? NULL : "an absolute path";
 }
+
+#define SOCKET_PATH_MAX 107 /* what a sockaddr_un holds beside its NUL */
+
+static const char *wrong_socket(struct bytes value)
+{
+    bool is_fine = value.at[0] == '/' && value.len <= SOCKET_PATH_MAX;
+    return is_fine ? NULL : "an absolute path of at most 107 octets";
+}
+
+/* A mailbox, or a local name that the tables know. */
+static const char *wrong_mailbox(struct bytes value)
+{
+    size_t at = bytes_find(value, '@');
+    for (size_t i = 0; i < value.len; i++)
+        if (value.at[i] <= ' ' || value.at[i] >= 0x7F)
+            return "an address, or a local name";
+    bool is_whole = at > 0 && (at == value.len || text_is_host_name(bytes_skip(value, at + 1)));
+    return is_whole ? NULL : "an address, or a local name";
+}
+
+static int parse_duration_or_off(struct bytes word, struct arena *arena, void *item_out)
+{
+    uint64_t duration_ms = 0;
+    (void)arena;
+    if (!bytes_is(word, "off") && (text_duration_ms(word, &duration_ms) != 0 || duration_ms == 0))
+        return ERR_SYNTAX;
+    memcpy(item_out, &duration_ms, sizeof duration_ms);
+    return 0;
+}
+
+static void put_duration_or_off(const void *item, struct buf *out)
+{
+    uint64_t duration_ms;
+    memcpy(&duration_ms, item, sizeof duration_ms);
+    if (duration_ms == 0)
+        buf_text(out, "off");
+    else
+        text_put_duration(out, duration_ms);
+}
+
+static const struct setting_type duration_or_off = {.expected = "a duration (4h), or off",
+                                                    .item_bytes = sizeof(uint64_t),
+                                                    .parse = parse_duration_or_off,
+                                                    .put = put_duration_or_off};
 
 #define AT(member) SETTING_AT(core_conf, member)
 
@@ -27,8 +74,15 @@ static const struct setting core_rows[] = {
     {"pid-file", SETTING_TEXT, AT(pid_file), NULL, NULL, .initial_help = "none",
      .wrong = wrong_path, .help = "where the process id is written"},
     {"spool-directory", SETTING_TEXT, AT(spool_directory), "/var/spool/postern", NULL,
-     .wrong = wrong_path, .help = "where copies of large messages go while they are under way"},
-    {"workers", SETTING_COUNT, AT(workers), "0", "0..0", .help = "processes beside the first one"},
+     .wrong = wrong_path,
+     .help =
+         "where messages wait whose target is down, and where copies of large messages go while "
+         "they are under way"},
+    {"workers", SETTING_COUNT, AT(workers), NULL, "..64", .initial_help = "one for each core",
+     .help = "processes that serve clients; 0: one process does everything, for debugging"},
+    {"control-socket", SETTING_TEXT, AT(control_socket), NULL, NULL,
+     .initial_help = "control in the spool directory", .wrong = wrong_socket,
+     .help = "where posternctl(8) finds the server"},
     {"resolver", SETTING_CUSTOM_LIST, AT(resolvers), NULL, NULL,
      .initial_help = "those of /etc/resolv.conf", .type = &setting_address,
      .help = "the DNS servers to ask"},
@@ -43,7 +97,17 @@ static const struct setting core_rows[] = {
      .help = "of all these files; beyond it clients are not read"},
     {"spool-reserve", SETTING_SIZE, AT(spool_reserve_bytes), NULL, NULL,
      .initial_help = "the smaller of 1g and 5 % of the file system",
-     .help = "free space in the spool directory below which MAIL gets 452 4.3.1"},
+     .help = "free space in the spool directory below which MAIL gets 452 4.3.1; messages whose "
+             "target is down may use it"},
+    {"postmaster", SETTING_TEXT, AT(postmaster), "postmaster", NULL, .wrong = wrong_mailbox,
+     .help = "who gets bounces that cannot be delivered"},
+    {"bounce-to", SETTING_CHOICE, AT(bounce_to), "sender", "sender|postmaster|both|none",
+     .help = "who is told that a message could not be delivered; none: it is held and logged"},
+    {"bounce-relay", SETTING_TEXT, AT(bounce_relay), NULL, NULL,
+     .initial_help = "the relay that the recipient was routed to",
+     .help = "the relay that bounces and notices are given to, past all tables"},
+    {"delay-warning", SETTING_CUSTOM, AT(delay_warning_ms), "off", NULL, .type = &duration_or_off,
+     .help = "how long a message waits before its sender is told of the delay"},
 };
 
 #undef AT

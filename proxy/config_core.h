@@ -8,6 +8,15 @@
 #include "proxy/base/bytes.h"
 #include "proxy/base/setting.h"
 
+#define CONFIG_WORKERS_MAX 64
+
+/* In the order of enum bounce_to. */
+enum core_bounce_to {
+    CORE_BOUNCE_SENDER,
+    CORE_BOUNCE_POSTMASTER,
+    CORE_BOUNCE_BOTH,
+    CORE_BOUNCE_NONE
+};
 enum core_log_format { CORE_LOG_TEXT, CORE_LOG_JSON };
 
 struct core_conf {
@@ -17,13 +26,18 @@ struct core_conf {
     struct bytes user_id, group_id; /* empty: stays as it was started */
     struct bytes pid_file;          /* empty: none */
     struct bytes spool_directory;
-    uint32_t workers;
+    struct bytes control_socket;        /* empty: SPOOL/control */
+    uint32_t workers;                   /* 0: one process for everything */
     struct setting_addresses resolvers; /* none: /etc/resolv.conf; port 0: 53 */
     uint64_t shutdown_ms;
     uint64_t max_memory_bytes;
     uint64_t copy_memory_bytes;
     uint64_t max_copies_bytes;
     uint64_t spool_reserve_bytes;
+    struct bytes postmaster;
+    enum core_bounce_to bounce_to;
+    struct bytes bounce_relay; /* empty: the one that the recipient was routed to */
+    uint64_t delay_warning_ms; /* 0: off */
 };
 
 struct syslog_conf {

@@ -156,6 +156,29 @@ static void finish_relay(struct config *config, const struct config_section *sec
     if (relay->helo.len == 0)
         relay->helo = config->core.hostname;
     check_identity(config, section, relay);
+    relay_conf_finish(relay);
+}
+
+/* ---- [core] ---- */
+
+/* A relay's section, or a host. */
+static void check_bounce_relay(struct config *config, const struct config_section *section)
+{
+    struct bytes name = config->core.bounce_relay;
+    bool is_host = text_is_host_name(name) && bytes_find(name, '.') < name.len;
+    if (name.len == 0 || config_relay(config, name) != NULL ||
+        (is_host && config_maildir(config, name) == NULL))
+        return;
+    cf_error(&config->problems, config_builder_place(section, "bounce-relay", 0), name,
+             bytes_of("the name of a [relay], or a host"),
+             nearest_section(config, &relay_conf_section, name, NULL));
+}
+
+static void finish_core(struct config *config, const struct config_section *section)
+{
+    for (size_t i = 0; i < config->core.loggers.count; i++)
+        check_logger(config, section, config->core.loggers.at[i], i);
+    check_bounce_relay(config, section);
 }
 
 static int finish_section(struct config *config, const struct config_section *section)
@@ -165,8 +188,7 @@ static int finish_section(struct config *config, const struct config_section *se
     if (section->kind == &relay_conf_section)
         finish_relay(config, section);
     if (section->kind == &config_core_section)
-        for (size_t i = 0; i < config->core.loggers.count; i++)
-            check_logger(config, section, config->core.loggers.at[i], i);
+        finish_core(config, section);
     if (section->kind == &maildir_conf_section && !config_builder_is_given(section, "path"))
         report_missing(config, section, "a path");
     if (section->kind == &config_core_logfile && !config_builder_is_given(section, "file"))

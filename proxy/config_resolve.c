@@ -73,9 +73,17 @@ static uint64_t file_system_bytes(const char *path)
     return (uint64_t)status.f_blocks * status.f_frsize;
 }
 
+static uint32_t core_count(void)
+{
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count < 1 ? 1 : count > CONFIG_WORKERS_MAX ? CONFIG_WORKERS_MAX : (uint32_t)count;
+}
+
 void config_resolve_sizes(struct config *config)
 {
     const struct config_section *section = core_section(config);
+    if (!config_builder_is_given(section, "workers"))
+        config->core.workers = core_count();
     if (!config_builder_is_given(section, "max-memory")) {
         long pages = sysconf(_SC_PHYS_PAGES);
         long page_bytes = sysconf(_SC_PAGESIZE);

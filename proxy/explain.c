@@ -52,10 +52,19 @@ static struct named_target *add(struct explanation *x, struct bytes name,
     return hash_table_add(&x->by_name, &named->by_name, named->relay.name) == 0 ? named : NULL;
 }
 
+static int add_relay(struct explanation *x, struct bytes name, enum relay_on_failure on_failure)
+{
+    struct named_target *named = add(x, name, NULL);
+    if (named == NULL)
+        return ERR_MEMORY;
+    named->relay.may_spool = on_failure == RELAY_ON_FAILURE_SPOOL;
+    return 0;
+}
+
 static int add_sections(struct explanation *x)
 {
     for (size_t i = 0; i < x->config->relay_count; i++)
-        if (add(x, x->config->relays[i]->section, NULL) == NULL)
+        if (add_relay(x, x->config->relays[i]->section, x->config->relays[i]->on_failure) != 0)
             return ERR_MEMORY;
     for (size_t i = 0; i < x->config->maildir_count; i++)
         if (add(x, x->config->maildirs[i]->section, x->config->maildirs[i]) == NULL)
@@ -80,8 +89,7 @@ static struct target *find_implicit(void *owner, struct bytes host)
     struct target *known = find(x, name);
     if (known != NULL)
         return known;
-    struct named_target *named = add(x, name, NULL);
-    return named == NULL ? NULL : target_of(named);
+    return add_relay(x, name, RELAY_ON_FAILURE_SPOOL) == 0 ? find(x, name) : NULL;
 }
 
 /* ---- the listener and its tables ---- */

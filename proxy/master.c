@@ -1,204 +1,510 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What happens between reading the configuration and serving: sockets, privileges, the pid. */
+/* Who leads the processes: starts them, replaces what dies, reads the configuration anew, ends. */
 #include "proxy/master.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <grp.h>
-#include <signal.h>
+#include <poll.h>
 #include <stdio.h>
-#include <sys/stat.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "proxy/io/disk.h"
-#include "proxy/io/listen.h"
+#include "proxy/master_private.h"
+#include "proxy/version.h"
 #include "proxy/worker.h"
 
-#define BACKLOG 4096 /* the kernel cuts it to net.core.somaxconn */
-
-static int complain(int code, const char *what, struct bytes name, int error)
+uint64_t master_now_ms(void)
 {
-    fprintf(stderr, "postern: %s %.*s: %s\n", what, (int)name.len, (const char *)name.at,
-            strerror(-error));
-    return code;
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static char *c_string(struct bytes text)
+/* ---- one process for everything (workers = 0) ---- */
+
+static void on_started(void *owner)
 {
-    char *copy = mem_zalloc(text.len + 1);
-    if (copy != NULL)
-        memcpy(copy, text.at, text.len);
-    return copy;
+    const int *ready = owner;
+
+    if (*ready < 0)
+        return;
+    master_open_silence();
+    if (write(*ready, "", 1) == 1)
+        close(*ready);
 }
 
-/* ---- before privileges go ---- */
-
-static int make_spool(const struct config *config)
+static int serve_alone(const struct config *config, struct worker_listener *listeners,
+                       size_t listener_count, int *ready)
 {
-    struct bytes name = config->core.spool_directory;
-    const struct config_account *account = &config->account;
-    char *path = c_string(name);
-    int error = path == NULL ? -ENOMEM : disk_make_directories(path);
-
-    if (error == 0 && account->is_set && chown(path, account->user, account->group) != 0)
-        error = -errno;
-    mem_free(path);
-    return error == 0 ? 0 : complain(EX_CANTCREAT, "cannot make spool directory", name, error);
+    struct worker_task task = {
+        .listeners = listeners,
+        .listener_count = listener_count,
+        .runs_queue = true,
+        .is_alone = true,
+        .started = on_started,
+        .owner = ready,
+    };
+    return worker_run(config, &task);
 }
 
-static int open_listener(const struct netaddr *address, int *fd_out)
-{
-    char text[NETADDR_TEXT_MAX];
-    int fd = listen_open(address, BACKLOG);
-
-    if (fd >= 0) {
-        *fd_out = fd;
-        return 0;
-    }
-    struct bytes name = bytes_of(netaddr_text_with_port(address, text));
-    int code = fd == -EACCES || fd == -EPERM ? EX_NOPERM : EX_UNAVAILABLE;
-    return complain(code, "cannot listen on", name, fd);
-}
-
-static size_t count_listeners(const struct config *config)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < config->smtpd_count; i++)
-        count += config->smtpds[i]->listeners.count;
-    return count;
-}
-
-static int open_listeners(const struct config *config, struct worker_listener *listeners)
+static int open_alone(const struct config *config, struct worker_listener *listeners,
+                      size_t *count_out)
 {
     for (size_t i = 0; i < config->smtpd_count; i++) {
         const struct smtpd_conf *conf = config->smtpds[i];
         for (size_t j = 0; j < conf->listeners.count; j++) {
-            listeners->smtpd = conf;
-            int code = open_listener(&conf->listeners.at[j], &listeners->fd);
-            if (code != 0)
+            struct master_socket s = {.address = &conf->listeners.at[j]};
+            int code = master_open_socket(&s, NULL, 0);
+            if (code != 0) {
+                master_open_close(&s);
                 return code;
-            listeners++;
+            }
+            listeners[(*count_out)++] = (struct worker_listener){conf, s.fds[0]};
+            mem_free(s.fds);
         }
     }
     return 0;
 }
 
-/* Written before privileges go. */
-static int write_pid(const struct config *config)
+static int run_alone(const struct config *config, bool wants_daemon)
 {
-    struct bytes name = config->core.pid_file;
-    if (name.len == 0)
-        return 0;
-    char *path = c_string(name);
-    FILE *file = path == NULL ? NULL : fopen(path, "we");
-    mem_free(path);
-    if (file == NULL)
-        return complain(EX_CANTCREAT, "cannot write pid file", name, -errno);
-    fprintf(file, "%ld\n", (long)getpid());
-    if (fclose(file) != 0)
-        return complain(EX_CANTCREAT, "cannot write pid file", name, -errno);
-    return 0;
-}
+    size_t count = 0;
+    int ready = -1;
 
-/* The directory may be one that only root can change: then the file stays. */
-static void remove_pid(const struct config *config)
-{
-    if (config->core.pid_file.len == 0)
-        return;
-    char *path = c_string(config->core.pid_file);
-    if (path != NULL)
-        (void)unlink(path);
-    mem_free(path);
-}
-
-/* The parent stays until the child serves, and ends with its exit code if it never does. */
-static _Noreturn void wait_for(pid_t child, int ready)
-{
-    char told;
-    int status;
-
-    if (read(ready, &told, 1) == 1)
-        _exit(0);
-    if (waitpid(child, &status, 0) != child || !WIFEXITED(status))
-        _exit(EX_OSERR);
-    _exit(WEXITSTATUS(status));
-}
-
-static int detach(int *ready_out)
-{
-    int ready[2];
-
-    if (pipe2(ready, O_CLOEXEC) != 0)
-        return complain(EX_OSERR, "cannot make", bytes_of("a pipe"), -errno);
-    pid_t child = fork();
-    if (child < 0)
-        return complain(EX_OSERR, "cannot", bytes_of("fork"), -errno);
-    if (child > 0) {
-        close(ready[1]);
-        wait_for(child, ready[0]);
-    }
-    close(ready[0]);
-    setsid();
-    *ready_out = ready[1];
-    return 0;
-}
-
-/* From here on nobody reads what we write to stderr. */
-static void on_started(void *owner)
-{
-    int *ready = owner;
-    int null = *ready < 0 ? -1 : open("/dev/null", O_RDWR | O_CLOEXEC);
-
-    if (null < 0)
-        return;
-    for (int fd = 0; fd <= 2; fd++)
-        (void)dup2(null, fd);
-    close(null);
-    if (write(*ready, "", 1) == 1)
-        close(*ready);
-}
-
-static int drop_privileges(const struct config *config)
-{
-    const struct config_account *account = &config->account;
-
-    if (!account->is_set || geteuid() != 0)
-        return 0;
-    if (setgroups(0, NULL) != 0 || setgid(account->group) != 0 || setuid(account->user) != 0)
-        return complain(EX_NOPERM, "cannot become user", config->core.user_id, -errno);
-    return 0;
-}
-
-static int prepare(const struct config *config, struct worker_listener *listeners,
-                   bool wants_daemon, int *ready_out)
-{
-    int code = make_spool(config);
-    if (code == 0)
-        code = open_listeners(config, listeners);
-    if (code == 0 && wants_daemon)
-        code = detach(ready_out);
-    if (code == 0)
-        code = write_pid(config);
-    if (code == 0)
-        code = drop_privileges(config);
-    return code;
-}
-
-int master_run(const struct config *config, bool wants_daemon)
-{
-    size_t count = count_listeners(config);
+    for (size_t i = 0; i < config->smtpd_count; i++)
+        count += config->smtpds[i]->listeners.count;
     struct worker_listener *listeners = mem_zalloc((count + 1) * sizeof(*listeners));
     if (listeners == NULL)
         return EX_OSERR;
-    signal(SIGPIPE, SIG_IGN);
-    int ready = -1;
-    int code = prepare(config, listeners, wants_daemon, &ready);
+    count = 0;
+    int code = open_alone(config, listeners, &count);
+    if (code == 0 && wants_daemon)
+        code = master_open_detach(&ready);
+    if (code == 0)
+        code = master_open_pid(config->core.pid_file);
+    if (code == 0)
+        code = master_open_drop_privileges(config);
     if (code == 0) {
-        code = worker_run(config, listeners, count, on_started, &ready);
-        remove_pid(config);
+        code = serve_alone(config, listeners, count, &ready);
+        master_open_remove_pid(config->core.pid_file);
     }
     mem_free(listeners);
+    return code;
+}
+
+/* ---- log lines ---- */
+
+static void log_life(struct master *m, const char *event)
+{
+    const struct master_field fields[] = {
+        {.key = "version", .text = bytes_of(POSTERN_VERSION)},
+        {.key = "role", .text = bytes_of("master")},
+        {.key = "generation", .number = m->serving->number},
+        {.key = "workers", .number = m->serving->config->core.workers},
+        {.key = "pid", .number = m->pid},
+        {.key = "hostname", .text = m->serving->config->core.hostname},
+    };
+
+    master_log(m, LOG_LEVEL_INFO, event, fields, ARRAY_LENGTH(fields));
+}
+
+static void log_reload(struct master *m, struct bytes reason)
+{
+    const struct master_field fields[] = {
+        {.key = "result", .text = bytes_of(reason.len == 0 ? "ok" : "failed")},
+        {.key = "generation", .number = m->serving->number},
+        {.key = "reason", .text = reason},
+    };
+
+    master_log(m, reason.len == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, "reload", fields,
+               ARRAY_LENGTH(fields) - (reason.len == 0));
+}
+
+/* ---- reading the configuration anew ---- */
+
+/* The first thing that is wrong with it. */
+static void log_problem(struct master *m, struct config *config)
+{
+    const struct cf_problem *problem = config->problems.first;
+    struct buf text;
+
+    while (problem != NULL && problem->is_warning)
+        problem = problem->next;
+    buf_init(&text, &config->pool, 2048);
+    if (problem != NULL)
+        cf_put_problem(&text, problem);
+    else
+        buf_text(&text, "out of memory");
+    log_reload(m, buf_bytes(&text));
+    buf_done(&text);
+}
+
+/* What the queue would not survive, or we not. NULL: nothing of that has changed. */
+static const char *needs_restart(const struct config *old, const struct config *new)
+{
+    if (new->core.workers == 0)
+        return "workers = 0 takes a restart";
+    if (!bytes_equal(old->core.spool_directory, new->core.spool_directory))
+        return "another spool-directory takes a restart";
+    if (old->account.user != new->account.user || old->account.group != new->account.group)
+        return "another user-id or group-id takes a restart";
+    return NULL;
+}
+
+static int check_new(struct master *m, struct config *config)
+{
+    const char *reason = NULL;
+    int code = config_read(config, m->flags);
+
+    if (code == 0)
+        code = config_check_start(config);
+    if (code == 0)
+        reason = needs_restart(m->serving->config, config);
+    if (code != 0) {
+        log_problem(m, config);
+    } else if (reason != NULL) {
+        log_reload(m, bytes_of(reason));
+        code = EX_CONFIG;
+    }
+    return code;
+}
+
+/* Nothing has changed then. `status`: how a process has ended that should have started; -1: it did
+ * not come to that. More is on stderr. */
+static void give_up_coming(struct master *m, int status)
+{
+    struct master_generation *g = m->coming;
+    char reason[100] = "cannot open the listeners, or start the processes";
+
+    if (status != -1)
+        snprintf(reason, sizeof(reason), "a new process did not start: %s %d",
+                 WIFEXITED(status) ? "exit code" : "signal",
+                 WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+    m->coming = NULL;
+    log_reload(m, bytes_of(reason));
+    master_generation_retire(g, SIGTERM);
+}
+
+static void reload(struct master *m)
+{
+    m->wants_reload = m->coming != NULL;
+    if (m->wants_reload || m->is_stopping)
+        return;
+    struct config *config = config_new();
+    if (config == NULL) {
+        log_reload(m, bytes_of("out of memory"));
+        return;
+    }
+    if (check_new(m, config) != 0) {
+        config_free(&config);
+        return;
+    }
+    if (master_generation_start(m, config) == 0)
+        return;
+    if (m->coming != NULL)
+        give_up_coming(m, -1);
+    else
+        log_reload(m, bytes_of("out of memory"));
+}
+
+/* ---- stopping ---- */
+
+/* Told again: at once. */
+static void stop(struct master *m, int code)
+{
+    int number = m->is_stopping ? SIGUSR2 : SIGTERM;
+
+    m->is_stopping = true;
+    if (m->exit_code == 0)
+        m->exit_code = code;
+    LIST_EACH (link, &m->generations)
+        master_generation_retire(LIST_ENTRY(link, struct master_generation, link), number);
+}
+
+/* ---- processes that serve ---- */
+
+/* All of a generation serve: those before it may go. */
+static void take_over(struct master *m, struct master_generation *g)
+{
+    struct master_generation *old = m->serving;
+
+    g->state = MASTER_GENERATION_SERVING;
+    m->coming = NULL;
+    m->serving = g;
+    if (old != NULL) {
+        master_generation_retire(old, SIGQUIT);
+        log_reload(m, bytes_make(NULL, 0));
+        return;
+    }
+    log_life(m, "start");
+    on_started(&m->daemon_ready);
+}
+
+static void hear(struct master_child *child)
+{
+    struct master_generation *g = child->generation;
+    uint8_t octet;
+    size_t ready = 0;
+
+    child->is_ready = read(child->ready, &octet, 1) == 1; /* else it has ended */
+    close(child->ready);
+    child->ready = -1;
+    for (size_t i = 0; i < g->child_count; i++)
+        ready += g->children[i].is_ready;
+    if (g->state == MASTER_GENERATION_STARTING && ready == g->child_count)
+        take_over(g->master, g);
+}
+
+/* ---- processes that end ---- */
+
+static struct master_child *find_child(const struct master *m, pid_t pid)
+{
+    LIST_EACH (link, &m->generations) {
+        struct master_generation *g = LIST_ENTRY(link, struct master_generation, link);
+        for (size_t i = 0; i < g->child_count; i++)
+            if (g->children[i].pid == pid)
+                return &g->children[i];
+    }
+    return NULL;
+}
+
+static int code_of(int status)
+{
+    return WIFEXITED(status) ? WEXITSTATUS(status) : EX_SOFTWARE;
+}
+
+static void bury(struct master *m, struct master_child *child, int status)
+{
+    struct master_generation *g = child->generation;
+    bool has_served = child->is_ready;
+
+    master_child_ended(child, status);
+    if (m->is_stopping && m->exit_code == 0 && has_served)
+        m->exit_code = code_of(status);
+    else if (m->is_stopping || g != m->coming)
+        return;
+    else if (m->serving == NULL)
+        stop(m, code_of(status) != 0 ? code_of(status) : EX_SOFTWARE);
+    else
+        give_up_coming(m, status);
+}
+
+static void bury_all(struct master *m)
+{
+    int status;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        struct master_child *child = find_child(m, pid);
+        if (child != NULL)
+            bury(m, child, status);
+    }
+}
+
+/* ---- the loop ---- */
+
+static void on_signal(struct master *m, int number)
+{
+    if (number == SIGCHLD) {
+        bury_all(m);
+    } else if (number == SIGHUP) {
+        reload(m);
+    } else if (number == SIGUSR1) {
+        LIST_EACH (link, &m->generations)
+            master_generation_signal(LIST_ENTRY(link, struct master_generation, link), number);
+    } else {
+        stop(m, 0);
+    }
+}
+
+static void read_signals(struct master *m)
+{
+    struct signalfd_siginfo info;
+
+    while (read(m->signals, &info, sizeof(info)) == sizeof(info))
+        on_signal(m, (int)info.ssi_signo);
+}
+
+/* Signals, the processes that do not serve yet, and until when nothing is due. */
+struct waiting {
+    struct pollfd fds[1 + SHARED_COLUMNS_MAX];
+    struct master_child *children[1 + SHARED_COLUMNS_MAX];
+    nfds_t count;
+    uint64_t until_ms;
+};
+
+static void list_waiting(struct master *m, struct waiting *w)
+{
+    w->fds[0] = (struct pollfd){.fd = m->signals, .events = POLLIN};
+    w->count = 1;
+    w->until_ms = UINT64_MAX;
+    LIST_EACH (link, &m->generations) {
+        struct master_generation *g = LIST_ENTRY(link, struct master_generation, link);
+        for (size_t i = 0; i < g->child_count; i++) {
+            struct master_child *child = &g->children[i];
+            if (child->due_ms < w->until_ms)
+                w->until_ms = child->due_ms;
+            if (child->ready < 0)
+                continue;
+            w->children[w->count] = child;
+            w->fds[w->count++] = (struct pollfd){.fd = child->ready, .events = POLLIN};
+        }
+    }
+}
+
+static void wake_all(struct master *m)
+{
+    uint64_t now_ms = master_now_ms();
+
+    LIST_EACH (link, &m->generations) {
+        struct master_generation *g = LIST_ENTRY(link, struct master_generation, link);
+        for (size_t i = 0; i < g->child_count; i++)
+            master_child_wake(&g->children[i], now_ms);
+    }
+}
+
+/* Generations without processes go; the one that served last stays for the last log line. */
+static size_t sweep(struct master *m)
+{
+    size_t alive = 0;
+
+    LIST_EACH (link, &m->generations) {
+        struct master_generation *g = LIST_ENTRY(link, struct master_generation, link);
+        size_t here = master_generation_alive(g);
+        if (here == 0 && g->state == MASTER_GENERATION_RETIRING && g != m->serving)
+            master_generation_free(g);
+        alive += here;
+    }
+    return alive;
+}
+
+static void wait_for_news(struct master *m)
+{
+    struct waiting w;
+    uint64_t now_ms = master_now_ms();
+    uint64_t pause_ms;
+
+    list_waiting(m, &w);
+    pause_ms = w.until_ms > now_ms ? w.until_ms - now_ms : 0;
+    if (poll(w.fds, w.count, pause_ms > INT32_MAX ? -1 : (int)pause_ms) <= 0)
+        return;
+    for (nfds_t i = 1; i < w.count; i++)
+        if (w.fds[i].revents != 0)
+            hear(w.children[i]);
+    if (w.fds[0].revents != 0)
+        read_signals(m);
+}
+
+/* Until the last process has ended. */
+static void lead(struct master *m)
+{
+    while (sweep(m) != 0 || !m->is_stopping) {
+        wait_for_news(m);
+        wake_all(m);
+        if (m->wants_reload && m->coming == NULL)
+            reload(m);
+    }
+}
+
+/* ---- life ---- */
+
+static int take_signals(struct master *m)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD};
+    static const int of_children[] = {SIGQUIT, SIGUSR2}; /* until they serve */
+    sigset_t set;
+
+    sigemptyset(&set);
+    for (size_t i = 0; i < ARRAY_LENGTH(of_children); i++)
+        sigaddset(&set, of_children[i]);
+    sigprocmask(SIG_BLOCK, &set, &m->old_mask);
+    sigemptyset(&set);
+    for (size_t i = 0; i < ARRAY_LENGTH(signals); i++)
+        sigaddset(&set, signals[i]);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    m->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return m->signals < 0 ? EX_OSERR : 0;
+}
+
+static void end(struct master *m)
+{
+    master_open_remove_pid(m->pid_file);
+    mem_free(m->pid_file_memory);
+    if (m->serving != NULL) {
+        log_life(m, "stop");
+        while (wait(NULL) > 0) /* for the line to be written */
+            continue;
+    }
+    LIST_EACH (link, &m->generations)
+        master_generation_free(LIST_ENTRY(link, struct master_generation, link));
+    shared_free(&m->shared);
+    if (m->signals >= 0)
+        close(m->signals);
+}
+
+static int begin(struct master *m, struct config *config, bool wants_daemon)
+{
+    int code = 0;
+
+    m->shared = shared_new();
+    if (m->shared == NULL)
+        code = EX_OSERR;
+    if (code == 0 && wants_daemon)
+        code = master_open_detach(&m->daemon_ready);
+    m->pid = getpid();
+    m->is_daemon = wants_daemon;
+    if (code == 0)
+        code = take_signals(m);
+    if (code != 0) {
+        config_free(&config);
+        return code;
+    }
+    return master_generation_start(m, config);
+}
+
+/* The file of the first configuration stays what it is. */
+static int write_pid(struct master *m)
+{
+    struct bytes name = m->coming->config->core.pid_file;
+    uint8_t *copy = mem_alloc(name.len + 1);
+    int code = copy == NULL ? EX_OSERR : master_open_pid(name);
+
+    if (code != 0) {
+        mem_free(copy);
+        return code;
+    }
+    if (name.len != 0)
+        memcpy(copy, name.at, name.len);
+    m->pid_file = bytes_make(copy, name.len);
+    m->pid_file_memory = copy;
+    return 0;
+}
+
+static int run_many(struct config *config, const struct flags *flags)
+{
+    struct master m = {.flags = flags, .signals = -1, .daemon_ready = -1};
+
+    list_init(&m.generations);
+    int code = begin(&m, config, flags->wants_daemon);
+    if (code == 0)
+        code = write_pid(&m);
+    if (code != 0)
+        stop(&m, code);
+    lead(&m);
+    end(&m);
+    return m.exit_code;
+}
+
+int master_run(struct config *config, const struct flags *flags)
+{
+    signal(SIGPIPE, SIG_IGN);
+    int code = master_open_spool(config);
+    if (code == 0 && config->core.workers != 0)
+        return run_many(config, flags);
+    if (code == 0)
+        code = run_alone(config, flags->wants_daemon);
+    config_free(&config);
     return code;
 }

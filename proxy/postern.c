@@ -9,6 +9,7 @@
 #include "proxy/master.h"
 #include "proxy/version.h"
 
+/* The configuration is taken over. */
 static int run(struct config *config, const struct flags *flags)
 {
     int code = config_read(config, flags);
@@ -17,21 +18,14 @@ static int run(struct config *config, const struct flags *flags)
     else if (flags->mode == FLAGS_SERVE && code == 0)
         code = config_check_start(config);
     config_print_problems(config, stderr);
-    if (code != 0)
-        return code;
-    switch (flags->mode) {
-    case FLAGS_SERVE:
-        return master_run(config, flags->wants_daemon);
-    case FLAGS_DUMP:
-        return config_dump(config, stdout);
-    case FLAGS_EXPLAIN:
-        return explain_address(config, flags->explain_address, flags->explain_on, stdout);
-    case FLAGS_CHECK:
-    case FLAGS_VERSION:
-    case FLAGS_HELP:
-        break;
-    }
-    return 0;
+    if (code == 0 && flags->mode == FLAGS_SERVE)
+        return master_run(config, flags);
+    if (code == 0 && flags->mode == FLAGS_DUMP)
+        code = config_dump(config, stdout);
+    else if (code == 0 && flags->mode == FLAGS_EXPLAIN)
+        code = explain_address(config, flags->explain_address, flags->explain_on, stdout);
+    config_free(&config);
+    return code;
 }
 
 int main(int argc, char **argv)
@@ -50,7 +44,5 @@ int main(int argc, char **argv)
     struct config *config = config_new();
     if (config == NULL)
         return EX_OSERR;
-    int code = run(config, &flags);
-    config_free(&config);
-    return code;
+    return run(config, &flags);
 }

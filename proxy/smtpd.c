@@ -8,6 +8,11 @@
 
 /* ---- connections of one client ---- */
 
+static struct shared *shared_of(const struct smtpd *d)
+{
+    return d->worker->task->shared;
+}
+
 static struct bytes key_of(const struct netaddr *address, uint8_t key[17])
 {
     size_t len = address->family == NETADDR_IPV4 ? 4 : 8;
@@ -25,24 +30,28 @@ static struct smtpd_client *count_in(struct smtpd *d, const struct netaddr *addr
 
     if (found != NULL) {
         struct smtpd_client *client = CONTAINER_OF(found, struct smtpd_client, entry);
-        client->connections++;
+        shared_add(shared_of(d), &client->connections, 1);
         return client;
     }
     struct smtpd_client *client = mem_zalloc(sizeof(*client));
     if (client == NULL)
         return NULL;
     memcpy(client->key, key, sizeof(key));
-    client->connections = 1;
+    client->connections.key = shared_key_of_client(d->conf->section, address);
     if (hash_table_add(&d->clients, &client->entry, bytes_make(client->key, wanted.len)) != 0) {
         mem_free(client);
         return NULL;
     }
+    shared_add(shared_of(d), &client->connections, 1);
     return client;
 }
 
 static void count_out(struct smtpd *d, struct smtpd_client *client)
 {
-    if (client == NULL || --client->connections != 0)
+    if (client == NULL)
+        return;
+    shared_add(shared_of(d), &client->connections, -1);
+    if (client->connections.own != 0)
         return;
     hash_table_remove(&d->clients, &client->entry);
     mem_free(client);
@@ -51,7 +60,7 @@ static void count_out(struct smtpd *d, struct smtpd_client *client)
 void smtpd_forget(struct smtpd *d, struct smtpd_client *client)
 {
     count_out(d, client);
-    d->connections--;
+    shared_add(shared_of(d), &d->connections, -1);
 }
 
 /* ---- accepting ---- */
@@ -112,31 +121,33 @@ static void turn_away(struct smtpd *d, struct stream *stream, enum reply_id id)
     stream_close(stream);
 }
 
+/* Counted in already, here and in the other processes: then it is turned away. */
+static bool is_over(struct smtpd *d, const struct smtpd_client *client, struct stream *stream)
+{
+    const struct smtpd_limits *limits = &d->conf->limits;
+
+    if (shared_sum(shared_of(d), &d->connections) > limits->connections)
+        turn_away(d, stream, REPLY_TOO_MANY_CONNECTIONS);
+    else if (shared_sum(shared_of(d), &client->connections) > limits->connections_per_client)
+        turn_away(d, stream, REPLY_TOO_MANY_FROM_CLIENT);
+    else
+        return false;
+    return true;
+}
+
 static void on_accepted(void *owner, struct stream *stream)
 {
     struct smtpd *d = owner;
-    const struct smtpd_limits *limits = &d->conf->limits;
     struct netaddr address = stream_peer(stream);
     bool is_exempt = setting_nets_hold(&d->conf->limit_exempt, &address);
-    struct smtpd_client *client = NULL;
+    struct smtpd_client *client = is_exempt ? NULL : count_in(d, &address);
 
-    if (!is_exempt && d->connections >= limits->connections) {
-        turn_away(d, stream, REPLY_TOO_MANY_CONNECTIONS);
+    if (!is_exempt && client == NULL)
         return;
-    }
-    if (!is_exempt) {
-        client = count_in(d, &address);
-        if (client == NULL)
-            return;
-        if (client->connections > limits->connections_per_client) {
-            count_out(d, client);
-            turn_away(d, stream, REPLY_TOO_MANY_FROM_CLIENT);
-            return;
-        }
-    }
-    d->connections++;
-    if (!bridge_start(d, stream, client))
-        smtpd_forget(d, client);
+    shared_add(shared_of(d), &d->connections, 1);
+    if ((is_exempt || !is_over(d, client, stream)) && bridge_start(d, stream, client))
+        return;
+    smtpd_forget(d, client);
 }
 
 static const struct listener_events listener_events = {.accepted = on_accepted};
@@ -149,7 +160,7 @@ uint32_t smtpd_bridged(struct smtpd *d)
 
     if (d->bridged_generation != generation) {
         d->bridged_generation = generation;
-        d->bridged = UINT32_MAX;
+        d->bridged = d->has_maildir ? ~(uint32_t)CAPABILITY_DSN : UINT32_MAX;
         for (size_t i = 0; i < d->relay_count; i++)
             d->bridged &= relay_capabilities(d->relays[i]);
     }
@@ -158,7 +169,8 @@ uint32_t smtpd_bridged(struct smtpd *d)
 
 /* ---- life ---- */
 
-#define BRIDGED (CAPABILITY_PIPELINING | CAPABILITY_SIZE | CAPABILITY_ENHANCEDSTATUSCODES)
+#define BRIDGED                                                                                    \
+    (CAPABILITY_PIPELINING | CAPABILITY_SIZE | CAPABILITY_ENHANCEDSTATUSCODES | CAPABILITY_ETRN)
 
 static uint32_t keywords_of(const struct setting_texts *names)
 {
@@ -181,7 +193,8 @@ static int make_session_conf(struct smtpd *d, struct arena *arena)
         .junk_max = conf->limits.junk_commands,
         .rejects_early_input = conf->early_input == SMTPD_EARLY_INPUT_REJECT,
         .rejects_bare_newline = conf->bare_newline == SMTPD_BARE_NEWLINE_REJECT,
-        .announces = (BRIDGED | CAPABILITY_8BITMIME) & ~keywords_of(&conf->hide),
+        .has_filters = d->worker->task->judge != NULL,
+        .announces = (BRIDGED | CAPABILITY_8BITMIME | CAPABILITY_DSN) & ~keywords_of(&conf->hide),
         .bridges = BRIDGED | keywords_of(&conf->announce),
         .is_storage_low = &d->worker->storage.is_low,
     };
@@ -212,6 +225,8 @@ static int find_relays(struct smtpd *d, struct arena *arena)
         struct relay *relay = targets_relay(&d->worker->targets, targets[i]);
         if (relay != NULL)
             d->relays[d->relay_count++] = relay;
+        else
+            d->has_maildir = true;
     }
     d->bridged_generation = d->worker->relays.caps_generation - 1;
     return 0;
@@ -243,6 +258,7 @@ int smtpd_start(struct smtpd *d, struct worker *worker, const struct smtpd_conf 
     d->conf = conf;
     d->routes = routes;
     d->log_sinks = worker_log_sinks(worker, conf->logger);
+    d->connections.key = shared_key("smtpd", conf->section);
     list_init(&d->bridges);
     hash_table_init(&d->clients, loop_hash_key(worker->loop));
     int error = make_session_conf(d, arena);

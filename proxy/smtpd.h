@@ -8,6 +8,7 @@
 #include "proxy/base/hash.h"
 #include "proxy/base/list.h"
 #include "proxy/io/stream.h"
+#include "proxy/shared.h"
 #include "proxy/smtp/session.h"
 #include "proxy/smtpd_conf.h"
 #include "route/relay.h"
@@ -18,6 +19,12 @@ struct worker;
 /* Descriptors that accepting leaves free, for connections to targets and copies that spill. */
 #define SMTPD_RESERVED_FDS 64
 
+/* Filters, as long as there are none: what a script says to a message that is whole. */
+struct smtpd_judge {
+    void *owner;
+    struct reply (*judge)(void *owner, const struct transaction *t); /* code 0: let it pass */
+};
+
 struct smtpd {
     struct worker *worker;
     const struct smtpd_conf *conf;
@@ -26,21 +33,23 @@ struct smtpd {
     struct session_conf lenient; /* the same for clients in bare-newline-exempt */
     struct relay **relays;       /* that the tables lead to */
     size_t relay_count;
-    uint32_t bridged;            /* capability bits that all of them announced last */
+    bool has_maildir; /* they lead to one: nobody makes the reports of DSN that it would owe */
+    uint32_t bridged; /* capability bits that all of them announced last */
     uint32_t bridged_generation; /* relay_service.caps_generation that this was found at */
     uint32_t log_sinks;
     struct listener **listeners;
     size_t listener_count;
     struct list bridges; /* struct bridge.in_smtpd */
-    uint32_t connections;
+    uint64_t duplicates; /* transactions that were logged duplicate=possible */
+    struct shared_count connections;
     struct hash_table clients; /* struct smtpd_client by address */
 };
 
-/* How many connections one client has: an IPv4 address, or an IPv6 /64. */
+/* How many connections one client has, in all processes: an IPv4 address, or an IPv6 /64. */
 struct smtpd_client {
     struct hash_entry entry;
     uint8_t key[17];
-    uint32_t connections;
+    struct shared_count connections;
 };
 
 /* `fds`: listening sockets, taken over. 0, or an error. */

@@ -2,6 +2,7 @@
 /* The settings of [smtpd "N"]. */
 #include "proxy/smtpd_conf.h"
 
+#include "proxy/base/error.h"
 #include "proxy/base/text.h"
 
 /* RFC 5321 4.2: what may stand in a reply; "521 " and CR LF count towards 512 octets. */
@@ -51,8 +52,73 @@ static const char *wrong_listen_port(struct bytes value)
     return is_service(port) ? NULL : expected;
 }
 
+/* ---- etrn-from ---- */
+
+/* "#TARGET", or a domain. */
+static int parse_etrn_word(struct bytes word, struct smtpd_etrn *etrn)
+{
+    if (word.at[0] == '#' && word.len > 1)
+        etrn->targets.at[etrn->targets.count++] = bytes_skip(word, 1);
+    else if (text_is_host_name(word))
+        etrn->domains.at[etrn->domains.count++] = word;
+    else
+        return ERR_SYNTAX;
+    return 0;
+}
+
+static int parse_etrn(const struct cf_word *words, size_t word_count, struct arena *arena,
+                      void *item_out, size_t *wrong_out)
+{
+    struct smtpd_etrn etrn = {.domains = {.count = 0}};
+    *wrong_out = 0;
+    if (netaddr_parse_mask(words[0].text, &etrn.net) != 0)
+        return ERR_SYNTAX;
+    etrn.domains.at = arena_alloc(arena, word_count * sizeof(struct bytes));
+    etrn.targets.at = arena_alloc(arena, word_count * sizeof(struct bytes));
+    if (etrn.domains.at == NULL || etrn.targets.at == NULL)
+        return ERR_MEMORY;
+    for (size_t i = 1; i < word_count; i++) {
+        *wrong_out = i;
+        if (parse_etrn_word(words[i].text, &etrn) != 0)
+            return ERR_SYNTAX;
+    }
+    memcpy(item_out, &etrn, sizeof etrn);
+    return 0;
+}
+
+static void put_target(struct buf *out, struct bytes target)
+{
+    buf_text(out, " \"#");
+    for (size_t i = 0; i < target.len; i++) {
+        if (target.at[i] == '"' || target.at[i] == '\\')
+            buf_byte(out, '\\');
+        buf_byte(out, target.at[i]);
+    }
+    buf_byte(out, '"');
+}
+
+static void put_etrn(const void *item, struct buf *out)
+{
+    const struct smtpd_etrn *etrn = item;
+    setting_put_net(&etrn->net, out);
+    for (size_t i = 0; i < etrn->domains.count; i++) {
+        buf_byte(out, ' ');
+        cf_put_word(out, etrn->domains.at[i], false);
+    }
+    for (size_t i = 0; i < etrn->targets.count; i++)
+        put_target(out, etrn->targets.at[i]);
+}
+
+static const struct setting_type etrn_type = {
+    .expected = "a network (ADDR or ADDR/BITS), then domains and targets (\"#TARGET\")",
+    .item_bytes = sizeof(struct smtpd_etrn),
+    .parse_words = parse_etrn,
+    .put = put_etrn};
+
+/* ---- rows ---- */
+
 #define AT(member) SETTING_AT(smtpd_conf, member)
-#define KEYWORDS   "PIPELINING|SIZE|8BITMIME|ENHANCEDSTATUSCODES"
+#define KEYWORDS   "PIPELINING|SIZE|8BITMIME|ENHANCEDSTATUSCODES|DSN|ETRN"
 
 static const struct setting rows[] = {
     {"name", SETTING_TEXT, AT(name), NULL, NULL, .initial_help = "the section's name",
@@ -94,8 +160,13 @@ static const struct setting rows[] = {
          "command may end in LF; reject: 550 5.5.2 at the end of data, 500 for a command"},
     {"bare-newline-exempt", SETTING_NETS, AT(bare_newline_exempt), NULL, NULL,
      .initial_help = "nobody", .help = "clients that bare-newline = reject spares"},
-    {"split", SETTING_CHOICE, AT(split), "defer", "defer", .needs_spool = "live",
-     .help = "what a recipient gets that would go to a second target: 452 4.5.3"},
+    {"etrn-from", SETTING_PHRASES, AT(etrn_from), NULL, NULL, .initial_help = "nobody",
+     .type = &etrn_type,
+     .help = "who may start which queues by ETRN; without domains and targets: all that the tables "
+             "route"},
+    {"split", SETTING_CHOICE, AT(split), "live", "live|defer",
+     .help = "what a recipient gets that would go to a second target; live: the target's answer; "
+             "defer: 452 4.5.3, as always where a relay has on-failure = tempfail"},
     {"relay-from", SETTING_NETS, AT(relay_from), "127.0.0.0/8 ::1", NULL,
      .help = "who may reach, through a pattern that names no domain, a relay that does not itself "
              "judge the client"},

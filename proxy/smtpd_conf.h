@@ -13,7 +13,18 @@
 
 enum smtpd_protocol { SMTPD_SMTP };
 enum smtpd_bare_newline { SMTPD_BARE_NEWLINE_NORMALIZE, SMTPD_BARE_NEWLINE_REJECT };
-enum smtpd_split { SMTPD_SPLIT_DEFER };
+enum smtpd_split { SMTPD_SPLIT_LIVE, SMTPD_SPLIT_DEFER };
+
+/* Who may start which queues: etrn-from = CIDR [DOMAIN...] ["#TARGET"...]. */
+struct smtpd_etrn {
+    struct netmask net;
+    struct setting_texts domains; /* of domains and targets none: all that the tables route */
+    struct setting_texts targets; /* without "#" */
+};
+struct smtpd_etrns {
+    struct smtpd_etrn *at;
+    size_t count;
+};
 enum smtpd_routed_recipients { SMTPD_ROUTED_REJECT, SMTPD_ROUTED_PASS };
 enum smtpd_early_input { SMTPD_EARLY_INPUT_REJECT, SMTPD_EARLY_INPUT_ACCEPT };
 
@@ -55,6 +66,7 @@ struct smtpd_conf {
     struct setting_nets limit_exempt;
     struct bytes refuse; /* empty: connections are served */
     bool resolves_names;
+    struct smtpd_etrns etrn_from;
     struct setting_texts announce, hide; /* EHLO keywords, upper case */
 };
 

@@ -8,56 +8,16 @@
 
 #include "proxy/base/error.h"
 #include "proxy/bridge.h"
+#include "proxy/logging.h"
+#include "proxy/shared_target.h"
 #include "proxy/version.h"
 #include "route/relay_memory.h"
 
 /* ---- services ---- */
 
-static void add_sink(struct worker *w, struct log_sink sink)
-{
-    sink.ident = w->config->syslog.ident;
-    sink.facility = config_core_facility(w->config->syslog.facility) >> 3; /* LOG_MAIL is 2 << 3 */
-    w->sinks[w->sink_count++] = sink;
-}
-
-/* The three that always exist, then the logfiles in the order of the configuration. */
-static int make_sinks(struct worker *w)
-{
-    const struct config *config = w->config;
-
-    if (config->logfile_count > LOG_SINKS_MAX - 3)
-        return ERR_RANGE;
-    add_sink(w, (struct log_sink){.kind = LOG_TO_STDERR});
-    add_sink(w, (struct log_sink){.kind = LOG_TO_SYSLOG});
-    add_sink(w, (struct log_sink){.kind = LOG_TO_JOURNAL});
-    for (size_t i = 0; i < config->logfile_count; i++)
-        add_sink(w,
-                 (struct log_sink){.kind = LOG_TO_FILE, .file_pattern = config->logfiles[i]->file});
-    return 0;
-}
-
-static uint32_t sink_bit(const struct worker *w, struct bytes logger)
-{
-    static const char *const always[] = {"stderr", "syslog", "journal"};
-
-    for (unsigned i = 0; i < ARRAY_LENGTH(always); i++)
-        if (bytes_is(logger, always[i]))
-            return 1U << i;
-    for (unsigned i = 0; i < w->config->logfile_count; i++)
-        if (bytes_equal(logger, w->config->logfiles[i]->section))
-            return 1U << (i + ARRAY_LENGTH(always));
-    return 0;
-}
-
 uint32_t worker_log_sinks(const struct worker *w, struct bytes logger)
 {
-    uint32_t sinks = 0;
-
-    if (logger.len != 0)
-        return sink_bit(w, logger);
-    for (size_t i = 0; i < w->config->core.loggers.count; i++)
-        sinks |= sink_bit(w, w->config->core.loggers.at[i]);
-    return sinks;
+    return logging_mask(w->config, logger);
 }
 
 /* Some log cannot be opened: which one? */
@@ -76,9 +36,10 @@ static void name_bad_log(struct worker *w)
 
 static int start_log(struct worker *w)
 {
-    int error = make_sinks(w);
-    if (error != 0)
+    int error = logging_sinks(w->config, w->sinks);
+    if (error < 0)
         return error;
+    w->sink_count = error;
     w->log = log_new(w->loop, w->sinks, w->sink_count, w->config->core.log_format == CORE_LOG_JSON,
                      &error);
     if (w->log == NULL) {
@@ -107,26 +68,37 @@ static int start_dns(struct worker *w)
     return error;
 }
 
-static char *c_string(struct worker *w, struct bytes text)
+static int start_store(struct worker *w)
 {
-    char *copy = arena_alloc(&w->arena, text.len + 1);
-    if (copy != NULL)
-        memcpy(copy, text.at, text.len);
-    return copy;
+    int error = 0;
+    w->store = store_open(w->loop, w->config->core.spool_directory, &error);
+    return error;
 }
 
-static int start_copies(struct worker *w)
+static void start_copies(struct worker *w)
 {
     const struct core_conf *core = &w->config->core;
+    uint32_t shares = w->task->is_alone || core->workers == 0 ? 1 : core->workers;
 
     w->copies = (struct copy_limits){
-        .memory_max_bytes = core->max_memory_bytes,
+        .memory_max_bytes = core->max_memory_bytes / shares,
         .memory_each_bytes = core->copy_memory_bytes,
-        .files_max_bytes = core->max_copies_bytes,
-        .directory = c_string(w, core->spool_directory),
+        .files_max_bytes = core->max_copies_bytes / shares,
+        .directory = store_directory(w->store),
+        .head_bytes = SPOOL_HEAD_BYTES,
     };
     copy_limits_init(&w->copies);
-    return w->copies.directory == NULL ? ERR_MEMORY : 0;
+}
+
+/* The limits of targets hold for all processes together. */
+static bool share_targets(struct worker *w)
+{
+    struct relay_host *host = arena_alloc(&w->arena, sizeof(*host));
+    if (host == NULL)
+        return false;
+    *host = shared_target_host(w->task->shared, w->task->runs_queue);
+    w->relays.host = host;
+    return true;
 }
 
 /* Addresses that connecting to would be connecting to ourselves. */
@@ -149,11 +121,13 @@ static int start_relays(struct worker *w)
         .own_listeners = own,
         .own_listener_count = (int)count,
     };
+    if (w->task->shared != NULL && !share_targets(w))
+        return ERR_MEMORY;
     for (size_t i = 0; i < config->smtpd_count; i++)
         for (size_t j = 0; j < config->smtpds[i]->listeners.count; j++)
             *own++ = config->smtpds[i]->listeners.at[j];
-    w->relays.memory =
-        relay_memory_new(w->loop, w->log, w->log_sinks, config->core.spool_directory, &error);
+    w->relays.memory = relay_memory_new(w->loop, w->log, w->log_sinks, config->core.spool_directory,
+                                        w->task->runs_queue, &error);
     return error;
 }
 
@@ -173,9 +147,11 @@ static int start_services(struct worker *w)
 {
     int error = start_dns(w);
     if (error == 0)
-        error = start_copies(w);
-    if (error == 0)
+        error = start_store(w);
+    if (error == 0) {
+        start_copies(w);
         error = start_relays(w);
+    }
     if (error == 0)
         error = targets_init(&w->targets, w->config, w->loop, &w->relays);
     if (error == 0)
@@ -185,13 +161,14 @@ static int start_services(struct worker *w)
 
 /* ---- listeners ---- */
 
-static int start_smtpd(struct worker *w, struct smtpd *d, const struct smtpd_conf *conf,
-                       const struct worker_listener *listeners, size_t listener_count)
+static int start_smtpd(struct worker *w, struct smtpd *d, const struct smtpd_conf *conf)
 {
     struct route_directory directory = targets_directory(&w->targets);
     struct cf_problems problems;
     struct route_set *routes;
     size_t fd_count = 0;
+    const struct worker_listener *listeners = w->task->listeners;
+    size_t listener_count = w->task->listener_count;
     int *fds = arena_alloc(&w->arena, (listener_count + 1) * sizeof(*fds));
 
     if (fds == NULL)
@@ -207,14 +184,13 @@ static int start_smtpd(struct worker *w, struct smtpd *d, const struct smtpd_con
     return smtpd_start(d, w, conf, routes, fds, fd_count);
 }
 
-static int start_smtpds(struct worker *w, const struct worker_listener *listeners,
-                        size_t listener_count)
+static int start_smtpds(struct worker *w)
 {
     w->smtpds = arena_alloc(&w->arena, w->config->smtpd_count * sizeof(struct smtpd));
     if (w->smtpds == NULL)
         return ERR_MEMORY;
     for (size_t i = 0; i < w->config->smtpd_count; i++) {
-        int error = start_smtpd(w, &w->smtpds[i], w->config->smtpds[i], listeners, listener_count);
+        int error = start_smtpd(w, &w->smtpds[i], w->config->smtpds[i]);
         if (error != 0)
             return error;
         w->smtpd_count++;
@@ -229,24 +205,40 @@ struct id worker_next_id(struct worker *w)
 
 /* ---- stopping ---- */
 
-static void end_if_quiet(struct worker *w)
+/* The queue is at rest: nothing needs a target any more. */
+static void end(void *owner)
 {
-    for (size_t i = 0; i < w->smtpd_count; i++)
-        if (w->smtpds[i].connections != 0)
-            return;
-    w->is_quiet = true;
+    struct worker *w = owner;
+
+    w->is_ended = true;
     targets_close(&w->targets);
     if (w->is_impatient)
         targets_abort(&w->targets);
     dns_free(&w->dns);
     storage_stop(&w->storage);
+    relay_memory_close(w->relays.memory);
+    store_close(w->store);
     deadline_clear(w->loop, &w->deadline);
     loop_stop(w->loop);
 }
 
+/* First the sessions end, then what the queue has begun, then the targets' connections. */
+static void end_if_quiet(struct worker *w)
+{
+    if (w->is_quiet)
+        return;
+    for (size_t i = 0; i < w->smtpd_count; i++)
+        if (w->smtpds[i].connections.own != 0)
+            return;
+    w->is_quiet = true;
+    queue_stop(w->queue, end, w);
+    if (w->is_impatient)
+        queue_abort(w->queue);
+}
+
 void worker_forget_session(struct worker *w)
 {
-    if (w->is_stopping)
+    if (w->is_closing)
         end_if_quiet(w);
 }
 
@@ -262,7 +254,9 @@ static void hurry(struct worker *w)
 {
     w->is_impatient = true;
     stop_sessions(w, true);
-    if (w->is_quiet)
+    if (w->is_quiet && !w->is_ended)
+        queue_abort(w->queue);
+    if (w->is_ended)
         targets_abort(&w->targets);
 }
 
@@ -273,15 +267,30 @@ static void on_deadline(struct deadline *d)
 
 static const struct deadline_use deadline_use = {.reached = on_deadline};
 
-static void stop(struct worker *w)
+static void close_listeners(struct worker *w)
 {
-    if (w->is_stopping) {
+    w->is_closing = true;
+    for (size_t i = 0; i < w->smtpd_count; i++)
+        smtpd_stop(&w->smtpds[i]);
+}
+
+/* Others have our place: the sessions that run end in their own time. */
+static void retire(struct worker *w)
+{
+    if (w->is_closing)
+        return;
+    close_listeners(w);
+    end_if_quiet(w);
+}
+
+void worker_stop(struct worker *w)
+{
+    if (w->is_stopping || w->is_ended) {
         hurry(w);
         return;
     }
     w->is_stopping = true;
-    for (size_t i = 0; i < w->smtpd_count; i++)
-        smtpd_stop(&w->smtpds[i]);
+    close_listeners(w);
     deadline_set(w->loop, &w->deadline, loop_now_ms(w->loop) + w->config->core.shutdown_ms);
     stop_sessions(w, false);
     end_if_quiet(w);
@@ -296,27 +305,57 @@ static void on_signal(void *owner, int number)
     } else if (number == SIGHUP) {
         struct log_line line = log_begin(w->log, w->log_sinks, LOG_LEVEL_WARNING, "reload");
         log_put_text(&line, "result", "refused");
-        log_put_text(&line, "reason", "workers = 0: restart to read the configuration anew");
+        log_put_text(&line, "reason",
+                     w->task->is_alone ? "workers = 0: restart to read the configuration anew"
+                                       : "this is for the master");
         log_end(&line);
-    } else {
-        stop(w);
+    } else if (number == SIGQUIT) {
+        retire(w);
+    } else if (number == SIGUSR2) {
+        worker_stop(w);
+        hurry(w);
+    } else if (w->task->is_alone || !w->is_stopping) {
+        worker_stop(w);
     }
 }
 
 /* ---- life ---- */
 
+static const char *role(const struct worker_task *task)
+{
+    if (task->is_alone)
+        return "all";
+    return task->runs_queue ? "runner" : "worker";
+}
+
+static int64_t count_duplicates(const struct worker *w)
+{
+    uint64_t count = 0;
+
+    for (size_t i = 0; i < w->smtpd_count; i++)
+        count += w->smtpds[i].duplicates;
+    return (int64_t)count;
+}
+
 static void log_life(struct worker *w, const char *event)
 {
     struct log_line line = log_begin(w->log, w->log_sinks, LOG_LEVEL_INFO, event);
     log_put_text(&line, "version", POSTERN_VERSION);
+    log_put_text(&line, "role", role(w->task));
+    if (!w->task->is_alone) {
+        log_put_number(&line, "number", w->task->number);
+        log_put_number(&line, "generation", w->task->generation);
+    }
     log_put_number(&line, "pid", getpid());
     log_put(&line, "hostname", w->config->core.hostname);
+    if (w->is_ended)
+        log_put_number(&line, "duplicates", count_duplicates(w));
     log_end(&line);
 }
 
-static int start(struct worker *w, const struct worker_listener *listeners, size_t listener_count)
+static int start(struct worker *w)
 {
-    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGQUIT, SIGUSR2};
 
     w->loop = loop_new();
     if (w->loop == NULL)
@@ -330,42 +369,55 @@ static int start(struct worker *w, const struct worker_listener *listeners, size
     }
     error = start_services(w);
     if (error == 0)
-        error = start_smtpds(w, listeners, listener_count);
-    for (size_t i = 0; error == 0 && i < ARRAY_LENGTH(signals); i++)
+        error = start_smtpds(w);
+    if (error == 0)
+        w->queue = queue_start(w, &error);
+    if (w->task->is_cold) /* a signal ends it, as a crash would: the spool can bear that */
+        return error;
+    for (size_t i = 0; error == 0 && i < ARRAY_LENGTH(signals) - w->task->is_alone; i++)
         error = loop_on_signal(w->loop, signals[i], on_signal, w);
     return error;
 }
 
 static void finish(struct worker *w)
 {
-    signal(SIGTERM, SIG_IGN); /* told once more while we end already */
-    signal(SIGINT, SIG_IGN);
+    sigset_t told_again; /* while we end already */
+
+    sigfillset(&told_again);
+    sigprocmask(SIG_BLOCK, &told_again, NULL);
     for (size_t i = 0; i < w->smtpd_count; i++)
         smtpd_done(&w->smtpds[i]);
+    queue_free(&w->queue);
     targets_done(&w->targets);
+    store_free(&w->store);
     relay_memory_free(&w->relays.memory);
-    log_life(w, "stop");
+    if (!w->task->is_cold)
+        log_life(w, "stop");
     log_free(&w->log);
     loop_free(&w->loop);
     arena_reset(&w->arena);
     pool_done(&w->pool);
 }
 
-int worker_run(const struct config *config, const struct worker_listener *listeners,
-               size_t listener_count, void (*started)(void *owner), void *owner)
+int worker_run(const struct config *config, const struct worker_task *task)
 {
-    struct worker w = {.config = config};
+    struct worker w = {.config = config, .task = task};
 
     pool_init(&w.pool, 4096, 4);
     arena_init(&w.arena, &w.pool, SIZE_MAX);
-    int error = start(&w, listeners, listener_count);
+    int error = start(&w);
     if (error != 0) {
         const char *text = error_text(error);
         fprintf(stderr, "postern: cannot start: %s\n", text != NULL ? text : strerror(-error));
         return error == ERR_SYNTAX ? EX_CONFIG : EX_OSERR;
     }
-    log_life(&w, "start");
-    started(owner);
+    if (task->is_cold) {
+        task->cold_started(task->owner, &w);
+    } else {
+        log_life(&w, "start");
+        log_flush(w.log); /* before anybody acts on it */
+        task->started(task->owner);
+    }
     error = loop_run(w.loop);
     finish(&w);
     return error == 0 ? 0 : EX_SOFTWARE;

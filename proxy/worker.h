@@ -12,12 +12,15 @@
 #include "proxy/io/dns.h"
 #include "proxy/io/log.h"
 #include "proxy/io/loop.h"
+#include "proxy/queue.h"
+#include "proxy/shared.h"
 #include "proxy/smtpd.h"
 #include "proxy/storage.h"
 #include "proxy/targets.h"
 
 struct worker {
     const struct config *config;
+    const struct worker_task *task;
     struct pool pool;
     struct arena arena; /* for the life of the worker */
     struct loop *loop;
@@ -30,13 +33,17 @@ struct worker {
     struct targets targets;
     struct copy_limits copies;
     struct storage storage;
+    struct store *store;
+    struct queue *queue;
     struct smtpd *smtpds;
     size_t smtpd_count;
     struct id_source ids;
     struct deadline deadline; /* of shutting down */
-    bool is_stopping;
-    bool is_impatient; /* ... at once: told twice, or shutdown-timeout is over */
-    bool is_quiet;     /* no session is left; connections to targets are being closed */
+    bool is_closing;          /* no new sessions */
+    bool is_stopping;         /* ... and those that run shall end */
+    bool is_impatient;        /* ... at once: told twice, or shutdown-timeout is over */
+    bool is_quiet;            /* no session is left: the queue ends what it has begun */
+    bool is_ended;            /* that too: connections to targets are being closed */
 };
 
 /* One listening socket, opened by the master before privileges were dropped. */
@@ -45,14 +52,34 @@ struct worker_listener {
     int fd;
 };
 
-/* Serves until a signal ends it; `started` is called once it does. Returns an exit code of
- * sysexits.h; what kept it from starting is told on stderr. */
-int worker_run(const struct config *config, const struct worker_listener *listeners,
-               size_t listener_count, void (*started)(void *owner), void *owner);
+/* What this process is to do. All of it outlives the worker. */
+struct worker_task {
+    const struct worker_listener *listeners;
+    size_t listener_count;
+    bool runs_queue;       /* deliver what is spooled, and listen at the control socket */
+    bool is_alone;         /* the only process (workers = 0): it refuses HUP */
+    bool is_cold;          /* posternctl without a server: nothing is served or delivered */
+    uint32_t number;       /* of the worker, from 1; 0: the runner */
+    uint32_t generation;   /* of the configuration, from 1 */
+    struct shared *shared; /* NULL: the limits are our own */
+    const struct smtpd_judge *judge;                     /* NULL in the server */
+    void (*started)(void *owner);                        /* once it serves */
+    void (*cold_started)(void *owner, struct worker *w); /* is_cold: in its place */
+    void *owner;
+};
+
+/* Serves until a signal ends it. Returns an exit code of sysexits.h; what kept it from starting is
+ * told on stderr. Signals: TERM, INT stop (see core.shutdown-timeout), and told again at once; QUIT
+ * retires: no new sessions, running ones end in their own time; USR1 opens log files again. Where a
+ * master leads us it is USR2 that means at once: a terminal, or who stops a service, may well tell
+ * each process beside the master's own word. */
+int worker_run(const struct config *config, const struct worker_task *task);
 
 /* The bit of the sink of this name; empty: those of [core] logger. */
 uint32_t worker_log_sinks(const struct worker *w, struct bytes logger);
 struct id worker_next_id(struct worker *w);
+/* As TERM would. */
+void worker_stop(struct worker *w);
 /* A session has ended: the last one ends the loop of a worker that is stopping. */
 void worker_forget_session(struct worker *w);
 

@@ -179,9 +179,10 @@ static const char *path_of(char path[PATH_ROOM], const struct maildir_file *file
 
 /* ---- jobs: pool threads ---- */
 
+/* tmp/ is made last: where it is, the others are, wherever making them was cut short. */
 static int make_file(struct maildir_file *file)
 {
-    static const char *const folders[] = {"/tmp/", "/new/", "/cur/"};
+    static const char *const folders[] = {"/new/", "/cur/", "/tmp/"};
     char path[PATH_ROOM];
     int fd = disk_create(path_of(path, file, "/tmp/"));
 
@@ -450,6 +451,7 @@ static void rcpt(struct branch *b, struct recipient *rcpt)
     (void)rcpt;
 }
 
+/* The tables have asked maildir_takes() already; who reroutes what is spooled has not. */
 static void answer_recipients(struct branch *b)
 {
     LIST_EACH (link, &b->recipients) {
@@ -457,12 +459,16 @@ static void answer_recipients(struct branch *b)
         struct maildir_branch *m = b->shell;
         if (m == NULL)
             return;
-        if (r->envelope == FATE_OPEN)
-            target_report(m->carrier, &(struct event){.kind = EV_ANSWER,
-                                                      .branch = b,
-                                                      .rcpt = r,
-                                                      .fate = FATE_ACCEPTED,
-                                                      .reply = reply_own(REPLY_RECIPIENT_OK)});
+        if (r->envelope != FATE_OPEN)
+            continue;
+        bool is_taken = maildir_takes(m->maildir, &r->to);
+        target_report(m->carrier,
+                      &(struct event){
+                          .kind = EV_ANSWER,
+                          .branch = b,
+                          .rcpt = r,
+                          .fate = is_taken ? FATE_ACCEPTED : FATE_REFUSED,
+                          .reply = reply_own(is_taken ? REPLY_RECIPIENT_OK : REPLY_MAILBOX_NAME)});
     }
 }
 
@@ -574,7 +580,8 @@ struct maildir *maildir_new(struct loop *l, const struct maildir_conf *conf, str
     struct maildir *m = mem_zalloc(sizeof(*m));
     if (m == NULL)
         return NULL;
-    m->target = (struct target){.ops = &ops, .name = conf->section, .can_prepare = true};
+    m->target = (struct target){
+        .ops = &ops, .name = conf->section, .can_prepare = true, .queue = &maildir_conf_queue};
     m->loop = l;
     m->conf = conf;
     m->hostname = hostname;

@@ -24,6 +24,16 @@ static const char *wrong_path(struct bytes value)
     return NULL;
 }
 
+/* Nothing waits for a Maildir but what a route was changed to lead there. */
+static const uint64_t retry_ms[] = {300000, 600000, 1200000, 2400000, 3600000};
+const struct target_queue maildir_conf_queue = {
+    .retry_ms = retry_ms,
+    .retry_count = ARRAY_LENGTH(retry_ms),
+    .expire_ms = 5ULL * 24 * 3600 * 1000,
+    .connections_max = 4,
+    .recipients_max = 100,
+};
+
 static const struct setting rows[] = {
     {"path", SETTING_TEXT, SETTING_AT(maildir_conf, path), NULL, NULL,
      .initial_help = "must be given", .wrong = wrong_path,

@@ -5,6 +5,7 @@
 
 #include "proxy/base/bytes.h"
 #include "proxy/base/setting.h"
+#include "route/target.h"
 
 struct maildir_conf {
     struct bytes section; /* N: what routes call it */
@@ -12,5 +13,6 @@ struct maildir_conf {
 };
 
 extern const struct setting_section maildir_conf_section;
+extern const struct target_queue maildir_conf_queue; /* of every Maildir */
 
 #endif

@@ -3,6 +3,7 @@
 #include "route/relay.h"
 
 #include "route/relay_branch.h"
+#include "route/relay_health.h"
 #include "route/relay_identity.h"
 #include "route/relay_link.h"
 #include "route/relay_pool.h"
@@ -97,6 +98,16 @@ static void on_named(struct branch *b)
         relay_branch_named(w);
 }
 
+static void on_probe(struct target *t)
+{
+    relay_health_probe(CONTAINER_OF(t, struct relay, target));
+}
+
+static uint32_t on_capabilities(struct target *t)
+{
+    return relay_capabilities(CONTAINER_OF(t, struct relay, target));
+}
+
 const struct target_ops relay_ops = {
     .kind = "relay",
     .open = on_open,
@@ -106,4 +117,18 @@ const struct target_ops relay_ops = {
     .drop = on_drop,
     .flush = on_flush,
     .named = on_named,
+    .probe = on_probe,
+    .capabilities = on_capabilities,
 };
+
+struct relay_view relay_view(const struct relay *r)
+{
+    return (struct relay_view){
+        .is_down = relay_health_is_down(r),
+        .connections = relay_host_connections(r),
+        .idle = r->idle_count,
+        .waiting = r->waiting_count,
+        .addresses = r->places.count,
+        .addresses_down = r->places.down_count,
+    };
+}

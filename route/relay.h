@@ -9,6 +9,23 @@
 #include "route/relay_conf.h"
 #include "route/target.h"
 
+/* What is counted of each target over all processes of the host, by whoever made them. */
+enum relay_host_count {
+    RELAY_HOST_CONNECTIONS,
+    RELAY_HOST_IDLE,
+    RELAY_HOST_LIVE_WAITS,  /* processes where a client's mail waits for a connection */
+    RELAY_HOST_QUEUE_WAITS, /* ... where the spool's does */
+    RELAY_HOST_COUNTS
+};
+struct relay_host {
+    void *(*join)(void *owner, struct bytes target); /* NULL: no memory, this one counts alone */
+    void (*leave)(void *counts);
+    void (*add)(void *counts, enum relay_host_count what, int32_t change);
+    uint32_t (*sum)(const void *counts, enum relay_host_count what);
+    void *owner;
+    bool is_queue; /* this process delivers what was spooled, and nothing else */
+};
+
 struct relay; /* a target; its first member is a struct target */
 
 /* What all relays of a loop share. */
@@ -20,8 +37,12 @@ struct relay_service {
     const struct netaddr *own_listeners; /* never connected to; 0.0.0.0 and :: stand for loopback,
                                             and for what a connection shows to be this host */
     int own_listener_count;
-    struct relay_memory *memory; /* what was learnt of targets, kept in the spool directory */
-    uint32_t caps_generation;    /* grows whenever what some relay last announced has changed */
+    struct relay_memory *memory;   /* what was learnt of targets, kept in the spool directory */
+    const struct relay_host *host; /* NULL: no other process */
+    uint32_t caps_generation;      /* grows whenever what some relay last announced has changed */
+    /* A probe or a connection has found it to be there again. NULL: nobody wants to know. */
+    void (*came_up)(void *owner, struct target *target);
+    void *owner;
 };
 
 /* `conf` outlives it. NULL: no memory. */
@@ -41,5 +62,15 @@ void relay_forget_carrier(struct carrier *c);
 void relay_warm(struct relay *r);
 /* capability_keyword bits of the last EHLO; 0 while none was seen. */
 uint32_t relay_capabilities(const struct relay *r);
+
+/* For operators. */
+struct relay_view {
+    bool is_down;         /* every address is, or none is known */
+    unsigned connections; /* of the whole host */
+    unsigned idle;        /* of this process: those that wait for a transaction */
+    unsigned waiting;     /* ... transactions that wait for one */
+    unsigned addresses, addresses_down;
+};
+struct relay_view relay_view(const struct relay *r);
 
 #endif

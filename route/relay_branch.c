@@ -6,6 +6,7 @@
 #include "route/relay_identity.h"
 #include "route/relay_link.h"
 #include "route/relay_log.h"
+#include "route/relay_memory.h"
 #include "route/relay_pool.h"
 #include "route/relay_tell.h"
 
@@ -40,15 +41,29 @@ void relay_branch_update_deadline(struct relay_branch *w)
 
 /* ---- on a connection ---- */
 
+/* Among all of them, be they brought yet or not. */
+static bool has_recipient(const struct relay_branch *w, bool is_unverified)
+{
+    LIST_EACH (at, &w->branch->recipients)
+        if (LIST_ENTRY(at, struct recipient, in_branch)->is_unverified == is_unverified)
+            return true;
+    return false;
+}
+
 static struct relay_identity_choice choose(const struct relay_branch *w)
 {
+    const struct relay_conf *conf = w->relay->conf;
     struct relay_identity_facts facts = {
         .caps = &w->link->out.caps,
-        .has_announced_xclient = w->relay->learnt.has_announced_xclient,
+        .has_announced_xclient = (conf->identity & RELAY_IDENTITY_AUTO) != 0 &&
+                                 relay_pool_has_announced_xclient(w->relay),
         .is_xclient_done = w->link->out.is_xclient_sent,
         .avoids_xclient = w->again.avoids_xclient,
     };
-    return relay_identity_choose(w->relay->conf, &facts);
+    if (w->carrier->is_spooled)
+        return relay_identity_choose_again(conf, &facts, w->carrier->spooled_identity,
+                                           has_recipient(w, false));
+    return relay_identity_choose(conf, &facts);
 }
 
 static void fill_facts(struct relay_branch *w)
@@ -60,8 +75,10 @@ static void fill_facts(struct relay_branch *w)
         0)
         facts->address = bytes_make(NULL, 0);
     facts->identity = bytes_of(relay_identity_text(w->identity));
+    facts->identity_kinds = w->identity;
     facts->is_reused = w->link->out.transactions != 0;
     w->branch->lacks_enhanced = !capability_has(&w->link->out.caps, CAPABILITY_ENHANCEDSTATUSCODES);
+    w->branch->lacks_dsn = !capability_has(&w->link->out.caps, CAPABILITY_DSN);
 }
 
 /* True: it is to be asked for on this connection, be it once more. */
@@ -100,7 +117,7 @@ static void identity_failed(struct relay_branch *w, const struct reply *heard)
     struct reply reply = reply_own(REPLY_IDENTITY_FAILED);
 
     relay_log_identity_failed(w->relay, heard);
-    relay_branch_fail(w, &reply, false);
+    relay_branch_fail(w, &reply, true);
 }
 
 static void run(struct relay_branch *w, const struct outbound_job *job)
@@ -128,23 +145,25 @@ static void begin(struct relay_branch *w)
         .sends_xforward = (choice.kinds & RELAY_IDENTITY_XFORWARD) != 0,
         .passes_without_identity = conf->identity_failure == RELAY_IDENTITY_FAILURE_PASS,
         .form = relay_identity_form(conf),
+        .size_bytes = w->carrier->is_spooled ? copy_length(w->carrier->copy) : 0,
     };
 
     if (choice.is_failure && !job.passes_without_identity) {
         identity_failed(w, NULL);
         return;
     }
-    if (choice.is_failure)
+    if (choice.is_failure || (choice.is_lost && has_recipient(w, true)))
         relay_log_identity_failed(w->relay, NULL);
     if (choice.is_unannounced)
         relay_log_no_identity(w->relay);
     w->identity = choice.kinds;
+    w->is_lost = choice.is_lost && !job.passes_without_identity;
     fill_facts(w);
     if (!has_wanted(w)) {
         not_needed(w);
     } else if (job.sends_xclient && !relay_link_bind(w->link, w->carrier)) {
         struct reply reply = reply_own(REPLY_LOCAL_PROBLEM);
-        relay_branch_fail(w, &reply, false);
+        relay_branch_fail(w, &reply, true);
     } else {
         run(w, &job);
     }
@@ -184,14 +203,18 @@ void relay_branch_ask(struct relay_branch *w)
     relay_branch_update_deadline(w);
 }
 
-/* envelope-timeout: as no connection. */
+/* envelope-timeout: as no connection. At the limit of connections the target is there, and nothing
+ * is spooled for that; the runner knows it by the words. */
 static void on_late(struct relay_branch *w)
 {
     const struct relay *r = w->relay;
-    bool is_busy = w->state == RELAY_BRANCH_WAITING && r->dial_count == 0 &&
-                   r->link_count >= r->conf->limits.max_connections;
+    bool is_busy = w->state == RELAY_BRANCH_WAITING && r->dial_count == 0 && relay_host_is_full(r);
     struct reply reply = reply_own(is_busy ? REPLY_TARGET_BUSY : REPLY_TARGET_DOWN);
 
+    if (is_busy && w->branch->transaction->policy == TRANSACTION_LIVE) {
+        relay_branch_fail(w, &reply, true);
+        return;
+    }
     if (w->link != NULL)
         relay_link_close(w->link);
     relay_tell_broken(w, &reply, false);
@@ -239,7 +262,10 @@ static void ask_again(struct relay_branch *w)
 static void on_answer(struct relay_branch *w, const struct outbound_event *ev)
 {
     struct recipient *r = ev->rcpt;
+    struct relay_memory *memory = w->relay->service->memory;
 
+    if (ev->is_heard && memory != NULL)
+        relay_memory_note(memory, w->relay->target.name, &r->to, r->names_domain, &ev->reply);
     if (r->envelope == FATE_OPEN) {
         if (relay_tell_answer(w, r, ev->fate, &ev->reply))
             relay_branch_update_deadline(w);
@@ -280,28 +306,29 @@ static void more(struct reader *reader)
         return;
     }
     struct reply reply = reply_own(REPLY_LOCAL_PROBLEM);
-    relay_link_close(w->link);
-    w->link = NULL;
-    relay_tell_broken(w, &reply, false); /* what cannot be read cannot have been sent whole */
+    relay_branch_fail(w, &reply, true); /* what cannot be read cannot have been sent whole */
 }
 
 /* Our own Received line, where it is wanted. Without memory for it the message goes without. */
 static struct bytes make_prefix(struct relay_branch *w)
 {
+    const struct carrier *carrier = w->carrier;
     enum relay_received received = w->relay->conf->received;
     struct bytes prefix = bytes_make(NULL, 0);
     struct recipient *only = relay_tell_next(w, NULL);
     struct header_trace trace = {
-        .client = w->carrier->client,
-        .by = w->carrier->hostname,
+        .client = carrier->client,
+        .by = carrier->hostname,
         .id = bytes_of(w->branch->transaction->envelope.id.text),
         .rcpt = only == w->last ? &only->to : NULL,
-        .wall_s = loop_wall_ms(loop_of(w)) / 1000,
+        .wall_s =
+            (carrier->is_spooled ? carrier->spooled_wall_ms : loop_wall_ms(loop_of(w))) / 1000,
     };
     struct buf out;
 
-    if (received == RELAY_RECEIVED_NEVER ||
-        (received == RELAY_RECEIVED_AUTO && relay_identity_judges(w->identity)))
+    if (received == RELAY_RECEIVED_NEVER || carrier->spooled_identity == RELAY_IDENTITY_NONE ||
+        (received == RELAY_RECEIVED_AUTO && !carrier->is_spooled &&
+         relay_identity_judges(w->identity)))
         return prefix;
     buf_init(&out, &loop_pools(loop_of(w))->medium, REPLY_MAX_BYTES);
     header_put_received(&out, &trace);

@@ -55,7 +55,9 @@ struct relay_branch {
     bool is_words;       /* `failure` is the target's verdict, or final: not a breakdown */
     bool wants_data, is_end_released;
     struct relay_again again;
+    bool is_breaking;  /* open recipients are being answered, then EV_BROKEN comes */
     bool has_guarded;  /* recipients wait for a reply in the target's stead */
+    bool is_lost;      /* see struct relay_identity_choice */
     bool *dropped_out; /* set when it is dropped while it reports */
 };
 
@@ -72,7 +74,7 @@ void relay_branch_update_deadline(struct relay_branch *w);
 /* A connection came: from relay_pool.c. Never reports. */
 void relay_branch_start(struct relay_branch *w, struct relay_link *link);
 /* No connection, or no way to use it. Reports later. `is_words`: recipients get the reply as an
- * answer; else as a breakdown. The reply is copied. */
+ * answer, and nothing is spooled; else as a breakdown. The reply is copied. */
 void relay_branch_fail(struct relay_branch *w, const struct reply *reply, bool is_words);
 /* What its connection has to say. Reports. The link may have another user afterwards. */
 void relay_branch_event(struct relay_branch *w, const struct outbound_event *ev);

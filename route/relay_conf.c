@@ -5,7 +5,8 @@
 #include "proxy/base/error.h"
 #include "proxy/base/text.h"
 
-#define UNIX_PATH_MAX 107 /* what a sockaddr_un holds beside its NUL */
+#define REMEMBERED_MAX 1000000
+#define UNIX_PATH_MAX  107 /* what a sockaddr_un holds beside its NUL */
 
 /* ---- addresses ---- */
 
@@ -82,6 +83,47 @@ static const struct setting_type address_type = {
     .parse = parse_address,
     .put = put_address};
 
+/* ---- remember ---- */
+
+static int parse_remember(const struct cf_word *words, size_t word_count, struct arena *arena,
+                          void *item_out, size_t *wrong_out)
+{
+    struct relay_remember remember;
+    uint64_t count;
+    (void)arena;
+    *wrong_out = 0;
+    if (text_duration_ms(words[0].text, &remember.accepted_ms) != 0)
+        return ERR_SYNTAX;
+    *wrong_out = 1;
+    if (word_count < 2 || text_duration_ms(words[1].text, &remember.refused_ms) != 0)
+        return ERR_SYNTAX;
+    *wrong_out = 2;
+    if (word_count < 3 || text_decimal(words[2].text, REMEMBERED_MAX, &count) != 0)
+        return ERR_SYNTAX;
+    *wrong_out = 3;
+    if (word_count > 3)
+        return ERR_SYNTAX;
+    remember.count = (uint32_t)count;
+    memcpy(item_out, &remember, sizeof remember);
+    return 0;
+}
+
+static void put_remember(const void *item, struct buf *out)
+{
+    const struct relay_remember *remember = item;
+    text_put_duration(out, remember->accepted_ms);
+    buf_byte(out, ' ');
+    text_put_duration(out, remember->refused_ms);
+    buf_byte(out, ' ');
+    buf_decimal(out, remember->count);
+}
+
+static const struct setting_type remember_type = {
+    .expected = "two durations and a number of at most 1000000, as in 1d 1h 100000",
+    .item_bytes = sizeof(struct relay_remember),
+    .parse_words = parse_remember,
+    .put = put_remember};
+
 /* ---- rows ---- */
 
 #define AT(member) SETTING_AT(relay_conf, member)
@@ -109,8 +151,18 @@ static const struct setting rows[] = {
     {"received", SETTING_CHOICE, AT(received), "auto", "auto|always|never",
      .help = "whether a Received field is added; auto: unless the target accepted XCLIENT or PROXY "
              "for this client"},
-    {"on-failure", SETTING_CHOICE, AT(on_failure), "tempfail", "tempfail", .needs_spool = "spool",
-     .help = "what recipients get while the target cannot be reached; tempfail: 451 4.4.1"},
+    {"on-failure", SETTING_CHOICE, AT(on_failure), "spool", "spool|tempfail",
+     .help = "what becomes of mail while the target cannot be reached; spool: it is accepted and "
+             "delivered later; tempfail: 451 4.4.1"},
+    {"unverified", SETTING_CHOICE, AT(unverified), "accept", "accept|defer",
+     .help = "recipients that come meanwhile, and that the target has neither accepted nor refused "
+             "lately; defer: 451 4.4.1, so that an outage makes no bounces"},
+    {"remember", SETTING_PHRASE, AT(remember), "1d 1h 100000", NULL, .type = &remember_type,
+     .help = "for how long accepted and refused recipients are remembered, and how many"},
+    {"retry", SETTING_DURATIONS, AT(retry), "5m 10m 20m 40m 1h", "1s..",
+     .help = "the pauses between two tries of what waits; the last one repeats"},
+    {"expire", SETTING_DURATION, AT(expire_ms), "5d", "1s..",
+     .help = "how long a message is tried before it goes back to its sender"},
     {"max-connections", SETTING_COUNT, AT(limits.max_connections), "40", "1..",
      .help = "connections to the target, for the whole host"},
     {"idle-connections", SETTING_COUNT, AT(limits.idle_connections), "10", NULL,
@@ -130,7 +182,7 @@ static const struct setting rows[] = {
     {"data-timeout", SETTING_DURATION, AT(times.data_ms), "3m", "1s..",
      .help = "while content is sent, for the target to take some"},
     {"final-timeout", SETTING_DURATION, AT(times.final_ms), "5m", "1s..",
-     .help = "for the reply to the end of data"},
+     .help = "for the reply to the end of data; at least 10m for what was spooled"},
     {"chunking", SETTING_CHOICE, AT(chunking), "auto", "auto|no",
      .help = "whether content goes by BDAT where the target announces it"},
     {"health-interval", SETTING_DURATION, AT(times.health_interval_ms), "10s", "1s..",
@@ -145,6 +197,19 @@ const struct setting_section relay_conf_section = {.kind = "relay",
                                                    .name_offset = SETTING_AT(relay_conf, section),
                                                    .help = "a target that is spoken to by SMTP"};
 
+#define RECIPIENTS_MAX 100 /* of one delivery: RFC 5321 4.5.3.1.8, what everybody takes */
+
+void relay_conf_finish(struct relay_conf *conf)
+{
+    conf->queue = (struct target_queue){
+        .retry_ms = conf->retry.at,
+        .retry_count = conf->retry.count,
+        .expire_ms = conf->expire_ms,
+        .connections_max = conf->limits.max_connections,
+        .recipients_max = RECIPIENTS_MAX,
+    };
+}
+
 int relay_conf_implicit(struct bytes host, struct bytes helo, struct arena *arena,
                         struct relay_conf *conf_out)
 {
@@ -158,6 +223,7 @@ int relay_conf_implicit(struct bytes host, struct bytes helo, struct arena *aren
     conf.helo = helo;
     conf.identity = RELAY_IDENTITY_NONE;
     conf.is_implicit = true;
+    relay_conf_finish(&conf);
     *conf_out = conf;
     return 0;
 }

@@ -10,6 +10,8 @@
 #include "proxy/base/bytes.h"
 #include "proxy/base/netaddr.h"
 #include "proxy/base/setting.h"
+#include "route/relay_memory.h"
+#include "route/target.h"
 
 enum relay_address_kind { RELAY_ADDRESS_IP, RELAY_ADDRESS_HOST, RELAY_ADDRESS_UNIX };
 
@@ -39,7 +41,8 @@ enum relay_identity {
 enum relay_identity_failure { RELAY_IDENTITY_FAILURE_DEFER, RELAY_IDENTITY_FAILURE_PASS };
 enum relay_xclient_address { RELAY_XCLIENT_AUTO, RELAY_XCLIENT_PREFIXED, RELAY_XCLIENT_BARE };
 enum relay_received { RELAY_RECEIVED_AUTO, RELAY_RECEIVED_ALWAYS, RELAY_RECEIVED_NEVER };
-enum relay_on_failure { RELAY_ON_FAILURE_TEMPFAIL };
+enum relay_on_failure { RELAY_ON_FAILURE_SPOOL, RELAY_ON_FAILURE_TEMPFAIL };
+enum relay_unverified { RELAY_UNVERIFIED_ACCEPT, RELAY_UNVERIFIED_DEFER };
 enum relay_balance { RELAY_BALANCE_FIRST, RELAY_BALANCE_ROUND_ROBIN };
 enum relay_chunking { RELAY_CHUNKING_AUTO, RELAY_CHUNKING_NO };
 
@@ -77,10 +80,17 @@ struct relay_conf {
     enum relay_chunking chunking;
     struct relay_limits limits;
     struct relay_times times;
+    struct setting_durations retry;
+    uint64_t expire_ms;
+    enum relay_unverified unverified;
+    struct relay_remember remember;
+    struct target_queue queue; /* made of the above by relay_conf_finish() */
 };
 
 extern const struct setting_section relay_conf_section;
 
+/* Fills in `queue`, when everything else is known. */
+void relay_conf_finish(struct relay_conf *conf);
 /* A relay that no section declares: defaults, identity none. `host` and `helo` are borrowed.
  * 0 or ERR_MEMORY. */
 int relay_conf_implicit(struct bytes host, struct bytes helo, struct arena *arena,

@@ -16,6 +16,7 @@ static void end(struct relay_dial *d)
 
     list_remove(&d->in_relay);
     r->reserved -= d->link == NULL;
+    relay_host_tell(r);
     r->dial_count -= !d->is_probe;
     if (d->user != NULL)
         d->user->dial = NULL;
@@ -79,7 +80,7 @@ static void go_on(struct relay_dial *d)
     }
     link = relay_link_open(d, to, d->user == NULL ? NULL : d->user->carrier, &error);
     if (link == NULL) /* a shortage of ours: other addresses would not help */
-        miss_own(d, REPLY_LOCAL_PROBLEM, false);
+        miss_own(d, REPLY_LOCAL_PROBLEM, true);
     else
         set_link(d, link);
 }
@@ -93,6 +94,7 @@ static struct relay_dial *dial_new(struct relay *r)
     d->relay = r;
     list_append(&r->dials, &d->in_relay);
     r->reserved++;
+    relay_host_tell(r);
     return d;
 }
 
@@ -102,7 +104,7 @@ bool relay_connect_begin(struct relay *r, struct relay_branch *user)
 
     if (d == NULL) {
         struct reply reply = reply_own(REPLY_LOCAL_PROBLEM);
-        relay_pool_miss(r, user, &reply, false);
+        relay_pool_miss(r, user, &reply, true);
         return false;
     }
     r->dial_count++;

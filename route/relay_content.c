@@ -179,5 +179,7 @@ void relay_content_pump(struct relay_link *link)
             return;
         link->has_written = true;
         account(link, link->user, &wire, taken);
+        if (link->user != NULL && link->out.state == OUT_FINAL)
+            link->user->branch->is_end_sent = true;
     } while (taken == wire.total);
 }

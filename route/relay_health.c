@@ -24,17 +24,24 @@ static void arm(struct relay *r)
                      now_ms(r) + r->conf->times.health_interval_ms);
 }
 
-static void on_probe(struct deadline *deadline)
+void relay_health_probe(struct relay *r)
 {
-    struct relay *r = CONTAINER_OF(deadline, struct relay, probe_deadline);
-
     if (r->is_closing)
         return;
     if (r->places.state == RELAY_PLACES_FAILED)
         relay_resolve_again(r);
+    else
+        relay_resolve(r); /* it may have moved meanwhile */
     for (unsigned i = 0; i < r->places.count; i++)
         if (r->places.at[i].is_down)
             relay_connect_probe(r, &r->places.at[i].to);
+}
+
+static void on_probe(struct deadline *deadline)
+{
+    struct relay *r = CONTAINER_OF(deadline, struct relay, probe_deadline);
+
+    relay_health_probe(r);
     arm(r);
 }
 
@@ -48,6 +55,7 @@ void relay_health_init(struct relay *r)
 void relay_health_done(struct relay *r)
 {
     deadline_clear(r->service->loop, &r->probe_deadline);
+    loop_unpost(r->service->loop, &r->up_post);
 }
 
 /* A target that serves others at this address and will not greet one more is busy, not down. */
@@ -78,6 +86,20 @@ void relay_health_failed(struct relay *r, const struct stream_target *to, int er
         arm(r);
 }
 
+static void on_up_post(void *owner)
+{
+    struct relay *r = owner;
+
+    if (r->service->came_up != NULL)
+        r->service->came_up(r->service->owner, &r->target);
+}
+
+/* Soon: branches may be in the midst of something. */
+static void tell_up(struct relay *r)
+{
+    loop_post(r->service->loop, &r->up_post, on_up_post, r);
+}
+
 void relay_health_worked(struct relay *r, const struct stream_target *to)
 {
     struct relay_place *place = relay_place_find(r, to);
@@ -88,6 +110,7 @@ void relay_health_worked(struct relay *r, const struct stream_target *to)
     r->places.down_count--;
     relay_log_up(r, to, (now_ms(r) - place->down_since_ms) / 1000);
     relay_pool_serve_later(r);
+    tell_up(r);
 }
 
 void relay_health_unresolved(struct relay *r)
@@ -99,6 +122,7 @@ void relay_health_unresolved(struct relay *r)
 void relay_health_resolved(struct relay *r)
 {
     relay_log_up(r, NULL, 0);
+    tell_up(r);
 }
 
 bool relay_health_is_down(const struct relay *r)

@@ -62,6 +62,33 @@ struct relay_identity_choice relay_identity_choose(const struct relay_conf *conf
     return choice;
 }
 
+struct relay_identity_choice relay_identity_choose_again(const struct relay_conf *conf,
+                                                         const struct relay_identity_facts *facts,
+                                                         unsigned before, bool has_accepted)
+{
+    struct relay_identity_choice live = relay_identity_choose(conf, facts);
+    struct relay_identity_choice choice = {.kinds = proxy_kind(conf)};
+    bool sees_now = relay_identity_judges(live.kinds);
+    bool is_blind = live.is_failure && !sees_now && relay_identity_may_judge(conf);
+    bool is_ours = before == RELAY_IDENTITY_NONE;
+
+    if (before == 0 || (sees_now && !has_accepted && !is_ours)) {
+        live.is_lost = is_blind;
+        live.is_failure = live.is_failure && !is_blind;
+        return live;
+    }
+    if ((before & RELAY_IDENTITY_XCLIENT) != 0 && has_xclient(facts))
+        choice.kinds |= RELAY_IDENTITY_XCLIENT;
+    choice.is_lost = !relay_identity_judges(choice.kinds) && !is_ours &&
+                     (relay_identity_judges(before) || sees_now || is_blind);
+    if ((choice.is_lost || (before & RELAY_IDENTITY_XFORWARD) != 0) &&
+        capability_has(facts->caps, CAPABILITY_XFORWARD))
+        choice.kinds |= RELAY_IDENTITY_XFORWARD;
+    choice.is_failure = (before & conf->identity & RELAY_IDENTITY_XFORWARD) != 0 &&
+                        choice.kinds == 0 && !choice.is_lost;
+    return choice;
+}
+
 bool relay_identity_may_judge(const struct relay_conf *conf)
 {
     return (conf->identity & (RELAY_IDENTITY_AUTO | RELAY_IDENTITY_XCLIENT | PROXY_KINDS)) != 0;

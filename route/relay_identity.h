@@ -19,6 +19,8 @@ struct relay_identity_facts {
 
 struct relay_identity_choice {
     unsigned kinds;      /* enum relay_identity bits; 0: none */
+    bool is_lost;        /* a delivery of the spool: the target does not see the client as it did
+                            then, or could: who was never accepted has to wait */
     bool is_failure;     /* something that must be used is not on offer */
     bool is_unannounced; /* auto, and nothing is on offer */
 };
@@ -26,6 +28,14 @@ struct relay_identity_choice {
 /* With identity-failure = pass, is_failure is told but the kinds may be used as they are. */
 struct relay_identity_choice relay_identity_choose(const struct relay_conf *conf,
                                                    const struct relay_identity_facts *facts);
+/* The same for mail that was spooled: the kinds of its session once more (`before`), as far as they
+ * are still on offer; where XCLIENT and PROXY are not, XFORWARD. 0: no target was reached then, and
+ * the settings decide; RELAY_IDENTITY_NONE: it is nobody's but our own. A message has one `before`
+ * for all of its targets, so the target must see the client where it can whenever it has accepted
+ * none of these recipients (`has_accepted`). */
+struct relay_identity_choice relay_identity_choose_again(const struct relay_conf *conf,
+                                                         const struct relay_identity_facts *facts,
+                                                         unsigned before, bool has_accepted);
 /* Could the target see the client on some connection? */
 bool relay_identity_may_judge(const struct relay_conf *conf);
 /* Does it, where these kinds are used? */

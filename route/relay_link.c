@@ -9,7 +9,8 @@
 #include "route/relay_identity.h"
 #include "route/relay_pool.h"
 
-#define QUIT_MS 5000 /* for the reply to QUIT: nobody waits for it */
+#define QUIT_MS          5000   /* for the reply to QUIT: nobody waits for it */
+#define SPOOLED_FINAL_MS 600000 /* RFC 5321 4.5.3.2.6 */
 
 static struct loop *loop_of(const struct relay_link *link)
 {
@@ -106,6 +107,7 @@ static void on_closed(void *owner)
     outbound_done(&link->out);
     list_remove(&link->in_relay);
     r->link_count--;
+    relay_host_tell(r);
     mem_free(link->helo);
     mem_free(link);
     relay_pool_serve_later(r);
@@ -128,6 +130,16 @@ static void give_up(struct relay_link *link, int error, const struct outbound_ev
 
 /* ---- deadlines ---- */
 
+/* No client waits for the spool's mail, and each answer that is missed is a duplicate (RFC 1047).
+ */
+static uint64_t final_ms(const struct relay_link *link)
+{
+    uint64_t live_ms = link->relay->conf->times.final_ms;
+    bool is_spooled = link->user != NULL && link->user->carrier->is_spooled;
+
+    return is_spooled && live_ms < SPOOLED_FINAL_MS ? SPOOLED_FINAL_MS : live_ms;
+}
+
 /* How long the target may take for what it owes now; 0: nothing, it is the client's turn. */
 static uint64_t owed_ms(const struct relay_link *link)
 {
@@ -146,7 +158,7 @@ static uint64_t owed_ms(const struct relay_link *link)
     case OUT_CONTENT:
         return link->out.sent.count != 0 || stream_unsent(link->stream) != 0 ? times->data_ms : 0;
     case OUT_FINAL:
-        return times->final_ms;
+        return final_ms(link);
     case OUT_IDLE:
     case OUT_QUITTING:
     case OUT_GONE:

@@ -43,8 +43,11 @@ static bool may_serve_again(const struct relay_link *link)
 /* XCLIENT comes first on a connection, or never. */
 static bool is_stale_for_xclient(const struct relay_link *link, const struct relay_branch *w)
 {
+    const struct carrier *c = w->carrier;
     unsigned identity = link->relay->conf->identity;
 
+    if (c->is_spooled)
+        identity |= c->spooled_identity;
     return link->out.transactions != 0 && !w->again.avoids_xclient &&
            (identity & (RELAY_IDENTITY_AUTO | RELAY_IDENTITY_XCLIENT)) != 0 &&
            capability_has(&link->out.caps, CAPABILITY_XCLIENT);
@@ -108,6 +111,8 @@ static void leave_line(struct relay_branch *w)
 void relay_pool_leave(struct relay_branch *w)
 {
     leave_line(w);
+    if (list_is_empty(&w->relay->waiting))
+        relay_host_wait(w->relay, false);
     if (w->dial != NULL)
         relay_connect_cancel(w->dial);
 }
@@ -117,7 +122,7 @@ static bool make_room(struct relay *r)
 {
     struct list *oldest;
 
-    if (r->link_count + r->reserved < r->conf->limits.max_connections)
+    if (!relay_host_is_over(r, 1) && relay_host_reserve(r))
         return true;
     oldest = !list_is_empty(&r->bound) ? r->bound.next : NULL;
     if (oldest == NULL && !list_is_empty(&r->idle))
@@ -125,17 +130,18 @@ static bool make_room(struct relay *r)
     if (oldest != NULL)
         relay_link_quit(link_of(oldest));
     else
-        deadline_set(r->service->loop, &r->starving, now_ms(r) + STARVING_MS);
+        deadline_set(r->service->loop, &r->share.starving,
+                     now_ms(r) + (r->share.counts == NULL ? STARVING_MS : RELAY_HOST_WAIT_MS));
     return false;
 }
 
 /* `link` has left the pool for good: it belongs to one client now, or this is its last transaction.
  * The next one should be ready. */
-static bool needs_successor(const struct relay *r, const struct relay_link *link)
+static bool needs_successor(struct relay *r, const struct relay_link *link)
 {
     bool is_last = link->out.transactions >= r->conf->limits.max_transactions;
 
-    return is_last || (now_ms(r) < r->warm_until_ms && r->learnt.has_announced_xclient);
+    return is_last || (now_ms(r) < r->warm_until_ms && relay_pool_has_announced_xclient(r));
 }
 
 static void hand_out(struct relay *r)
@@ -172,16 +178,25 @@ static void dial_more(struct relay *r)
 
     while (r->dial_count < r->waiting_count && make_room(r)) {
         struct relay_branch *w = is_own ? first_without_dial(r) : NULL;
-        if ((is_own && w == NULL) || !relay_connect_begin(r, w))
-            return;
+        bool is_begun = (!is_own || w != NULL) && relay_connect_begin(r, w);
+        relay_host_tell(r);
+        if (!is_begun)
+            break;
     }
+    relay_host_wait(r, r->dial_count < r->waiting_count);
+}
+
+void relay_pool_thin_out(struct relay *r, unsigned count)
+{
+    for (; count > 0 && !list_is_empty(&r->idle); count--)
+        relay_link_quit(link_of(r->idle.prev));
 }
 
 /* What stays idle, and for how long. */
 static void settle(struct relay *r)
 {
-    while (r->idle_count > r->conf->limits.idle_connections)
-        relay_link_quit(link_of(r->idle.prev));
+    if (r->idle_count > r->conf->limits.idle_connections)
+        relay_pool_thin_out(r, r->idle_count - r->conf->limits.idle_connections);
     if (list_is_empty(&r->idle))
         return;
     LIST_EACH (at, &r->idle) {
@@ -280,7 +295,8 @@ void relay_pool_give(struct relay_link *link)
     struct relay *r = link->relay;
 
     link->is_pooled = link->is_pooled || link->out.transactions != 0;
-    if (!may_serve_again(link) || (link->is_bound && link->client == NULL)) {
+    if (!may_serve_again(link) || (link->is_bound && link->client == NULL) ||
+        relay_host_is_over(r, 0)) {
         relay_link_quit(link);
         return;
     }
@@ -311,6 +327,14 @@ void relay_pool_miss(struct relay *r, struct relay_branch *user, const struct re
     relay_pool_serve_later(r);
 }
 
+void relay_pool_make_way(struct relay *r)
+{
+    while (!list_is_empty(&r->idle))
+        relay_link_quit(link_of(r->idle.next));
+    while (!list_is_empty(&r->bound))
+        relay_link_quit(link_of(r->bound.next));
+}
+
 /* ---- deadlines ---- */
 
 static void on_idle_deadline(struct deadline *deadline)
@@ -332,7 +356,7 @@ static void on_idle_deadline(struct deadline *deadline)
 /* Others wait at the limit: clients that say nothing give their connections up. */
 static void on_starving(struct deadline *deadline)
 {
-    struct relay *r = CONTAINER_OF(deadline, struct relay, starving);
+    struct relay *r = CONTAINER_OF(deadline, struct relay, share.starving);
     unsigned wanted = r->waiting_count;
 
     LIST_EACH (at, &r->busy) {
@@ -342,13 +366,25 @@ static void on_starving(struct deadline *deadline)
         if (user != NULL && relay_branch_park(user, now_ms(r)))
             wanted--;
     }
+    r->share.has_turn = true;
     serve(r);
+    r->share.has_turn = false;
 }
 
 static const struct deadline_use idle_use = {.reached = on_idle_deadline};
 static const struct deadline_use starving_use = {.reached = on_starving};
 
 /* ---- the relay ---- */
+
+bool relay_pool_has_announced_xclient(struct relay *r)
+{
+    struct relay_learnt *learnt = &r->learnt;
+
+    if (!learnt->has_announced_xclient && r->service->memory != NULL)
+        learnt->has_announced_xclient =
+            relay_memory_has_xclient(r->service->memory, r->target.name);
+    return learnt->has_announced_xclient;
+}
 
 void relay_warm(struct relay *r)
 {
@@ -358,9 +394,11 @@ void relay_warm(struct relay *r)
         relay_health_is_down(r))
         return;
     r->warm_until_ms = now_ms(r) + r->conf->times.idle_ms;
-    if (r->idle_count + r->dial_count <= r->waiting_count &&
-        r->link_count + r->reserved < limits->max_connections)
-        relay_connect_begin(r, NULL);
+    if (r->idle_count + r->dial_count > r->waiting_count || relay_host_is_over(r, 1) ||
+        !relay_host_reserve(r))
+        return;
+    relay_connect_begin(r, NULL);
+    relay_host_tell(r);
 }
 
 static void init_lists(struct relay *r)
@@ -379,19 +417,25 @@ struct relay *relay_new(struct relay_service *service, const struct relay_conf *
 
     if (r == NULL)
         return NULL;
-    r->target = (struct target){.ops = &relay_ops, .name = conf->section};
+    r->target = (struct target){
+        .ops = &relay_ops,
+        .name = conf->section,
+        .may_spool = conf->on_failure == RELAY_ON_FAILURE_SPOOL,
+        .queue = &conf->queue,
+    };
     if (conf->section.len == 0)
         r->target.name = conf->name;
     r->conf = conf;
     r->service = service;
     r->outbound.uses_chunking = conf->chunking == RELAY_CHUNKING_AUTO;
-    if (service->memory != NULL)
-        r->learnt.has_announced_xclient = relay_memory_has_xclient(service->memory, r->target.name);
     init_lists(r);
     deadline_init(&r->idle_deadline, &idle_use);
-    deadline_init(&r->starving, &starving_use);
+    deadline_init(&r->share.starving, &starving_use);
     relay_health_init(r);
-    if (relay_resolve_init(r) != 0)
+    relay_host_join(r);
+    if (relay_resolve_init(r) != 0 ||
+        (service->memory != NULL &&
+         relay_memory_limit(service->memory, r->target.name, &conf->remember) != 0))
         relay_free(&r);
     return r;
 }
@@ -406,14 +450,12 @@ void relay_close(struct relay *r)
     relay_connect_cancel_all(r);
     relay_health_done(r);
     deadline_clear(l, &r->idle_deadline);
-    deadline_clear(l, &r->starving);
+    deadline_clear(l, &r->share.starving);
+    relay_host_stop(r);
     loop_unpost(l, &r->post);
     while (!list_is_empty(&r->waiting))
         relay_branch_fail(branch_of(r->waiting.next), &down, false);
-    while (!list_is_empty(&r->idle))
-        relay_link_quit(link_of(r->idle.next));
-    while (!list_is_empty(&r->bound))
-        relay_link_quit(link_of(r->bound.next));
+    relay_pool_make_way(r);
     LIST_EACH (at, &r->busy)
         if (link_of(at)->user == NULL) /* answers that nobody waits for */
             relay_link_close(link_of(at));
@@ -431,6 +473,7 @@ void relay_free(struct relay **relay)
 
     if (r == NULL)
         return;
+    relay_host_leave(r);
     for (size_t i = 0; r->places.paths != NULL && i < r->conf->addresses.count; i++)
         mem_free(r->places.paths[i]);
     mem_free(r->places.paths);

@@ -13,6 +13,7 @@
 #include "proxy/smtp/outbound.h"
 #include "proxy/smtp/reply.h"
 #include "route/relay.h"
+#include "route/relay_host.h"
 #include "route/relay_resolve.h"
 
 struct relay_branch;
@@ -47,9 +48,10 @@ struct relay {
     unsigned reserved;              /* dials that have no connection yet: they count as one each */
     struct deadline idle_deadline;  /* the oldest of the idle ones */
     struct deadline probe_deadline; /* see relay_health.h */
-    struct deadline starving;       /* who waits at the limit looks for silent clients */
     uint64_t warm_until_ms;         /* clients have come lately: keep one ready */
     struct loop_post post;          /* serve those who wait */
+    struct loop_post up_post;       /* tell that it is there again */
+    struct relay_share share;
     bool is_serving;
     bool is_closing;
 };
@@ -60,8 +62,15 @@ extern const struct target_ops relay_ops; /* relay.c */
  * relay_branch_fail(). Every wait is the branch's to end, by relay_pool_leave(). */
 void relay_pool_ask(struct relay_branch *w);
 void relay_pool_leave(struct relay_branch *w);
+/* Ever, as far as this process knows, or another has told it. */
+bool relay_pool_has_announced_xclient(struct relay *r);
 /* Those who wait get what is idle, or are dialled for, soon: legal anywhere. */
 void relay_pool_serve_later(struct relay *r);
+
+/* Others want what lies idle here. */
+void relay_pool_make_way(struct relay *r);
+/* So many that lie idle go, the oldest first. */
+void relay_pool_thin_out(struct relay *r, unsigned count);
 
 /* A fresh connection, greeted and EHLOed; `user`: for whom alone it was made (PROXY), or NULL. */
 void relay_pool_add(struct relay_link *link, struct relay_branch *user);

@@ -140,7 +140,7 @@ static void take_found(struct relay_lookup *u)
 {
     struct relay *r = u->relay;
     struct relay_places *places = &r->places;
-    bool was_failed = places->state == RELAY_PLACES_FAILED;
+    bool was_down = relay_health_is_down(r);
     struct relay_place *at = mem_alloc(u->count * sizeof(*at));
 
     if (at == NULL) {
@@ -161,7 +161,7 @@ static void take_found(struct relay_lookup *u)
     places->count = u->count;
     places->state = RELAY_PLACES_KNOWN;
     places->expires_ms = expiry(u, u->ttl_ms < TTL_MIN_MS ? TTL_MIN_MS : u->ttl_ms);
-    if (was_failed)
+    if (was_down && !relay_health_is_down(r))
         relay_health_resolved(r);
 }
 

@@ -6,6 +6,7 @@
 #include "proxy/smtp/outcome.h"
 #include "route/relay_identity.h"
 #include "route/relay_link.h"
+#include "route/relay_memory.h"
 #include "route/relay_pool.h"
 
 static struct loop *loop_of(const struct relay_branch *w)
@@ -29,9 +30,12 @@ bool relay_tell_stands(const struct recipient *r)
     return r->envelope == FATE_ACCEPTED && r->final == FATE_OPEN && transaction_stands(r);
 }
 
-bool relay_tell_is_guarded(const struct relay_branch *w, const struct recipient *r)
+enum reply_id relay_tell_guard(const struct relay_branch *w, const struct recipient *r)
 {
-    return r->guard != REPLY_OK && !relay_identity_judges(w->identity);
+    if (relay_identity_judges(w->identity))
+        return REPLY_OK;
+    /* By our own address it would pass what the client's might not. */
+    return w->is_lost && r->is_unverified ? REPLY_IDENTITY_FAILED : r->guard;
 }
 
 /* ---- letting go ---- */
@@ -98,17 +102,24 @@ void relay_tell_last(struct relay_branch *w, struct event *ev)
 }
 
 /* The reply to a RCPT that had none. */
-bool relay_tell_answer(struct relay_branch *w, struct recipient *r, enum fate fate,
-                       const struct reply *reply)
+static bool answer(struct relay_branch *w, struct event *ev)
 {
-    struct event ev = {.kind = EV_ANSWER, .rcpt = r, .fate = fate, .reply = *reply};
+    struct recipient *r = ev->rcpt;
 
+    ev->kind = EV_ANSWER;
     w->unanswered--;
     if (r == w->mark) {
         w->mark = w->last;
         w->envelope_due_ms = loop_now_ms(loop_of(w)) + w->relay->conf->times.envelope_ms;
     }
-    return tell(w, &ev);
+    return tell(w, ev);
+}
+
+bool relay_tell_answer(struct relay_branch *w, struct recipient *r, enum fate fate,
+                       const struct reply *reply)
+{
+    struct event ev = {.rcpt = r, .fate = fate, .reply = *reply};
+    return answer(w, &ev);
 }
 
 static bool stands_alone(const struct relay_branch *w, const struct recipient *r)
@@ -133,10 +144,57 @@ bool relay_tell_fallen(struct relay_branch *w, struct recipient *r, enum fate fa
     return false;
 }
 
+/* ---- in an outage ---- */
+
+/* What is known of the recipient stands for the target's answer; what is accepted so goes into the
+ * spool. Nobody reaches the target through us who may not reach it through a pattern like "@". */
+static void foretell(struct relay_branch *w, struct recipient *r, struct event *ev)
+{
+    struct relay_memory *memory = w->relay->service->memory;
+    enum relay_recall known = RELAY_RECALL_NOTHING;
+    bool accepts = w->relay->conf->unverified == RELAY_UNVERIFIED_ACCEPT;
+
+    *ev = (struct event){.rcpt = r, .reply = reply_own(REPLY_TARGET_DOWN)};
+    if (memory != NULL && r->guard == REPLY_OK)
+        known = relay_memory_recall(memory, w->relay->target.name, &r->to,
+                                    w->branch->transaction->mail, &ev->reply);
+    if (r->guard == REPLY_OK &&
+        (known == RELAY_RECALL_ACCEPTED || (known == RELAY_RECALL_NOTHING && accepts))) {
+        ev->reply = reply_own(REPLY_RECIPIENT_OK);
+        ev->is_unverified = true;
+    }
+    ev->fate = outcome_of_code(ev->reply.code);
+}
+
+/* False: the branch is gone. */
+static bool foretell_open(struct relay_branch *w)
+{
+    const struct transaction *t = w->branch->transaction;
+    struct event ev;
+
+    if (!w->relay->target.may_spool || t->policy != TRANSACTION_LIVE)
+        return true;
+    RELAY_EACH_RECIPIENT (r, w) {
+        if (r->envelope != FATE_OPEN)
+            continue;
+        foretell(w, r, &ev);
+        if (!answer(w, &ev))
+            return false;
+    }
+    return true;
+}
+
 void relay_tell_broken(struct relay_branch *w, const struct reply *reply, bool is_end_sent)
 {
     struct event ev = {.kind = EV_BROKEN, .reply = *reply, .is_end_sent = is_end_sent};
 
+    if (w->state == RELAY_BRANCH_WAITING)
+        relay_pool_leave(w);
+    relay_tell_release(w);
+    w->state = RELAY_BRANCH_FAILED; /* for what the client sends meanwhile */
+    w->is_breaking = true;
+    if (!foretell_open(w))
+        return;
     w->branch->facts.may_be_duplicate = is_end_sent;
     relay_tell_last(w, &ev);
 }
@@ -146,7 +204,7 @@ static bool tell_guarded(struct relay_branch *w)
 {
     w->has_guarded = false;
     RELAY_EACH_RECIPIENT (r, w) {
-        struct reply reply = reply_own(r->guard);
+        struct reply reply = reply_own(relay_tell_guard(w, r));
         if (!relay_tell_is_guarded(w, r))
             continue;
         if (r->envelope == FATE_OPEN &&
@@ -178,6 +236,8 @@ static bool tell_words(struct relay_branch *w)
 /* What could not be told when it became known. False: the branch is gone. */
 bool relay_tell_due(struct relay_branch *w)
 {
+    if (w->is_breaking)
+        return true;
     if (w->has_guarded && !tell_guarded(w))
         return false;
     if (w->state != RELAY_BRANCH_FAILED)

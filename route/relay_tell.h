@@ -16,8 +16,14 @@ struct recipient *relay_tell_next(const struct relay_branch *w, const struct rec
 
 /* Its RCPT was accepted, by every target of its list, and it is not lost since. */
 bool relay_tell_stands(const struct recipient *r);
-/* The target does not see the client on this connection, so `guard` is the reply. */
-bool relay_tell_is_guarded(const struct relay_branch *w, const struct recipient *r);
+/* The reply in the target's stead, where it does not see the client on this connection; REPLY_OK:
+ * there is none. */
+enum reply_id relay_tell_guard(const struct relay_branch *w, const struct recipient *r);
+
+static inline bool relay_tell_is_guarded(const struct relay_branch *w, const struct recipient *r)
+{
+    return relay_tell_guard(w, r) != REPLY_OK;
+}
 
 /* Each reports. False: the branch is gone, its memory perhaps too. */
 bool relay_tell_answer(struct relay_branch *w, struct recipient *r, enum fate fate,

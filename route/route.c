@@ -136,6 +136,7 @@ static int resolve(const struct route_set *set, const struct address *to,
         legs[routed_out->leg_count++] = l->leg;
     routed_out->legs = legs;
     routed_out->guard = route_walk_guard(&walk, client);
+    routed_out->names_domain = route_walk_names_domain(&walk);
     return 0;
 }
 
@@ -144,4 +145,30 @@ void route_resolve(const struct route_set *set, const struct address *to,
 {
     if (resolve(set, to, client, mail, routed_out) != 0)
         *routed_out = (struct routed){.reply = reply_own(REPLY_ROUTE_FAILED)};
+}
+
+static bool leads_somewhere(const struct route_table *table, const struct route_rule *rule)
+{
+    size_t count;
+    const struct route_action *actions = route_rule_actions(table, rule, &count);
+    return actions->kind != ROUTE_ACTION_REPLY && actions->kind != ROUTE_ACTION_DISCARD;
+}
+
+bool route_set_knows_domain(const struct route_set *set, struct bytes domain)
+{
+    struct address anybody = {.domain = domain};
+    bool is_decided = false; /* the first line for everybody there counts */
+    for (size_t i = 0; i < set->table_count; i++) {
+        const struct route_table *table = set->tables[i];
+        const struct route_rule *rule = route_table_find_domain(table, domain);
+        struct route_match match;
+        if (rule != NULL && leads_somewhere(table, rule))
+            return true;
+        if (is_decided || !route_table_find(table, &anybody, &match))
+            continue;
+        if (leads_somewhere(table, match.rule))
+            return true;
+        is_decided = true;
+    }
+    return false;
 }

@@ -49,6 +49,10 @@ void route_resolve(const struct route_set *set, const struct address *to,
 void route_explain(const struct route_set *set, const struct address *to,
                    const struct route_client *client, struct arena *scratch, struct buf *out);
 
+/* Does some line lead mail for this domain to a target, whoever the recipient is? A line for one
+ * recipient of it is enough. */
+bool route_set_knows_domain(const struct route_set *set, struct bytes domain);
+
 /* Every target that this listener's tables can lead to, each once. */
 size_t route_set_targets(const struct route_set *set, struct target *const **targets_out);
 

@@ -114,7 +114,7 @@ static void report_relays(struct check *c, const struct route_walk *walk)
         member = s->by;
     const struct route_rule *rule = list->match.rule;
     cf_error(c->problems, route_rule_place(rule, member), rule->line->words[member->word].text,
-             bytes_of("one relay at most in a list: a second one needs the spool"),
+             bytes_of("one relay at most in a list where one has on-failure = tempfail"),
              bytes_make(NULL, 0));
     c->is_bad = true;
 }
@@ -149,7 +149,7 @@ static int try_list_with(struct check *c, const struct route_rule *rule,
             address.domain = others.domain;
         error = try_line(c, rule, &address, &walk, &is_reached);
     }
-    if (error == 0 && is_reached && walk.relay_count > 1) {
+    if (error == 0 && is_reached && route_walk_is_unsafe(&walk)) {
         report_relays(c, &walk);
         *is_bad_out = true;
     }
@@ -248,7 +248,7 @@ static void report(struct check *c, const struct route_rule *rule, const struct 
     case ROUTE_TROUBLE_NONE:
         break;
     }
-    if (walk->relay_count > 1)
+    if (route_walk_is_unsafe(walk))
         report_relays(c, walk);
 }
 

@@ -103,8 +103,8 @@ static void put_trouble(struct buf *out, const struct route_walk *walk)
     case ROUTE_TROUBLE_NONE:
         break;
     }
-    if (walk->refusal.code == 0 && walk->relay_count > 1)
-        buf_text(out, "two relays for one recipient: this needs the spool\n");
+    if (walk->refusal.code == 0 && route_walk_is_unsafe(walk))
+        buf_text(out, "two relays for one recipient, one of them with on-failure = tempfail\n");
 }
 
 static void put_outcome(struct buf *out, const struct route_walk *walk,

@@ -62,6 +62,7 @@ struct route_walk {
     struct route_walk_leg *first_leg, *last_leg;
     int leg_count, relay_count;
     const struct route_walk_leg *relays[2]; /* the first two */
+    bool has_tempfail;                      /* a relay among the legs has on-failure = tempfail */
     bool is_discarded;
     struct reply refusal; /* code 0: none */
     enum route_trouble trouble;
@@ -75,6 +76,10 @@ int route_walk(const struct route_set *set, const struct address *address, bool 
                struct arena *arena, struct route_walk *walk_out);
 /* The reply that the recipient gets in its targets' stead, see struct routed. */
 enum reply_id route_walk_guard(const struct route_walk *walk, const struct route_client *client);
+/* The pattern that matched the client's own address names a domain. */
+bool route_walk_names_domain(const struct route_walk *walk);
+/* Two relays in a list, and what breaks at one of them could not be made up for. */
+bool route_walk_is_unsafe(const struct route_walk *walk);
 /* The reply of postern's own, whatever the client: code 0: none. */
 struct reply route_walk_refusal(const struct route_walk *walk);
 
@@ -84,8 +89,8 @@ bool route_set_find_name(const struct route_set *set, struct bytes name,
 
 /* ---- at load ---- */
 
-/* Loops, lists that need the spool, names that nothing matches. 0, ERR_SYNTAX (reported) or
- * ERR_MEMORY. */
+/* Loops, lists that need what on-failure = spool brings, names that nothing matches. 0, ERR_SYNTAX
+ * (reported) or ERR_MEMORY. */
 int route_check(const struct route_set *set, const struct route_directory *directory,
                 struct cf_problems *problems);
 

@@ -160,7 +160,11 @@ static int add_leg(struct route_walk *walk, const struct route_step *step,
     if (leg == NULL)
         return ERR_MEMORY;
     leg->leg = (struct routed_leg){
-        .target = target, .to = step->address, .can_prepare = target->can_prepare};
+        .target = target,
+        .to = step->address,
+        .can_prepare = target->can_prepare,
+        .may_spool = target->may_spool,
+    };
     leg->leg.to.keeps_case = step->table != NULL && step->table->source->is_case_sensitive;
     leg->step = step;
     leg->by = by;
@@ -175,6 +179,7 @@ static int add_leg(struct route_walk *walk, const struct route_step *step,
     if (walk->relay_count < 2)
         walk->relays[walk->relay_count] = leg;
     walk->relay_count++;
+    walk->has_tempfail = walk->has_tempfail || !target->may_spool;
     return 0;
 }
 
@@ -316,6 +321,11 @@ static bool is_taken(const struct routed_leg *leg)
     return maildir_takes((const struct maildir *)(const void *)leg->target, &leg->to);
 }
 
+bool route_walk_is_unsafe(const struct route_walk *walk)
+{
+    return walk->relay_count > 1 && walk->has_tempfail;
+}
+
 struct reply route_walk_refusal(const struct route_walk *walk)
 {
     if (walk->refusal.code != 0)
@@ -323,7 +333,7 @@ struct reply route_walk_refusal(const struct route_walk *walk)
     for (const struct route_walk_leg *l = walk->first_leg; l != NULL; l = l->next)
         if (!is_taken(&l->leg))
             return reply_own(REPLY_MAILBOX_NAME);
-    if (walk->relay_count > 1)
+    if (route_walk_is_unsafe(walk))
         return reply_own(REPLY_ROUTE_FAILED);
     return no_reply();
 }
@@ -338,8 +348,9 @@ static bool is_routed_local(struct bytes local)
 }
 
 /* The line that matched the client's own address decides. */
-static bool is_by_domain(const struct route_step *first)
+bool route_walk_names_domain(const struct route_walk *walk)
 {
+    const struct route_step *first = walk->first;
     if (first->match.rule == NULL || first->address.domain.len == 0)
         return true;
     switch ((enum route_pattern)first->match.rule->pattern) {
@@ -364,5 +375,5 @@ enum reply_id route_walk_guard(const struct route_walk *walk, const struct route
         if (client->rejects_routed && !l->leg.can_prepare && l->step->has_own_local &&
             !l->step->is_vouched && is_routed_local(l->leg.to.local))
             return REPLY_ROUTED_RECIPIENT;
-    return client->may_relay || is_by_domain(walk->first) ? REPLY_OK : REPLY_RELAYING_DENIED;
+    return client->may_relay || route_walk_names_domain(walk) ? REPLY_OK : REPLY_RELAYING_DENIED;
 }

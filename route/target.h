@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What every kind of target offers to whoever carries a transaction, and what it may ask back.
  *
- * The carrier (a bridge, later a delivery of the spool) performs the transaction's actions by
+ * The carrier (a bridge, or a delivery of the spool) performs the transaction's actions by
  * calling these functions; results come back as events through carrier_ops.report, never from
  * within one of the calls below but flush(). A target pulls the content from the carrier's copy at
  * its own pace. */
@@ -30,7 +30,12 @@ struct carrier {
     struct copy *copy; /* of the running transaction */
     struct transaction *transaction;
     const struct identity *client;
-    struct bytes hostname;    /* "by" in Received */
+    struct bytes hostname; /* "by" in Received */
+    bool is_spooled;       /* a delivery of the spool: identity is replayed, Received is added */
+    /* is_spooled: enum relay_identity bits that the session's target was told by; 0: it was not
+     * reached, and the relay's settings decide; RELAY_IDENTITY_NONE: a report of our own. */
+    unsigned spooled_identity;
+    int64_t spooled_wall_ms;  /* is_spooled: when the message came */
     uint64_t resolve_by_ms;   /* the client's name is waited for until then */
     struct relay_link *bound; /* relays' own: connections that are this client's; NULL at first */
 };
@@ -50,6 +55,20 @@ struct target_ops {
     void (*flush)(struct branch *b);
     /* client->name_state is not pending any more. NULL: nobody cares. */
     void (*named)(struct branch *b);
+    /* Somebody wants to know now whether a target that is down is there again. NULL: it cannot be
+     * down. */
+    void (*probe)(struct target *t);
+    /* Bits of enum capability_keyword, as last announced; 0: not seen yet. NULL: it is no relay. */
+    uint32_t (*capabilities)(struct target *t);
+};
+
+/* What the runner goes by. */
+struct target_queue {
+    const uint64_t *retry_ms; /* pauses between tries; the last one repeats */
+    size_t retry_count;       /* one at least */
+    uint64_t expire_ms;
+    uint32_t connections_max; /* deliveries at the same time */
+    uint32_t recipients_max;  /* of one delivery */
 };
 
 /* First member of every target. Lives as long as the process. */
@@ -57,6 +76,8 @@ struct target {
     const struct target_ops *ops;
     struct bytes name; /* the section's, or the host of an implicit relay */
     bool can_prepare;
+    bool may_spool;                   /* relay.on-failure = spool, and there is a spool */
+    const struct target_queue *queue; /* how the spool treats what waits for it; never NULL */
 };
 
 static inline void target_report(struct carrier *c, const struct event *ev)

@@ -13,6 +13,9 @@ struct hash_key {
 };
 
 uint64_t hash_bytes(const struct hash_key *key, struct bytes b);
+/* A checksum over blocks: the next one's, given that of all before it (0: it is the first). No
+ * secret: against accidents, not against attackers. */
+uint64_t hash_chain(uint64_t before, struct bytes block);
 
 /* Entries are embedded in their owner and own nothing; keys are borrowed from the owner. */
 struct hash_entry {

@@ -3,23 +3,19 @@
 #include "proxy/base/setting.h"
 
 #include "proxy/base/error.h"
+#include "proxy/base/setting_private.h"
 #include "proxy/base/text.h"
 
-#define EXPECTED_MAX 400
+#define EXPECTED_MAX      400
+#define DEFAULT_WORDS_MAX 8
 
 _Static_assert(sizeof(enum setting_kind) == sizeof(unsigned), "enums are read as unsigned");
 
-/* What every list looks like. Its size is a power of two when it must grow, so that it needs no
- * member for it. */
-struct list_head {
-    void *at;
-    size_t count;
-};
-
-/* One word on its way into a member. */
+/* Words on their way into a member: one, or all of an assignment where they are one value. */
 struct given {
     const struct setting *row;
     const struct cf_word *word;
+    size_t word_count;     /* from `word` on that make one value */
     struct cf_place place; /* of the word */
     struct arena *arena;
     struct cf_problems *problems;
@@ -30,14 +26,14 @@ static void *member_of(const struct setting *row, void *conf)
     return (char *)conf + row->offset;
 }
 
-static const void *const_member_of(const struct setting *row, const void *conf)
-{
-    return (const char *)conf + row->offset;
-}
-
 bool setting_is_list(const struct setting *row)
 {
     return row->kind >= SETTING_CHOICES;
+}
+
+bool setting_is_phrase(const struct setting *row)
+{
+    return row->kind == SETTING_PHRASE || row->kind == SETTING_PHRASES;
 }
 
 const struct setting *setting_find(const struct setting_section *section, struct bytes key)
@@ -59,8 +55,7 @@ struct bytes setting_nearest(const struct setting_section *section, struct bytes
 
 /* ---- choices ---- */
 
-/* Takes the next of "this|that" off `*rest`; false when none is left. */
-static bool next_choice(struct bytes *rest, struct bytes *choice_out)
+bool setting_next_choice(struct bytes *rest, struct bytes *choice_out)
 {
     if (rest->len == 0)
         return false;
@@ -70,7 +65,7 @@ static bool next_choice(struct bytes *rest, struct bytes *choice_out)
     return true;
 }
 
-static struct bytes choices_of(const char *list)
+struct bytes setting_choices(const char *list)
 {
     return list == NULL ? bytes_make(NULL, 0) : bytes_of(list);
 }
@@ -78,19 +73,19 @@ static struct bytes choices_of(const char *list)
 /* -1: not among them. */
 static int find_choice(const char *list, struct bytes word, bool ignores_case)
 {
-    struct bytes rest = choices_of(list);
+    struct bytes rest = setting_choices(list);
     struct bytes choice;
-    for (int i = 0; next_choice(&rest, &choice); i++)
+    for (int i = 0; setting_next_choice(&rest, &choice); i++)
         if (ignores_case ? bytes_equal_nocase(choice, word) : bytes_equal(choice, word))
             return i;
     return -1;
 }
 
-static struct bytes choice_at(const char *list, unsigned position)
+struct bytes setting_choice_at(const char *list, unsigned position)
 {
-    struct bytes rest = choices_of(list);
+    struct bytes rest = setting_choices(list);
     struct bytes choice = bytes_make(NULL, 0);
-    for (unsigned i = 0; next_choice(&rest, &choice); i++)
+    for (unsigned i = 0; setting_next_choice(&rest, &choice); i++)
         if (i == position)
             return choice;
     return bytes_make(NULL, 0);
@@ -119,9 +114,9 @@ static void expect_text(struct expectation *e, const char *text)
 
 static void expect_choices(struct expectation *e, const char *list)
 {
-    struct bytes rest = choices_of(list);
+    struct bytes rest = setting_choices(list);
     struct bytes choice;
-    for (size_t i = 0; next_choice(&rest, &choice); i++) {
+    for (size_t i = 0; setting_next_choice(&rest, &choice); i++) {
         if (i > 0)
             expect_text(e, rest.len == 0 ? " or " : ", ");
         expect(e, choice);
@@ -131,7 +126,7 @@ static void expect_choices(struct expectation *e, const char *list)
 /* " from MIN to MAX", " of at least MIN", " of at most MAX" */
 static void expect_range(struct expectation *e, const char *allowed)
 {
-    struct bytes range = choices_of(allowed);
+    struct bytes range = setting_choices(allowed);
     size_t dots = bytes_find(range, '.');
     if (range.len < dots + 2)
         return;
@@ -156,6 +151,7 @@ static void expect_kind(struct expectation *e, const struct setting *row)
 {
     switch (row->kind) {
     case SETTING_DURATION:
+    case SETTING_DURATIONS:
         expect_text(e, "a duration (90s, 5m, 1h, 2d)");
         expect_range(e, row->allowed);
         break;
@@ -181,6 +177,8 @@ static void expect_kind(struct expectation *e, const struct setting *row)
         break;
     case SETTING_CUSTOM:
     case SETTING_CUSTOM_LIST:
+    case SETTING_PHRASE:
+    case SETTING_PHRASES:
         expect_text(e, row->type->expected);
         break;
     }
@@ -189,13 +187,13 @@ static void expect_kind(struct expectation *e, const struct setting *row)
 static struct bytes nearest_choice(const struct setting *row, struct bytes word)
 {
     struct cf_nearest nearest;
-    bool is_number = row->kind <= SETTING_COUNT;
-    struct bytes rest = choices_of(is_number ? NULL : row->allowed);
+    bool is_number = row->kind <= SETTING_COUNT || row->kind == SETTING_DURATIONS;
+    struct bytes rest = setting_choices(is_number ? NULL : row->allowed);
     struct bytes choice;
     if (row->kind == SETTING_FLAG)
         rest = bytes_of("yes|no");
     cf_nearest_init(&nearest, word);
-    while (next_choice(&rest, &choice))
+    while (setting_next_choice(&rest, &choice))
         cf_nearest_offer(&nearest, choice);
     return cf_nearest_name(&nearest);
 }
@@ -204,11 +202,6 @@ static int refuse(const struct given *given)
 {
     struct expectation e = {.len = 0};
     expect_kind(&e, given->row);
-    if (find_choice(given->row->needs_spool, given->word->text, false) >= 0) {
-        expect_text(&e, ": ");
-        expect(&e, given->word->text);
-        expect_text(&e, " needs the spool");
-    }
     cf_error(given->problems, given->place, given->word->text, bytes_make(e.at, e.len),
              nearest_choice(given->row, given->word->text));
     return ERR_SYNTAX;
@@ -225,7 +218,7 @@ static int refuse_as(const struct given *given, const char *expected)
 
 static int read_number(enum setting_kind kind, struct bytes word, uint64_t *number_out)
 {
-    if (kind == SETTING_DURATION)
+    if (kind == SETTING_DURATION || kind == SETTING_DURATIONS)
         return text_duration_ms(word, number_out);
     if (kind == SETTING_SIZE)
         return text_size_bytes(word, number_out);
@@ -234,7 +227,7 @@ static int read_number(enum setting_kind kind, struct bytes word, uint64_t *numb
 
 static bool is_in_range(const struct setting *row, uint64_t number)
 {
-    struct bytes range = choices_of(row->allowed);
+    struct bytes range = setting_choices(row->allowed);
     size_t dots = bytes_find(range, '.');
     uint64_t bound = 0;
     if (range.len < dots + 2)
@@ -293,7 +286,7 @@ static int read_text(const struct given *given, struct bytes *text_out)
         int position = find_choice(given->row->allowed, text, true);
         if (position < 0)
             return refuse(given);
-        text = choice_at(given->row->allowed, (unsigned)position);
+        text = setting_choice_at(given->row->allowed, (unsigned)position);
     }
     *text_out = text;
     return 0;
@@ -305,10 +298,31 @@ static int read_custom(const struct given *given, void *item_out)
     return error == 0 || error == ERR_MEMORY ? error : refuse(given);
 }
 
-static size_t item_bytes_of(const struct setting *row)
+/* Refused at the word that is wrong, or behind the last one where more were expected. */
+static int read_phrase(const struct given *given, void *item_out)
 {
-    if (row->kind == SETTING_CUSTOM_LIST)
+    static const struct cf_word nothing = {.text = {(const uint8_t *)"", 0}};
+    struct given wrong = *given;
+    size_t at = 0;
+    int error =
+        given->row->type->parse_words(given->word, given->word_count, given->arena, item_out, &at);
+    if (error == 0 || error == ERR_MEMORY)
+        return error;
+    if (at < given->word_count) {
+        wrong.word = &given->word[at];
+        wrong.place.column = wrong.word->column;
+        return refuse(&wrong);
+    }
+    wrong.word = &nothing;
+    return refuse(&wrong);
+}
+
+size_t setting_item_bytes(const struct setting *row)
+{
+    if (row->kind == SETTING_CUSTOM_LIST || row->kind == SETTING_PHRASES)
         return row->type->item_bytes;
+    if (row->kind == SETTING_DURATIONS)
+        return sizeof(uint64_t);
     return row->kind == SETTING_NETS ? sizeof(struct netmask) : sizeof(struct bytes);
 }
 
@@ -316,6 +330,10 @@ static int read_item(const struct given *given, void *item_out)
 {
     if (given->row->kind == SETTING_CUSTOM_LIST)
         return read_custom(given, item_out);
+    if (given->row->kind == SETTING_PHRASES)
+        return read_phrase(given, item_out);
+    if (given->row->kind == SETTING_DURATIONS)
+        return assign_number(given, item_out);
     if (given->row->kind == SETTING_TEXTS)
         return read_text(given, item_out);
     return netaddr_parse_mask(given->word->text, item_out) == 0 ? 0 : refuse(given);
@@ -323,8 +341,8 @@ static int read_item(const struct given *given, void *item_out)
 
 static int append_item(const struct given *given, void *member)
 {
-    struct list_head list;
-    size_t item_bytes = item_bytes_of(given->row);
+    struct setting_list list;
+    size_t item_bytes = setting_item_bytes(given->row);
     memcpy(&list, member, sizeof list);
     if ((list.count & (list.count - 1)) == 0) {
         size_t capacity = list.count == 0 ? 1 : 2 * list.count;
@@ -359,9 +377,13 @@ static int assign_word(const struct given *given, void *member)
         return read_text(given, member);
     case SETTING_CUSTOM:
         return read_custom(given, member);
+    case SETTING_PHRASE:
+        return read_phrase(given, member);
     case SETTING_TEXTS:
     case SETTING_NETS:
+    case SETTING_DURATIONS:
     case SETTING_CUSTOM_LIST:
+    case SETTING_PHRASES:
         break;
     }
     return append_item(given, member);
@@ -379,12 +401,31 @@ static int look_at_word(const struct given *given)
     return 0;
 }
 
+/* All words are one value. */
+static int assign_phrase(struct given *given, const struct cf_word *words, size_t word_count,
+                         void *member)
+{
+    for (size_t i = 0; i < word_count; i++) {
+        given->word = &words[i];
+        given->place.column = words[i].column;
+        int error = look_at_word(given);
+        if (error != 0)
+            return error;
+    }
+    given->word = words;
+    given->word_count = word_count;
+    given->place.column = words[0].column;
+    return assign_word(given, member);
+}
+
 int setting_assign(const struct setting *row, void *conf, const struct cf_word *words,
                    size_t word_count, struct cf_place place, struct arena *arena,
                    struct cf_problems *problems)
 {
     struct given given = {.row = row, .place = place, .arena = arena, .problems = problems};
     int result = 0;
+    if (setting_is_phrase(row))
+        return assign_phrase(&given, words, word_count, member_of(row, conf));
     if (word_count > 1 && !setting_is_list(row)) {
         given.word = &words[1];
         given.place.column = words[1].column;
@@ -419,13 +460,16 @@ static size_t member_bytes(const struct setting *row)
     case SETTING_TEXT:
         return sizeof(struct bytes);
     case SETTING_CUSTOM:
+    case SETTING_PHRASE:
         return row->type->item_bytes;
     case SETTING_TEXTS:
     case SETTING_NETS:
+    case SETTING_DURATIONS:
     case SETTING_CUSTOM_LIST:
+    case SETTING_PHRASES:
         break;
     }
-    return sizeof(struct list_head);
+    return sizeof(struct setting_list);
 }
 
 void setting_clear(const struct setting *row, void *conf)
@@ -437,118 +481,18 @@ int setting_default(const struct setting *row, void *conf, struct arena *arena)
 {
     struct cf_problems problems;
     struct cf_place nowhere = {.file = "default"};
-    struct bytes rest = choices_of(row->initial);
+    struct cf_word words[DEFAULT_WORDS_MAX];
+    struct bytes rest = setting_choices(row->initial);
+    bool is_one_word = !setting_is_list(row) && !setting_is_phrase(row);
+    size_t count = 0;
     cf_problems_init(&problems, arena);
-    while (rest.len > 0) {
-        struct cf_word word = {.text = setting_is_list(row) ? text_word(&rest) : rest};
-        int error = setting_assign(row, conf, &word, 1, nowhere, arena, &problems);
-        if (error != 0)
-            return error;
-        if (!setting_is_list(row))
-            break;
-    }
-    return 0;
-}
-
-/* ---- writing ---- */
-
-size_t setting_value_count(const struct setting *row, const void *conf)
-{
-    const void *member = const_member_of(row, conf);
-    struct list_head list;
-    struct bytes text;
-    unsigned set;
-    if (row->kind == SETTING_TEXT) {
-        memcpy(&text, member, sizeof text);
-        return text.len == 0 ? 0 : 1;
-    }
-    if (row->kind == SETTING_CHOICES) {
-        size_t count = 0;
-        memcpy(&set, member, sizeof set);
-        for (; set != 0; set &= set - 1)
-            count++;
-        return count;
-    }
-    if (!setting_is_list(row))
-        return 1;
-    memcpy(&list, member, sizeof list);
-    return list.count;
-}
-
-static void put_choice(const struct setting *row, const void *member, size_t index, struct buf *out)
-{
-    unsigned value;
-    memcpy(&value, member, sizeof value);
-    if (row->kind == SETTING_CHOICES) {
-        unsigned position = 0;
-        for (; value != 0; value >>= 1, position++)
-            if ((value & 1) != 0 && index-- == 0)
-                break;
-        value = position;
-    }
-    buf_put(out, choice_at(row->allowed, value));
-}
-
-static void put_net(const struct netmask *mask, struct buf *out)
-{
-    char text[NETADDR_TEXT_MAX];
-    buf_text(out, netaddr_text(&mask->net, text));
-    if (mask->bits < (mask->net.family == NETADDR_IPV4 ? 32 : 128)) {
-        buf_byte(out, '/');
-        buf_decimal(out, mask->bits);
-    }
-}
-
-static void put_item(const struct setting *row, const void *member, size_t index, struct buf *out)
-{
-    struct list_head list;
-    memcpy(&list, member, sizeof list);
-    const void *item = (const char *)list.at + index * item_bytes_of(row);
-    if (row->kind == SETTING_CUSTOM_LIST)
-        row->type->put(item, out);
-    else if (row->kind == SETTING_NETS)
-        put_net(item, out);
-    else
-        cf_put_word(out, *(const struct bytes *)item, false);
-}
-
-void setting_put_value(const struct setting *row, const void *conf, size_t index, struct buf *out)
-{
-    const void *member = const_member_of(row, conf);
-    uint64_t number = 0;
-    uint32_t count = 0;
-    switch (row->kind) {
-    case SETTING_DURATION:
-    case SETTING_SIZE:
-        memcpy(&number, member, sizeof number);
-        if (row->kind == SETTING_DURATION)
-            text_put_duration(out, number);
-        else
-            text_put_size(out, number);
-        break;
-    case SETTING_COUNT:
-        memcpy(&count, member, sizeof count);
-        buf_decimal(out, count);
-        break;
-    case SETTING_FLAG:
-        buf_text(out, *(const bool *)member ? "yes" : "no");
-        break;
-    case SETTING_TEXT:
-        cf_put_word(out, *(const struct bytes *)member, false);
-        break;
-    case SETTING_CUSTOM:
-        row->type->put(member, out);
-        break;
-    case SETTING_CHOICE:
-    case SETTING_CHOICES:
-        put_choice(row, member, index, out);
-        break;
-    case SETTING_TEXTS:
-    case SETTING_NETS:
-    case SETTING_CUSTOM_LIST:
-        put_item(row, member, index, out);
-        break;
-    }
+    if (rest.len == 0)
+        return 0;
+    if (is_one_word)
+        words[count++] = (struct cf_word){.text = rest};
+    while (!is_one_word && rest.len > 0 && count < DEFAULT_WORDS_MAX)
+        words[count++] = (struct cf_word){.text = text_word(&rest)};
+    return setting_assign(row, conf, words, count, nowhere, arena, &problems);
 }
 
 /* ---- what several sections use ---- */

@@ -16,17 +16,20 @@
 
 /* The type of the struct member stands behind each kind. */
 enum setting_kind {
-    SETTING_DURATION,   /* uint64_t, milliseconds */
-    SETTING_SIZE,       /* uint64_t, octets */
-    SETTING_COUNT,      /* uint32_t */
-    SETTING_CHOICE,     /* an enum: the position of the word in `allowed` */
-    SETTING_FLAG,       /* bool: yes, no */
-    SETTING_TEXT,       /* struct bytes, empty when neither given nor defaulted */
-    SETTING_CUSTOM,     /* whatever setting_type says */
-    SETTING_CHOICES,    /* unsigned: bit n set: the word at position n of `allowed` was named */
-    SETTING_TEXTS,      /* struct setting_texts */
-    SETTING_NETS,       /* struct setting_nets */
-    SETTING_CUSTOM_LIST /* {T *at; size_t count;} of whatever setting_type says */
+    SETTING_DURATION,    /* uint64_t, milliseconds */
+    SETTING_SIZE,        /* uint64_t, octets */
+    SETTING_COUNT,       /* uint32_t */
+    SETTING_CHOICE,      /* an enum: the position of the word in `allowed` */
+    SETTING_FLAG,        /* bool: yes, no */
+    SETTING_TEXT,        /* struct bytes, empty when neither given nor defaulted */
+    SETTING_CUSTOM,      /* whatever setting_type says */
+    SETTING_PHRASE,      /* the same, made of all words of the assignment */
+    SETTING_CHOICES,     /* unsigned: bit n set: the word at position n of `allowed` was named */
+    SETTING_TEXTS,       /* struct setting_texts */
+    SETTING_NETS,        /* struct setting_nets */
+    SETTING_DURATIONS,   /* struct setting_durations */
+    SETTING_CUSTOM_LIST, /* {T *at; size_t count;} of whatever setting_type says */
+    SETTING_PHRASES      /* the same, one a line */
 };
 
 struct setting_texts {
@@ -36,6 +39,11 @@ struct setting_texts {
 
 struct setting_nets {
     struct netmask *at;
+    size_t count;
+};
+
+struct setting_durations {
+    uint64_t *at; /* milliseconds */
     size_t count;
 };
 
@@ -58,6 +66,10 @@ struct setting_type {
     size_t item_bytes;
     /* 0, ERR_SYNTAX or ERR_MEMORY; `word` lives as long as `arena`. */
     int (*parse)(struct bytes word, struct arena *arena, void *item_out);
+    /* PHRASE and PHRASES have this in its place. *wrong_out: which word is the first wrong one;
+     * word_count: one more was expected. */
+    int (*parse_words)(const struct cf_word *words, size_t word_count, struct arena *arena,
+                       void *item_out, size_t *wrong_out);
     void (*put)(const void *item, struct buf *out);
 };
 
@@ -73,12 +85,12 @@ struct setting {
     const char *help;    /* one line for the man page */
     /* The rest may stay away. */
     const char *initial_help;        /* what the man page says of a default that is no constant */
-    const char *needs_spool;         /* documented words that are refused as "needs the spool" */
-    const struct setting_type *type; /* CUSTOM and CUSTOM_LIST */
+    const struct setting_type *type; /* CUSTOM, PHRASE and lists of them */
     /* TEXT and TEXTS: NULL when the value is fine, else what was expected. */
     const char *(*wrong)(struct bytes value);
 };
 
+void setting_put_net(const struct netmask *mask, struct buf *out); /* ADDR or ADDR/BITS */
 /* For `wrong` of a row: the value is to be a host name. */
 const char *setting_wrong_host(struct bytes value);
 
@@ -96,6 +108,7 @@ struct setting_section {
 };
 
 bool setting_is_list(const struct setting *row);
+bool setting_is_phrase(const struct setting *row); /* all words of an assignment are one value */
 /* NULL when there is none of this name. */
 const struct setting *setting_find(const struct setting_section *section, struct bytes key);
 struct bytes setting_nearest(const struct setting_section *section, struct bytes key);

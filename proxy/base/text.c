@@ -134,11 +134,18 @@ void text_put_xtext(struct buf *out, struct bytes text)
 {
     static const char digits[] = "0123456789ABCDEF";
 
-    for (size_t i = 0; i < text.len; i++) {
-        uint8_t c = text.at[i];
+    while (text.len > 0) {
+        size_t plain = 0;
+        while (plain < text.len && is_xtext_plain(text.at[plain]))
+            plain++;
+        buf_put(out, bytes_first(text, plain));
+        text = bytes_skip(text, plain);
+        if (text.len == 0)
+            return;
+        uint8_t c = text.at[0];
         uint8_t escape[3] = {'+', (uint8_t)digits[c >> 4], (uint8_t)digits[c & 0xf]};
-
-        buf_put(out, is_xtext_plain(c) ? bytes_make(&c, 1) : bytes_make(escape, sizeof(escape)));
+        buf_put(out, bytes_make(escape, sizeof(escape)));
+        text = bytes_skip(text, 1);
     }
 }
 
@@ -150,6 +157,43 @@ size_t text_xtext_length(struct bytes text)
         if (!is_xtext_plain(text.at[i]))
             length += 2;
     return length;
+}
+
+/* 16: it is none. */
+static unsigned hex_value(uint8_t c)
+{
+    if (byte_is_digit(c))
+        return c - '0';
+    c = byte_lower(c);
+    return c >= 'a' && c <= 'f' ? 10U + c - 'a' : 16;
+}
+
+int text_from_xtext(struct bytes xtext, struct arena *arena, struct bytes *text_out)
+{
+    uint8_t *text;
+    size_t len = 0;
+
+    if (bytes_find(xtext, '+') == xtext.len) {
+        *text_out = xtext;
+        return 0;
+    }
+    text = arena_alloc(arena, xtext.len);
+    if (text == NULL)
+        return ERR_MEMORY;
+    for (size_t i = 0; i < xtext.len; i++) {
+        if (xtext.at[i] != '+') {
+            text[len++] = xtext.at[i];
+            continue;
+        }
+        unsigned high = xtext.len - i > 2 ? hex_value(xtext.at[i + 1]) : 16;
+        unsigned low = xtext.len - i > 2 ? hex_value(xtext.at[i + 2]) : 16;
+        if (high > 15 || low > 15)
+            return ERR_SYNTAX;
+        text[len++] = (uint8_t)(high << 4 | low);
+        i += 2;
+    }
+    *text_out = bytes_make(text, len);
+    return 0;
 }
 
 static void put_two_digits(struct buf *out, unsigned number)

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "proxy/base/arena.h"
 #include "proxy/base/buf.h"
 #include "proxy/base/bytes.h"
 
@@ -27,6 +28,9 @@ bool text_is_host_name(struct bytes text);
 /* RFC 3461 4: everything outside 33..126, '+' and '=' as +XX. */
 void text_put_xtext(struct buf *out, struct bytes text);
 size_t text_xtext_length(struct bytes text);
+/* What it stands for, in `arena` where it is not the same octets. ERR_SYNTAX: "+" without two hex
+ * digits; ERR_MEMORY. */
+int text_from_xtext(struct bytes xtext, struct arena *arena, struct bytes *text_out);
 
 /* RFC 5322 3.3 in UTC: "Sun, 22 Nov 2026 03:47:44 +0000". */
 void text_put_date(struct buf *out, int64_t wall_s);

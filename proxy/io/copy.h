@@ -17,6 +17,7 @@ struct copy_limits {
     uint64_t memory_each_bytes; /* of one message (core.copy-memory) */
     uint64_t files_max_bytes;   /* of all files (core.max-copies) */
     const char *directory;      /* where unnamed files are made */
+    uint32_t head_bytes; /* kept free at the start of each file, for the spool's first block */
     uint64_t memory_used_bytes; /* kept up to date by the copies */
     uint64_t files_used_bytes;
     struct list waiting; /* copies without room, first come first served */
@@ -45,6 +46,8 @@ struct reader {
  * memory. Holds no chunk before the first append. */
 struct copy *copy_new(struct loop *l, struct copy_limits *limits, void (*room)(void *owner),
                       void (*failed)(void *owner), void *owner);
+/* The owner goes before its copy: from now on nobody is called. */
+void copy_disown(struct copy *c);
 /* Readers must be gone. A job that runs keeps what it needs; memory goes when it ends. */
 void copy_free(struct copy **c);
 
@@ -57,6 +60,33 @@ void copy_finish(struct copy *c); /* it is whole: nothing will be appended */
 bool copy_is_finished(const struct copy *c);
 uint64_t copy_length(const struct copy *c);
 int copy_error(const struct copy *c);
+
+/* A job on the whole of a finished copy, so that its file can be kept: no octet is written twice.
+ */
+struct copy_image {
+    int fd;              /* the copy's unnamed file; -1: none, and `run` may set it */
+    uint64_t file_bytes; /* octets that lie in it, from head_bytes on; `run` may write the others */
+    uint64_t length;     /* of the message */
+    uint64_t sum;        /* hash_chain() over what lies in the file, 64 KiB at a time */
+    bool is_broken;      /* syncing this file has failed: it shall never get a name */
+    const struct bytes *pieces; /* the rest, 64 KiB each but the last */
+    size_t piece_count;
+    const char *directory;
+};
+struct copy_job_on_image {
+    void (*run)(struct copy_job_on_image *job);  /* on a pool thread */
+    void (*done)(struct copy_job_on_image *job); /* on the loop */
+    struct copy_image image;
+    int error; /* of `run`; ERR_MEMORY where it could not be started */
+};
+/* Runs it when no other job of this copy runs; `done` comes always, and never within the call. The
+ * job is the caller's, who keeps copy and job until then; one at a time. What `run` did to
+ * image.fd, file_bytes, sum and is_broken counts from then on; a descriptor stays the copy's. */
+void copy_run(struct copy *c, struct copy_job_on_image *job);
+/* A copy of what lies in a file already, for reading alone: octets [at, at + length) of `fd`, which
+ * is taken over and closed with it. NULL: no memory, fd is the caller's. */
+struct copy *copy_of_file(struct loop *l, struct copy_limits *limits, int fd, uint64_t at,
+                          uint64_t length, void (*failed)(void *owner), void *owner);
 
 void reader_open(struct reader *r, struct copy *c, void (*more)(struct reader *r));
 void reader_close(struct reader *r); /* not open: nothing happens */

@@ -2,10 +2,12 @@
 /* Files by plain blocking calls. */
 #include "proxy/io/disk.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
@@ -213,6 +215,73 @@ int disk_make_directories(const char *path)
             return error;
     }
     return make_directory(copy);
+}
+
+int disk_list(const char *path, bool (*fn)(void *owner, const char *name), void *owner)
+{
+    DIR *directory = opendir(path);
+    struct dirent *entry;
+    bool goes_on = true;
+    int error;
+
+    if (directory == NULL)
+        return -errno;
+    errno = 0;
+    while (goes_on && (entry = readdir(directory)) != NULL) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            goes_on = fn(owner, entry->d_name);
+        errno = 0;
+    }
+    error = goes_on ? -errno : 0;
+    closedir(directory);
+    return error;
+}
+
+int disk_open_append(const char *path)
+{
+    return result_of(open(path, O_RDWR | O_CLOEXEC));
+}
+
+int disk_lock(int fd)
+{
+    return result_of(flock(fd, LOCK_EX | LOCK_NB));
+}
+
+int disk_truncate(int fd, uint64_t length)
+{
+    return result_of(ftruncate(fd, (off_t)length));
+}
+
+static void put_facts(const struct stat *found, struct disk_facts *facts_out)
+{
+    *facts_out = (struct disk_facts){.bytes = (uint64_t)found->st_size,
+                                     .changed_s = found->st_mtime,
+                                     .links = (uint32_t)found->st_nlink};
+}
+
+int disk_facts_of(int fd, struct disk_facts *facts_out)
+{
+    struct stat found;
+
+    if (fstat(fd, &found) < 0)
+        return -errno;
+    put_facts(&found, facts_out);
+    return 0;
+}
+
+int disk_facts_of_path(const char *path, struct disk_facts *facts_out)
+{
+    struct stat found;
+
+    if (lstat(path, &found) < 0)
+        return -errno;
+    put_facts(&found, facts_out);
+    return 0;
+}
+
+int disk_remove_directory(const char *path)
+{
+    return result_of(rmdir(path));
 }
 
 int disk_free_bytes(const char *path, uint64_t *bytes_out)

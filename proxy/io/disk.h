@@ -3,6 +3,7 @@
 #ifndef POSTERN_DISK_H
 #define POSTERN_DISK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,20 @@ int disk_replace(const char *from, const char *to);
 int disk_unlink(const char *path);
 /* All missing directories of the path, mode 0700; each new name synced. 0 when it is there. */
 int disk_make_directories(const char *path);
+/* The names in a directory but "." and "..", in no order: fn says whether to go on. */
+int disk_list(const char *path, bool (*fn)(void *owner, const char *name), void *owner);
+int disk_open_append(const char *path); /* to read and to write; it must exist */
+/* An exclusive lock on the open file, held until it is closed; -EAGAIN: another one has it. */
+int disk_lock(int fd);
+int disk_truncate(int fd, uint64_t length);
+struct disk_facts {
+    uint64_t bytes;
+    int64_t changed_s; /* mtime */
+    uint32_t links;
+};
+int disk_facts_of(int fd, struct disk_facts *facts_out);
+int disk_facts_of_path(const char *path, struct disk_facts *facts_out);
+int disk_remove_directory(const char *path);                /* -ENOTEMPTY */
 int disk_free_bytes(const char *path, uint64_t *bytes_out); /* for the unprivileged */
 /* The whole file into mem_alloc()ed memory, at most `max_bytes` (-EFBIG). The caller frees. */
 int disk_read_file(const char *path, size_t max_bytes, uint8_t **octets_out, size_t *len_out);

@@ -15,7 +15,10 @@ enum capability_keyword {
     CAPABILITY_ENHANCEDSTATUSCODES = 1 << 3,
     CAPABILITY_CHUNKING = 1 << 4,
     CAPABILITY_XCLIENT = 1 << 5,
-    CAPABILITY_XFORWARD = 1 << 6
+    CAPABILITY_XFORWARD = 1 << 6,
+    CAPABILITY_DSN = 1 << 7,
+    CAPABILITY_ETRN = 1 << 8,
+    CAPABILITY_SMTPUTF8 = 1 << 9
 };
 
 /* Attributes of XCLIENT and XFORWARD. */

@@ -41,6 +41,8 @@ static enum verb verb_of(uint32_t letters)
         return VERB_SOML;
     case VERB('s', 'a', 'm', 'l'):
         return VERB_SAML;
+    case VERB('e', 't', 'r', 'n'):
+        return VERB_ETRN;
     }
     return VERB_UNKNOWN;
 }
@@ -93,4 +95,32 @@ bool command_is_helo_argument(struct bytes argument)
         if (argument.at[i] < 33 || argument.at[i] > 126)
             return false;
     return true;
+}
+
+static bool is_target_name(struct bytes name)
+{
+    for (size_t i = 0; i < name.len; i++)
+        if (name.at[i] < 33 || name.at[i] > 126)
+            return false;
+    return name.len != 0;
+}
+
+int command_etrn(struct bytes argument, enum command_etrn_form *form_out, struct bytes *name_out)
+{
+    struct bytes name = text_word(&argument);
+    enum command_etrn_form form = COMMAND_ETRN_DOMAIN;
+
+    if (name.len == 0 || text_word(&argument).len != 0)
+        return ERR_NOT_FOUND;
+    if (name.at[0] == '@')
+        form = COMMAND_ETRN_SUBDOMAINS;
+    else if (name.at[0] == '#')
+        form = COMMAND_ETRN_TARGET;
+    if (form != COMMAND_ETRN_DOMAIN)
+        name = bytes_skip(name, 1);
+    if (form == COMMAND_ETRN_TARGET ? !is_target_name(name) : !text_is_host_name(name))
+        return ERR_SYNTAX;
+    *form_out = form;
+    *name_out = name;
+    return 0;
 }

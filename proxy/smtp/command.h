@@ -23,7 +23,8 @@ enum verb {
     VERB_TURN,
     VERB_SEND,
     VERB_SOML,
-    VERB_SAML
+    VERB_SAML,
+    VERB_ETRN
 };
 
 /* *argument_out: what stands behind the verb, without the white space around it. */
@@ -41,5 +42,16 @@ int command_path(struct bytes argument, const char *prefix, struct arena *arena,
 /* RFC 5321 4.1.1.1: the argument of HELO and EHLO is a domain or an address literal. Lenient as
  * the whole field is: any printable ASCII without spaces, 1 to 255 octets. */
 bool command_is_helo_argument(struct bytes argument);
+
+/* RFC 1985, and DESIGN 9: what ETRN asks for. */
+enum command_etrn_form {
+    COMMAND_ETRN_DOMAIN,     /* node: exactly that domain */
+    COMMAND_ETRN_SUBDOMAINS, /* @node: it and what is below it */
+    COMMAND_ETRN_TARGET      /* #name: the queue of that target */
+};
+
+/* *name_out: without "@" and "#", borrowed from `argument`. 0; ERR_NOT_FOUND: no argument, or more
+ * than one; ERR_SYNTAX: no domain. */
+int command_etrn(struct bytes argument, enum command_etrn_form *form_out, struct bytes *name_out);
 
 #endif

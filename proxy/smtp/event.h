@@ -23,11 +23,16 @@ enum event_kind {
     EV_FINAL,  /* branch, rcpt or NULL for all that stand, fate, reply: after the end of data, or
                   the target's early answer to it. After the last one the branch is done. */
     EV_BROKEN, /* branch, reply (ours), is_end_sent: no connection, or lost; it is done. Open
-                  recipients are answered with the reply, those that stood have it as outcome */
-    /* from disk and copy */
-    EV_PREPARED,  /* branch, error */
-    EV_COMMITTED, /* branch, error */
-    EV_COPY       /* error: the copy cannot be kept; the message cannot be completed */
+                  recipients are answered with the reply, those that stood have it as outcome.
+                  Where may_spool, the target has answered open ones in its own stead before
+                  (EV_ANSWER with is_unverified), and those that stood go into the spool */
+    /* from disk and copy; error ERR_FULL: no room on it */
+    EV_PREPARED,  /* branch (NULL: the spool file), error */
+    EV_COMMITTED, /* branch (NULL: the spool file), error */
+    EV_COPY,      /* error: the copy cannot be kept; the message cannot be completed */
+    EV_ETRN,      /* reply: to ETRN */
+    /* from filters */
+    EV_VERDICT /* reply: 4xx or 5xx; code 0: the message may go on */
 };
 
 struct event {
@@ -41,6 +46,7 @@ struct event {
     struct reply reply; /* borrowed: who keeps it copies it into the mail arena */
     bool is_end_sent;
     bool is_final;
+    bool is_unverified; /* EV_ANSWER: accepted in an outage, the target has not said so */
 };
 
 enum action_kind {
@@ -48,18 +54,21 @@ enum action_kind {
     ACT_GREETED, /* EHLO or HELO was said: client.helo is set */
     ACT_BEGIN,   /* MAIL was accepted: session.tx is there; make its id and the copy */
     ACT_ROUTE,   /* rcpt: answer with EV_ROUTED, now or later */
+    ACT_ETRN,    /* bytes: what it asks for; answer with EV_ETRN, now or later */
     ACT_CONTENT, /* bytes: append to the copy now; they point into what was fed */
     ACT_WHOLE,   /* all content is in the copy */
+    ACT_FILTER,  /* the message is whole: what do filters say? Answer by EV_VERDICT */
     ACT_REJECT,  /* reply: what the client was refused with, rcpt: or NULL; for the log */
     ACT_CLOSE,   /* flush what is to be sent, then close; the last action */
     /* of a transaction */
     ACT_OPEN,    /* branch */
     ACT_RCPT,    /* branch, rcpt */
     ACT_GO,      /* branch: DATA has come */
-    ACT_PREPARE, /* branch: make it durable, undoable; answer EV_PREPARED */
+    ACT_PREPARE, /* branch (NULL: the spool file): make it durable, undoable; EV_PREPARED */
     ACT_END,     /* branch: release the end of data; answer EV_FINAL */
     ACT_COMMIT,  /* branch: its recipients with final FATE_ACCEPTED appear, the others vanish;
-                    answer EV_COMMITTED */
+                    answer EV_COMMITTED. NULL: the spool file appears, with the recipients
+                    of which outcome_disposition() says so */
     ACT_DROP,    /* branch: leave no trace, detach at once; answers nothing */
     ACT_SETTLED  /* the transaction is over: log it, free the copy; its memory goes with the next
                     call of the session */

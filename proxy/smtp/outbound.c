@@ -212,6 +212,7 @@ static bool on_rcpt(struct outbound *o, struct recipient *rcpt, const struct rep
         return answer_refused(o, rcpt, ev);
     ev->kind = OUTBOUND_ANSWER;
     ev->rcpt = rcpt;
+    ev->is_heard = true;
     judge(ev, r);
     return true;
 }

@@ -92,6 +92,7 @@ struct outbound_job {
     bool sends_xforward;
     bool passes_without_identity; /* identity-failure = pass */
     enum identity_form form;
+    uint64_t size_bytes; /* what SIZE says in place of the client's estimate; 0: that stands */
 };
 
 struct outbound_conf {  /* outlives the connection */
@@ -142,6 +143,7 @@ struct outbound_event {
     struct reply reply; /* borrowed until the next call; verbatim the target's, or our own */
     enum outbound_gone why;
     bool is_early;
+    bool is_heard;    /* ANSWER: what the target said to this very RCPT */
     bool is_end_sent; /* GONE: the end of data was sent, and its answer will never be known */
     bool is_confused; /* a reply that means that we or the operator erred (500 502 503 530
                          538): `reply` is ours, `heard` the target's, for an error line */

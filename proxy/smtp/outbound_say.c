@@ -34,8 +34,18 @@ static bool is_pipelining(const struct outbound *o)
     return capability_has(&o->caps, CAPABILITY_PIPELINING);
 }
 
+static void put_param(struct outbound *o, const struct param *param)
+{
+    buf_byte(&o->out, ' ');
+    buf_put(&o->out, param->keyword);
+    if (param->has_value) {
+        buf_byte(&o->out, '=');
+        buf_put(&o->out, param->value);
+    }
+}
+
 /* Parameters as the client gave them, where the target announced their keyword. */
-static void put_params(struct outbound *o)
+static void put_mail_params(struct outbound *o)
 {
     struct bytes rest = o->job.envelope->params;
     struct param param;
@@ -43,15 +53,20 @@ static void put_params(struct outbound *o)
     while (params_next(&rest, &param) == 0) {
         uint32_t keyword = params_keyword(&param);
 
-        if (keyword == 0 || !capability_has(&o->caps, keyword))
+        if (keyword == 0 || !capability_has(&o->caps, keyword) ||
+            (keyword == CAPABILITY_SIZE && o->job.size_bytes != 0))
             continue;
-        buf_byte(&o->out, ' ');
-        buf_put(&o->out, param.keyword);
-        if (param.has_value) {
-            buf_byte(&o->out, '=');
-            buf_put(&o->out, param.value);
-        }
+        put_param(o, &param);
     }
+}
+
+/* NOTIFY and ORCPT: nothing else is taken from clients there. */
+static void put_rcpt_params(struct outbound *o, struct bytes rest)
+{
+    struct param param;
+
+    while (capability_has(&o->caps, CAPABILITY_DSN) && params_next(&rest, &param) == 0)
+        put_param(o, &param);
 }
 
 static void say_rset(struct outbound *o)
@@ -78,7 +93,11 @@ static void say_mail(struct outbound *o)
     buf_text(&o->out, "MAIL FROM:<");
     address_put(&o->out, &o->job.envelope->from);
     buf_byte(&o->out, '>');
-    put_params(o);
+    put_mail_params(o);
+    if (o->job.size_bytes != 0 && capability_has(&o->caps, CAPABILITY_SIZE)) {
+        buf_text(&o->out, " SIZE=");
+        buf_decimal(&o->out, o->job.size_bytes);
+    }
     buf_text(&o->out, "\r\n");
     push(o, SENT_MAIL, NULL);
 }
@@ -89,7 +108,9 @@ static void say_rcpt(struct outbound *o)
 
     buf_text(&o->out, "RCPT TO:<");
     address_put(&o->out, &rcpt->to);
-    buf_text(&o->out, ">\r\n");
+    buf_byte(&o->out, '>');
+    put_rcpt_params(o, rcpt->params);
+    buf_text(&o->out, "\r\n");
     push(o, SENT_RCPT, rcpt);
 }
 
@@ -183,6 +204,17 @@ void outbound_say_no_identity(struct outbound *o, const struct reply *heard)
     o->refusal.is_identity = true;
 }
 
+static bool needs_smtputf8(const struct envelope *envelope)
+{
+    struct bytes rest = envelope->params;
+    struct param param;
+
+    while (params_next(&rest, &param) == 0)
+        if (params_keyword(&param) == CAPABILITY_SMTPUTF8)
+            return true;
+    return false;
+}
+
 void outbound_say_envelope(struct outbound *o)
 {
     const struct outbound_job *job = &o->job;
@@ -194,6 +226,8 @@ void outbound_say_envelope(struct outbound *o)
                                          bytes_of(job->envelope->id.text));
     if (job->sends_xforward && commands == 0 && !o->is_impersonated)
         outbound_say_no_identity(o, NULL);
+    if (needs_smtputf8(job->envelope) && !capability_has(&o->caps, CAPABILITY_SMTPUTF8))
+        outbound_say_no(o, reply_own(REPLY_NOT_SMTPUTF8), NULL);
     if (job->envelope->is_8bit && !capability_has(&o->caps, CAPABILITY_8BITMIME))
         outbound_say_no(o, reply_own(REPLY_NOT_8BITMIME), NULL);
     outbound_say_more(o);

@@ -21,23 +21,54 @@ bool outcome_is_failure(enum fate fate)
            fate == FATE_UNKNOWN;
 }
 
-/* Who speaks for a list: a higher rank silences a lower one. */
-static int rank(enum fate fate, bool is_undoable)
+/* ---- after RCPT ---- */
+
+static bool is_undoable(const struct recipient *r)
 {
-    if (outcome_is_failure(fate))
-        return 3;
-    if (fate == FATE_OPEN)
-        return 2;
-    return is_undoable ? 0 : 1;
+    return r->branch != NULL && r->branch->can_prepare;
 }
 
-static const struct recipient *speaker(const struct recipient *head, bool is_final)
+bool outcome_is_all_or_nothing(const struct recipient *r)
 {
+    for (const struct recipient *each = r->head; each != NULL; each = each->next_in_list) {
+        const struct branch *b = each->branch;
+        if (b != NULL && b->transaction->policy == TRANSACTION_LIVE && !b->can_prepare &&
+            !b->may_spool)
+            return true;
+    }
+    return false;
+}
+
+/* Who speaks for a list: a higher rank silences a lower one. */
+static int rank(const struct recipient *r, bool is_all_or_nothing)
+{
+    if (is_all_or_nothing && outcome_is_failure(r->envelope))
+        return 6;
+    switch (r->envelope) {
+    case FATE_OPEN:
+        return 5;
+    case FATE_ACCEPTED:
+        return is_undoable(r) ? 3 : 4;
+    case FATE_DISCARDED:
+        return 3;
+    case FATE_DEFERRED:
+    case FATE_LOST:
+    case FATE_UNKNOWN:
+        return 2;
+    case FATE_REFUSED:
+        break;
+    }
+    return 1;
+}
+
+const struct recipient *outcome_of_envelope(const struct recipient *head)
+{
+    bool is_all_or_nothing = outcome_is_all_or_nothing(head);
     const struct recipient *best = NULL;
-    int best_rank = -1;
+    int best_rank = 0;
+
     for (const struct recipient *r = head; r != NULL; r = r->next_in_list) {
-        bool is_undoable = r->branch != NULL && r->branch->can_prepare;
-        int this_rank = rank(is_final ? r->final : r->envelope, is_undoable);
+        int this_rank = rank(r, is_all_or_nothing);
         if (this_rank > best_rank) {
             best = r;
             best_rank = this_rank;
@@ -46,36 +77,160 @@ static const struct recipient *speaker(const struct recipient *head, bool is_fin
     return best;
 }
 
-const struct recipient *outcome_of_envelope(const struct recipient *head)
+/* ---- at the end ---- */
+
+/* The client was told that the recipient is fine: what becomes of it now must be told too. */
+static bool is_acknowledged(const struct recipient *r)
 {
-    return speaker(head, false);
+    enum fate fate = outcome_of_envelope(r->head)->envelope;
+    return fate == FATE_ACCEPTED || fate == FATE_DISCARDED;
+}
+
+/* One leg of a list may have failed at its RCPT where another made up for it. */
+static enum fate fate_of(const struct recipient *r)
+{
+    return outcome_is_failure(r->envelope) ? r->envelope : r->final;
+}
+
+static enum outcome_disposition disposition_if_taken(const struct recipient *r)
+{
+    if (!is_acknowledged(r))
+        return OUTCOME_NOTHING;
+    switch (fate_of(r)) {
+    case FATE_OPEN: /* a maildir that is about to appear */
+    case FATE_ACCEPTED:
+    case FATE_DISCARDED:
+        break;
+    case FATE_DEFERRED:
+    case FATE_LOST:
+    case FATE_UNKNOWN:
+        return OUTCOME_SPOOL;
+    case FATE_REFUSED:
+        return OUTCOME_BOUNCE;
+    }
+    return OUTCOME_NOTHING;
+}
+
+enum outcome_disposition outcome_disposition(const struct transaction *t, const struct recipient *r)
+{
+    return t->is_taken ? disposition_if_taken(r) : OUTCOME_NOTHING;
+}
+
+bool outcome_would_need_spool(const struct transaction *t)
+{
+    LIST_EACH (link, &t->recipients)
+        if (disposition_if_taken(LIST_ENTRY(link, struct recipient, in_transaction)) !=
+            OUTCOME_NOTHING)
+            return true;
+    return false;
+}
+
+bool outcome_needs_spool(const struct transaction *t)
+{
+    return t->is_taken && outcome_would_need_spool(t);
+}
+
+static bool has_taken(const struct recipient *r)
+{
+    switch (fate_of(r)) {
+    case FATE_ACCEPTED:
+    case FATE_DISCARDED:
+        return true;
+    case FATE_LOST:
+    case FATE_UNKNOWN:
+        return !outcome_is_failure(r->envelope);
+    case FATE_OPEN:
+        return is_undoable(r) && r->branch->state == BRANCH_PREPARED;
+    case FATE_DEFERRED:
+    case FATE_REFUSED:
+        break;
+    }
+    return false;
+}
+
+bool outcome_is_taken(const struct transaction *t)
+{
+    LIST_EACH (link, &t->recipients) {
+        const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
+        if (is_acknowledged(r) && has_taken(r))
+            return true;
+    }
+    return false;
+}
+
+/* The first of each kind. */
+struct tally {
+    const struct recipient *accepted, *discarded, *deferred, *refused;
+    bool has_open; /* a relay that was not asked for the end */
+};
+
+/* A maildir that was undone has no say; one that appears has less than a relay. */
+static void count(struct tally *tally, const struct recipient *r)
+{
+    const struct recipient **place = &tally->refused;
+
+    switch (fate_of(r)) {
+    case FATE_OPEN:
+        tally->has_open = tally->has_open || !is_undoable(r);
+        return;
+    case FATE_ACCEPTED:
+        place = &tally->accepted;
+        break;
+    case FATE_DISCARDED:
+        place = &tally->discarded;
+        break;
+    case FATE_DEFERRED:
+    case FATE_LOST:
+    case FATE_UNKNOWN:
+        place = &tally->deferred;
+        break;
+    case FATE_REFUSED:
+        break;
+    }
+    if (*place == NULL || (is_undoable(*place) && !is_undoable(r)))
+        *place = r;
+}
+
+/* "250 2.0.0 Ok: queued as ID" */
+static struct reply queued(const struct transaction *t)
+{
+    static const char text[] = "250 2.0.0 Ok: queued as ";
+    size_t id_len = strlen(t->envelope.id.text), len = sizeof(text) - 1 + id_len + 2;
+    uint8_t *wire = arena_alloc(t->mail, len);
+
+    if (wire == NULL)
+        return reply_own(REPLY_OK);
+    memcpy(wire, text, sizeof(text) - 1);
+    memcpy(wire + sizeof(text) - 1, t->envelope.id.text, id_len);
+    memcpy(wire + len - 2, "\r\n", 2);
+    return (struct reply){.code = 250, .enhanced = {2, 0, 0}, .wire = bytes_make(wire, len)};
+}
+
+static struct reply words_of_failure(const struct tally *tally)
+{
+    bool others_did_not = tally->accepted != NULL || tally->discarded != NULL || tally->has_open;
+
+    if (tally->deferred != NULL)
+        return tally->deferred->reply;
+    /* Some are refused for good, and nobody got it: tried again, their RCPTs will tell. */
+    return others_did_not ? reply_own(REPLY_TARGET_LOST) : tally->refused->reply;
 }
 
 struct reply outcome_of_message(const struct transaction *t)
 {
-    const struct recipient *accepted = NULL;
-    const struct recipient *deferred = NULL;
-    const struct recipient *refused = NULL;
+    struct tally tally = {.has_open = false};
 
     LIST_EACH (link, &t->recipients) {
-        const struct recipient *head = LIST_ENTRY(link, struct recipient, in_transaction);
-        if (head->head != head || !transaction_stands(head))
-            continue;
-        const struct recipient *r = speaker(head, true);
-        if (r->final == FATE_REFUSED)
-            refused = refused == NULL ? r : refused;
-        else if (outcome_is_failure(r->final))
-            deferred = deferred == NULL ? r : deferred;
-        else if (accepted == NULL || accepted->final == FATE_DISCARDED)
-            accepted = r;
+        const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
+        if (is_acknowledged(r))
+            count(&tally, r);
     }
-    if (deferred != NULL)
-        return deferred->reply;
-    if (refused != NULL && accepted != NULL)
-        return reply_own(REPLY_TARGET_LOST);
-    if (refused != NULL)
-        return refused->reply;
-    if (accepted != NULL && accepted->final == FATE_DISCARDED)
-        return reply_own(REPLY_MESSAGE_DISCARDED);
-    return accepted != NULL ? accepted->reply : reply_own(REPLY_LOCAL_PROBLEM);
+    bool has_failed = tally.deferred != NULL || tally.refused != NULL;
+    if (t->is_taken && has_failed)
+        return queued(t);
+    if (has_failed)
+        return words_of_failure(&tally);
+    if (tally.accepted != NULL)
+        return tally.accepted->reply;
+    return reply_own(tally.discarded != NULL ? REPLY_MESSAGE_DISCARDED : REPLY_LOCAL_PROBLEM);
 }

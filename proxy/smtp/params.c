@@ -58,5 +58,76 @@ uint32_t params_keyword(const struct param *param)
 {
     if (bytes_is_nocase(param->keyword, "SIZE"))
         return CAPABILITY_SIZE;
+    if (bytes_is_nocase(param->keyword, "RET") || bytes_is_nocase(param->keyword, "ENVID"))
+        return CAPABILITY_DSN;
+    if (bytes_is_nocase(param->keyword, "SMTPUTF8"))
+        return CAPABILITY_SMTPUTF8;
     return bytes_is_nocase(param->keyword, "BODY") ? CAPABILITY_8BITMIME : 0;
+}
+
+/* ---- RFC 3461 ---- */
+
+#define ENVID_MAX 100
+#define ORCPT_MAX 500
+
+static int hex_digit(uint8_t c)
+{
+    if (byte_is_digit(c))
+        return c - '0';
+    c = byte_lower(c);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool is_printable_xtext(struct bytes value)
+{
+    for (size_t i = 0; i < value.len; i++) {
+        if (value.at[i] < 33 || value.at[i] > 126)
+            return false;
+        if (value.at[i] != '+')
+            continue;
+        int high = i + 2 < value.len ? hex_digit(value.at[i + 1]) : -1;
+        int low = i + 2 < value.len ? hex_digit(value.at[i + 2]) : -1;
+        if (high < 0 || low < 0 || high * 16 + low < 32 || high * 16 + low > 126)
+            return false;
+        i += 2;
+    }
+    return value.len != 0;
+}
+
+bool params_is_ret(struct bytes value)
+{
+    return bytes_is_nocase(value, "FULL") || bytes_is_nocase(value, "HDRS");
+}
+
+bool params_is_envid(struct bytes value)
+{
+    return value.len <= ENVID_MAX && is_printable_xtext(value);
+}
+
+bool params_is_notify(struct bytes value)
+{
+    if (bytes_is_nocase(value, "NEVER"))
+        return true;
+    for (;;) {
+        struct bytes word = bytes_first(value, bytes_find(value, ','));
+        if (!bytes_is_nocase(word, "SUCCESS") && !bytes_is_nocase(word, "FAILURE") &&
+            !bytes_is_nocase(word, "DELAY"))
+            return false;
+        if (word.len == value.len)
+            return true;
+        value = bytes_skip(value, word.len + 1);
+    }
+}
+
+/* addr-type ";" xtext, the type an atom. */
+bool params_is_orcpt(struct bytes value)
+{
+    struct bytes type = bytes_first(value, bytes_find(value, ';'));
+
+    if (value.len > ORCPT_MAX || type.len == 0 || type.len == value.len)
+        return false;
+    for (size_t i = 0; i < type.len; i++)
+        if (!byte_is_letter(type.at[i]) && !byte_is_digit(type.at[i]) && type.at[i] != '-')
+            return false;
+    return is_printable_xtext(bytes_skip(value, type.len + 1));
 }

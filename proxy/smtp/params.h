@@ -20,4 +20,11 @@ int params_next(struct bytes *rest, struct param *param_out);
 /* The capability_keyword bit that a parameter of MAIL belongs to; 0: none that we know. */
 uint32_t params_keyword(const struct param *param);
 
+/* RFC 3461 4: are these values of RET, ENVID, NOTIFY and ORCPT? What xtext stands for must be
+ * printable. */
+bool params_is_ret(struct bytes value);
+bool params_is_envid(struct bytes value);
+bool params_is_notify(struct bytes value);
+bool params_is_orcpt(struct bytes value);
+
 #endif

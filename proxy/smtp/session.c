@@ -165,9 +165,9 @@ static void tell_slots(struct session *s)
             const struct recipient *speaker = outcome_of_envelope(slot->rcpt);
             if (speaker->envelope == FATE_OPEN)
                 return;
-            put_answer(s, &speaker->reply,
+            put_answer(s, &speaker->answer,
                        speaker->branch != NULL && speaker->branch->lacks_enhanced);
-            slot->reply = speaker->reply;
+            slot->reply = speaker->answer;
         }
         list_remove(&slot->link);
         s->slot_count--;
@@ -250,42 +250,6 @@ static size_t feed_refused(struct session *s, struct bytes in)
     return used;
 }
 
-static void refuse_message(struct session *s, enum reply_id id)
-{
-    struct reply reply = reply_own(id);
-    transaction_refuse(s->tx, &reply);
-}
-
-static void end_content(struct session *s)
-{
-    if (s->dot.has_bare_newline && s->conf->rejects_bare_newline)
-        refuse_message(s, REPLY_BARE_NEWLINE_CONTENT);
-    if (s->header.received >= HEADER_RECEIVED_MAX)
-        refuse_message(s, REPLY_TOO_MANY_HOPS);
-    s->state = SESSION_FINAL;
-    if (s->tx->refusal.code != 0)
-        session_do(s, &(struct action){.kind = ACT_REJECT, .reply = s->tx->refusal});
-    session_do(s, &(struct action){.kind = ACT_WHOLE});
-    transaction_end(s->tx);
-}
-
-static size_t feed_content(struct session *s, struct bytes in)
-{
-    struct bytes content;
-    size_t used = dot_decode(&s->dot, in, &content);
-
-    s->counts.content_bytes += content.len;
-    if (s->conf->message_max_bytes != 0 && s->counts.content_bytes > s->conf->message_max_bytes)
-        refuse_message(s, REPLY_MESSAGE_TOO_BIG);
-    if (content.len != 0 && s->tx->refusal.code == 0) {
-        header_counter_feed(&s->header, content);
-        session_do(s, &(struct action){.kind = ACT_CONTENT, .bytes = content});
-    }
-    if (s->dot.state == DOT_ENDED)
-        end_content(s);
-    return used;
-}
-
 static bool talks_early(const struct session *s)
 {
     if (s->state == SESSION_NEW)
@@ -309,7 +273,7 @@ static size_t feed_bytes(struct session *s, struct bytes in)
     if (!session_wants_input(s))
         return 0;
     if (s->state == SESSION_CONTENT)
-        return feed_content(s, in);
+        return session_feed_content(s, in);
     size_t used = s->state == SESSION_REFUSING ? feed_refused(s, in) : feed_command(s, in);
     line_release(&s->line);
     return used;
@@ -321,6 +285,7 @@ bool session_wants_input(const struct session *s)
     case SESSION_ROUTING:
     case SESSION_HELD:
     case SESSION_GOING:
+    case SESSION_FILTERING:
     case SESSION_FINAL:
         return false;
     case SESSION_NEW:
@@ -343,22 +308,13 @@ static void forget_transaction(struct session *s)
     arena_reset(&s->mail);
 }
 
-static void begin_content(struct session *s)
-{
-    dot_init(&s->dot);
-    header_counter_init(&s->header);
-    s->counts.content_bytes = 0;
-    s->state = SESSION_CONTENT;
-    session_say(s, REPLY_GO_AHEAD);
-}
-
 static void decide_data(struct session *s)
 {
     switch (transaction_go(s->tx)) {
     case TRANSACTION_GO_WAIT:
         return;
     case TRANSACTION_GO_AHEAD:
-        begin_content(s);
+        session_begin_content(s);
         return;
     case TRANSACTION_GO_NONE:
         s->state = SESSION_COMMANDS;
@@ -420,6 +376,8 @@ static void on_deadline(struct session *s, bool is_session)
 {
     if (s->state == SESSION_NEW && !is_session)
         session_greet(s);
+    else if (s->state == SESSION_FILTERING)
+        session_give_up_filters(s);
     else if (session_wait(s) == SESSION_WAIT_FINAL && s->tx != NULL)
         transaction_feed(s->tx, &(struct event){.kind = EV_DEADLINE});
     else if (s->state != SESSION_CLOSED)
@@ -437,19 +395,23 @@ static void on_lost(struct session *s)
 static void on_stop(struct session *s, bool is_final)
 {
     s->is_stopping = true;
-    if (is_final && s->tx != NULL)
+    if (!is_final)
+        return;
+    if (s->state == SESSION_FINAL && transaction_hurry(s->tx))
+        return; /* the client hears that it is safe, and then that we close */
+    if (s->tx != NULL)
         transaction_abandon(s->tx);
-    if (is_final && s->state != SESSION_CLOSED)
+    if (s->state != SESSION_CLOSED)
         session_close_with(s, REPLY_SHUTTING_DOWN);
 }
 
 /* Behind the end of data a target may be reading it still, and would wait in vain. */
-static void on_copy_lost(struct session *s)
+static void on_copy_lost(struct session *s, const struct event *ev)
 {
     if (s->tx->state <= TX_CONTENT)
-        refuse_message(s, REPLY_LOCAL_PROBLEM);
+        session_refuse_message(s, ev->error == ERR_FULL ? REPLY_SPOOL_FULL : REPLY_LOCAL_PROBLEM);
     else
-        transaction_feed(s->tx, &(struct event){.kind = EV_DEADLINE});
+        transaction_feed(s->tx, ev);
 }
 
 static void on_routed(struct session *s, const struct event *ev)
@@ -457,6 +419,15 @@ static void on_routed(struct session *s, const struct event *ev)
     transaction_feed(s->tx, ev);
     if (s->state == SESSION_ROUTING)
         s->state = SESSION_COMMANDS;
+}
+
+static void on_etrn_answer(struct session *s, const struct reply *reply)
+{
+    if (s->state != SESSION_ROUTING)
+        return;
+    s->state = SESSION_COMMANDS;
+    say_reply(s, reply);
+    arena_reset(&s->mail); /* no transaction runs: nothing else is there */
 }
 
 size_t session_feed(struct session *s, const struct event *ev)
@@ -484,9 +455,15 @@ size_t session_feed(struct session *s, const struct event *ev)
     case EV_ROUTED:
         on_routed(s, ev);
         break;
+    case EV_VERDICT:
+        session_on_verdict(s, &ev->reply);
+        break;
+    case EV_ETRN:
+        on_etrn_answer(s, &ev->reply);
+        break;
     case EV_COPY:
         if (s->tx != NULL)
-            on_copy_lost(s);
+            on_copy_lost(s, ev);
         break;
     case EV_ANSWER:
     case EV_FINAL:
@@ -541,6 +518,7 @@ enum session_wait session_wait(const struct session *s)
         return SESSION_WAIT_TARGETS;
     case SESSION_CONTENT:
         return SESSION_WAIT_CONTENT;
+    case SESSION_FILTERING:
     case SESSION_FINAL:
         return SESSION_WAIT_FINAL;
     case SESSION_CLOSED:

@@ -31,6 +31,7 @@ struct session_conf {           /* outlives the session */
     uint32_t recipients_max, errors_max, junk_max;
     bool rejects_early_input;
     bool rejects_bare_newline;
+    bool has_filters;   /* they are asked at the end of data */
     uint32_t announces; /* capability_keyword bits that EHLO tells where every target can do them */
     uint32_t bridges;   /* those among them that do not depend on any target */
     const bool *is_storage_low; /* MAIL gets 452 while it is set; NULL: nobody looks */
@@ -39,14 +40,15 @@ struct session_conf {           /* outlives the session */
 enum session_state {
     SESSION_NEW, /* no greeting yet; a client that talks now is rejected */
     SESSION_COMMANDS,
-    SESSION_ROUTING, /* a RCPT waits for its route */
+    SESSION_ROUTING, /* a RCPT waits for its route, or ETRN for its answer */
     SESSION_HELD,    /* a command waits until every earlier one has its reply */
     SESSION_GOING,   /* DATA waits for the recipients' replies */
     SESSION_CONTENT,
-    SESSION_FINAL,    /* the end of data waits for its reply */
-    SESSION_REFUSING, /* `refuse`: QUIT alone does something */
-    SESSION_CLOSED    /* ACT_CLOSE was given, or comes when the transaction is over: input is
-                         thrown away */
+    SESSION_FILTERING, /* the end of data waits for what the filters say */
+    SESSION_FINAL,     /* the end of data waits for its reply */
+    SESSION_REFUSING,  /* `refuse`: QUIT alone does something */
+    SESSION_CLOSED     /* ACT_CLOSE was given, or comes when the transaction is over: input is
+                          thrown away */
 };
 
 /* Whom we wait for: the shell sets one deadline by it and feeds EV_DEADLINE. */
@@ -83,6 +85,7 @@ struct session {
     const struct session_conf *conf;
     struct session_counts counts;
     struct session_held *held; /* SESSION_HELD: the command, in `mail` */
+    bool may_etrn;             /* by the shell: this client may start queues */
     bool is_stopping, is_eof;  /* close when nothing runs any more */
     bool is_settled;           /* `tx` is over and its memory goes with the next call */
     bool is_cut_short;         /* we end it, and the client may still be sending */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What session.c and session_rules.c, and nobody else, know of each other. Pure. */
+/* What session*.c, and nobody else, know of each other. Pure. */
 #ifndef POSTERN_SESSION_PRIVATE_H
 #define POSTERN_SESSION_PRIVATE_H
 
@@ -36,5 +36,13 @@ void session_do(struct session *s, const struct action *action);
 /* Says it and closes, whatever runs. */
 void session_close_with(struct session *s, enum reply_id id);
 void session_forget_helo(struct session *s);
+
+/* session_content.c: the content, its end, and what the filters say of it. */
+void session_begin_content(struct session *s);
+size_t session_feed_content(struct session *s, struct bytes in);
+/* The content that still comes goes nowhere; told at its end. */
+void session_refuse_message(struct session *s, enum reply_id id);
+void session_on_verdict(struct session *s, const struct reply *verdict);
+void session_give_up_filters(struct session *s);
 
 #endif

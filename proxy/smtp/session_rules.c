@@ -53,6 +53,8 @@ static const struct {
     {CAPABILITY_SIZE, "SIZE "}, /* and the number */
     {CAPABILITY_8BITMIME, "8BITMIME"},
     {CAPABILITY_ENHANCEDSTATUSCODES, "ENHANCEDSTATUSCODES"},
+    {CAPABILITY_DSN, "DSN"},
+    {CAPABILITY_ETRN, "ETRN"},
 };
 
 /* RFC 5321 4.1.1.1: the last line has a space behind the code, the others a hyphen. */
@@ -61,6 +63,8 @@ static void on_ehlo(struct session *s, struct bytes argument)
     if (!greet_client(s, argument, true))
         return;
     s->offered = s->conf->announces & (s->conf->bridges | s->bridged);
+    if (!s->may_etrn)
+        s->offered &= ~(uint32_t)CAPABILITY_ETRN;
 
     uint32_t left = s->offered;
     buf_text(&s->out, left == 0 ? "250 " : "250-");
@@ -91,26 +95,65 @@ static int read_size(struct bytes value, uint64_t *size_out)
     return error;
 }
 
+static enum reply_id read_size_param(const struct session *s, struct bytes value,
+                                     struct envelope *envelope)
+{
+    uint64_t max = s->conf->message_max_bytes;
+
+    if (read_size(value, &envelope->size_bytes) != 0)
+        return REPLY_PARAMETER_SYNTAX;
+    return max != 0 && envelope->size_bytes > max ? REPLY_MESSAGE_TOO_BIG : REPLY_OK;
+}
+
+static enum reply_id read_body(const struct session *s, struct bytes value,
+                               struct envelope *envelope)
+{
+    (void)s;
+    envelope->is_8bit = bytes_is_nocase(value, "8BITMIME");
+    return envelope->is_8bit || bytes_is_nocase(value, "7BIT") ? REPLY_OK : REPLY_PARAMETER_SYNTAX;
+}
+
+static enum reply_id read_ret(const struct session *s, struct bytes value,
+                              struct envelope *envelope)
+{
+    (void)s;
+    envelope->is_dsn = true;
+    return params_is_ret(value) ? REPLY_OK : REPLY_PARAMETER_SYNTAX;
+}
+
+static enum reply_id read_envid(const struct session *s, struct bytes value,
+                                struct envelope *envelope)
+{
+    (void)s;
+    envelope->is_dsn = true;
+    return params_is_envid(value) ? REPLY_OK : REPLY_PARAMETER_SYNTAX;
+}
+
+static const struct mail_param {
+    const char *keyword;
+    uint32_t capability;
+    enum reply_id (*read)(const struct session *s, struct bytes value, struct envelope *envelope);
+} mail_params[] = {
+    {"SIZE", CAPABILITY_SIZE, read_size_param},
+    {"BODY", CAPABILITY_8BITMIME, read_body},
+    {"RET", CAPABILITY_DSN, read_ret},
+    {"ENVID", CAPABILITY_DSN, read_envid},
+};
+
 static enum reply_id read_mail_param(const struct session *s, const struct param *param,
                                      struct envelope *envelope, uint32_t *seen)
 {
-    uint32_t keyword = params_keyword(param);
+    size_t i = 0;
 
-    if ((keyword & s->offered) == 0)
+    while (i < ARRAY_LENGTH(mail_params) &&
+           !bytes_is_nocase(param->keyword, mail_params[i].keyword))
+        i++;
+    if (i == ARRAY_LENGTH(mail_params) || (mail_params[i].capability & s->offered) == 0)
         return REPLY_PARAMETER_UNKNOWN;
-    if (*seen & keyword)
+    if (*seen & (1U << i))
         return REPLY_PARAMETER_SYNTAX;
-    *seen |= keyword;
-
-    if (keyword == CAPABILITY_SIZE) {
-        if (read_size(param->value, &envelope->size_bytes) != 0)
-            return REPLY_PARAMETER_SYNTAX;
-        uint64_t max = s->conf->message_max_bytes;
-        return max != 0 && envelope->size_bytes > max ? REPLY_MESSAGE_TOO_BIG : REPLY_OK;
-    }
-    envelope->is_8bit = bytes_is_nocase(param->value, "8BITMIME");
-    return envelope->is_8bit || bytes_is_nocase(param->value, "7BIT") ? REPLY_OK
-                                                                      : REPLY_PARAMETER_SYNTAX;
+    *seen |= 1U << i;
+    return mail_params[i].read(s, param->value, envelope);
 }
 
 static enum reply_id read_mail_params(struct session *s, struct bytes rest,
@@ -182,40 +225,70 @@ static void on_mail(struct session *s, struct bytes argument)
 
 /* ---- RCPT ---- */
 
-static enum reply_id read_rcpt(struct session *s, struct bytes argument, struct address *to)
-{
-    struct bytes rest;
-    struct param param;
+enum { SEEN_NOTIFY = 1, SEEN_ORCPT = 2 };
 
+/* RFC 3461 4. */
+static enum reply_id read_rcpt_params(const struct session *s, struct bytes rest)
+{
+    unsigned seen = 0;
+    struct param param;
+    int error;
+
+    while ((error = params_next(&rest, &param)) == 0) {
+        bool is_notify = bytes_is_nocase(param.keyword, "NOTIFY");
+        unsigned which = is_notify ? SEEN_NOTIFY : SEEN_ORCPT;
+        if ((!is_notify && !bytes_is_nocase(param.keyword, "ORCPT")) ||
+            (s->offered & CAPABILITY_DSN) == 0)
+            return REPLY_PARAMETER_UNKNOWN;
+        if ((seen & which) != 0 ||
+            !(is_notify ? params_is_notify(param.value) : params_is_orcpt(param.value)))
+            return REPLY_PARAMETER_SYNTAX;
+        seen |= which;
+    }
+    return error == ERR_NOT_FOUND ? REPLY_OK : REPLY_PARAMETER_SYNTAX;
+}
+
+static enum reply_id read_rcpt(struct session *s, struct bytes argument, struct address *to,
+                               struct bytes *params)
+{
     if (s->tx->recipient_count >= s->conf->recipients_max)
         return REPLY_TOO_MANY_RECIPIENTS;
-    int error = command_path(argument, "TO:", &s->mail, to, &rest);
+    int error = command_path(argument, "TO:", &s->mail, to, params);
     if (error != 0)
         return path_reply(error, REPLY_RECIPIENT_SYNTAX);
     if (to->local.len == 0)
         return REPLY_RECIPIENT_SYNTAX;
     if (to->domain.len == 0 && !address_is_postmaster(to))
         return REPLY_NEED_DOMAIN;
-    error = params_next(&rest, &param);
-    if (error == ERR_NOT_FOUND)
-        return REPLY_OK;
-    return error == 0 ? REPLY_PARAMETER_UNKNOWN : REPLY_PARAMETER_SYNTAX;
+    return read_rcpt_params(s, *params);
+}
+
+static struct recipient *add_recipient(struct session *s, const struct address *to,
+                                       struct bytes params)
+{
+    struct recipient *rcpt = transaction_add(s->tx, to);
+    if (rcpt == NULL || arena_copy(&s->mail, params, &rcpt->params) != 0)
+        return NULL;
+    if (params.len != 0)
+        s->tx->envelope.is_dsn = true;
+    return rcpt;
 }
 
 static void on_rcpt(struct session *s, struct bytes argument)
 {
     struct address to;
+    struct bytes params;
 
     if (s->tx == NULL) {
         session_say(s, REPLY_NEED_MAIL);
         return;
     }
-    enum reply_id id = read_rcpt(s, argument, &to);
+    enum reply_id id = read_rcpt(s, argument, &to, &params);
     if (id != REPLY_OK) {
         session_say(s, id);
         return;
     }
-    struct recipient *rcpt = transaction_add(s->tx, &to);
+    struct recipient *rcpt = add_recipient(s, &to, params);
     if (rcpt == NULL || !session_say_when_answered(s, rcpt)) {
         session_close_with(s, REPLY_NO_MEMORY);
         return;
@@ -266,6 +339,28 @@ static void on_vrfy(struct session *s, struct bytes argument)
     session_say(s, argument.len == 0 ? REPLY_SYNTAX : REPLY_CANNOT_VERIFY);
 }
 
+/* PROTOCOLS 2.12. Whether this client may ask for that very node is the shell's to say. */
+static void on_etrn(struct session *s, struct bytes argument)
+{
+    enum command_etrn_form form;
+    struct bytes name;
+    int error = command_etrn(argument, &form, &name);
+
+    if (s->tx != NULL) {
+        session_say(s, REPLY_ETRN_IN_MAIL);
+    } else if (error != 0) {
+        session_say(s, error == ERR_NOT_FOUND ? REPLY_ETRN_USAGE : REPLY_SYNTAX);
+    } else if (!s->may_etrn) {
+        session_say(s, REPLY_ETRN_DENIED);
+    } else if (arena_copy(&s->mail, argument, &argument) !=
+               0) { /* the line goes before it is read */
+        session_close_with(s, REPLY_NO_MEMORY);
+    } else {
+        s->state = SESSION_ROUTING;
+        session_do(s, &(struct action){.kind = ACT_ETRN, .bytes = argument});
+    }
+}
+
 static void on_not_implemented(struct session *s, struct bytes argument)
 {
     (void)argument;
@@ -297,6 +392,7 @@ static const struct session_rule rules[] = {
     {VERB_SEND, RULE_IS_JUNK, on_not_implemented},
     {VERB_SOML, RULE_IS_JUNK, on_not_implemented},
     {VERB_SAML, RULE_IS_JUNK, on_not_implemented},
+    {VERB_ETRN, RULE_IS_JUNK | RULE_WAITS | RULE_NEEDS_HELO, on_etrn},
     {VERB_UNKNOWN, RULE_IS_JUNK, on_unknown},
 };
 

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One message from MAIL to the last outcome: recipients, branches, and their order. */
+/* One message from MAIL to the last outcome: recipients and branches, up to the end of data. */
 #include "proxy/smtp/transaction.h"
 
-#include "proxy/smtp/event.h"
 #include "proxy/smtp/outcome.h"
+#include "proxy/smtp/transaction_private.h"
 
 static bool is_due(const struct branch *b, enum action_kind kind)
 {
     return (b->todo & (1U << kind)) != 0;
 }
 
-static void make_due(struct branch *b, enum action_kind kind)
+void transaction_make_due(struct branch *b, enum action_kind kind)
 {
     b->todo |= 1U << kind;
     list_remove(&b->in_todo);
@@ -27,17 +27,26 @@ static struct recipient *recipient_of(struct list *link)
     return LIST_ENTRY(link, struct recipient, in_transaction);
 }
 
+static bool stands(const struct recipient *r)
+{
+    return r->envelope == FATE_ACCEPTED || r->envelope == FATE_DISCARDED;
+}
+
 bool transaction_stands(const struct recipient *r)
 {
+    if (!outcome_is_all_or_nothing(r))
+        return stands(r);
     for (const struct recipient *each = r->head; each != NULL; each = each->next_in_list)
-        if (each->envelope != FATE_ACCEPTED && each->envelope != FATE_DISCARDED)
+        if (!stands(each))
             return false;
     return true;
 }
 
-/* Nobody in its list has been refused so far. */
+/* It has not been refused so far, nor anybody whom it depends on. */
 static bool may_stand(const struct recipient *r)
 {
+    if (!outcome_is_all_or_nothing(r))
+        return !outcome_is_failure(r->envelope);
     for (const struct recipient *each = r->head; each != NULL; each = each->next_in_list)
         if (outcome_is_failure(each->envelope))
             return false;
@@ -52,28 +61,60 @@ static bool has_recipients(const struct branch *b)
     return false;
 }
 
-static void drop(struct branch *b)
+/* Somebody may still get the message by it: a recipient that stood may have its outcome already,
+ * when a second connection has refused it. */
+static bool is_wanted(const struct branch *b)
+{
+    LIST_EACH (link, &b->recipients) {
+        const struct recipient *r = LIST_ENTRY(link, struct recipient, in_branch);
+        if (r->final == FATE_OPEN && may_stand(r))
+            return true;
+    }
+    return false;
+}
+
+bool transaction_is_all_or_nothing(const struct transaction *t)
+{
+    if (t->policy == TRANSACTION_QUEUED)
+        return false;
+    LIST_EACH (link, &t->branches) {
+        const struct branch *b = branch_of(link);
+        if (!b->can_prepare && !b->may_spool && has_recipients(b))
+            return true;
+    }
+    return false;
+}
+
+void transaction_finish_branch(struct branch *b)
+{
+    b->state = BRANCH_DONE;
+    b->todo = 0;
+    list_remove(&b->in_todo);
+}
+
+void transaction_drop(struct branch *b)
 {
     if (b->state == BRANCH_DONE)
         return;
     bool is_opened = !is_due(b, ACT_OPEN);
-    b->facts.may_be_duplicate = b->state == BRANCH_ENDED && !b->can_prepare;
-    b->state = BRANCH_DONE;
-    b->todo = 0;
-    list_remove(&b->in_todo);
+    if (b->is_end_sent)
+        b->facts.may_be_duplicate = true;
+    transaction_finish_branch(b);
     if (is_opened)
-        make_due(b, ACT_DROP);
+        transaction_make_due(b, ACT_DROP);
 }
 
 static void drop_all(struct transaction *t)
 {
     LIST_EACH (link, &t->branches)
-        drop(branch_of(link));
+        transaction_drop(branch_of(link));
 }
 
-static void settle(struct transaction *t, struct reply outcome)
+void transaction_settle(struct transaction *t, struct reply outcome)
 {
     drop_all(t);
+    t->spool_todo = 0;
+    t->is_taken = t->is_taken && reply_is_positive(&outcome);
     t->outcome = outcome;
     t->state = TX_SETTLED;
 }
@@ -116,10 +157,9 @@ struct recipient *transaction_add(struct transaction *t, const struct address *t
     return r;
 }
 
-/* The reply is kept; without memory for it the answer is one of our own that means the same. */
-static void set_reply(struct transaction *t, struct recipient *r, const struct reply *reply)
+void transaction_set_reply(struct recipient *r, struct arena *mail, const struct reply *reply)
 {
-    if (reply_copy(t->mail, reply, &r->reply) != 0)
+    if (reply_copy(mail, reply, &r->reply) != 0)
         r->reply = reply_own(reply_is_positive(reply) ? REPLY_OK : REPLY_LOCAL_PROBLEM);
 }
 
@@ -127,6 +167,7 @@ static void answer(struct recipient *r, struct reply reply)
 {
     r->envelope = outcome_of_code(reply.code);
     r->reply = reply;
+    r->answer = reply;
 }
 
 static struct branch *find_live_branch(struct transaction *t, const struct target *target)
@@ -149,11 +190,12 @@ static struct branch *open_branch(struct transaction *t, const struct routed_leg
         return NULL;
     b->target = leg->target;
     b->can_prepare = leg->can_prepare;
+    b->may_spool = leg->may_spool;
     b->transaction = t;
     list_init(&b->recipients);
     list_init(&b->in_todo);
     list_append(&t->branches, &b->in_transaction);
-    make_due(b, ACT_OPEN);
+    transaction_make_due(b, ACT_OPEN);
     return b;
 }
 
@@ -165,34 +207,72 @@ static bool is_among(const struct branch *b, const struct routed *routed)
     return false;
 }
 
-/* Without a spool all recipients of a transaction go to the same targets (split = defer), so that
- * the message can be all or nothing. Branches that no recipient can stand on make room. */
-static bool fits(struct transaction *t, const struct routed *routed)
+/* Branches that no recipient can stand on make room. */
+static void drop_empty(struct transaction *t, const struct routed *routed)
 {
-    bool has_live = false;
     LIST_EACH (link, &t->branches) {
         struct branch *b = branch_of(link);
-        if (b->state == BRANCH_DONE)
+        if (!has_recipients(b) && !is_among(b, routed))
+            transaction_drop(b);
+    }
+}
+
+static bool has_target(const struct transaction *t, const struct target *target)
+{
+    LIST_EACH (link, &t->branches) {
+        const struct branch *b = branch_of(link);
+        if (b->target == target && has_recipients(b))
+            return true;
+    }
+    return false;
+}
+
+/* split = defer: all recipients of a transaction go to the same targets. */
+static bool has_same_targets(const struct transaction *t, const struct routed *routed)
+{
+    bool has_any = false;
+
+    LIST_EACH (link, &t->branches) {
+        const struct branch *b = branch_of(link);
+        if (!has_recipients(b))
             continue;
-        if (!has_recipients(b)) {
-            if (!is_among(b, routed))
-                drop(b);
-            continue;
-        }
         if (!is_among(b, routed))
             return false;
-        has_live = true;
+        has_any = true;
     }
-    for (int i = 0; has_live && i < routed->leg_count; i++) {
-        struct branch *b = find_live_branch(t, routed->legs[i].target);
-        if (b == NULL || !has_recipients(b))
+    for (int i = 0; has_any && i < routed->leg_count; i++)
+        if (!has_target(t, routed->legs[i].target))
             return false;
+    return true;
+}
+
+/* A relay that may not be spooled shares a transaction with no other one: the message can be all or
+ * nothing for one that cannot be undone only. */
+static bool is_alone_where_it_must(const struct transaction *t, const struct routed *routed)
+{
+    for (int i = 0; i < routed->leg_count; i++) {
+        const struct routed_leg *leg = &routed->legs[i];
+        if (leg->can_prepare)
+            continue;
+        LIST_EACH (link, &t->branches) {
+            const struct branch *b = branch_of(link);
+            if (!b->can_prepare && b->target != leg->target && has_recipients(b) &&
+                !(b->may_spool && leg->may_spool))
+                return false;
+        }
     }
     return true;
 }
 
-/* A recipient that was accepted is lost already. Without a spool there is nobody to tell the
- * client that one of its recipients did not get the message: then none gets it. */
+static bool fits(struct transaction *t, const struct routed *routed)
+{
+    if (t->policy == TRANSACTION_QUEUED)
+        return true;
+    drop_empty(t, routed);
+    return (t->splits || has_same_targets(t, routed)) && is_alone_where_it_must(t, routed);
+}
+
+/* A recipient that was accepted is lost already. */
 static bool has_lost(const struct transaction *t)
 {
     LIST_EACH (link, &t->recipients) {
@@ -203,13 +283,18 @@ static bool has_lost(const struct transaction *t)
     return false;
 }
 
+bool transaction_has_failed(const struct transaction *t)
+{
+    return transaction_is_all_or_nothing(t) && has_lost(t);
+}
+
 static void attach(struct recipient *r, struct branch *b)
 {
     r->branch = b;
     list_append(&b->recipients, &r->in_branch);
     if (b->unsent == NULL)
         b->unsent = r;
-    make_due(b, ACT_RCPT);
+    transaction_make_due(b, ACT_RCPT);
 }
 
 /* The head takes the first target, one more recipient each of the others. */
@@ -228,7 +313,9 @@ static bool attach_legs(struct transaction *t, struct recipient *head, const str
             last = r;
         }
         r->to = routed->legs[i].to;
+        r->params = head->params;
         r->guard = routed->guard;
+        r->names_domain = routed->names_domain;
         attach(r, b);
     }
     return true;
@@ -244,9 +331,10 @@ static void on_routed(struct transaction *t, struct recipient *r, const struct r
         r->envelope = FATE_DISCARDED;
         r->final = FATE_DISCARDED;
         r->reply = reply_own(REPLY_RECIPIENT_OK);
+        r->answer = r->reply;
         return;
     }
-    if (has_lost(t)) {
+    if (transaction_has_failed(t)) {
         answer(r, reply_own(REPLY_TARGET_LOST));
         return;
     }
@@ -254,11 +342,13 @@ static void on_routed(struct transaction *t, struct recipient *r, const struct r
         answer(r, reply_own(REPLY_ONE_TARGET_A_TRANSACTION));
         return;
     }
-    if (!attach_legs(t, r, routed))
-        answer(r, reply_own(REPLY_LOCAL_PROBLEM));
+    if (attach_legs(t, r, routed))
+        return;
+    for (struct recipient *each = r; each != NULL; each = each->next_in_list)
+        answer(each, reply_own(REPLY_LOCAL_PROBLEM)); /* one leg is missing: none shall go */
 }
 
-/* ---- DATA, the end, and the way to the outcome ---- */
+/* ---- DATA ---- */
 
 void transaction_data(struct transaction *t)
 {
@@ -268,11 +358,11 @@ void transaction_data(struct transaction *t)
         if (b->state != BRANCH_ENVELOPE)
             continue;
         if (!has_recipients(b)) {
-            drop(b);
+            transaction_drop(b);
             continue;
         }
         b->state = BRANCH_CONTENT;
-        make_due(b, ACT_GO);
+        transaction_make_due(b, ACT_GO);
     }
 }
 
@@ -281,9 +371,7 @@ enum transaction_go transaction_go(struct transaction *t)
     bool stands = false;
     LIST_EACH (link, &t->recipients) {
         struct recipient *r = recipient_of(link);
-        if (r->head != r)
-            continue;
-        if (outcome_of_envelope(r)->envelope == FATE_OPEN)
+        if (r->head == r && outcome_of_envelope(r)->envelope == FATE_OPEN)
             return TRANSACTION_GO_WAIT;
         stands = stands || transaction_stands(r);
     }
@@ -293,8 +381,8 @@ enum transaction_go transaction_go(struct transaction *t)
         return TRANSACTION_GO_NONE;
     }
     LIST_EACH (link, &t->branches)
-        if (!has_recipients(branch_of(link)))
-            drop(branch_of(link));
+        if (!is_wanted(branch_of(link)))
+            transaction_drop(branch_of(link));
     t->state = TX_CONTENT;
     return TRANSACTION_GO_AHEAD;
 }
@@ -310,122 +398,10 @@ void transaction_refuse(struct transaction *t, const struct reply *refusal)
 void transaction_abandon(struct transaction *t)
 {
     if (t->state != TX_SETTLED)
-        settle(t, (struct reply){.code = 0});
+        transaction_settle(t, (struct reply){.code = 0});
 }
 
-/* Prepare what can be undone, before any relay has the end. */
-static void prepare(struct transaction *t)
-{
-    t->state = TX_PREPARING;
-    LIST_EACH (link, &t->branches) {
-        struct branch *b = branch_of(link);
-        if (b->can_prepare && b->state == BRANCH_CONTENT)
-            make_due(b, ACT_PREPARE);
-    }
-}
-
-static bool is_prepared(const struct transaction *t)
-{
-    LIST_EACH (link, &t->branches) {
-        const struct branch *b = branch_of(link);
-        if (b->can_prepare && b->state == BRANCH_CONTENT)
-            return false;
-    }
-    return true;
-}
-
-static void release(struct transaction *t)
-{
-    t->state = TX_RELEASED;
-    LIST_EACH (link, &t->branches) {
-        struct branch *b = branch_of(link);
-        if (b->can_prepare || b->state != BRANCH_CONTENT)
-            continue;
-        b->state = BRANCH_ENDED;
-        make_due(b, ACT_END);
-    }
-}
-
-static bool is_ended(const struct transaction *t, bool can_prepare)
-{
-    LIST_EACH (link, &t->branches) {
-        const struct branch *b = branch_of(link);
-        if (b->can_prepare == can_prepare && b->state != BRANCH_DONE)
-            return false;
-    }
-    return true;
-}
-
-/* In a maildir appears what every other target of the recipient's list has accepted. */
-static bool may_appear(const struct recipient *r)
-{
-    if (!transaction_stands(r))
-        return false;
-    for (const struct recipient *each = r->head; each != NULL; each = each->next_in_list)
-        if (!each->branch->can_prepare && each->final != FATE_ACCEPTED)
-            return false;
-    return true;
-}
-
-static void commit_branch(struct branch *b)
-{
-    bool has_any = false;
-    LIST_EACH (link, &b->recipients) {
-        struct recipient *r = LIST_ENTRY(link, struct recipient, in_branch);
-        if (may_appear(r)) {
-            r->final = FATE_ACCEPTED;
-            r->reply = reply_own(REPLY_MESSAGE_OK);
-            has_any = true;
-        }
-    }
-    if (!has_any) {
-        drop(b);
-        return;
-    }
-    b->state = BRANCH_ENDED;
-    make_due(b, ACT_COMMIT);
-}
-
-static void commit(struct transaction *t)
-{
-    t->state = TX_COMMITTING;
-    LIST_EACH (link, &t->branches) {
-        struct branch *b = branch_of(link);
-        if (b->can_prepare && b->state == BRANCH_PREPARED)
-            commit_branch(b);
-    }
-}
-
-static void advance(struct transaction *t)
-{
-    if (t->state == TX_PREPARING && has_lost(t))
-        settle(t, outcome_of_message(t));
-    if (t->state == TX_PREPARING && is_prepared(t))
-        release(t);
-    if (t->state == TX_RELEASED && is_ended(t, false))
-        commit(t);
-    if (t->state == TX_COMMITTING && is_ended(t, true))
-        settle(t, outcome_of_message(t));
-}
-
-void transaction_end(struct transaction *t)
-{
-    if (t->refusal.code != 0) {
-        settle(t, t->refusal);
-        return;
-    }
-    prepare(t);
-    advance(t);
-}
-
-/* ---- events of branches ---- */
-
-static void finish(struct branch *b)
-{
-    b->state = BRANCH_DONE;
-    b->todo = 0;
-    list_remove(&b->in_todo);
-}
+/* ---- events ---- */
 
 static void set_final(struct transaction *t, struct recipient *r, enum fate fate,
                       const struct reply *reply)
@@ -433,7 +409,7 @@ static void set_final(struct transaction *t, struct recipient *r, enum fate fate
     if (r->final != FATE_OPEN || !transaction_stands(r))
         return;
     r->final = fate;
-    set_reply(t, r, reply);
+    transaction_set_reply(r, t->mail, reply);
 }
 
 static void on_answer(struct transaction *t, const struct event *ev)
@@ -441,21 +417,20 @@ static void on_answer(struct transaction *t, const struct event *ev)
     if (ev->rcpt->envelope != FATE_OPEN)
         return;
     ev->rcpt->envelope = ev->fate;
-    set_reply(t, ev->rcpt, &ev->reply);
+    ev->rcpt->is_unverified = ev->is_unverified;
+    transaction_set_reply(ev->rcpt, t->mail, &ev->reply);
+    ev->rcpt->answer = ev->rcpt->reply;
 }
 
 static void on_final(struct transaction *t, const struct event *ev)
 {
     if (ev->rcpt != NULL) {
         set_final(t, ev->rcpt, ev->fate, &ev->reply);
-        /* Refused by a connection that was asked anew: there the end is not sent yet. */
-        if (t->state == TX_RELEASED && has_lost(t))
-            settle(t, outcome_of_message(t));
         return;
     }
     LIST_EACH (link, &ev->branch->recipients)
         set_final(t, LIST_ENTRY(link, struct recipient, in_branch), ev->fate, &ev->reply);
-    finish(ev->branch);
+    transaction_finish_branch(ev->branch);
 }
 
 static void on_broken(struct transaction *t, const struct event *ev)
@@ -465,44 +440,13 @@ static void on_broken(struct transaction *t, const struct event *ev)
         struct recipient *r = LIST_ENTRY(link, struct recipient, in_branch);
         if (r->envelope == FATE_OPEN) {
             r->envelope = outcome_of_code(ev->reply.code);
-            set_reply(t, r, &ev->reply);
+            transaction_set_reply(r, t->mail, &ev->reply);
+            r->answer = r->reply;
         } else {
             set_final(t, r, fate, &ev->reply);
         }
     }
-    finish(ev->branch);
-}
-
-static void on_prepared(struct transaction *t, const struct event *ev)
-{
-    if (t->state != TX_PREPARING)
-        return;
-    if (ev->error != 0)
-        settle(t, reply_own(REPLY_LOCAL_PROBLEM));
-    else
-        ev->branch->state = BRANCH_PREPARED;
-}
-
-static void on_committed(const struct event *ev)
-{
-    if (ev->error != 0) {
-        LIST_EACH (link, &ev->branch->recipients) {
-            struct recipient *r = LIST_ENTRY(link, struct recipient, in_branch);
-            r->final = FATE_DEFERRED;
-            r->reply = reply_own(REPLY_LOCAL_PROBLEM);
-        }
-        ev->branch->facts.may_be_duplicate = true;
-    }
-    finish(ev->branch);
-}
-
-/* Eight minutes after its end of data the client is about to give up (RFC 5321 4.5.3.2.6: ten). */
-static void on_deadline(struct transaction *t)
-{
-    if (t->state == TX_COMMITTING) /* the relays have it, and the client will send it again */
-        LIST_EACH (link, &t->branches)
-            branch_of(link)->facts.may_be_duplicate = true;
-    settle(t, reply_own(t->state == TX_RELEASED ? REPLY_TARGET_SLOW : REPLY_LOCAL_PROBLEM));
+    transaction_finish_branch(ev->branch);
 }
 
 void transaction_feed(struct transaction *t, const struct event *ev)
@@ -523,25 +467,28 @@ void transaction_feed(struct transaction *t, const struct event *ev)
         on_broken(t, ev);
         break;
     case EV_PREPARED:
-        on_prepared(t, ev);
+        transaction_on_prepared(t, ev);
         break;
     case EV_COMMITTED:
-        on_committed(ev);
+        transaction_on_committed(t, ev);
         break;
     case EV_LOST:
-        if (t->state < TX_RELEASED)
-            transaction_abandon(t);
+        transaction_on_lost(t);
         break;
     case EV_DEADLINE:
-        on_deadline(t);
+        transaction_on_deadline(t);
+        break;
+    case EV_COPY:
+        transaction_on_copy_lost(t, ev->error);
         break;
     case EV_BYTES:
     case EV_EOF:
     case EV_STOP:
-    case EV_COPY:
+    case EV_ETRN:
+    case EV_VERDICT:
         break; /* the session's */
     }
-    advance(t);
+    transaction_advance(t);
 }
 
 /* ---- actions ---- */
@@ -571,6 +518,12 @@ bool transaction_next(struct transaction *t, struct action *out)
     struct list *first = list_first(&t->todo);
     if (first != NULL) {
         next_of_branch(LIST_ENTRY(first, struct branch, in_todo), out);
+        return true;
+    }
+    if (t->spool_todo != 0) {
+        bool is_prepare = (t->spool_todo & (1U << ACT_PREPARE)) != 0;
+        t->spool_todo = 0;
+        *out = (struct action){.kind = is_prepare ? ACT_PREPARE : ACT_COMMIT};
         return true;
     }
     if (t->state != TX_SETTLED || t->is_told)

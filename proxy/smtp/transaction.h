@@ -3,8 +3,10 @@
  * release, commit. Pure: fed with events, drained of actions, calls no one.
  *
  * Outcomes belong to recipients. A RCPT that a route sends to several targets is one recipient
- * per target: the first is the head, which answers the client for all of them; a list is all or
- * nothing. Everything lies in the arena that is given, and goes when that is reset. */
+ * per target: the first is the head, which answers the client for all of them. Each leg stands for
+ * itself, and what fails beside others that do not goes into the spool. Only where a relay may not
+ * be spooled a list, and a message, is all or nothing. Everything lies in the arena that is given,
+ * and goes when that is reset. */
 #ifndef POSTERN_TRANSACTION_H
 #define POSTERN_TRANSACTION_H
 
@@ -40,12 +42,16 @@ struct recipient {
     struct branch *branch;          /* NULL: the route answered */
     struct address original;        /* as the client named it */
     struct address to;              /* as the routes made it */
+    struct bytes params;            /* NOTIFY, ORCPT as they came */
     enum fate envelope;             /* after RCPT */
     enum fate final;                /* after the end of data */
+    struct reply answer;            /* to RCPT; told when those before are */
     struct reply reply;             /* the words behind the latest fate */
     /* The reply to give in the target's stead where that does not itself judge the client
      * (it took neither XCLIENT nor PROXY): relay-from, routed-recipients. REPLY_OK: none. */
     enum reply_id guard;
+    bool names_domain;  /* the route that led here names its domain */
+    bool is_unverified; /* accepted here in an outage: the target has not said so */
 };
 
 enum branch_state {
@@ -58,12 +64,13 @@ enum branch_state {
 
 /* What the closing log line says of a target; filled in by the shell, texts in the mail arena. */
 struct branch_facts {
-    struct bytes target;   /* its name */
-    struct bytes address;  /* that the connection went to, or the path */
-    struct bytes identity; /* what was handed on: "xclient", "xforward", "proxy-v1", ... "none" */
-    bool is_reused;        /* the connection had served before */
-    bool is_replayed;      /* a reused connection broke, and a fresh one served */
-    bool may_be_duplicate; /* lost after the end of data was sent */
+    struct bytes target;     /* its name */
+    struct bytes address;    /* that the connection went to, or the path */
+    struct bytes identity;   /* what was handed on: "xclient", "xforward", "proxy-v1", ... "none" */
+    unsigned identity_kinds; /* the same as enum relay_identity bits; 0: none, or no relay */
+    bool is_reused;          /* the connection had served before */
+    bool is_replayed;        /* a reused connection broke, and a fresh one served */
+    bool may_be_duplicate;   /* lost after the end of data was sent */
 };
 
 struct branch {
@@ -75,9 +82,12 @@ struct branch {
     void *shell; /* the target's own; NULL before open and after drop */
     enum branch_state state;
     bool can_prepare;         /* a maildir: nothing shows before the commit */
+    bool may_spool;           /* what breaks here goes into the spool (relay.on-failure) */
     unsigned todo;            /* actions that are due: bits by enum action_kind */
     struct recipient *unsent; /* the first recipient whose ACT_RCPT is due */
     bool lacks_enhanced;      /* the target did not announce ENHANCEDSTATUSCODES (RFC 2034) */
+    bool lacks_dsn;           /* ... nor DSN: what the client asked for by it was left out */
+    bool is_end_sent;         /* by a relay: the end of data is on its way */
     struct branch_facts facts;
 };
 
@@ -87,17 +97,30 @@ enum transaction_state {
     TX_CONTENT,    /* 354 was told */
     TX_PREPARING,  /* the end has come; what can be undone is being made durable */
     TX_RELEASED,   /* the end is going to the relays */
-    TX_COMMITTING, /* every relay has answered; maildirs rename */
+    TX_SPOOLING,   /* every relay has answered; the spool file becomes durable, where one is due */
+    TX_COMMITTING, /* maildirs rename */
     TX_SETTLED     /* `outcome` is the answer; nothing more happens */
+};
+
+/* What an outcome means. */
+enum transaction_policy {
+    TRANSACTION_LIVE,  /* a client waits: outcomes are merged, failures spooled (DESIGN 7) */
+    TRANSACTION_QUEUED /* a delivery of the spool: each recipient's fate stands for itself */
 };
 
 struct transaction {
     struct arena *mail;
+    enum transaction_policy policy;
+    bool splits;         /* smtpd.split = live: recipients may go to several targets */
+    bool is_client_gone; /* behind the release: nothing is spooled, the client will try again */
     struct envelope envelope;
     const struct identity *client;
     struct list recipients;
     struct list branches;
-    struct list todo; /* branches with actions due */
+    struct list todo;    /* branches with actions due */
+    unsigned spool_todo; /* ACT_PREPARE or ACT_COMMIT of the spool file: bits likewise */
+    bool is_preparing_spool, is_committing_spool; /* its answer is waited for */
+    bool is_taken; /* some target has it, or the spool shall: what is left over is our business */
     enum transaction_state state;
     unsigned recipient_count; /* RCPTs that were accepted by the parser */
     struct reply refusal;     /* postern's own, of the whole message; code 0: none */
@@ -110,6 +133,7 @@ struct routed_leg {
     struct target *target;
     struct address to;
     bool can_prepare;
+    bool may_spool;
 };
 
 /* What the routes say of a recipient; in the mail arena. */
@@ -119,6 +143,7 @@ struct routed {
     const struct routed_leg *legs;
     int leg_count;
     enum reply_id guard; /* see struct recipient */
+    bool names_domain;
 };
 
 /* `client` and the arena outlive the transaction; the envelope's texts lie in the arena. */
@@ -129,7 +154,8 @@ struct recipient *transaction_add(struct transaction *t, const struct address *t
 /* DATA: live branches are told. */
 void transaction_data(struct transaction *t);
 /* May 354 be told? NONE: no recipient stands; the branches are dropped, and the state is
- * TX_ENVELOPE again (more RCPT may come). AHEAD: TX_CONTENT from now on. */
+ * TX_ENVELOPE again (more RCPT may come, or transaction_abandon()). AHEAD: TX_CONTENT from now on.
+ */
 enum transaction_go { TRANSACTION_GO_WAIT, TRANSACTION_GO_AHEAD, TRANSACTION_GO_NONE };
 enum transaction_go transaction_go(struct transaction *t);
 /* Postern refuses the message: no target gets its end. Told when the client's end has come. */
@@ -138,13 +164,21 @@ void transaction_refuse(struct transaction *t, const struct reply *refusal);
 void transaction_end(struct transaction *t);
 /* RSET, QUIT, a broken session: everything that was not released is dropped. */
 void transaction_abandon(struct transaction *t);
+/* The process ends. The end of data has come, and no relay is needed for a 250: those that have
+ * not answered are given up, and the outcome waits for disks alone. False: it is not so, and
+ * nothing was done. */
+bool transaction_hurry(struct transaction *t);
 
-/* EV_ROUTED, EV_ANSWER, EV_FINAL, EV_BROKEN, EV_PREPARED, EV_COMMITTED, EV_LOST, EV_DEADLINE. */
+/* EV_ROUTED, EV_ANSWER, EV_FINAL, EV_BROKEN, EV_PREPARED, EV_COMMITTED, EV_LOST, EV_DEADLINE,
+ * EV_COPY (behind the end of data). */
 void transaction_feed(struct transaction *t, const struct event *ev);
 bool transaction_next(struct transaction *t, struct action *out);
 
-/* Does the recipient, with all of its list, still count? Not when the target or the route refused
- * it, nor before the answer. */
+/* Does the recipient still count? Not when the target or the route refused it, nor before the
+ * answer. Where its list is all or nothing: with all of that. */
 bool transaction_stands(const struct recipient *r);
+/* A relay that may not be spooled takes part: there is nobody to tell the client later that one of
+ * its recipients did not get the message. Then none gets it. */
+bool transaction_is_all_or_nothing(const struct transaction *t);
 
 #endif

@@ -78,7 +78,12 @@ def postern(dns):
 
 
 def relay_config(target_address, *lines, name="target", route="@example.test"):
-    """[relay] and [route] for one target; `lines` go into the relay's section."""
+    """[relay] and [route] for one target; `lines` go into the relay's section.
+
+    Without a word about on-failure, what breaks is told to the client: tempfail.
+    """
+    if not any("on-failure" in line for line in lines):
+        lines = (*lines, "on-failure = tempfail")
     more = "".join(line + "\n" for line in lines)
     return f'[relay "{name}"]\naddress = {target_address}\n{more}[route]\n{route} {name}\n'
 

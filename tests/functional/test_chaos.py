@@ -135,7 +135,7 @@ def test_promises_hold_in_chaos(target, postern, tmp_path, identity, ehlo):
     for i, backend in enumerate(pair):
         make_trouble(backend, SEED + i)
     relay = "\n".join((f"address = {pair[0].address}", f"address = {pair[1].address}",
-                       f"identity = {identity}", *RELAY))
+                       f"identity = {identity}", "on-failure = tempfail", *RELAY))
     server = postern(f'[relay "pair"]\n{relay}\n[route]\n@example.test pair\n',
                      smtpd="max-errors = 1000000\nmax-junk-commands = 1000000\n")
     ledger = Ledger()

@@ -2,7 +2,7 @@
 /* A whole worker in a world: the input says what clients, targets, DNS, the disk and the clock do;
  * what came of it is checked against the promises. */
 /* needs: tests/fuzz/session_client.c tests/fuzz/session_target.c tests/fuzz/session_ledger.c */
-/* needs: shell proxy/io/copy.c sim */
+/* needs: shell proxy/io/copy.c proxy/io/copy_file.c sim */
 #include <errno.h>
 #include <signal.h>
 
@@ -21,10 +21,12 @@ static const char *const configs[] = {
     "[relay \"target\"]\nidentity = xclient\n",
     "[relay \"target\"]\nidentity = proxy-v1\nidle-connections = 0\n",
     "[relay \"target\"]\naddress = 198.51.100.2:25\nmax-connections = 1\nidentity-failure = pass\n",
+    "[relay \"target\"]\non-failure = tempfail\n",
 };
+#define TEMPFAIL (ARRAY_LENGTH(configs) - 1) /* the one without a spool */
 
 static const char common[] =
-    "copy-memory = 64k\nmax-copies = 2m\n"
+    "copy-memory = 64k\nmax-copies = 2m\nbounce-to = none\n"
     "[smtpd \"mx.test\"]\nlisten-port = 192.0.2.1:25\nmax-recipients = 4\n"
     "max-message-size = 300k\nearly-input = accept\n"
     "[relay \"target\"]\naddress = 198.51.100.1:25\nreceived = never\n"
@@ -208,15 +210,18 @@ static void act_as_target(struct fuzz *f, uint8_t what)
         return;
     switch ((what >> 2) % 8) {
     case 2:
+        t->is_doubtful = true;
         t->instead = replies[more % ARRAY_LENGTH(replies)];
         break;
     case 3:
+        t->is_doubtful = true;
         t->is_holding = true;
         break;
     case 4:
         session_target_release(t);
         break;
     case 5:
+        t->is_doubtful = true;
         (more & 1 ? sim_reset : sim_close)(t->peer);
         break;
     case 6:
@@ -226,6 +231,7 @@ static void act_as_target(struct fuzz *f, uint8_t what)
             session_target_refuse_early(t);
         break;
     case 7:
+        t->is_doubtful = true;
         sim_set_reading(t->peer, (more & 1) != 0);
         break;
     }
@@ -342,7 +348,6 @@ static const struct config *config_for(unsigned which)
     static struct config *known[ARRAY_LENGTH(configs)];
     char text[2048];
 
-    which %= ARRAY_LENGTH(configs);
     if (known[which] == NULL) {
         snprintf(text, sizeof(text), "%s%s", common, configs[which]);
         known[which] = stage_config(text);
@@ -358,7 +363,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t way;
 
     *f = (struct fuzz){.in = bytes_make(data, size)};
-    const struct config *config = config_for(take(f));
+    unsigned which = take(f) % ARRAY_LENGTH(configs);
+    const struct config *config = config_for(which);
+    f->ledger.spools = which != TEMPFAIL;
     f->caps = take(f);
     way = take(f);
     f->world = sim_new(way);

@@ -13,6 +13,7 @@ struct session_ledger {
     struct session_client clients[SESSION_CLIENTS];
     struct session_target targets[SESSION_TARGETS_MAX];
     int target_count;
+    bool spools;     /* what the relay cannot take goes into the spool, and comes later */
     bool has_faults; /* memory or the disk has failed: what is left behind in tmp/ is no wonder */
 };
 

@@ -28,6 +28,7 @@ struct session_target {
     bool is_last_chunk;
     bool is_holding;  /* replies wait in the queue */
     bool is_confused; /* said something that it was not asked: nothing can be told any more */
+    bool is_doubtful; /* it misbehaved once: postern may not know what it has taken */
     bool has_refused; /* the message behind DATA, before its end */
     bool has_bad_chunk;
     const char *instead; /* of the next reply, once; NULL: the right one */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* disk.h in a world: files in memory, and failures on request. */
+/* disk.h in a world: descriptors and octets, and failures on request or by chance. */
 #include "proxy/io/disk.h"
 
 #include <errno.h>
@@ -7,9 +7,7 @@
 
 #include "proxy/base/error.h"
 #include "proxy/base/mem.h"
-#include "tests/sim/world.h"
-
-#define FREE_BYTES (UINT64_C(1) << 40)
+#include "tests/sim/files.h"
 
 /* ---- failures ---- */
 
@@ -19,224 +17,232 @@ void sim_disk_fail(struct sim *w, enum sim_disk_call what, uint64_t nth, int err
     w->disk.error[what] = error;
 }
 
-/* Every call begins here: whatever can go wrong with disks goes wrong here. */
-static int begin(enum sim_disk_call what)
+void sim_disk_set_trouble(struct sim *w, uint32_t per_million)
 {
-    struct sim_disk *d = &sim_current()->disk;
+    w->disk.trouble = per_million;
+}
+
+void sim_disk_set_free(struct sim *w, uint64_t bytes)
+{
+    w->disk.free_bytes = bytes;
+}
+
+uint64_t sim_disk_failures(const struct sim *w)
+{
+    return w->disk.failures;
+}
+
+/* Syncs are where disks fail. */
+static int by_chance(struct sim *w, enum sim_disk_call what)
+{
+    uint32_t likely = w->disk.trouble * (what == SIM_DISK_SYNC ? 4 : 1);
+
+    if (likely == 0 || sim_below(w, 1000000) >= likely)
+        return 0;
+    w->disk.failures++;
+    if (what == SIM_DISK_READ || what == SIM_DISK_SYNC)
+        return -EIO;
+    return sim_below(w, 2) == 0 ? -EIO : -ENOSPC;
+}
+
+int sim_disk_fault(enum sim_disk_call what)
+{
+    struct sim *w = sim_current();
+    struct sim_disk *d = &w->disk;
 
     if (d->fail_in[what] == 0)
-        return 0;
+        return by_chance(w, what);
     if (d->fail_in[what] > 1) {
         d->fail_in[what]--;
         return 0;
     }
+    d->failures++;
     return d->error[what];
 }
 
-/* ---- names ---- */
-
-/* A path without a slash at its end and without doubled ones; the caller frees. */
-static char *clean(const char *path)
+int sim_disk_begin(enum sim_disk_call what)
 {
-    char *text = sim_alloc(strlen(path) + 2);
-    size_t len = 0;
-
-    for (const char *c = path; *c != '\0'; c++)
-        if (*c != '/' || len == 0 || text[len - 1] != '/')
-            text[len++] = *c;
-    while (len > 1 && text[len - 1] == '/')
-        len--;
-    text[len] = '\0';
-    return text;
-}
-
-static struct sim_name *find_clean(struct sim *w, const char *path)
-{
-    LIST_EACH (link, &w->disk.names) {
-        struct sim_name *n = LIST_ENTRY(link, struct sim_name, link);
-        if (strcmp(n->path, path) == 0)
-            return n;
-    }
-    return NULL;
-}
-
-static struct sim_name *find(const char *path)
-{
-    char *text = clean(path);
-    struct sim_name *n = find_clean(sim_current(), text);
-
-    free(text);
-    return n;
-}
-
-static struct sim_name *add_name(struct sim *w, const char *path, struct sim_file *file)
-{
-    struct sim_name *n = sim_alloc(sizeof(*n));
-    struct list *behind = &w->disk.names;
-
-    n->path = clean(path);
-    n->file = file;
-    if (file != NULL)
-        file->names++;
-    LIST_EACH (link, &w->disk.names) {
-        if (strcmp(LIST_ENTRY(link, struct sim_name, link)->path, n->path) > 0) {
-            behind = link;
-            break;
-        }
-    }
-    list_append(behind, &n->link);
-    return n;
-}
-
-static void free_if_unused(struct sim_file *f)
-{
-    if (f == NULL || f->names + f->descriptors > 0)
-        return;
-    free(f->text.at);
-    free(f);
-}
-
-static void remove_name(struct sim_name *n)
-{
-    if (n->file != NULL)
-        n->file->names--;
-    free_if_unused(n->file);
-    list_remove(&n->link);
-    free(n->path);
-    free(n);
-}
-
-/* 0 where a name could be put into the directory that `path` lies in. */
-static int look_at_parent(const char *path)
-{
-    char *text = clean(path), *slash = strrchr(text, '/');
-    struct sim_name *parent = NULL;
-    int error = 0;
-
-    if (slash != NULL) {
-        slash[slash == text ? 1 : 0] = '\0';
-        parent = find_clean(sim_current(), text);
-    }
-    if (parent == NULL)
-        error = -ENOENT;
-    else if (parent->file != NULL)
-        error = -ENOTDIR;
-    free(text);
-    return error;
-}
-
-void sim_disk_init(struct sim *w)
-{
-    list_init(&w->disk.names);
-    add_name(w, "/", NULL);
-    add_name(w, "/tmp", NULL);
-}
-
-void sim_disk_done(struct sim *w)
-{
-    for (int i = 0; i < SIM_FDS; i++)
-        if (w->disk.fds[i].file != NULL)
-            sim_fault("a file is still open");
-    LIST_EACH (link, &w->disk.names)
-        remove_name(LIST_ENTRY(link, struct sim_name, link));
+    sim_process_call(sim_current());
+    return sim_disk_fault(what);
 }
 
 /* ---- descriptors ---- */
 
-static int open_file(struct sim_file *f, bool may_write, bool is_unnamed)
+static int open_node(struct sim_node *n, bool may_write, bool is_unnamed)
 {
     struct sim_disk *d = &sim_current()->disk;
 
     for (int i = 0; i < SIM_FDS; i++) {
-        if (d->fds[i].file != NULL)
+        if (d->fds[i].node != NULL)
             continue;
-        d->fds[i] = (struct sim_fd){.file = f, .may_write = may_write, .is_unnamed = is_unnamed};
-        f->descriptors++;
+        d->fds[i] = (struct sim_fd){.node = n, .may_write = may_write, .is_unnamed = is_unnamed};
+        n->uses++;
         return SIM_FD_DISK + i;
     }
-    free_if_unused(f);
     return -EMFILE;
 }
 
-static struct sim_fd *fd_of(int fd)
+struct sim_fd *sim_fd_of(int fd)
 {
     struct sim_disk *d = &sim_current()->disk;
 
-    if (fd < SIM_FD_DISK || fd >= SIM_FD_DISK + SIM_FDS || d->fds[fd - SIM_FD_DISK].file == NULL)
+    if (fd < SIM_FD_DISK || fd >= SIM_FD_DISK + SIM_FDS || d->fds[fd - SIM_FD_DISK].node == NULL)
         sim_fault("a descriptor that is not open");
     return &d->fds[fd - SIM_FD_DISK];
 }
 
 int disk_open_unnamed(const char *directory)
 {
-    int error = begin(SIM_DISK_OPEN);
-    struct sim_name *n = find(directory);
+    int error = sim_disk_begin(SIM_DISK_OPEN), fd;
+    struct sim_node *at = sim_node_at(directory), *n;
 
     if (error != 0)
         return error;
-    if (n == NULL || n->file != NULL)
-        return n == NULL ? -ENOENT : -ENOTDIR;
-    return open_file(sim_alloc(sizeof(struct sim_file)), true, true);
+    if (at == NULL || !at->is_directory)
+        return at == NULL ? -ENOENT : -ENOTDIR;
+    n = sim_node_new(false);
+    fd = open_node(n, true, true);
+    sim_node_unuse(n);
+    return fd;
+}
+
+static int open_path(const char *path, bool may_write)
+{
+    int error = sim_disk_begin(SIM_DISK_OPEN);
+    struct sim_node *n = sim_node_at(path);
+
+    if (error != 0)
+        return error;
+    if (n == NULL || n->is_directory)
+        return n == NULL ? -ENOENT : -EISDIR;
+    return open_node(n, may_write, false);
 }
 
 int disk_open_read(const char *path)
 {
-    int error = begin(SIM_DISK_OPEN);
-    struct sim_name *n = find(path);
+    return open_path(path, false);
+}
 
-    if (error != 0)
-        return error;
-    if (n == NULL || n->file == NULL)
-        return n == NULL ? -ENOENT : -EISDIR;
-    return open_file(n->file, false, false);
+int disk_open_append(const char *path)
+{
+    return open_path(path, true);
 }
 
 int disk_create(const char *path)
 {
-    int error = begin(SIM_DISK_OPEN), fd;
-    struct sim_file *f;
+    int error = sim_disk_begin(SIM_DISK_OPEN), fd;
+    struct sim_node *n;
 
-    if (error == 0)
-        error = find(path) != NULL ? -EEXIST : look_at_parent(path);
     if (error != 0)
         return error;
-    f = sim_alloc(sizeof(*f));
-    fd = open_file(f, true, false);
-    if (fd >= 0)
-        add_name(sim_current(), path, f);
+    n = sim_node_new(false);
+    fd = open_node(n, true, false);
+    if (fd >= 0 && (error = sim_node_link(n, path)) != 0) {
+        disk_close(fd);
+        fd = error;
+    }
+    sim_node_unuse(n);
     return fd;
 }
 
 int disk_close(int fd)
 {
-    struct sim_fd *d = fd_of(fd);
-    struct sim_file *f = d->file;
+    struct sim_fd *d = sim_fd_of(fd);
+    struct sim_node *n = d->node;
 
-    d->file = NULL;
-    f->descriptors--;
-    free_if_unused(f);
+    if (n->locked_by == fd)
+        n->locked_by = 0;
+    d->node = NULL;
+    sim_node_unuse(n);
     return 0;
+}
+
+void sim_disk_close_all(struct sim *w)
+{
+    for (int i = 0; i < SIM_FDS; i++)
+        if (w->disk.fds[i].node != NULL)
+            disk_close(SIM_FD_DISK + i);
+}
+
+int disk_lock(int fd)
+{
+    struct sim_node *n = sim_fd_of(fd)->node;
+    int error = sim_disk_begin(SIM_DISK_OPEN);
+
+    if (error == 0 && n->locked_by != 0 && n->locked_by != fd)
+        error = -EAGAIN;
+    if (error == 0)
+        n->locked_by = fd;
+    return error;
+}
+
+int disk_facts_of(int fd, struct disk_facts *facts_out)
+{
+    const struct sim_node *n = sim_fd_of(fd)->node;
+    int error = sim_disk_begin(SIM_DISK_READ);
+
+    if (error == 0)
+        *facts_out = (struct disk_facts){n->text.len, n->changed_s, n->links};
+    return error;
+}
+
+int disk_facts_of_path(const char *path, struct disk_facts *facts_out)
+{
+    int error = sim_disk_begin(SIM_DISK_READ);
+    const struct sim_node *n = sim_node_at(path);
+
+    if (error == 0 && n == NULL)
+        error = -ENOENT;
+    if (error == 0)
+        *facts_out = (struct disk_facts){n->text.len, n->changed_s, n->links};
+    return error;
 }
 
 /* ---- octets ---- */
 
-int disk_write_at(int fd, uint64_t offset, struct bytes octets)
+void sim_text_cut(struct sim_text *t, uint64_t length)
 {
-    struct sim_fd *d = fd_of(fd);
-    struct sim_text *t = &d->file->text;
-    int error = begin(SIM_DISK_WRITE);
+    static const uint8_t nothing[4096];
 
-    if (error == 0 && !d->may_write)
-        error = -EBADF;
-    if (error != 0 || octets.len == 0)
-        return error;
-    while (t->len < offset + octets.len) {
-        uint64_t more = offset + octets.len - t->len;
-        static const uint8_t nothing[4096];
+    while (t->len < length) {
+        uint64_t more = length - t->len;
         sim_put(t, bytes_make(nothing, more < sizeof(nothing) ? more : sizeof(nothing)));
     }
-    memcpy(t->at + offset, octets.at, octets.len);
-    return 0;
+    t->len = length;
+}
+
+void sim_text_write(struct sim_text *t, uint64_t at, struct bytes octets)
+{
+    if (octets.len == 0)
+        return;
+    if (t->len < at + octets.len)
+        sim_text_cut(t, at + octets.len);
+    memcpy(t->at + at, octets.at, octets.len);
+}
+
+static void change(struct sim_node *n, bool is_cut, uint64_t at, struct bytes octets)
+{
+    if (is_cut)
+        sim_text_cut(&n->text, at);
+    else
+        sim_text_write(&n->text, at, octets);
+    n->changed_s = sim_wall_ms(sim_current()) / 1000;
+    sim_change_add(n, is_cut, at, octets);
+}
+
+/* A disk that becomes full takes the beginning. */
+int disk_write_at(int fd, uint64_t offset, struct bytes octets)
+{
+    struct sim_fd *d = sim_fd_of(fd);
+    int error = d->may_write ? sim_disk_begin(SIM_DISK_WRITE) : -EBADF;
+
+    if (error == -ENOSPC && octets.len > 0)
+        octets = bytes_first(octets, (size_t)sim_below(sim_current(), octets.len));
+    else if (error != 0)
+        return error;
+    if (octets.len > 0)
+        change(d->node, false, offset, octets);
+    return error;
 }
 
 int disk_write_pieces_at(int fd, uint64_t offset, const struct bytes *pieces, int count)
@@ -250,10 +256,20 @@ int disk_write_pieces_at(int fd, uint64_t offset, const struct bytes *pieces, in
     return 0;
 }
 
+int disk_truncate(int fd, uint64_t length)
+{
+    struct sim_fd *d = sim_fd_of(fd);
+    int error = d->may_write ? sim_disk_begin(SIM_DISK_WRITE) : -EBADF;
+
+    if (error == 0)
+        change(d->node, true, length, bytes_make(NULL, 0));
+    return error;
+}
+
 int disk_read_at(int fd, uint64_t offset, void *into, size_t len)
 {
-    struct sim_text *t = &fd_of(fd)->file->text;
-    int error = begin(SIM_DISK_READ);
+    const struct sim_text *t = &sim_fd_of(fd)->node->text;
+    int error = sim_disk_begin(SIM_DISK_READ);
 
     if (error != 0)
         return error;
@@ -267,154 +283,47 @@ int disk_read_at(int fd, uint64_t offset, void *into, size_t len)
 
 int disk_sync(int fd)
 {
-    fd_of(fd);
-    return begin(SIM_DISK_SYNC);
-}
+    struct sim_node *n = sim_fd_of(fd)->node;
+    int error = sim_disk_begin(SIM_DISK_SYNC);
 
-int disk_sync_directory(const char *path)
-{
-    struct sim_name *n = find(path);
-    int error = begin(SIM_DISK_SYNC);
-
-    if (error == 0 && (n == NULL || n->file != NULL))
-        error = n == NULL ? -ENOENT : -ENOTDIR;
-    return error;
-}
-
-/* ---- files and their names ---- */
-
-int disk_link_unnamed(int fd, const char *path)
-{
-    struct sim_fd *d = fd_of(fd);
-    int error = begin(SIM_DISK_NAME);
-
-    if (!d->is_unnamed)
-        sim_fault("link of a file that is not unnamed");
     if (error == 0)
-        error = find(path) != NULL ? -EEXIST : look_at_parent(path);
-    if (error == 0)
-        add_name(sim_current(), path, d->file);
-    return error;
-}
-
-static int move(const char *from, const char *to, bool may_replace)
-{
-    int error = begin(SIM_DISK_NAME);
-    struct sim_name *n = find(from), *old = find(to);
-
-    if (error == 0 && (n == NULL || n->file == NULL))
-        error = -ENOENT; /* directories are never renamed */
-    if (error == 0)
-        error = look_at_parent(to);
-    if (error == 0 && old != NULL && !may_replace)
-        error = -EEXIST;
-    if (error != 0 || old == n)
-        return error;
-    if (old != NULL)
-        remove_name(old);
-    add_name(sim_current(), to, n->file);
-    remove_name(n);
-    return 0;
-}
-
-int disk_rename(const char *from, const char *to)
-{
-    return move(from, to, false);
-}
-
-int disk_replace(const char *from, const char *to)
-{
-    return move(from, to, true);
-}
-
-int disk_unlink(const char *path)
-{
-    int error = begin(SIM_DISK_NAME);
-    struct sim_name *n = find(path);
-
-    if (error != 0)
-        return error;
-    if (n == NULL || n->file == NULL)
-        return n == NULL ? -ENOENT : -EISDIR;
-    remove_name(n);
-    return 0;
-}
-
-int disk_make_directories(const char *path)
-{
-    int error = begin(SIM_DISK_NAME);
-    char *text = clean(path);
-
-    for (size_t i = 1, len = strlen(text); i <= len && error == 0; i++) {
-        if (text[i] != '/' && text[i] != '\0')
-            continue;
-        char was = text[i];
-        struct sim_name *n;
-        text[i] = '\0';
-        n = find(text);
-        if (n == NULL)
-            add_name(sim_current(), text, NULL);
-        else if (n->file != NULL)
-            error = -ENOTDIR;
-        text[i] = was;
-    }
-    free(text);
+        sim_changes_keep(n);
+    else
+        sim_changes_risk(n);
     return error;
 }
 
 int disk_free_bytes(const char *path, uint64_t *bytes_out)
 {
-    if (find(path) == NULL)
-        return -ENOENT;
-    *bytes_out = FREE_BYTES;
-    return 0;
+    int error = sim_disk_begin(SIM_DISK_READ);
+
+    if (error == 0 && sim_node_at(path) == NULL)
+        error = -ENOENT;
+    if (error == 0)
+        *bytes_out = sim_current()->disk.free_bytes;
+    return error;
 }
 
 int disk_read_file(const char *path, size_t max_bytes, uint8_t **octets_out, size_t *len_out)
 {
-    struct sim_name *n = find(path);
-    int error = begin(SIM_DISK_READ);
+    int error = sim_disk_begin(SIM_DISK_READ);
+    const struct sim_node *n = sim_node_at(path);
     uint8_t *octets;
 
-    if (error == 0 && (n == NULL || n->file == NULL))
+    if (error == 0 && (n == NULL || n->is_directory))
         error = n == NULL ? -ENOENT : -EISDIR;
-    if (error == 0 && n->file->text.len > max_bytes)
+    if (error == 0 && n->text.len > max_bytes)
         error = -EFBIG;
     if (error != 0)
         return error;
-    octets = mem_alloc(n->file->text.len);
+    octets = mem_alloc(n->text.len);
     if (octets == NULL)
         return ERR_MEMORY;
-    if (n->file->text.len > 0)
-        memcpy(octets, n->file->text.at, n->file->text.len);
+    if (n->text.len > 0)
+        memcpy(octets, n->text.at, n->text.len);
     *octets_out = octets;
-    *len_out = n->file->text.len;
+    *len_out = n->text.len;
     return 0;
-}
-
-/* ---- what the test sees ---- */
-
-bool sim_file(struct sim *w, const char *path, struct bytes *octets_out)
-{
-    struct sim_name *n = find_clean(w, path);
-
-    if (n == NULL || n->file == NULL)
-        return false;
-    *octets_out = bytes_make(n->file->text.at, n->file->text.len);
-    return true;
-}
-
-const char *sim_file_below(struct sim *w, const char *directory, unsigned index)
-{
-    size_t len = strlen(directory);
-
-    LIST_EACH (link, &w->disk.names) {
-        struct sim_name *n = LIST_ENTRY(link, struct sim_name, link);
-        if (n->file != NULL && strncmp(n->path, directory, len) == 0 && n->path[len] == '/' &&
-            index-- == 0)
-            return n->path;
-    }
-    return NULL;
 }
 
 unsigned sim_open_files(const struct sim *w)
@@ -422,6 +331,6 @@ unsigned sim_open_files(const struct sim *w)
     unsigned count = 0;
 
     for (int i = 0; i < SIM_FDS; i++)
-        count += w->disk.fds[i].file != NULL;
+        count += w->disk.fds[i].node != NULL;
     return count;
 }

@@ -3,6 +3,7 @@
 #include "proxy/io/listen.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "proxy/base/error.h"
@@ -24,19 +25,45 @@ struct listener {
     bool is_closed;
 };
 
-int listen_open(const struct netaddr *address, int backlog)
+static struct sim_bound *bind_to(const struct netaddr *address, const char *path)
 {
     struct sim *w = sim_current();
-    struct sim_bound *b;
+    struct sim_bound *b = sim_alloc(sizeof(*b));
 
-    (void)backlog;
-    if (sim_bound_at(w, address) != NULL)
-        return -EADDRINUSE;
-    b = sim_alloc(sizeof(*b));
     b->address = *address;
+    snprintf(b->path, sizeof(b->path), "%s", path);
     b->fd = w->next_listener++;
     list_append(&w->bound, &b->link);
-    return b->fd;
+    return b;
+}
+
+int listen_open(const struct netaddr *address, int backlog)
+{
+    (void)backlog;
+    if (sim_bound_at(sim_current(), address) != NULL)
+        return -EADDRINUSE;
+    return bind_to(address, "")->fd;
+}
+
+/* There is one process at a time: nobody to share with. */
+int listen_open_shared(const struct netaddr *address, int backlog)
+{
+    return listen_open(address, backlog);
+}
+
+int listen_probe(const struct netaddr *address)
+{
+    return sim_bound_at(sim_current(), address) == NULL ? 0 : -EADDRINUSE;
+}
+
+int listen_open_unix(const char *path, int backlog)
+{
+    struct sim_bound *old = sim_bound_at_path(sim_current(), path);
+
+    (void)backlog;
+    if (old != NULL)
+        old->path[0] = '\0';
+    return bind_to(&(struct netaddr){.family = NETADDR_NONE}, path)->fd;
 }
 
 static void on_event(struct sim_event *e)
@@ -93,6 +120,26 @@ struct listener *listener_new(struct loop *loop, int fd, unsigned reserve,
     l->bound->listener = l;
     loop->busy++;
     return l;
+}
+
+/* Whose connections close when their process dies. */
+static void drop_waiting(struct listener *l)
+{
+    LIST_EACH (link, &l->waiting) {
+        list_remove(link);
+        free(LIST_ENTRY(link, struct waiting, link));
+    }
+}
+
+void sim_listeners_drop(struct sim *w)
+{
+    LIST_EACH (link, &w->bound) {
+        struct sim_bound *b = LIST_ENTRY(link, struct sim_bound, link);
+        if (b->listener != NULL)
+            drop_waiting(b->listener);
+        list_remove(link);
+        free(b);
+    }
 }
 
 void listener_close(struct listener *l)

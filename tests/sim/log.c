@@ -77,12 +77,15 @@ void log_put(struct log_line *line, const char *key, struct bytes value)
     put_text(line, " ");
     put_text(line, key);
     put_text(line, plain ? "=" : "=\"");
-    for (size_t i = 0; i < value.len; i++) {
+    if (plain)
+        sim_put(&line->log->loop->world->log, value);
+    for (size_t i = 0; i < value.len && !plain; i++) {
         uint8_t c = value.at[i];
-        if (c < ' ' || c > '~')
-            snprintf(octet, sizeof(octet), "\\x%02x", c);
-        else
-            snprintf(octet, sizeof(octet), "%s%c", c == '"' || c == '\\' ? "\\" : "", c);
+        if (c >= ' ' && c <= '~' && c != '"' && c != '\\') {
+            sim_put(&line->log->loop->world->log, bytes_make(&c, 1));
+            continue;
+        }
+        snprintf(octet, sizeof(octet), c == '"' || c == '\\' ? "\\%c" : "\\x%02x", c);
         put_text(line, octet);
     }
     put_text(line, plain ? "" : "\"");

@@ -8,8 +8,6 @@
 #include "proxy/io/deadline.h"
 #include "tests/sim/world.h"
 
-#define WALL_BEGIN_MS 1795305600000 /* the night of 22 November 2026 */
-
 struct loop *loop_new(void)
 {
     struct sim *w = sim_current();
@@ -59,7 +57,7 @@ uint64_t loop_precise_us(const struct loop *l)
 
 int64_t loop_wall_ms(const struct loop *l)
 {
-    return WALL_BEGIN_MS + (int64_t)(l->world->now_us / 1000);
+    return sim_wall_ms(l->world);
 }
 
 uint64_t loop_random(struct loop *l)

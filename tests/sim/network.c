@@ -104,3 +104,13 @@ struct sim_bound *sim_bound_at(struct sim *w, const struct netaddr *address)
     }
     return NULL;
 }
+
+struct sim_bound *sim_bound_at_path(struct sim *w, const char *path)
+{
+    LIST_EACH (link, &w->bound) {
+        struct sim_bound *b = LIST_ENTRY(link, struct sim_bound, link);
+        if (b->path[0] != '\0' && strcmp(b->path, path) == 0)
+            return b;
+    }
+    return NULL;
+}

@@ -74,10 +74,20 @@ bool sim_peers_go_on(struct sim *w)
     return has_any;
 }
 
+static void tell_asked(struct sim_peer *p)
+{
+    if (p->world->asked == NULL || p->asked_by == NULL || p->is_told)
+        return;
+    p->is_told = true;
+    p->world->asked(p->world->asked_owner, p);
+}
+
 static void on_event(struct sim_event *e)
 {
     struct sim_peer *p = CONTAINER_OF(e, struct sim_peer, event);
 
+    if (p->state == SIM_PEER_ASKED)
+        tell_asked(p);
     if (p->end == NULL)
         return;
     if (!p->is_deaf && sim_end_readable(p->end) > 0)
@@ -89,6 +99,20 @@ static void on_event(struct sim_event *e)
     send_some(p);
     if (p->end != NULL && !p->is_deaf && sim_end_readable(p->end) > 0)
         sim_ready(p->world, e);
+    if (p->news != NULL)
+        p->news(p->news_owner);
+}
+
+void sim_on_news(struct sim_peer *p, void (*fn)(void *owner), void *owner)
+{
+    p->news = fn;
+    p->news_owner = owner;
+}
+
+void sim_on_asked(struct sim *w, void (*fn)(void *owner, struct sim_peer *p), void *owner)
+{
+    w->asked = fn;
+    w->asked_owner = owner;
 }
 
 /* ---- beginning ---- */
@@ -99,6 +123,7 @@ static struct sim_peer *peer_new(struct sim *w)
 
     p->world = w;
     p->event.fn = on_event;
+    p->event.outlives = true;
     list_init(&p->event.link);
     list_append(&w->peers, &p->link);
     return p;
@@ -109,11 +134,12 @@ static void give_end(struct sim_peer *p, struct sim_end *end)
     p->end = end;
     p->state = SIM_PEER_OPEN;
     end->reader = &p->event;
+    end->is_peers = true;
 }
 
-struct sim_peer *sim_connect(struct sim *w, const struct netaddr *from, const struct netaddr *to)
+static struct sim_peer *connect_to(struct sim *w, const struct netaddr *from,
+                                   const struct netaddr *to, struct sim_bound *bound)
 {
-    struct sim_bound *bound = sim_bound_at(w, to);
     struct sim_conn *c;
     struct sim_peer *p;
 
@@ -124,6 +150,18 @@ struct sim_peer *sim_connect(struct sim *w, const struct netaddr *from, const st
     give_end(p, &c->ends[0]);
     sim_listener_arrive(bound->listener, &c->ends[1]);
     return p;
+}
+
+struct sim_peer *sim_connect(struct sim *w, const struct netaddr *from, const struct netaddr *to)
+{
+    return connect_to(w, from, to, sim_bound_at(w, to));
+}
+
+struct sim_peer *sim_connect_path(struct sim *w, const char *path)
+{
+    struct netaddr nowhere = {.family = NETADDR_NONE};
+
+    return connect_to(w, &nowhere, &nowhere, sim_bound_at_path(w, path));
 }
 
 void sim_ask_targets(struct sim *w, bool asks)
@@ -137,6 +175,7 @@ struct sim_peer *sim_peer_asked(struct sim *w, struct stream *by, const char *ad
 
     snprintf(p->address, sizeof(p->address), "%s", address);
     p->asked_by = by;
+    sim_ready(w, &p->event);
     return p;
 }
 
@@ -206,6 +245,11 @@ void sim_send(struct sim_peer *p, struct bytes octets)
 uint64_t sim_pending(const struct sim_peer *p)
 {
     return p->sending.len - p->sent;
+}
+
+uint64_t sim_unread(const struct sim_peer *p)
+{
+    return sim_pending(p) + (p->end == NULL ? 0 : sim_end_readable(p->end->other));
 }
 
 void sim_shutdown(struct sim_peer *p)

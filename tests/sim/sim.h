@@ -39,8 +39,24 @@ uint64_t sim_below(struct sim *w, uint64_t end); /* 0..end-1 */
 void sim_on_quiet(struct sim *w, bool (*fn)(void *owner), void *owner);
 /* Within that function, before it returns true: come back when so much time has passed. */
 void sim_wait(struct sim *w, uint64_t ms);
+void sim_pass(struct sim *w, uint64_t ms); /* while no process runs */
 uint64_t sim_now_ms(const struct sim *w);
+int64_t sim_wall_ms(const struct sim *w);
 void sim_signal(struct sim *w, int number); /* what kill() would do */
+
+/* ---- the process of postern ---- */
+
+/* Runs fn(owner) with a heap of its own. True: it came to its end with that exit code, and if that
+ * is 0 left nothing behind. False: it was killed: memory, descriptors, locks, connections, jobs and
+ * deadlines are gone, and none of its code has run. */
+bool sim_process(struct sim *w, int (*fn)(void *owner), void *owner, int *code_out);
+/* It dies before the nth thing that happens from now on (1: the next), or before the nth call of
+ * disk.h; 0: it does not. */
+void sim_kill_at_step(struct sim *w, uint64_t nth);
+void sim_kill_at_call(struct sim *w, uint64_t nth);
+/* Where no process runs: of all writes and names that were not synced chance keeps, loses or tears
+ * any. */
+void sim_power_cut(struct sim *w);
 
 /* ---- the network: the other ends of postern's connections ---- */
 
@@ -54,6 +70,7 @@ enum sim_peer_state {
 
 /* A client of the listener at `to`. NULL: nobody listens there. */
 struct sim_peer *sim_connect(struct sim *w, const struct netaddr *from, const struct netaddr *to);
+struct sim_peer *sim_connect_path(struct sim *w, const char *path); /* a unix socket */
 /* True: who listens nowhere is asked for; false, as it begins: connections there are refused. */
 void sim_ask_targets(struct sim *w, bool asks);
 /* Connections that postern has asked for, in that order: the first, second ...; NULL: no more. */
@@ -73,6 +90,12 @@ void sim_reset(struct sim_peer *p);
 void sim_set_reading(struct sim_peer *p, bool is_reading);
 
 uint64_t sim_pending(const struct sim_peer *p); /* octets sent that do not fit under way */
+uint64_t sim_unread(const struct sim_peer *p);  /* ... that postern has not read */
+
+/* For peers that act by themselves, not when all is quiet: called when something came, was read or
+ * ended; and when postern asks for a connection. */
+void sim_on_news(struct sim_peer *p, void (*fn)(void *owner), void *owner);
+void sim_on_asked(struct sim *w, void (*fn)(void *owner, struct sim_peer *p), void *owner);
 
 /* What has come and was not taken yet. */
 struct bytes sim_received(const struct sim_peer *p);
@@ -113,6 +136,10 @@ enum sim_disk_call {
 
 /* From the nth call of this kind on (1: the next one) every one fails; error 0: none any more. */
 void sim_disk_fail(struct sim *w, enum sim_disk_call what, uint64_t nth, int error);
+/* So many calls of a million fail, by chance. */
+void sim_disk_set_trouble(struct sim *w, uint32_t per_million);
+uint64_t sim_disk_failures(const struct sim *w);       /* so far */
+void sim_disk_set_free(struct sim *w, uint64_t bytes); /* what disk_free_bytes() says */
 /* False: there is no such file. */
 bool sim_file(struct sim *w, const char *path, struct bytes *octets_out);
 /* The path of the first, second ... file below `directory`, in the order of their names. */

@@ -44,18 +44,28 @@ static void on_started(void *owner)
     (void)owner;
 }
 
-int stage_run(const struct config *config)
+int stage_run_task(const struct config *config, struct worker_task *task)
 {
     struct worker_listener listeners[16];
-    size_t count = 0;
 
     disk_make_directories(STAGE_SPOOL);
     for (size_t i = 0; i < config->smtpd_count; i++) {
         const struct smtpd_conf *conf = config->smtpds[i];
-        for (size_t j = 0; j < conf->listeners.count && count < ARRAY_LENGTH(listeners); j++) {
-            listeners[count].smtpd = conf;
-            listeners[count++].fd = listen_open(&conf->listeners.at[j], 1);
+        for (size_t j = 0; j < conf->listeners.count; j++) {
+            if (task->listener_count == ARRAY_LENGTH(listeners))
+                sim_fault("too many listeners");
+            listeners[task->listener_count].smtpd = conf;
+            listeners[task->listener_count++].fd = listen_open(&conf->listeners.at[j], 1);
         }
     }
-    return worker_run(config, listeners, count, on_started, NULL);
+    task->listeners = listeners;
+    task->started = on_started;
+    return worker_run(config, task);
+}
+
+int stage_run(const struct config *config)
+{
+    struct worker_task task = {.is_alone = true, .runs_queue = true};
+
+    return stage_run_task(config, &task);
 }

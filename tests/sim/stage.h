@@ -12,5 +12,8 @@
 struct config *stage_config(const char *text);
 /* Serves until a signal ends it (sim_signal). Returns worker_run()'s exit code. */
 int stage_run(const struct config *config);
+/* The same with more to do: all of the task but listeners and `started`. */
+struct worker_task;
+int stage_run_task(const struct config *config, struct worker_task *task);
 
 #endif

@@ -418,7 +418,8 @@ static void begin_to_connect(struct stream *s, const struct stream_target *to)
 {
     struct sim *w = world_of(s);
     bool is_unix = to->address.family == NETADDR_NONE;
-    struct sim_bound *bound = is_unix ? NULL : sim_bound_at(w, &to->address);
+    struct sim_bound *bound =
+        is_unix ? sim_bound_at_path(w, to->unix_path) : sim_bound_at(w, &to->address);
     char text[NETADDR_TEXT_MAX], address[128];
 
     if (bound != NULL && bound->listener != NULL) {

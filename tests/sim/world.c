@@ -6,6 +6,8 @@
 #include "proxy/io/deadline.h"
 #include "tests/sim/world.h"
 
+#define WALL_BEGIN_MS 1795305600000 /* the night of 22 November 2026 */
+
 /* The one variable: disk.h and listen.h have nothing that a world could hang on. */
 static struct sim *current;
 
@@ -58,19 +60,26 @@ struct sim *sim_new(uint64_t seed)
     w->next_listener = SIM_FD_DISK + SIM_FDS;
     w->next_port = 40000;
     list_init(&w->ready);
+    list_init(&w->running);
     list_init(&w->timers);
     list_init(&w->conns);
     list_init(&w->peers);
     list_init(&w->bound);
     list_init(&w->answers);
-    sim_disk_init(w);
+    list_init(&w->channels);
     current = w;
+    sim_disk_init(w);
     return w;
 }
 
 struct sim *sim_current(void)
 {
     return current != NULL ? current : sim_new(1);
+}
+
+unsigned sim_process_count(void)
+{
+    return current != NULL ? current->process.count : 0;
 }
 
 void sim_free(struct sim **world)
@@ -119,9 +128,19 @@ void sim_wait(struct sim *w, uint64_t ms)
     w->wait_until_us = w->now_us + ms * 1000;
 }
 
+void sim_pass(struct sim *w, uint64_t ms)
+{
+    w->now_us += ms * 1000;
+}
+
 uint64_t sim_now_ms(const struct sim *w)
 {
     return w->now_us / 1000;
+}
+
+int64_t sim_wall_ms(const struct sim *w)
+{
+    return WALL_BEGIN_MS + (int64_t)sim_now_ms(w);
 }
 
 struct bytes sim_log(const struct sim *w)
@@ -166,18 +185,16 @@ static struct list *pick(struct sim *w, struct list *from)
 /* All that is ready now; what becomes ready meanwhile comes in the next turn. */
 static void run_ready(struct sim *w)
 {
-    struct list now;
-
-    list_init(&now);
     while (!list_is_empty(&w->ready)) {
         struct list *link = w->ready.next;
         list_remove(link);
-        list_append(&now, link);
+        list_append(&w->running, link);
     }
-    while (!list_is_empty(&now)) {
-        struct list *link = pick(w, &now);
+    while (!list_is_empty(&w->running)) {
+        struct list *link = pick(w, &w->running);
         struct sim_event *e = LIST_ENTRY(link, struct sim_event, link);
 
+        sim_process_step(w);
         list_remove(link);
         e->fn(e);
     }
@@ -193,6 +210,7 @@ static void run_posts(struct loop *l)
     while ((post = l->due_posts) != NULL) {
         l->due_posts = post->next;
         post->is_posted = 0;
+        sim_process_step(l->world);
         post->fn(post->owner);
     }
 }
@@ -205,6 +223,7 @@ static bool run_deadlines(struct loop *l)
     while ((entry = wheel_next_due(&l->wheel, l->world->now_us / 1000)) != NULL) {
         struct deadline *d = CONTAINER_OF(entry, struct deadline, entry);
         has_any = true;
+        sim_process_step(l->world);
         d->use->reached(d);
     }
     return has_any;

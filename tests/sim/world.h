@@ -3,6 +3,8 @@
 #ifndef POSTERN_SIM_WORLD_H
 #define POSTERN_SIM_WORLD_H
 
+#include <setjmp.h>
+
 #include "proxy/base/list.h"
 #include "proxy/base/wheel.h"
 #include "proxy/io/loop.h"
@@ -13,6 +15,7 @@
 struct sim_event {
     struct list link;
     void (*fn)(struct sim_event *e);
+    bool outlives; /* the process of postern: a peer's, or the test's */
 };
 
 /* Something that happens later. */
@@ -45,7 +48,7 @@ struct sim_end {
     struct netaddr address;
     struct sim_event *reader; /* NULL: nobody has it yet, or any more */
     struct sim_pipe in;
-    bool is_closed;
+    bool is_closed, is_peers;
 };
 
 struct sim_conn {
@@ -68,31 +71,26 @@ struct sim_peer {
     bool cuts_always, is_held; /* is_held: the next piece waits for quiet */
     bool wants_shutdown, wants_close, is_shut;
     bool is_deaf, has_eof, was_reset;
+    bool is_told; /* sim_on_asked() */
+    void (*news)(void *owner);
+    void *news_owner;
 };
 
 /* A bound address. */
 struct sim_bound {
     struct list link;
     struct netaddr address;
+    char path[128]; /* of a unix socket; empty: none, or not any more */
     int fd;
     struct listener *listener; /* NULL: not taken over yet */
 };
 
 /* ---- files ---- */
 
-struct sim_file {
-    struct sim_text text;
-    unsigned names, descriptors;
-};
-
-struct sim_name {
-    struct list link;
-    char *path;            /* absolute, no slash at the end */
-    struct sim_file *file; /* NULL: a directory */
-};
+struct sim_node; /* files.h */
 
 struct sim_fd {
-    struct sim_file *file; /* NULL: free */
+    struct sim_node *node; /* NULL: free */
     bool may_write, is_unnamed;
 };
 
@@ -100,10 +98,14 @@ struct sim_fd {
 #define SIM_FD_DISK 1000 /* the first descriptor of a file; listeners lie behind those */
 
 struct sim_disk {
-    struct list names; /* sorted */
+    struct sim_node *root;
+    struct list operations; /* on directories; not synced */
     struct sim_fd fds[SIM_FDS];
     uint64_t fail_in[SIM_DISK_CALLS]; /* 0: never */
     int error[SIM_DISK_CALLS];
+    uint32_t trouble; /* how many calls of a million fail */
+    uint64_t failures, free_bytes;
+    struct sim_text path; /* of the last sim_file_below() */
 };
 
 /* ---- all of it ---- */
@@ -116,19 +118,30 @@ struct sim_answer {
     struct dns_answer answer;
 };
 
+/* Of postern. */
+struct sim_process {
+    unsigned count; /* that have begun */
+    bool is_alive;
+    uint64_t kill_at_step, kill_at_call; /* 0: never */
+    jmp_buf death;
+};
+
 struct sim {
     uint64_t seed, chance, now_us, wait_until_us;
     struct sim_ways ways;
     struct loop *loop; /* one at a time */
-    struct list ready, timers, conns, peers, bound, answers;
+    struct list ready, running, timers, conns, peers, bound, answers, channels;
     bool (*quiet)(void *owner);
     void *quiet_owner;
     bool asks_targets;
+    void (*asked)(void *owner, struct sim_peer *p);
+    void *asked_owner;
     unsigned target_count;
     int next_listener;
     uint16_t next_port;
     struct sim_disk disk;
     struct sim_text log;
+    struct sim_process process;
 };
 
 struct loop {
@@ -167,6 +180,7 @@ void sim_end_consume(struct sim_end *e, size_t octets);
 void sim_end_shutdown(struct sim_end *e);
 void sim_end_close(struct sim_end *e, bool with_reset);
 struct sim_bound *sim_bound_at(struct sim *w, const struct netaddr *address);
+struct sim_bound *sim_bound_at_path(struct sim *w, const char *path);
 
 /* peer.c */
 struct sim_peer *sim_peer_asked(struct sim *w, struct stream *by, const char *address);
@@ -182,8 +196,21 @@ void sim_stream_start(struct stream *s);
 /* listener.c */
 void sim_listener_arrive(struct listener *l, struct sim_end *end);
 
+void sim_listeners_drop(struct sim *w);
+
+/* process.c: before each thing that happens, and before each call of disk.h. May not return. */
+void sim_process_step(struct sim *w);
+void sim_process_call(struct sim *w);
+unsigned sim_process_count(void);
+
+/* heap.c: what mem.h gives out between the two is freed by the second, which says how many blocks
+ * there were. */
+void sim_heap_begin(void);
+size_t sim_heap_end(void);
+
 void sim_disk_init(struct sim *w);
 void sim_disk_done(struct sim *w);
+void sim_disk_close_all(struct sim *w);
 void sim_dns_done(struct sim *w);
 
 #endif

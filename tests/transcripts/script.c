@@ -211,7 +211,7 @@ static bool read_world(struct script *s, const struct source *at, const char *li
     return true;
 }
 
-/* "L: words", "F /path: words", "no F /path". */
+/* "L: words", "F /path: words", "no F /path", "no F /path: words". */
 static bool read_look(struct script *s, const struct source *at, const char *line)
 {
     char about[256] = "";
@@ -225,9 +225,10 @@ static bool read_look(struct script *s, const struct source *at, const char *lin
         step = add(s, at, STEP_FILE);
         step->about = must(strdup(about));
         step->text = must(strdup(line + used));
-    } else if (sscanf(line, "no F %255s", about) == 1) {
+    } else if (sscanf(line, "no F %255[^:]%n", about, &used) == 1) {
         step = add(s, at, STEP_NO_FILE);
         step->about = must(strdup(about));
+        step->text = must(strdup(line[used] == ':' ? line + used + 2 : "*"));
     } else {
         return false;
     }

@@ -49,16 +49,17 @@ struct world {
     struct pool pool;
     struct copy_limits copies;
     struct client clients[CLIENTS];
+    int ups;
     bool is_over, is_starved;
 };
 
 /* ---- carriers ---- */
 
-static void note(struct client *c, const char *what, const struct reply *reply)
+static void note(struct client *c, const char *what, const struct reply *reply, bool is_unverified)
 {
     size_t len = reply->wire.len < sizeof(c->words) ? reply->wire.len : sizeof(c->words) - 1;
 
-    lib_put(c->seen, "%s=%u ", what, reply->code);
+    lib_put(c->seen, "%s=%u%s ", what, reply->code, is_unverified ? "?" : "");
     memcpy(c->words, reply->wire.at, len);
     c->words[len] = '\0';
 }
@@ -75,7 +76,7 @@ static void note_answers(struct client *c)
             return;
         char name[ADDRESS_LOCAL_MAX + 1] = {0};
         memcpy(name, r->original.local.at, r->original.local.len);
-        note(c, name, &r->reply);
+        note(c, name, &r->answer, r->is_unverified && c->tx.policy == TRANSACTION_LIVE);
         c->told++;
     }
 }
@@ -96,16 +97,29 @@ static void settle(struct client *c)
 {
     note_facts(c);
     if (c->tx.outcome.code != 0)
-        note(c, "end", &c->tx.outcome);
+        note(c, "end", &c->tx.outcome, false);
     copy_free(&c->carrier.copy);
     c->has_tx = false;
+}
+
+/* The spool file is written, and lies there, in no time. */
+static void keep(struct client *c, enum event_kind done)
+{
+    transaction_feed(&c->tx, &(struct event){.kind = done});
+    c->has_news = true;
+    if (done == EV_COMMITTED)
+        lib_put(c->seen, "spooled ");
 }
 
 static void perform(struct client *c, const struct action *todo)
 {
     struct branch *b = todo->branch;
 
-    if (todo->kind == ACT_OPEN)
+    if (todo->kind == ACT_PREPARE)
+        keep(c, EV_PREPARED);
+    else if (todo->kind == ACT_COMMIT)
+        keep(c, EV_COMMITTED);
+    else if (todo->kind == ACT_OPEN)
         b->target->ops->open(&c->carrier, b);
     else if (todo->kind == ACT_RCPT)
         b->target->ops->rcpt(b, todo->rcpt);
@@ -170,15 +184,17 @@ static void ignore(void *owner)
     (void)owner;
 }
 
-static void begin(struct client *c)
+static void begin(struct client *c, const char *params)
 {
-    struct envelope envelope = {.params = bytes_make(NULL, 0)};
+    struct envelope envelope = {.params = bytes_of(params == NULL ? "" : params)};
     static const char id[] = "237B000000000000";
 
     arena_reset(&c->mail);
     memcpy(envelope.id.text, id, sizeof(id));
     envelope.from = (struct address){.local = bytes_of("s"), .domain = bytes_of("from.test")};
     transaction_init(&c->tx, &c->mail, &envelope, &c->who);
+    if (c->carrier.is_spooled)
+        c->tx.policy = TRANSACTION_QUEUED;
     c->carrier.copy = copy_new(c->world->loop, &c->world->copies, ignore, ignore, c);
     c->carrier.transaction = &c->tx;
     c->has_tx = c->carrier.copy != NULL;
@@ -186,17 +202,25 @@ static void begin(struct client *c)
     c->told = 0;
 }
 
-static void ask_recipient(struct client *c, const char *name)
+static void ask_recipient(struct client *c, const char *text)
 {
-    bool is_guarded = name[0] == '!';
-    struct address to = {.local = bytes_of(name + is_guarded), .domain = bytes_of("to.test")};
+    const char *name = text + strspn(text, "!*?");
+    size_t marks = (size_t)(name - text), len = strcspn(name, " ");
+    struct address to = {.local = bytes_first(bytes_of(name), len), .domain = bytes_of("to.test")};
     struct recipient *r = transaction_add(&c->tx, &to);
-    struct routed_leg leg = {.target = relay_target(c->world->relay), .to = to};
+    struct target *target = relay_target(c->world->relay);
+    struct routed_leg leg = {.target = target, .to = to, .may_spool = target->may_spool};
     struct routed routed = {
-        .legs = &leg, .leg_count = 1, .guard = is_guarded ? REPLY_RELAYING_DENIED : REPLY_OK};
+        .legs = &leg,
+        .leg_count = 1,
+        .guard = memchr(text, '!', marks) != NULL ? REPLY_RELAYING_DENIED : REPLY_OK,
+        .names_domain = memchr(text, '*', marks) == NULL,
+    };
 
     if (r == NULL)
         return;
+    r->params = bytes_of(name + len);
+    r->is_unverified = memchr(text, '?', marks) != NULL;
     leg.to = r->original;
     transaction_feed(&c->tx, &(struct event){.kind = EV_ROUTED, .rcpt = r, .routed = &routed});
 }
@@ -226,14 +250,31 @@ static void abandon(struct client *c)
     drain(c);
 }
 
+static void make_spooled(struct client *c, const char *text)
+{
+    static const struct {
+        const char *text;
+        unsigned kind;
+    } kinds[] = {{"xclient", RELAY_IDENTITY_XCLIENT},
+                 {"xforward", RELAY_IDENTITY_XFORWARD},
+                 {"proxy-v1", RELAY_IDENTITY_PROXY_V1},
+                 {"none", RELAY_IDENTITY_NONE}};
+
+    c->carrier.is_spooled = true;
+    for (size_t i = 0; i < ARRAY_LENGTH(kinds); i++)
+        if (strcmp(kinds[i].text, text) == 0)
+            c->carrier.spooled_identity = kinds[i].kind;
+}
+
 static void client_step(struct client *c, const struct relay_step *step)
 {
     if (step->verb == MAIL || step->verb == GIVE_UP)
         abandon(c);
-    if (!c->has_tx && step->verb != MAIL && step->verb != LEAVE && step->verb != NAMED)
+    if (!c->has_tx && step->verb != MAIL && step->verb != LEAVE && step->verb != NAMED &&
+        step->verb != SPOOLED)
         return;
     if (step->verb == MAIL)
-        begin(c);
+        begin(c, step->text);
     else if (step->verb == RCPT)
         ask_recipient(c, step->text);
     else if (step->verb == DATA)
@@ -246,6 +287,8 @@ static void client_step(struct client *c, const struct relay_step *step)
         know_name(c, step->text);
     else if (step->verb == LEAVE)
         relay_forget_carrier(&c->carrier);
+    else if (step->verb == SPOOLED)
+        make_spooled(c, step->text);
     c->wants_go = c->wants_go || step->verb == DATA;
     drain(c);
 }
@@ -324,11 +367,24 @@ static void look_at_log(struct world *w, const struct relay_step *step)
     sim_forget_log(w->sim);
 }
 
+static void on_came_up(void *owner, struct target *target)
+{
+    struct world *w = owner;
+    w->ups += target == relay_target(w->relay);
+}
+
+static void count_ups(struct world *w, const struct relay_step *step)
+{
+    if (!w->is_starved)
+        lib_same_number(w->row, "came up", step->number, w->ups);
+    w->ups = 0;
+}
+
 static void take_step(struct world *w, const struct relay_step *step)
 {
     if (step->verb >= ACCEPT && step->verb <= OPEN)
         target_step(w, step);
-    else if (step->verb >= MAIL && step->verb <= LEAVE)
+    else if (step->verb >= MAIL && step->verb <= SPOOLED)
         client_step(&w->clients[step->number], step);
     else if (step->verb >= SEES && step->verb <= FACTS)
         client_looks(w, &w->clients[step->number], step);
@@ -336,6 +392,10 @@ static void take_step(struct world *w, const struct relay_step *step)
         relay_warm(w->relay);
     else if (step->verb == STOP)
         relay_close(w->relay);
+    else if (step->verb == NAMES)
+        sim_dns(w->sim, SIM_ADDRESSES, "t.test", DNS_FOUND, 0, step->text);
+    else if (step->verb == CAME_UP)
+        count_ups(w, step);
     else if (step->verb == PASS)
         sim_wait(w->sim, (uint64_t)step->number);
     else
@@ -354,6 +414,7 @@ static void finish(struct world *w)
         if (sim_peer_state(sim_target(w->sim, i)) == SIM_PEER_OPEN)
             sim_close(sim_target(w->sim, i));
     relay_close(w->relay);
+    relay_memory_close(w->service.memory);
     loop_stop(w->loop);
 }
 
@@ -434,8 +495,10 @@ static int make_relay(struct world *w)
                                         .log = w->log,
                                         .log_sinks = 1,
                                         .own_listeners = own_listeners,
-                                        .own_listener_count = ARRAY_LENGTH(own_listeners)};
-    w->service.memory = relay_memory_new(w->loop, w->log, 1, bytes_of("/spool"), &error);
+                                        .own_listener_count = ARRAY_LENGTH(own_listeners),
+                                        .came_up = on_came_up,
+                                        .owner = w};
+    w->service.memory = relay_memory_new(w->loop, w->log, 1, bytes_of("/spool"), true, &error);
     if (w->service.memory == NULL)
         return error;
     error = relay_conf_implicit(bytes_of("relay"), bytes_of("postern.test"), &w->arena, &w->conf);
@@ -444,6 +507,7 @@ static int make_relay(struct world *w)
     w->conf.is_implicit = false;
     w->conf.identity = w->scenario->identity;
     w->conf.received = RELAY_RECEIVED_NEVER;
+    w->conf.on_failure = RELAY_ON_FAILURE_TEMPFAIL;
     read_addresses(w);
     if (w->scenario->configure != NULL)
         w->scenario->configure(&w->conf);

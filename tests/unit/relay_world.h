@@ -21,8 +21,9 @@ enum relay_verb {
     LEFT,   /* postern has closed the connection */
     OPEN,   /* it has not */
     /* clients */
-    MAIL,
-    RCPT, /* text: the local part; with "!" in front its guard is RELAYING_DENIED */
+    MAIL, /* text: its parameters */
+    RCPT, /* text: the local part, maybe a blank and parameters; with "!" in front its guard is
+             RELAYING_DENIED, with "*" its route names no domain, with "?" it is unverified */
     DATA,
     CONTENT, /* text */
     END,
@@ -30,15 +31,20 @@ enum relay_verb {
     NAMED,   /* the client's name is known: text; empty: there is none */
     GIVE_UP, /* RSET */
     LEAVE,   /* the session ends, or another EHLO is said */
-    SEES,    /* text: what it was told since the last time, "a=250 go end=250 " */
+    SPOOLED, /* it is a delivery of the spool; text: who it was told by in its session: "xclient",
+                "xforward", "proxy-v1", "none" (a report); "": nobody was reached then */
+    SEES,    /* text: what it was told since the last time, "a=250 go end=250 "; a "?" behind a
+                number: accepted in the target's stead */
     WORDS,   /* text: the last reply of all */
     FACTS,   /* text: "ADDRESS IDENTITY [reused] [replayed] [duplicate]" of the last branch */
     /* the relay */
     WARM,
-    STOP,   /* relay_close() */
-    PASS,   /* number: milliseconds */
-    LOGGED, /* text: in some line since the last time */
-    SILENT  /* nothing was logged since the last time */
+    STOP,    /* relay_close() */
+    NAMES,   /* text: the addresses of t.test from now on */
+    PASS,    /* number: milliseconds */
+    CAME_UP, /* number: how often it was told since the last time that the target is there again */
+    LOGGED,  /* text: in some line since the last time */
+    SILENT   /* nothing was logged since the last time */
 };
 
 struct relay_step {

@@ -33,6 +33,7 @@ static const struct verb_row verb_rows[] = {
     {LITERAL("SEND FROM:<>"), VERB_SEND, "FROM:<>"},
     {LITERAL("SOML FROM:<>"), VERB_SOML, "FROM:<>"},
     {LITERAL("SAML FROM:<>"), VERB_SAML, "FROM:<>"},
+    {LITERAL("etrn #a"), VERB_ETRN, "#a"},
     {LITERAL("quit"), VERB_QUIT, ""},
     {LITERAL("qUiT"), VERB_QUIT, ""},
     {LITERAL("DATA   "), VERB_DATA, ""},
@@ -169,12 +170,58 @@ static void test_helo_arguments(void **state)
     lib_end_rows();
 }
 
+struct etrn_row {
+    struct bytes argument;
+    int error;
+    enum command_etrn_form form;
+    const char *name;
+};
+
+static const struct etrn_row etrn_rows[] = {
+    {LITERAL("example.org"), 0, COMMAND_ETRN_DOMAIN, "example.org"},
+    {LITERAL("localhost"), 0, COMMAND_ETRN_DOMAIN, "localhost"},
+    {LITERAL("@Example.org"), 0, COMMAND_ETRN_SUBDOMAINS, "Example.org"},
+    {LITERAL("@com"), 0, COMMAND_ETRN_SUBDOMAINS, "com"},
+    {LITERAL("#branch office"), ERR_NOT_FOUND, COMMAND_ETRN_DOMAIN, ""},
+    {LITERAL("#branch-1!"), 0, COMMAND_ETRN_TARGET, "branch-1!"},
+    {LITERAL("##"), 0, COMMAND_ETRN_TARGET, "#"},
+    {LITERAL(""), ERR_NOT_FOUND, COMMAND_ETRN_DOMAIN, ""},
+    {LITERAL("a.test b.test"), ERR_NOT_FOUND, COMMAND_ETRN_DOMAIN, ""},
+    {LITERAL("@"), ERR_SYNTAX, COMMAND_ETRN_DOMAIN, ""},
+    {LITERAL("#"), ERR_SYNTAX, COMMAND_ETRN_DOMAIN, ""},
+    {LITERAL("@@a.test"), ERR_SYNTAX, COMMAND_ETRN_DOMAIN, ""},
+    {LITERAL("a.test."), ERR_SYNTAX, COMMAND_ETRN_DOMAIN, ""},
+    {LITERAL("-a.test"), ERR_SYNTAX, COMMAND_ETRN_DOMAIN, ""},
+    {LITERAL("[192.0.2.1]"), ERR_SYNTAX, COMMAND_ETRN_DOMAIN, ""},
+    {LITERAL("192.0.2.1"), ERR_SYNTAX, COMMAND_ETRN_DOMAIN, ""},
+    {LITERAL("joe@a.test"), ERR_SYNTAX, COMMAND_ETRN_DOMAIN, ""},
+    {LITERAL("#\xc3\xa4"), ERR_SYNTAX, COMMAND_ETRN_DOMAIN, ""},
+    {LITERAL("\xc3\xa4.test"), ERR_SYNTAX, COMMAND_ETRN_DOMAIN, ""},
+};
+
+static void test_etrn_arguments(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(etrn_rows); i++) {
+        struct lib_guard guard = lib_guard_copy(etrn_rows[i].argument);
+        enum command_etrn_form form = COMMAND_ETRN_DOMAIN;
+        struct bytes name = bytes_make(NULL, 0);
+
+        lib_same_number(i, "error", etrn_rows[i].error, command_etrn(guard.bytes, &form, &name));
+        lib_same_number(i, "form", etrn_rows[i].form, form);
+        lib_is_true(i, "name", bytes_is(name, etrn_rows[i].name));
+        lib_guard_free(&guard);
+    }
+    lib_end_rows();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_verbs),
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_helo_arguments),
+        cmocka_unit_test(test_etrn_arguments),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,7 +63,7 @@ static void fills_in(void **state)
     static const struct dump_row rows[] = {
         {"", "",
          "core.hostname = host.example.net\ncore.user-id = postern\ncore.logger = stderr\n"
-         "core.log-format = text\ncore.workers = 0\ncore.shutdown-timeout = 30s\n"
+         "core.log-format = text\ncore.shutdown-timeout = 30s\ncore.delay-warning = off\n"
          "core.spool-directory = /var/spool/postern\ncore.copy-memory = 2m\ncore.max-copies = 4g\n"
          "syslog.ident = postern\nsyslog.facility = mail\n"
          "smtpd.\"host.example.net\".name = host.example.net\n"
@@ -73,7 +73,7 @@ static void fills_in(void **state)
         {"[core]\nhostname = mx.example.net\n[relay \"r\"]\naddress = 10.0.0.1\n", "",
          "smtpd.\"mx.example.net\".listen-port = mx.example.net:25\n"
          "relay.\"r\".helo = mx.example.net\nrelay.\"r\".name = r\nrelay.\"r\".port = 25\n"
-         "relay.\"r\".identity = auto\nrelay.\"r\".on-failure = tempfail\n"},
+         "relay.\"r\".identity = auto\nrelay.\"r\".on-failure = spool\n"},
         {"[relay \"mx.example.net\"]\nmx = yes\n", "",
          "relay.\"mx.example.net\".identity = none\n"},
         /* a section given again continues; a list is added to */
@@ -105,7 +105,8 @@ static void has_the_documented_defaults(void **state)
          "relay.\"r\".protocol = smtp\nrelay.\"r\".port = 25\nrelay.\"r\".mx = no\n"
          "relay.\"r\".identity = auto\nrelay.\"r\".identity-failure = defer\n"
          "relay.\"r\".xclient-address = auto\nrelay.\"r\".received = auto\n"
-         "relay.\"r\".on-failure = tempfail\nrelay.\"r\".max-connections = 40\n"
+         "relay.\"r\".on-failure = spool\nrelay.\"r\".remember = 1d 1h 100000\n"
+         "relay.\"r\".retry = 1h\nrelay.\"r\".expire = 5d\nrelay.\"r\".max-connections = 40\n"
          "relay.\"r\".idle-connections = 10\nrelay.\"r\".balance = first\n"
          "relay.\"r\".idle-timeout = 30s\nrelay.\"r\".max-transactions = 100\n"
          "relay.\"r\".connect-timeout = 10s\nrelay.\"r\".command-timeout = 1m\n"
@@ -119,7 +120,7 @@ static void has_the_documented_defaults(void **state)
          "smtpd.\"s\".max-junk-commands = 100\nsmtpd.\"s\".command-timeout = 5m\n"
          "smtpd.\"s\".data-timeout = 5m\nsmtpd.\"s\".session-timeout = 1h\n"
          "smtpd.\"s\".greet-delay = 0\nsmtpd.\"s\".bare-newline = normalize\n"
-         "smtpd.\"s\".split = defer\nsmtpd.\"s\".routed-recipients = reject\n"
+         "smtpd.\"s\".split = live\nsmtpd.\"s\".routed-recipients = reject\n"
          "smtpd.\"s\".early-input = reject\nsmtpd.\"s\".resolve-timeout = 5s\n"
          "smtpd.\"s\".resolve-names = yes\n"},
     };
@@ -200,7 +201,7 @@ static void refuses_flags(void **state)
          "command line:1:1: found \"--core=x\", expected a key behind this section, which has no "
          "name\n",
          EX_USAGE},
-        {"--core-workers=2", "command line:1:16: found \"2\", expected 0\n", EX_CONFIG},
+        {"--core-hostname=-", "command line:1:17: found \"-\", expected a host name\n", EX_CONFIG},
         {"--core-log-format=text\n--core-log-format=json",
          "command line:2:8: found \"log-format\", expected it only once (it stands on line 1 "
          "already)\n",
@@ -228,29 +229,32 @@ static void refuses_flags(void **state)
 static const char every_key[] =
     "[core]\nhostname = mx.example.net\nlogger = syslog l\nlog-format = json\n"
     "user-id = postmaster\ngroup-id = nobody\npid-file = /p\nspool-directory = \"/a b\"\n"
-    "workers = 0\nresolver = 192.0.2.53 [2001:db8::53]:5353\nshutdown-timeout = 31s\n"
-    "max-memory = 65m\ncopy-memory = 3m\nmax-copies = 5g\nspool-reserve = 7m\n"
-    "[syslog]\nident = \"p q\"\nfacility = local3\n"
-    "[logfile \"l\"]\nfile = /var/log/p-%Y\n"
-    "[smtpd \"s\"]\nname = other.example.net\nlisten-port = 26 localhost:27 [::1]:28 127.0.0.2:29\n"
+    "workers = 3\ncontrol-socket = /run/p\nresolver = 192.0.2.53 [2001:db8::53]:5353\n"
+    "shutdown-timeout = 31s\nmax-memory = 65m\ncopy-memory = 3m\nmax-copies = 5g\n"
+    "spool-reserve = 7m\npostmaster = joe@example.net\nbounce-to = both\nbounce-relay = r\n"
+    "delay-warning = 4h\n[syslog]\nident = \"p q\"\nfacility = local3\n[logfile \"l\"]\n"
+    "file = /var/log/p-%Y\n[smtpd \"s\"]\nname = other.example.net\n"
+    "listen-port = 26 localhost:27 [::1]:28 127.0.0.2:29\n"
     "listen-port = ipv6-localhost:submission ipv4-localhost:odd-service\nprotocol = smtp\n"
     "routing-table = t u\nlogger = l\nmax-message-size = 1m\nmax-recipients = 7\n"
-    "max-connections = 8\nmax-connections-per-client = 9\nmax-errors = 10\n"
-    "max-junk-commands = 11\ncommand-timeout = 12s\ndata-timeout = 13s\nsession-timeout = 14s\n"
-    "greet-delay = 2s\nbare-newline = reject\nbare-newline-exempt = 10.0.0.0/8 ::1\n"
-    "split = defer\nrelay-from = 192.0.2.0/24\nrouted-recipients = pass\nearly-input = accept\n"
+    "max-connections = 8\nmax-connections-per-client = 9\nmax-errors = 10\nmax-junk-commands = 11\n"
+    "command-timeout = 12s\ndata-timeout = 13s\nsession-timeout = 14s\ngreet-delay = 2s\n"
+    "bare-newline = reject\nbare-newline-exempt = 10.0.0.0/8 ::1\n"
+    "etrn-from = 192.0.2.0/24 a.example b.example \"#r\"\netrn-from = ::1\nsplit = defer\n"
+    "relay-from = 192.0.2.0/24\nrouted-recipients = pass\nearly-input = accept\n"
     "limit-exempt = 192.0.2.7\nresolve-timeout = 6s\nrefuse = \"not \\\"now\\\"\"\n"
-    "resolve-names = no\nannounce = 8BITMIME\nhide = SIZE pipelining\n"
-    "[relay \"r\"]\nname = r.example\naddress = 10.0.0.1 10.0.0.2:26 [::1]:27 h.example:28\n"
+    "resolve-names = no\nannounce = 8BITMIME\nhide = SIZE pipelining\n[relay \"r\"]\n"
+    "name = r.example\naddress = 10.0.0.1 10.0.0.2:26 [::1]:27 h.example:28\n"
     "address = unix:/run/r \"unix:/run/a \\\"b\"\nprotocol = smtp\nport = 2500\nmx = no\n"
     "helo = h.example\nidentity = xclient proxy-v1\nidentity-failure = pass\n"
-    "xclient-address = bare\nreceived = never\non-failure = tempfail\nmax-connections = 41\n"
+    "xclient-address = bare\nreceived = never\non-failure = tempfail\nunverified = defer\n"
+    "remember = 2d 3h 4\nretry = 1m 90s\nretry = 3m\nexpire = 6d\nmax-connections = 41\n"
     "idle-connections = 0\nbalance = round-robin\nidle-timeout = 31s\nmax-transactions = 101\n"
     "connect-timeout = 11s\ncommand-timeout = 61s\nenvelope-timeout = 121s\ndata-timeout = 181s\n"
-    "final-timeout = 301s\nchunking = no\nhealth-interval = 11s\n"
-    "[maildir \"m\"]\npath = \"/m/${RCPT_DOMAIN}/${RCPT_LOCAL}\"\n"
-    "[route \"t\"]\ncase-sensitive = yes\nrecipient-delimiter = \"=\"\n"
-    "a@b r, m\n\"c d\"@e \"joe.doe\"\n[route \"u\"]\n@.x reject \"550 5.1.1 no, \\\\ no\"\n@ m\n";
+    "final-timeout = 301s\nchunking = no\nhealth-interval = 11s\n[maildir \"m\"]\n"
+    "path = \"/m/${RCPT_DOMAIN}/${RCPT_LOCAL}\"\n[route \"t\"]\ncase-sensitive = yes\n"
+    "recipient-delimiter = \"=\"\na@b r, m\n\"c d\"@e \"joe.doe\"\n[route \"u\"]\n"
+    "@.x reject \"550 5.1.1 no, \\\\ no\"\n@ m\n";
 
 /* `smtpd."x".key = value` as the flags --smtpd=x and --smtpd-"x"-key=value. */
 static int to_flags(char *dump, char **argv)

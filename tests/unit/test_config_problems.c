@@ -59,8 +59,14 @@ static const struct problem_row wrong[] = {
      "\"listen-port\"?\n"},
     {CONFIG_WORLD_QUIET "name = a\nname = b\n",
      "t.cf:4:1: found \"name\", expected it only once (it stands on line 3 already)\n"},
-    {CONFIG_WORLD_QUIET "split = live\n",
-     "t.cf:3:9: found \"live\", expected defer: live needs the spool\n"},
+    {CONFIG_WORLD_QUIET "split = life\n",
+     "t.cf:3:9: found \"life\", expected live or defer; did you mean \"live\"?\n"},
+    {CONFIG_WORLD_QUIET "etrn-from = a.example\n",
+     "t.cf:3:13: found \"a.example\", expected a network (ADDR or ADDR/BITS), then domains and "
+     "targets (\"#TARGET\")\n"},
+    {CONFIG_WORLD_QUIET "etrn-from = ::1 a.example @b.example\n",
+     "t.cf:3:27: found \"@b.example\", expected a network (ADDR or ADDR/BITS), then domains and "
+     "targets (\"#TARGET\")\n"},
     {CONFIG_WORLD_QUIET "protocol = lmtp\n",
      "t.cf:3:12: found \"lmtp\", expected smtp; did you mean \"smtp\"?\n"},
     {CONFIG_WORLD_QUIET "relay-from = authenticated\n",
@@ -75,7 +81,7 @@ static const struct problem_row wrong[] = {
      "or the name of a [logfile]; did you mean \"syslog\"?\n"},
     {CONFIG_WORLD_QUIET "hide = CHUNKING\n",
      "t.cf:3:8: found \"CHUNKING\", expected PIPELINING, SIZE, "
-     "8BITMIME or ENHANCEDSTATUSCODES\n"},
+     "8BITMIME, ENHANCEDSTATUSCODES, DSN or ETRN\n"},
     {CONFIG_WORLD_QUIET "refuse = come back later\n",
      "t.cf:3:15: found \"back\", expected the end of the "
      "line (a value with spaces stands in quotes)\n"},
@@ -104,9 +110,19 @@ static const struct problem_row wrong[] = {
                           "host's\n"},
     {CONFIG_WORLD_QUIET "[smtpd \"t\"]\nlisten-port = 127.0.0.1:2525\n",
      "t.cf:4:15: found \"127.0.0.1:2525\", expected an address that no other [smtpd] has\n"},
-    {"[core]\nworkers = 4\n", "t.cf:2:11: found \"4\", expected 0\n"},
-    {"[core]\ncontrol-socket = /x\n",
-     "t.cf:2:1: found \"control-socket\", expected a key of [core]\n"},
+    {"[core]\nworkers = 65\n", "t.cf:2:11: found \"65\", expected a number of at most 64\n"},
+    {"[core]\ndelay-warning = 0s\n", "t.cf:2:17: found \"0s\", expected a duration (4h), or off\n"},
+    {"[core]\ncontrol-socket = x\n",
+     "t.cf:2:18: found \"x\", expected an absolute path of at most 107 octets\n"},
+    {"[core]\npostmaster = \"a b\"\n",
+     "t.cf:2:14: found \"a b\", expected an address, or a local name\n"},
+    {"[core]\npostmaster = joe@\n",
+     "t.cf:2:14: found \"joe@\", expected an address, or a local name\n"},
+    {"[core]\n\nbounce-relay = outt\n[relay \"out\"]\naddress = 192.0.2.1\n",
+     "t.cf:3:16: found \"outt\", expected the name of a [relay], or a host; did you mean "
+     "\"out\"?\n"},
+    {"[core]\nbounce-relay = m.x\n[maildir \"m.x\"]\npath = /m\n",
+     "t.cf:2:16: found \"m.x\", expected the name of a [relay], or a host\n"},
     {"[core]\nuser-id = nobody\ngroup-id = postmaster\n",
      "t.cf:2:11: found \"nobody\", expected an account of this host\n"
      "t.cf:3:12: found \"postmaster\", expected a group of this host\n"},
@@ -114,8 +130,16 @@ static const struct problem_row wrong[] = {
                                  "root by another name\n"},
     {"[core]\nspool-directory = spool\n",
      "t.cf:2:19: found \"spool\", expected an absolute path\n"},
-    {"[relay \"r\"]\non-failure = spool\ntls = may\n",
-     "t.cf:2:14: found \"spool\", expected tempfail: spool needs the spool\n"
+    {"[relay \"r\"]\naddress = 192.0.2.1\nremember = 1d\n",
+     "t.cf:3:12: found \"\", expected two durations and a number of at most 1000000, as in 1d 1h "
+     "100000\n"},
+    {"[relay \"r\"]\naddress = 192.0.2.1\nremember = 1d 1h many\n",
+     "t.cf:3:18: found \"many\", expected two durations and a number of at most 1000000, as in "
+     "1d 1h 100000\n"},
+    {"[relay \"r\"]\naddress = 192.0.2.1\nretry = 5m 0s\n",
+     "t.cf:3:12: found \"0s\", expected a duration (90s, 5m, 1h, 2d) of at least 1s\n"},
+    {"[relay \"r\"]\non-failure = bounce\ntls = may\n",
+     "t.cf:2:14: found \"bounce\", expected spool or tempfail\n"
      "t.cf:3:1: found \"tls\", expected a key of [relay]\n"},
     {"[relay \"r\"]\naddress = 10.0.0.1 10.0.0.256 host unix:x \"unix:/a b\" host:0\n",
      "t.cf:2:20: found \"10.0.0.256\", expected IP, IP:PORT, [V6]:PORT, HOST:PORT or "

@@ -27,7 +27,6 @@ static struct place new_place(void)
     return p;
 }
 
-/* There is no call for it in disk.h; where directories are not real, nothing happens. */
 static void remove_place(const struct place *p)
 {
     static const char *const directories[] = {"/x/yy/z", "/x/yy", "/x", ""};
@@ -37,7 +36,7 @@ static void remove_place(const struct place *p)
     disk_unlink(p->b);
     for (size_t i = 0; i < ARRAY_LENGTH(directories); i++) {
         snprintf(path, sizeof(path), "%s%s", p->root, directories[i]);
-        rmdir(path);
+        disk_remove_directory(path);
     }
 }
 
@@ -162,6 +161,117 @@ static void makes_directories(void **state)
     remove_place(&p);
 }
 
+/* ---- directories ---- */
+
+struct names {
+    char at[8][32];
+    size_t count, most;
+};
+
+static bool keep_name(void *owner, const char *name)
+{
+    struct names *n = owner;
+
+    assert_true(n->count < n->most && strlen(name) < sizeof(n->at[0]));
+    memcpy(n->at[n->count++], name, strlen(name) + 1);
+    return n->count < n->most;
+}
+
+static bool has_name(const struct names *n, const char *name)
+{
+    for (size_t i = 0; i < n->count; i++)
+        if (strcmp(n->at[i], name) == 0)
+            return true;
+    return false;
+}
+
+static void lists_and_removes_directories(void **state)
+{
+    struct place p = new_place();
+    struct names all = {.most = 8}, one = {.most = 1}, none = {.most = 8};
+
+    (void)state;
+    put_file(p.a, "a");
+    put_file(p.b, "b");
+    assert_int_equal(disk_make_directories(p.sub), 0);
+    assert_int_equal(disk_list(p.root, keep_name, &all), 0);
+    assert_int_equal(all.count, 3); /* what lies deeper is not told */
+    assert_true(has_name(&all, "a") && has_name(&all, "b") && has_name(&all, "x"));
+    assert_int_equal(disk_list(p.root, keep_name, &one), 0);
+    assert_int_equal(one.count, 1);
+    assert_int_equal(disk_list(p.sub, keep_name, &none), 0);
+    assert_int_equal(none.count, 0);
+    assert_int_equal(disk_list(p.a, keep_name, &none), -ENOTDIR);
+    assert_int_equal(disk_remove_directory(p.root), -ENOTEMPTY);
+    assert_int_equal(disk_remove_directory(p.sub), 0);
+    assert_int_equal(disk_remove_directory(p.sub), -ENOENT);
+    assert_int_equal(disk_remove_directory(p.a), -ENOTDIR);
+    assert_int_equal(disk_list(p.sub, keep_name, &none), -ENOENT);
+    assert_file(p.a, "a");
+    remove_place(&p);
+}
+
+/* ---- files that change ---- */
+
+static void changes_files(void **state)
+{
+    struct place p = new_place();
+    struct disk_facts facts;
+    int fd;
+
+    (void)state;
+    assert_int_equal(disk_open_append(p.a), -ENOENT);
+    put_file(p.a, "0123456789");
+    fd = disk_open_append(p.a);
+    assert_true(fd >= 0);
+    assert_int_equal(disk_truncate(fd, 4), 0);
+    assert_int_equal(disk_write_at(fd, 4, bytes_of("xyz")), 0);
+    assert_file(p.a, "0123xyz");
+    assert_int_equal(disk_truncate(fd, 5), 0);
+    assert_int_equal(disk_write_at(fd, 7, bytes_of("z")), 0);
+    assert_int_equal(disk_facts_of(fd, &facts), 0);
+    assert_int_equal(facts.bytes, 8);
+    assert_int_equal(facts.links, 1);
+    assert_int_equal(disk_facts_of_path(p.a, &facts), 0);
+    assert_int_equal(facts.bytes, 8);
+    assert_int_equal(disk_facts_of_path(p.b, &facts), -ENOENT);
+    assert_int_equal(disk_facts_of_path(p.root, &facts), 0);
+    assert_int_equal(disk_unlink(p.a), 0);
+    assert_int_equal(disk_facts_of(fd, &facts), 0);
+    assert_int_equal(facts.links, 0);
+    assert_int_equal(facts.bytes, 8); /* it is there as long as it is open */
+    assert_int_equal(disk_close(fd), 0);
+
+    fd = disk_open_unnamed(p.root);
+    assert_int_equal(disk_facts_of(fd, &facts), 0);
+    assert_int_equal(facts.links, 0);
+    assert_int_equal(disk_link_unnamed(fd, p.b), 0);
+    assert_int_equal(disk_facts_of(fd, &facts), 0);
+    assert_int_equal(facts.links, 1);
+    assert_int_equal(disk_close(fd), 0);
+    remove_place(&p);
+}
+
+static void locks_files(void **state)
+{
+    struct place p = new_place();
+    int first, second;
+
+    (void)state;
+    put_file(p.a, "");
+    first = disk_open_append(p.a);
+    second = disk_open_append(p.a);
+    assert_int_equal(disk_lock(first), 0);
+    assert_int_equal(disk_lock(first), 0); /* it is ours */
+    assert_int_equal(disk_lock(second), -EAGAIN);
+    assert_int_equal(disk_rename(p.a, p.b), 0); /* the name does not matter */
+    assert_int_equal(disk_lock(second), -EAGAIN);
+    assert_int_equal(disk_close(first), 0);
+    assert_int_equal(disk_lock(second), 0);
+    assert_int_equal(disk_close(second), 0);
+    remove_place(&p);
+}
+
 static bool read_whole(void *given)
 {
     uint8_t *octets = NULL;
@@ -206,8 +316,13 @@ static void reads_whole_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_and_writes),  cmocka_unit_test(names_unnamed_files),
-        cmocka_unit_test(renames),           cmocka_unit_test(makes_directories),
+        cmocka_unit_test(reads_and_writes),
+        cmocka_unit_test(names_unnamed_files),
+        cmocka_unit_test(renames),
+        cmocka_unit_test(makes_directories),
+        cmocka_unit_test(lists_and_removes_directories),
+        cmocka_unit_test(changes_files),
+        cmocka_unit_test(locks_files),
         cmocka_unit_test(reads_whole_files),
     };
 

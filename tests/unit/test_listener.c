@@ -171,13 +171,36 @@ static void opens_listeners(void **state)
     lib_end_rows();
 }
 
+/* Sockets that share an address: nobody else has it before, and it is taken for everybody else. */
+static void shares_an_address(void **state)
+{
+    struct netaddr address;
+    struct sockaddr_in bound;
+    socklen_t length = sizeof(bound);
+    int fds[2];
+
+    (void)state;
+    assert_int_equal(netaddr_parse(bytes_of("127.0.0.1"), &address), 0);
+    fds[0] = listen_open_shared(&address, 1); /* port 0: any */
+    assert_true(fds[0] >= 0);
+    assert_int_equal(getsockname(fds[0], (struct sockaddr *)&bound, &length), 0);
+    address.port = ntohs(bound.sin_port);
+    assert_int_equal(listen_probe(&address), -EADDRINUSE);
+    assert_int_equal(listen_open(&address, 1), -EADDRINUSE);
+    fds[1] = listen_open_shared(&address, 1);
+    assert_true(fds[1] >= 0);
+    close(fds[0]);
+    assert_int_equal(listen_probe(&address), -EADDRINUSE);
+    close(fds[1]);
+    assert_int_equal(listen_probe(&address), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sets_no_delay),
-        cmocka_unit_test(drops_without_memory),
-        cmocka_unit_test(keeps_reserve),
-        cmocka_unit_test(opens_listeners),
+        cmocka_unit_test(sets_no_delay),     cmocka_unit_test(drops_without_memory),
+        cmocka_unit_test(keeps_reserve),     cmocka_unit_test(opens_listeners),
+        cmocka_unit_test(shares_an_address),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -74,6 +74,9 @@ static void put_values(struct lib_text *out, const struct setting *row)
     case SETTING_DURATION:
         put_range(out, "A duration", row->allowed);
         break;
+    case SETTING_DURATIONS:
+        put_range(out, "Durations", row->allowed);
+        break;
     case SETTING_SIZE:
         put_range(out, "A size", row->allowed);
         break;
@@ -99,6 +102,8 @@ static void put_values(struct lib_text *out, const struct setting *row)
         break;
     case SETTING_CUSTOM:
     case SETTING_CUSTOM_LIST:
+    case SETTING_PHRASE:
+    case SETTING_PHRASES:
         put_sentence(out, row->type->expected);
         break;
     }

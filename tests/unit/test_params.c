@@ -76,9 +76,67 @@ static void test_rows(void **state)
     lib_end_rows();
 }
 
+/* ---- RFC 3461 ---- */
+
+static const struct {
+    bool (*is_right)(struct bytes value);
+    struct bytes value;
+    bool expected;
+} values[] = {
+    {params_is_ret, LITERAL("FULL"), true},
+    {params_is_ret, LITERAL("hdrs"), true},
+    {params_is_ret, LITERAL("NONE"), false},
+    {params_is_ret, LITERAL(""), false},
+    {params_is_envid, LITERAL("QQ314159"), true},
+    {params_is_envid, LITERAL("a+2Bb+20c+7e"), true},
+    {params_is_envid, LITERAL("SRS0=HHH=TT"), true},
+    {params_is_envid, LITERAL(""), false},
+    {params_is_envid, LITERAL("a+0D+0Ab"), false},
+    {params_is_envid, LITERAL("a+7F"), false},
+    {params_is_envid, LITERAL("a+C3"), false},
+    {params_is_envid, LITERAL("a+"), false},
+    {params_is_envid, LITERAL("a+2"), false},
+    {params_is_envid, LITERAL("a+2G"), false},
+    {params_is_notify, LITERAL("NEVER"), true},
+    {params_is_notify, LITERAL("success"), true},
+    {params_is_notify, LITERAL("DELAY,FAILURE,SUCCESS"), true},
+    {params_is_notify, LITERAL("NEVER,DELAY"), false},
+    {params_is_notify, LITERAL("DELAY,"), false},
+    {params_is_notify, LITERAL(",DELAY"), false},
+    {params_is_notify, LITERAL(""), false},
+    {params_is_orcpt, LITERAL("rfc822;joe+2Bx@example.org"), true},
+    {params_is_orcpt, LITERAL("utf-8;j\\x{e4}o@example.org"), true},
+    {params_is_orcpt, LITERAL("x-local;a"), true},
+    {params_is_orcpt, LITERAL("rfc822"), false},
+    {params_is_orcpt, LITERAL("rfc822;"), false},
+    {params_is_orcpt, LITERAL(";joe"), false},
+    {params_is_orcpt, LITERAL("rf c;joe"), false},
+    {params_is_orcpt, LITERAL("rfc822;joe+0Ax"), false},
+    {params_is_orcpt, LITERAL("rfc822;jo\xc3\xa4"), false},
+};
+
+static void test_values(void **state)
+{
+    uint8_t long_one[501];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(values); i++) {
+        struct lib_guard guard = lib_guard_copy(values[i].value);
+        lib_same_number(i, "is right", values[i].expected, values[i].is_right(guard.bytes));
+        lib_guard_free(&guard);
+    }
+    memset(long_one, 'x', sizeof(long_one));
+    memcpy(long_one, "rfc822;", 7);
+    assert_true(params_is_envid(bytes_make(long_one + 7, 100)));
+    assert_false(params_is_envid(bytes_make(long_one + 7, 101)));
+    assert_true(params_is_orcpt(bytes_make(long_one, 500)));
+    assert_false(params_is_orcpt(bytes_make(long_one, 501)));
+    lib_end_rows();
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_values)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

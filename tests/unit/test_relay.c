@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Branches on pooled connections: scenarios between scripted clients and scripted targets. */
-/* needs: sim tests/unit/relay_world.c proxy/io/copy.c route/relay.c route/relay_branch.c */
-/* needs: route/relay_conf.c route/relay_connect.c route/relay_content.c route/relay_health.c */
-/* needs: route/relay_identity.c route/relay_link.c route/relay_log.c route/relay_memory.c */
-/* needs: route/relay_pool.c route/relay_resolve.c route/relay_tell.c */
+/* needs: sim tests/unit/relay_world.c proxy/io/copy.c proxy/io/copy_file.c route/relay.c */
+/* needs: route/relay_branch.c route/relay_conf.c route/relay_connect.c route/relay_content.c */
+/* needs: route/relay_facts.c route/relay_health.c route/relay_host.c route/relay_identity.c */
+/* needs: route/relay_link.c route/relay_log.c route/relay_memory.c route/relay_pool.c */
+/* needs: route/relay_resolve.c route/relay_tell.c */
 #include "tests/unit/relay_world.h"
 
 #include <stdio.h>
@@ -307,6 +308,164 @@ static const struct relay_scenario identity_rows[] = {
      {{MAIL, 0, NULL}, {RCPT, 0, "!a"}, {REFUSE, 0, NULL}, {SEES, 0, "a=451 "}, {WORDS, 0, DOWN}}},
 };
 
+static void spooling(struct relay_conf *conf)
+{
+    conf->on_failure = RELAY_ON_FAILURE_SPOOL;
+    conf->times.envelope_ms = 8000;
+}
+
+static void wary(struct relay_conf *conf)
+{
+    spooling(conf);
+    conf->unverified = RELAY_UNVERIFIED_DEFER;
+}
+
+static void probing_slowly(struct relay_conf *conf)
+{
+    spooling(conf);
+    conf->times.health_interval_ms = 400000;
+}
+
+static void spooling_over_one(struct relay_conf *conf)
+{
+    spooling(conf);
+    one_connection(conf);
+}
+
+#define TWO(c) {MAIL, c, NULL}, {RCPT, c, "a"}, {RCPT, c, "b"}
+#define SPOOLED_END(c) {END, c, NULL}, {SEES, c, "go spooled end=250 "}
+
+static const struct relay_scenario outage_rows[] = {
+    {"no connection: who is not known is accepted, and spooled", A, NONE, spooling,
+     {ASK(0), {REFUSE, 0, NULL}, {SEES, 0, "a=250? "}, {WORDS, 0, "250 2.1.5 Ok\r\n"},
+      {RCPT, 0, "b"}, {SEES, 0, "b=250? "}, SEND(0), {SEES, 0, "go spooled end=250 "},
+      ASK(1), {SEES, 1, "a=250? "}}},
+    {"... or deferred", A, NONE, wary,
+     {ASK(0), {REFUSE, 0, NULL}, {SEES, 0, "a=451 "}, {WORDS, 0, DOWN}}},
+    {"accepted and refused lately", A, NONE, wary,
+     {{WARM, 0, NULL}, GREET(0, PIPELINING), TWO(0), {RCPT, 0, "*c"}, {RCPT, 0, "d"},
+      {SAY, 0, "250 m\r\n250 a\r\n550-5.1.1 b?\r\n550 5.1.1 no\r\n250 c\r\n550 5.7.1 d\r\n"},
+      {SEES, 0, "a=250 b=550 c=250 d=550 "}, {GIVE_UP, 0, NULL}, {CLOSE, 0, NULL}, TWO(1),
+      {RCPT, 1, "c"}, {RCPT, 1, "d"}, {REFUSE, 1, NULL}, {SEES, 1, "a=250? b=550 c=451 d=451 "},
+      {RCPT, 1, "b"}, {WORDS, 1, "550-5.1.1 b?\r\n550 5.1.1 no\r\n"},
+      SEND(1), {SEES, 1, "b=550 go spooled end=250 "}}},
+    {"a contrary answer replaces", A, NONE, wary,
+     {{WARM, 0, NULL}, GREET(0, PIPELINING), TWO(0), {SAY, 0, "250 m\r\n250 a\r\n550 5.1.1 b\r\n"},
+      {GIVE_UP, 0, NULL}, TWO(0), {SAY, 0, "250 r\r\n250 m\r\n550 5.1.1 a\r\n250 b\r\n"},
+      {GIVE_UP, 0, NULL}, {CLOSE, 0, NULL}, TWO(1), {REFUSE, 1, NULL}, {SEES, 1, "a=550 b=250? "}}},
+    {"what MAIL was refused with says nothing of the recipient", A, NONE, spooling,
+     {{WARM, 0, NULL}, GREET(0, PIPELINING), ASK(0), {SAY, 0, "550 5.1.1 m\r\n503 r\r\n"},
+      {SEES, 0, "a=550 "}, {GIVE_UP, 0, NULL}, {CLOSE, 0, NULL}, ASK(1), {REFUSE, 1, NULL},
+      {SEES, 1, "a=250? "}}},
+    {"a guard holds in an outage, whatever is remembered", A, AUTO, spooling,
+     {{WARM, 0, NULL}, GREET(0, PIPELINING), TWO(0), {SAY, 0, "250 m\r\n250 a\r\n550 5.1.1 b\r\n"},
+      {GIVE_UP, 0, NULL}, {CLOSE, 0, NULL}, {MAIL, 1, NULL}, {RCPT, 1, "!a"}, {RCPT, 1, "!b"},
+      {RCPT, 1, "c"}, {REFUSE, 1, NULL}, {SEES, 1, "a=451 b=451 c=250? "}}},
+    {"lost in the envelope", A, NONE, spooling,
+     {ASK(0), GREET(0, PIPELINING), TAKE(0), {RCPT, 0, "b"}, {CLOSE, 0, NULL},
+      {SEES, 0, "a=250 b=250? "}, SEND(0), {SEES, 0, "go spooled end=250 "}, {NOBODY, 1, NULL}}},
+    {"lost in the content", A, NONE, spooling,
+     {TWO(0), GREET(0, PIPELINING), {SAY, 0, "250 m\r\n250 a\r\n550 b\r\n"}, {DATA, 0, NULL},
+      {SAY, 0, "354 go\r\n"}, {CONTENT, 0, "x\r\n"}, {SEES, 0, "a=250 b=550 go "},
+      {CLOSE, 0, NULL}, {END, 0, NULL}, {SEES, 0, "spooled end=250 "}, {FACTS, 0, A " none"}}},
+    {"lost behind the end of data", A, NONE, spooling,
+     {ASK(0), GREET(0, PIPELINING), TAKE(0), SEND(0), {SAY, 0, "354 go\r\n"}, {CLOSE, 0, NULL},
+      {SEES, 0, "a=250 go spooled end=250 "}, {FACTS, 0, A " none duplicate"}}},
+    {"a reused connection is replaced first", A, NONE, spooling,
+     {{WARM, 0, NULL}, GREET(0, PIPELINING), MESSAGE(0, 0), ASK(0), TAKE(0), {CLOSE, 0, NULL},
+      GREET(1, PIPELINING), TAKE(1), {CLOSE, 1, NULL}, SEND(0),
+      {SEES, 0, "a=250 go spooled end=250 "}, {FACTS, 0, A " none replayed"}}},
+    {"no greeting within envelope-timeout", A, NONE, spooling,
+     {ASK(0), {ACCEPT, 0, NULL}, {PASS, 9000, NULL}, {SEES, 0, "a=250? "}}},
+    {"the limit of connections is no outage", A, NONE, spooling_over_one,
+     {ASK(0), GREET(0, PIPELINING), TAKE(0), {DATA, 0, NULL}, {SAY, 0, "354 go\r\n"}, ASK(1),
+      {PASS, 5000, NULL}, {CONTENT, 0, "x"}, {PASS, 5000, NULL}, {SEES, 1, "a=451 "},
+      {WORDS, 1, "451 4.3.2 All connections to the next host are busy, try again later\r\n"}}},
+    {"nor is a failure of identity", A, XFORWARD, spooling,
+     {ASK(0), GREET(0, CAN_XCLIENT), {SEES, 0, "a=451 "}, {WORDS, 0, FAILED}}},
+    {"nor the target's verdict", A, NONE, spooling,
+     {ASK(0), {ACCEPT, 0, NULL}, {SAY, 0, "521 5.3.2 no\r\n"}, {SEES, 0, "a=521 "}}},
+    {"nor are we", "10.0.0.1:25", NONE, spooling, {ASK(0), {SEES, 0, "a=554 "}}},
+    {"stopping is", A, NONE, spooling,
+     {ASK(0), {STOP, 0, NULL}, {SEES, 0, "a=250? "}, SEND(0), {SEES, 0, "go spooled end=250 "}}},
+    {"it is told when the target is there again", A, NONE, spooling,
+     {ASK(0), {REFUSE, 0, NULL}, {CAME_UP, 0, NULL}, {PASS, 11000, NULL}, {REFUSE, 1, NULL},
+      {PASS, 10000, NULL}, GREET(2, PIPELINING), {CAME_UP, 1, NULL}, MESSAGE(1, 2),
+      {CAME_UP, 0, NULL}}},
+    {"... by its names too", "t.test", NONE, spooling,
+     {ASK(0), {SEES, 0, "a=250? "}, {CAME_UP, 0, NULL}, {NAMES, 0, "192.0.2.25"},
+      {PASS, 11000, NULL}, {CAME_UP, 1, NULL}, {LOGGED, 0, "target-up"}, ASK(1),
+      GREET(0, PIPELINING), TAKE(0), {SEES, 1, "a=250 "}}},
+    {"it has moved meanwhile", "t.test", NONE, probing_slowly,
+     {{NAMES, 0, "192.0.2.25"}, ASK(0), {REFUSE, 0, NULL}, {SEES, 0, "a=250? "},
+      {NAMES, 0, "192.0.2.26"}, {PASS, 401000, NULL}, {CAME_UP, 1, NULL}, {REFUSE, 1, NULL}, ASK(1),
+      GREET(2, PIPELINING), TAKE(2), {SEES, 1, "a=250 "}, {GIVE_UP, 1, NULL},
+      {FACTS, 1, B " none"}}},
+};
+
+#define CAN_BOTH "250-t\r\n250-PIPELINING\r\n250-XFORWARD ADDR\r\n250 XCLIENT NAME ADDR PORT\r\n"
+#define CAN_DSN  "250-t\r\n250-PIPELINING\r\n250-DSN\r\n250-SMTPUTF8\r\n250 SIZE\r\n"
+
+static const struct relay_scenario spool_rows[] = {
+    {"XFORWARD is replayed, though there is XCLIENT now", A, AUTO, spooling,
+     {{NAMED, 0, ""}, {SPOOLED, 0, "xforward"}, {MAIL, 0, NULL}, {RCPT, 0, "a"}, {RCPT, 0, "?b"},
+      GREET(0, CAN_BOTH), {HEAR, 0, "XFORWARD ADDR=192.0.2.1\r\n" MAIL_RCPT},
+      {SAY, 0, "250 x\r\n250 m\r\n250 r\r\n"}, {SEES, 0, "a=250 b=451 "}}},
+    {"... and who never was accepted goes by that", A, AUTO, spooling,
+     {{NAMED, 0, ""}, {SPOOLED, 0, "xforward"}, {MAIL, 0, NULL}, {RCPT, 0, "?a"},
+      GREET(0, CAN_BOTH), BECOME(0, "1", "[UNAVAILABLE]", "c0.test"), TAKE(0),
+      {SEES, 0, "a=250 "}}},
+    {"XFORWARD on one connection", A, AUTO, spooling,
+     {{SPOOLED, 0, "xforward"}, ASK(0), GREET(0, CAN_XFORWARD),
+      {SAY, 0, "250 x\r\n250 m\r\n250 r\r\n"}, SEND(0), {SAY, 0, "354 go\r\n"},
+      {SAY, 0, "250 ok\r\n"}, {SPOOLED, 1, "xforward"}, ASK(1),
+      {HEAR_END, 0, "XFORWARD ADDR=192.0.2.2\r\n" MAIL_RCPT}, {NOBODY, 1, NULL}}},
+    {"XCLIENT is replayed", A, XFORWARD, spooling,
+     {{NAMED, 0, "c.test"}, {SPOOLED, 0, "xclient"}, {MAIL, 0, NULL}, {RCPT, 0, "?a"},
+      GREET(0, CAN_BOTH), BECOME(0, "1", "c.test", "c0.test"), TAKE(0), {SEES, 0, "a=250 "}}},
+    {"it is no longer on offer: who was never accepted waits", A, AUTO, spooling,
+     {{NAMED, 0, ""}, {SPOOLED, 0, "xclient"}, {MAIL, 0, NULL}, {RCPT, 0, "?a"}, {RCPT, 0, "b"},
+      GREET(0, CAN_XFORWARD),
+      {HEAR, 0, "XFORWARD ADDR=192.0.2.1\r\nMAIL FROM:<s@from.test>\r\nRCPT TO:<b@to.test>\r\n"},
+      {SAY, 0, "250 x\r\n250 m\r\n250 b\r\n"}, {SEES, 0, "a=451 b=250 "},
+      {LOGGED, 0, "identity-failure"}}},
+    {"... and is heard of in these words", A, AUTO, spooling,
+     {{NAMED, 0, ""}, {SPOOLED, 0, "proxy-v1"}, {MAIL, 0, NULL}, {RCPT, 0, "?a"},
+      GREET(0, CAN_XFORWARD), {HEAR, 0, ""}, {SEES, 0, "a=451 "}, {WORDS, 0, FAILED}}},
+    {"nobody was reached then: as for live mail", A, AUTO, spooling,
+     {{NAMED, 0, ""}, {SPOOLED, 0, ""}, {MAIL, 0, NULL}, {RCPT, 0, "?a"}, GREET(0, CAN_BOTH),
+      BECOME(0, "1", "[UNAVAILABLE]", "c0.test"), TAKE(0), {SEES, 0, "a=250 "}}},
+    {"... and it had announced XCLIENT before", A, AUTO, spooling,
+     {{WARM, 0, NULL}, GREET(0, CAN_XCLIENT), {CLOSE, 0, NULL}, {NAMED, 0, ""}, {SPOOLED, 0, ""},
+      {MAIL, 0, NULL}, {RCPT, 0, "?a"}, GREET(1, CAN_XFORWARD), {SEES, 0, "a=451 "}}},
+    {"a report of ours is told by nobody", A, AUTO, spooling,
+     {{SPOOLED, 0, "none"}, {MAIL, 0, NULL}, {RCPT, 0, "a"}, GREET(0, CAN_BOTH), TAKE(0),
+      {SEES, 0, "a=250 "}}},
+    {"ten minutes for the last reply", A, NONE, spooling,
+     {{SPOOLED, 0, ""}, ASK(0), GREET(0, PIPELINING), TAKE(0), SEND(0), {SAY, 0, "354 go\r\n"},
+      {PASS, 599000, NULL}, {OPEN, 0, NULL}, {SAY, 0, "250 ok\r\n"}, {SEES, 0, "a=250 go end=250 "}}},
+    {"no connection: nothing is spooled twice", A, NONE, spooling,
+     {{SPOOLED, 0, ""}, ASK(0), {REFUSE, 0, NULL}, {SEES, 0, "a=451 "}, {WORDS, 0, DOWN}}},
+    {"what DSN asks for, and the true size", A, NONE, spooling,
+     {{SPOOLED, 0, ""}, {MAIL, 0, "SIZE=7 RET=HDRS ENVID=x"}, {CONTENT, 0, "x\r\n"},
+      {RCPT, 0, "a NOTIFY=NEVER ORCPT=rfc822;a@b"}, {RCPT, 0, "b"}, GREET(0, CAN_DSN),
+      {HEAR, 0, "MAIL FROM:<s@from.test> RET=HDRS ENVID=x SIZE=3\r\n"
+                "RCPT TO:<a@to.test> NOTIFY=NEVER ORCPT=rfc822;a@b\r\nRCPT TO:<b@to.test>\r\n"}}},
+    {"it is left out where it is not announced", A, NONE, NULL,
+     {{MAIL, 0, "RET=HDRS ENVID=x SIZE=7"}, {RCPT, 0, "a NOTIFY=NEVER"}, GREET(0, PIPELINING),
+      {HEAR, 0, MAIL_RCPT}}},
+    {"the client's own estimate, in its place", A, NONE, NULL,
+     {{MAIL, 0, "SIZE=7 RET=FULL"}, {RCPT, 0, "a"}, GREET(0, CAN_DSN),
+      {HEAR, 0, "MAIL FROM:<s@from.test> SIZE=7 RET=FULL\r\nRCPT TO:<a@to.test>\r\n"}}},
+    {"SMTPUTF8 is passed on", A, NONE, NULL,
+     {{MAIL, 0, "SMTPUTF8"}, {RCPT, 0, "a"}, GREET(0, CAN_DSN),
+      {HEAR, 0, "MAIL FROM:<s@from.test> SMTPUTF8\r\nRCPT TO:<a@to.test>\r\n"}}},
+    {"... or refused", A, NONE, spooling,
+     {{SPOOLED, 0, ""}, {MAIL, 0, "SMTPUTF8"}, {RCPT, 0, "a"}, GREET(0, PIPELINING),
+      {HEAR, 0, ""}, {SEES, 0, "a=553 "},
+      {WORDS, 0, "553 5.6.7 The next host does not accept internationalized addresses\r\n"}}},
+};
+
 /* clang-format on */
 
 struct table {
@@ -317,7 +476,8 @@ struct table {
 static const struct table tables[] = {
     {reuse_rows, ARRAY_LENGTH(reuse_rows)},       {wait_rows, ARRAY_LENGTH(wait_rows)},
     {down_rows, ARRAY_LENGTH(down_rows)},         {replay_rows, ARRAY_LENGTH(replay_rows)},
-    {identity_rows, ARRAY_LENGTH(identity_rows)},
+    {identity_rows, ARRAY_LENGTH(identity_rows)}, {outage_rows, ARRAY_LENGTH(outage_rows)},
+    {spool_rows, ARRAY_LENGTH(spool_rows)},
 };
 
 static void run_table(const struct table *t)
@@ -358,6 +518,18 @@ static void test_identity(void **state)
 {
     (void)state;
     run_table(&tables[4]);
+}
+
+static void test_outage(void **state)
+{
+    (void)state;
+    run_table(&tables[5]);
+}
+
+static void test_spooled(void **state)
+{
+    (void)state;
+    run_table(&tables[6]);
 }
 
 /* ---- more than a stream takes at once ---- */
@@ -420,7 +592,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reuse),     cmocka_unit_test(test_waiting),
         cmocka_unit_test(test_down),      cmocka_unit_test(test_replay),
-        cmocka_unit_test(test_identity),  cmocka_unit_test(test_large),
+        cmocka_unit_test(test_identity),  cmocka_unit_test(test_outage),
+        cmocka_unit_test(test_spooled),   cmocka_unit_test(test_large),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -84,6 +84,76 @@ static void test_choose(void **state)
     lib_end_rows();
 }
 
+/* Mail that was spooled: the kinds of its session once more. */
+static const struct again_row {
+    unsigned identity, before; /* configured now; used then */
+    uint32_t caps;
+    unsigned history;
+    unsigned kinds;
+    bool is_lost, is_failure;
+    bool has_none_accepted;
+} again_rows[] = {
+    /* nobody was reached: as for live mail, but that a failure is each recipient's own */
+    {AUTO, 0, CAN_XCLIENT | CAN_XFORWARD, 0, XCLIENT, false, false, false},
+    {AUTO, 0, CAN_XFORWARD, 0, XFORWARD, false, false, false},
+    {AUTO, 0, CAN_XFORWARD, BEFORE, XFORWARD, true, false, false},
+    {XCLIENT, 0, CAN_XFORWARD, 0, 0, true, false, false},
+    {XFORWARD, 0, 0, 0, 0, false, true, false},
+    {PROXY1, 0, 0, 0, PROXY1, false, false, false},
+    /* what it was, whatever is preferred now */
+    {AUTO, XFORWARD, CAN_XCLIENT | CAN_XFORWARD, 0, XFORWARD, true, false, false},
+    {XCLIENT, XFORWARD, CAN_XCLIENT | CAN_XFORWARD, 0, XFORWARD, true, false, false},
+    {XFORWARD, XCLIENT, CAN_XCLIENT | CAN_XFORWARD, 0, XCLIENT, false, false, false},
+    {AUTO, XCLIENT, 0, DONE, XCLIENT, false, false, false},
+    {AUTO, XCLIENT | XFORWARD, CAN_XCLIENT | CAN_XFORWARD, 0, XCLIENT | XFORWARD, false, false,
+     false},
+    /* where it is not on offer any more */
+    {AUTO, XCLIENT, CAN_XFORWARD, 0, XFORWARD, true, false, false},
+    {AUTO, XCLIENT, 0, 0, 0, true, false, false},
+    {AUTO, XCLIENT, CAN_XCLIENT | CAN_XFORWARD, AVOIDS, XFORWARD, true, false, false},
+    {AUTO, PROXY2, CAN_XFORWARD, 0, XFORWARD, true, false, false},
+    {AUTO, XFORWARD, CAN_XCLIENT, 0, 0, true, false, false},
+    {XFORWARD, XFORWARD, CAN_XCLIENT, 0, 0, false, true, false},
+    /* another way in which the target sees the client will do */
+    {PROXY2, XCLIENT, 0, 0, PROXY2, false, false, false},
+    {PROXY2, PROXY1, 0, 0, PROXY2, false, false, false},
+    /* a report of our own */
+    {AUTO, NONE, CAN_XCLIENT | CAN_XFORWARD, BEFORE, 0, false, false, false},
+    {XCLIENT, NONE, CAN_XFORWARD, BEFORE, 0, false, false, false},
+    /* of another target's session: who was never accepted is shown to a target that can see */
+    {AUTO, XFORWARD, CAN_XCLIENT | CAN_XFORWARD, 0, XCLIENT, false, false, true},
+    {XCLIENT, XFORWARD, CAN_XCLIENT | CAN_XFORWARD, 0, XCLIENT, false, false, true},
+    {PROXY1, XFORWARD, CAN_XFORWARD, 0, PROXY1, false, false, true},
+    {XCLIENT, XFORWARD, CAN_XFORWARD, 0, XFORWARD, true, false, true},
+    {AUTO, XFORWARD, CAN_XFORWARD, BEFORE, XFORWARD, true, false, true},
+    {AUTO, XFORWARD, CAN_XFORWARD, 0, XFORWARD, false, false, true},
+    {AUTO, XCLIENT, CAN_XFORWARD, 0, XFORWARD, true, false, true},
+    {AUTO, NONE, CAN_XCLIENT, 0, 0, false, false, true},
+};
+
+static void test_again(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(again_rows); i++) {
+        const struct again_row *row = &again_rows[i];
+        struct relay_conf conf = {.identity = row->identity};
+        struct capability caps = {.keywords = row->caps};
+        struct relay_identity_facts facts = {
+            .caps = &caps,
+            .has_announced_xclient = (row->history & BEFORE) != 0,
+            .is_xclient_done = (row->history & DONE) != 0,
+            .avoids_xclient = (row->history & AVOIDS) != 0,
+        };
+        struct relay_identity_choice choice =
+            relay_identity_choose_again(&conf, &facts, row->before, !row->has_none_accepted);
+
+        lib_same_number(i, "kinds", row->kinds, choice.kinds);
+        lib_same_number(i, "is_lost", row->is_lost, choice.is_lost);
+        lib_same_number(i, "is_failure", row->is_failure, choice.is_failure);
+    }
+    lib_end_rows();
+}
+
 struct kinds_row {
     unsigned kinds;
     const char *text;
@@ -143,9 +213,8 @@ static void test_form(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_choose),
-        cmocka_unit_test(test_kinds),
-        cmocka_unit_test(test_may_judge_when_auto),
+        cmocka_unit_test(test_choose), cmocka_unit_test(test_again),
+        cmocka_unit_test(test_kinds),  cmocka_unit_test(test_may_judge_when_auto),
         cmocka_unit_test(test_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -236,7 +236,7 @@ static void test_guards(void **state)
 #define NAMES                                                                                      \
     "the name of a [relay] or [maildir], a host, an address, or a local name that some line "      \
     "matches"
-#define SPOOL "one relay at most in a list: a second one needs the spool\n"
+#define SPOOL "one relay at most in a list where one has on-failure = tempfail\n"
 
 static const struct {
     const char *tables, *problems;
@@ -479,6 +479,35 @@ static bool load_failing(void *given)
     return error == 0;
 }
 
+/* Domains that some line leads somewhere. */
+static void test_known_domains(void **state)
+{
+    static const struct {
+        const char *domain;
+        bool is_known;
+    } rows[] = {
+        {"a.test", true},     {"A.Test", true},     {"www.a.test", false}, {"b.test", true},
+        {"x.c.test", true},   {"c.test", false},    {"no.test", false},    {"half.test", true},
+        {"gone.test", false}, {"late.test", false}, {"other.test", false}, {"test", false},
+    };
+    struct route_world w;
+    struct route_set *set = load(&w, "@a.test relay\njoe@b.test relay\n@.c.test relay\n"
+                                     "@no.test reject \"550 no\"\njoe@half.test relay\n"
+                                     "@half.test reject \"550 no\"\n@gone.test discard\n"
+                                     "@late.test reject \"550 no\"\n--\n@late.test relay\n");
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++)
+        lib_same_number(i, rows[i].domain, rows[i].is_known,
+                        route_set_knows_domain(set, bytes_of(rows[i].domain)));
+    route_world_done(&w);
+    set = load(&w, "@a.test reject \"550 no\"\n@ relay\n");
+    lib_is_true(100, "all", route_set_knows_domain(set, bytes_of("b.test")));
+    lib_is_true(101, "all but one", !route_set_knows_domain(set, bytes_of("a.test")));
+    route_world_done(&w);
+    lib_end_rows();
+}
+
 struct failing {
     const struct route_set *set;
 };
@@ -516,17 +545,12 @@ static void test_failing_allocations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_routes),
-        cmocka_unit_test(test_postmaster),
-        cmocka_unit_test(test_guards),
-        cmocka_unit_test(test_problems),
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_many_ways),
-        cmocka_unit_test(test_hidden_troubles),
-        cmocka_unit_test(test_targets),
-        cmocka_unit_test(test_many_targets),
-        cmocka_unit_test(test_explanations),
-        cmocka_unit_test(test_failing_allocations),
+        cmocka_unit_test(test_routes),          cmocka_unit_test(test_postmaster),
+        cmocka_unit_test(test_guards),          cmocka_unit_test(test_problems),
+        cmocka_unit_test(test_limits),          cmocka_unit_test(test_many_ways),
+        cmocka_unit_test(test_hidden_troubles), cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_known_domains),   cmocka_unit_test(test_many_targets),
+        cmocka_unit_test(test_explanations),    cmocka_unit_test(test_failing_allocations),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

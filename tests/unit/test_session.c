@@ -3,11 +3,12 @@
  *
  * C text   the client sends a line          S text   the client gets a line
  * T target what words                       a target answers: rcpt, final, early, broken, unknown
- * M target what error                       a maildir: prepared, committed
- * A text   an action, in order              E what   eof, lost, deadline, stop, stop-now
+ * M target what error                       a maildir: prepared, committed; "-": the spool
+ * A text   an action, in order              E what   eof, lost, deadline, stop, stop-now, verdict;
+ *                                                    filters, dsn: from now on there are such
  *
- * Routes: a.test and b.test are relays, m.test a maildir, list.test both a and m; no.test is
- * rejected, gone.test discarded. */
+ * Routes: a.test and b.test are relays, s.test one that is spooled, m.test a maildir, list.test
+ * both a and m; no.test is rejected, gone.test discarded. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -21,7 +22,7 @@ struct target {
     const char *name;
 };
 
-static struct target target_a = {"a"}, target_b = {"b"}, target_m = {"m"};
+static struct target target_a = {"a"}, target_b = {"b"}, target_m = {"m"}, target_s = {"s"};
 
 struct play {
     struct pool small, medium;
@@ -50,6 +51,8 @@ static void route(struct play *p, struct recipient *rcpt)
     routed.legs = legs;
     if (bytes_is(domain, "b.test"))
         legs[0].target = &target_b;
+    else if (bytes_is(domain, "s.test"))
+        legs[0] = (struct routed_leg){.target = &target_s, .to = rcpt->to, .may_spool = true};
     else if (bytes_is(domain, "m.test"))
         routed.legs = &legs[1];
     else if (bytes_is(domain, "list.test"))
@@ -61,11 +64,24 @@ static void route(struct play *p, struct recipient *rcpt)
     session_feed(&p->session, &(struct event){.kind = EV_ROUTED, .rcpt = rcpt, .routed = &routed});
 }
 
+static void answer_etrn(struct play *p, struct bytes node)
+{
+    char text[64];
+    int len = snprintf(text, sizeof(text), "251 nothing for %.*s\r\n", (int)node.len,
+                       (const char *)node.at);
+    struct event ev = {.kind = EV_ETRN, .reply = {.code = 251, .wire = {NULL, (size_t)len}}};
+
+    ev.reply.wire.at = (const uint8_t *)text;
+    session_feed(&p->session, &ev);
+}
+
 static void perform(struct play *p, const struct action *todo)
 {
-    static const char *const names[] = {"greeted", "begin", "route",  "content", "whole",
-                                        "reject",  "close", "open",   "rcpt",    "go",
-                                        "prepare", "end",   "commit", "drop",    "settled"};
+    static const char *const names[] = {
+        [ACT_FILTER] = "filter",  [ACT_CLOSE] = "close",   [ACT_OPEN] = "open",
+        [ACT_RCPT] = "rcpt",      [ACT_GO] = "go",         [ACT_PREPARE] = "prepare",
+        [ACT_END] = "end",        [ACT_COMMIT] = "commit", [ACT_DROP] = "drop",
+        [ACT_SETTLED] = "settled"};
     char more[256] = "";
 
     assert_false(p->is_closed);
@@ -76,6 +92,8 @@ static void perform(struct play *p, const struct action *todo)
                  (int)todo->rcpt->to.local.len, (const char *)todo->rcpt->to.local.at);
     if (todo->kind == ACT_ROUTE)
         route(p, todo->rcpt);
+    else if (todo->kind == ACT_ETRN)
+        answer_etrn(p, todo->bytes);
     else if (todo->kind == ACT_OPEN)
         todo->branch->shell = p;
     p->is_closed = todo->kind == ACT_CLOSE;
@@ -88,6 +106,7 @@ static void perform(struct play *p, const struct action *todo)
     case ACT_COMMIT:
     case ACT_DROP:
     case ACT_CLOSE:
+    case ACT_FILTER:
     case ACT_SETTLED:
         note(p, "A", names[todo->kind], more);
         break;
@@ -95,6 +114,7 @@ static void perform(struct play *p, const struct action *todo)
     case ACT_BEGIN:
     case ACT_ROUTE:
     case ACT_CONTENT:
+    case ACT_ETRN:
     case ACT_WHOLE:
     case ACT_REJECT:
         break;
@@ -166,7 +186,7 @@ static void target_says(struct play *p, const char *text)
 
     assert_int_equal(sscanf(text, "%7s %15s %n", name, what, &at), 2);
     snprintf(wire, sizeof(wire), "%s\r\n", text + at);
-    ev.branch = branch_of(p, name);
+    ev.branch = name[0] == '-' ? NULL : branch_of(p, name);
     ev.error = atoi(text + at);
     ev.reply = (struct reply){.code = (uint16_t)atoi(text + at), .wire = bytes_of(wire)};
     ev.fate = outcome_of_code(ev.reply.code);
@@ -190,7 +210,16 @@ static void target_says(struct play *p, const char *text)
 static void something_happens(struct play *p, const char *what)
 {
     struct event ev = {.kind = EV_STOP};
+    char wire[256];
 
+    if (strcmp(what, "filters") == 0) {
+        p->conf.has_filters = true;
+        return;
+    }
+    if (strcmp(what, "dsn") == 0) {
+        p->conf.announces |= CAPABILITY_DSN;
+        return;
+    }
     ev.is_final = strcmp(what, "stop-now") == 0;
     if (strcmp(what, "eof") == 0)
         ev.kind = EV_EOF;
@@ -198,7 +227,11 @@ static void something_happens(struct play *p, const char *what)
         ev.kind = EV_LOST;
     else if (strcmp(what, "copy") == 0)
         ev.kind = EV_COPY;
-    else if (strcmp(what, "deadline") == 0)
+    else if (strncmp(what, "verdict ", 8) == 0) {
+        ev.kind = EV_VERDICT;
+        snprintf(wire, sizeof(wire), "%s\r\n", what + 8);
+        ev.reply = (struct reply){.code = (uint16_t)atoi(wire), .wire = bytes_of(wire)};
+    } else if (strcmp(what, "deadline") == 0)
         ev.kind = EV_DEADLINE;
     session_feed(&p->session, &ev);
     drain(p);
@@ -238,6 +271,7 @@ static void run(const char *name, const char *script, size_t step)
     session_init(&p->session, &p->conf, &p->small, &p->medium, &nobody, &nobody);
     session_greet(&p->session);
     p->session.bridged = UINT32_MAX;
+    p->session.may_etrn = true;
     drain(p);
     expect(p, "S 220 mx ESMTP postern", name, 0);
     for (const char *at = script; *at != '\0'; at = strchr(at, '\n') + 1) {
@@ -272,6 +306,15 @@ static void run(const char *name, const char *script, size_t step)
     "S 250 ENHANCEDSTATUSCODES\nC MAIL FROM:<f@x>\nS 250 2.1.0 Ok\n"
 #define RCPT_A                                                                                     \
     "C RCPT TO:<u@a.test>\nA open a\nA rcpt a u\nT a rcpt 250 2.1.5 fine\nS 250 2.1.5 fine\n"
+#define RCPT_S                                                                                     \
+    "C RCPT TO:<u@s.test>\nA open s\nA rcpt s u\nT s rcpt 250 2.1.5 fine\nS 250 2.1.5 fine\n"
+#define QUEUED "S 250 2.0.0 Ok: queued as \n" /* without a shell there are no ids */
+#define DSN                                                                                        \
+    "E dsn\nC EHLO c\nS 250-mx\nS 250-PIPELINING\nS 250-SIZE 200\nS 250-8BITMIME\n"                \
+    "S 250-ENHANCEDSTATUSCODES\nS 250 DSN\n"
+#define BAD      "S 501 5.5.4 Bad parameter\n"
+#define SENDER   "C MAIL FROM:<f@x>"
+#define TO       "C RCPT TO:<u@a.test>"
 #define OTHER    "C RCPT TO:<u@b.test>\nS 452 4.5.3 Send this recipient in a transaction of its own\n"
 #define ONE_MORE "C RCPT TO:<u@b.test>\nS 452 4.5.3 Too many recipients\n"
 #define GO       "S 354 End data with <CR><LF>.<CR><LF>\n"
@@ -394,6 +437,12 @@ static const struct {
                    "C RCPT TO:<u@a.test> NOTIFY=NEVER\nS 555 5.5.4 Parameter not offered\n"},
     {"HELO offers nothing", "C HELO c\nS 250 mx\nC MAIL FROM:<f@x> SIZE=1\n"
                             "S 555 5.5.4 Parameter not offered\n"},
+    {"ETRN", "C ETRN a.test\nS 503 5.5.1 Say HELO or EHLO first\nC HELO c\nS 250 mx\n"
+             "C ETRN -\nS 501 5.5.4 Syntax error in argument\nC ETRN @a.test\n"
+             "S 251 nothing for @a.test\nC ETRN\nS 500 5.5.4 ETRN takes one argument\n"},
+    {"ETRN waits for the replies before it",
+     BEGIN "C RCPT TO:<u@a.test>\nA open a\nA rcpt a u\nC ETRN a.test\nT a rcpt 250 fine\n"
+           "S 250 fine\nS 503 5.5.1 MAIL transaction in progress\n"},
     {"the order of commands",
      "C MAIL FROM:<f@x>\nS 503 5.5.1 Say HELO or EHLO first\nC HELO c\nS 250 mx\n"
      "C RCPT TO:<u@a.test>\nS 503 5.5.1 Need MAIL command\nC DATA\nS 503 5.5.1 Need MAIL command\n"
@@ -421,6 +470,59 @@ static const struct {
      "S 250 ok\nS 421 4.3.2 Service shutting down, try again later\n"},
     {"stopping now", BEGIN RCPT_A "E stop-now\nA drop a\nA settled\nA close\n"
                                   "S 421 4.3.2 Service shutting down, try again later\n"},
+    {"taken over in the content",
+     BEGIN RCPT_S "C DATA\nA go s\n" GO "C x\nT s broken 451 4.4.2 lost\nC y\nC .\nA commit\n"
+                  "M - committed 0\nA settled\n" QUEUED},
+    {"taken over before DATA, and asked again",
+     BEGIN RCPT_S "T s broken 451 4.4.2 lost\nC RCPT TO:<v@s.test>\nA open s\nA rcpt s v\n"
+                  "T s rcpt 550 no\nS 550 no\nC DATA\nA drop s\n" GO "C .\nA commit\n"
+                  "M - committed 0\nA settled\n" QUEUED},
+    {"a spool that is full",
+     BEGIN RCPT_S "C DATA\nA go s\n" GO "C .\nA end s\nT s unknown 451 4.4.2 lost\nA commit\n"
+                  "M - committed -10002\nA settled\nS 452 4.3.1 Insufficient system storage\n"},
+    {"eight minutes, and the spool has it",
+     BEGIN RCPT_S "C DATA\nA go s\n" GO "C .\nA end s\nE deadline\nA drop s\nA commit\n"
+                  "M - committed 0\nA settled\n" QUEUED},
+    {"eight minutes and more: the disk hangs",
+     BEGIN RCPT_S "C DATA\nA go s\n" GO "C .\nA end s\nE deadline\nA drop s\nA commit\n"
+                  "E deadline\nA settled\nS 451 4.3.0 Local problem, try again later\n"},
+    {"stopping now: the spool has it", BEGIN RCPT_S
+     "C DATA\nA go s\n" GO "C .\nA end s\nE stop-now\nA drop s\nA commit\nM - committed 0\n"
+     "A settled\nA close\n" QUEUED "S 421 4.3.2 Service shutting down, try again later\n"},
+    {"stopping now in the content",
+     BEGIN RCPT_S "C DATA\nA go s\n" GO "C x\nE stop-now\nA drop s\nA settled\nA close\n"
+                  "S 421 4.3.2 Service shutting down, try again later\n"},
+    {"the client is gone behind the release: nothing is spooled",
+     BEGIN RCPT_S "C DATA\nA go s\n" GO
+                  "C .\nA end s\nE lost\nT s unknown 451 4.4.2 lost\nA settled\nA close\n"},
+    {"the client is gone while it is spooled", BEGIN RCPT_S
+     "C DATA\nA go s\n" GO "C .\nA end s\nT s unknown 451 4.4.2 lost\nA commit\nE lost\n"
+     "M - committed 0\nA settled\nA close\n"},
+    {"filters agree",
+     "E filters\n" BEGIN RCPT_A "C DATA\nA go a\n" GO "C x\nC .\nA filter\nE verdict 0\nA end a\n"
+     "T a final 250 yes\nA settled\nS 250 yes\n"},
+    {"a filter refuses", "E filters\n" BEGIN RCPT_A "C DATA\nA go a\n" GO "C x\nC .\nA filter\n"
+                         "E verdict 550 5.7.1 spam\nA drop a\nA settled\nS 550 5.7.1 spam\n"},
+    {"filters are too slow",
+     "E filters\n" BEGIN RCPT_A "C DATA\nA go a\n" GO "C x\nC .\nA filter\nE deadline\nA drop a\n"
+     "A settled\nS 451 4.3.0 Local problem, try again later\nE verdict 0\n"},
+    {"the client is gone before the filters agree",
+     "E filters\n" BEGIN RCPT_A "C DATA\nA go a\n" GO "C x\nC .\nA filter\nE lost\nA drop a\n"
+     "A settled\nA close\nE verdict 0\n"},
+    {"filters are not asked about what is refused anyway",
+     "E filters\n" BEGIN RCPT_A "C DATA\nA go a\n" GO "E copy\nA drop a\nC .\nA settled\n"
+     "S 451 4.3.0 Local problem, try again later\n"},
+    {"DSN parameters",
+     DSN SENDER " RET=FULL ENVID=QQ314159\nS 250 2.1.0 Ok\n" TO
+                " NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;u+2Bx@a.test\nA open a\nA rcpt a u\n"
+                "T a rcpt 250 ok\nS 250 ok\n"},
+    {"bad DSN parameters of MAIL",
+     DSN SENDER " RET=ALL\n" BAD SENDER " RET\n" BAD SENDER " ENVID=a+0Ab\n" BAD
+                "C RSET\nS 250 2.0.0 Ok\n" SENDER " NOTIFY=NEVER\n"
+                "A close\nS 555 5.5.4 Parameter not offered\nS 421 4.7.0 Too many errors\n"},
+    {"bad DSN parameters of RCPT",
+     DSN SENDER "\nS 250 2.1.0 Ok\n" TO " NOTIFY=NEVER,DELAY\n" BAD TO " ORCPT=joe\n" BAD TO
+                " NOTIFY=DELAY NOTIFY=DELAY\n" BAD TO " NOTIFY=never\nA open a\nA rcpt a u\n"},
     {"stopping now, and nobody is there", BEGIN RCPT_A
      "C DATA\nA go a\n" GO "C .\nA end a\nE lost\nE stop-now\nA drop a\nA settled\nA close\n"},
 };

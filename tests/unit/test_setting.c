@@ -11,6 +11,10 @@
 
 enum mode { MODE_OFF, MODE_ON, MODE_AUTO };
 
+struct pair {
+    struct bytes left, right;
+};
+
 struct sample {
     struct bytes name;
     uint64_t wait_ms;
@@ -27,12 +31,45 @@ struct sample {
     struct setting_texts keywords;
     struct setting_nets nets;
     struct setting_addresses servers;
+    struct setting_durations pauses;
+    struct pair pair;
+    struct {
+        struct pair *at;
+        size_t count;
+    } pairs;
 };
 
 static const char *wrong_text(struct bytes value)
 {
     return bytes_find(value, '%') < value.len ? "text without percent signs" : NULL;
 }
+
+static int parse_pair(const struct cf_word *words, size_t word_count, struct arena *arena,
+                      void *item_out, size_t *wrong_out)
+{
+    struct pair *pair = item_out;
+    (void)arena;
+    for (*wrong_out = 0; *wrong_out < word_count && *wrong_out < 2; (*wrong_out)++)
+        if (!byte_is_letter(words[*wrong_out].text.at[0]))
+            return ERR_SYNTAX;
+    if (word_count != 2)
+        return ERR_SYNTAX;
+    *pair = (struct pair){words[0].text, words[1].text};
+    return 0;
+}
+
+static void put_pair(const void *item, struct buf *out)
+{
+    const struct pair *pair = item;
+    buf_put(out, pair->left);
+    buf_byte(out, ' ');
+    buf_put(out, pair->right);
+}
+
+static const struct setting_type pair_type = {.expected = "two words",
+                                              .item_bytes = sizeof(struct pair),
+                                              .parse_words = parse_pair,
+                                              .put = put_pair};
 
 #define AT(member) SETTING_AT(sample, member)
 
@@ -41,8 +78,7 @@ static const struct setting rows[] = {
     {"size", SETTING_SIZE, AT(size_bytes), "50m", "1k..", .help = "h"},
     {"count", SETTING_COUNT, AT(count), "7", "..100", .help = "h"},
     {"nothing", SETTING_COUNT, AT(nothing), "0", "0..0", .help = "h"},
-    {"mode", SETTING_CHOICE, AT(mode), "auto", "off|on|auto", .needs_spool = "later|never",
-     .help = "h"},
+    {"mode", SETTING_CHOICE, AT(mode), "auto", "off|on|auto", .help = "h"},
     {"open", SETTING_FLAG, AT(is_open), "yes", NULL, .help = "h"},
     {"text", SETTING_TEXT, AT(text), NULL, NULL, .wrong = wrong_text, .help = "h"},
     {"color", SETTING_TEXT, AT(color), "red", "red|green", .help = "h"},
@@ -53,6 +89,9 @@ static const struct setting rows[] = {
     {"keyword", SETTING_TEXTS, AT(keywords), NULL, "SIZE|8BITMIME", .help = "h"},
     {"net", SETTING_NETS, AT(nets), "127.0.0.0/8 ::1", NULL, .help = "h"},
     {"server", SETTING_CUSTOM_LIST, AT(servers), NULL, NULL, .type = &setting_address, .help = "h"},
+    {"pause", SETTING_DURATIONS, AT(pauses), "5m 10m 1h", "1s..", .help = "h"},
+    {"pair", SETTING_PHRASE, AT(pair), "left right", NULL, .type = &pair_type, .help = "h"},
+    {"couple", SETTING_PHRASES, AT(pairs), NULL, NULL, .type = &pair_type, .help = "h"},
 };
 
 static const struct setting_section section = {.kind = "sample",
@@ -142,9 +181,7 @@ static const struct {
     {"nothing", "2", "0\nf:9:1: found \"2\", expected 0"},
     {"mode", "on", "on"},
     {"mode", "On", "off\nf:9:1: found \"On\", expected off, on or auto; did you mean \"on\"?"},
-    {"mode", "later",
-     "off\nf:9:1: found \"later\", expected off, on or auto: later needs the "
-     "spool"},
+    {"mode", "later", "off\nf:9:1: found \"later\", expected off, on or auto"},
     {"mode", "autp",
      "off\nf:9:1: found \"autp\", expected off, on or auto; did you mean \"auto\"?"},
     {"open", "yes", "yes"},
@@ -178,6 +215,15 @@ static const struct {
     {"server", "192.0.2.1:0",
      "\nf:9:1: found \"192.0.2.1:0\", expected ADDR, ADDR:PORT or "
      "[V6]:PORT"},
+    {"pause", "1m 90s 2h", "1m, 90s, 2h"},
+    {"pause", "1m 0s 2h",
+     "1m, 2h\nf:9:4: found \"0s\", expected a duration (90s, 5m, 1h, 2d) of at least 1s"},
+    {"pair", "a b", "a b"},
+    {"couple", "a b", "a b"},
+    {"couple", "a", "\nf:9:1: found \"\", expected two words"},
+    {"couple", "a 2", "\nf:9:3: found \"2\", expected two words"},
+    {"couple", "a b c", "\nf:9:5: found \"c\", expected two words"},
+    {"couple", "a _", "\nf:9:3: found \"\", expected a value that is not empty"},
 };
 
 static void reads_and_writes(void **state)
@@ -233,6 +279,9 @@ static void sets_defaults(void **state)
                                            "",
                                            "",
                                            "127.0.0.0/8, ::1",
+                                           "",
+                                           "5m, 10m, 1h",
+                                           "left right",
                                            ""};
     (void)state;
     bench_init(&b);

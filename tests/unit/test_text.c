@@ -234,6 +234,35 @@ static void writes_xtext(void **state)
     lib_end_rows();
 }
 
+static void reads_xtext(void **state)
+{
+    static const struct {
+        const char *xtext, *expected; /* NULL: it is none */
+    } rows[] = {
+        {"", ""},       {"a", "a"},   {"a=b", "a=b"}, {"+20a+2B+3d+0A", " a+=\n"},
+        {"a+2", NULL},  {"a+", NULL}, {"+2x", NULL},  {"+g0", NULL},
+        {"++20", NULL},
+    };
+    struct pool pool;
+    struct arena arena;
+
+    (void)state;
+    pool_init(&pool, 256, 1);
+    arena_init(&arena, &pool, 1 << 20);
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        struct lib_guard guard = lib_guard_copy(bytes_of(rows[i].xtext));
+        struct bytes text = bytes_of("untouched");
+        int error = text_from_xtext(guard.bytes, &arena, &text);
+        lib_same_number(i, "error", rows[i].expected == NULL ? ERR_SYNTAX : 0, error);
+        lib_same_bytes(i, rows[i].xtext,
+                       bytes_of(rows[i].expected == NULL ? "untouched" : rows[i].expected), text);
+        lib_guard_free(&guard);
+    }
+    arena_reset(&arena);
+    pool_done(&pool);
+    lib_end_rows();
+}
+
 static void writes_dates(void **state)
 {
     static const struct {
@@ -388,15 +417,11 @@ static void agrees_with_the_whole_table(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_numbers),
-        cmocka_unit_test(reads_durations),
-        cmocka_unit_test(reads_sizes),
-        cmocka_unit_test(knows_host_names),
-        cmocka_unit_test(writes_xtext),
-        cmocka_unit_test(writes_dates),
-        cmocka_unit_test(takes_words),
-        cmocka_unit_test(measures_distance),
-        cmocka_unit_test(agrees_with_the_whole_table),
+        cmocka_unit_test(reads_numbers),     cmocka_unit_test(reads_durations),
+        cmocka_unit_test(reads_sizes),       cmocka_unit_test(knows_host_names),
+        cmocka_unit_test(writes_xtext),      cmocka_unit_test(reads_xtext),
+        cmocka_unit_test(writes_dates),      cmocka_unit_test(takes_words),
+        cmocka_unit_test(measures_distance), cmocka_unit_test(agrees_with_the_whole_table),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,10 +29,10 @@ def binary():
     raise AssertionError(f"no postern to test at {candidates}")
 
 
-def environment():
+def environment(more=None):
     added = {"ASAN_OPTIONS": "detect_leaks=1:exitcode=99:handle_abort=1",
              "UBSAN_OPTIONS": "print_stacktrace=1:exitcode=99"}
-    return {**os.environ, **added}
+    return {**os.environ, **added, **(more or {})}
 
 
 def run(*arguments, timeout_s=30):
@@ -52,14 +52,17 @@ class Postern:
     """
 
     def __init__(self, text, resolver, core="", smtpd="", flags=(), log_format="text",
-                 is_started=True):
+                 is_started=True, faults=None):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="postern-test-"))
         os.chmod(self.directory, 0o755)
         self.port = free_port()
         self.config = self.directory / "postern.cf"
         self.log_format = log_format
+        self.faults = faults
         if is_root() and "user-id" not in core:
             core = "user-id = root\n" + core
+        if "workers" not in core:
+            core = "workers = 0\n" + core
         if "shutdown-timeout" not in core:
             core = "shutdown-timeout = 5s\n" + core
         self.config.write_text(
@@ -74,7 +77,8 @@ class Postern:
             self.start()
 
     def start(self, is_logging_to_stderr=True):
-        self.process = Process([binary(), *self.flags], environment=environment())
+        more = self.faults.environment if self.faults else None
+        self.process = Process([binary(), *self.flags], environment=environment(more))
         if is_logging_to_stderr:
             self.wait_event("start")
 

@@ -64,11 +64,12 @@ USERS = ("joe", "jane", "bulk")
 
 
 class Postfix:
-    """master_cf holds the listening service, with 10025 for its port."""
+    """master_cf holds the listening service, with 10025 for its port. `folder`: where its own
+    one is made."""
 
-    def __init__(self, main_cf, master_cf, settings=None):
+    def __init__(self, main_cf, master_cf, settings=None, is_started=True, folder=None):
         self.port = free_port()
-        self.root = pathlib.Path(tempfile.mkdtemp(prefix="postern-postfix-"))
+        self.root = pathlib.Path(tempfile.mkdtemp(prefix="postern-postfix-", dir=folder))
         os.chmod(self.root, 0o755)
         self._make_directories()
         user = pwd.getpwnam(DELIVERY_USER)
@@ -80,6 +81,11 @@ class Postfix:
             "".join(f"{user}@example.test {user}/\n" for user in USERS))
         (self.root / "conf/master.cf").write_text(
             re.sub(r"\b10025\b", str(self.port), master_cf) + MASTER_CF)
+        self.process = None
+        if is_started:
+            self.start()
+
+    def start(self):
         self.process = Process([f"{DAEMONS}/master", "-s", "-c", str(self.root / "conf")])
         self.process.wait_line("daemon started")
 
@@ -127,7 +133,8 @@ class Postfix:
         return found[0]
 
     def stop(self):
-        self.process.terminate()
+        if self.process is not None:
+            self.process.terminate()
         shutil.rmtree(self.root, ignore_errors=True)
 
 

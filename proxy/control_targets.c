@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* targets: their health, connections, capabilities, and what waits for them. */
+#include <stdio.h>
+
+#include "proxy/control_run.h"
+#include "proxy/smtp/capability.h"
+#include "route/relay_memory.h"
+
+static const char header[] =
+    " NAME                      KIND     STATE   CONNS  IDLE  MESSAGES  RUNNING  "
+    "HELD  OLDEST  ACCEPTED  REFUSED  CAPABILITIES\n";
+
+static const struct {
+    uint32_t bit;
+    const char *name;
+} keywords[] = {
+    {CAPABILITY_PIPELINING, "PIPELINING"}, {CAPABILITY_SIZE, "SIZE"},
+    {CAPABILITY_8BITMIME, "8BITMIME"},     {CAPABILITY_ENHANCEDSTATUSCODES, "ENHANCEDSTATUSCODES"},
+    {CAPABILITY_CHUNKING, "CHUNKING"},     {CAPABILITY_DSN, "DSN"},
+    {CAPABILITY_XCLIENT, "XCLIENT"},       {CAPABILITY_XFORWARD, "XFORWARD"},
+};
+
+/* What is known of one target, whatever it is. */
+struct seen {
+    struct bytes name;
+    const char *kind, *state;
+    struct relay_view relay;
+    uint32_t accepted, refused; /* remembered recipients */
+    uint32_t keywords;
+};
+
+static struct seen look_at_relay(const struct control_run *run, struct relay *relay)
+{
+    struct seen seen = {
+        .name = relay_target(relay)->name,
+        .kind = "relay",
+        .relay = relay_view(relay),
+        .keywords = relay_capabilities(relay),
+    };
+    bool is_met = seen.keywords != 0 || seen.relay.connections != 0;
+
+    seen.state = seen.relay.is_down ? "down" : is_met ? "up" : "unknown";
+    relay_memory_count(run->worker->relays.memory, seen.name, &seen.accepted, &seen.refused);
+    return seen;
+}
+
+static void put_queue(struct control_run *run, struct control_row *row, struct bytes name)
+{
+    struct schedule_target *t = control_find_queue(run, name);
+    struct schedule_counts counts = {.messages = 0};
+    int64_t now_s = loop_wall_ms(run->worker->loop) / 1000;
+
+    if (t != NULL)
+        counts = schedule_count(t);
+    control_put_number(row, "messages", -8, counts.messages);
+    control_put_number(row, "running", -7, counts.running);
+    control_put_number(row, "held", -4, counts.held);
+    control_put_number(row, "concurrency", CONTROL_JSON_ONLY, counts.concurrency);
+    control_put_age(row, "oldest", -6,
+                    counts.oldest_s == 0 ? CONTROL_NO_AGE : now_s - counts.oldest_s);
+}
+
+static void put_keywords(struct control_row *row, uint32_t bits)
+{
+    char text[128] = "";
+    size_t len = 0;
+
+    for (size_t i = 0; i < ARRAY_LENGTH(keywords); i++) {
+        if ((bits & keywords[i].bit) == 0)
+            continue;
+        len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s", len == 0 ? "" : " ",
+                                keywords[i].name);
+    }
+    control_put_text(row, "capabilities", CONTROL_REST, text);
+}
+
+static void put_target(struct control_run *run, const struct seen *seen)
+{
+    struct control_row row;
+
+    control_row_begin(&row, &run->out, run->asked.is_json, CONTROL_ROW);
+    control_put(&row, "name", 24, seen->name);
+    control_put_text(&row, "kind", 7, seen->kind);
+    control_put_text(&row, "state", 7, seen->state);
+    control_put_number(&row, "connections", -5, seen->relay.connections);
+    control_put_number(&row, "idle", -4, seen->relay.idle);
+    control_put_number(&row, "waiting", CONTROL_JSON_ONLY, seen->relay.waiting);
+    control_put_number(&row, "addresses", CONTROL_JSON_ONLY, seen->relay.addresses);
+    control_put_number(&row, "addresses_down", CONTROL_JSON_ONLY, seen->relay.addresses_down);
+    put_queue(run, &row, seen->name);
+    control_put_number(&row, "accepted", -8, seen->accepted);
+    control_put_number(&row, "refused", -7, seen->refused);
+    put_keywords(&row, seen->keywords);
+    control_row_end(&row);
+}
+
+/* Messages wait for a name that no target bears any more: the nth of those. */
+static struct schedule_target *find_gone(const struct control_run *run, size_t nth)
+{
+    struct route_directory directory = targets_directory(&run->worker->targets);
+    struct schedule *s = runner_schedule(run->runner);
+    struct schedule_target *t = s == NULL ? NULL : schedule_next_target(s, NULL);
+
+    for (; t != NULL; t = schedule_next_target(s, t)) {
+        bool is_gone = directory.find(directory.owner, schedule_target_name(t)) == NULL &&
+                       schedule_count(t).messages != 0;
+        if (is_gone && nth-- == 0)
+            break;
+    }
+    return t;
+}
+
+void control_step_targets(struct control_run *run)
+{
+    struct targets *targets = &run->worker->targets;
+    size_t at = run->target_at++;
+    size_t maildir = at - targets->relay_count;
+    struct seen seen = {.state = "up", .kind = "maildir"};
+
+    if (at == 0 && !run->asked.is_json)
+        buf_text(&run->out, header);
+    if (at < targets->relay_count) {
+        seen = look_at_relay(run, targets->relays[at]);
+    } else if (maildir < targets->maildir_count) {
+        seen.name = maildir_target(targets->maildirs[maildir])->name;
+    } else {
+        struct schedule_target *t = find_gone(run, maildir - targets->maildir_count);
+        if (t == NULL) {
+            control_finish(run, 0, NULL);
+            return;
+        }
+        seen = (struct seen){.name = schedule_target_name(t), .kind = "-", .state = "gone"};
+    }
+    put_target(run, &seen);
+}

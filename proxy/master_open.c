@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the master opens while it has its privileges: spool directory, sockets, the pid file. */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "proxy/io/disk.h"
+#include "proxy/io/listen.h"
+#include "proxy/master_private.h"
+
+#define BACKLOG 4096 /* the kernel cuts it to net.core.somaxconn */
+
+static int complain(int code, const char *what, struct bytes name, int error)
+{
+    fprintf(stderr, "postern: %s %.*s: %s\n", what, (int)name.len, (const char *)name.at,
+            strerror(-error));
+    return code;
+}
+
+static char *c_string(struct bytes text)
+{
+    char *copy = mem_zalloc(text.len + 1);
+    if (copy != NULL)
+        memcpy(copy, text.at, text.len);
+    return copy;
+}
+
+int master_open_spool(const struct config *config)
+{
+    struct bytes name = config->core.spool_directory;
+    const struct config_account *account = &config->account;
+    char *path = c_string(name);
+    int error = path == NULL ? -ENOMEM : disk_make_directories(path);
+
+    if (error == 0 && account->is_set && chown(path, account->user, account->group) != 0)
+        error = -errno;
+    mem_free(path);
+    return error == 0 ? 0 : complain(EX_CANTCREAT, "cannot make spool directory", name, error);
+}
+
+/* ---- sockets ---- */
+
+static int complain_of(const struct netaddr *address, int error)
+{
+    char text[NETADDR_TEXT_MAX];
+    struct bytes name = bytes_of(netaddr_text_with_port(address, text));
+    int code = error == -EACCES || error == -EPERM ? EX_NOPERM : EX_UNAVAILABLE;
+
+    return complain(code, "cannot listen on", name, error);
+}
+
+static int keep(int fd, int *fd_out)
+{
+    if (fd >= 0)
+        *fd_out = fd;
+    return fd < 0 ? fd : 0;
+}
+
+/* Another program's sockets would share the address with ours, if both ask for it: so nobody may be
+ * there when we come. */
+static int open_new(const struct netaddr *address, bool is_first, bool is_shared, int *fd_out)
+{
+    int error;
+
+    if (!is_shared)
+        return keep(listen_open(address, BACKLOG), fd_out);
+    error = is_first ? listen_probe(address) : 0;
+    return error != 0 ? error : keep(listen_open_shared(address, BACKLOG), fd_out);
+}
+
+static int copy_of(int fd, int *fd_out)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    return copy < 0 ? -errno : keep(copy, fd_out);
+}
+
+int master_open_socket(struct master_socket *s, const struct master_socket *like, size_t count)
+{
+    size_t known = like == NULL ? 0 : like->fd_count;
+    int error = 0;
+
+    /* None is closed where fewer are asked for: connections wait in each. */
+    s->fd_count = count > known ? count : known;
+    bool is_shared = s->fd_count != 0;
+    if (!is_shared)
+        s->fd_count = 1;
+    s->fds = mem_alloc(s->fd_count * sizeof(*s->fds));
+    if (s->fds == NULL)
+        s->fd_count = 0;
+    for (size_t i = 0; i < s->fd_count; i++)
+        s->fds[i] = -1;
+    for (size_t i = 0; error == 0 && i < s->fd_count; i++) {
+        if (i < known && like->fds[i] >= 0)
+            error = copy_of(like->fds[i], &s->fds[i]);
+        else
+            error = open_new(s->address, i == 0 && known == 0, is_shared, &s->fds[i]);
+    }
+    if (s->fds == NULL)
+        error = -ENOMEM;
+    return error == 0 ? 0 : complain_of(s->address, error);
+}
+
+int master_open_again(const struct master_socket *s, size_t at)
+{
+    int error = s->fds[at] >= 0 ? 0 : open_new(s->address, false, true, &s->fds[at]);
+    return error == 0 ? 0 : complain_of(s->address, error);
+}
+
+void master_open_close(struct master_socket *s)
+{
+    for (size_t i = 0; i < s->fd_count; i++)
+        if (s->fds[i] >= 0)
+            close(s->fds[i]);
+    mem_free(s->fds);
+    s->fds = NULL;
+    s->fd_count = 0;
+}
+
+/* ---- the pid file, written before privileges go ---- */
+
+int master_open_pid(struct bytes name)
+{
+    if (name.len == 0)
+        return 0;
+    char *path = c_string(name);
+    FILE *file = path == NULL ? NULL : fopen(path, "we");
+    mem_free(path);
+    if (file == NULL)
+        return complain(EX_CANTCREAT, "cannot write pid file", name, -errno);
+    fprintf(file, "%ld\n", (long)getpid());
+    if (fclose(file) != 0)
+        return complain(EX_CANTCREAT, "cannot write pid file", name, -errno);
+    return 0;
+}
+
+/* The directory may be one that only root can change: then the file stays. */
+void master_open_remove_pid(struct bytes name)
+{
+    if (name.len == 0)
+        return;
+    char *path = c_string(name);
+    if (path != NULL)
+        (void)unlink(path);
+    mem_free(path);
+}
+
+/* ---- going to the background ---- */
+
+/* The parent stays until the child serves, and ends with its exit code if it never does. */
+static _Noreturn void wait_for(pid_t child, int ready)
+{
+    char told;
+    int status;
+
+    if (read(ready, &told, 1) == 1)
+        _exit(0);
+    if (waitpid(child, &status, 0) != child || !WIFEXITED(status))
+        _exit(EX_OSERR);
+    _exit(WEXITSTATUS(status));
+}
+
+int master_open_detach(int *ready_out)
+{
+    int ready[2];
+
+    if (pipe2(ready, O_CLOEXEC) != 0)
+        return complain(EX_OSERR, "cannot make", bytes_of("a pipe"), -errno);
+    pid_t child = fork();
+    if (child < 0)
+        return complain(EX_OSERR, "cannot", bytes_of("fork"), -errno);
+    if (child > 0) {
+        close(ready[1]);
+        wait_for(child, ready[0]);
+    }
+    close(ready[0]);
+    setsid();
+    *ready_out = ready[1];
+    return 0;
+}
+
+void master_open_silence(void)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    if (null < 0)
+        return;
+    for (int fd = 0; fd <= 2; fd++)
+        (void)dup2(null, fd);
+    close(null);
+}
+
+/* ---- privileges ---- */
+
+int master_open_drop_privileges(const struct config *config)
+{
+    const struct config_account *account = &config->account;
+
+    if (!account->is_set || geteuid() != 0)
+        return 0;
+    if (setgroups(0, NULL) != 0 || setgid(account->group) != 0 || setuid(account->user) != 0)
+        return complain(EX_NOPERM, "cannot become user", config->core.user_id, -errno);
+    return 0;
+}

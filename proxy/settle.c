@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The spool file of one transaction: prepared before any relay has the end, committed when all have
+ * spoken. */
+#include "proxy/settle.h"
+
+#include "proxy/base/error.h"
+#include "proxy/bridge.h"
+#include "proxy/smtp/outcome.h"
+#include "proxy/worker.h"
+#include "spool/store.h"
+
+#define RECORDS_MAX SPOOL_RECORDS_MAX
+#define WORDS_MAX   4096 /* of a log line's values */
+
+/* One job. It outlives the bridge where that cannot wait: then the copy is its own. */
+struct settle {
+    struct copy_job_on_image job;
+    struct bridge *bridge; /* NULL: nobody waits any more */
+    struct worker *worker;
+    struct copy *copy;
+    uint32_t log_sinks;
+    struct id session;
+    bool is_commit;
+    /* of a commit */
+    struct store_place place;
+    struct buf records;
+    struct buf targets, reason; /* for the log */
+    uint32_t recipient_count;
+    bool may_be_duplicate;
+};
+
+/* ---- the records ---- */
+
+static bool is_word_of_target(const struct recipient *r)
+{
+    return r->branch->facts.address.len != 0 &&
+           (outcome_is_failure(r->envelope) || r->final == FATE_DEFERRED ||
+            r->final == FATE_REFUSED);
+}
+
+static void put_recipient(struct settle *s, struct spool_writer *w, const struct recipient *r,
+                          enum outcome_disposition disposition, int64_t now_ms)
+{
+    struct buf words;
+    bool is_tried = r->final != FATE_LOST;
+
+    buf_init(&words, s->records.pool, REPLY_MAX_BYTES);
+    reply_put_text(&words, &r->reply);
+    struct spool_recipient record = {
+        .original = r->original,
+        .to = r->to,
+        .target = r->branch->target->name,
+        .params = r->params,
+        .identity = r->branch->facts.identity_kinds,
+        .is_unverified = r->is_unverified,
+        .fate = r->final == FATE_UNKNOWN ? FATE_UNKNOWN
+                : is_tried               ? FATE_DEFERRED
+                                         : FATE_OPEN,
+        .may_be_duplicate = r->final == FATE_UNKNOWN,
+        .reply = buf_bytes(&words),
+        .remote = is_word_of_target(r) ? r->branch->facts.address : bytes_make(NULL, 0),
+        .tries = is_tried ? 1 : 0,
+        .tried_ms = is_tried ? now_ms : 0,
+    };
+    if (disposition == OUTCOME_BOUNCE)
+        record.fate = FATE_REFUSED;
+    spool_put_recipient(w, &record);
+    buf_done(&words);
+}
+
+static void put_message(struct settle *s, struct spool_writer *w, const struct bridge *b,
+                        int64_t now_ms)
+{
+    const struct transaction *t = b->carrier.transaction;
+    struct spool_message message = {
+        .head = {.id = t->envelope.id, .body_bytes = copy_length(s->copy)},
+        .envelope = t->envelope,
+        .client = b->session.client,
+        .listener = b->smtpd->conf->section,
+        .hostname = b->carrier.hostname,
+        .arrived_ms = now_ms,
+        .recipient_count = s->recipient_count,
+    };
+
+    if (message.client.name_state == IDENTITY_NAME_PENDING) /* nobody will ask later */
+        message.client.name_state = IDENTITY_NAME_TEMPORARY;
+    spool_put_message(w, &message);
+}
+
+/* ---- what the log line will say ---- */
+
+static void note_target(struct settle *s, struct bytes name)
+{
+    struct bytes rest = buf_bytes(&s->targets);
+
+    while (rest.len != 0) {
+        struct bytes known = bytes_first(rest, bytes_find(rest, ','));
+        if (bytes_equal(known, name))
+            return;
+        rest = bytes_skip(rest, known.len < rest.len ? known.len + 1 : known.len);
+    }
+    if (buf_length(&s->targets) + name.len + 1 > WORDS_MAX)
+        return;
+    if (buf_length(&s->targets) != 0)
+        buf_byte(&s->targets, ',');
+    buf_put(&s->targets, name);
+}
+
+static void note(struct settle *s, const struct recipient *r)
+{
+    if (s->recipient_count++ == 0)
+        reply_put_text(&s->reason, &r->reply);
+    note_target(s, r->branch->target->name);
+    s->may_be_duplicate = s->may_be_duplicate || r->final == FATE_UNKNOWN;
+}
+
+static int make_records(struct settle *s, const struct bridge *b)
+{
+    const struct transaction *t = b->carrier.transaction;
+    int64_t now_ms = loop_wall_ms(b->carrier.loop);
+    struct spool_head head = {.id = t->envelope.id, .body_bytes = copy_length(s->copy)};
+    struct spool_writer w = {.id = head.id, .at = spool_records_at(&head), .out = &s->records};
+
+    LIST_EACH (link, &t->recipients) {
+        const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
+        if (outcome_disposition(t, r) != OUTCOME_NOTHING)
+            note(s, r);
+    }
+    put_message(s, &w, b, now_ms);
+    LIST_EACH (link, &t->recipients) {
+        const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
+        enum outcome_disposition disposition = outcome_disposition(t, r);
+        if (disposition != OUTCOME_NOTHING)
+            put_recipient(s, &w, r, disposition, now_ms);
+    }
+    return s->records.has_failed ? ERR_MEMORY : 0;
+}
+
+/* ---- log ---- */
+
+static void log_result(struct settle *s)
+{
+    int error = s->job.error;
+    struct log_line line =
+        log_begin(s->worker->log, s->log_sinks, error == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
+                  error == 0 ? "spooled" : "spool-failed");
+
+    log_put_text(&line, "session", s->session.text);
+    log_put_text(&line, "transaction", s->place.id.text);
+    if (s->is_commit) {
+        log_put(&line, "targets", buf_bytes(&s->targets));
+        log_put_number(&line, "nrcpt", s->recipient_count);
+        log_put(&line, "reason", buf_bytes(&s->reason));
+    }
+    log_put_number(&line, "bytes", (int64_t)copy_length(s->copy));
+    if (s->may_be_duplicate || (s->is_commit && s->bridge == NULL))
+        log_put_text(&line, "duplicate", "possible");
+    if (error != 0)
+        log_put_error(&line, "error", error);
+    log_end(&line);
+}
+
+/* ---- the job ---- */
+
+static void run_prepare(struct copy_job_on_image *job)
+{
+    job->error = store_prepare(&job->image);
+}
+
+static void run_commit(struct copy_job_on_image *job)
+{
+    struct settle *s = CONTAINER_OF(job, struct settle, job);
+    job->error = store_commit(s->worker->store, &job->image, &s->place, buf_bytes(&s->records));
+}
+
+static void free_settle(struct settle *s)
+{
+    buf_done(&s->records);
+    buf_done(&s->targets);
+    buf_done(&s->reason);
+    mem_free(s);
+}
+
+static void on_done(struct copy_job_on_image *job)
+{
+    struct settle *s = CONTAINER_OF(job, struct settle, job);
+    struct bridge *b = s->bridge;
+    struct event ev = {.kind = s->is_commit ? EV_COMMITTED : EV_PREPARED, .error = job->error};
+
+    if (s->is_commit || job->error != 0)
+        log_result(s);
+    if (s->is_commit && job->error == 0)
+        queue_arrived(s->worker->queue, &s->place, copy_length(s->copy), buf_bytes(&s->records));
+    if (b == NULL)
+        copy_free(&s->copy);
+    else
+        b->settle = NULL;
+    free_settle(s);
+    if (b != NULL)
+        bridge_report(b, &ev);
+}
+
+static struct settle *new_settle(struct bridge *b, bool is_commit)
+{
+    struct worker *w = b->smtpd->worker;
+    struct pool *pool = &loop_pools(w->loop)->medium;
+    struct settle *s = w->store == NULL ? NULL : mem_zalloc(sizeof(*s));
+
+    if (s == NULL)
+        return NULL;
+    *s = (struct settle){
+        .job = {.run = is_commit ? run_commit : run_prepare, .done = on_done},
+        .bridge = b,
+        .worker = w,
+        .copy = b->carrier.copy,
+        .log_sinks = b->smtpd->log_sinks,
+        .session = b->id,
+        .is_commit = is_commit,
+        .place = {.id = b->carrier.transaction->envelope.id},
+    };
+    buf_init(&s->records, pool, RECORDS_MAX);
+    buf_init(&s->targets, pool, WORDS_MAX);
+    buf_init(&s->reason, pool, WORDS_MAX);
+    return s;
+}
+
+static void fail(struct bridge *b, enum event_kind kind)
+{
+    session_feed(&b->session, &(struct event){.kind = kind, .error = ERR_MEMORY});
+}
+
+void settle_prepare(struct bridge *b)
+{
+    struct settle *s = new_settle(b, false);
+
+    if (s == NULL) {
+        fail(b, EV_PREPARED);
+        return;
+    }
+    b->settle = s;
+    copy_run(s->copy, &s->job);
+}
+
+void settle_commit(struct bridge *b)
+{
+    struct settle *s = new_settle(b, true);
+
+    if (s == NULL || copy_error(s->copy) != 0 || make_records(s, b) != 0) {
+        if (s != NULL)
+            free_settle(s);
+        fail(b, EV_COMMITTED);
+        return;
+    }
+    s->place = store_next_place(s->worker->store, &s->place.id);
+    b->settle = s;
+    copy_run(s->copy, &s->job);
+}
+
+void settle_detach(struct bridge *b)
+{
+    if (b->settle == NULL)
+        return;
+    copy_disown(b->carrier.copy);
+    b->carrier.copy = NULL;
+    b->settle->bridge = NULL;
+    b->settle = NULL;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The mapping that all processes of a host share: one column of counters each. Limits that hold for
+ * the whole host are kept by it; messages on open connections touch nothing of it. */
+#ifndef POSTERN_SHARED_H
+#define POSTERN_SHARED_H
+
+#include <stdint.h>
+
+#include "proxy/base/bytes.h"
+#include "proxy/base/netaddr.h"
+
+struct shared; /* made by the master before it forks */
+
+#define SHARED_COLUMNS_MAX 256
+
+/* NULL: no memory. */
+struct shared *shared_new(void);
+void shared_free(struct shared **s);
+/* Which column is ours; the master's choice. */
+void shared_use(struct shared *s, unsigned column);
+/* A process has died: its column counts no more. The master's alone. */
+void shared_clear(struct shared *s, unsigned column);
+
+/* `kind` says what is counted under the name. */
+uint64_t shared_key(const char *kind, struct bytes name);
+uint64_t shared_key_of_client(struct bytes smtpd, const struct netaddr *client); /* IPv6: its /64 */
+
+/* What is counted under one key, embedded in its owner. All zero but for the key at first. Keys
+ * that fall together share a count only by their 64 bits. A cell of the table is held while our own
+ * part is not 0, and may be another key's afterwards. */
+struct shared_count {
+    uint64_t key;  /* not below 2 */
+    uint32_t cell; /* valid while own != 0; UINT32_MAX: the table was full, others do not see us */
+    uint32_t own;
+};
+
+/* `s` NULL: there are no others. */
+void shared_add(struct shared *s, struct shared_count *count, int32_t change);
+uint32_t shared_sum(const struct shared *s, const struct shared_count *count);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Connections to targets, counted in the shared mapping. */
+#include "proxy/shared_target.h"
+
+#include "proxy/base/mem.h"
+
+struct shared_target {
+    struct shared *shared;
+    struct shared_count counts[RELAY_HOST_COUNTS];
+};
+
+static void *join(void *owner, struct bytes target)
+{
+    static const char *const kinds[RELAY_HOST_COUNTS] = {"connections", "idle", "live", "queue"};
+    struct shared_target *t = mem_zalloc(sizeof(*t));
+
+    if (t == NULL)
+        return NULL;
+    t->shared = owner;
+    for (int i = 0; i < RELAY_HOST_COUNTS; i++)
+        t->counts[i].key = shared_key(kinds[i], target);
+    return t;
+}
+
+static void leave(void *counts)
+{
+    mem_free(counts);
+}
+
+static void add(void *counts, enum relay_host_count what, int32_t change)
+{
+    struct shared_target *t = counts;
+    shared_add(t->shared, &t->counts[what], change);
+}
+
+static uint32_t sum(const void *counts, enum relay_host_count what)
+{
+    const struct shared_target *t = counts;
+    return shared_sum(t->shared, &t->counts[what]);
+}
+
+struct relay_host shared_target_host(struct shared *s, bool is_queue)
+{
+    return (struct relay_host){
+        .join = join, .leave = leave, .add = add, .sum = sum, .owner = s, .is_queue = is_queue};
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What a session does from its 354 to the end of data, and to what the filters say of that. */
+#include "proxy/smtp/session_private.h"
+
+void session_begin_content(struct session *s)
+{
+    dot_init(&s->dot);
+    header_counter_init(&s->header);
+    s->counts.content_bytes = 0;
+    s->state = SESSION_CONTENT;
+    session_say(s, REPLY_GO_AHEAD);
+}
+
+void session_refuse_message(struct session *s, enum reply_id id)
+{
+    struct reply reply = reply_own(id);
+    transaction_refuse(s->tx, &reply);
+}
+
+/* No target gets its end before every filter has agreed. */
+static void end_content(struct session *s)
+{
+    if (s->dot.has_bare_newline && s->conf->rejects_bare_newline)
+        session_refuse_message(s, REPLY_BARE_NEWLINE_CONTENT);
+    if (s->header.received >= HEADER_RECEIVED_MAX)
+        session_refuse_message(s, REPLY_TOO_MANY_HOPS);
+    if (s->tx->refusal.code != 0)
+        session_do(s, &(struct action){.kind = ACT_REJECT, .reply = s->tx->refusal});
+    session_do(s, &(struct action){.kind = ACT_WHOLE});
+    if (s->tx->refusal.code == 0 && s->conf->has_filters) {
+        session_do(s, &(struct action){.kind = ACT_FILTER});
+        s->state = SESSION_FILTERING;
+        return;
+    }
+    s->state = SESSION_FINAL;
+    transaction_end(s->tx);
+}
+
+void session_on_verdict(struct session *s, const struct reply *verdict)
+{
+    struct reply refusal;
+
+    if (s->state != SESSION_FILTERING)
+        return;
+    s->state = SESSION_FINAL;
+    if (verdict->code != 0) {
+        if (reply_copy(&s->mail, verdict, &refusal) != 0)
+            refusal = reply_own(REPLY_LOCAL_PROBLEM);
+        transaction_refuse(s->tx, &refusal);
+        if (s->todo_at == s->todo_count) /* ACT_FILTER was the last one */
+            s->todo_at = s->todo_count = 0;
+        session_do(s, &(struct action){.kind = ACT_REJECT, .reply = refusal});
+    }
+    transaction_end(s->tx);
+}
+
+size_t session_feed_content(struct session *s, struct bytes in)
+{
+    struct bytes content;
+    size_t used = dot_decode(&s->dot, in, &content);
+
+    s->counts.content_bytes += content.len;
+    if (s->conf->message_max_bytes != 0 && s->counts.content_bytes > s->conf->message_max_bytes)
+        session_refuse_message(s, REPLY_MESSAGE_TOO_BIG);
+    if (content.len != 0 && s->tx->refusal.code == 0) {
+        header_counter_feed(&s->header, content);
+        session_do(s, &(struct action){.kind = ACT_CONTENT, .bytes = content});
+    }
+    if (s->dot.state == DOT_ENDED)
+        end_content(s);
+    return used;
+}
+
+void session_give_up_filters(struct session *s)
+{
+    struct reply reply = reply_own(REPLY_LOCAL_PROBLEM);
+    session_on_verdict(s, &reply);
+}

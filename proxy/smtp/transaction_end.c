@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* From the client's end of data to the outcome: prepare, release, spool, commit. */
+#include "proxy/base/error.h"
+#include "proxy/smtp/outcome.h"
+#include "proxy/smtp/transaction_private.h"
+
+static struct branch *branch_of(struct list *link)
+{
+    return LIST_ENTRY(link, struct branch, in_transaction);
+}
+
+static bool is_relay_at_work(const struct branch *b)
+{
+    return !b->can_prepare && b->state != BRANCH_DONE;
+}
+
+static bool has_relay_at_work(const struct transaction *t)
+{
+    LIST_EACH (link, &t->branches)
+        if (is_relay_at_work(branch_of(link)))
+            return true;
+    return false;
+}
+
+static struct reply words_of_disk(int error)
+{
+    return reply_own(error == ERR_FULL ? REPLY_SPOOL_FULL : REPLY_LOCAL_PROBLEM);
+}
+
+/* The client is told nothing good, or nothing, of what has been taken: it will send it again. */
+static void note_duplicates(struct transaction *t)
+{
+    LIST_EACH (link, &t->recipients) {
+        struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
+        bool is_taken = r->final == FATE_ACCEPTED || r->final == FATE_UNKNOWN ||
+                        outcome_disposition(t, r) == OUTCOME_SPOOL;
+        if (r->branch != NULL && is_taken)
+            r->branch->facts.may_be_duplicate = true;
+    }
+}
+
+/* ---- the way to the outcome ---- */
+
+/* What can be undone is made durable before any relay has the end; the spool file too where it is
+ * certain that there will be one. With no relay left the commit does it all. */
+static void prepare(struct transaction *t)
+{
+    t->state = TX_PREPARING;
+    LIST_EACH (link, &t->branches) {
+        struct branch *b = branch_of(link);
+        if (b->can_prepare && b->state == BRANCH_CONTENT)
+            transaction_make_due(b, ACT_PREPARE);
+    }
+    if (t->policy == TRANSACTION_LIVE && !transaction_is_all_or_nothing(t) &&
+        has_relay_at_work(t) && outcome_would_need_spool(t)) {
+        t->is_preparing_spool = true;
+        t->spool_todo |= 1U << ACT_PREPARE;
+    }
+}
+
+static bool is_prepared(const struct transaction *t)
+{
+    LIST_EACH (link, &t->branches) {
+        const struct branch *b = branch_of(link);
+        if (b->can_prepare && b->state == BRANCH_CONTENT)
+            return false;
+    }
+    return !t->is_preparing_spool;
+}
+
+static void release(struct transaction *t)
+{
+    t->state = TX_RELEASED;
+    LIST_EACH (link, &t->branches) {
+        struct branch *b = branch_of(link);
+        if (b->can_prepare || b->state != BRANCH_CONTENT)
+            continue;
+        b->state = BRANCH_ENDED;
+        transaction_make_due(b, ACT_END);
+    }
+}
+
+/* Every relay has spoken. */
+static void spool(struct transaction *t)
+{
+    t->state = TX_SPOOLING;
+    t->is_taken = t->policy == TRANSACTION_LIVE && !t->is_client_gone &&
+                  !transaction_is_all_or_nothing(t) && outcome_is_taken(t);
+    t->is_committing_spool = outcome_needs_spool(t);
+    if (t->is_committing_spool)
+        t->spool_todo |= 1U << ACT_COMMIT;
+}
+
+static void commit_branch(struct branch *b)
+{
+    bool has_any = false;
+    LIST_EACH (link, &b->recipients) {
+        struct recipient *r = LIST_ENTRY(link, struct recipient, in_branch);
+        if (transaction_stands(r)) {
+            r->final = FATE_ACCEPTED;
+            r->reply = reply_own(REPLY_MESSAGE_OK);
+            has_any = true;
+        }
+    }
+    if (!has_any) {
+        transaction_drop(b);
+        return;
+    }
+    b->state = BRANCH_ENDED;
+    transaction_make_due(b, ACT_COMMIT);
+}
+
+static void commit(struct transaction *t)
+{
+    t->state = TX_COMMITTING;
+    LIST_EACH (link, &t->branches) {
+        struct branch *b = branch_of(link);
+        if (b->can_prepare && b->state == BRANCH_PREPARED)
+            commit_branch(b);
+    }
+}
+
+static bool is_committed(const struct transaction *t)
+{
+    LIST_EACH (link, &t->branches)
+        if (branch_of(link)->state != BRANCH_DONE)
+            return false;
+    return true;
+}
+
+static void finish(struct transaction *t)
+{
+    if (t->refusal.code != 0 || t->is_client_gone)
+        note_duplicates(t);
+    transaction_settle(t, t->refusal.code != 0 ? t->refusal : outcome_of_message(t));
+}
+
+void transaction_advance(struct transaction *t)
+{
+    if ((t->state == TX_PREPARING || t->state == TX_RELEASED) && transaction_has_failed(t)) {
+        finish(t);
+        return;
+    }
+    if (t->state == TX_PREPARING && is_prepared(t))
+        release(t);
+    if (t->state == TX_RELEASED && !has_relay_at_work(t))
+        spool(t);
+    if (t->state == TX_SPOOLING && !t->is_committing_spool)
+        commit(t);
+    if (t->state == TX_COMMITTING && is_committed(t))
+        finish(t);
+}
+
+void transaction_end(struct transaction *t)
+{
+    if (t->refusal.code != 0) {
+        transaction_settle(t, t->refusal);
+        return;
+    }
+    prepare(t);
+    transaction_advance(t);
+}
+
+/* ---- events ---- */
+
+void transaction_on_prepared(struct transaction *t, const struct event *ev)
+{
+    if (t->state != TX_PREPARING)
+        return;
+    if (ev->error != 0)
+        transaction_settle(t, words_of_disk(ev->error));
+    else if (ev->branch != NULL)
+        ev->branch->state = BRANCH_PREPARED;
+    else
+        t->is_preparing_spool = false;
+}
+
+static void on_spooled(struct transaction *t, int error)
+{
+    if (t->state != TX_SPOOLING)
+        return;
+    t->is_committing_spool = false;
+    if (error == 0)
+        return;
+    t->is_taken = false;
+    t->refusal = words_of_disk(error);
+    finish(t);
+}
+
+/* What others have taken cannot be undone. */
+static void on_branch_committed(struct transaction *t, struct branch *b, int error)
+{
+    if (error != 0) {
+        struct reply words = words_of_disk(error);
+        LIST_EACH (link, &b->recipients) {
+            struct recipient *r = LIST_ENTRY(link, struct recipient, in_branch);
+            r->final = FATE_DEFERRED;
+            r->reply = words;
+        }
+        b->facts.may_be_duplicate = true;
+        t->refusal = words;
+    }
+    transaction_finish_branch(b);
+}
+
+void transaction_on_committed(struct transaction *t, const struct event *ev)
+{
+    if (ev->branch == NULL)
+        on_spooled(t, ev->error);
+    else
+        on_branch_committed(t, ev->branch, ev->error);
+}
+
+void transaction_on_lost(struct transaction *t)
+{
+    if (t->state < TX_RELEASED)
+        transaction_abandon(t);
+    else if (t->state == TX_RELEASED)
+        t->is_client_gone = true;
+    else
+        note_duplicates(t);
+}
+
+/* What relays have not answered by now is for the spool. False: none was waited for. */
+static bool give_up_relays(struct transaction *t)
+{
+    struct reply words = reply_own(REPLY_TARGET_SLOW);
+    bool has_any = false;
+
+    LIST_EACH (link, &t->branches) {
+        struct branch *b = branch_of(link);
+        if (!is_relay_at_work(b))
+            continue;
+        LIST_EACH (each, &b->recipients) {
+            struct recipient *r = LIST_ENTRY(each, struct recipient, in_branch);
+            if (r->final != FATE_OPEN || !transaction_stands(r))
+                continue;
+            r->final = b->is_end_sent ? FATE_UNKNOWN : FATE_LOST;
+            r->reply = words;
+        }
+        transaction_drop(b);
+        has_any = true;
+    }
+    return has_any;
+}
+
+/* Eight minutes after its end of data the client is about to give up (RFC 5321 4.5.3.2.6: ten). */
+void transaction_on_deadline(struct transaction *t)
+{
+    bool is_waiting = t->state == TX_PREPARING || t->state == TX_RELEASED;
+
+    if (is_waiting && !transaction_is_all_or_nothing(t) && give_up_relays(t))
+        return;
+    note_duplicates(t);
+    transaction_settle(
+        t, reply_own(t->state == TX_RELEASED ? REPLY_TARGET_SLOW : REPLY_LOCAL_PROBLEM));
+}
+
+bool transaction_hurry(struct transaction *t)
+{
+    if (t->state < TX_PREPARING || t->is_client_gone)
+        return false;
+    if (t->state <= TX_RELEASED && transaction_is_all_or_nothing(t))
+        return false;
+    if (t->state <= TX_RELEASED)
+        give_up_relays(t);
+    transaction_advance(t);
+    return true;
+}
+
+/* A relay that still reads it would wait in vain; behind the release nobody but the disk does. */
+void transaction_on_copy_lost(struct transaction *t, int error)
+{
+    if (t->state > TX_RELEASED)
+        return;
+    note_duplicates(t);
+    transaction_settle(t, words_of_disk(error));
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What transaction.c and transaction_end.c, and nobody else, know of each other. Pure. */
+#ifndef POSTERN_TRANSACTION_PRIVATE_H
+#define POSTERN_TRANSACTION_PRIVATE_H
+
+#include "proxy/smtp/event.h"
+#include "proxy/smtp/transaction.h"
+
+void transaction_make_due(struct branch *b, enum action_kind kind);
+/* It needs nothing more: its outcomes are known. */
+void transaction_finish_branch(struct branch *b);
+/* Nobody waits for it any more. */
+void transaction_drop(struct branch *b);
+void transaction_settle(struct transaction *t, struct reply outcome);
+/* The reply is kept; without memory for it the answer is one of our own that means the same. */
+void transaction_set_reply(struct recipient *r, struct arena *mail, const struct reply *reply);
+/* All or nothing, and a recipient that stood is lost. */
+bool transaction_has_failed(const struct transaction *t);
+
+/* Does what is due behind the end of data. */
+void transaction_advance(struct transaction *t);
+void transaction_on_prepared(struct transaction *t, const struct event *ev);
+void transaction_on_committed(struct transaction *t, const struct event *ev);
+void transaction_on_lost(struct transaction *t);
+void transaction_on_deadline(struct transaction *t);
+void transaction_on_copy_lost(struct transaction *t, int error);
+
+#endif

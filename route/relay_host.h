@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* max-connections and idle-connections hold for all processes of a host together. Whoever waits at
+ * that limit says so, and looks again every 50 ms; whoever sees it closes what lies idle, and after
+ * a transaction what is more than his share. Of too many idle connections each process closes its
+ * part, when it looks next. Without other processes none of this happens. */
+#ifndef POSTERN_RELAY_HOST_H
+#define POSTERN_RELAY_HOST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proxy/io/deadline.h"
+
+struct relay;
+
+#define RELAY_HOST_WAIT_MS 50
+
+struct relay_share {
+    void *counts;             /* NULL: there are no others */
+    struct deadline looking;  /* runs while there are connections */
+    struct deadline starving; /* who waits at the limit looks again, and for silent clients */
+    uint32_t others;          /* that waited when we looked last: messages touch nothing shared */
+    unsigned told_connections, told_idle;
+    bool told_waiting;
+    bool has_turn; /* those who wait look now, all of them: shares do not count */
+};
+
+void relay_host_join(struct relay *r);
+void relay_host_stop(struct relay *r); /* looks no more */
+void relay_host_leave(struct relay *r);
+
+/* Tells the others how many connections there are now; after each change. */
+void relay_host_tell(struct relay *r);
+/* Tells the others whether somebody waits here because of the limit. */
+void relay_host_wait(struct relay *r, bool waits);
+
+/* One connection more, if there is room in all processes: it is counted then, and relay_host_tell()
+ * after it was made, or was not, sets that right. */
+bool relay_host_reserve(struct relay *r);
+/* At the limit: no connection can be made now, here or anywhere. */
+bool relay_host_is_full(const struct relay *r);
+/* Others wait, and with so many connections more we have more than our share. */
+bool relay_host_is_over(const struct relay *r, unsigned more);
+
+/* Of all processes of the host. */
+unsigned relay_host_connections(const struct relay *r);
+
+#endif

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Who is told, and the message around what they are told. */
+#include "spool/bounce.h"
+
+#include "proxy/base/error.h"
+#include "proxy/base/hash.h"
+#include "proxy/base/text.h"
+#include "proxy/smtp/params.h"
+#include "spool/bounce_parts.h"
+
+/* ---- who ---- */
+
+/* RFC 3461 4.1: NOTIFY=NEVER, or any of SUCCESS, FAILURE, DELAY, between commas. */
+static bool names(struct bytes list, const char *word)
+{
+    for (;;) {
+        struct bytes item = bytes_first(list, bytes_find(list, ','));
+
+        if (bytes_is_nocase(item, word))
+            return true;
+        if (item.len == list.len)
+            return false;
+        list = bytes_skip(list, item.len + 1);
+    }
+}
+
+bool bounce_is_wanted(const struct spool_recipient *r, enum bounce_kind kind)
+{
+    static const char *const words[] = {
+        [BOUNCE_FAILED] = "FAILURE", [BOUNCE_DELAYED] = "DELAY", [BOUNCE_RELAYED] = "SUCCESS"};
+    struct bytes params = r->params;
+    struct param param;
+
+    while (params_next(&params, &param) == 0)
+        if (bytes_is_nocase(param.keyword, "NOTIFY"))
+            return names(param.value, words[kind]);
+    return kind == BOUNCE_FAILED || kind == BOUNCE_DELAYED;
+}
+
+bool bounce_tells(const struct bounce_job *job, uint32_t index)
+{
+    return job->is_due[index] && bounce_is_wanted(&job->message->recipients[index], job->kind);
+}
+
+static bool is_same(const struct address *a, const struct address *b)
+{
+    return bytes_equal_nocase(a->local, b->local) && bytes_equal_nocase(a->domain, b->domain);
+}
+
+static void find_postmaster(const struct bounce_conf *conf, struct address *postmaster_out)
+{
+    struct bytes text = conf->postmaster;
+    const uint8_t *at = text.len == 0 ? NULL : memrchr(text.at, '@', text.len);
+    size_t local = at == NULL ? text.len : (size_t)(at - text.at);
+
+    postmaster_out->local = bytes_first(text, local);
+    postmaster_out->domain = local == text.len ? conf->hostname : bytes_skip(text, local + 1);
+    postmaster_out->is_literal = address_is_literal(postmaster_out->domain);
+}
+
+struct audience {
+    struct address postmaster;
+    bool has_sender, has_postmaster;
+};
+
+/* Nobody is told that a message from <> was refused but the postmaster, who is not told that what
+ * was sent there was refused: else it would go on for ever. */
+static enum bounce_result choose_audience(const struct bounce_conf *conf,
+                                          const struct bounce_job *job, struct audience *audience)
+{
+    const struct spool_message *m = job->message;
+    bool is_null = address_is_null(&m->envelope.from);
+    uint32_t told = 0, told_of_postmaster = 0;
+
+    for (uint32_t i = 0; i < m->recipient_count; i++) {
+        if (!bounce_tells(job, i))
+            continue;
+        told++;
+        told_of_postmaster += is_same(&m->recipients[i].original, &audience->postmaster);
+    }
+    audience->has_sender = !is_null && (conf->to == BOUNCE_TO_SENDER || conf->to == BOUNCE_TO_BOTH);
+    if (told == 0 || (job->kind != BOUNCE_FAILED && !audience->has_sender))
+        return BOUNCE_NOTHING;
+    if (conf->to == BOUNCE_TO_NONE || (is_null && told == told_of_postmaster))
+        return BOUNCE_HELD;
+    audience->has_postmaster =
+        job->kind == BOUNCE_FAILED &&
+        (is_null || conf->to == BOUNCE_TO_POSTMASTER ||
+         (conf->to == BOUNCE_TO_BOTH && !is_same(&m->envelope.from, &audience->postmaster)));
+    return BOUNCE_MADE;
+}
+
+/* ---- its id ---- */
+
+#define BASE        31
+#define TIME_DIGITS 9
+
+/* The time of the cause, then a hash. In the place of the process's first digit stands one that no
+ * process has (id.h), so that it is nobody else's. */
+static struct id derive_id(const struct bounce_job *job)
+{
+    static const char digits[BASE + 1] = "0123456789BCDFGHJKLMNPQRSTVWXYZ";
+    const unsigned first = 5;
+    const struct spool_message *m = job->message;
+    uint8_t kind = (uint8_t)job->kind;
+    uint64_t hash = hash_chain(0, bytes_make(m->head.id.text, ID_LENGTH));
+    struct id id = m->head.id;
+
+    hash = hash_chain(hash, bytes_make(&kind, 1));
+    for (uint32_t i = 0; i < m->recipient_count; i++) {
+        uint8_t index[4] = {(uint8_t)(i >> 24), (uint8_t)(i >> 16), (uint8_t)(i >> 8), (uint8_t)i};
+
+        if (bounce_tells(job, i))
+            hash = hash_chain(hash, bytes_make(index, sizeof(index)));
+    }
+    id.text[TIME_DIGITS] = digits[first + hash % (BASE - first)];
+    hash /= BASE - first;
+    for (unsigned i = TIME_DIGITS + 1; i < ID_LENGTH; i++, hash /= BASE)
+        id.text[i] = digits[hash % BASE];
+    return id;
+}
+
+/* ---- its content ---- */
+
+/* "=_ID_a" and so on: the first that stands nowhere in what is returned. False: all of them do. */
+#define BOUNDARY_MAX (ID_LENGTH + 8)
+static bool choose_boundary(const struct bounce_report *report, char boundary_out[BOUNDARY_MAX])
+{
+    char *last = boundary_out + 3 + ID_LENGTH;
+
+    memcpy(boundary_out, "=_", 2);
+    memcpy(boundary_out + 2, report->id.text, ID_LENGTH);
+    boundary_out[2 + ID_LENGTH] = '_';
+    last[1] = '\0';
+    for (*last = 'a'; *last <= 'z'; ++*last)
+        if (report->returned.len == 0 || memmem(report->returned.at, report->returned.len,
+                                                boundary_out, strlen(boundary_out)) == NULL)
+            return true;
+    *last = 'a';
+    return false;
+}
+
+static void put_headers(struct buf *out, const struct bounce_report *report,
+                        const struct address *to, const char *boundary)
+{
+    static const char *const subjects[] = {[BOUNCE_FAILED] = "Undeliverable mail",
+                                           [BOUNCE_DELAYED] = "Delayed mail",
+                                           [BOUNCE_RELAYED] = "Relayed mail"};
+    struct address from = {.local = bytes_of("MAILER-DAEMON"), .domain = report->conf->hostname};
+    struct address id = {.local = bytes_of(report->id.text), .domain = report->conf->hostname};
+
+    buf_text(out, "From: Mail Delivery System ");
+    bounce_text_address(out, &from);
+    buf_text(out, "\r\nTo: ");
+    bounce_text_address(out, to);
+    buf_cat(out, "\r\nSubject: ", subjects[report->job->kind], "\r\nDate: ", NULL);
+    text_put_date(out, report->job->now_s);
+    buf_text(out, "\r\nMessage-ID: ");
+    bounce_text_address(out, &id);
+    buf_cat(out,
+            "\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"
+            "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"",
+            boundary, "\"\r\n", report->is_8bit ? "Content-Transfer-Encoding: 8bit\r\n" : "",
+            "\r\nThis is a report in the format of RFC 6522.\r\n", NULL);
+}
+
+static void put_part(struct buf *out, const char *boundary, const char *type, const char *what)
+{
+    buf_cat(out, "\r\n--", boundary, "\r\nContent-Type: ", type, "\r\nContent-Description: ", what,
+            "\r\n", NULL);
+}
+
+static void put_report(struct buf *out, const struct bounce_report *report,
+                       const struct address *to, const char *boundary)
+{
+    put_headers(out, report, to, boundary);
+    put_part(out, boundary, "text/plain; charset=us-ascii", "Notification");
+    buf_text(out, "\r\n");
+    bounce_text_put(out, report);
+    put_part(out, boundary, "message/delivery-status", "Delivery report");
+    buf_text(out, "\r\n");
+    bounce_dsn_put(out, report);
+    if (report->returned.len > 0) {
+        put_part(out, boundary, report->is_whole ? "message/rfc822" : "text/rfc822-headers",
+                 report->is_whole ? "Message" : "Headers of the message");
+        buf_cat(out, report->is_8bit ? "Content-Transfer-Encoding: 8bit\r\n" : "", "\r\n", NULL);
+        bounce_dsn_put_returned(out, report);
+    }
+    buf_cat(out, "\r\n--", boundary, "--\r\n", NULL);
+}
+
+/* ---- the message ---- */
+
+static int add_recipient(const struct bounce_conf *conf, struct arena *arena,
+                         const struct address *to, struct spool_message *report)
+{
+    struct spool_recipient *r = &report->recipients[report->recipient_count];
+    int error = address_copy(arena, to, &r->original);
+
+    if (error != 0)
+        return error;
+    if (r->original.domain.len == 0)
+        r->original.domain = conf->hostname;
+    r->to = r->original;
+    report->recipient_count++;
+    return 0;
+}
+
+static int make_envelope(const struct bounce_conf *conf, const struct bounce_job *job,
+                         const struct audience *audience, struct arena *arena,
+                         struct spool_message *report_out)
+{
+    struct spool_message report = {
+        .client = {.name_state = IDENTITY_NAME_UNAVAILABLE, .helo = conf->hostname},
+        .listener = job->message->listener,
+        .hostname = conf->hostname,
+        .arrived_ms = job->now_s * 1000,
+        .is_report = true,
+    };
+    int error = 0;
+
+    report.recipients = arena_alloc(arena, 2 * sizeof(*report.recipients));
+    if (report.recipients == NULL)
+        return ERR_MEMORY;
+    if (audience->has_sender)
+        error = add_recipient(conf, arena, &job->message->envelope.from, &report);
+    if (error == 0 && audience->has_postmaster)
+        error = add_recipient(conf, arena, &audience->postmaster, &report);
+    if (error == 0)
+        *report_out = report;
+    return error;
+}
+
+int bounce_make(const struct bounce_conf *conf, const struct bounce_job *job, struct arena *arena,
+                struct spool_message *report_out, struct buf *content_out,
+                enum bounce_result *result_out)
+{
+    struct bounce_report report = {.conf = conf, .job = job, .id = derive_id(job)};
+    struct audience audience = {.has_sender = false};
+    char boundary[BOUNDARY_MAX];
+    struct spool_message made;
+    enum bounce_result result;
+    int error;
+
+    find_postmaster(conf, &audience.postmaster);
+    result = choose_audience(conf, job, &audience);
+    if (result != BOUNCE_MADE) {
+        *result_out = result;
+        return 0;
+    }
+    error = make_envelope(conf, job, &audience, arena, &made);
+    if (error != 0)
+        return error;
+    bounce_dsn_choose(&report);
+    if (!choose_boundary(&report, boundary))
+        report.returned.len = 0;
+    put_report(content_out, &report, &made.recipients[0].to, boundary);
+    if (content_out->has_failed)
+        return ERR_MEMORY;
+    made.head.id = made.envelope.id = report.id;
+    made.head.body_bytes = made.envelope.size_bytes = buf_length(content_out);
+    made.envelope.is_8bit = report.is_8bit;
+    made.envelope.params = bytes_of(report.is_8bit ? "BODY=8BITMIME" : "");
+    *report_out = made;
+    *result_out = BOUNCE_MADE;
+    return 0;
+}

@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One delivery: a message of the queue to one of its targets, carried as a bridge carries one. */
+#include <errno.h>
+
+#include "proxy/base/error.h"
+#include "proxy/base/mem.h"
+#include "proxy/io/disk.h"
+#include "route/relay.h"
+#include "spool/delivery_private.h"
+
+#define SMALL_BYTES 65536 /* a body up to so long is read by the job that takes the file */
+#define LOCKED_S    1     /* another delivery of the message, or another process, has the file */
+#define BUSY_S      2     /* all connections to the target are in use */
+#define TROUBLE_S   60    /* the file cannot be read now */
+
+/* ---- life ---- */
+
+static struct delivery *new_delivery(struct runner *r)
+{
+    struct list *first = list_first(&r->spare);
+    struct delivery *d =
+        first != NULL ? LIST_ENTRY(first, struct delivery, in_runner) : mem_alloc(sizeof(*d));
+    struct pool pool;
+
+    if (d == NULL)
+        return NULL;
+    if (first != NULL) {
+        list_remove(first);
+        pool = d->pool;
+    } else {
+        pool_init(&pool, 4096, 2);
+    }
+    *d = (struct delivery){.runner = r};
+    d->pool = pool;
+    arena_init(&d->arena, &d->pool, SIZE_MAX);
+    list_append(&r->deliveries, &d->in_runner);
+    r->delivery_count++;
+    return d;
+}
+
+void delivery_leave_file(struct delivery *d)
+{
+    struct delivery_file *file = d->file;
+
+    d->file = NULL;
+    if (--file->users != 0)
+        return;
+    d->known->is_busy = false;
+    mem_free(file);
+}
+
+void delivery_recycle(struct delivery *d)
+{
+    struct runner *r = d->runner;
+
+    if (d->has_transaction)
+        relay_forget_carrier(&d->carrier);
+    if (d->carrier.copy != NULL)
+        copy_free(&d->carrier.copy);
+    deadline_clear(r->host.loop, &d->deadline);
+    mem_free(d->body);
+    arena_reset(&d->arena);
+    list_remove(&d->in_runner);
+    list_append(&r->spare, &d->in_runner);
+    r->delivery_count--;
+    runner_pump_later(r);
+    runner_may_stop(r);
+}
+
+void delivery_free_spare(struct runner *r)
+{
+    LIST_EACH (link, &r->spare) {
+        struct delivery *d = LIST_ENTRY(link, struct delivery, in_runner);
+        list_remove(link);
+        pool_done(&d->pool);
+        mem_free(d);
+    }
+}
+
+void delivery_done(struct delivery *d, enum schedule_result result)
+{
+    delivery_leave_file(d);
+    schedule_report(d->entry, result, runner_now_s(d->runner));
+    delivery_recycle(d);
+}
+
+/* Nothing was tried: once more in a while. */
+static void put_back(struct runner *r, struct schedule_entry *e, int64_t pause_s)
+{
+    if (e->is_look)
+        e->look_s = runner_now_s(r) + pause_s;
+    else
+        e->due_s = runner_now_s(r) + pause_s;
+    schedule_report(e, SCHEDULE_PUT_BACK, runner_now_s(r));
+}
+
+static void give_back(struct delivery *d, int64_t pause_s)
+{
+    if (d->is_look)
+        d->entry->look_s = runner_now_s(d->runner) + pause_s;
+    else
+        d->entry->due_s = runner_now_s(d->runner) + pause_s;
+    delivery_done(d, SCHEDULE_PUT_BACK);
+}
+
+/* ---- the transaction ---- */
+
+static void drain(struct delivery *d);
+
+static void feed(struct delivery *d, const struct event *ev)
+{
+    d->has_news = true;
+    transaction_feed(&d->transaction, ev);
+}
+
+static void perform(struct delivery *d, const struct action *todo)
+{
+    struct branch *branch = todo->branch;
+
+    switch (todo->kind) {
+    case ACT_OPEN:
+        branch->target->ops->open(&d->carrier, branch);
+        if (branch->shell == NULL)
+            feed(d, &(struct event){.kind = EV_BROKEN,
+                                    .branch = branch,
+                                    .reply = reply_own(REPLY_LOCAL_PROBLEM)});
+        break;
+    case ACT_RCPT:
+        branch->target->ops->rcpt(branch, todo->rcpt);
+        break;
+    case ACT_GO:
+        branch->target->ops->go(branch);
+        break;
+    case ACT_PREPARE:
+        branch->target->ops->prepare(branch);
+        break;
+    case ACT_END:
+        branch->target->ops->end(branch);
+        break;
+    case ACT_COMMIT:
+        branch->target->ops->commit(branch);
+        break;
+    case ACT_DROP:
+        branch->target->ops->drop(branch);
+        break;
+    case ACT_SETTLED:
+    case ACT_GREETED:
+    case ACT_BEGIN:
+    case ACT_ROUTE:
+    case ACT_CONTENT:
+    case ACT_WHOLE:
+    case ACT_REJECT:
+    case ACT_CLOSE:
+    case ACT_ETRN:
+    case ACT_FILTER:
+        break; /* a session's, and what drain() looks for itself */
+    }
+}
+
+/* The content is there: its end follows as soon as every recipient was answered. */
+static void advance(struct delivery *d)
+{
+    if (d->transaction.state != TX_GOING)
+        return;
+    switch (transaction_go(&d->transaction)) {
+    case TRANSACTION_GO_WAIT:
+        break;
+    case TRANSACTION_GO_AHEAD:
+        transaction_end(&d->transaction);
+        break;
+    case TRANSACTION_GO_NONE:
+        transaction_abandon(&d->transaction);
+        break;
+    }
+}
+
+static void flush(struct delivery *d)
+{
+    LIST_EACH (link, &d->transaction.branches) {
+        struct branch *branch = LIST_ENTRY(link, struct branch, in_transaction);
+        if (branch->state != BRANCH_DONE && branch->shell != NULL)
+            branch->target->ops->flush(branch);
+    }
+}
+
+static void drain(struct delivery *d)
+{
+    struct action todo;
+
+    if (d->is_draining)
+        return;
+    d->is_draining = true;
+    do {
+        d->has_news = false;
+        advance(d);
+        while (transaction_next(&d->transaction, &todo))
+            perform(d, &todo);
+        if (!d->has_news)
+            flush(d);
+    } while (d->has_news);
+    d->is_draining = false;
+    if (d->transaction.state == TX_SETTLED)
+        delivery_finish(d);
+}
+
+/* No connection came about: whom nobody has answered was not tried. */
+static void forget_untried(struct delivery *d, const struct branch *branch)
+{
+    for (uint32_t i = 0; i < d->message.recipient_count; i++) {
+        const struct recipient *r = d->asked[i];
+        bool is_open = r != NULL && r->branch == branch && r->final == FATE_OPEN &&
+                       (r->envelope == FATE_OPEN || r->envelope == FATE_ACCEPTED);
+        if (is_open)
+            d->asked[i] = NULL;
+    }
+}
+
+static bool is_own(const struct reply *reply, enum reply_id id)
+{
+    struct reply own = reply_own(id);
+    return reply->code == own.code && memcmp(reply->enhanced, own.enhanced, 3) == 0;
+}
+
+static void on_report(struct carrier *c, const struct event *ev)
+{
+    struct delivery *d = CONTAINER_OF(c, struct delivery, carrier);
+
+    if (ev->kind == EV_BROKEN && !ev->is_end_sent) {
+        d->miss.is_no_target = is_own(&ev->reply, REPLY_TARGET_DOWN);
+        d->miss.is_busy = is_own(&ev->reply, REPLY_TARGET_BUSY);
+        if (d->miss.is_no_target || d->miss.is_busy)
+            forget_untried(d, ev->branch);
+    }
+    feed(d, ev);
+    drain(d);
+}
+
+static const struct carrier_ops carrier_ops = {.report = on_report};
+
+/* ---- beginning ---- */
+
+static void on_copy_room(void *owner)
+{
+    (void)owner; /* nothing is appended but what there was room for */
+}
+
+static void on_copy_failed(void *owner)
+{
+    struct delivery *d = owner;
+
+    if (d->transaction.state == TX_SETTLED)
+        return;
+    delivery_log_failed(d, "read", copy_error(d->carrier.copy));
+    transaction_abandon(&d->transaction);
+    drain(d);
+}
+
+/* What the first job has read. False: no memory, or no room for it now. */
+static bool copy_from_memory(struct delivery *d)
+{
+    struct loop *l = d->runner->host.loop;
+    size_t len = (size_t)d->message.head.body_bytes;
+    struct copy *copy = copy_new(l, d->runner->host.copies, on_copy_room, on_copy_failed, d);
+
+    if (copy == NULL)
+        return false;
+    if (copy_room(copy) < len || copy_append(copy, bytes_make(d->body, len)) != 0) {
+        copy_free(&copy);
+        return false;
+    }
+    copy_finish(copy);
+    d->carrier.copy = copy;
+    mem_free(d->body);
+    d->body = NULL;
+    return true;
+}
+
+static bool make_copy(struct delivery *d)
+{
+    if (d->body != NULL && copy_from_memory(d))
+        return true;
+    if (d->file->is_shared)
+        return false;
+    d->carrier.copy = copy_of_file(d->runner->host.loop, d->runner->host.copies, d->file->fd,
+                                   SPOOL_HEAD_BYTES, d->message.head.body_bytes, on_copy_failed, d);
+    d->file->is_of_copy = d->carrier.copy != NULL;
+    return d->file->is_of_copy;
+}
+
+static bool ask(struct delivery *d, struct target *target, uint32_t index)
+{
+    const struct spool_recipient *s = &d->message.recipients[index];
+    struct recipient *r = transaction_add(&d->transaction, &s->original);
+    struct routed_leg leg = {.target = target, .to = s->to, .can_prepare = target->can_prepare};
+    struct routed routed = {.legs = &leg, .leg_count = 1};
+
+    if (r == NULL)
+        return false;
+    r->params = s->params;
+    transaction_feed(&d->transaction,
+                     &(struct event){.kind = EV_ROUTED, .rcpt = r, .routed = &routed});
+    r->is_unverified = s->is_unverified;
+    d->carrier.spooled_identity |= s->identity;
+    d->asked[index] = r;
+    return true;
+}
+
+/* The next one to be asked: of those who were tried least often the first. False: none is left. */
+static bool next_to_ask(const struct delivery *d, const struct target *target, uint32_t *index_out)
+{
+    bool has_any = false;
+
+    for (uint32_t i = 0; i < d->message.recipient_count; i++) {
+        const struct spool_recipient *s = &d->message.recipients[i];
+        if (d->asked[i] != NULL || !runner_is_open(s) || !bytes_equal(s->target, target->name))
+            continue;
+        if (has_any && s->tries >= d->message.recipients[*index_out].tries)
+            continue;
+        *index_out = i;
+        has_any = true;
+    }
+    return has_any;
+}
+
+/* The recipients that are left at this target, as many as one transaction takes. */
+static bool ask_all(struct delivery *d, struct target *target)
+{
+    uint32_t index = 0;
+
+    d->asked = arena_alloc(&d->arena, (d->message.recipient_count + 1) * sizeof(*d->asked));
+    if (d->asked == NULL)
+        return false;
+    for (uint32_t n = 0; n < target->queue->recipients_max && next_to_ask(d, target, &index); n++)
+        if (!ask(d, target, index))
+            return false;
+    return true;
+}
+
+static bool begin(struct delivery *d, struct target *target)
+{
+    d->carrier = (struct carrier){
+        .ops = &carrier_ops,
+        .loop = d->runner->host.loop,
+        .transaction = &d->transaction,
+        .client = &d->message.client,
+        .hostname = d->message.hostname,
+        .is_spooled = true,
+        .spooled_wall_ms = d->message.arrived_ms,
+    };
+    if (!make_copy(d))
+        return false;
+    transaction_init(&d->transaction, &d->arena, &d->message.envelope, &d->message.client);
+    d->transaction.policy = TRANSACTION_QUEUED;
+    d->transaction.envelope.id = d->message.head.id;
+    d->has_transaction = ask_all(d, target);
+    return d->has_transaction;
+}
+
+/* The message is in no state to be delivered; what it is known by goes. */
+static void drop_known(struct delivery *d, int error)
+{
+    struct runner *r = d->runner;
+    struct runner_message *known = d->known;
+    struct store_place place = d->place;
+
+    if (error != -ENOENT)
+        delivery_log_failed(d, "read", error);
+    delivery_leave_file(d);
+    schedule_report(d->entry, SCHEDULE_PUT_BACK, runner_now_s(r));
+    runner_forget(r, known);
+    delivery_recycle(d);
+    if (error == ERR_RANGE)
+        runner_ignore(r, &place);
+}
+
+/* What another delivery has open could not be read once more. */
+static void leave_joined(struct delivery *d)
+{
+    delivery_log_failed(d, "read", d->error);
+    if (d->file->users == 1)
+        disk_close(d->file->fd);
+    give_back(d, TROUBLE_S);
+}
+
+static void done_take(struct work *w)
+{
+    struct delivery *d = CONTAINER_OF(w, struct delivery, work);
+    struct runner *r = d->runner;
+    struct target *target;
+
+    if (d->error != 0 && d->joins) {
+        leave_joined(d);
+        return;
+    }
+    if (d->error == -ENOENT || d->error == -EBADMSG || d->error == ERR_SYNTAX ||
+        d->error == ERR_RANGE) {
+        drop_known(d, d->error);
+        return;
+    }
+    if (d->error != 0) {
+        if (d->error != -EAGAIN)
+            delivery_log_failed(d, "read", d->error);
+        give_back(d, d->error == -EAGAIN ? LOCKED_S : TROUBLE_S);
+        return;
+    }
+    target = r->host.find_target(r->host.owner, schedule_target_name(d->entry->target));
+    if (d->is_look || target == NULL || r->is_stopping) {
+        delivery_finish(d);
+    } else if (begin(d, target)) {
+        transaction_data(&d->transaction);
+        drain(d);
+    } else {
+        d->has_transaction = false;
+        delivery_log_failed(d, "begin", ERR_MEMORY);
+        delivery_finish(d);
+    }
+}
+
+static int read_body(struct delivery *d)
+{
+    size_t len = (size_t)d->message.head.body_bytes;
+    int error;
+
+    d->body = mem_alloc(len + 1);
+    if (d->body == NULL)
+        return ERR_MEMORY;
+    error = disk_read_at(d->file->fd, SPOOL_HEAD_BYTES, d->body, len);
+    if (error == 0 && len != 0 &&
+        hash_chain(0, bytes_make(d->body, len)) != d->message.head.body_sum)
+        error = -EBADMSG;
+    return error;
+}
+
+static void run_take(struct work *w)
+{
+    struct delivery *d = CONTAINER_OF(w, struct delivery, work);
+    const struct store *store = d->runner->host.store;
+    struct store_place bad;
+
+    d->error = d->joins ? 0 : store_take(store, &d->place, &d->file->fd);
+    if (d->error != 0)
+        return;
+    d->error = store_read(d->file->fd, false, &d->arena, &d->message);
+    if (d->error == 0 && d->message.head.body_bytes <= SMALL_BYTES && !d->is_look)
+        d->error = read_body(d);
+    if (d->error == 0 || d->joins)
+        return;
+    if (d->error == ERR_SYNTAX || d->error == -EBADMSG)
+        store_move(store, &d->place, STORE_BAD, 0, &bad);
+    disk_close(d->file->fd);
+    d->file->fd = -1;
+}
+
+static void on_deadline(struct deadline *deadline)
+{
+    delivery_finish(CONTAINER_OF(deadline, struct delivery, deadline));
+}
+
+static const struct deadline_use deadline_use = {.reached = on_deadline};
+
+/* Of another delivery of the message that is under way, where that lets others use it. */
+static struct delivery_file *find_file(struct runner *r, const struct runner_message *known)
+{
+    LIST_EACH (link, &r->deliveries) {
+        const struct delivery *d = LIST_ENTRY(link, struct delivery, in_runner);
+        if (d->known != known)
+            continue;
+        bool may_join = d->has_transaction && !d->file->is_of_copy && !d->file->is_writing;
+        return may_join ? d->file : NULL;
+    }
+    return NULL;
+}
+
+static struct delivery_file *new_file(void)
+{
+    struct delivery_file *file = mem_zalloc(sizeof(*file));
+
+    if (file != NULL)
+        file->fd = -1;
+    return file;
+}
+
+static void join(struct delivery *d, struct delivery_file *file)
+{
+    d->file = file;
+    d->joins = file->users != 0;
+    file->is_shared = d->joins;
+    file->users++;
+    d->known->is_busy = true;
+}
+
+/* False: it can be had later. */
+static bool start(struct runner *r, struct schedule_entry *e)
+{
+    struct runner_message *known = runner_find(r, &e->id);
+    struct delivery_file *file = NULL;
+    struct delivery *d;
+
+    if (known->is_busy && e->is_look)
+        return false;
+    file = known->is_busy ? find_file(r, known) : new_file();
+    if (file == NULL)
+        return false;
+    d = new_delivery(r);
+    if (d == NULL) {
+        if (!known->is_busy)
+            mem_free(file);
+        return false;
+    }
+    d->known = known;
+    d->entry = e;
+    d->is_look = e->is_look;
+    d->miss.up_count = r->up_count;
+    d->place = known->place;
+    d->work = (struct work){.run = run_take, .done = done_take};
+    deadline_init(&d->deadline, &deadline_use);
+    join(d, file);
+    if (work_run(r->host.loop, &d->work) != 0)
+        give_back(d, LOCKED_S);
+    return true;
+}
+
+void delivery_start(struct runner *r, struct schedule_entry *e)
+{
+    if (!start(r, e))
+        put_back(r, e, LOCKED_S);
+}
+
+void delivery_abort_all(struct runner *r)
+{
+    LIST_EACH (link, &r->deliveries) {
+        struct delivery *d = LIST_ENTRY(link, struct delivery, in_runner);
+        if (d->has_transaction && d->transaction.state != TX_SETTLED) {
+            transaction_abandon(&d->transaction);
+            drain(d);
+        } else {
+            delivery_hurry(d);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One delivery: what delivery*.c share. */
+#ifndef POSTERN_DELIVERY_PRIVATE_H
+#define POSTERN_DELIVERY_PRIVATE_H
+
+#include "route/target.h"
+#include "spool/runner_private.h"
+#include "spool/runner_report.h"
+
+#define DELIVERY_REPORTS 3 /* kinds: enum bounce_kind */
+
+/* A report that is due. */
+struct delivery_report {
+    bool *is_due; /* message.recipient_count */
+    bool is_any;
+    bool is_made;    /* durable, or nobody wants it */
+    bool is_arrived; /* `report.place` has it */
+    struct runner_report report;
+};
+
+/* What is to be written. */
+struct delivery_end {
+    int64_t now_ms;
+    bool *is_changed; /* message.recipient_count: its outcome is to be written */
+    bool *is_expired; /* ... it was refused as its time is over */
+    bool is_any_changed;
+    bool must_sync;
+    struct delivery_report reports[DELIVERY_REPORTS];
+    int report_error;
+    bool is_removed, is_held, is_unknown, is_deferred;
+};
+
+struct delivery_writing {
+    bool is_gathered; /* `end` is set */
+    bool is_waiting;  /* for another delivery of the message that writes */
+    bool is_running;  /* the job */
+    bool is_last;     /* whether it can be written or not */
+    bool is_alone;    /* the only user of the file */
+};
+
+/* No connection came about. */
+struct delivery_miss {
+    bool is_no_target;
+    bool is_busy;      /* all connections are in use */
+    unsigned up_count; /* the runner's when the delivery began */
+};
+
+/* A message's file, taken and locked. Its deliveries to several targets share it, so that none
+ * waits for another; each then finds the others' records in it before it writes its own. */
+struct delivery_file {
+    int fd; /* -1: not taken */
+    unsigned users;
+    bool is_shared;  /* there were several */
+    bool is_of_copy; /* a copy reads and closes it: nobody else may join */
+    bool is_writing; /* one of them, by a job */
+};
+
+/* Its file is taken and read by a job, the transaction runs on the loop, and what came of it is
+ * written by another job. */
+struct delivery {
+    struct list in_runner;
+    struct runner *runner;
+    struct runner_message *known;
+    struct schedule_entry *entry;
+    struct work work;
+    struct deadline deadline; /* what could not be written is written again */
+    struct pool pool;         /* of the arena, not the loop's: jobs use it */
+    struct arena arena;
+    int error; /* of the last job */
+    struct delivery_file *file;
+    uint8_t *body; /* of a small message, until the copy has it */
+    struct store_place place;
+    struct spool_message message;
+    struct carrier carrier;
+    struct transaction transaction;
+    struct recipient **asked; /* message.recipient_count; NULL: not of this delivery */
+    bool is_look;             /* nothing is to be delivered: it expires, or a report is due */
+    bool joins;               /* a delivery of the same message that has the file already */
+    bool has_transaction, is_draining, has_news;
+    struct delivery_miss miss;
+    struct delivery_writing writing;
+    struct delivery_end end;
+};
+
+/* The last one ends the hold on the message. */
+void delivery_leave_file(struct delivery *d);
+/* The entry is given back as `result` says, the delivery goes. */
+void delivery_done(struct delivery *d, enum schedule_result result);
+void delivery_recycle(struct delivery *d); /* nothing is known of it any more */
+
+/* delivery_end.c: outcomes are gathered from the transaction, if there was one, and written, be it
+ * again and again; then the delivery goes. Never at once. */
+void delivery_finish(struct delivery *d);
+void delivery_hurry(struct delivery *d); /* we stop: what could not be written is tried once more */
+
+/* delivery_log.c */
+/* Where something became of it: an outcome, a report. */
+void delivery_log_recipient(struct delivery *d, uint32_t index);
+void delivery_log_held(const struct delivery *d);
+void delivery_log_failed(const struct delivery *d, const char *what, int error);
+
+#endif

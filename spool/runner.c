@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The queue at work: its life, and what is done next. */
+#include "proxy/base/mem.h"
+#include "spool/runner_private.h"
+
+#define WAKE_MAX_S 60
+#define SYNC_MS    100 /* a removal is durable after so long: what comes back is delivered \ again */
+
+int64_t runner_now_s(const struct runner *r)
+{
+    return loop_wall_ms(r->host.loop) / 1000;
+}
+
+/* ---- what is due ---- */
+
+static void arm(struct runner *r)
+{
+    int64_t wake_s = schedule_wake_s(r->schedule), now_ms = loop_wall_ms(r->host.loop);
+
+    if (wake_s > now_ms / 1000 + WAKE_MAX_S)
+        wake_s = now_ms / 1000 + WAKE_MAX_S; /* the wall clock may be set meanwhile */
+    int64_t wait_ms = wake_s * 1000 - now_ms;
+    deadline_set(r->host.loop, &r->wake,
+                 loop_now_ms(r->host.loop) + (wait_ms < 0 ? 0 : (uint64_t)wait_ms));
+}
+
+static void pump(void *owner)
+{
+    struct runner *r = owner;
+    struct schedule_entry *e = NULL;
+
+    while (!r->is_stopping && r->delivery_count < RUNNER_DELIVERIES_MAX &&
+           (e = schedule_take(r->schedule, runner_now_s(r))) != NULL)
+        delivery_start(r, e);
+    if (!r->is_stopping && r->delivery_count < RUNNER_DELIVERIES_MAX)
+        arm(r);
+}
+
+void runner_pump_later(struct runner *r)
+{
+    loop_post(r->host.loop, &r->pump, pump, r);
+}
+
+static void on_wake(struct deadline *d)
+{
+    pump(CONTAINER_OF(d, struct runner, wake));
+}
+
+static const struct deadline_use wake_use = {.reached = on_wake};
+
+void runner_target_up(struct runner *r, struct target *target)
+{
+    struct schedule_target *t = schedule_target_of(r->schedule, target->name);
+
+    if (t == NULL)
+        return;
+    r->up_count++;
+    schedule_up(t, runner_now_s(r));
+    runner_pump_later(r);
+}
+
+/* ---- removals ---- */
+
+struct syncing {
+    struct work work;
+    struct runner *runner;
+    uint32_t *directories;
+    size_t count;
+    int error;
+};
+
+static void run_syncing(struct work *w)
+{
+    struct syncing *j = CONTAINER_OF(w, struct syncing, work);
+
+    for (size_t i = 0; i < j->count; i++) {
+        int error = store_sync(j->runner->host.store, j->directories[i], true);
+        if (error != 0)
+            j->error = error;
+    }
+}
+
+static void done_syncing(struct work *w)
+{
+    struct syncing *j = CONTAINER_OF(w, struct syncing, work);
+    struct runner *r = j->runner;
+
+    if (j->error != 0) {
+        struct log_line line =
+            log_begin(r->host.log, r->host.log_sinks, LOG_LEVEL_ERROR, "queue-not-synced");
+        log_put_text(&line, "directory", store_directory(r->host.store));
+        log_put_error(&line, "error", j->error);
+        log_end(&line);
+    }
+    mem_free(j->directories);
+    mem_free(j);
+    runner_job_done(r);
+}
+
+static void on_sync(struct deadline *d)
+{
+    struct runner *r = CONTAINER_OF(d, struct runner, dirty.deadline);
+    struct syncing *j = mem_alloc(sizeof(*j));
+
+    deadline_clear(r->host.loop, d);
+    if (j != NULL) {
+        *j = (struct syncing){.work = {.run = run_syncing, .done = done_syncing},
+                              .runner = r,
+                              .directories = r->dirty.at,
+                              .count = r->dirty.count};
+        if (work_run(r->host.loop, &j->work) == 0) {
+            r->dirty.at = NULL;
+            r->dirty.count = r->dirty.capacity = 0;
+            r->job_count++;
+            return;
+        }
+    }
+    mem_free(j);
+    deadline_set(r->host.loop, d, loop_now_ms(r->host.loop) + SYNC_MS);
+}
+
+static const struct deadline_use sync_use = {.reached = on_sync};
+
+static bool is_dirty(const struct runner *r, uint32_t directory)
+{
+    for (size_t i = r->dirty.count; i-- != 0;)
+        if (r->dirty.at[i] == directory)
+            return true;
+    return false;
+}
+
+void runner_sync_later(struct runner *r, uint32_t directory)
+{
+    if (is_dirty(r, directory))
+        return;
+    if (r->dirty.count == r->dirty.capacity) {
+        size_t capacity = r->dirty.capacity == 0 ? 16 : 2 * r->dirty.capacity;
+        uint32_t *grown = mem_grow(r->dirty.at, capacity * sizeof(*grown));
+        if (grown == NULL)
+            return; /* the kernel writes it in its own time */
+        r->dirty.at = grown;
+        r->dirty.capacity = capacity;
+    }
+    if (r->dirty.count == 0)
+        deadline_set(r->host.loop, &r->dirty.deadline, loop_now_ms(r->host.loop) + SYNC_MS);
+    r->dirty.at[r->dirty.count++] = directory;
+}
+
+/* ---- life ---- */
+
+struct runner *runner_new(const struct runner_host *host)
+{
+    struct runner *r = mem_zalloc(sizeof(*r));
+
+    if (r == NULL)
+        return NULL;
+    r->host = *host;
+    r->schedule = schedule_new(loop_hash_key(host->loop));
+    if (r->schedule == NULL) {
+        mem_free(r);
+        return NULL;
+    }
+    hash_table_init(&r->domains, loop_hash_key(host->loop));
+    list_init(&r->deliveries);
+    list_init(&r->spare);
+    deadline_init(&r->wake, &wake_use);
+    deadline_init(&r->dirty.deadline, &sync_use);
+    runner_load_start(r);
+    return r;
+}
+
+static void tell_stopped(void *owner)
+{
+    struct runner *r = owner;
+    r->stopped(r->host.owner);
+}
+
+void runner_may_stop(struct runner *r)
+{
+    if (!r->is_stopping || r->delivery_count != 0 || r->job_count != 0)
+        return;
+    if (r->dirty.count != 0) {
+        on_sync(&r->dirty.deadline);
+        return;
+    }
+    if (!r->is_stopped)
+        loop_post(r->host.loop, &r->stopping, tell_stopped, r);
+    r->is_stopped = true;
+}
+
+void runner_job_done(struct runner *r)
+{
+    r->job_count--;
+    runner_may_stop(r);
+}
+
+void runner_stop(struct runner *r, void (*stopped)(void *owner))
+{
+    r->is_stopping = true;
+    r->stopped = stopped;
+    loop_unpost(r->host.loop, &r->pump);
+    deadline_clear(r->host.loop, &r->wake);
+    deadline_clear(r->host.loop, &r->load.rescan);
+    runner_may_stop(r);
+}
+
+void runner_abort(struct runner *r)
+{
+    r->is_aborted = true;
+    delivery_abort_all(r);
+}
+
+void runner_free(struct runner **runner)
+{
+    struct runner *r = *runner;
+
+    if (r == NULL)
+        return;
+    delivery_free_spare(r);
+    runner_load_done(r);
+    runner_forget_all(r);
+    mem_free(r->dirty.at);
+    mem_free(r);
+    *runner = NULL;
+}
+
+struct schedule *runner_schedule(struct runner *r)
+{
+    return r->schedule;
+}

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Which messages there are: the queue is listed at start and now and then, and what is not known is
+ * read. */
+#include <errno.h>
+
+#include "proxy/base/error.h"
+#include "proxy/base/mem.h"
+#include "proxy/io/disk.h"
+#include "spool/runner_private.h"
+#include "spool/spool_index.h"
+
+#define BATCH         256   /* messages of one job */
+#define RESCAN_MS     30000 /* hints may be lost */
+#define RELOOK_MS     1000  /* ... and where this is likely */
+#define RESCAN_FACTOR 20    /* listing takes at most one part in so many of the time */
+
+/* ---- places ---- */
+
+static bool push(struct runner_places *p, const struct store_place *place)
+{
+    if (p->count == p->capacity) {
+        size_t capacity = p->capacity == 0 ? 64 : 2 * p->capacity;
+        struct store_place *grown = mem_grow(p->at, capacity * sizeof(*grown));
+        if (grown == NULL)
+            return false;
+        p->at = grown;
+        p->capacity = capacity;
+    }
+    p->at[p->count++] = *place;
+    return true;
+}
+
+static void clear(struct runner_places *p)
+{
+    mem_free(p->at);
+    *p = (struct runner_places){0};
+}
+
+static bool take(struct runner_places *p, struct store_place *place_out)
+{
+    if (p->first == p->count)
+        return false;
+    *place_out = p->at[p->first++];
+    if (p->first == p->count)
+        clear(p);
+    return true;
+}
+
+/* The first arrival that nobody has begun to read. */
+static uint64_t next_arrival(const struct runner *r)
+{
+    return r->load.arrivals - (r->load.arrived.count - r->load.arrived.first);
+}
+
+/* The next message that is not known yet. */
+static bool next_place(struct runner *r, struct store_place *place_out)
+{
+    while (take(&r->load.arrived, place_out) || take(&r->load.found, place_out))
+        if (runner_find(r, &place_out->id) == NULL)
+            return true;
+    return false;
+}
+
+/* ---- reading ---- */
+
+struct read_item {
+    struct store_place place;
+    struct spool_message message;
+    int error;
+};
+
+struct reading {
+    struct work work;
+    struct runner *runner;
+    unsigned slot; /* in runner_load.oldest_read */
+    struct pool pool;
+    struct arena arena;
+    bool uses_index;  /* while the queue is being loaded: later, what is read is new */
+    uint32_t indexed; /* the directory that `index` is of; 0: none yet */
+    struct spool_index index;
+    size_t count;
+    struct read_item items[BATCH];
+};
+
+static bool is_damaged(int error)
+{
+    return error == ERR_SYNTAX || error == -EBADMSG;
+}
+
+/* With the lock: another one may be at it. */
+static int move_to_bad(const struct store *store, const struct store_place *place)
+{
+    struct store_place there;
+    int fd, error = store_take(store, place, &fd);
+
+    if (error != 0)
+        return error;
+    error = store_move(store, place, STORE_BAD, 0, &there);
+    disk_close(fd);
+    return error;
+}
+
+/* Without it: what is there may be known, whoever delivers it, and where nothing can be written. */
+static void read_item(const struct store *store, struct arena *arena, struct read_item *item)
+{
+    int fd, error = 0;
+
+    item->error = store_look(store, &item->place, &fd);
+    if (item->error != 0)
+        return;
+    item->error = store_read(fd, false, arena, &item->message);
+    if (item->error == 0 && item->message.is_held && item->place.folder == STORE_QUEUE)
+        store_move(store, &item->place, STORE_HOLD, 0, &item->place); /* a crash came between */
+    disk_close(fd);
+    if (is_damaged(item->error))
+        error = move_to_bad(store, &item->place);
+    if (error != 0)
+        item->error = error;
+}
+
+static bool is_in_index(struct reading *j, struct read_item *item)
+{
+    if (!j->uses_index || item->place.folder != STORE_QUEUE)
+        return false;
+    if (j->indexed != item->place.directory) {
+        spool_index_free(&j->index);
+        j->indexed = item->place.directory;
+        spool_index_read(j->runner->host.store, j->indexed, &j->index); /* or it is empty */
+    }
+    item->error = 0;
+    return spool_index_find(&j->index, &item->place.id, &j->arena, &item->message) == 0;
+}
+
+static void run_reading(struct work *w)
+{
+    struct reading *j = CONTAINER_OF(w, struct reading, work);
+
+    for (size_t i = 0; i < j->count; i++)
+        if (!is_in_index(j, &j->items[i]))
+            read_item(j->runner->host.store, &j->arena, &j->items[i]);
+}
+
+static void log_unreadable(struct runner *r, const struct read_item *item)
+{
+    struct log_line line = log_begin(r->host.log, r->host.log_sinks, LOG_LEVEL_ERROR, "queue-file");
+
+    log_put_text(&line, "transaction", item->place.id.text);
+    log_put_text(&line, "result", is_damaged(item->error) ? "moved to bad/" : "left alone");
+    log_put_error(&line, "error", item->error);
+    log_end(&line);
+}
+
+static void finish_item(struct runner *r, const struct read_item *item)
+{
+    if (item->error == 0)
+        runner_learn(r, &item->place, &item->message);
+    else if (item->error == -ENOENT || item->error == -EAGAIN)
+        return; /* gone, or another one's: the next scan will tell */
+    else
+        log_unreadable(r, item);
+    if (item->error == ERR_RANGE) /* of a later version: known, and never touched */
+        runner_ignore(r, &item->place);
+}
+
+static void free_reading(struct reading *j)
+{
+    arena_reset(&j->arena);
+    pool_done(&j->pool);
+    spool_index_free(&j->index);
+    mem_free(j);
+}
+
+static void done_reading(struct work *w)
+{
+    struct reading *j = CONTAINER_OF(w, struct reading, work);
+    struct runner *r = j->runner;
+
+    for (size_t i = 0; i < j->count; i++)
+        finish_item(r, &j->items[i]);
+    r->load.oldest_read[j->slot] = UINT64_MAX;
+    r->load.readers--;
+    free_reading(j);
+    runner_load_pump(r);
+    if (r->host.has_read != NULL)
+        r->host.has_read(r->host.owner);
+    runner_job_done(r);
+}
+
+static unsigned free_slot(const struct runner *r)
+{
+    unsigned slot = 0;
+
+    while (slot + 1 < RUNNER_READERS_MAX && r->load.oldest_read[slot] != UINT64_MAX)
+        slot++;
+    return slot;
+}
+
+static bool start_reading(struct runner *r)
+{
+    struct reading *j = mem_alloc(sizeof(*j));
+
+    if (j == NULL)
+        return false;
+    j->work = (struct work){.run = run_reading, .done = done_reading};
+    j->runner = r;
+    j->uses_index = !r->load.is_loaded;
+    j->indexed = 0;
+    j->index = (struct spool_index){0};
+    j->count = 0;
+    j->slot = free_slot(r);
+    uint64_t first = next_arrival(r);
+    pool_init(&j->pool, 4096, 4);
+    arena_init(&j->arena, &j->pool, SIZE_MAX);
+    while (j->count < BATCH && next_place(r, &j->items[j->count].place))
+        j->count++;
+    if (j->count != 0 && work_run(r->host.loop, &j->work) == 0) {
+        r->load.oldest_read[j->slot] = first;
+        r->load.readers++;
+        r->job_count++;
+        return true;
+    }
+    free_reading(j); /* what it would have read comes with the next scan */
+    return false;
+}
+
+void runner_load_pump(struct runner *r)
+{
+    while (!r->is_stopping && r->load.readers < RUNNER_READERS_MAX && start_reading(r))
+        ;
+    if (!r->load.is_listing && r->load.readers == 0 && r->load.found.count == 0)
+        r->load.is_loaded = true;
+}
+
+/* ---- listing ---- */
+
+struct listing {
+    struct work work;
+    struct runner *runner;
+    struct runner_places places;
+    uint64_t began_us;
+    int error;
+};
+
+static bool on_found(void *owner, const struct store_found *found)
+{
+    struct listing *j = owner;
+
+    if (found->stray != NULL || found->place.folder == STORE_BAD || push(&j->places, &found->place))
+        return true;
+    j->error = ERR_MEMORY;
+    return false;
+}
+
+static void run_listing(struct work *w)
+{
+    struct listing *j = CONTAINER_OF(w, struct listing, work);
+    int error = store_list(j->runner->host.store, on_found, j);
+
+    if (error != 0)
+        j->error = error;
+}
+
+static void log_not_listed(struct runner *r, int error)
+{
+    struct log_line line =
+        log_begin(r->host.log, r->host.log_sinks, LOG_LEVEL_ERROR, "queue-not-read");
+
+    log_put_text(&line, "directory", store_directory(r->host.store));
+    log_put_error(&line, "error", error);
+    log_end(&line);
+}
+
+static void done_listing(struct work *w)
+{
+    struct listing *j = CONTAINER_OF(w, struct listing, work);
+    struct runner *r = j->runner;
+    uint64_t took_ms = (loop_precise_us(r->host.loop) - j->began_us) / 1000;
+    uint64_t least_ms = r->load.wants_rescan ? RELOOK_MS : RESCAN_MS;
+    uint64_t pause_ms = took_ms * RESCAN_FACTOR;
+
+    r->load.is_listing = false;
+    r->load.wants_rescan = false;
+    if (j->error != 0)
+        log_not_listed(r, j->error);
+    runner_index_start(r, &j->places);
+    clear(&r->load.found); /* what was listed before, and is there still, was listed again */
+    r->load.found = j->places;
+    mem_free(j);
+    if (!r->is_stopping)
+        deadline_set(r->host.loop, &r->load.rescan,
+                     loop_now_ms(r->host.loop) + (pause_ms < least_ms ? least_ms : pause_ms));
+    runner_load_pump(r);
+    runner_job_done(r);
+}
+
+static void start_listing(struct runner *r)
+{
+    struct listing *j = mem_zalloc(sizeof(*j));
+
+    if (j != NULL) {
+        j->work = (struct work){.run = run_listing, .done = done_listing};
+        j->runner = r;
+        j->began_us = loop_precise_us(r->host.loop);
+        if (work_run(r->host.loop, &j->work) == 0) {
+            r->load.is_listing = true;
+            r->job_count++;
+            return;
+        }
+    }
+    mem_free(j);
+    deadline_set(r->host.loop, &r->load.rescan, loop_now_ms(r->host.loop) + RESCAN_MS);
+}
+
+static void on_rescan(struct deadline *d)
+{
+    start_listing(CONTAINER_OF(d, struct runner, load.rescan));
+}
+
+static const struct deadline_use rescan_use = {.reached = on_rescan};
+
+void runner_look_again(struct runner *r)
+{
+    if (r->load.is_listing)
+        r->load.wants_rescan = true;
+    else if (!r->is_stopping)
+        deadline_set(r->host.loop, &r->load.rescan, loop_now_ms(r->host.loop) + RELOOK_MS);
+}
+
+/* ---- life ---- */
+
+void runner_load_start(struct runner *r)
+{
+    for (size_t i = 0; i < RUNNER_READERS_MAX; i++)
+        r->load.oldest_read[i] = UINT64_MAX;
+    deadline_init(&r->load.rescan, &rescan_use);
+    start_listing(r);
+}
+
+void runner_arrived(struct runner *r, const struct store_place *place)
+{
+    if (!push(&r->load.arrived, place))
+        return;
+    r->load.arrivals++;
+    runner_load_pump(r);
+}
+
+void runner_heard(struct runner *r, const struct store_place *place, uint64_t body_bytes,
+                  struct bytes records)
+{
+    struct spool_head head = {.id = place->id, .body_bytes = body_bytes};
+    struct spool_message message;
+    struct arena arena;
+
+    arena_init(&arena, &loop_pools(r->host.loop)->medium, SIZE_MAX);
+    if (spool_message_parse(&head, records, &arena, &message) != 0 ||
+        !runner_learn(r, place, &message))
+        runner_arrived(r, place);
+    arena_reset(&arena);
+}
+
+uint64_t runner_arrivals(const struct runner *r)
+{
+    return r->load.arrivals;
+}
+
+bool runner_knows(const struct runner *r, uint64_t arrivals)
+{
+    uint64_t oldest = next_arrival(r);
+
+    for (size_t i = 0; i < RUNNER_READERS_MAX; i++)
+        if (r->load.oldest_read[i] < oldest)
+            oldest = r->load.oldest_read[i];
+    return oldest >= arrivals;
+}
+
+bool runner_is_loaded(const struct runner *r)
+{
+    return r->load.is_loaded;
+}
+
+void runner_load_done(struct runner *r)
+{
+    clear(&r->load.arrived);
+    clear(&r->load.found);
+}

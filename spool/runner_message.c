@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the runner knows of the messages in the queue. */
+#include "proxy/base/mem.h"
+#include "spool/runner_private.h"
+
+#define GRACE_MAX_S    300 /* before a message that is read anew may expire */
+#define FIRST_BUCKETS  64
+#define REPORT_AGAIN_S 60 /* a report could not be made */
+
+bool runner_is_open(const struct spool_recipient *s)
+{
+    return s->fate == FATE_OPEN || s->fate == FATE_DEFERRED || s->fate == FATE_UNKNOWN ||
+           s->fate == FATE_LOST;
+}
+
+bool runner_is_due(const struct spool_recipient *s)
+{
+    return !s->is_reported &&
+           (s->fate == FATE_REFUSED || (s->fate == FATE_ACCEPTED && s->is_relayed));
+}
+
+/* ---- messages by id ---- */
+
+static struct runner_message **bucket_of(const struct runner *r, const struct runner_table *t,
+                                         const struct id *id)
+{
+    struct hash_key key = loop_hash_key(r->host.loop);
+    return &t->buckets[hash_bytes(&key, bytes_make(id->text, ID_LENGTH)) & (t->bucket_count - 1)];
+}
+
+struct runner_message *runner_find(struct runner *r, const struct id *id)
+{
+    struct runner_message *m = NULL;
+
+    if (r->messages.bucket_count != 0)
+        m = *bucket_of(r, &r->messages, id);
+    while (m != NULL && memcmp(m->place.id.text, id->text, ID_LENGTH) != 0)
+        m = m->next;
+    return m;
+}
+
+static void put_in_table(struct runner *r, struct runner_table *t, struct runner_message *m)
+{
+    struct runner_message **bucket = bucket_of(r, t, &m->place.id);
+
+    m->next = *bucket;
+    *bucket = m;
+    t->message_count++;
+}
+
+static bool grow_table(struct runner *r)
+{
+    struct runner_table *t = &r->messages, larger = {0};
+
+    larger.bucket_count = t->bucket_count == 0 ? FIRST_BUCKETS : 2 * t->bucket_count;
+    larger.buckets = mem_zalloc(larger.bucket_count * sizeof(struct runner_message *));
+    if (larger.buckets == NULL)
+        return false;
+    for (size_t i = 0; i < t->bucket_count; i++) {
+        while (t->buckets[i] != NULL) {
+            struct runner_message *m = t->buckets[i];
+            t->buckets[i] = m->next;
+            put_in_table(r, &larger, m);
+        }
+    }
+    mem_free(t->buckets);
+    *t = larger;
+    return true;
+}
+
+static void take_from_table(struct runner *r, struct runner_message *m)
+{
+    struct runner_message **at = bucket_of(r, &r->messages, &m->place.id);
+
+    while (*at != m)
+        at = &(*at)->next;
+    *at = m->next;
+    r->messages.message_count--;
+}
+
+/* ---- entries ---- */
+
+static bool is_of(const struct spool_recipient *s, struct bytes target)
+{
+    return (runner_is_open(s) || runner_is_due(s)) && bytes_equal(s->target, target);
+}
+
+/* What waits for it waits until it is configured again, or an operator reroutes it. */
+static void log_missing(struct runner *r, const struct schedule_target *t)
+{
+    struct log_line line =
+        log_begin(r->host.log, r->host.log_sinks, LOG_LEVEL_ERROR, "target-missing");
+
+    log_put(&line, "target", schedule_target_name(t));
+    log_put_text(&line, "reason", "mail is queued for it, and it is not configured");
+    log_end(&line);
+}
+
+static void set_policy(struct runner *r, struct schedule_target *t)
+{
+    struct target *target = r->host.find_target(r->host.owner, schedule_target_name(t));
+    struct schedule_policy policy = {0};
+
+    if (target != NULL) {
+        policy.retry_ms = target->queue->retry_ms;
+        policy.retry_count = target->queue->retry_count;
+        policy.expire_ms = target->queue->expire_ms;
+        policy.connections_max = r->host.is_cold ? 0 : target->queue->connections_max;
+    } else {
+        log_missing(r, t);
+    }
+    schedule_set_policy(t, &policy);
+}
+
+static uint64_t sender_hash(const struct runner *r, const struct address *from)
+{
+    struct hash_key key = loop_hash_key(r->host.loop);
+    return hash_bytes(&key, from->domain) ^ hash_bytes(&key, from->local);
+}
+
+static int64_t seconds(uint64_t ms)
+{
+    return (int64_t)(ms / 1000);
+}
+
+/* When somebody must look at it though the target stays away: it expires, or its sender is to be
+ * warned. After a long stop of ours each message is tried once more before. */
+static int64_t next_look_s(const struct runner *r, const struct schedule_entry *e, bool may_warn)
+{
+    const struct schedule_policy *policy = schedule_policy(e->target);
+    int64_t now_s = runner_now_s(r), look_s = e->arrived_s + seconds(policy->expire_ms);
+    int64_t warn_s = e->arrived_s + seconds(r->host.delay_warning_ms), grace_s = GRACE_MAX_S;
+
+    if (policy->expire_ms == 0)
+        return INT64_MAX;
+    if (grace_s > seconds(policy->retry_ms[0]))
+        grace_s = seconds(policy->retry_ms[0]);
+    if (look_s < now_s + grace_s)
+        look_s = now_s + grace_s;
+    if (warn_s <= now_s)
+        warn_s = now_s + 1;
+    return may_warn && r->host.delay_warning_ms != 0 && warn_s < look_s ? warn_s : look_s;
+}
+
+/* The numbers of the recipients that are left at its target. */
+struct rest {
+    uint32_t open, due;
+    uint32_t tries;
+    int64_t tried_s;
+    bool may_be_duplicate, waits, may_warn;
+};
+
+static bool may_be_duplicate(const struct spool_recipient *s)
+{
+    return s->may_be_duplicate || s->fate == FATE_UNKNOWN;
+}
+
+static struct rest rest_of(const struct spool_message *message, struct bytes target)
+{
+    struct rest rest = {0};
+
+    for (uint32_t i = 0; i < message->recipient_count; i++) {
+        const struct spool_recipient *s = &message->recipients[i];
+        if (!is_of(s, target))
+            continue;
+        if (!runner_is_open(s)) {
+            rest.due++;
+            continue;
+        }
+        rest.open++;
+        rest.may_warn = rest.may_warn || !s->is_warned;
+        rest.may_be_duplicate = rest.may_be_duplicate || may_be_duplicate(s);
+        rest.waits = rest.waits || s->fate == FATE_DEFERRED || may_be_duplicate(s);
+        if (s->tries > rest.tries)
+            rest.tries = s->tries;
+        if (s->tried_ms / 1000 > rest.tried_s)
+            rest.tried_s = s->tried_ms / 1000;
+    }
+    return rest;
+}
+
+bool runner_refresh(struct runner *r, struct schedule_entry *e, const struct spool_message *message)
+{
+    struct rest rest = rest_of(message, schedule_target_name(e->target));
+
+    e->recipient_count = (uint16_t)(rest.open < UINT16_MAX ? rest.open : UINT16_MAX);
+    e->may_be_duplicate = rest.may_be_duplicate;
+    e->look_s = next_look_s(r, e, rest.may_warn);
+    runner_set_domains(r, e, message);
+    if (rest.open == 0) {
+        e->due_s = INT64_MAX;
+        e->look_s = runner_now_s(r) + REPORT_AGAIN_S;
+    }
+    return rest.open + rest.due != 0;
+}
+
+/* An entry of this message at the target of that recipient, which none is for yet. */
+static struct schedule_entry *add_entry(struct runner *r, struct runner_message *m,
+                                        const struct spool_message *message, struct bytes target)
+{
+    struct schedule_target *t = schedule_target_of(r->schedule, target);
+    struct rest rest = rest_of(message, target);
+    struct schedule_entry fresh = {
+        .target = t,
+        .id = m->place.id,
+        .directory = m->place.directory,
+        .sender = (uint32_t)sender_hash(r, &message->envelope.from),
+        .tries = (uint16_t)(rest.tries < UINT16_MAX ? rest.tries : UINT16_MAX),
+        .is_held = message->is_held || m->place.folder == STORE_HOLD,
+        .may_be_duplicate = rest.may_be_duplicate,
+        .arrived_s = message->arrived_ms / 1000,
+        .body_bytes = message->head.body_bytes,
+    };
+
+    if (t == NULL)
+        return NULL;
+    if (schedule_next_entry(t, NULL) == NULL)
+        set_policy(r, t);
+    fresh.due_s = fresh.arrived_s;
+    if (rest.waits)
+        schedule_set_due(t, &fresh, rest.tried_s == 0 ? fresh.arrived_s : rest.tried_s);
+    runner_refresh(r, &fresh, message);
+    if (rest.open == 0)
+        fresh.look_s = 0; /* a report that a crash came before, or nothing but its end */
+    struct schedule_entry *e = schedule_add(t, &fresh);
+    if (e == NULL)
+        runner_leave_domains(r, &fresh);
+    else
+        list_append(&m->entries, &e->in_message);
+    return e;
+}
+
+static bool has_entry(const struct runner_message *m, struct bytes target)
+{
+    LIST_EACH (link, &m->entries) {
+        const struct schedule_entry *e = LIST_ENTRY(link, struct schedule_entry, in_message);
+        if (bytes_equal(schedule_target_name(e->target), target))
+            return true;
+    }
+    return false;
+}
+
+static bool add_entries(struct runner *r, struct runner_message *m,
+                        const struct spool_message *message)
+{
+    for (uint32_t i = 0; i < message->recipient_count; i++) {
+        const struct spool_recipient *s = &message->recipients[i];
+        if (is_of(s, s->target) && !has_entry(m, s->target) &&
+            add_entry(r, m, message, s->target) == NULL)
+            return false;
+    }
+    return !list_is_empty(&m->entries) || message->recipient_count == 0 ||
+           add_entry(r, m, message, message->recipients[0].target) != NULL;
+}
+
+static struct runner_message *add_message(struct runner *r, const struct store_place *place)
+{
+    bool has_room = r->messages.message_count < r->messages.bucket_count || grow_table(r);
+    struct runner_message *m = has_room ? mem_zalloc(sizeof(*m)) : NULL;
+
+    if (m == NULL)
+        return NULL;
+    m->place = *place;
+    list_init(&m->entries);
+    put_in_table(r, &r->messages, m);
+    return m;
+}
+
+bool runner_learn(struct runner *r, const struct store_place *place,
+                  const struct spool_message *message)
+{
+    struct runner_message *m = runner_find(r, &place->id);
+
+    if (m != NULL)
+        return true;
+    m = add_message(r, place);
+    if (m == NULL)
+        return false;
+    if (add_entries(r, m, message)) {
+        runner_pump_later(r);
+        return true;
+    }
+    runner_forget(r, m);
+    return false;
+}
+
+void runner_ignore(struct runner *r, const struct store_place *place)
+{
+    if (runner_find(r, &place->id) == NULL)
+        add_message(r, place);
+}
+
+/* ---- forgetting ---- */
+
+void runner_forget(struct runner *r, struct runner_message *m)
+{
+    LIST_EACH (link, &m->entries) {
+        struct schedule_entry *e = LIST_ENTRY(link, struct schedule_entry, in_message);
+        runner_leave_domains(r, e);
+        schedule_remove(e);
+    }
+    take_from_table(r, m);
+    mem_free(m);
+}
+
+void runner_forget_entry(struct runner *r, struct schedule_entry *e)
+{
+    struct runner_message *m = runner_find(r, &e->id);
+
+    runner_leave_domains(r, e);
+    schedule_remove(e);
+    if (m != NULL && list_is_empty(&m->entries))
+        runner_forget(r, m);
+}
+
+/* What is known and has no entries. */
+static void forget_ignored(struct runner *r)
+{
+    for (size_t i = 0; i < r->messages.bucket_count; i++)
+        while (r->messages.buckets[i] != NULL)
+            runner_forget(r, r->messages.buckets[i]);
+    mem_free(r->messages.buckets);
+}
+
+void runner_forget_all(struct runner *r)
+{
+    struct schedule_target *t = NULL;
+    struct schedule_entry *e;
+
+    while ((t = schedule_next_target(r->schedule, t)) != NULL)
+        while ((e = schedule_next_entry(t, NULL)) != NULL)
+            runner_forget_entry(r, e);
+    forget_ignored(r);
+    hash_table_done(&r->domains);
+    schedule_free(&r->schedule);
+}

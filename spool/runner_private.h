@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the files of the runner share. */
+#ifndef POSTERN_RUNNER_PRIVATE_H
+#define POSTERN_RUNNER_PRIVATE_H
+
+#include "proxy/base/hash.h"
+#include "proxy/io/deadline.h"
+#include "proxy/io/work.h"
+#include "spool/runner.h"
+
+#define RUNNER_DELIVERIES_MAX 400 /* at the same time, over all targets: two descriptors each */
+
+#define RUNNER_READERS_MAX 4 /* reading jobs at the same time */
+
+/* Which domains the recipients of an entry have, and how many have which: entries with the same
+ * share one. */
+struct runner_domains {
+    struct hash_entry by_text;
+    uint32_t uses;
+    uint8_t text[]; /* see runner_select.c */
+};
+
+/* A message that is known. */
+struct runner_message {
+    struct runner_message *next; /* in the same bucket */
+    struct list entries;         /* struct schedule_entry.in_message */
+    struct store_place place;
+    bool is_busy; /* a job or a delivery has it: others come later */
+};
+
+/* Messages by id. There may be millions: hash_table keeps too much of each. */
+struct runner_table {
+    struct runner_message **buckets; /* a power of two of them; NULL until the first message */
+    size_t bucket_count;
+    size_t message_count;
+};
+
+/* Places of messages that are to be read, in the order in which they came. */
+struct runner_places {
+    struct store_place *at;
+    size_t first, count, capacity; /* at[first .. count) */
+};
+
+/* Directories from which a name was removed that is not synced yet. */
+struct runner_dirty {
+    struct deadline deadline;
+    uint32_t *at;
+    size_t count, capacity;
+};
+
+/* What is to be read, and who reads. */
+struct runner_load {
+    struct runner_places arrived; /* new ones go first */
+    struct runner_places found;   /* by listing */
+    struct deadline rescan;
+    bool wants_rescan;                        /* soon after the listing that runs */
+    unsigned readers;                         /* jobs */
+    uint64_t arrivals;                        /* how many there were */
+    uint64_t oldest_read[RUNNER_READERS_MAX]; /* of each job: its first arrival; UINT64_MAX: none */
+    bool is_listing, is_loaded, is_indexing;
+};
+
+struct runner {
+    struct runner_host host;
+    struct schedule *schedule;
+    struct runner_table messages;
+    struct hash_table domains; /* struct runner_domains.by_text */
+    struct list deliveries;    /* struct delivery.in_runner */
+    struct list spare;         /* the same, for the next ones */
+    unsigned delivery_count;
+    unsigned job_count; /* all other jobs that run */
+    unsigned up_count;  /* how often some target was there again */
+    struct loop_post pump;
+    struct deadline wake; /* when something is due though nothing happens */
+    struct runner_dirty dirty;
+    struct runner_load load;
+    const struct schedule_target *probed; /* by the flush that runs: the last one */
+    void (*stopped)(void *owner);
+    struct loop_post stopping;
+    bool is_stopping, is_stopped, is_aborted;
+};
+
+int64_t runner_now_s(const struct runner *r);
+/* Something may be due: soon, outside every callback. */
+void runner_pump_later(struct runner *r);
+void runner_may_stop(struct runner *r); /* a delivery has ended: maybe the last one */
+void runner_job_done(struct runner *r); /* one of job_count has ended */
+/* A name was removed there: synced within 100 ms. */
+void runner_sync_later(struct runner *r, uint32_t directory);
+
+/* ---- runner_message.c: what is known ---- */
+
+struct runner_message *runner_find(struct runner *r, const struct id *id);
+/* What the file says is what is known from now on. False: no memory; the message is found again by
+ * the next scan. */
+bool runner_learn(struct runner *r, const struct store_place *place,
+                  const struct spool_message *message);
+/* It is there, and nothing is to be done about it. */
+void runner_ignore(struct runner *r, const struct store_place *place);
+void runner_forget(struct runner *r, struct runner_message *m); /* with its entries */
+/* The entry's numbers anew. False: nothing is left to be done at its target. */
+bool runner_refresh(struct runner *r, struct schedule_entry *e,
+                    const struct spool_message *message);
+void runner_forget_entry(struct runner *r, struct schedule_entry *e);
+void runner_forget_all(struct runner *r);
+/* To be delivered to `target` still. */
+bool runner_is_open(const struct spool_recipient *s);
+/* A report is due: a refusal, or a relayed success. */
+bool runner_is_due(const struct spool_recipient *s);
+
+/* ---- runner_select.c: recipients by domain ---- */
+
+/* Of the open recipients of the entry's target. Without memory it has none. */
+void runner_set_domains(struct runner *r, struct schedule_entry *e,
+                        const struct spool_message *message);
+void runner_leave_domains(struct runner *r, struct schedule_entry *e);
+
+/* ---- runner_load.c ---- */
+
+void runner_load_start(struct runner *r);
+void runner_load_pump(struct runner *r); /* starts as many reading jobs as make sense */
+void runner_load_done(struct runner *r); /* frees */
+
+/* ---- runner_index.c ---- */
+
+/* Makes the indexes that are due of all directories in which something lies. */
+void runner_index_start(struct runner *r, const struct runner_places *places);
+
+/* ---- delivery.c ---- */
+
+struct delivery;
+/* The entry is RUNNING. Without memory it is put back. */
+void delivery_start(struct runner *r, struct schedule_entry *e);
+void delivery_abort_all(struct runner *r);
+void delivery_free_spare(struct runner *r);
+
+#endif

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* From what is due to a report that is durable: read, make, address, commit. */
+#include "spool/runner_report.h"
+
+#include <errno.h>
+
+#include "proxy/base/error.h"
+#include "proxy/base/mem.h"
+#include "proxy/io/disk.h"
+#include "route/relay_conf.h"
+
+#define BLOCK_BYTES 65536 /* that the file's checksum is made of */
+#define ARENA_MAX   (1U << 20)
+#define RECORDS_MAX (1U << 20)
+#define SMALL_BYTES 4096
+#define SMALL_KEPT  4
+
+/* What a job holds while it works, and nobody afterwards. */
+struct workshop {
+    struct pool pool;
+    struct arena arena;
+    struct buf content, records;
+    uint8_t *original; /* what is returned of the cause */
+};
+
+static void open_workshop(struct workshop *w)
+{
+    *w = (struct workshop){.original = NULL};
+    pool_init(&w->pool, SMALL_BYTES, SMALL_KEPT);
+    arena_init(&w->arena, &w->pool, ARENA_MAX);
+    buf_init(&w->content, &w->pool, BOUNCE_REPORT_MAX);
+    buf_init(&w->records, &w->pool, RECORDS_MAX);
+}
+
+static void close_workshop(struct workshop *w)
+{
+    mem_free(w->original);
+    buf_done(&w->records);
+    buf_done(&w->content);
+    arena_reset(&w->arena);
+    pool_done(&w->pool);
+}
+
+static int read_original(const struct runner_report *report, struct workshop *w,
+                         struct bytes *original_out)
+{
+    size_t len = (size_t)bounce_content_bytes(report->message, report->kind);
+    int error;
+
+    w->original = mem_alloc(len + 1);
+    if (w->original == NULL)
+        return ERR_MEMORY;
+    error = disk_read_at(report->fd, SPOOL_HEAD_BYTES, w->original, len);
+    if (error == 0)
+        *original_out = bytes_make(w->original, len);
+    return error;
+}
+
+/* ---- where to ---- */
+
+static bool is_relay(const struct target *target)
+{
+    return target != NULL && target->ops->capabilities != NULL;
+}
+
+/* Where the tables lead the sender; empty: to no relay. */
+static struct bytes relay_of_sender(const struct runner_host *host, struct arena *arena,
+                                    const struct spool_message *message)
+{
+    struct routed routed = {.leg_count = 0};
+
+    if (address_is_null(&message->envelope.from))
+        return bytes_make(NULL, 0);
+    host->route(host->owner, message->listener, &message->envelope.from, arena, &routed);
+    for (int i = 0; i < routed.leg_count; i++)
+        if (is_relay(routed.legs[i].target))
+            return routed.legs[i].target->name;
+    return bytes_make(NULL, 0);
+}
+
+static struct bytes choose_relay(const struct runner_host *host, struct arena *arena,
+                                 const struct runner_report *report)
+{
+    const struct spool_message *message = report->message;
+    struct bytes first = {NULL, 0}, relay = {NULL, 0};
+
+    if (host->bounce_relay.len > 0)
+        return host->bounce_relay;
+    for (uint32_t i = message->recipient_count; i-- > 0;) {
+        if (!report->is_due[i])
+            continue;
+        first = message->recipients[i].target;
+        if (is_relay(host->find_target(host->owner, first)))
+            relay = first;
+    }
+    if (relay.len == 0)
+        relay = relay_of_sender(host, arena, message);
+    return relay.len > 0 ? relay : first;
+}
+
+void runner_report_address(const struct runner_host *host, struct arena *arena,
+                           struct runner_report *report)
+{
+    struct target *target;
+
+    report->relay = choose_relay(host, arena, report);
+    target = host->find_target(host->owner, report->relay);
+    report->is_7bit =
+        !is_relay(target) || (target->ops->capabilities(target) & CAPABILITY_8BITMIME) == 0;
+}
+
+/* ---- the job ---- */
+
+static int put_records(const struct runner_report *report, struct spool_message *made,
+                       struct workshop *w)
+{
+    struct spool_writer writer = {
+        .id = made->head.id, .at = spool_records_at(&made->head), .out = &w->records};
+
+    spool_put_message(&writer, made);
+    for (uint32_t i = 0; i < made->recipient_count; i++) {
+        made->recipients[i].target = report->relay;
+        made->recipients[i].identity = RELAY_IDENTITY_NONE; /* it is ours, no client's */
+        spool_put_recipient(&writer, &made->recipients[i]);
+    }
+    return w->records.has_failed ? ERR_MEMORY : 0;
+}
+
+/* That it is there already does not say that its name would survive a power cut. */
+static int commit(const struct runner_report *report, struct workshop *w)
+{
+    struct bytes rest = buf_bytes(&w->content);
+    struct copy_image image = {
+        .fd = -1, .length = rest.len, .directory = store_directory(report->store)};
+    size_t count = (rest.len + BLOCK_BYTES - 1) / BLOCK_BYTES;
+    struct bytes *pieces = mem_alloc(count * sizeof(*pieces));
+    int error;
+
+    if (pieces == NULL)
+        return ERR_MEMORY;
+    for (size_t i = 0; i < count; i++) {
+        pieces[i] = bytes_first(rest, BLOCK_BYTES);
+        rest = bytes_skip(rest, pieces[i].len);
+    }
+    image.pieces = pieces;
+    image.piece_count = count;
+    error = store_commit(report->store, &image, &report->place, buf_bytes(&w->records));
+    if (error == -EEXIST)
+        error = store_sync(report->store, report->place.directory, false);
+    if (image.fd >= 0)
+        disk_close(image.fd);
+    mem_free(pieces);
+    return error;
+}
+
+static int make(struct runner_report *report, struct workshop *w)
+{
+    struct bounce_job job = {
+        .message = report->message,
+        .is_due = report->is_due,
+        .kind = report->kind,
+        .is_7bit = report->is_7bit,
+        .now_s = report->now_ms / 1000,
+        .will_retry_s = report->will_retry_s,
+    };
+    struct spool_message made = {.recipient_count = 0};
+    enum bounce_result result;
+    int error = read_original(report, w, &job.content);
+
+    if (error == 0)
+        error = bounce_make(report->conf, &job, &w->arena, &made, &w->content, &result);
+    if (error == 0 && result == BOUNCE_MADE) {
+        report->place.id = made.head.id;
+        error = put_records(report, &made, w);
+        if (error == 0)
+            error = commit(report, w);
+    }
+    if (error == 0)
+        report->result = result;
+    return error;
+}
+
+int runner_report_make(struct runner_report *report)
+{
+    struct workshop w;
+    int error;
+
+    open_workshop(&w);
+    error = make(report, &w);
+    close_workshop(&w);
+    return error;
+}

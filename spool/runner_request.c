@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What an operator asks of one message: done by jobs that hold its lock. */
+#include <errno.h>
+
+#include "proxy/base/error.h"
+#include "proxy/base/mem.h"
+#include "proxy/io/disk.h"
+#include "spool/runner_private.h"
+#include "spool/runner_report.h"
+#include "spool/spool_index.h"
+
+#define OPERATOR_REPLY "554 5.0.0 Returned by the operator of this host"
+
+struct acting {
+    struct work work;
+    struct runner *runner;
+    struct runner_request *request;
+    struct runner_message *known;
+    struct pool pool; /* of the arena, not the loop's: jobs use it */
+    struct arena arena;
+    int fd; /* locked; -1: none */
+    struct store_place place, next;
+    struct spool_message message;
+    uint8_t *content;
+    bool *is_changed; /* message.recipient_count */
+    struct runner_report report;
+    int64_t now_ms;
+    int error;
+    bool is_gone; /* the file is removed */
+};
+
+/* ---- jobs ---- */
+
+/* What is delivered meanwhile can be looked at: records are only ever added. */
+static bool is_look(const struct runner_request *request)
+{
+    return request->act == RUNNER_SHOW || request->act == RUNNER_CAT;
+}
+
+static int cat(struct acting *a)
+{
+    size_t len = (size_t)a->message.head.body_bytes;
+
+    a->content = mem_alloc(len + 1);
+    return a->content == NULL ? ERR_MEMORY : disk_read_at(a->fd, SPOOL_HEAD_BYTES, a->content, len);
+}
+
+static int append(struct acting *a, void (*put)(struct spool_writer *w, struct acting *a))
+{
+    struct buf records;
+    struct spool_writer w = {
+        .id = a->message.head.id, .at = a->message.records_end, .out = &records};
+    int error = ERR_MEMORY;
+
+    buf_init(&records, &a->pool, SPOOL_RECORDS_MAX);
+    put(&w, a);
+    if (!records.has_failed)
+        error = a->place.folder != STORE_QUEUE
+                    ? 0
+                    : spool_index_forget(a->runner->host.store, a->place.directory);
+    if (error == 0)
+        error = store_append(a->fd, a->message.records_end, buf_bytes(&records), true);
+    buf_done(&records);
+    return error;
+}
+
+static void put_hold(struct spool_writer *w, struct acting *a)
+{
+    spool_put_hold(w, a->message.is_held);
+}
+
+/* The folder follows the record. A crash between the two leaves it held: that is where either says
+ * so. */
+static int hold(struct acting *a, bool is_held)
+{
+    enum store_folder folder = is_held ? STORE_HOLD : STORE_QUEUE;
+    int error;
+
+    a->message.is_held = is_held;
+    error = append(a, put_hold);
+    if (error != 0 || a->place.folder == folder)
+        return error;
+    return store_move(a->runner->host.store, &a->place, folder, a->next.directory, &a->place);
+}
+
+static int remove_file(struct acting *a)
+{
+    const struct store *store = a->runner->host.store;
+    int error = store_remove(store, &a->place);
+
+    if (error != 0)
+        return error;
+    a->is_gone = true;
+    return a->place.folder == STORE_QUEUE ? store_sync(store, a->place.directory, true) : 0;
+}
+
+static int bounce(struct acting *a)
+{
+    int error = a->report.message == NULL ? 0 : runner_report_make(&a->report);
+
+    if (error != 0)
+        return error;
+    return a->report.result == BOUNCE_HELD ? -EADDRNOTAVAIL : remove_file(a);
+}
+
+static void put_rerouted(struct spool_writer *w, struct acting *a)
+{
+    for (uint32_t i = 0; i < a->message.recipient_count; i++)
+        if (a->is_changed[i])
+            spool_put_rerouted(w, i, &a->message.recipients[i]);
+}
+
+static int act(struct acting *a)
+{
+    switch (a->request->act) {
+    case RUNNER_SHOW:
+    case RUNNER_BOUNCE:
+    case RUNNER_REROUTE: /* the loop asks the tables first, and a second job follows */
+        break;
+    case RUNNER_CAT:
+        return cat(a);
+    case RUNNER_HOLD:
+        return hold(a, true);
+    case RUNNER_RELEASE:
+        return hold(a, false);
+    case RUNNER_DELETE:
+        return remove_file(a);
+    }
+    return 0;
+}
+
+static bool has_second_job(const struct acting *a)
+{
+    return a->request->act == RUNNER_REROUTE || a->request->act == RUNNER_BOUNCE;
+}
+
+static void close_file(struct acting *a)
+{
+    if (a->fd >= 0)
+        disk_close(a->fd);
+    a->fd = -1;
+}
+
+static void run_act(struct work *w)
+{
+    struct acting *a = CONTAINER_OF(w, struct acting, work);
+
+    a->error = is_look(a->request) ? store_look(a->runner->host.store, &a->place, &a->fd)
+                                   : store_take(a->runner->host.store, &a->place, &a->fd);
+    if (a->error != 0)
+        return;
+    a->error = store_read(a->fd, false, &a->arena, &a->message);
+    if (a->error == 0)
+        a->error = act(a);
+    if (a->error != 0 || !has_second_job(a))
+        close_file(a);
+}
+
+static void run_second(struct work *w)
+{
+    struct acting *a = CONTAINER_OF(w, struct acting, work);
+
+    if (a->error == 0)
+        a->error = a->request->act == RUNNER_BOUNCE ? bounce(a) : append(a, put_rerouted);
+    close_file(a);
+}
+
+/* ---- on the loop ---- */
+
+static void log_act(struct acting *a)
+{
+    static const char *const events[] = {[RUNNER_HOLD] = "held",
+                                         [RUNNER_RELEASE] = "released",
+                                         [RUNNER_DELETE] = "deleted",
+                                         [RUNNER_BOUNCE] = "bounced",
+                                         [RUNNER_REROUTE] = "rerouted"};
+    const struct runner_host *host = &a->runner->host;
+
+    if (a->error != 0 || events[a->request->act] == NULL)
+        return;
+    struct log_line line =
+        log_begin(host->log, host->log_sinks, LOG_LEVEL_INFO, events[a->request->act]);
+    log_put_text(&line, "transaction", a->request->id.text);
+    log_put_text(&line, "by", "operator");
+    if (a->request->act == RUNNER_BOUNCE && a->report.result == BOUNCE_MADE)
+        log_put_text(&line, "report", a->report.place.id.text);
+    log_end(&line);
+}
+
+/* What is known of it follows what was done. */
+static void update(struct acting *a)
+{
+    struct runner *r = a->runner;
+
+    if (is_look(a->request))
+        return;
+    a->known->is_busy = false;
+    if (a->is_gone || a->error == -ENOENT) {
+        runner_forget(r, a->known);
+    } else if (a->error == 0) {
+        runner_forget(r, a->known);
+        runner_learn(r, &a->place, &a->message);
+    }
+    if (a->request->act == RUNNER_BOUNCE && a->error == 0 && a->report.result == BOUNCE_MADE)
+        runner_arrived(r, &a->report.place);
+    runner_pump_later(r);
+}
+
+static void finish(struct acting *a)
+{
+    struct runner *r = a->runner;
+    struct runner_request *request = a->request;
+
+    update(a);
+    log_act(a);
+    request->error = a->error;
+    if (a->error == 0) {
+        request->message = &a->message;
+        request->content = a->content;
+        request->content_bytes = (size_t)a->message.head.body_bytes;
+    } else {
+        mem_free(a->content);
+    }
+    request->done(request); /* it may be gone after this */
+    arena_reset(&a->arena);
+    pool_done(&a->pool);
+    mem_free(a);
+    runner_job_done(r);
+}
+
+static void done_second(struct work *w)
+{
+    finish(CONTAINER_OF(w, struct acting, work));
+}
+
+/* Of a list each recipient is one member, and stays that one: all of them are looked up by the name
+ * of the list. NULL: the list has no such member any more. */
+static const struct routed_leg *choose_leg(const struct routed *routed, const struct address *to)
+{
+    if (routed->leg_count == 1)
+        return &routed->legs[0];
+    for (int i = 0; i < routed->leg_count; i++) {
+        const struct address *leg = &routed->legs[i].to;
+        if (bytes_equal(leg->local, to->local) && bytes_equal_nocase(leg->domain, to->domain))
+            return &routed->legs[i];
+    }
+    return NULL;
+}
+
+/* By the tables, or by the operator's word. False: nothing can be done for this one. */
+static bool route_anew(struct acting *a, struct spool_recipient *s)
+{
+    const struct runner_host *host = &a->runner->host;
+    struct routed routed = {.leg_count = 0};
+
+    if (a->request->to.len != 0) {
+        s->target = a->request->to;
+        return host->find_target(host->owner, s->target) != NULL;
+    }
+    host->route(host->owner, a->message.listener, &s->original, &a->arena, &routed);
+    if (routed.reply.code != 0 || routed.is_discarded)
+        return false;
+    const struct routed_leg *leg = choose_leg(&routed, &s->to);
+    if (leg == NULL)
+        return false;
+    s->target = leg->target->name;
+    s->to = leg->to;
+    return true;
+}
+
+static bool is_from(const struct runner_request *request, const struct spool_recipient *s)
+{
+    return request->from.len == 0 || bytes_equal(s->target, request->from);
+}
+
+static int route_all(struct acting *a)
+{
+    for (uint32_t i = 0; i < a->message.recipient_count; i++) {
+        struct spool_recipient *s = &a->message.recipients[i];
+        if (!runner_is_open(s) || !is_from(a->request, s))
+            continue;
+        if (!route_anew(a, s))
+            return -EHOSTUNREACH;
+        a->is_changed[i] = true;
+    }
+    return 0;
+}
+
+/* A report lies in the directory of its cause; of what is held in a new place. */
+static void refuse_all(struct acting *a)
+{
+    const struct runner_host *host = &a->runner->host;
+    struct spool_message *m = &a->message;
+    bool is_any = false;
+
+    for (uint32_t i = 0; i < m->recipient_count; i++) {
+        struct spool_recipient *s = &m->recipients[i];
+        if (runner_is_open(s)) {
+            s->fate = FATE_REFUSED;
+            s->reply = bytes_of(OPERATOR_REPLY);
+            s->remote = bytes_make(NULL, 0);
+        }
+        a->is_changed[i] = runner_is_due(s) && s->fate == FATE_REFUSED;
+        is_any = is_any || a->is_changed[i];
+    }
+    if (!is_any)
+        return;
+    a->report = (struct runner_report){
+        .store = host->store,
+        .conf = &host->bounce,
+        .message = m,
+        .fd = a->fd,
+        .kind = BOUNCE_FAILED,
+        .is_due = a->is_changed,
+        .now_ms = loop_wall_ms(host->loop),
+        .place = a->place.folder == STORE_QUEUE ? a->place : a->next,
+    };
+    runner_report_address(host, &a->arena, &a->report);
+}
+
+static int prepare_second(struct acting *a)
+{
+    size_t count = (size_t)a->message.recipient_count + 1;
+
+    a->is_changed = arena_alloc(&a->arena, count * sizeof(*a->is_changed));
+    if (a->is_changed == NULL)
+        return ERR_MEMORY;
+    if (a->request->act == RUNNER_REROUTE)
+        return route_all(a);
+    refuse_all(a);
+    return 0;
+}
+
+static void done_act(struct work *w)
+{
+    struct acting *a = CONTAINER_OF(w, struct acting, work);
+
+    if (a->error != 0 || !has_second_job(a)) {
+        finish(a);
+        return;
+    }
+    a->error = prepare_second(a);
+    a->work = (struct work){.run = run_second, .done = done_second};
+    if (work_run(a->runner->host.loop, &a->work) == 0)
+        return;
+    a->error = ERR_MEMORY;
+    close_file(a);
+    finish(a);
+}
+
+/* Why nothing can be done now; 0: it can. */
+static int begin(struct acting *a)
+{
+    struct runner *r = a->runner;
+    struct runner_message *known = runner_find(r, &a->request->id);
+
+    if (known == NULL || list_is_empty(&known->entries))
+        return -ENOENT;
+    if (r->is_stopping || (known->is_busy && !is_look(a->request)))
+        return -EAGAIN;
+    a->place = known->place;
+    a->next = store_next_place(r->host.store, &a->request->id);
+    a->work = (struct work){.run = run_act, .done = done_act};
+    if (work_run(r->host.loop, &a->work) != 0)
+        return ERR_MEMORY;
+    if (!is_look(a->request))
+        known->is_busy = true;
+    a->known = known;
+    r->job_count++;
+    return 0;
+}
+
+static void refuse(void *owner)
+{
+    struct runner_request *request = owner;
+    request->done(request);
+}
+
+void runner_request(struct runner *r, struct runner_request *request)
+{
+    struct acting *a = mem_zalloc(sizeof(*a));
+
+    request->error = ERR_MEMORY;
+    if (a != NULL) {
+        a->runner = r;
+        a->request = request;
+        a->fd = -1;
+        a->now_ms = loop_wall_ms(r->host.loop);
+        pool_init(&a->pool, 4096, 2);
+        arena_init(&a->arena, &a->pool, SIZE_MAX);
+        request->error = begin(a);
+        if (request->error == 0)
+            return;
+        mem_free(a);
+    }
+    loop_post(r->host.loop, &request->post, refuse, request);
+}

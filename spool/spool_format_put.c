@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Writing the first block and the records. */
+#include "spool/spool_format.h"
+
+#include "spool/spool_format_parts.h"
+
+/* ---- contents ---- */
+
+void spool_add_number(struct buf *out, uint64_t number, size_t octets)
+{
+    uint8_t at[8];
+
+    spool_store_number(at, number, octets);
+    buf_put(out, bytes_make(at, octets));
+}
+
+void spool_add_text(struct buf *out, struct bytes text)
+{
+    spool_add_number(out, text.len, 4);
+    buf_put(out, text);
+}
+
+void spool_add_address(struct buf *out, const struct address *a)
+{
+    spool_add_number(
+        out, (a->is_literal ? ADDRESS_IS_LITERAL : 0u) | (a->keeps_case ? ADDRESS_KEEPS_CASE : 0u),
+        1);
+    spool_add_text(out, a->local);
+    spool_add_text(out, a->domain);
+}
+
+void spool_add_tries(struct buf *out, const struct spool_recipient *r)
+{
+    spool_add_number(out, r->fate, 1);
+    spool_add_number(out,
+                     (r->may_be_duplicate ? RECIPIENT_MAY_BE_DUPLICATE : 0u) |
+                         (r->is_relayed ? RECIPIENT_IS_RELAYED : 0u) |
+                         (r->is_reported ? RECIPIENT_IS_REPORTED : 0u) |
+                         (r->is_warned ? RECIPIENT_IS_WARNED : 0u) |
+                         (r->is_unverified ? RECIPIENT_IS_UNVERIFIED : 0u),
+                     1);
+    spool_add_number(out, r->tries, 4);
+    spool_add_number(out, (uint64_t)r->tried_ms, 8);
+}
+
+/* ---- the first block ---- */
+
+void spool_head_put(const struct spool_head *head, uint8_t block_out[SPOOL_HEAD_BYTES])
+{
+    memset(block_out, 0, SPOOL_HEAD_BYTES);
+    memcpy(block_out + HEAD_MAGIC, SPOOL_MAGIC, SPOOL_MAGIC_BYTES);
+    spool_store_number(block_out + HEAD_VERSION, SPOOL_VERSION, 4);
+    memcpy(block_out + HEAD_ID, head->id.text, ID_LENGTH);
+    spool_store_number(block_out + HEAD_BODY_BYTES, head->body_bytes, 8);
+    spool_store_number(block_out + HEAD_BODY_SUM, head->body_sum, 8);
+    spool_store_number(block_out + HEAD_SUM, hash_chain(0, bytes_make(block_out, HEAD_SUM)), 8);
+}
+
+/* ---- records ---- */
+
+/* Room for what stands before the content of a record; returns where it begins in `out`. */
+static size_t begin(struct spool_writer *w)
+{
+    static const uint8_t nothing[RECORD_HEAD_BYTES];
+    size_t start = buf_length(w->out);
+
+    buf_put(w->out, bytes_make(nothing, sizeof(nothing)));
+    return start;
+}
+
+/* Fills the record up to a multiple of eight, and its first octets in. */
+static void end(struct spool_writer *w, size_t start, enum record_type type)
+{
+    static const uint8_t nothing[8];
+    size_t content = buf_length(w->out) - start - RECORD_HEAD_BYTES;
+
+    buf_put(w->out, bytes_make(nothing, (8 - content % 8) % 8));
+    if (w->out->has_failed)
+        return;
+
+    size_t whole = buf_length(w->out) - start;
+    uint8_t *at = w->out->block + w->out->start + start;
+    spool_store_number(at + RECORD_LENGTH, content, 4);
+    spool_store_number(at + RECORD_TYPE, type, 2);
+    spool_store_number(at + RECORD_SUM,
+                       spool_record_sum(&w->id, w->at + start, bytes_make(at, whole)), 8);
+}
+
+static void put_netaddr(struct buf *out, const struct netaddr *a)
+{
+    spool_add_number(out, a->family, 1);
+    spool_add_number(out, a->port, 2);
+    buf_put(out, bytes_make(a->octets, sizeof(a->octets)));
+}
+
+static void put_identity(struct buf *out, const struct identity *who)
+{
+    put_netaddr(out, &who->client);
+    put_netaddr(out, &who->local);
+    spool_add_number(out, who->name_state, 1);
+    spool_add_number(out, who->is_esmtp ? 1 : 0, 1);
+    spool_add_text(out, who->name);
+    spool_add_text(out, who->reverse_name);
+    spool_add_text(out, who->helo);
+}
+
+void spool_put_message(struct spool_writer *w, const struct spool_message *m)
+{
+    struct buf *out = w->out;
+    size_t start = begin(w);
+
+    spool_add_number(out, m->recipient_count, 4);
+    spool_add_number(out,
+                     (m->is_held ? MESSAGE_IS_HELD : 0u) | (m->is_report ? MESSAGE_IS_REPORT : 0u) |
+                         (m->envelope.is_8bit ? MESSAGE_IS_8BIT : 0u) |
+                         (m->envelope.is_dsn ? MESSAGE_IS_DSN : 0u),
+                     4);
+    spool_add_number(out, (uint64_t)m->arrived_ms, 8);
+    spool_add_number(out, m->envelope.size_bytes, 8);
+    buf_put(out, bytes_make(m->envelope.id.text, ID_LENGTH));
+    spool_add_address(out, &m->envelope.from);
+    spool_add_text(out, m->envelope.params);
+    put_identity(out, &m->client);
+    spool_add_text(out, m->listener);
+    spool_add_text(out, m->hostname);
+    end(w, start, RECORD_MESSAGE);
+}
+
+/* What changes with each try. */
+static void put_state(struct buf *out, const struct spool_recipient *r)
+{
+    spool_add_tries(out, r);
+    spool_add_text(out, r->reply);
+    spool_add_text(out, r->remote);
+}
+
+static void put_way(struct buf *out, const struct spool_recipient *r)
+{
+    spool_add_address(out, &r->to);
+    spool_add_text(out, r->target);
+}
+
+void spool_put_recipient(struct spool_writer *w, const struct spool_recipient *r)
+{
+    size_t start = begin(w);
+
+    spool_add_address(w->out, &r->original);
+    put_way(w->out, r);
+    spool_add_text(w->out, r->params);
+    spool_add_number(w->out, r->identity, 4);
+    put_state(w->out, r);
+    end(w, start, RECORD_RECIPIENT);
+}
+
+void spool_put_outcome(struct spool_writer *w, uint32_t index, const struct spool_recipient *r)
+{
+    size_t start = begin(w);
+
+    spool_add_number(w->out, index, 4);
+    put_state(w->out, r);
+    end(w, start, RECORD_OUTCOME);
+}
+
+static void put_index(struct spool_writer *w, uint32_t index, enum record_type type)
+{
+    size_t start = begin(w);
+
+    spool_add_number(w->out, index, 4);
+    end(w, start, type);
+}
+
+void spool_put_reported(struct spool_writer *w, uint32_t index)
+{
+    put_index(w, index, RECORD_REPORTED);
+}
+
+void spool_put_warned(struct spool_writer *w, uint32_t index)
+{
+    put_index(w, index, RECORD_WARNED);
+}
+
+void spool_put_rerouted(struct spool_writer *w, uint32_t index, const struct spool_recipient *r)
+{
+    size_t start = begin(w);
+
+    spool_add_number(w->out, index, 4);
+    put_way(w->out, r);
+    end(w, start, RECORD_REROUTED);
+}
+
+void spool_put_hold(struct spool_writer *w, bool is_held)
+{
+    size_t start = begin(w);
+
+    spool_add_number(w->out, is_held ? 1 : 0, 1);
+    end(w, start, RECORD_HOLD);
+}

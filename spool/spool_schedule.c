@@ -1,0 +1,560 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* When which message is tried: one queue a target, fair among senders, bounded in concurrency. */
+#include "spool/spool_schedule.h"
+
+#include "proxy/base/mem.h"
+#include "spool/spool_schedule_private.h"
+
+#define CONCURRENCY        4   /* of a target of which nothing is known */
+#define DUPLICATE_S        600 /* the shortest pause of a possible duplicate */
+#define DOUBLINGS_MAX      12  /* of it: four weeks and more */
+#define DOUBLINGS_READ_MAX 4
+#define GIVEN_BACK_MAX     256 /* entries that are looked at for a place */
+#define MADE_READY_MAX     256 /* by one schedule_take() at a target */
+#define LOOK_AGAIN_S       300 /* at an entry that nobody moved on */
+
+/* ---- turns ---- */
+
+static struct turn *turn_of(struct schedule_target *t, const struct schedule_entry *e)
+{
+    return &t->turns[e->sender % SPOOL_SCHEDULE_TURNS];
+}
+
+/* Where an entry stands that has kept its place: behind those that came before it. What is given
+ * back was given out lately, so that only few of them are ahead. */
+static struct list *place_of(struct turn *turn, const struct schedule_entry *e)
+{
+    struct list *link = turn->ready.next;
+
+    for (int i = 0; i < GIVEN_BACK_MAX && link != &turn->ready; i++, link = link->next) {
+        const struct schedule_entry *other = LIST_ENTRY(link, struct schedule_entry, in_queue);
+        if (memcmp(other->id.text, e->id.text, ID_LENGTH) >= 0)
+            break;
+    }
+    return link;
+}
+
+enum turn_place { LAST, AS_IT_CAME, FIRST };
+
+static void make_ready(struct schedule_target *t, struct schedule_entry *e, enum turn_place where)
+{
+    struct turn *turn = turn_of(t, e);
+
+    e->state = SCHEDULE_READY;
+    if (list_is_empty(&turn->ready))
+        list_append(&t->ring, &turn->in_ring);
+    if (where == FIRST)
+        list_prepend(&turn->ready, &e->in_queue);
+    else
+        list_append(where == AS_IT_CAME ? place_of(turn, e) : &turn->ready, &e->in_queue);
+}
+
+static void leave_turn(struct schedule_target *t, struct schedule_entry *e)
+{
+    struct turn *turn = turn_of(t, e);
+
+    list_remove(&e->in_queue);
+    if (list_is_empty(&turn->ready))
+        list_remove(&turn->in_ring);
+}
+
+/* There is something ready. */
+static struct schedule_entry *next_in_turn(struct schedule_target *t)
+{
+    struct turn *turn = LIST_ENTRY(t->ring.next, struct turn, in_ring);
+    struct schedule_entry *e = LIST_ENTRY(turn->ready.next, struct schedule_entry, in_queue);
+
+    leave_turn(t, e);
+    if (!list_is_empty(&turn->ready)) {
+        list_remove(&turn->in_ring);
+        list_append(&t->ring, &turn->in_ring);
+    }
+    return e;
+}
+
+/* ---- states ---- */
+
+static void activate(struct schedule_target *t)
+{
+    if (list_is_empty(&t->in_active))
+        list_append(&t->schedule->active, &t->in_active);
+}
+
+static int64_t seconds(uint64_t ms)
+{
+    return (int64_t)((ms + 999) / 1000);
+}
+
+/* Of the nth try that failed, n from 1 on. */
+static int64_t pause_s(const struct schedule_target *t, size_t n)
+{
+    const struct schedule_policy *p = &t->policy;
+
+    if (p->retry_count == 0)
+        return DUPLICATE_S;
+    return seconds(p->retry_ms[n > p->retry_count ? p->retry_count - 1 : n - 1]);
+}
+
+/* Puts an entry that is in no list where its time wants it. */
+static void place(struct schedule_target *t, struct schedule_entry *e, bool is_due,
+                  enum turn_place where)
+{
+    e->state = SCHEDULE_WAITING;
+    if (is_due)
+        make_ready(t, e, where);
+    spool_schedule_heap_push(t, e);
+    activate(t);
+}
+
+static void detach(struct schedule_target *t, struct schedule_entry *e)
+{
+    switch ((enum schedule_state)e->state) {
+    case SCHEDULE_WAITING:
+        break;
+    case SCHEDULE_READY:
+        leave_turn(t, e);
+        break;
+    case SCHEDULE_RUNNING:
+        if (!e->is_look)
+            t->running--;
+        break;
+    case SCHEDULE_HELD:
+        t->held--;
+        break;
+    }
+    spool_schedule_heap_remove(t, e);
+    list_remove(&e->in_queue);
+    activate(t);
+}
+
+static struct schedule_entry *give_out(struct schedule_target *t, struct schedule_entry *e,
+                                       bool is_look)
+{
+    spool_schedule_heap_remove(t, e);
+    list_append(&t->others, &e->in_queue);
+    e->state = SCHEDULE_RUNNING;
+    e->is_look = is_look;
+    if (is_look)
+        return e;
+    t->running++;
+    t->is_probing = t->is_down;
+    return e;
+}
+
+/* ---- taking ---- */
+
+/* What has become due gets its turn. Returns an entry that is to be looked at, if there is one. */
+static struct schedule_entry *advance(struct schedule_target *t, int64_t now_s)
+{
+    for (int i = 0; i < MADE_READY_MAX && t->heap_count != 0; i++) {
+        struct schedule_entry *e = t->heap[0];
+        if (spool_schedule_key(e) > now_s)
+            break;
+        if (e->look_s <= now_s) {
+            if (e->state == SCHEDULE_READY)
+                leave_turn(t, e);
+            return give_out(t, e, true);
+        }
+        make_ready(t, e, LAST);
+        spool_schedule_heap_down(t, 0);
+    }
+    return NULL;
+}
+
+static uint32_t allowed(const struct schedule_target *t)
+{
+    uint32_t max = t->policy.connections_max;
+    return t->concurrency < max ? t->concurrency : max;
+}
+
+static bool may_run(const struct schedule_target *t, int64_t now_s)
+{
+    if (t->is_down && (t->running != 0 || now_s < t->next_try_s))
+        return false;
+    return t->running < allowed(t);
+}
+
+static struct schedule_entry *take_of(struct schedule_target *t, int64_t now_s)
+{
+    struct schedule_entry *e = advance(t, now_s);
+
+    if (e == NULL && !list_is_empty(&t->ring) && may_run(t, now_s))
+        e = give_out(t, next_in_turn(t), false);
+    return e;
+}
+
+/* Nothing can be taken: until when? */
+static void deactivate(struct schedule_target *t)
+{
+    struct schedule *s = t->schedule;
+
+    list_remove(&t->in_active);
+    t->wake_s = t->heap_count == 0 ? INT64_MAX : spool_schedule_key(t->heap[0]);
+    if (t->is_down && t->running == 0 && !list_is_empty(&t->ring) && t->next_try_s < t->wake_s)
+        t->wake_s = t->next_try_s;
+    if (t->wake_s < s->wake_s)
+        s->wake_s = t->wake_s;
+}
+
+static void wake(struct schedule *s, int64_t now_s)
+{
+    s->wake_s = INT64_MAX;
+    LIST_EACH (link, &s->targets) {
+        struct schedule_target *t = LIST_ENTRY(link, struct schedule_target, in_schedule);
+        if (!list_is_empty(&t->in_active))
+            continue;
+        if (t->wake_s <= now_s)
+            activate(t);
+        else if (t->wake_s < s->wake_s)
+            s->wake_s = t->wake_s;
+    }
+}
+
+struct schedule_entry *schedule_take(struct schedule *s, int64_t now_s)
+{
+    struct list *first;
+
+    if (now_s >= s->wake_s)
+        wake(s, now_s);
+    while ((first = list_first(&s->active)) != NULL) {
+        struct schedule_target *t = LIST_ENTRY(first, struct schedule_target, in_active);
+        struct schedule_entry *e = take_of(t, now_s);
+        list_remove(&t->in_active);
+        if (e != NULL) {
+            list_append(&s->active, &t->in_active);
+            return e;
+        }
+        deactivate(t);
+    }
+    return NULL;
+}
+
+int64_t schedule_wake_s(const struct schedule *s)
+{
+    return s->wake_s;
+}
+
+/* ---- what became of it ---- */
+
+void schedule_up(struct schedule_target *t, int64_t now_s)
+{
+    t->is_down = false;
+    t->is_probing = false;
+    if (t->concurrency < CONCURRENCY)
+        t->concurrency = CONCURRENCY;
+    for (size_t i = 0; i < t->heap_count; i++) {
+        struct schedule_entry *e = t->heap[i];
+        if (e->state != SCHEDULE_WAITING || e->may_be_duplicate)
+            continue;
+        e->due_s = now_s;
+        make_ready(t, e, LAST);
+    }
+    spool_schedule_heap_order(t);
+    activate(t);
+}
+
+static void went_down(struct schedule_target *t, int64_t now_s)
+{
+    if (t->is_down && !t->is_probing)
+        return; /* one of many that ran when it went down */
+    t->probes = t->is_down ? t->probes + 1 : 1;
+    t->is_down = true;
+    t->is_probing = false;
+    t->next_try_s = now_s + pause_s(t, t->probes);
+    t->concurrency = 1;
+}
+
+/* The target has spoken. */
+static void went_well(struct schedule_target *t, int64_t now_s)
+{
+    if (t->is_down)
+        schedule_up(t, now_s);
+    if (t->concurrency < t->policy.connections_max)
+        t->concurrency++;
+}
+
+static void went_badly(struct schedule_target *t, uint32_t concurrency)
+{
+    t->concurrency = concurrency == 0 ? 1 : concurrency;
+}
+
+/* Possible duplicates wait, and each time at least twice as long. */
+static int64_t duplicate_pause_s(const struct schedule_target *t, const struct schedule_entry *e)
+{
+    int64_t first_s = pause_s(t, 1);
+    return (first_s < DUPLICATE_S ? DUPLICATE_S : first_s) << e->doublings;
+}
+
+/* `tries` counts the one that has just failed, at tried_s. */
+static void put_off(const struct schedule_target *t, struct schedule_entry *e, int64_t tried_s)
+{
+    int64_t wait_s = pause_s(t, e->tries == 0 ? 1 : e->tries);
+
+    if (e->may_be_duplicate && wait_s < duplicate_pause_s(t, e))
+        wait_s = duplicate_pause_s(t, e);
+    if (e->may_be_duplicate && e->doublings < DOUBLINGS_MAX)
+        e->doublings++;
+    e->due_s = tried_s + wait_s;
+}
+
+/* How often it was doubled is not on the disk: as if each try had been one, up to some hours. */
+void schedule_set_due(const struct schedule_target *t, struct schedule_entry *e, int64_t tried_s)
+{
+    e->doublings = 0;
+    if (e->may_be_duplicate && e->tries > 1)
+        e->doublings =
+            (uint8_t)(e->tries - 1 < DOUBLINGS_READ_MAX ? e->tries - 1 : DOUBLINGS_READ_MAX);
+    put_off(t, e, tried_s);
+}
+
+static void failed(struct schedule_entry *e, int64_t now_s)
+{
+    if (e->tries < UINT16_MAX)
+        e->tries++;
+    put_off(e->target, e, now_s);
+}
+
+static void judge(struct schedule_entry *e, enum schedule_result result, int64_t now_s)
+{
+    struct schedule_target *t = e->target;
+
+    switch (result) {
+    case SCHEDULE_DONE:
+        went_well(t, now_s);
+        break;
+    case SCHEDULE_DEFERRED:
+        if (t->is_down)
+            schedule_up(t, now_s);
+        went_badly(t, t->concurrency - 1);
+        failed(e, now_s);
+        break;
+    case SCHEDULE_UNKNOWN:
+        went_badly(t, t->concurrency / 2);
+        e->may_be_duplicate = true;
+        failed(e, now_s);
+        break;
+    case SCHEDULE_NO_TARGET:
+        went_down(t, now_s);
+        break;
+    case SCHEDULE_PUT_BACK:
+        break;
+    }
+}
+
+void schedule_report(struct schedule_entry *e, enum schedule_result result, int64_t now_s)
+{
+    struct schedule_target *t = e->target;
+
+    detach(t, e);
+    e->state = SCHEDULE_WAITING;
+    if (e->look_s <= now_s)
+        e->look_s = now_s + LOOK_AGAIN_S;
+    if (!e->is_look)
+        judge(e, result, now_s);
+    e->is_look = false;
+    if (result != SCHEDULE_DONE)
+        place(t, e, e->due_s <= now_s, AS_IT_CAME);
+}
+
+bool schedule_is_down(const struct schedule_target *t)
+{
+    return t->is_down;
+}
+
+bool schedule_hurry(struct schedule_entry *e, int64_t now_s, bool is_by_id)
+{
+    struct schedule_target *t = e->target;
+    bool is_waiting = e->state == SCHEDULE_WAITING && (is_by_id || !e->may_be_duplicate);
+    bool is_kept =
+        e->state == SCHEDULE_READY && t->is_down && t->running == 0 && t->next_try_s > now_s;
+
+    if (!is_waiting && !is_kept)
+        return false;
+    detach(t, e);
+    e->due_s = now_s;
+    place(t, e, true, is_by_id ? FIRST : AS_IT_CAME);
+    if (t->is_down && t->running == 0)
+        t->next_try_s = now_s;
+    return true;
+}
+
+void schedule_hold(struct schedule_entry *e, bool is_held, int64_t now_s)
+{
+    struct schedule_target *t = e->target;
+
+    if (e->is_held == is_held || e->state == SCHEDULE_RUNNING)
+        return;
+    detach(t, e);
+    e->is_held = is_held;
+    if (!is_held) {
+        place(t, e, e->due_s <= now_s, AS_IT_CAME);
+        return;
+    }
+    e->state = SCHEDULE_HELD;
+    list_append(&t->others, &e->in_queue);
+    t->held++;
+}
+
+/* ---- entries and targets ---- */
+
+struct schedule_entry *schedule_add(struct schedule_target *t, const struct schedule_entry *entry)
+{
+    struct schedule_entry *e = spool_schedule_heap_reserve(t) ? mem_alloc(sizeof(*e)) : NULL;
+
+    if (e == NULL)
+        return NULL;
+    *e = *entry;
+    e->target = t;
+    e->is_look = false;
+    e->heap_at = SPOOL_SCHEDULE_NOWHERE;
+    list_init(&e->in_queue);
+    list_init(&e->in_message);
+    t->entry_count++;
+    if (e->is_held) {
+        e->state = SCHEDULE_HELD;
+        list_append(&t->others, &e->in_queue);
+        t->held++;
+    } else {
+        place(t, e, e->due_s <= e->arrived_s, LAST);
+    }
+    return e;
+}
+
+void schedule_remove(struct schedule_entry *e)
+{
+    struct schedule_target *t = e->target;
+
+    detach(t, e);
+    list_remove(&e->in_message);
+    t->entry_count--;
+    mem_free(e);
+}
+
+struct schedule_entry *schedule_next_entry(struct schedule_target *t,
+                                           const struct schedule_entry *e)
+{
+    struct list *link = t->others.next;
+
+    if (e == NULL || e->heap_at != SPOOL_SCHEDULE_NOWHERE) {
+        size_t at = e == NULL ? 0 : (size_t)e->heap_at + 1;
+        if (at < t->heap_count)
+            return t->heap[at];
+    } else {
+        link = e->in_queue.next;
+    }
+    return link == &t->others ? NULL : LIST_ENTRY(link, struct schedule_entry, in_queue);
+}
+
+static void older(struct schedule_counts *counts, const struct schedule_entry *e)
+{
+    if (counts->oldest_s == 0 || e->arrived_s < counts->oldest_s)
+        counts->oldest_s = e->arrived_s;
+}
+
+struct schedule_counts schedule_count(const struct schedule_target *t)
+{
+    struct schedule_counts counts = {
+        .messages = t->entry_count,
+        .running = t->running,
+        .held = t->held,
+        .concurrency = allowed(t),
+    };
+    LIST_EACH (link, &t->others) {
+        const struct schedule_entry *e = LIST_ENTRY(link, struct schedule_entry, in_queue);
+        older(&counts, e);
+    }
+    for (size_t i = 0; i < t->heap_count; i++)
+        older(&counts, t->heap[i]);
+    return counts;
+}
+
+struct schedule_target *schedule_target_of(struct schedule *s, struct bytes name)
+{
+    struct hash_entry *found = hash_table_find(&s->by_name, name);
+
+    if (found != NULL)
+        return CONTAINER_OF(found, struct schedule_target, by_name);
+    struct schedule_target *t = mem_zalloc(sizeof(*t) + name.len);
+    if (t == NULL)
+        return NULL;
+    if (name.len != 0)
+        memcpy(t->name, name.at, name.len);
+    if (hash_table_add(&s->by_name, &t->by_name, bytes_make(t->name, name.len)) != 0) {
+        mem_free(t);
+        return NULL;
+    }
+    t->schedule = s;
+    t->concurrency = CONCURRENCY;
+    t->wake_s = INT64_MAX;
+    list_init(&t->in_active);
+    list_init(&t->others);
+    list_init(&t->ring);
+    for (size_t i = 0; i < SPOOL_SCHEDULE_TURNS; i++) {
+        list_init(&t->turns[i].in_ring);
+        list_init(&t->turns[i].ready);
+    }
+    list_append(&s->targets, &t->in_schedule);
+    return t;
+}
+
+void schedule_set_policy(struct schedule_target *t, const struct schedule_policy *policy)
+{
+    t->policy = *policy;
+    activate(t);
+}
+
+const struct schedule_policy *schedule_policy(const struct schedule_target *t)
+{
+    return &t->policy;
+}
+
+struct bytes schedule_target_name(const struct schedule_target *t)
+{
+    return t->by_name.key;
+}
+
+struct schedule_target *schedule_next_target(struct schedule *s, struct schedule_target *t)
+{
+    struct list *next = t == NULL ? s->targets.next : t->in_schedule.next;
+    return next == &s->targets ? NULL : LIST_ENTRY(next, struct schedule_target, in_schedule);
+}
+
+/* ---- life ---- */
+
+struct schedule *schedule_new(struct hash_key secret)
+{
+    struct schedule *s = mem_zalloc(sizeof(*s));
+
+    if (s == NULL)
+        return NULL;
+    hash_table_init(&s->by_name, secret);
+    list_init(&s->targets);
+    list_init(&s->active);
+    s->wake_s = INT64_MAX;
+    return s;
+}
+
+static void free_target(struct schedule_target *t)
+{
+    struct schedule_entry *e;
+
+    while ((e = schedule_next_entry(t, NULL)) != NULL)
+        schedule_remove(e);
+    list_remove(&t->in_active);
+    list_remove(&t->in_schedule);
+    mem_free(t->heap);
+    mem_free(t);
+}
+
+void schedule_free(struct schedule **schedule)
+{
+    struct schedule *s = *schedule;
+
+    if (s == NULL)
+        return;
+    LIST_EACH (link, &s->targets)
+        free_target(LIST_ENTRY(link, struct schedule_target, in_schedule));
+    hash_table_done(&s->by_name);
+    mem_free(s);
+    *schedule = NULL;
+}

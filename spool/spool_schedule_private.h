@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The queue of a target, and its heap. Pure; for the spool_schedule*.c files only. */
+#ifndef POSTERN_SPOOL_SCHEDULE_PRIVATE_H
+#define POSTERN_SPOOL_SCHEDULE_PRIVATE_H
+
+#include "spool/spool_schedule.h"
+
+#define SPOOL_SCHEDULE_TURNS   256 /* senders beyond so many share a turn, by their hash */
+#define SPOOL_SCHEDULE_NOWHERE UINT32_MAX
+
+/* What is ready of some senders. */
+struct turn {
+    struct list in_ring; /* while `ready` is not empty */
+    struct list ready;   /* struct schedule_entry.in_queue */
+};
+
+struct schedule_target {
+    struct hash_entry by_name;
+    struct schedule *schedule;
+    struct list in_schedule;
+    struct list in_active; /* something may be taken; else wake_s says when */
+    int64_t wake_s;
+    struct schedule_policy policy;
+    /* What waits or is ready, by the time at which something is to be done. There is room for
+     * every entry, so that none can be lost for want of memory. */
+    struct schedule_entry **heap;
+    size_t heap_count, heap_capacity;
+    size_t entry_count;
+    struct list others; /* RUNNING and HELD: struct schedule_entry.in_queue */
+    struct list ring;   /* struct turn.in_ring */
+    struct turn turns[SPOOL_SCHEDULE_TURNS];
+    uint32_t running, held;
+    uint32_t concurrency;
+    bool is_down;
+    bool is_probing;    /* down, and one was given out */
+    size_t probes;      /* since it is down */
+    int64_t next_try_s; /* while it is down */
+    uint8_t name[];
+};
+
+struct schedule {
+    struct hash_table by_name;
+    struct list targets; /* struct schedule_target.in_schedule */
+    struct list active;  /* struct schedule_target.in_active */
+    int64_t wake_s;      /* of the other targets */
+};
+
+/* When something is to be done about an entry that waits or is ready. */
+int64_t spool_schedule_key(const struct schedule_entry *e);
+/* Room for one more entry. False: no memory. */
+bool spool_schedule_heap_reserve(struct schedule_target *t);
+void spool_schedule_heap_push(struct schedule_target *t, struct schedule_entry *e);
+void spool_schedule_heap_remove(struct schedule_target *t, struct schedule_entry *e);
+void spool_schedule_heap_down(struct schedule_target *t, size_t at); /* its key has grown */
+void spool_schedule_heap_order(struct schedule_target *t);           /* many keys have changed */
+
+#endif

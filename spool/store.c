@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The directories that this process fills, and where everything lies. */
+#include "spool/store.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "proxy/base/error.h"
+#include "proxy/base/mem.h"
+#include "proxy/io/disk.h"
+#include "spool/store_private.h"
+
+#define FULL_AT    1000 /* names in one directory */
+#define PREPARE_AT 900  /* from here on the next one is being made */
+
+/* ---- paths ---- */
+
+static struct store_path path_of(const struct store *s, const char *folder, const char *name)
+{
+    struct store_path path;
+
+    snprintf(path.text, sizeof(path.text), "%s/%s%s%s", s->directory, folder,
+             name[0] == '\0' ? "" : "/", name);
+    return path;
+}
+
+struct store_path store_folder_path(const struct store *s, const char *name)
+{
+    return path_of(s, name, "");
+}
+
+struct store_path store_queue_path(const struct store *s, uint32_t directory, const char *name)
+{
+    char folder[32];
+
+    snprintf(folder, sizeof(folder), "queue/%06u", (unsigned)directory);
+    return path_of(s, folder, name);
+}
+
+static struct store_path path_in(const struct store *s, const struct store_place *place,
+                                 const char *name)
+{
+    switch (place->folder) {
+    case STORE_HOLD:
+        return path_of(s, "hold", name);
+    case STORE_BAD:
+        return path_of(s, "bad", name);
+    case STORE_QUEUE:
+        break;
+    }
+    return store_queue_path(s, place->directory, name);
+}
+
+struct store_path store_message_path(const struct store *s, const struct store_place *place)
+{
+    return path_in(s, place, place->id.text);
+}
+
+struct store_path store_parent_path(const struct store *s, const struct store_place *place)
+{
+    return path_in(s, place, "");
+}
+
+/* ---- directories of our own ---- */
+
+static void close_own(struct store_own *own)
+{
+    if (own->fd >= 0)
+        disk_close(own->fd);
+    own->fd = -1;
+}
+
+/* Makes it ours. -EEXIST: it is, or was, another one's. */
+static int make_own(const struct store *s, uint32_t number, struct store_own *own_out)
+{
+    struct store_path directory = store_queue_path(s, number, "");
+    struct store_path owner = store_queue_path(s, number, STORE_OWNER);
+    struct disk_facts facts;
+    int fd, error = disk_make_directories(directory.text);
+
+    if (error != 0)
+        return error;
+    fd = disk_create(owner.text);
+    if (fd >= 0) { /* nothing open for writing: the file system can be remounted */
+        disk_close(fd);
+        fd = disk_open_read(owner.text);
+    }
+    if (fd < 0)
+        return fd == -ENOENT ? -EEXIST : fd;
+    error = disk_lock(fd);
+    if (error == 0)
+        error = disk_facts_of(fd, &facts);
+    if (error == 0 && facts.links != 0) {
+        *own_out = (struct store_own){.number = number, .fd = fd};
+        return 0;
+    }
+    /* Somebody came between, thinks that nobody owns it, and removes it. */
+    disk_close(fd);
+    return error == 0 || error == -EAGAIN ? -EEXIST : error;
+}
+
+/* The first number behind `behind` that can be had. */
+static int make_next(const struct store *s, uint32_t behind, struct store_own *own_out)
+{
+    int error = -EEXIST;
+
+    for (uint32_t i = 0; i < STORE_DIRECTORY_MAX && error == -EEXIST; i++) {
+        behind = behind % STORE_DIRECTORY_MAX + 1;
+        error = make_own(s, behind, own_out);
+    }
+    return error;
+}
+
+static void run_make(struct work *w)
+{
+    struct store *s = CONTAINER_OF(w, struct store, job.work);
+
+    if (s->job.retired_fd >= 0)
+        disk_close(s->job.retired_fd);
+    s->job.retired_fd = -1;
+    if (make_next(s, s->job.behind, &s->job.made) != 0)
+        s->job.made.fd = -1; /* the next message asks again */
+}
+
+static void done_make(struct work *w)
+{
+    struct store *s = CONTAINER_OF(w, struct store, job.work);
+
+    s->job.runs = false;
+    s->next = s->job.made;
+}
+
+static void start_make(struct store *s)
+{
+    s->job.behind = s->current.number;
+    s->job.retired_fd = s->previous.fd;
+    s->job.work = (struct work){.run = run_make, .done = done_make};
+    if (work_run(s->loop, &s->job.work) != 0)
+        return;
+    s->previous.fd = -1;
+    s->job.runs = true;
+}
+
+struct store_place store_next_place(struct store *s, const struct id *id)
+{
+    if (s->used >= FULL_AT && s->next.fd >= 0) {
+        s->previous = s->current;
+        s->current = s->next;
+        s->next.fd = -1;
+        s->used = 0;
+    }
+    s->used++;
+    if (s->used >= PREPARE_AT && s->next.fd < 0 && !s->job.runs && !s->is_closing)
+        start_make(s);
+    return (struct store_place){.id = *id, .directory = s->current.number, .folder = STORE_QUEUE};
+}
+
+/* ---- life ---- */
+
+static bool keep_highest(void *owner, const char *name)
+{
+    uint32_t *highest = owner, number = store_directory_number(name);
+
+    if (number > *highest)
+        *highest = number;
+    return true;
+}
+
+static int open_directories(struct store *s)
+{
+    static const char *const folders[] = {"queue", "hold", "bad"};
+    uint32_t highest = 0;
+    int error = 0;
+
+    for (size_t i = 0; i < ARRAY_LENGTH(folders) && error == 0; i++)
+        error = disk_make_directories(store_folder_path(s, folders[i]).text);
+    if (error == 0)
+        error = disk_list(store_folder_path(s, "queue").text, keep_highest, &highest);
+    return error == 0 ? make_next(s, highest, &s->current) : error;
+}
+
+struct store *store_open(struct loop *l, struct bytes directory, int *error_out)
+{
+    struct store *s = mem_zalloc(sizeof(*s));
+    int error = s == NULL ? ERR_MEMORY : 0;
+
+    if (error == 0 && directory.len >= sizeof(s->directory))
+        error = -ENAMETOOLONG;
+    if (error == 0) {
+        s->loop = l;
+        memcpy(s->directory, directory.at, directory.len);
+        s->current.fd = s->next.fd = s->previous.fd = s->job.retired_fd = -1;
+        error = open_directories(s);
+    }
+    if (error == 0)
+        return s;
+    mem_free(s);
+    *error_out = error;
+    return NULL;
+}
+
+void store_close(struct store *s)
+{
+    s->is_closing = true;
+}
+
+/* Empty directories go: each start makes one. */
+static void end_own(const struct store *s, struct store_own *own)
+{
+    if (own->fd < 0)
+        return;
+    close_own(own);
+    store_remove_directory(s, own->number);
+}
+
+void store_free(struct store **store)
+{
+    struct store *s = *store;
+
+    *store = NULL;
+    if (s == NULL)
+        return;
+    end_own(s, &s->previous);
+    end_own(s, &s->current);
+    end_own(s, &s->next);
+    mem_free(s);
+}
+
+const char *store_directory(const struct store *s)
+{
+    return s->directory;
+}

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What lies in the three folders, and the end of directories that are empty. */
+#include "spool/store.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "proxy/base/error.h"
+#include "proxy/base/mem.h"
+#include "proxy/io/disk.h"
+#include "spool/store_private.h"
+
+uint32_t store_directory_number(const char *name)
+{
+    uint32_t number = 0;
+
+    for (int i = 0; i < 6; i++) {
+        if (!byte_is_digit((uint8_t)name[i]))
+            return 0;
+        number = number * 10 + (uint32_t)(name[i] - '0');
+    }
+    return name[6] == '\0' ? number : 0;
+}
+
+static bool is_id(const char *name)
+{
+    return strlen(name) == ID_LENGTH &&
+           strspn(name, "0123456789BCDFGHJKLMNPQRSTVWXYZ") == ID_LENGTH;
+}
+
+/* What is put beside the messages: by the runner, and by the process that fills the directory. */
+static const char *const index_names[] = {STORE_INDEX, STORE_NEW_INDEX};
+
+static bool is_index_name(const char *name)
+{
+    return strcmp(name, STORE_INDEX) == 0 || strcmp(name, STORE_NEW_INDEX) == 0;
+}
+
+/* ---- empty directories ---- */
+
+struct content {
+    bool has_owner, has_others;
+};
+
+static bool look_for_content(void *owner, const char *name)
+{
+    struct content *c = owner;
+
+    if (strcmp(name, STORE_OWNER) == 0)
+        c->has_owner = true;
+    else if (!is_index_name(name))
+        c->has_others = true;
+    return !c->has_others;
+}
+
+/* `is_locked`: the lock of its owner is held, so nobody fills it, and nobody begins to. Where there
+ * is no such file, one that appears meanwhile is somebody's who begins. */
+static int remove_if_empty(const struct store *s, uint32_t directory, bool is_locked)
+{
+    struct store_path path = store_queue_path(s, directory, "");
+    struct content content = {.has_owner = false};
+    int error = disk_list(path.text, look_for_content, &content);
+
+    if (error != 0 || content.has_others || content.has_owner != is_locked)
+        return error == -ENOENT ? 0 : error;
+    for (size_t i = 0; i < ARRAY_LENGTH(index_names) && (error == 0 || error == -ENOENT); i++)
+        error = disk_unlink(store_queue_path(s, directory, index_names[i]).text);
+    if (is_locked && (error == 0 || error == -ENOENT))
+        error = disk_unlink(store_queue_path(s, directory, STORE_OWNER).text);
+    if (error == 0 || error == -ENOENT)
+        error = disk_remove_directory(path.text);
+    return error == -ENOTEMPTY || error == -ENOENT ? 0 : error;
+}
+
+int store_remove_directory(const struct store *s, uint32_t directory)
+{
+    struct disk_facts facts;
+    int fd = disk_open_read(store_queue_path(s, directory, STORE_OWNER).text);
+
+    if (fd == -ENOENT)
+        return remove_if_empty(s, directory, false);
+    if (fd < 0)
+        return fd;
+    int error = disk_lock(fd);
+    if (error == 0)
+        error = disk_facts_of(fd, &facts);
+    if (error == 0 && facts.links != 0) /* else another one was first */
+        error = remove_if_empty(s, directory, true);
+    disk_close(fd);
+    return error == -EAGAIN ? 0 : error;
+}
+
+int store_sync(const struct store *s, uint32_t directory, bool may_remove)
+{
+    int error = disk_sync_directory(store_queue_path(s, directory, "").text);
+
+    if (error == -ENOENT)
+        return 0;
+    return error == 0 && may_remove ? store_remove_directory(s, directory) : error;
+}
+
+/* ---- listing ---- */
+
+/* Names of one directory, which are gathered before fn is asked: it may change what is there. */
+struct names {
+    char (*at)[ID_LENGTH + 1];
+    size_t count, capacity;
+    int error;
+};
+
+struct listing {
+    const struct store *store;
+    bool (*fn)(void *owner, const struct store_found *found);
+    void *owner;
+    struct store_place place; /* of the directory */
+    struct names names;
+    bool is_folder_of_directories; /* queue/ itself */
+    bool goes_on;
+};
+
+static bool tell(struct listing *l, const struct store_found *found)
+{
+    if (l->goes_on)
+        l->goes_on = l->fn(l->owner, found);
+    return l->goes_on;
+}
+
+static bool tell_stray(struct listing *l, const char *name)
+{
+    struct store_path parent = l->is_folder_of_directories ? store_folder_path(l->store, "queue")
+                                                           : store_parent_path(l->store, &l->place);
+    char path[sizeof(parent.text) + 256];
+
+    snprintf(path, sizeof(path), "%s/%s", parent.text, name);
+    return tell(l, &(struct store_found){.place = l->place, .stray = path});
+}
+
+static bool keep_name(struct names *n, const char *name)
+{
+    if (n->count == n->capacity) {
+        size_t capacity = n->capacity == 0 ? 256 : 2 * n->capacity;
+        void *grown = mem_grow(n->at, capacity * sizeof(*n->at));
+        if (grown == NULL) {
+            n->error = ERR_MEMORY;
+            return false;
+        }
+        n->at = grown;
+        n->capacity = capacity;
+    }
+    memcpy(n->at[n->count++], name, strlen(name) + 1);
+    return true;
+}
+
+static bool on_name(void *owner, const char *name)
+{
+    struct listing *l = owner;
+
+    if (l->is_folder_of_directories ? store_directory_number(name) != 0 : is_id(name))
+        return keep_name(&l->names, name);
+    if (l->place.folder == STORE_QUEUE && !l->is_folder_of_directories &&
+        (is_index_name(name) || strcmp(name, STORE_OWNER) == 0))
+        return true;
+    return tell_stray(l, name);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+/* Fills l->names, sorted; the caller frees them. */
+static int gather(struct listing *l, const char *path)
+{
+    l->names = (struct names){0};
+    int error = disk_list(path, on_name, l);
+
+    if (error == 0)
+        error = l->names.error;
+    if (error == 0 && l->names.count != 0)
+        qsort(l->names.at, l->names.count, sizeof(*l->names.at), compare_names);
+    return error;
+}
+
+static int list_messages(struct listing *l)
+{
+    int error = gather(l, store_parent_path(l->store, &l->place).text);
+    struct store_found found = {.place = l->place};
+
+    for (size_t i = 0; error == 0 && l->goes_on && i < l->names.count; i++) {
+        memcpy(found.place.id.text, l->names.at[i], ID_LENGTH + 1);
+        tell(l, &found);
+    }
+    if (error == 0 && l->names.count == 0 && l->goes_on && l->place.folder == STORE_QUEUE)
+        store_remove_directory(l->store, l->place.directory);
+    mem_free(l->names.at);
+    return error == -ENOENT ? 0 : error; /* removed meanwhile */
+}
+
+int store_list_directory(const struct store *s, uint32_t directory,
+                         bool (*fn)(void *owner, const struct store_found *found), void *owner)
+{
+    struct listing l = {.store = s, .fn = fn, .owner = owner, .goes_on = true};
+
+    l.place = (struct store_place){.directory = directory, .folder = STORE_QUEUE};
+    return list_messages(&l);
+}
+
+static int list_queue(struct listing *l)
+{
+    l->is_folder_of_directories = true;
+    int error = gather(l, store_folder_path(l->store, "queue").text);
+    struct names directories = l->names;
+
+    l->is_folder_of_directories = false;
+    for (size_t i = 0; error == 0 && l->goes_on && i < directories.count; i++) {
+        l->place.directory = store_directory_number(directories.at[i]);
+        error = list_messages(l);
+    }
+    mem_free(directories.at);
+    return error;
+}
+
+int store_list(const struct store *s, bool (*fn)(void *owner, const struct store_found *found),
+               void *owner)
+{
+    struct listing l = {.store = s, .fn = fn, .owner = owner, .goes_on = true};
+    int error = list_queue(&l);
+
+    l.place = (struct store_place){.folder = STORE_HOLD};
+    if (error == 0 && l.goes_on)
+        error = list_messages(&l);
+    l.place.folder = STORE_BAD;
+    if (error == 0 && l.goes_on)
+        error = list_messages(&l);
+    return error;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Names of the spool's files. Private to store*.c. */
+#ifndef POSTERN_STORE_PRIVATE_H
+#define POSTERN_STORE_PRIVATE_H
+
+#include "proxy/io/work.h"
+#include "spool/store.h"
+
+#define STORE_DIRECTORY_MAX 999999
+/* In each directory of queue/: locked as long as a process puts messages there. */
+#define STORE_OWNER     "owner"
+#define STORE_INDEX     "index" /* see spool_index.h */
+#define STORE_NEW_INDEX "index.new"
+
+/* A directory that is ours: nobody removes it while `fd` is open. */
+struct store_own {
+    uint32_t number;
+    int fd; /* of its owner file, locked; -1: none */
+};
+
+struct store {
+    struct loop *loop;
+    char directory[STORE_PATH_MAX]; /* never changes: jobs read it */
+    struct store_own current;
+    struct store_own next;     /* made in advance */
+    struct store_own previous; /* commits may still be going on there */
+    uint32_t used;             /* names given out in `current` */
+    bool is_closing;
+    struct { /* the job that makes the next directory */
+        struct work work;
+        bool runs;
+        uint32_t behind; /* numbers to try begin after this one */
+        struct store_own made;
+        int retired_fd; /* closed by the job, which may block */
+    } job;
+};
+
+struct store_path {
+    char text[STORE_PATH_MAX + 64];
+};
+
+struct store_path store_folder_path(const struct store *s, const char *name); /* "queue" ... */
+struct store_path store_queue_path(const struct store *s, uint32_t directory, const char *name);
+struct store_path store_message_path(const struct store *s, const struct store_place *place);
+/* The directory that it lies in. */
+struct store_path store_parent_path(const struct store *s, const struct store_place *place);
+
+/* 0: no name of a directory of queue/. */
+uint32_t store_directory_number(const char *name);
+/* Job: as store_list(), of one directory of queue/. */
+int store_list_directory(const struct store *s, uint32_t directory,
+                         bool (*fn)(void *owner, const struct store_found *found), void *owner);
+/* Job: removes a directory of queue/ that holds nothing but what we put there ourselves, and whose
+ * owner is gone. 0 though it stays. */
+int store_remove_directory(const struct store *s, uint32_t directory);
+
+#endif

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The connection to a real Postfix is cut after every octet of a conversation, both ways.
+
+Whatever the cut: the client gets its 250; the message is at Postfix, or in the queue, or both, and
+both only where postern says so (duplicate=possible). When the cuts are mended, all arrive.
+"""
+import concurrent.futures
+import queue
+import re
+
+import pytest
+
+from conftest import needs_root
+from harness.cutter import EVERYTHING, TO_POSTERN, TO_SERVER, Cut
+from harness.postfix import Postfix
+
+CLIENTS = 8
+MASTER_CF = "127.0.0.1:10025 inet n - n - 100 smtpd\n"
+MAIN_CF = "mynetworks =\nrecipient_delimiter = +\n"
+CONTENT = b"Subject: cut\r\nX-Number: %04d\r\n\r\n.dot\r\nend\r\n"
+FINAL = re.compile(rb"250 2\.0\.0 Ok: [^\r]*queued as [^\r]*\r\n")
+
+
+@pytest.fixture
+def backend():
+    server = Postfix(MAIN_CF, MASTER_CF)
+    yield server
+    server.stop()
+
+
+def start(postern, cuts, chunking):
+    """A relay and a recipient for each cut."""
+    relays = "".join(f'[relay "r{number}"]\naddress = {cut.address}\nidentity = none\n'
+                     "received = never\nhealth-interval = 1s\nidle-connections = 0\n"
+                     f"chunking = {chunking}\n"
+                     for number, cut in cuts.items())
+    routes = "".join(f"joe+{number:04}@example.test r{number}\n" for number in cuts)
+    return postern(relays + "[route]\n" + routes, core="workers = 0\n",
+                   smtpd="max-errors = 1000\nresolve-names = no\n")
+
+
+def send_all(server, numbers):
+    """The replies to the end of data by number. A few clients at a time, a session each."""
+    work = queue.SimpleQueue()
+    for number in numbers:
+        work.put(number)
+
+    def one_client(_):
+        replies = {}
+        with server.client() as client:
+            client.hello()
+            while not work.empty():
+                try:
+                    number = work.get_nowait()
+                except queue.Empty:
+                    break
+                client.expect(250, "MAIL FROM:<sender@example.org>")
+                rcpt = client.command(f"RCPT TO:<joe+{number:04}@example.test>")
+                assert rcpt.code == 250, (number, rcpt.text)
+                client.expect(354, "DATA")
+                client.send(CONTENT.replace(b"\r\n.dot", b"\r\n..dot") % number + b".\r\n")
+                replies[number] = client.reply()
+            client.quit()
+        return replies
+
+    together = {}
+    with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
+        for replies in pool.map(one_client, range(CLIENTS)):
+            together.update(replies)
+    return together
+
+
+def numbers_at(backend):
+    """How often each number lies in the mailbox."""
+    found = {}
+    for message in backend.maildir("joe").messages():
+        match = re.search(rb"^X-Number: (\d+)$", message.raw, re.M)
+        assert match and message.raw.endswith(b"\n.dot\nend\n"), message.raw
+        found[int(match.group(1))] = found.get(int(match.group(1)), 0) + 1
+    return found
+
+
+def spooled(server):
+    """Of each number, whether its line says that it may be a duplicate."""
+    return {int(line["targets"][1:]): line.get("duplicate") == "possible"
+            for line in server.events("spooled")}
+
+
+def wait_for_mail(backend, count):
+    """Until Postfix has delivered all that it had accepted."""
+    backend.log.wait_line(r"to=<joe\+\d+@example\.test>.*status=sent", count=count)
+
+
+def conversation(postern, backend, chunking):
+    """How many octets go each way: up to the content, to its end; up to the final reply, to its end.
+    """
+    whole = Cut(backend.server, TO_SERVER, EVERYTHING)
+    server = start(postern, {9999: whole}, chunking)
+    assert send_all(server, [9999])[9999].code == 250
+    server.stop()
+    whole.is_over.wait(20)
+    whole.close()
+    said, heard = whole.passed[TO_SERVER], whole.passed[TO_POSTERN]
+    final = FINAL.search(heard)
+    begin, end = (b"Subject: cut", b"end\r\n.\r\n") if chunking == "no" else (b"BDAT ", b"end\r\n")
+    return said.index(begin), said.index(end) + len(end), final.start(), final.end()
+
+
+@needs_root
+@pytest.mark.parametrize("chunking", ["no", "auto"])
+def test_cut_at_every_octet(postern, backend, chunking):
+    content_at, said_end, final_at, heard_end = conversation(postern, backend, chunking)
+    ways = [(TO_SERVER, n) for n in range(said_end + 1)]
+    ways += [(TO_POSTERN, n) for n in range(heard_end + 1)]
+    cuts = {number: Cut(backend.server, *way) for number, way in enumerate(ways)}
+    server = start(postern, cuts, chunking)
+    replies = send_all(server, cuts)
+    for cut in cuts.values():
+        assert cut.is_over.wait(20)
+
+    # The client notices nothing.
+    assert {reply.code for reply in replies.values()} == {250}
+    assert len(replies) == len(cuts)
+
+    # What Postfix has, and what postern keeps.
+    taken = {number for number, (way, n) in enumerate(ways)
+             if (way == TO_SERVER and n >= said_end) or (way == TO_POSTERN and n > final_at)}
+    # Behind the go-ahead: whether content still slips through is a matter of microseconds.
+    open_end = {number for number, way in enumerate(ways) if way == (TO_POSTERN, final_at)}
+    told = {number for number, (way, n) in enumerate(ways)
+            if way == TO_POSTERN and n >= heard_end}
+    wait_for_mail(backend, len(taken) + 1)
+    found = numbers_at(backend)
+    assert set(found) - open_end - {9999} == taken
+    assert set(found.values()) == {1}
+    kept = spooled(server)
+    assert set(kept) == set(cuts) - told
+    for number, may_be_duplicate in kept.items():
+        way, n = ways[number]
+        if number in found:
+            assert may_be_duplicate, ways[number]
+        elif n < (content_at if way == TO_SERVER else final_at):
+            assert not may_be_duplicate, ways[number]
+
+    # The cuts are mended: what cannot be a duplicate arrives at once, once.
+    for cut in cuts.values():
+        cut.release()
+    due = {number for number, may_be_duplicate in kept.items() if not may_be_duplicate}
+    server.wait_event("delivered", count=len(due))
+    wait_for_mail(backend, len(taken) + 1 + len(due))
+    found = numbers_at(backend)
+    assert set(found) - open_end - {9999} == (taken | due) - open_end
+    assert set(found.values()) == {1}
+    queued = list((server.directory / "spool/queue").glob("*/" + "[0-9B-Z]" * 16))
+    assert len(queued) == len(kept) - len(due)
+    for cut in cuts.values():
+        cut.close()

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What is durable: syncs, and what chance leaves of the rest when the power fails. */
+#include <stdlib.h>
+
+#include "tests/sim/files.h"
+
+/* ---- files ---- */
+
+void sim_change_add(struct sim_node *n, bool is_cut, uint64_t at, struct bytes octets)
+{
+    struct sim_change *c = sim_alloc(sizeof(*c) + octets.len);
+
+    *c = (struct sim_change){.is_cut = is_cut, .at = at, .len = octets.len};
+    if (octets.len > 0)
+        memcpy(c->octets, octets.at, octets.len);
+    list_append(&n->changes, &c->link);
+}
+
+static void drop(struct sim_change *c)
+{
+    list_remove(&c->link);
+    free(c);
+}
+
+void sim_changes_drop(struct sim_node *n)
+{
+    LIST_EACH (link, &n->changes)
+        drop(LIST_ENTRY(link, struct sim_change, link));
+}
+
+static void make_durable(struct sim_node *n, const struct sim_change *c, size_t from, size_t to)
+{
+    if (c->is_cut)
+        sim_text_cut(&n->durable, c->at);
+    else
+        sim_text_write(&n->durable, c->at + from, bytes_make(c->octets + from, to - from));
+}
+
+void sim_changes_keep(struct sim_node *n)
+{
+    LIST_EACH (link, &n->changes) {
+        struct sim_change *c = LIST_ENTRY(link, struct sim_change, link);
+        make_durable(n, c, 0, c->len);
+        drop(c);
+    }
+}
+
+/* Each is kept, lost, or torn: any run of its octets. */
+void sim_changes_risk(struct sim_node *n)
+{
+    struct sim *w = sim_current();
+
+    LIST_EACH (link, &n->changes) {
+        struct sim_change *c = LIST_ENTRY(link, struct sim_change, link);
+        uint64_t fate = sim_below(w, 3);
+        size_t from = 0, to = c->len;
+
+        if (fate == 1 && to > 0) {
+            from = sim_below(w, 2) == 0 ? 0 : (size_t)sim_below(w, to);
+            to = from + (size_t)sim_below(w, to - from + 1);
+        }
+        if (fate != 0 && (to > from || c->is_cut))
+            make_durable(n, c, from, to);
+        drop(c);
+    }
+}
+
+/* ---- directories ---- */
+
+static void set_half(struct sim_half *half, struct sim_node *directory, struct bytes name)
+{
+    if (directory == NULL)
+        return;
+    directory->uses++;
+    half->directory = directory;
+    half->name = sim_alloc(name.len + 1);
+    memcpy(half->name, name.at, name.len);
+}
+
+void sim_operation_add(struct sim_node *n, struct sim_node *from, struct bytes from_name,
+                       struct sim_node *to, struct bytes to_name)
+{
+    struct sim_operation *o = sim_alloc(sizeof(*o));
+
+    n->uses++;
+    o->node = n;
+    set_half(&o->from, from, from_name);
+    set_half(&o->to, to, to_name);
+    list_append(&sim_current()->disk.operations, &o->link);
+}
+
+static void free_operation(struct sim_operation *o)
+{
+    list_remove(&o->link);
+    if (o->from.directory != NULL)
+        sim_node_unuse(o->from.directory);
+    if (o->to.directory != NULL)
+        sim_node_unuse(o->to.directory);
+    sim_node_unuse(o->node);
+    free(o->from.name);
+    free(o->to.name);
+    free(o);
+}
+
+void sim_operations_drop(struct sim *w)
+{
+    LIST_EACH (link, &w->disk.operations)
+        free_operation(LIST_ENTRY(link, struct sim_operation, link));
+}
+
+static void perform(const struct sim_operation *o)
+{
+    if (o->from.directory != NULL) {
+        struct sim_name *name =
+            sim_name_in(&o->from.directory->durable_names, bytes_of(o->from.name));
+        if (name != NULL && name->node == o->node)
+            sim_name_remove(name);
+    }
+    if (o->to.directory != NULL)
+        sim_name_set(&o->to.directory->durable_names, bytes_of(o->to.name), o->node);
+}
+
+/* A move between two directories is certain when the one that it led to was synced. */
+void sim_operations_keep(struct sim_node *directory)
+{
+    LIST_EACH (link, &sim_current()->disk.operations) {
+        struct sim_operation *o = LIST_ENTRY(link, struct sim_operation, link);
+        if (o->to.directory != NULL ? o->to.directory != directory : o->from.directory != directory)
+            continue;
+        perform(o);
+        free_operation(o);
+    }
+}
+
+/* As sim_changes_risk(). */
+void sim_operations_risk(struct sim_node *directory)
+{
+    struct sim *w = sim_current();
+
+    LIST_EACH (link, &w->disk.operations) {
+        struct sim_operation *o = LIST_ENTRY(link, struct sim_operation, link);
+        if (o->from.directory != directory && o->to.directory != directory)
+            continue;
+        if (sim_below(w, 2) == 0)
+            perform(o);
+        free_operation(o);
+    }
+}
+
+/* ---- the power fails ---- */
+
+static void come_back(struct sim_node *n)
+{
+    LIST_EACH (link, &n->names)
+        sim_name_remove(LIST_ENTRY(link, struct sim_name, link));
+    LIST_EACH (link, &n->durable_names) {
+        struct sim_name *name = LIST_ENTRY(link, struct sim_name, link);
+        struct sim_node *inner = name->node;
+
+        sim_name_set(&n->names, bytes_of(name->text), inner);
+        if (inner->is_directory) {
+            come_back(inner);
+            continue;
+        }
+        sim_changes_risk(inner);
+        inner->links = 1;
+        inner->locked_by = 0;
+        inner->text.len = 0;
+        sim_put(&inner->text, bytes_make(inner->durable.at, inner->durable.len));
+    }
+}
+
+void sim_power_cut(struct sim *w)
+{
+    if (w->loop != NULL || sim_open_files(w) > 0)
+        sim_fault("a process is still there");
+    LIST_EACH (link, &w->disk.operations) {
+        struct sim_operation *o = LIST_ENTRY(link, struct sim_operation, link);
+        if (sim_below(w, 2) == 0)
+            perform(o);
+        free_operation(o);
+    }
+    come_back(w->disk.root);
+}

@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* disk.h in a world: directories and what stands in them. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "proxy/base/error.h"
+#include "proxy/base/mem.h"
+#include "proxy/io/disk.h"
+#include "tests/sim/files.h"
+
+#define FREE_BYTES (UINT64_C(1) << 40)
+
+/* ---- nodes and names ---- */
+
+struct sim_node *sim_node_new(bool is_directory)
+{
+    struct sim_node *n = sim_alloc(sizeof(*n));
+
+    n->uses = 1;
+    n->is_directory = is_directory;
+    n->changed_s = sim_wall_ms(sim_current()) / 1000;
+    list_init(&n->changes);
+    list_init(&n->names);
+    list_init(&n->durable_names);
+    return n;
+}
+
+static void remove_names(struct list *names)
+{
+    LIST_EACH (link, names)
+        sim_name_remove(LIST_ENTRY(link, struct sim_name, link));
+}
+
+void sim_node_unuse(struct sim_node *n)
+{
+    if (--n->uses > 0)
+        return;
+    remove_names(&n->names);
+    remove_names(&n->durable_names);
+    sim_changes_drop(n);
+    free(n->text.at);
+    free(n->durable.at);
+    free(n);
+}
+
+static int compare(const struct sim_name *name, struct bytes text)
+{
+    int order = strncmp(name->text, (const char *)text.at, text.len);
+
+    return order != 0 ? order : name->text[text.len] != '\0';
+}
+
+struct sim_name *sim_name_in(const struct list *names, struct bytes text)
+{
+    LIST_EACH (link, names) {
+        struct sim_name *name = LIST_ENTRY(link, struct sim_name, link);
+        if (compare(name, text) == 0)
+            return name;
+    }
+    return NULL;
+}
+
+struct sim_name *sim_name_set(struct list *names, struct bytes text, struct sim_node *n)
+{
+    struct sim_name *name = sim_name_in(names, text);
+    struct list *behind = names;
+
+    n->uses++;
+    if (name != NULL) {
+        sim_node_unuse(name->node);
+        name->node = n;
+        return name;
+    }
+    LIST_EACH (link, names) {
+        if (compare(LIST_ENTRY(link, struct sim_name, link), text) > 0) {
+            behind = link;
+            break;
+        }
+    }
+    name = sim_alloc(sizeof(*name) + text.len + 1);
+    memcpy(name->text, text.at, text.len);
+    name->node = n;
+    list_append(behind, &name->link);
+    return name;
+}
+
+void sim_name_remove(struct sim_name *name)
+{
+    list_remove(&name->link);
+    sim_node_unuse(name->node);
+    free(name);
+}
+
+/* ---- paths ---- */
+
+/* The next part of a path; empty: there is none. */
+static struct bytes next_part(struct bytes *path)
+{
+    struct bytes part;
+
+    while (path->len > 0 && path->at[0] == '/')
+        *path = bytes_skip(*path, 1);
+    part = bytes_first(*path, bytes_find(*path, '/'));
+    *path = bytes_skip(*path, part.len);
+    return part;
+}
+
+static struct sim_node *walk(struct sim *w, struct bytes path)
+{
+    struct sim_node *n = w->disk.root;
+
+    for (struct bytes part = next_part(&path); part.len > 0; part = next_part(&path)) {
+        struct sim_name *name = sim_name_in(&n->names, part);
+        if (name == NULL)
+            return NULL;
+        n = name->node;
+    }
+    return n;
+}
+
+struct sim_node *sim_node_at(const char *path)
+{
+    return walk(sim_current(), bytes_of(path));
+}
+
+/* The directory that the last part of a path lies in. */
+static int find_parent(const char *path, struct sim_node **directory_out, struct bytes *name_out)
+{
+    struct bytes rest = bytes_of(path), name, before;
+    struct sim_node *directory;
+
+    while (rest.len > 1 && rest.at[rest.len - 1] == '/')
+        rest.len--;
+    name = before = rest;
+    while (name.len > 0 && bytes_find(name, '/') < name.len)
+        name = bytes_skip(name, bytes_find(name, '/') + 1);
+    before.len -= name.len;
+    directory = before.len == 0 ? NULL : walk(sim_current(), before);
+    if (directory == NULL || name.len == 0)
+        return -ENOENT;
+    if (!directory->is_directory)
+        return -ENOTDIR;
+    *directory_out = directory;
+    *name_out = name;
+    return 0;
+}
+
+int sim_node_link(struct sim_node *n, const char *path)
+{
+    struct sim_node *directory;
+    struct bytes name;
+    int error = find_parent(path, &directory, &name);
+
+    if (error != 0)
+        return error;
+    if (sim_name_in(&directory->names, name) != NULL)
+        return -EEXIST;
+    sim_name_set(&directory->names, name, n);
+    n->links++;
+    sim_operation_add(n, NULL, name, directory, name);
+    return 0;
+}
+
+static int unlink_node(const char *path, bool is_directory)
+{
+    struct sim_node *directory;
+    struct sim_name *found;
+    struct bytes name;
+    int error = find_parent(path, &directory, &name);
+
+    if (error != 0)
+        return error;
+    found = sim_name_in(&directory->names, name);
+    if (found == NULL)
+        return -ENOENT;
+    if (found->node->is_directory != is_directory)
+        return is_directory ? -ENOTDIR : -EISDIR;
+    if (!list_is_empty(&found->node->names))
+        return -ENOTEMPTY;
+    found->node->links--;
+    sim_operation_add(found->node, directory, name, NULL, name);
+    sim_name_remove(found);
+    return 0;
+}
+
+/* ---- disk.h ---- */
+
+int disk_link_unnamed(int fd, const char *path)
+{
+    int error = sim_disk_begin(SIM_DISK_NAME);
+    struct sim_fd *d = sim_fd_of(fd);
+
+    if (!d->is_unnamed)
+        sim_fault("link of a file that is not unnamed");
+    return error != 0 ? error : sim_node_link(d->node, path);
+}
+
+static int move(const char *from, const char *to, bool may_replace)
+{
+    struct sim_node *directory[2];
+    struct sim_name *found, *old;
+    struct bytes name[2];
+    int error = sim_disk_begin(SIM_DISK_NAME);
+
+    if (error == 0)
+        error = find_parent(from, &directory[0], &name[0]);
+    if (error == 0)
+        error = find_parent(to, &directory[1], &name[1]);
+    if (error != 0)
+        return error;
+    found = sim_name_in(&directory[0]->names, name[0]);
+    if (found == NULL || found->node->is_directory)
+        return -ENOENT; /* directories are never renamed */
+    old = sim_name_in(&directory[1]->names, name[1]);
+    if (old != NULL && !may_replace)
+        return -EEXIST;
+    if (old == found)
+        return 0;
+    if (old != NULL)
+        old->node->links--;
+    sim_operation_add(found->node, directory[0], name[0], directory[1], name[1]);
+    sim_name_set(&directory[1]->names, name[1], found->node);
+    sim_name_remove(found);
+    return 0;
+}
+
+int disk_rename(const char *from, const char *to)
+{
+    return move(from, to, false);
+}
+
+int disk_replace(const char *from, const char *to)
+{
+    return move(from, to, true);
+}
+
+int disk_unlink(const char *path)
+{
+    int error = sim_disk_begin(SIM_DISK_NAME);
+
+    return error != 0 ? error : unlink_node(path, false);
+}
+
+int disk_remove_directory(const char *path)
+{
+    int error = sim_disk_begin(SIM_DISK_NAME);
+
+    return error != 0 ? error : unlink_node(path, true);
+}
+
+int disk_sync_directory(const char *path)
+{
+    int error = sim_disk_begin(SIM_DISK_SYNC);
+    struct sim_node *n = sim_node_at(path);
+
+    if (error == 0 && (n == NULL || !n->is_directory))
+        error = n == NULL ? -ENOENT : -ENOTDIR;
+    if (error == 0)
+        sim_operations_keep(n);
+    else if (n != NULL)
+        sim_operations_risk(n);
+    return error;
+}
+
+/* Made and durable, or not there: NULL. Nobody dies in between: who comes later could not know. */
+static struct sim_node *make_directory(struct sim_node *in, struct bytes name, int *error_out)
+{
+    struct sim_node *made = sim_node_new(true);
+    struct sim_name *there = sim_name_set(&in->names, name, made);
+
+    made->links++;
+    sim_operation_add(made, NULL, name, in, name);
+    sim_node_unuse(made);
+    *error_out = sim_disk_fault(SIM_DISK_SYNC);
+    if (*error_out == 0) {
+        sim_operations_keep(in);
+        return made;
+    }
+    sim_operations_risk(in);
+    sim_operation_add(made, in, name, NULL, name);
+    sim_name_remove(there);
+    return NULL;
+}
+
+int disk_make_directories(const char *path)
+{
+    struct bytes rest = bytes_of(path), part;
+    struct sim_node *at = sim_current()->disk.root;
+    int error = sim_disk_begin(SIM_DISK_NAME);
+
+    for (part = next_part(&rest); error == 0 && part.len > 0; part = next_part(&rest)) {
+        struct sim_name *found = sim_name_in(&at->names, part);
+        at = found != NULL ? found->node : make_directory(at, part, &error);
+        if (at != NULL && !at->is_directory)
+            return -ENOTDIR;
+    }
+    return error;
+}
+
+/* The names are copied first: fn may change what it is told of. */
+int disk_list(const char *path, bool (*fn)(void *owner, const char *name), void *owner)
+{
+    int error = sim_disk_begin(SIM_DISK_READ);
+    const struct sim_node *n = sim_node_at(path);
+    size_t size = 1;
+    char *names, *at;
+    bool goes_on = true;
+
+    if (error == 0 && (n == NULL || !n->is_directory))
+        error = n == NULL ? -ENOENT : -ENOTDIR;
+    if (error != 0)
+        return error;
+    LIST_EACH (link, &n->names)
+        size += strlen(LIST_ENTRY(link, struct sim_name, link)->text) + 1;
+    at = names = mem_zalloc(size);
+    if (names == NULL)
+        return ERR_MEMORY;
+    LIST_EACH (link, &n->names) {
+        const char *text = LIST_ENTRY(link, struct sim_name, link)->text;
+        memcpy(at, text, strlen(text) + 1);
+        at += strlen(text) + 1;
+    }
+    for (at = names; goes_on && *at != '\0'; at += strlen(at) + 1)
+        goes_on = fn(owner, at);
+    mem_free(names);
+    return 0;
+}
+
+/* ---- what the test sees ---- */
+
+void sim_disk_init(struct sim *w)
+{
+    struct sim_node *tmp = sim_node_new(true);
+
+    list_init(&w->disk.operations);
+    w->disk.free_bytes = FREE_BYTES;
+    w->disk.root = sim_node_new(true);
+    sim_name_set(&w->disk.root->names, bytes_of("tmp"), tmp);
+    sim_name_set(&w->disk.root->durable_names, bytes_of("tmp"), tmp);
+    tmp->links++;
+    sim_node_unuse(tmp);
+}
+
+void sim_disk_done(struct sim *w)
+{
+    if (sim_open_files(w) > 0)
+        sim_fault("a file is still open");
+    sim_operations_drop(w);
+    sim_node_unuse(w->disk.root);
+    free(w->disk.path.at);
+}
+
+bool sim_file(struct sim *w, const char *path, struct bytes *octets_out)
+{
+    struct sim_node *n = walk(w, bytes_of(path));
+
+    if (n == NULL || n->is_directory)
+        return false;
+    *octets_out = bytes_make(n->text.at, n->text.len);
+    return true;
+}
+
+/* Its path is in `path` when it was found. */
+static bool find_nth(const struct sim_node *directory, struct sim_text *path, unsigned *index)
+{
+    size_t len = path->len;
+
+    LIST_EACH (link, &directory->names) {
+        const struct sim_name *name = LIST_ENTRY(link, struct sim_name, link);
+        path->len = len;
+        sim_put(path, bytes_of("/"));
+        sim_put(path, bytes_of(name->text));
+        if (name->node->is_directory ? find_nth(name->node, path, index) : (*index)-- == 0)
+            return true;
+    }
+    return false;
+}
+
+const char *sim_file_below(struct sim *w, const char *directory, unsigned index)
+{
+    const struct sim_node *n = walk(w, bytes_of(directory));
+
+    w->disk.path.len = 0;
+    sim_put(&w->disk.path, bytes_of(directory));
+    if (n == NULL || !find_nth(n, &w->disk.path, &index))
+        return NULL;
+    sim_put(&w->disk.path, bytes_make("", 1));
+    return (const char *)w->disk.path.at;
+}

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A scenario from its seed to its end: a world, processes that live and die in it, time. */
+#include "tests/sim/scenario.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "proxy/worker.h"
+#include "tests/sim/stage.h"
+
+#define BEAT_MS      5000
+#define TROUBLE_MS   600000 /* things go wrong for so long at most */
+#define PATIENCE_MS  (UINT64_C(4) * 24 * 3600 * 1000)
+#define QUIET_BEATS  60 /* with an empty queue, until it is over */
+#define DOWN_MAX_MS  900000
+#define STEPS_MAX    4000
+#define CALLS_MAX    150
+#define ALLOCATIONS  400
+#define AWAY_MAX_MS  40000
+#define LIVES_MAX    6
+#define PLENTY_BYTES (UINT64_C(1) << 40)
+#define VARIANTS     256
+
+/* ---- chance, and what is told ---- */
+
+uint64_t scenario_below(struct scenario *s, uint64_t end)
+{
+    return sim_below(s->world, end);
+}
+
+bool scenario_chance(struct scenario *s, unsigned percent)
+{
+    return scenario_below(s, 100) < percent;
+}
+
+void scenario_fail(struct scenario *s, const char *format, ...)
+{
+    va_list list;
+
+    s->result->has_failed = true;
+    printf("seed %llu, %llu ms: ", (unsigned long long)s->seed,
+           (unsigned long long)sim_now_ms(s->world));
+    va_start(list, format);
+    vprintf(format, list);
+    va_end(list);
+    printf("\n");
+}
+
+static void trace(struct scenario *s, struct bytes octets)
+{
+    uint64_t hash = s->result->trace;
+
+    for (size_t i = 0; i < octets.len; i++)
+        hash = (hash ^ octets.at[i]) * 0x100000001b3u;
+    s->result->trace = hash;
+}
+
+void scenario_heard(struct scenario *s, const char *who, unsigned number, struct bytes octets)
+{
+    uint64_t now_ms = sim_now_ms(s->world);
+
+    trace(s, bytes_make(&now_ms, sizeof(now_ms)));
+    trace(s, octets);
+    if (s->is_loud)
+        printf("%9llu %s%u %.*s\n", (unsigned long long)now_ms, who, number,
+               (int)bytes_find(octets, '\r'), (const char *)octets.at);
+}
+
+void scenario_count(struct scenario *s, enum scenario_count what)
+{
+    s->result->counts[what]++;
+}
+
+void scenario_later(struct scenario *s, struct sim_timer *t, struct sim_event *e, uint64_t ms)
+{
+    sim_at(s->world, t, e, ms);
+}
+
+/* ---- configurations ---- */
+
+static struct config *configs[VARIANTS];
+
+static bool has_boxes(unsigned variant)
+{
+    return (variant & 64) == 0;
+}
+
+static bool has_second(unsigned variant)
+{
+    return (variant & 128) != 0;
+}
+
+static struct config *config_of(unsigned variant)
+{
+    char text[2000];
+
+    snprintf(text, sizeof(text),
+             "copy-memory = %s\npostmaster = postmaster@a.test\nshutdown-timeout = 20s\n"
+             "[smtpd \"mx.test\"]\nlisten-port = 192.0.2.1:25\nsplit = %s\n"
+             "[relay \"a\"]\naddress = 198.51.100.1:25\n%s"
+             "on-failure = %s\nretry = 1m 5m 20m\nunverified = %s\nreceived = %s\n"
+             "%s"
+             "[maildir \"box\"]\npath = /mail/${RCPT_DOMAIN}/${RCPT_LOCAL}\n"
+             "[route]\n@a.test a\n@client.test a\n%s%s",
+             variant & 1 ? "2m" : "64k", variant & 2 ? "defer" : "live",
+             variant & 4 ? "address = 198.51.100.1:26\n" : "",
+             (variant & 24) == 24 ? "tempfail" : "spool", variant & 8 ? "defer" : "accept",
+             variant & 32 ? "never" : "auto",
+             has_second(variant) ? "[relay \"b\"]\naddress = 198.51.100.2:25\nretry = 2m 30m\n"
+                                 : "",
+             has_second(variant) ? "@b.test b\n" : "",
+             has_boxes(variant) ? "@box.test box\n@list.test a, box\n" : "");
+    return stage_config(text);
+}
+
+void scenario_forget_configs(void)
+{
+    for (unsigned i = 0; i < VARIANTS; i++)
+        if (configs[i] != NULL)
+            config_free(&configs[i]);
+}
+
+/* ---- one life after the other ---- */
+
+static int serve(void *owner)
+{
+    struct scenario *s = owner;
+    struct smtpd_judge filter = {.owner = s, .judge = ledger_judge};
+    struct worker_task task = {.is_alone = true, .runs_queue = true};
+
+    if (s->has_filter)
+        task.judge = &filter;
+    return stage_run_task(s->config, &task);
+}
+
+static void note_death(struct scenario *s, bool is_power)
+{
+    struct death *d = sim_alloc(sizeof(*d));
+
+    *d = (struct death){.at_ms = sim_now_ms(s->world), .is_power = is_power};
+    list_append(&s->deaths, &d->link);
+    scenario_count(s, is_power ? COUNT_POWER_CUTS : COUNT_KILLS);
+    if (s->is_loud)
+        printf("%9llu %s\n", (unsigned long long)d->at_ms, is_power ? "power cut" : "kill");
+}
+
+static void plan_death(struct scenario *s)
+{
+    if (scenario_chance(s, 40))
+        sim_kill_at_step(s->world, 1 + scenario_below(s, STEPS_MAX));
+    else if (scenario_chance(s, 70))
+        sim_kill_at_call(s->world, 1 + scenario_below(s, CALLS_MAX));
+}
+
+/* False: it came to its end as it should. */
+static bool live(struct scenario *s, bool may_die)
+{
+    int code = 0;
+
+    sim_disk_set_trouble(s->world, 0); /* it shall start */
+    mem_fail_nth(0);
+    if (may_die)
+        plan_death(s);
+    bool has_ended = sim_process(s->world, serve, s, &code);
+    s->lives++;
+    if (!has_ended) {
+        bool is_power = scenario_chance(s, 50);
+        note_death(s, is_power);
+        if (is_power)
+            sim_power_cut(s->world);
+    } else if (code != 0 && sim_disk_failures(s->world) == 0) {
+        scenario_fail(s, "exit code %d", code);
+        return false;
+    } else if (code == 0 && s->is_over) {
+        return false;
+    }
+    scenario_count(s, COUNT_RESTARTS);
+    sim_pass(s->world, scenario_below(s, AWAY_MAX_MS));
+    return true;
+}
+
+/* ---- time ---- */
+
+static void heal(struct scenario *s)
+{
+    s->is_healthy = true;
+    mem_fail_nth(0);
+    sim_disk_set_trouble(s->world, 0);
+    sim_disk_set_free(s->world, PLENTY_BYTES);
+    sim_kill_at_step(s->world, 0);
+    sim_kill_at_call(s->world, 0);
+}
+
+/* Outages of targets and of the disk, which may also be full for a while. */
+static void make_trouble(struct scenario *s)
+{
+    for (int i = 0; i < s->targets.count; i++)
+        if (scenario_chance(s, 2))
+            s->targets.down_until_ms[i] = sim_now_ms(s->world) + scenario_below(s, DOWN_MAX_MS);
+    if (s->has_operator && scenario_chance(s, 10))
+        operator_interferes(s);
+    if (s->has_memory_trouble && scenario_chance(s, 30))
+        mem_fail_nth(1 + scenario_below(s, ALLOCATIONS));
+    if (!s->has_disk_trouble || !scenario_chance(s, 30))
+        return;
+    sim_disk_set_trouble(s->world,
+                         scenario_chance(s, 50) ? 0 : UINT32_C(4000) << scenario_below(s, 7));
+    sim_disk_set_free(s->world, scenario_chance(s, 80) ? PLENTY_BYTES : scenario_below(s, 100000));
+}
+
+static void on_beat(struct sim_event *e)
+{
+    struct scenario *s = CONTAINER_OF(e, struct scenario, beat);
+    uint64_t now_ms = sim_now_ms(s->world);
+
+    if (!s->is_healthy && now_ms >= s->heal_ms)
+        heal(s);
+    if (!s->is_healthy)
+        make_trouble(s);
+    else
+        operator_releases(s);
+    s->quiet_beats =
+        s->is_healthy && s->clients_busy == 0 && ledger_queue_is_empty(s) ? s->quiet_beats + 1 : 0;
+    if (s->quiet_beats >= QUIET_BEATS || now_ms > s->heal_ms + PATIENCE_MS) {
+        s->is_over = true;
+        sim_signal(s->world, SIGTERM);
+        return;
+    }
+    if (!s->is_healthy && scenario_chance(s, 1))
+        sim_signal(s->world, SIGTERM);
+    scenario_later(s, &s->beat_timer, &s->beat, BEAT_MS);
+}
+
+/* ---- all of it ---- */
+
+static void begin(struct scenario *s)
+{
+    unsigned variant = (unsigned)scenario_below(s, VARIANTS);
+    static const uint32_t windows[] = {0, 0, 0, 1000, 64};
+    struct sim_ways ways = {.shuffles = true, .cuts = scenario_chance(s, 50)};
+
+    ways.window_bytes = windows[scenario_below(s, ARRAY_LENGTH(windows))];
+    sim_set_ways(s->world, &ways);
+    if (configs[variant] == NULL)
+        configs[variant] = config_of(variant);
+    if (configs[variant] == NULL)
+        sim_fault("a configuration has errors");
+    s->config = configs[variant];
+    s->has_boxes = has_boxes(variant);
+    s->targets.count = has_second(variant) ? 2 : 1;
+    s->targets.announces = (unsigned)scenario_below(s, 32);
+    s->targets.trouble_percent = scenario_chance(s, 30) ? 0 : (unsigned)scenario_below(s, 100);
+    s->heal_ms = sim_now_ms(s->world) + scenario_below(s, TROUBLE_MS);
+    for (int i = 0; i < SCENARIO_TARGETS; i++)
+        if (scenario_chance(s, 15))
+            s->targets.down_until_ms[i] = sim_now_ms(s->world) + scenario_below(s, DOWN_MAX_MS);
+    s->has_filter = scenario_chance(s, 30);
+    s->has_operator = scenario_chance(s, 30);
+    s->has_memory_trouble = scenario_chance(s, 15);
+    s->has_disk_trouble = scenario_chance(s, 25);
+    s->beat.fn = on_beat;
+    s->beat.outlives = true;
+    list_init(&s->beat.link);
+    scenario_later(s, &s->beat_timer, &s->beat, BEAT_MS);
+}
+
+static void finish(struct scenario *s)
+{
+    struct bytes log = sim_log(s->world);
+
+    ledger_check(s);
+    trace(s, log);
+    s->result->counts[COUNT_DISK_ERRORS] += sim_disk_failures(s->world);
+    for (const uint8_t *at = log.at;
+         (at = memmem(at, log.len - (size_t)(at - log.at), "spooled ", 8)); at++)
+        if (at == log.at || at[-1] == '\n')
+            scenario_count(s, COUNT_SPOOLED);
+    if (s->is_loud)
+        printf("%.*s", (int)log.len, (const char *)log.at);
+    sim_free(&s->world);
+    clients_free(s);
+    servers_free(s);
+    ledger_free(s);
+    LIST_EACH (link, &s->deaths)
+        free(LIST_ENTRY(link, struct death, link));
+}
+
+void scenario_run(uint64_t seed, bool is_loud, struct scenario_result *result)
+{
+    struct scenario s = {
+        .world = sim_new(seed), .result = result, .seed = seed, .is_loud = is_loud};
+    struct list *lists[] = {&s.messages, &s.deliveries, &s.deaths, &s.clients, &s.servers};
+    bool may_die;
+
+    for (size_t i = 0; i < ARRAY_LENGTH(lists); i++)
+        list_init(lists[i]);
+    result->has_failed = false;
+    result->trace = 0xcbf29ce484222325u;
+    scenario_count(&s, COUNT_SCENARIOS);
+    begin(&s);
+    clients_start(&s);
+    servers_start(&s);
+    may_die = scenario_chance(&s, 75);
+    while (live(&s, may_die && !s.is_healthy && s.lives < LIVES_MAX))
+        continue;
+    finish(&s);
+}

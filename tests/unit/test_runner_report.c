@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A report is durable before its cause says so: the disk fails, the process dies, the power is cut
+ * at each call, and there is one report in the end. */
+/* needs: spool/runner_report.c spool/store.c spool/store_list.c spool/store_message.c */
+/* needs: spool/spool_index.c sim */
+#include "spool/runner_report.h"
+
+#include <errno.h>
+
+#include "tests/unit/lib.h"
+
+#include "proxy/base/error.h"
+#include "proxy/io/disk.h"
+#include "route/relay_conf.h"
+#include "tests/sim/sim.h"
+
+static const char content[] =
+    "From: Ann <ann@example.com>\r\nSubject: hello\r\n\r\nHow are you?\r\n";
+
+/* ---- a spool with one message ---- */
+
+struct world {
+    struct pool pool;
+    struct arena arena;
+    struct loop *loop;
+    struct store *store;
+    struct bounce_conf conf;
+};
+
+static void begin(struct world *w)
+{
+    int error = 0;
+
+    *w = (struct world){
+        .conf = {.hostname = bytes_of("mx.example.net"), .postmaster = bytes_of("postmaster")}};
+    pool_init(&w->pool, 4096, 4);
+    arena_init(&w->arena, &w->pool, 1 << 20);
+    w->loop = loop_new();
+    w->store = store_open(w->loop, bytes_of("/spool"), &error);
+    assert_int_equal(error, 0);
+}
+
+static int end(struct world *w)
+{
+    store_close(w->store);
+    store_free(&w->store);
+    arena_reset(&w->arena);
+    pool_done(&w->pool);
+    loop_free(&w->loop);
+    return 0;
+}
+
+static struct address joe(void)
+{
+    return (struct address){.local = bytes_of("joe"), .domain = bytes_of("example.org")};
+}
+
+static void put_cause(struct world *w, struct store_place *place_out)
+{
+    struct id id = {.text = "06H4TZ0BC00F3X04"};
+    struct bytes body = bytes_of(content);
+    struct copy_image image = {.fd = -1,
+                               .length = body.len,
+                               .pieces = &body,
+                               .piece_count = 1,
+                               .directory = store_directory(w->store)};
+    struct spool_message m = {.envelope.from.local = bytes_of("ann"), .recipient_count = 1};
+    struct spool_recipient r = {.original = joe(),
+                                .to = joe(),
+                                .target = bytes_of("home"),
+                                .fate = FATE_REFUSED,
+                                .reply = bytes_of("550 5.1.1 no")};
+    struct spool_writer writer = {.id = id};
+    struct buf records;
+
+    buf_init(&records, &w->pool, 1 << 20);
+    writer.out = &records;
+    writer.at = spool_records_at(&(struct spool_head){.body_bytes = body.len});
+    m.envelope.id = id;
+    spool_put_message(&writer, &m);
+    spool_put_recipient(&writer, &r);
+    *place_out = store_next_place(w->store, &id);
+    assert_int_equal(store_commit(w->store, &image, place_out, buf_bytes(&records)), 0);
+    disk_close(image.fd);
+    buf_done(&records);
+}
+
+static int make(struct world *w, int fd, const struct store_place *cause,
+                const struct spool_message *message, struct store_place *place_out)
+{
+    static const bool is_due[] = {true};
+    struct runner_report report = {.store = w->store,
+                                   .conf = &w->conf,
+                                   .relay = bytes_of("bounces"),
+                                   .message = message,
+                                   .fd = fd,
+                                   .kind = BOUNCE_FAILED,
+                                   .is_due = is_due,
+                                   .now_ms = 1795318061000,
+                                   .place = *cause};
+    int error = runner_report_make(&report);
+
+    if (error == 0) {
+        assert_int_equal(report.result, BOUNCE_MADE);
+        *place_out = report.place;
+    }
+    return error;
+}
+
+static void record(struct world *w, int fd, const struct spool_message *message)
+{
+    struct spool_writer writer = {.id = message->head.id, .at = message->records_end};
+    struct buf records;
+
+    buf_init(&records, &w->pool, 1000);
+    writer.out = &records;
+    spool_put_reported(&writer, 0);
+    assert_int_equal(store_append(fd, message->records_end, buf_bytes(&records), true), 0);
+    buf_done(&records);
+}
+
+static int take(struct world *w, const struct store_place *place, struct spool_message *message_out)
+{
+    int fd;
+
+    assert_int_equal(store_take(w->store, place, &fd), 0);
+    assert_int_equal(store_read(fd, true, &w->arena, message_out), 0);
+    return fd;
+}
+
+/* ---- what is made ---- */
+
+static bool see(void *owner, const struct store_found *found)
+{
+    assert_null(found->stray);
+    lib_put(owner, "%s %u\n", found->place.id.text, (unsigned)found->place.directory);
+    return true;
+}
+
+static void check_report(struct world *w, const struct store_place *place)
+{
+    struct spool_message report;
+    uint8_t body[4096];
+    int fd = take(w, place, &report);
+
+    assert_true(report.is_report && address_is_null(&report.envelope.from));
+    assert_int_equal(report.recipients[0].identity, RELAY_IDENTITY_NONE);
+    assert_int_equal(report.recipient_count, 1);
+    assert_true(bytes_is(report.recipients[0].to.local, "ann"));
+    assert_true(bytes_is(report.recipients[0].target, "bounces"));
+    assert_int_equal(report.recipients[0].fate, FATE_OPEN);
+    assert_true(report.head.body_bytes < sizeof(body));
+    assert_int_equal(disk_read_at(fd, SPOOL_HEAD_BYTES, body, report.head.body_bytes), 0);
+    assert_non_null(memmem(body, report.head.body_bytes, content, strlen(content)));
+    disk_close(fd);
+}
+
+static void test_made(void **state)
+{
+    static struct lib_text seen, again;
+    struct sim *sim = sim_new(1);
+    struct spool_message message;
+    struct store_place cause, place, second;
+    struct world w;
+    int fd;
+
+    (void)state;
+    begin(&w);
+    put_cause(&w, &cause);
+    fd = take(&w, &cause, &message);
+    assert_int_equal(make(&w, fd, &cause, &message, &place), 0);
+    assert_int_equal(place.directory, cause.directory);
+    check_report(&w, &place);
+    assert_int_equal(store_list(w.store, see, &seen), 0);
+    assert_int_equal(make(&w, fd, &cause, &message, &second), 0); /* is there already */
+    assert_string_equal(second.id.text, place.id.text);
+    assert_int_equal(store_list(w.store, see, &again), 0);
+    assert_string_equal(again.at, seen.at);
+    disk_close(fd);
+    assert_int_equal(sim_open_files(sim), 1); /* the store's */
+    end(&w);
+    sim_free(&sim);
+}
+
+/* Nobody can be told: nothing is written. */
+static void test_held(void **state)
+{
+    static const bool is_due[] = {true};
+    struct sim *sim = sim_new(1);
+    struct runner_report report;
+    struct spool_message message;
+    struct store_place cause;
+    struct world w;
+    int fd;
+
+    (void)state;
+    begin(&w);
+    w.conf.to = BOUNCE_TO_NONE;
+    put_cause(&w, &cause);
+    fd = take(&w, &cause, &message);
+    report = (struct runner_report){.store = w.store,
+                                    .conf = &w.conf,
+                                    .message = &message,
+                                    .fd = fd,
+                                    .kind = BOUNCE_FAILED,
+                                    .is_due = is_due,
+                                    .place = cause};
+    assert_int_equal(runner_report_make(&report), 0);
+    assert_int_equal(report.result, BOUNCE_HELD);
+    disk_close(fd);
+    assert_int_equal(sim_open_files(sim), 1);
+    end(&w);
+    sim_free(&sim);
+}
+
+/* ---- the disk fails, memory is short ---- */
+
+static bool try_with_failure(enum sim_disk_call call, uint64_t nth)
+{
+    static struct lib_text seen;
+    struct sim *sim = sim_new(nth);
+    struct spool_message message;
+    struct store_place cause, place;
+    struct world w;
+    int fd, error;
+
+    begin(&w);
+    put_cause(&w, &cause);
+    fd = take(&w, &cause, &message);
+    sim_disk_fail(sim, call, nth, -EIO);
+    error = make(&w, fd, &cause, &message, &place);
+    sim_disk_fail(sim, call, 0, 0);
+    assert_true(error == 0 || error == -EIO);
+    seen.len = 0;
+    assert_int_equal(store_list(w.store, see, &seen), 0);
+    assert_int_equal(seen.len, (error == 0 ? 2 : 1) * (ID_LENGTH + 3));
+    assert_int_equal(make(&w, fd, &cause, &message, &place), 0);
+    check_report(&w, &place);
+    disk_close(fd);
+    assert_int_equal(sim_open_files(sim), 1);
+    end(&w);
+    sim_free(&sim);
+    return error == 0;
+}
+
+static void test_disk_trouble(void **state)
+{
+    (void)state;
+    for (int call = 0; call < SIM_DISK_CALLS; call++) {
+        uint64_t nth = 1;
+        while (!try_with_failure((enum sim_disk_call)call, nth))
+            nth++;
+        lib_is_true((size_t)call, "it can fail", nth > 1);
+    }
+    lib_end_rows();
+}
+
+struct short_memory {
+    struct world w;
+    struct store_place cause;
+    struct spool_message message;
+    int fd;
+};
+
+static bool make_with_failures(void *given)
+{
+    struct short_memory *s = given;
+    struct store_place place;
+    int error = make(&s->w, s->fd, &s->cause, &s->message, &place);
+
+    assert_true(error == 0 || error == ERR_MEMORY || error == -ENOMEM);
+    return error == 0;
+}
+
+static void test_no_memory(void **state)
+{
+    struct sim *sim = sim_new(1);
+    struct short_memory s;
+
+    (void)state;
+    begin(&s.w);
+    put_cause(&s.w, &s.cause);
+    s.fd = take(&s.w, &s.cause, &s.message);
+    assert_true(lib_fail_each_allocation(make_with_failures, &s) > 3);
+    disk_close(s.fd);
+    assert_int_equal(sim_open_files(sim), 1);
+    end(&s.w);
+    sim_free(&sim);
+}
+
+/* ---- the process dies, the power is cut ---- */
+
+/* Outlives the processes. */
+struct told {
+    struct store_place cause, place;
+    bool has_cause, is_made;
+};
+
+static int live(void *owner)
+{
+    struct told *told = owner;
+    struct spool_message message;
+    struct world w;
+    int fd;
+
+    begin(&w);
+    put_cause(&w, &told->cause);
+    told->has_cause = true;
+    fd = take(&w, &told->cause, &message);
+    assert_int_equal(make(&w, fd, &told->cause, &message, &told->place), 0);
+    told->is_made = true;
+    record(&w, fd, &message);
+    disk_close(fd);
+    return end(&w);
+}
+
+/* What the next process does with what it finds: what is said to be reported is there. */
+static int resume(void *owner)
+{
+    static struct lib_text seen;
+    struct told *told = owner;
+    struct spool_message message;
+    struct store_place place;
+    struct world w;
+    int fd;
+
+    begin(&w);
+    fd = take(&w, &told->cause, &message);
+    if (!message.recipients[0].is_reported) {
+        assert_int_equal(make(&w, fd, &told->cause, &message, &place), 0);
+        if (told->is_made)
+            assert_string_equal(place.id.text, told->place.id.text);
+        told->place = place;
+        told->is_made = true;
+        record(&w, fd, &message);
+    }
+    disk_close(fd);
+    check_report(&w, &told->place);
+    seen.len = 0;
+    assert_int_equal(store_list(w.store, see, &seen), 0);
+    assert_int_equal(seen.len, 2 * (ID_LENGTH + 3)); /* the cause, and one report */
+    return end(&w);
+}
+
+/* False: it came to its end before it could be killed. */
+static bool die(uint64_t nth, uint64_t seed)
+{
+    struct sim *sim = sim_new(seed);
+    static struct told told;
+    bool is_killed;
+    int code;
+
+    told = (struct told){.has_cause = false};
+    sim_kill_at_call(sim, nth);
+    is_killed = !sim_process(sim, live, &told, &code);
+    if (seed % 2 == 0)
+        sim_power_cut(sim);
+    if (told.has_cause) {
+        assert_true(sim_process(sim, resume, &told, &code));
+        sim_power_cut(sim);
+        assert_true(sim_process(sim, resume, &told, &code));
+    }
+    sim_free(&sim);
+    return is_killed;
+}
+
+static void test_survives(void **state)
+{
+    uint64_t nth = 1;
+
+    (void)state;
+    for (bool is_killed = true; is_killed; nth++)
+        for (uint64_t seed = 1; seed <= 12; seed++)
+            is_killed = die(nth, seed);
+    assert_true(nth > 20);
+}
+
+/* ---- where to ---- */
+
+/* Of relay2 nothing is known. */
+static uint32_t capabilities(struct target *t)
+{
+    return bytes_is(t->name, "relay1") ? CAPABILITY_8BITMIME | CAPABILITY_SIZE : 0;
+}
+
+static const struct target_ops relay_ops = {.kind = "relay", .capabilities = capabilities};
+static const struct target_ops maildir_ops = {.kind = "maildir"};
+static struct target targets[] = {
+    {.ops = &relay_ops, .name = {(const uint8_t *)"relay1", 6}},
+    {.ops = &relay_ops, .name = {(const uint8_t *)"relay2", 6}},
+    {.ops = &maildir_ops, .name = {(const uint8_t *)"store", 5}},
+};
+
+static struct target *find_target(void *owner, struct bytes name)
+{
+    (void)owner;
+    for (size_t i = 0; i < ARRAY_LENGTH(targets); i++)
+        if (bytes_equal(targets[i].name, name))
+            return &targets[i];
+    return NULL;
+}
+
+/* The sender's local part is where it leads to. */
+static void route(void *owner, struct bytes listener, const struct address *to, struct arena *arena,
+                  struct routed *routed_out)
+{
+    struct routed_leg *legs = arena_alloc(arena, 2 * sizeof(*legs));
+
+    assert_true(bytes_is(listener, "mx"));
+    assert_non_null(legs);
+    legs[0].target = find_target(owner, bytes_of("store"));
+    legs[1].target = find_target(owner, to->local);
+    *routed_out = (struct routed){.legs = legs, .leg_count = legs[1].target == NULL ? 1 : 2};
+}
+
+struct relay_row {
+    const char *bounce_relay, *sender;
+    const char *targets[3]; /* of the recipients, of which the first is not due */
+    const char *expected;
+};
+
+static const struct relay_row relay_rows[] = {
+    {"own", "relay1", {"relay1", "relay2", "relay1"}, "own"},
+    {"", "relay1", {"relay1", "relay2", "relay1"}, "relay2"},
+    {"", "x", {"relay1", "store", "relay2"}, "relay2"},
+    {"", "x", {"relay1", "gone", "relay2"}, "relay2"},
+    {"", "relay1", {"x", "store", "gone"}, "relay1"},
+    {"", "x", {"relay1", "gone", "store"}, "gone"},
+    {"", "", {"relay1", "gone", "store"}, "gone"},
+};
+
+static void test_relay(void **state)
+{
+    static const bool is_due[] = {false, true, true};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(relay_rows); i++) {
+        const struct relay_row *row = &relay_rows[i];
+        struct runner_host host = {.bounce_relay = bytes_of(row->bounce_relay),
+                                   .find_target = find_target,
+                                   .route = route};
+        struct spool_recipient recipients[3] = {{.tries = 0}};
+        struct spool_message message = {.envelope.from.local = bytes_of(row->sender),
+                                        .listener = bytes_of("mx"),
+                                        .recipients = recipients,
+                                        .recipient_count = 3};
+        struct runner_report report = {.message = &message, .is_due = is_due};
+        struct arena arena;
+        struct pool pool;
+
+        pool_init(&pool, 4096, 1);
+        arena_init(&arena, &pool, 4096);
+        for (size_t k = 0; k < 3; k++)
+            recipients[k].target = bytes_of(row->targets[k]);
+        runner_report_address(&host, &arena, &report);
+        lib_same_bytes(i, "relay", bytes_of(row->expected), report.relay);
+        lib_is_true(i, "7bit", report.is_7bit != bytes_is(report.relay, "relay1"));
+        arena_reset(&arena);
+        pool_done(&pool);
+    }
+    lib_end_rows();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_made),         cmocka_unit_test(test_held),
+        cmocka_unit_test(test_disk_trouble), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_survives),     cmocka_unit_test(test_relay),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

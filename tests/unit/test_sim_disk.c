@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the simulator's disk leaves when the power fails, and what of a process when it is killed:
+ * all that may happen does, within some seeds, and nothing else. */
+/* needs: sim */
+#include <errno.h>
+#include <stdio.h>
+
+#include "proxy/base/mem.h"
+#include "proxy/io/disk.h"
+#include "proxy/io/loop.h"
+#include "tests/sim/sim.h"
+#include "tests/unit/lib.h"
+
+#define SEEDS 200
+
+/* How the file /d/f looks afterwards, as one letter: `-` missing, `0` empty, `1` its first text
+ * "one", `2` its second, "one and two", `t` torn. */
+static char look(struct sim *w, const char *path)
+{
+    struct bytes octets;
+
+    if (!sim_file(w, path, &octets))
+        return '-';
+    if (octets.len == 0)
+        return '0';
+    return bytes_is(octets, "one") ? '1' : bytes_is(octets, "one and two") ? '2' : 't';
+}
+
+static int make(const char *path, const char *text)
+{
+    int fd = disk_create(path);
+
+    assert_true(fd >= 0);
+    assert_int_equal(disk_write_at(fd, 0, bytes_of(text)), 0);
+    return fd;
+}
+
+static void make_durable(const char *path, const char *text)
+{
+    int fd = make(path, text);
+
+    assert_int_equal(disk_sync(fd), 0);
+    assert_int_equal(disk_close(fd), 0);
+    assert_int_equal(disk_sync_directory("/d"), 0);
+}
+
+/* ---- stories ---- */
+
+static int append_unsynced(void *owner)
+{
+    int fd;
+
+    (void)owner;
+    make_durable("/d/f", "one");
+    fd = disk_open_append("/d/f");
+    assert_int_equal(disk_write_at(fd, 3, bytes_of(" and two")), 0);
+    return disk_close(fd);
+}
+
+static int append_synced(void *owner)
+{
+    int fd;
+
+    append_unsynced(owner);
+    fd = disk_open_append("/d/f");
+    assert_int_equal(disk_sync(fd), 0);
+    return disk_close(fd);
+}
+
+/* The second sync has nothing to write, and goes well. */
+static int append_with_failing_sync(void *owner)
+{
+    int fd;
+
+    append_unsynced(owner);
+    fd = disk_open_append("/d/f");
+    sim_disk_fail(sim_current(), SIM_DISK_SYNC, 1, -EIO);
+    assert_int_equal(disk_sync(fd), -EIO);
+    sim_disk_fail(sim_current(), SIM_DISK_SYNC, 0, 0);
+    assert_int_equal(disk_sync(fd), 0);
+    return disk_close(fd);
+}
+
+static int name_unsynced(void *owner)
+{
+    int fd = make("/d/f", "one");
+
+    (void)owner;
+    assert_int_equal(disk_sync(fd), 0);
+    return disk_close(fd);
+}
+
+static int name_with_failing_sync(void *owner)
+{
+    name_unsynced(owner);
+    sim_disk_fail(sim_current(), SIM_DISK_SYNC, 1, -EIO);
+    assert_int_equal(disk_sync_directory("/d"), -EIO);
+    sim_disk_fail(sim_current(), SIM_DISK_SYNC, 0, 0);
+    return disk_sync_directory("/d");
+}
+
+static int unlink_unsynced(void *owner)
+{
+    (void)owner;
+    make_durable("/d/f", "one");
+    return disk_unlink("/d/f");
+}
+
+static int unlink_synced(void *owner)
+{
+    unlink_unsynced(owner);
+    return disk_sync_directory("/d");
+}
+
+static int truncate_unsynced(void *owner)
+{
+    int fd;
+
+    (void)owner;
+    make_durable("/d/f", "one and two");
+    fd = disk_open_append("/d/f");
+    assert_int_equal(disk_truncate(fd, 3), 0);
+    return disk_close(fd);
+}
+
+static int replace_unsynced(void *owner)
+{
+    (void)owner;
+    make_durable("/d/f", "one");
+    make_durable("/d/g", "one and two");
+    return disk_replace("/d/g", "/d/f");
+}
+
+static const struct {
+    const char *name;
+    int (*run)(void *owner);
+    const char *may_be; /* every letter is seen, and no other */
+} stories[] = {
+    {"append_unsynced", append_unsynced, "12t"},
+    {"append_synced", append_synced, "2"},
+    {"append_with_failing_sync", append_with_failing_sync, "12t"},
+    {"name_unsynced", name_unsynced, "-1"},
+    {"name_with_failing_sync", name_with_failing_sync, "-1"},
+    {"unlink_unsynced", unlink_unsynced, "-1"},
+    {"unlink_synced", unlink_synced, "-"},
+    {"truncate_unsynced", truncate_unsynced, "12"},
+    {"replace_unsynced", replace_unsynced, "12"},
+};
+
+static int prepare(void *owner)
+{
+    (void)owner;
+    return disk_make_directories("/d");
+}
+
+static void leaves_what_may_be_left(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(stories); i++) {
+        bool is_seen[128] = {false};
+        for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+            struct sim *w = sim_new(seed);
+            char letter;
+            int code;
+            assert_true(sim_process(w, prepare, NULL, &code));
+            assert_true(sim_process(w, stories[i].run, NULL, &code));
+            assert_int_equal(code, 0);
+            sim_power_cut(w);
+            letter = look(w, "/d/f");
+            if (strchr(stories[i].may_be, letter) == NULL)
+                fail_msg("%s: seed %d leaves %c", stories[i].name, (int)seed, letter);
+            is_seen[(unsigned char)letter] = true;
+            sim_free(&w);
+        }
+        for (const char *c = stories[i].may_be; *c != '\0'; c++)
+            if (!is_seen[(unsigned char)*c])
+                fail_msg("%s: never %c", stories[i].name, *c);
+    }
+}
+
+/* ---- killed ---- */
+
+struct victim {
+    bool has_gone_on;
+};
+
+static int hold_much(void *owner)
+{
+    struct victim *v = owner;
+    struct loop *l = loop_new();
+    void *block = mem_alloc(100);
+    int fd = make("/d/f", "one");
+
+    assert_non_null(l);
+    assert_non_null(block);
+    assert_int_equal(disk_lock(fd), 0);
+    sim_kill_at_call(sim_current(), 1);
+    disk_sync(fd);
+    v->has_gone_on = true;
+    return 0;
+}
+
+static int take_lock(void *owner)
+{
+    int fd = disk_open_append("/d/f"), second = disk_open_append("/d/f"), error;
+
+    (void)owner;
+    assert_true(fd >= 0 && second >= 0);
+    error = disk_lock(fd);
+    assert_int_equal(disk_lock(second), -EAGAIN);
+    disk_close(second);
+    disk_close(fd);
+    return error;
+}
+
+static void kills(void **state)
+{
+    struct sim *w = sim_new(1);
+    struct victim v = {.has_gone_on = false};
+    int code;
+
+    (void)state;
+    assert_true(sim_process(w, prepare, NULL, &code));
+    assert_false(sim_process(w, hold_much, &v, &code));
+    assert_false(v.has_gone_on);
+    assert_int_equal(sim_open_files(w), 0);
+    assert_int_equal(look(w, "/d/f"), '1'); /* the kernel lives on */
+    assert_true(sim_process(w, take_lock, NULL, &code));
+    assert_int_equal(code, 0);
+    sim_free(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(leaves_what_may_be_left),
+        cmocka_unit_test(kills),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The table of states in spool/README.md: the disk fails, the process dies, the power is cut, at
+ * each call that touches a file. What was acknowledged must be there, and whole. */
+/* needs: tests/unit/store_world.c spool/store.c spool/store_list.c spool/store_message.c */
+/* needs: spool/spool_index.c sim */
+#include <errno.h>
+#include <stdio.h>
+
+#include "proxy/base/error.h"
+#include "proxy/base/mem.h"
+#include "proxy/io/disk.h"
+#include "spool/spool_index.h"
+#include "tests/sim/sim.h"
+#include "tests/unit/store_world.h"
+
+/* ---- the disk fails ---- */
+
+/* Everything that was asked of the disk from the nth call on failed: was it the file that could
+ * not be synced, or its directory? Then it must never be in the queue. */
+static bool is_final(enum sim_disk_call call)
+{
+    return call == SIM_DISK_SYNC;
+}
+
+static void try_commit(enum sim_disk_call call, uint64_t nth, bool prepares, bool *has_failed_out)
+{
+    static struct lib_text seen;
+    struct sim *world = sim_new(nth);
+    struct store_world w;
+    struct store_world_message m;
+    struct spool_message message;
+    int error = 0, again;
+
+    store_world_begin(&w);
+    store_world_make(&w, &m, 70000);
+    sim_disk_fail(world, call, nth, -EIO);
+    if (prepares)
+        error = store_prepare(&m.image);
+    if (error == 0)
+        error = store_commit(w.store, &m.image, &m.place, buf_bytes(&m.records));
+    sim_disk_fail(world, call, 0, 0);
+
+    assert_int_equal(store_world_list(&w, &seen), 0);
+    assert_true(error == 0 || error == -EIO);
+    assert_true((seen.len != 0) == (error == 0));
+    again = store_commit(w.store, &m.image, &m.place, buf_bytes(&m.records));
+    store_world_done(&m);
+    assert_int_equal(again, error == 0 ? -EEXIST : is_final(call) ? -EIO : 0);
+    assert_int_equal(store_world_look(&w, &m.place, 70000, &message),
+                     error == 0 || again == 0 ? 0 : -ENOENT);
+    assert_int_equal(sim_open_files(world), 1); /* the owner's */
+    store_world_end(&w);
+    sim_free(&world);
+    *has_failed_out = error != 0;
+}
+
+static void fails_as_a_whole(void **state)
+{
+    static const struct {
+        enum sim_disk_call call;
+        uint64_t calls, prepared_calls; /* at least so many that can fail */
+    } rows[] = {{SIM_DISK_OPEN, 1, 1},
+                {SIM_DISK_WRITE, 3, 3},
+                {SIM_DISK_SYNC, 2, 3},
+                {SIM_DISK_NAME, 1, 1}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        for (int prepares = 0; prepares < 2; prepares++) {
+            bool has_failed = true;
+            uint64_t nth = 0;
+
+            while (has_failed)
+                try_commit(rows[i].call, ++nth, prepares == 1, &has_failed);
+            lib_is_true(i, "calls that can fail",
+                        nth > (prepares == 1 ? rows[i].prepared_calls : rows[i].calls));
+        }
+    }
+    lib_end_rows();
+}
+
+/* ---- the disk fails, later ---- */
+
+static int try_append(struct store_world *w, const struct store_place *place)
+{
+    struct spool_writer writer = {.id = place->id};
+    struct spool_message message;
+    struct buf records;
+    int fd, error = store_take(w->store, place, &fd);
+
+    if (error != 0)
+        return error;
+    arena_reset(&w->arena);
+    error = store_read(fd, true, &w->arena, &message);
+    if (error == 0) {
+        buf_init(&records, &w->pool, 1000);
+        writer.out = &records;
+        writer.at = message.records_end;
+        spool_put_warned(&writer, 0);
+        error = store_append(fd, message.records_end, buf_bytes(&records), true);
+        buf_done(&records);
+    }
+    disk_close(fd);
+    return error;
+}
+
+static int try_moves(struct store_world *w, const struct store_place *place)
+{
+    struct store_place there;
+    int error = store_move(w->store, place, STORE_HOLD, 0, &there);
+
+    return error == 0 ? store_move(w->store, &there, STORE_QUEUE, 3, &there) : error;
+}
+
+static int try_index(struct store_world *w, const struct store_place *place)
+{
+    int64_t later_s = loop_wall_ms(w->loop) / 1000 + 1000;
+    struct spool_index index = {0};
+    int error = spool_index_refresh(w->store, place->directory, later_s);
+
+    if (error == 0)
+        error = spool_index_read(w->store, place->directory, &index);
+    spool_index_free(&index);
+    return error == 0 || error == -ENOENT ? spool_index_forget(w->store, place->directory) : error;
+}
+
+static int try_open(struct store_world *w, const struct store_place *place)
+{
+    int error = 0;
+    struct store *second = store_open(w->loop, bytes_of(w->directory), &error);
+
+    (void)place;
+    assert_true((second == NULL) == (error != 0));
+    store_free(&second);
+    return error;
+}
+
+static int try_list(struct store_world *w, const struct store_place *place)
+{
+    static struct lib_text seen;
+    int error = store_world_list(w, &seen);
+
+    return error == 0 ? store_sync(w->store, place->directory, true) : error;
+}
+
+/* Whatever fails, the message lies in one place, whole. */
+static bool keeps_it(int (*act)(struct store_world *w, const struct store_place *place),
+                     enum sim_disk_call call, uint64_t nth)
+{
+    static struct lib_text seen;
+    struct sim *world = sim_new(nth);
+    struct store_world w;
+    struct store_place place;
+    int error;
+
+    store_world_begin(&w);
+    for (int i = act == try_index ? 0 : 119; i < 120; i++)
+        assert_int_equal(store_world_put(&w, 500, &place), 0);
+    sim_disk_fail(world, call, nth, -EIO);
+    error = act(&w, &place);
+    sim_disk_fail(world, call, 0, 0);
+    assert_true(error == 0 || error == -EIO);
+    assert_int_equal(sim_open_files(world), 1);
+    assert_int_equal(store_world_list(&w, &seen), 0);
+    assert_non_null(strstr(seen.at, place.id.text));
+    assert_null(strstr(strstr(seen.at, place.id.text) + 1, place.id.text));
+    assert_null(strstr(seen.at, "stray"));
+    store_world_end(&w);
+    sim_free(&world);
+    return error == 0;
+}
+
+static void keeps_what_is_there(void **state)
+{
+    static int (*const acts[])(struct store_world * w, const struct store_place *place) = {
+        try_append, try_moves, try_index, try_open, try_list};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(acts); i++) {
+        unsigned failures = 0;
+        for (int call = 0; call < SIM_DISK_CALLS; call++)
+            for (uint64_t nth = 1; !keeps_it(acts[i], (enum sim_disk_call)call, nth); nth++)
+                failures++;
+        lib_is_true(i, "calls that can fail", failures > 3);
+    }
+    lib_end_rows();
+}
+
+/* ---- the process dies, the power is cut ---- */
+
+enum { PLAIN, PREPARED, CHANGED, MOVED, RELEASED, REMOVED, LAST, MESSAGES };
+
+/* What the world outside was told; outlives the process. */
+struct told {
+    struct store_place places[MESSAGES];
+    bool is_named[MESSAGES];     /* a place was given to it */
+    bool is_committed[MESSAGES]; /* 250 */
+    bool is_changed, is_moved, is_released, is_removing;
+};
+
+static uint8_t body[70000];
+
+static size_t length_of(int which)
+{
+    return which == PLAIN || which == PREPARED ? sizeof(body) : 300;
+}
+
+static void put_records(struct store_world *w, struct buf *records, const struct id *id,
+                        uint64_t body_bytes)
+{
+    struct spool_writer writer = {
+        .id = *id,
+        .at = spool_records_at(&(struct spool_head){.body_bytes = body_bytes}),
+        .out = records};
+    struct spool_message message = {.recipient_count = 2};
+    struct spool_recipient recipient = {.target = bytes_of("exchange")};
+
+    buf_init(records, &w->pool, 1 << 20);
+    spool_put_message(&writer, &message);
+    for (int i = 0; i < 2; i++)
+        spool_put_recipient(&writer, &recipient);
+}
+
+static void commit(struct store_world *w, struct told *told, int which)
+{
+    struct bytes all = bytes_make(body, length_of(which));
+    struct bytes pieces[] = {bytes_first(all, STORE_WORLD_CHUNK), {NULL, 0}};
+    struct copy_image image = {.fd = -1,
+                               .length = all.len,
+                               .pieces = pieces,
+                               .piece_count = all.len > STORE_WORLD_CHUNK ? 2 : 1,
+                               .directory = w->directory};
+    struct id id = id_next(&w->ids, 1700000000000);
+    struct buf records;
+
+    pieces[1] = bytes_skip(all, pieces[0].len);
+    told->places[which] = store_next_place(w->store, &id);
+    told->is_named[which] = true;
+    put_records(w, &records, &id, all.len);
+    if (which == PREPARED)
+        assert_int_equal(store_prepare(&image), 0);
+    assert_int_equal(store_commit(w->store, &image, &told->places[which], buf_bytes(&records)), 0);
+    told->is_committed[which] = true;
+    disk_close(image.fd);
+    buf_done(&records);
+}
+
+static void change(struct store_world *w, struct told *told)
+{
+    struct spool_message message;
+    struct spool_writer writer = {.id = told->places[CHANGED].id};
+    struct buf records;
+    int fd;
+
+    assert_int_equal(store_world_look(w, &told->places[CHANGED], length_of(CHANGED), &message), 0);
+    buf_init(&records, &w->pool, 1000);
+    writer.out = &records;
+    writer.at = message.records_end;
+    spool_put_warned(&writer, 1);
+    assert_int_equal(store_take(w->store, &told->places[CHANGED], &fd), 0);
+    assert_int_equal(store_append(fd, message.records_end, buf_bytes(&records), true), 0);
+    told->is_changed = true;
+    buf_done(&records);
+    disk_close(fd);
+}
+
+static void move(struct store_world *w, struct told *told)
+{
+    struct store_place there;
+
+    assert_int_equal(store_move(w->store, &told->places[MOVED], STORE_HOLD, 0, &there), 0);
+    told->is_moved = true;
+    assert_int_equal(store_move(w->store, &told->places[RELEASED], STORE_HOLD, 0, &there), 0);
+    assert_int_equal(store_move(w->store, &there, STORE_QUEUE, 99, &there), 0);
+    told->is_released = true;
+}
+
+static void begin(struct store_world *w)
+{
+    *w = (struct store_world){.directory = "/spool", .ids = {.process = 77}};
+    pool_init(&w->pool, 4096, 4);
+    arena_init(&w->arena, &w->pool, 1 << 20);
+    w->loop = loop_new();
+    assert_int_equal(store_world_open(w), 0);
+}
+
+static int end(struct store_world *w)
+{
+    store_world_close(w);
+    arena_reset(&w->arena);
+    pool_done(&w->pool);
+    loop_free(&w->loop);
+    return 0;
+}
+
+static int live(void *owner)
+{
+    struct told *told = owner;
+    struct store_world w;
+
+    begin(&w);
+    for (int i = 0; i < LAST; i++)
+        commit(&w, told, i);
+    change(&w, told);
+    move(&w, told);
+    told->is_removing = true;
+    assert_int_equal(store_remove(w.store, &told->places[REMOVED]), 0);
+    assert_int_equal(store_sync(w.store, told->places[REMOVED].directory, true), 0);
+    commit(&w, told, LAST);
+    return end(&w);
+}
+
+/* ---- what is left ---- */
+
+struct check {
+    struct store_world w;
+    const struct told *told;
+    unsigned seen[MESSAGES];
+};
+
+static bool keep_found(void *owner, const struct store_found *found)
+{
+    struct check *c = owner;
+    struct spool_message message;
+    int which = 0;
+
+    assert_null(found->stray);
+    while (which < MESSAGES && (!c->told->is_named[which] ||
+                                strcmp(c->told->places[which].id.text, found->place.id.text) != 0))
+        which++;
+    assert_true(which < MESSAGES);
+    c->seen[which]++;
+    assert_int_equal(store_world_look(&c->w, &found->place, length_of(which), &message), 0);
+    if (which == CHANGED && c->told->is_changed)
+        assert_true(message.recipients[1].is_warned);
+    if (which == MOVED && c->told->is_moved)
+        assert_int_equal(found->place.folder, STORE_HOLD);
+    if (which == RELEASED && c->told->is_released)
+        assert_int_equal(found->place.folder, STORE_QUEUE);
+    return true;
+}
+
+static int look(void *owner)
+{
+    struct check c = {.told = owner};
+
+    begin(&c.w);
+    assert_int_equal(store_list(c.w.store, keep_found, &c), 0);
+    for (int i = 0; i < MESSAGES; i++) {
+        bool must_be_there = c.told->is_committed[i] && (i != REMOVED || !c.told->is_removing);
+        if (c.seen[i] > 1 || (c.seen[i] == 0 && must_be_there))
+            fail_msg("message %d was seen %u times", i, c.seen[i]);
+    }
+    return end(&c.w);
+}
+
+/* False: it came to its end before it could be killed. */
+static bool die(uint64_t nth, uint64_t seed)
+{
+    struct sim *world = sim_new(seed);
+    static struct told told;
+    int code;
+    bool is_killed;
+
+    told = (struct told){0};
+    sim_kill_at_call(world, nth);
+    is_killed = !sim_process(world, live, &told, &code);
+    if (seed != 1)
+        sim_power_cut(world);
+    assert_true(sim_process(world, look, &told, &code));
+    sim_free(&world);
+    return is_killed;
+}
+
+static void keeps_what_was_acknowledged(void **state)
+{
+    uint64_t nth = 1;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(body); i++)
+        body[i] = store_world_octet(i);
+    for (bool is_killed = true; is_killed; nth++)
+        for (uint64_t seed = 1; seed <= 16; seed++)
+            is_killed = die(nth, seed);
+    assert_true(nth > 80);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fails_as_a_whole),
+        cmocka_unit_test(keeps_what_is_there),
+        cmocka_unit_test(keeps_what_was_acknowledged),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
