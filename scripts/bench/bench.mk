@@ -2,11 +2,13 @@
 
 BASE_FLAGS     ?= -std=c17 -D_GNU_SOURCE -I.
 BENCH          ?=
-BENCH_PROGRAMS := $(B)/bench/source $(B)/bench/sink $(B)/bench/delay
+BENCH_PROGRAMS := $(addprefix $(B)/bench/,source sink delay fill)
 
 $(BENCH_PROGRAMS): $(B)/bench/%: scripts/bench/%.c scripts/bench/common.c scripts/bench/common.h
 	@mkdir -p $(@D)
-	$(call say,CC,$@)$(CC) $(BASE_FLAGS) $(WARNINGS) $(CFLAGS) -o $@ $(filter %.c,$^)
+	$(call say,CC,$@)$(CC) $(BASE_FLAGS) $(WARNINGS) $(CFLAGS) -o $@ $(filter %.c %.a,$^)
+
+$(B)/bench/fill: $(B)/release/libpure.a
 
 .PHONY: bench bench-programs
 bench-programs: $(BENCH_PROGRAMS)

@@ -117,6 +117,7 @@ class Kitchen:
 
     def __init__(self, directory, build, core):
         self.directory, self.build, self.core = directory, build, core
+        self.queues = 0
 
     def missing(self, name):
         """None, or what is not there."""
@@ -141,6 +142,25 @@ class Kitchen:
         home = self.home(name, port)
         command, environment = getattr(self, f"make_{name}")(home, port, target)
         return Subject(name, port, command, self.core, self.directory, environment)
+
+    def start_queueing(self, name, port, target):
+        """The same as a relay that queues what its target cannot take now, each time with a new
+        queue: ext4 is slow to use again what was deleted a moment ago."""
+        self.queues += 1
+        home = self.home(name, f"{port}-{self.queues}")
+        if name == "postern":
+            command, environment = self.make_postern(home, port, target)
+        else:
+            command, environment = getattr(self, f"make_{name}")(home, port, target, True)
+        subject = Subject(name, port, command, self.core, self.directory, environment)
+        subject.home = home
+        return subject
+
+    @staticmethod
+    def flush(name, subject):
+        """The target is back: Postfix must be told, postern finds out by its probes."""
+        if name == "postfix":
+            subprocess.run(["/usr/sbin/postqueue", "-c", subject.home, "-f"], check=True)
 
     def make_haproxy(self, home, port, target):
         path = write(f"{home}/haproxy.cfg", f"""\
@@ -199,7 +219,8 @@ http {{
 """)
         return ["/usr/sbin/nginx", "-p", home, "-c", path, "-e", f"{home}/error.log"], None
 
-    def make_exim(self, home, port, target):
+    def make_exim(self, home, port, target, is_queueing=False):
+        cutthrough = "" if is_queueing else " control = cutthrough_delivery"
         path = write(f"{home}/exim.conf", f"""\
 primary_hostname = bench.example.test
 spool_directory = {home}/spool
@@ -219,7 +240,7 @@ smtp_accept_queue_per_connection = 0
 acl_smtp_rcpt = rcpt
 begin acl
 rcpt:
-    accept control = cutthrough_delivery
+    accept{cutthrough}
 begin routers
 all:
     driver = manualroute
@@ -240,7 +261,9 @@ sink:
         libraries = os.path.join(self.build, f"peers/exim/usr/lib/{os.uname().machine}-linux-gnu")
         return [self.exim_program(), "-C", path, "-bdf"], {"LD_LIBRARY_PATH": libraries}
 
-    def make_postfix(self, home, port, target):
+    def make_postfix(self, home, port, target, is_queueing=False):
+        way = "" if is_queueing else f"    -o smtpd_proxy_filter=127.0.0.1:{target}\n"
+        relayhost = f"relayhost = [127.0.0.1]:{target}\n" if is_queueing else ""
         os.makedirs(f"{home}/spool", exist_ok=True)
         os.makedirs(f"{home}/data", exist_ok=True)
         os.chown(f"{home}/data", pwd.getpwnam("postfix").pw_uid, -1)
@@ -263,11 +286,10 @@ message_size_limit = 104857600
 smtpd_peername_lookup = no
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_client_connection_count_limit = 0
-""")
+{relayhost}""")
         write(f"{home}/master.cf", f"""\
 127.0.0.1:{port} inet n - n - 400 smtpd
-    -o smtpd_proxy_filter=127.0.0.1:{target}
-pickup  unix n - n 60 1 pickup
+{way}pickup  unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr    unix n - n 300 1 qmgr
 rewrite unix - - n - - trivial-rewrite
@@ -282,21 +304,22 @@ postlog unix-dgram n - n - 1 postlogd
     def make_postern(self, home, port, target):
         return self.postern_command(home, [(port, "xforward", [target])])
 
-    def start_postern(self, listeners):
+    def start_postern(self, listeners, workers=0):
         """`listeners`: (port, identity, target ports); with several targets, domain dN goes to
-        the Nth."""
+        the Nth. With workers it gets every core."""
         port = listeners[0][0]
-        command, environment = self.postern_command(self.home("postern", port), listeners)
-        return Subject("postern", port, command, self.core, self.directory, environment)
+        command, environment = self.postern_command(self.home("postern", port), listeners, workers)
+        core = "0-1023" if workers else self.core
+        return Subject("postern", port, command, core, self.directory, environment)
 
-    def postern_command(self, home, listeners):
+    def postern_command(self, home, listeners, workers=0):
         os.makedirs(f"{home}/spool", exist_ok=True)
         text = f"""\
 [core]
 hostname = bench.example.test
 user-id = root
 spool-directory = "{home}/spool"
-workers = 0
+workers = {workers}
 logger = L
 [logfile "L"]
 file = "{home}/postern.log"
@@ -312,7 +335,7 @@ routing-table = t{port}
 """
             for target in targets:
                 text += f'[relay "r{port}-{target}"]\naddress = 127.0.0.1:{target}\n'
-                text += f"identity = {identity}\n"
+                text += f"identity = {identity}\nhealth-interval = 1s\n"
             text += f'[route "t{port}"]\n'
             if len(targets) == 1:
                 text += f"@ r{port}-{targets[0]}\n"

@@ -8,15 +8,20 @@ RTT_MS = 50
 
 
 class Limit:
-    """What postern's figure must not exceed: `times` the HAProxy figure, or `value`."""
+    """What postern's figure must not exceed, or (is_least) reach: `times` the figure of the `peer`,
+    or `value`."""
 
-    def __init__(self, times=None, value=None):
-        self.times, self.value = times, value
+    def __init__(self, times=None, value=None, peer="haproxy", is_least=False):
+        self.times, self.value, self.peer, self.is_least = times, value, peer, is_least
 
-    def resolve(self, haproxy):
+    def resolve(self, values):
         if self.times is None:
             return self.value
-        return None if haproxy is None else self.times * haproxy
+        base = values[self.peer]
+        return None if base is None else self.times * base
+
+    def is_missed(self, figure, bound):
+        return figure < bound if self.is_least else figure > bound
 
 
 def simple_rows():
@@ -69,6 +74,29 @@ def flat_rows(bench):
     return rows
 
 
+def queue_rows(bench):
+    one = {row: bench.median(f"workers 1{row}", "postern") for row in ("", " rate")}
+
+    def of_one(row, times, is_least=False):
+        return Limit(value=times * one[row], is_least=is_least) if one[row] else None
+
+    return [
+        ("target down, every 250 durable", "messages/s", "down rate",
+         Limit(times=5, peer="postfix", is_least=True)),
+        ("", "µs CPU/message", "down cpu", Limit(times=0.25, peer="postfix")),
+        ("target back: draining", "messages/s", "drain rate",
+         Limit(times=10, peer="postfix", is_least=True)),
+        ("", "octets more memory", "drain memory", None),
+        ("one worker on all cores", "messages/s", "workers 1 rate", None),
+        ("", "µs CPU/message", "workers 1", None),
+        ("two workers on all cores", "messages/s", "workers 2 rate", None),
+        ("", "µs CPU/message", "workers 2", of_one("", 1.1)),
+        ("a million messages: first start", "s", "restart first", None),
+        ("the same, cold cache", "s", "restart cold", Limit(value=10)),
+        ("", "octets/message", "restart memory", Limit(value=300)),
+    ]
+
+
 def number(value):
     if value is None:
         return "-"
@@ -80,7 +108,8 @@ def show(bench):
     print(f"\n{'':52}{'':20}" + "".join(f"{name:>10}" for name in COLUMNS)
           + f"{'/haproxy':>10}{'limit':>10}")
     topic = None
-    for title, unit, row, limit in simple_rows() + rtt_rows() + flat_rows(bench):
+    for title, unit, row, limit in (simple_rows() + rtt_rows() + flat_rows(bench)
+                                    + queue_rows(bench)):
         topic = title or topic
         values = {name: bench.median(row, name) for name in COLUMNS}
         if all(value is None for value in values.values()):
@@ -89,11 +118,11 @@ def show(bench):
         line = f"{topic or '':52}{unit:20}" + "".join(f"{number(values[name]):>10}" for name in COLUMNS)
         topic = None
         line += f"{postern / haproxy:>10.2f}" if haproxy and postern is not None else f"{'-':>10}"
-        bound = limit.resolve(haproxy) if limit else None
+        bound = limit.resolve(values) if limit else None
         if bound is not None:
             line += f"{number(bound):>10}"
             if postern is not None:
-                line += "  MISSED" if postern > bound else "  OK"
+                line += "  MISSED" if limit.is_missed(postern, bound) else "  OK"
         print(line)
     for note, times in collections.Counter(bench.notes).items():
         print(f"failed{f' {times} times' if times > 1 else ''}: {note}")
