@@ -305,34 +305,42 @@ static bool ask(struct delivery *d, struct target *target, uint32_t index)
     return true;
 }
 
-/* The next one to be asked: of those who were tried least often the first. False: none is left. */
-static bool next_to_ask(const struct delivery *d, const struct target *target, uint32_t *index_out)
+static bool is_left(const struct spool_recipient *s, const struct target *target)
 {
-    bool has_any = false;
+    return runner_is_open(s) && bytes_equal(s->target, target->name);
+}
+
+static uint32_t least_tries(const struct delivery *d, const struct target *target)
+{
+    uint32_t least = UINT32_MAX;
 
     for (uint32_t i = 0; i < d->message.recipient_count; i++) {
         const struct spool_recipient *s = &d->message.recipients[i];
-        if (d->asked[i] != NULL || !runner_is_open(s) || !bytes_equal(s->target, target->name))
-            continue;
-        if (has_any && s->tries >= d->message.recipients[*index_out].tries)
-            continue;
-        *index_out = i;
-        has_any = true;
+        if (is_left(s, target) && s->tries < least)
+            least = s->tries;
     }
-    return has_any;
+    return least;
 }
 
-/* The recipients that are left at this target, as many as one transaction takes. */
+/* Of the recipients that are left at this target those that were tried least often, as many as one
+ * transaction takes: else those that are put off again and again would be in the way of the others.
+ */
 static bool ask_all(struct delivery *d, struct target *target)
 {
-    uint32_t index = 0;
+    uint32_t count = 0, tries = least_tries(d, target);
 
     d->asked = arena_alloc(&d->arena, (d->message.recipient_count + 1) * sizeof(*d->asked));
     if (d->asked == NULL)
         return false;
-    for (uint32_t n = 0; n < target->queue->recipients_max && next_to_ask(d, target, &index); n++)
-        if (!ask(d, target, index))
+    for (uint32_t i = 0; i < d->message.recipient_count; i++) {
+        const struct spool_recipient *s = &d->message.recipients[i];
+        if (!is_left(s, target) || s->tries != tries)
+            continue;
+        if (count++ == target->queue->recipients_max)
+            break;
+        if (!ask(d, target, i))
             return false;
+    }
     return true;
 }
 

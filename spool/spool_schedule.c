@@ -378,23 +378,6 @@ bool schedule_hurry(struct schedule_entry *e, int64_t now_s, bool is_by_id)
     return true;
 }
 
-void schedule_hold(struct schedule_entry *e, bool is_held, int64_t now_s)
-{
-    struct schedule_target *t = e->target;
-
-    if (e->is_held == is_held || e->state == SCHEDULE_RUNNING)
-        return;
-    detach(t, e);
-    e->is_held = is_held;
-    if (!is_held) {
-        place(t, e, e->due_s <= now_s, AS_IT_CAME);
-        return;
-    }
-    e->state = SCHEDULE_HELD;
-    list_append(&t->others, &e->in_queue);
-    t->held++;
-}
-
 /* ---- entries and targets ---- */
 
 struct schedule_entry *schedule_add(struct schedule_target *t, const struct schedule_entry *entry)

@@ -92,7 +92,6 @@ bool schedule_is_down(const struct schedule_target *t);
 /* flush: like that, for one entry; `is_by_id`: possible duplicates too. Where the target is down
  * the next try to reach it is made now, with this one. False: nothing has changed by it. */
 bool schedule_hurry(struct schedule_entry *e, int64_t now_s, bool is_by_id);
-void schedule_hold(struct schedule_entry *e, bool is_held, int64_t now_s);
 
 struct schedule_counts {
     uint64_t messages, running, held;

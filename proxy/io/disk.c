@@ -182,8 +182,12 @@ static int make_directory(char *path)
     struct stat found;
     int error = result_of(mkdir(path, 0700));
 
-    if (error == 0)
-        return sync_parent(path);
+    if (error == 0) {
+        error = sync_parent(path);
+        if (error != 0) /* or the next one would take the name for durable */
+            rmdir(path);
+        return error;
+    }
     if (error == -EEXIST && stat(path, &found) == 0)
         return S_ISDIR(found.st_mode) ? 0 : -ENOTDIR;
     return error;

@@ -475,6 +475,7 @@ def test_the_dialogue_that_make_run_prints(tmp_path):
     reader = threading.Thread(target=lambda: lines.extend(child.stdout), daemon=True)
     reader.start()
     try:
+        wait_for(lambda: any(line.startswith("  cat ") for line in lines), "what to type")
         wait_for(lambda: not _is_free(2525), "the listener")
         dialogue = next(line for line in lines if line.startswith("  bash -c"))
         done = subprocess.run(["sh", "-c", dialogue], capture_output=True, text=True, timeout=20,

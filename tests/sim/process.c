@@ -5,6 +5,7 @@
 #include "tests/sim/world.h"
 
 #define FIRST_PID 4000
+#define STEPS_MAX 20000000 /* of one world */
 
 /* Ids are made of it: it must be the same in each repetition. */
 pid_t getpid(void)
@@ -33,6 +34,8 @@ static void count_down(struct sim *w, uint64_t *left)
 
 void sim_process_step(struct sim *w)
 {
+    if (++w->process.steps > STEPS_MAX)
+        sim_fault("it goes on for ever");
     count_down(w, &w->process.kill_at_step);
 }
 

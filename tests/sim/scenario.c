@@ -223,7 +223,8 @@ static void on_beat(struct sim_event *e)
         operator_releases(s);
     s->quiet_beats =
         s->is_healthy && s->clients_busy == 0 && ledger_queue_is_empty(s) ? s->quiet_beats + 1 : 0;
-    if (s->quiet_beats >= QUIET_BEATS || now_ms > s->heal_ms + PATIENCE_MS) {
+    if (s->result->has_failed || s->quiet_beats >= QUIET_BEATS ||
+        now_ms > s->heal_ms + PATIENCE_MS) {
         s->is_over = true;
         sim_signal(s->world, SIGTERM);
         return;

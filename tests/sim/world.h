@@ -121,6 +121,7 @@ struct sim_answer {
 /* Of postern. */
 struct sim_process {
     unsigned count; /* that have begun */
+    uint64_t steps; /* of all of them */
     bool is_alive;
     uint64_t kill_at_step, kill_at_call; /* 0: never */
     jmp_buf death;

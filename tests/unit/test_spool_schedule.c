@@ -79,6 +79,16 @@ static void report(struct scene *s, char name, enum schedule_result result)
     *slot(s, name) = NULL;
 }
 
+/* As the runner does where a message was moved to hold/, or out of it. */
+static void again(struct scene *s, char name, bool is_held)
+{
+    struct schedule_entry e = **slot(s, name);
+
+    e.is_held = is_held;
+    schedule_remove(*slot(s, name));
+    *slot(s, name) = schedule_add(s->target, &e);
+}
+
 static void put_counts(struct scene *s)
 {
     struct schedule_counts c = schedule_count(s->target);
@@ -144,7 +154,7 @@ static const char *step(struct scene *s, const char *at)
         return at + 1;
     case 'h':
     case 'r':
-        schedule_hold(*slot(s, name), at[0] == 'h', s->now_s);
+        again(s, name, at[0] == 'h');
         return at + 2;
     case 'l':
         (*slot(s, name))->look_s = s->now_s + 60;
