@@ -62,47 +62,63 @@ static const char *check_reroute(const struct bytes *words, int count)
     return words[0].len > 1 && words[0].at[0] == '#' ? NULL : check_id(words, count);
 }
 
-/* Is there such a target, or was there one that messages wait for still? */
-static bool is_target(const struct control_run *run, struct bytes name)
+static bool has_configured(const struct control_run *run, struct bytes name)
 {
     struct route_directory directory = targets_directory(&run->worker->targets);
 
-    return control_find_queue(run, name) != NULL || directory.find(directory.owner, name) != NULL;
+    return directory.find(directory.owner, name) != NULL;
+}
+
+/* Is there such a target, or was there one that messages wait for still? */
+static bool is_target(const struct control_run *run, struct bytes name)
+{
+    return control_find_queue(run, name) != NULL || has_configured(run, name);
 }
 
 /* ---- queue ---- */
 
-static const char *state_name(const struct schedule_entry *e)
+struct entry_state {
+    const char *name;
+    bool is_timed; /* `due_s` says when it goes */
+};
+
+static struct entry_state state_of(const struct control_run *run, const struct schedule_entry *e)
 {
+    bool has_target = has_configured(run, schedule_target_name(e->target));
+
     switch ((enum schedule_state)e->state) {
     case SCHEDULE_WAITING:
-        return "waiting";
+        return has_target ? (struct entry_state){"waiting", true}
+                          : (struct entry_state){"no-target", false};
     case SCHEDULE_READY:
-        return "ready";
+        if (!has_target)
+            return (struct entry_state){"no-target", false};
+        return schedule_is_down(e->target) ? (struct entry_state){"target-down", false}
+                                           : (struct entry_state){"ready", true};
     case SCHEDULE_RUNNING:
-        return "running";
+        return (struct entry_state){"running", true};
     case SCHEDULE_HELD:
         break;
     }
-    return "held";
+    return (struct entry_state){"held", false};
 }
 
-static const char queue_header[] =
-    " ID                STATE    TARGET                     AGE  NEXT  TRIES       SIZE  RCPTS\n";
+static const char queue_header[] = " ID                STATE        TARGET                     AGE "
+                                   " NEXT  TRIES       SIZE  RCPTS\n";
 
 static void put_entry(struct control_run *run, const struct schedule_entry *e)
 {
     int64_t now_s = loop_wall_ms(run->worker->loop) / 1000;
+    struct entry_state state = state_of(run, e);
     struct control_row row;
 
     control_row_begin(&row, &run->out, run->asked.is_json, CONTROL_ROW);
     control_put_text(&row, "id", 16, e->id.text);
-    control_put_text(&row, "state", 7, state_name(e));
+    control_put_text(&row, "state", 11, state.name);
     control_put(&row, "target", 24, schedule_target_name(e->target));
     control_put_age(&row, "age", -4, now_s - e->arrived_s);
     control_put_time(&row, "arrived", CONTROL_JSON_ONLY, e->arrived_s);
-    control_put_age(&row, "next_try_in", -4,
-                    e->state == SCHEDULE_HELD ? CONTROL_NO_AGE : e->due_s - now_s);
+    control_put_age(&row, "next_try_in", -4, state.is_timed ? e->due_s - now_s : CONTROL_NO_AGE);
     control_put_number(&row, "tries", -5, e->tries);
     control_put_number(&row, "size", -9, e->body_bytes);
     control_put_number(&row, "recipients", -5, e->recipient_count);
@@ -278,9 +294,7 @@ static void step_reroute_all(struct control_run *run)
 
 static void step_reroute(struct control_run *run)
 {
-    struct route_directory directory = targets_directory(&run->worker->targets);
-
-    if (run->asked.word_count == 3 && directory.find(directory.owner, run->asked.words[2]) == NULL)
+    if (run->asked.word_count == 3 && !has_configured(run, run->asked.words[2]))
         control_finish_with(run, EX_NOINPUT, run->asked.words[2], "no such target");
     else if (run->asked.words[0].at[0] == '#')
         step_reroute_all(run);

@@ -2,6 +2,7 @@
 /* One branch on its connection: from the recipient that needs one to the target's last word. */
 #include "route/relay_branch.h"
 
+#include "proxy/base/error.h"
 #include "proxy/smtp/header.h"
 #include "route/relay_identity.h"
 #include "route/relay_link.h"
@@ -112,11 +113,11 @@ static void not_needed(struct relay_branch *w)
     relay_tell_later(w);
 }
 
-static void identity_failed(struct relay_branch *w, const struct reply *heard)
+static void identity_failed(struct relay_branch *w, unsigned kinds, const struct reply *heard)
 {
     struct reply reply = reply_own(REPLY_IDENTITY_FAILED);
 
-    relay_log_identity_failed(w->relay, heard);
+    relay_log_identity_failed(w->relay, kinds, heard);
     relay_branch_fail(w, &reply, true);
 }
 
@@ -149,11 +150,11 @@ static void begin(struct relay_branch *w)
     };
 
     if (choice.is_failure && !job.passes_without_identity) {
-        identity_failed(w, NULL);
+        identity_failed(w, choice.missing, NULL);
         return;
     }
     if (choice.is_failure || (choice.is_lost && has_recipient(w, true)))
-        relay_log_identity_failed(w->relay, NULL);
+        relay_log_identity_failed(w->relay, choice.missing, NULL);
     if (choice.is_unannounced)
         relay_log_no_identity(w->relay);
     w->identity = choice.kinds;
@@ -203,6 +204,11 @@ void relay_branch_ask(struct relay_branch *w)
     relay_branch_update_deadline(w);
 }
 
+static void log_lost(const struct relay_branch *w, int error, const struct reply *heard)
+{
+    relay_log_lost(w->relay, &w->branch->transaction->envelope.id, &w->link->to, error, heard);
+}
+
 /* envelope-timeout: as no connection. At the limit of connections the target is there, and nothing
  * is spooled for that; the runner knows it by the words. */
 static void on_late(struct relay_branch *w)
@@ -215,8 +221,10 @@ static void on_late(struct relay_branch *w)
         relay_branch_fail(w, &reply, true);
         return;
     }
-    if (w->link != NULL)
+    if (w->link != NULL) {
+        log_lost(w, ERR_TIMEOUT, NULL);
         relay_link_close(w->link);
+    }
     relay_tell_broken(w, &reply, false);
 }
 
@@ -338,9 +346,10 @@ static struct bytes make_prefix(struct relay_branch *w)
     return prefix;
 }
 
-static void lose(struct relay_branch *w, bool is_end_sent, enum reply_id words)
+/* `heard`, or NULL: the target's last words. */
+static void lose(struct relay_branch *w, bool is_end_sent, int error, const struct reply *heard)
 {
-    struct reply reply = reply_own(words);
+    struct reply reply = reply_own(error == ERR_TIMEOUT ? REPLY_TARGET_SLOW : REPLY_TARGET_LOST);
 
     if (!is_end_sent && w->link->is_pooled && !w->again.is_replay) {
         w->again.is_replay = true;
@@ -349,6 +358,7 @@ static void lose(struct relay_branch *w, bool is_end_sent, enum reply_id words)
         ask_again(w);
         return;
     }
+    log_lost(w, error, heard);
     w->link = NULL;
     relay_tell_broken(w, &reply, is_end_sent);
 }
@@ -363,18 +373,18 @@ static void on_gone(struct relay_branch *w, const struct outbound_event *ev)
         break;
     case GONE_IDENTITY:
         if (passes && !w->again.avoids_xclient) {
-            relay_log_identity_failed(w->relay, &ev->reply);
+            relay_log_identity_failed(w->relay, RELAY_IDENTITY_XCLIENT, &ev->reply);
             w->again.avoids_xclient = true;
             ask_again(w);
         } else {
-            identity_failed(w, ev->reply.code == 0 ? NULL : &ev->reply);
+            identity_failed(w, RELAY_IDENTITY_XCLIENT, &ev->reply);
         }
         break;
     case GONE_CLOSED:
     case GONE_REFUSED:
     case GONE_LOST:
     case GONE_ABORTED:
-        lose(w, ev->is_end_sent, REPLY_TARGET_LOST);
+        lose(w, ev->is_end_sent, ev->error, &ev->reply);
         break;
     }
 }
@@ -403,9 +413,9 @@ void relay_branch_event(struct relay_branch *w, const struct outbound_event *ev)
     }
 }
 
-void relay_branch_lost(struct relay_branch *w, enum reply_id words)
+void relay_branch_lost(struct relay_branch *w, int error)
 {
-    lose(w, w->link->out.state == OUT_FINAL, words);
+    lose(w, w->link->out.state == OUT_FINAL, error, NULL);
 }
 
 bool relay_branch_park(struct relay_branch *w, uint64_t now)

@@ -78,8 +78,8 @@ void relay_branch_start(struct relay_branch *w, struct relay_link *link);
 void relay_branch_fail(struct relay_branch *w, const struct reply *reply, bool is_words);
 /* What its connection has to say. Reports. The link may have another user afterwards. */
 void relay_branch_event(struct relay_branch *w, const struct outbound_event *ev);
-/* Its connection was closed, `words` (ours) say why. Reports. */
-void relay_branch_lost(struct relay_branch *w, enum reply_id words);
+/* Its connection was closed, `error` says why. Reports. */
+void relay_branch_lost(struct relay_branch *w, int error);
 /* The client is silent and others wait: the connection is given up until the message is whole. */
 bool relay_branch_park(struct relay_branch *w, uint64_t now_ms);
 

@@ -220,7 +220,7 @@ void relay_connect_broke(struct relay_dial *d, int error, const struct outbound_
         return;
     }
     relay_health_failed(d->relay, &to, error,
-                        ev != NULL && ev->reply.code != 0 ? &ev->reply : NULL);
+                        ev != NULL && ev->reply.wire.len != 0 ? &ev->reply : NULL);
     go_on(d);
 }
 

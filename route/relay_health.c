@@ -76,7 +76,8 @@ void relay_health_failed(struct relay *r, const struct stream_target *to, int er
 {
     struct relay_place *place = relay_place_find(r, to);
 
-    if (place == NULL || place->is_down || (reply != NULL && serves_others(r, to)))
+    if (place == NULL || place->is_down ||
+        (reply != NULL && reply->code != 0 && serves_others(r, to)))
         return;
     place->is_down = true;
     place->down_since_ms = now_ms(r);

@@ -12,7 +12,8 @@ struct relay;
 
 void relay_health_init(struct relay *r);
 void relay_health_done(struct relay *r);
-/* No connection came about. `reply`: a greeting that was no 220, or NULL: `error` says why. */
+/* No connection came about. `reply`: a greeting that was no 220, or no reply at all (code 0); NULL:
+ * `error` says why. */
 void relay_health_failed(struct relay *r, const struct stream_target *to, int error,
                          const struct reply *reply);
 /* The names lead nowhere; or somewhere again, or to where it was not tried yet. */

@@ -36,6 +36,7 @@ static struct relay_identity_choice choose_auto(const struct relay_identity_fact
     if (capability_has(facts->caps, CAPABILITY_XFORWARD))
         choice.kinds = RELAY_IDENTITY_XFORWARD;
     choice.is_failure = facts->has_announced_xclient && !facts->avoids_xclient;
+    choice.missing = choice.is_failure ? RELAY_IDENTITY_XCLIENT : 0;
     choice.is_unannounced = choice.kinds == 0;
     return choice;
 }
@@ -50,15 +51,16 @@ struct relay_identity_choice relay_identity_choose(const struct relay_conf *conf
     if (conf->identity & RELAY_IDENTITY_XCLIENT) {
         if (has_xclient(facts))
             choice.kinds |= RELAY_IDENTITY_XCLIENT;
-        else
-            choice.is_failure = !facts->avoids_xclient;
+        else if (!facts->avoids_xclient)
+            choice.missing |= RELAY_IDENTITY_XCLIENT;
     }
     if (conf->identity & RELAY_IDENTITY_XFORWARD) {
         if (capability_has(facts->caps, CAPABILITY_XFORWARD))
             choice.kinds |= RELAY_IDENTITY_XFORWARD;
         else if (!facts->is_xclient_done) /* behind XCLIENT it is often not on offer any more */
-            choice.is_failure = true;
+            choice.missing |= RELAY_IDENTITY_XFORWARD;
     }
+    choice.is_failure = choice.missing != 0;
     return choice;
 }
 
@@ -86,6 +88,11 @@ struct relay_identity_choice relay_identity_choose_again(const struct relay_conf
         choice.kinds |= RELAY_IDENTITY_XFORWARD;
     choice.is_failure = (before & conf->identity & RELAY_IDENTITY_XFORWARD) != 0 &&
                         choice.kinds == 0 && !choice.is_lost;
+    if (choice.is_lost)
+        choice.missing =
+            (before | live.kinds | live.missing) & (RELAY_IDENTITY_XCLIENT | PROXY_KINDS);
+    else if (choice.is_failure)
+        choice.missing = RELAY_IDENTITY_XFORWARD;
     return choice;
 }
 

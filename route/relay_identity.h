@@ -19,6 +19,7 @@ struct relay_identity_facts {
 
 struct relay_identity_choice {
     unsigned kinds;      /* enum relay_identity bits; 0: none */
+    unsigned missing;    /* is_failure, is_lost: what should be used, and is not on offer */
     bool is_lost;        /* a delivery of the spool: the target does not see the client as it did
                             then, or could: who was never accepted has to wait */
     bool is_failure;     /* something that must be used is not on offer */

@@ -125,7 +125,7 @@ static void give_up(struct relay_link *link, int error, const struct outbound_ev
     else if (user != NULL && ev != NULL)
         relay_branch_event(user, ev);
     else if (user != NULL)
-        relay_branch_lost(user, error == ERR_TIMEOUT ? REPLY_TARGET_SLOW : REPLY_TARGET_LOST);
+        relay_branch_lost(user, error);
 }
 
 /* ---- deadlines ---- */
@@ -232,7 +232,7 @@ void relay_link_perform(struct relay_link *link, const struct outbound_event *ev
             relay_pool_give(link);
         break;
     case OUTBOUND_GONE:
-        give_up(link, ERR_CLOSED, ev);
+        give_up(link, ev->error, ev);
         break;
     }
 }

@@ -3,7 +3,9 @@
 #include "route/relay_log.h"
 
 #include "proxy/base/buf.h"
+#include "proxy/base/error.h"
 #include "proxy/io/log.h"
+#include "route/relay_identity.h"
 #include "route/relay_pool.h"
 
 #define IDENTITY_EVERY_MS 60000 /* one line for the many messages that meet the same refusal */
@@ -22,6 +24,15 @@ static void put_address(struct log_line *line, const struct stream_target *to)
     log_put_text(line, "address", relay_place_text(to, text));
 }
 
+/* As it came: no reply has been made of it. */
+static void put_garbage(struct log_line *line, struct bytes heard)
+{
+    while (heard.len > 0 && (heard.at[heard.len - 1] == '\n' || heard.at[heard.len - 1] == '\r'))
+        heard.len--;
+    log_put_error(line, "error", ERR_GARBAGE);
+    log_put(line, "reply", heard);
+}
+
 static void put_reply(struct relay *r, struct log_line *line, const struct reply *reply)
 {
     struct buf text;
@@ -32,16 +43,24 @@ static void put_reply(struct relay *r, struct log_line *line, const struct reply
     buf_done(&text);
 }
 
+/* The words of the target, or why there are none. */
+static void put_cause(struct relay *r, struct log_line *line, int error, const struct reply *heard)
+{
+    if (heard == NULL || heard->wire.len == 0)
+        log_put_error(line, "error", error);
+    else if (heard->code == 0)
+        put_garbage(line, heard->wire);
+    else
+        put_reply(r, line, heard);
+}
+
 void relay_log_down(struct relay *r, const struct stream_target *to, int error,
                     const struct reply *reply)
 {
     struct log_line line = begin_line(r, LOG_LEVEL_ERROR, "target-down");
 
     put_address(&line, to);
-    if (reply != NULL)
-        put_reply(r, &line, reply);
-    else
-        log_put_error(&line, "error", error);
+    put_cause(r, &line, error, reply);
     log_put_number(&line, "addresses_left", r->places.count - r->places.down_count);
     log_end(&line);
 }
@@ -65,7 +84,18 @@ void relay_log_up(struct relay *r, const struct stream_target *to, uint64_t seco
     log_end(&line);
 }
 
-void relay_log_identity_failed(struct relay *r, const struct reply *heard)
+void relay_log_lost(struct relay *r, const struct id *transaction, const struct stream_target *to,
+                    int error, const struct reply *heard)
+{
+    struct log_line line = begin_line(r, LOG_LEVEL_WARNING, "target-lost");
+
+    put_address(&line, to);
+    put_cause(r, &line, error, heard);
+    log_put_text(&line, "transaction", transaction->text);
+    log_end(&line);
+}
+
+void relay_log_identity_failed(struct relay *r, unsigned kinds, const struct reply *heard)
 {
     uint64_t now_ms = loop_now_ms(r->service->loop);
     struct log_line line;
@@ -75,10 +105,11 @@ void relay_log_identity_failed(struct relay *r, const struct reply *heard)
         return;
     r->learnt.identity_logged_ms = now_ms;
     line = begin_line(r, LOG_LEVEL_ERROR, "identity-failure");
-    if (heard != NULL)
+    log_put_text(&line, "identity", relay_identity_text(kinds));
+    if (heard != NULL && heard->code != 0)
         put_reply(r, &line, heard);
     else
-        log_put_text(&line, "error", "what must be used is not announced");
+        log_put_text(&line, "error", "must be used, and is not on offer");
     log_end(&line);
 }
 

@@ -3,20 +3,27 @@
 #ifndef POSTERN_RELAY_LOG_H
 #define POSTERN_RELAY_LOG_H
 
+#include "proxy/base/id.h"
 #include "proxy/io/stream.h"
 #include "proxy/smtp/reply.h"
 #include "route/relay_resolve.h"
 
 struct relay;
 
-/* target-down. `reply`: a greeting that was no 220; NULL: `error` says why. */
+/* target-down. `reply`: a greeting that was no 220, or no reply at all (code 0); NULL: `error` says
+ * why. */
 void relay_log_down(struct relay *r, const struct stream_target *to, int error,
                     const struct reply *reply);
 void relay_log_down_unresolved(struct relay *r);
 /* target-up; `to` NULL: its name leads somewhere again. */
 void relay_log_up(struct relay *r, const struct stream_target *to, uint64_t seconds);
-/* Once in a while: `heard` is what the target said to XCLIENT; NULL: it does not announce it. */
-void relay_log_identity_failed(struct relay *r, const struct reply *heard);
+/* The connection under a transaction is gone. `heard`: what the target said last, as above; NULL or
+ * empty: `error` says why. */
+void relay_log_lost(struct relay *r, const struct id *transaction, const struct stream_target *to,
+                    int error, const struct reply *heard);
+/* Once in a while, of these enum relay_identity bits: `heard` is what the target said to them; NULL
+ * or code 0: it does not announce them. */
+void relay_log_identity_failed(struct relay *r, unsigned kinds, const struct reply *heard);
 /* Once: auto, and the target announces neither. */
 void relay_log_no_identity(struct relay *r);
 /* A reply that means that we or the operator erred. */

@@ -74,7 +74,6 @@ static int accept_one(struct listener *l)
         return error;
     }
     s->peer = stream_address((struct sockaddr *)&address);
-    s->is_unix = s->peer.family == NETADDR_NONE;
     if (fd >= l->fd_limit) {
         s->is_stray = true;
         l->loop->stray_count++;

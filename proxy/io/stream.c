@@ -308,7 +308,6 @@ static int connect_unix(struct stream *s, const char *path)
     size_t length = strlen(path);
     int error, fd;
 
-    s->is_unix = true;
     if (length >= sizeof(address.sun_path))
         return -ENAMETOOLONG;
     memcpy(address.sun_path, path, length);
@@ -376,29 +375,14 @@ static void on_closed(uv_handle_t *handle)
     mem_free(s);
 }
 
-static void close_with(struct stream *s, bool is_reset)
+void stream_close(struct stream *s)
 {
-    struct linger reset = {.l_onoff = 1, .l_linger = 0};
-
     if (s->is_closing)
         return;
     s->is_closing = true;
     loop_unpost(s->loop, &s->telling);
-    if (!is_reset)
-        stream_send_last(s);
-    else if (!s->is_unix)
-        setsockopt(stream_fd(s), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    stream_send_last(s);
     uv_close((uv_handle_t *)&s->handle, on_closed);
-}
-
-void stream_close(struct stream *s)
-{
-    close_with(s, false);
-}
-
-void stream_abort(struct stream *s)
-{
-    close_with(s, true);
 }
 
 /* ---- addresses ---- */

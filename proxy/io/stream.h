@@ -59,8 +59,6 @@ void stream_resume(struct stream *s);
 bool stream_is_quiet(struct stream *s);
 /* Any number of times; `closed` comes later, once. Unsent octets are tried once more first. */
 void stream_close(struct stream *s);
-/* The same, with RST instead of FIN. */
-void stream_abort(struct stream *s);
 
 struct netaddr stream_peer(const struct stream *s); /* family NETADDR_NONE: unix */
 struct netaddr stream_local(const struct stream *s);

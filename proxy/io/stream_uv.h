@@ -25,7 +25,7 @@ struct stream {
     uint32_t turn_number, turn_bytes; /* read in that turn of the loop */
     int error;                        /* not 0: failed */
     struct netaddr peer;
-    bool is_unix, is_connecting, is_offering, is_stopped, is_shut, is_closing;
+    bool is_connecting, is_offering, is_stopped, is_shut, is_closing;
     bool has_eof, is_told; /* is_told: eof or failed was called */
     bool is_stray;         /* counted in loop->stray_count, see listener.c */
 };

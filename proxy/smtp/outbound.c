@@ -60,6 +60,8 @@ bool outbound_go_away(struct outbound *o, enum outbound_gone why, const struct r
     ev->is_end_sent = o->state == OUT_FINAL && !is_answer;
     if (r != NULL)
         ev->reply = *r;
+    else
+        ev->error = ERR_CLOSED;
     outbound_forget(o);
     buf_done(&o->unread);
     buf_done(&o->out);
@@ -405,7 +407,12 @@ static bool on_silence(struct outbound *o, int error, struct outbound_event *ev)
 
     if (is_end && !o->due.has_eof)
         return false;
-    return outbound_go_away(o, is_fine ? GONE_CLOSED : GONE_LOST, NULL, ev);
+    outbound_go_away(o, is_fine ? GONE_CLOSED : GONE_LOST, NULL, ev);
+    if (error == ERR_GARBAGE)
+        ev->reply.wire = reply_parser_garbage(&o->in);
+    if (!is_end)
+        ev->error = error;
+    return true;
 }
 
 /* What is known without asking the target. */
@@ -415,6 +422,7 @@ static bool tell_due(struct outbound *o, struct outbound_event *ev)
         o->due.has_gone = false;
         ev->kind = OUTBOUND_GONE;
         ev->why = o->due.why;
+        ev->error = o->due.why == GONE_LOST ? ERR_MEMORY : ERR_CLOSED;
         ev->is_end_sent = o->due.is_end_sent;
     } else if (o->due.has_go) {
         o->due.has_go = false;

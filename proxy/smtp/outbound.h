@@ -49,7 +49,7 @@ enum outbound_gone {
     GONE_CLOSED,   /* after QUIT, or a 421 or EOF while idle */
     GONE_REFUSED,  /* greeted with 4xx or 5xx (not 521), EHLO and HELO refused: try another */
     GONE_LOST,     /* EOF, 421, garbage, an answer to nothing, no memory. reply is for the log: what
-                      was heard; code 0: nothing was */
+                      was heard, with code 0 where it was none; nothing was: error says why */
     GONE_VERDICT,  /* the target's word on this client: reply has its text; also 521 */
     GONE_IDENTITY, /* identity could not be handed on: reply has the target's words; code 0: its
                       announcement left no way */
@@ -145,6 +145,7 @@ struct outbound_event {
     bool is_early;
     bool is_heard;    /* ANSWER: what the target said to this very RCPT */
     bool is_end_sent; /* GONE: the end of data was sent, and its answer will never be known */
+    int error;        /* GONE without words of the target: why */
     bool is_confused; /* a reply that means that we or the operator erred (500 502 503 530
                          538): `reply` is ours, `heard` the target's, for an error line */
     struct reply heard;

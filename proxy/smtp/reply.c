@@ -268,8 +268,15 @@ int reply_parser_take(struct reply_parser *p, struct bytes *in, struct reply *re
     if (error == 0) {
         p->is_whole = true;
         *reply_out = reply_of(buf_bytes(&p->begun));
+    } else if (error == ERR_GARBAGE) {
+        p->is_whole = true;
     } else if (error != ERR_NOT_FOUND) {
         reply_parser_done(p);
     }
     return error;
+}
+
+struct bytes reply_parser_garbage(const struct reply_parser *p)
+{
+    return buf_bytes(&p->begun);
 }

@@ -50,7 +50,7 @@ static inline bool reply_is_positive(const struct reply *r)
 struct reply_parser {
     struct buf begun;    /* the lines so far; limit REPLY_MAX_BYTES */
     uint32_t line_start; /* offset in begun of the line that has not ended */
-    bool is_whole;       /* begun holds a reply that was handed out */
+    bool is_whole;       /* begun holds a reply that was handed out, or garbage */
 };
 
 void reply_parser_init(struct reply_parser *p, struct pool *pool);
@@ -59,6 +59,8 @@ void reply_parser_done(struct reply_parser *p);
  * ERR_NOT_FOUND: more is needed (all of *in is taken); ERR_GARBAGE: no reply (not three digits
  * 2..5, codes that differ between lines, NUL or CR inside a line), ERR_TOO_LONG, ERR_MEMORY. */
 int reply_parser_take(struct reply_parser *p, struct bytes *in, struct reply *reply_out);
+/* After ERR_GARBAGE: what was said in place of a reply; borrowed likewise. */
+struct bytes reply_parser_garbage(const struct reply_parser *p);
 bool reply_parser_is_empty(const struct reply_parser *p); /* no reply has begun */
 
 #endif

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from harness.messages import HEADER
-from harness.postern import binary
+from harness.postern import PATIENT, binary
 from peers.answers import Close, Drip, Flood, Nothing, Reset, Silence
 from peers.client import stuffed
 from peers.target import DEFAULT_EHLO, XCLIENT, XFORWARD
@@ -137,7 +137,7 @@ def test_promises_hold_in_chaos(target, postern, tmp_path, identity, ehlo):
     relay = "\n".join((f"address = {pair[0].address}", f"address = {pair[1].address}",
                        f"identity = {identity}", "on-failure = tempfail", *RELAY))
     server = postern(f'[relay "pair"]\n{relay}\n[route]\n@example.test pair\n',
-                     smtpd="max-errors = 1000000\nmax-junk-commands = 1000000\n")
+                     smtpd=PATIENT)
     ledger = Ledger()
     threads = [threading.Thread(target=talk, args=(server, ledger, SEED + 100 + i))
                for i in range(THREADS)]

@@ -249,6 +249,15 @@ def test_targets(spooling, target):
     assert [line.split()[0] for line in lines] == ["NAME", "one", "two", "three"]
 
 
+def test_queue_of_a_target_that_is_down(spooling):
+    """Nobody reads there that it is about to go."""
+    server = spooling()
+    ctl = Control(server)
+    entry = ctl.wait_state(spool(server), "target-down")
+    assert (entry["next_try_in"], entry["target"]) == (None, "one")
+    assert ctl.text("queue").splitlines()[1].split()[1:5:3] == ["target-down", "-"]
+
+
 def test_target_that_is_gone(spooling):
     """Messages for a target that is no longer configured are told, and can be rerouted."""
     server = spooling()
@@ -259,6 +268,8 @@ def test_target_that_is_gone(spooling):
     server.start()
     ctl = Control(server)
     assert {t["name"]: t["state"] for t in ctl.json("targets")}["one"] == "gone"
+    assert ctl.queue()[waiting]["state"] == "no-target"
+    assert ctl.queue()[waiting]["next_try_in"] is None
     assert ctl.json("reroute", "#one") == [{"rerouted": waiting}]
     assert [e["target"] for e in ctl.json("queue")] == ["new"]
 

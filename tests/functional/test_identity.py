@@ -9,6 +9,7 @@ from harness.dns import (BROKEN, CLIENT, CNAME_CLIENT, HOSTILE_CRLF, HOSTILE_IPV
                          HOSTILE_NUL, HOSTILE_SPACE, LONG_NAME, MANY_NAMES, MISMATCH, NAMELESS,
                          TRUSTED, SilentDns)
 from harness.messages import PLAIN_MESSAGE
+from harness.postern import PATIENT
 from harness.process import free_port
 from harness.smtp import attributes, ehlo_arguments, without_received, xforward
 from peers.answers import Close
@@ -376,7 +377,7 @@ def test_xclient_remembered_across_restarts(target, postern, to_target):
 def test_xforward_attributes(target, to_target):
     """NAME ADDR PORT HELO IDENT PROTO SOURCE, and our own Received line on top."""
     backend = target(ehlo=WITH_XFORWARD)
-    server = to_target(backend, identity="xforward", smtpd="max-errors = 1000\n")
+    server = to_target(backend, identity="xforward", smtpd=PATIENT)
     with server.client(source=CLIENT) as client:
         client.hello("helo.example.org")
         server.wait_named(client)

@@ -5,6 +5,7 @@ import pytest
 from harness.dns import BLOCKED, BLOCKED_NAME, CLIENT, MISMATCH, NAMELESS, TRUSTED
 from harness.messages import (DOTTED_MESSAGE, HEADER, ODD_MESSAGE, PLAIN_MESSAGE, as_stored,
                               big_message)
+from harness.postern import PATIENT
 from harness.postfix import queue_id
 from harness.senders import Swaks, smtp_source
 from peers.client import Client
@@ -89,7 +90,7 @@ def test_xclient_of_a_client_without_confirmed_name(xclient_chain, address):
 
 def test_xforward_shows_the_client_in_the_log(xforward_chain):
     """Postfix logs the forwarded client; the message has postern's own Received line."""
-    server = xforward_chain.postern(smtpd="max-errors = 1000\n")
+    server = xforward_chain.postern(smtpd=PATIENT)
     with server.client(source=CLIENT) as client:
         client.hello("my-helo.example.org")
         server.wait_named(client)
@@ -105,7 +106,7 @@ def test_xforward_shows_the_client_in_the_log(xforward_chain):
 
 def test_xforward_on_a_shared_connection(xforward_chain):
     """Two clients one after the other share a connection; each is logged as itself."""
-    server = xforward_chain.postern(smtpd="max-errors = 1000\n")
+    server = xforward_chain.postern(smtpd=PATIENT)
     log = xforward_chain.postfix.log
     mark = log.mark()
     for source, name in ((CLIENT, "client"), (TRUSTED, "trusted")):

@@ -131,7 +131,8 @@ def test_one_of_two_targets_is_down(target, postern):
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])
 def test_restart(target, to_target, how):
-    """What is in the queue outlives the process, whatever ended it."""
+    """What is in the queue outlives the process, whatever ended it; a crash is told of at the next
+    start, as it may cause duplicates."""
     backend = target()
     backend.unlisten()
     server = to_target(backend, *SPOOL)
@@ -147,6 +148,8 @@ def test_restart(target, to_target, how):
     server.wait_event("delivered", 40)
     assert sorted(line["transaction"] for line in server.events("delivered")) == sorted(ids)
     assert len(backend.ended) == 40
+    assert [line["duplicates"] for line in server.events("unclean")] == \
+        (["possible"] if how == "killed" else [])
 
 
 def test_identity_is_replayed(target, to_target):

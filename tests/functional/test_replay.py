@@ -4,6 +4,7 @@ import pytest
 
 from harness.dns import CLIENT
 from harness.messages import PLAIN_MESSAGE
+from harness.postern import PATIENT
 from harness.smtp import attributes, ehlo_arguments, without_received, xforward
 from peers.answers import Close
 from peers.target import DEFAULT_EHLO, XCLIENT, XFORWARD
@@ -12,7 +13,6 @@ WITH_XCLIENT = (*DEFAULT_EHLO, XCLIENT)
 WITH_XFORWARD = (*DEFAULT_EHLO, XFORWARD)
 FAILED = "4.3.5 Client identity could not be handed on, try again later"
 
-PATIENT = {"smtpd": "max-errors = 1000000\n"}     # for wait_named()
 SPOOL = ("on-failure = spool", "health-interval = 1s", "connect-timeout = 1s", "retry = 1s")
 
 
@@ -52,7 +52,7 @@ def test_xclient_is_replayed(target, to_target):
     """The same attributes; Received is added, as postern has kept the message."""
     backend = target(ehlo=WITH_XCLIENT)
     backend.unlisten()
-    server = to_target(backend, *SPOOL, identity="xclient", **PATIENT)
+    server = to_target(backend, *SPOOL, identity="xclient", smtpd=PATIENT)
     port = send_one(server)
     come_back(server, backend, WITH_XCLIENT)
     connection, transaction = delivered_by(backend)
@@ -70,7 +70,7 @@ def test_xforward_is_replayed(target, to_target):
     """... though the target has XCLIENT by now: that would be another judgement."""
     backend = target(ehlo=WITH_XFORWARD)
     lose_content(backend)
-    server = to_target(backend, *SPOOL, identity="auto", **PATIENT)
+    server = to_target(backend, *SPOOL, identity="auto", smtpd=PATIENT)
     port = send_one(server)
     come_back(server, backend, (*WITH_XFORWARD, XCLIENT))
     connection, transaction = delivered_by(backend)
@@ -84,7 +84,7 @@ def test_accepted_goes_by_xforward(target, to_target):
     """XCLIENT is gone; the target had taken the recipient already."""
     backend = target(ehlo=WITH_XCLIENT)
     lose_content(backend)
-    server = to_target(backend, *SPOOL, identity="xclient", **PATIENT)
+    server = to_target(backend, *SPOOL, identity="xclient", smtpd=PATIENT)
     send_one(server)
     come_back(server, backend, WITH_XFORWARD)
     _, transaction = delivered_by(backend)
@@ -95,7 +95,7 @@ def test_accepted_goes_by_xforward(target, to_target):
 def test_never_accepted_waits(target, to_target, identity):
     """By postern's own address it would pass where the client might not: it waits for XCLIENT."""
     backend = target(ehlo=WITH_XCLIENT)
-    server = to_target(backend, *SPOOL, identity=identity, **PATIENT)
+    server = to_target(backend, *SPOOL, identity=identity, smtpd=PATIENT)
     with server.client(source=CLIENT) as client:
         client.hello()
         client.mail(PLAIN_MESSAGE)

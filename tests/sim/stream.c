@@ -316,13 +316,15 @@ static void on_event(struct sim_event *e)
         wake(s);
 }
 
-static void let_go(struct stream *s, bool with_reset)
+void stream_close(struct stream *s)
 {
+    if (s->is_closing)
+        return;
     s->is_closing = true;
     if (s->end != NULL) {
-        if (!with_reset && s->error == 0 && !s->is_connecting && s->unsent_len > 0)
+        if (s->error == 0 && !s->is_connecting && s->unsent_len > 0)
             write_some(s, bytes_make(s->unsent, s->unsent_len));
-        sim_end_close(s->end, with_reset);
+        sim_end_close(s->end, false);
     }
     if (s->asked != NULL) {
         s->asked->asked_by = NULL;
@@ -334,18 +336,6 @@ static void let_go(struct stream *s, bool with_reset)
     s->unsent = NULL;
     s->unsent_len = 0;
     wake(s);
-}
-
-void stream_close(struct stream *s)
-{
-    if (!s->is_closing)
-        let_go(s, false);
-}
-
-void stream_abort(struct stream *s)
-{
-    if (!s->is_closing)
-        let_go(s, true);
 }
 
 /* ---- beginning ---- */

@@ -311,12 +311,6 @@ static inline void fill(struct side *s, uint64_t max)
     }
 }
 
-static inline void abort_side(struct side *s)
-{
-    s->is_closing = true;
-    CALL(s->f, stream_abort(s->stream));
-}
-
 /* ---- running them ---- */
 
 /* Two free ports side by side; the upper one stays closed. */

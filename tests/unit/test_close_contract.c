@@ -4,14 +4,18 @@
 /* needs: io */
 #include "tests/unit/stream_pair.h"
 
+/* Who closes with octets unread resets. */
 static void tells_failure(struct fixture *f)
 {
     BEGIN;
     open_client(f);
     AWAIT(is_open(f));
-    write_text(&f->server, "x");
-    AWAIT(f->client.received == 1);
-    abort_side(&f->server);
+    f->server.appetite = 0;
+    write_text(&f->client, "x");
+    AWAIT(f->server.byte_calls == 1);
+    write_text(&f->client, "never read");
+    PAUSE();
+    end_side(&f->server);
     AWAIT(f->client.failures == 1);
     assert_int_equal(write_text(&f->client, "is any one there"), 0);
     resume(&f->client);
@@ -50,7 +54,7 @@ static void is_silent_once_closed(struct fixture *f)
     write_text(&f->client, "unread");
     end_side(&f->server);
     CALL(f, stream_close(f->server.stream));
-    CALL(f, stream_abort(f->server.stream));
+    CALL(f, stream_close(f->server.stream));
     assert_int_equal(write_text(&f->server, "x"), 0);
     resume(&f->server);
     assert_false(stream_is_quiet(f->server.stream));

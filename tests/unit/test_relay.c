@@ -10,36 +10,10 @@
 #include <stdio.h>
 
 #include "tests/unit/lib.h"
-
-#define A "192.0.2.25:25"
-#define B "192.0.2.26:25"
-
-#define NONE     RELAY_IDENTITY_NONE
-#define AUTO     RELAY_IDENTITY_AUTO
-#define XCLIENT  RELAY_IDENTITY_XCLIENT
-#define XFORWARD RELAY_IDENTITY_XFORWARD
-#define PROXY1   RELAY_IDENTITY_PROXY_V1
-
-#define PIPELINING   "250-t\r\n250 PIPELINING\r\n"
-#define CHUNKING     "250-t\r\n250-PIPELINING\r\n250 CHUNKING\r\n"
-#define CAN_XCLIENT  "250-t\r\n250-PIPELINING\r\n250 XCLIENT NAME ADDR PORT\r\n"
-#define CAN_XFORWARD "250-t\r\n250-PIPELINING\r\n250 XFORWARD ADDR\r\n"
+#include "tests/unit/relay_words.h"
 
 /* A step a line would hide the conversations. */
 /* clang-format off */
-
-/* a target greets and says what it can; a client asks for one recipient; the target agrees */
-#define GREET(t, ehlo)                                                                             \
-    {ACCEPT, t, NULL}, {SAY, t, "220 t\r\n"}, {HEAR, t, "EHLO postern.test\r\n"}, {SAY, t, ehlo}
-#define ASK(c) {MAIL, c, NULL}, {RCPT, c, "a"}
-#define MAIL_RCPT "MAIL FROM:<s@from.test>\r\nRCPT TO:<a@to.test>\r\n"
-#define TAKE(t) {HEAR, t, MAIL_RCPT}, {SAY, t, "250 m\r\n250 r\r\n"}
-#define SEND(c) {DATA, c, NULL}, {WHOLE, c, "x\r\n"}
-/* a whole message over DATA on a connection that is there */
-#define MESSAGE(c, t)                                                                              \
-    ASK(c), TAKE(t), SEND(c), {HEAR, t, "DATA\r\n"}, {SAY, t, "354 go\r\n"},                       \
-        {HEAR, t, "x\r\n.\r\n"}, {SAY, t, "250 2.0.0 queued\r\n"},                                 \
-        {SEES, c, "a=250 go end=250 "}
 
 static void one_connection(struct relay_conf *conf)
 {
@@ -104,6 +78,11 @@ static const struct relay_scenario reuse_rows[] = {
     {"nothing is said behind a target that talks out of turn", A, NONE, NULL,
      {ASK(0), {ACCEPT, 0, NULL}, {SAY, 0, "220 t\r\n250 t\r\n250 huh\r\n"}, {LEFT, 0, NULL},
       {SEES, 0, "a=451 "}, {LOGGED, 0, "target-down"}}},
+    {"... or that greets with no reply at all, whose words are logged", A, NONE, NULL,
+     {ASK(0), {ACCEPT, 0, NULL}, {SAY, 0, "hello there\r\n"}, {LEFT, 0, NULL},
+      {SEES, 0, "a=451 "},
+      {LOGGED, 0, "target-down target=relay address=" A
+                  " error=\"a reply that no SMTP server may give here\" reply=\"hello there\""}}},
     {"stopping says QUIT, and lets a transaction end", A, NONE, NULL,
      {{WARM, 0, NULL}, GREET(0, PIPELINING), ASK(0), TAKE(0), {STOP, 0, NULL}, SEND(0),
       {HEAR, 0, "DATA\r\n"}, {SAY, 0, "354 go\r\n"}, {HEAR, 0, "x\r\n.\r\n"},
@@ -144,7 +123,8 @@ static const struct relay_scenario wait_rows[] = {
     {"a target that says nothing at all: 451 4.4.2 after command-timeout", A, NONE, NULL,
      {ASK(0), GREET(0, PIPELINING), {HEAR, 0, MAIL_RCPT}, {PASS, 61000, NULL}, {LEFT, 0, NULL},
       {SEES, 0, "a=451 "},
-      {WORDS, 0, "451 4.4.2 The next host did not answer in time, try again later\r\n"}}},
+      {WORDS, 0, "451 4.4.2 The next host did not answer in time, try again later\r\n"},
+      {LOGGED, 0, "target-lost target=relay address=" A " error=\"timed out\""}}},
     {"... or to the end of data: it may have the message", A, NONE, NULL,
      {ASK(0), GREET(0, PIPELINING), TAKE(0), SEND(0), {HEAR, 0, "DATA\r\n"},
       {SAY, 0, "354 go\r\n"}, {HEAR, 0, "x\r\n.\r\n"}, {PASS, 290000, NULL},
@@ -221,7 +201,14 @@ static const struct relay_scenario replay_rows[] = {
       {NOBODY, 2, NULL}}},
     {"a fresh one that breaks is not replayed", A, NONE, NULL,
      {ASK(0), GREET(0, PIPELINING), {HEAR, 0, MAIL_RCPT}, {CLOSE, 0, NULL}, {SEES, 0, "a=451 "},
-      {NOBODY, 1, NULL}}},
+      {NOBODY, 1, NULL}, 
+      {LOGGED, 0, "target-lost target=relay address=" A " error=\"connection closed by the other"}}},
+    {"what it said before stands in the log", A, NONE, NULL,
+     {ASK(0), GREET(0, PIPELINING), {HEAR, 0, MAIL_RCPT}, {SAY, 0, "421 4.3.2 later\r\n"},
+      {SEES, 0, "a=451 "}, {LOGGED, 0, "reply=\"421 4.3.2 later\""}}},
+    {"... though it is no reply", A, NONE, NULL,
+     {ASK(0), GREET(0, PIPELINING), {HEAR, 0, MAIL_RCPT}, {SAY, 0, "oops, no memory\r\n"},
+      {SEES, 0, "a=451 "}, {LOGGED, 0, "reply=\"oops, no memory\""}}},
     {"nor is what broke behind the end of data", A, NONE, NULL,
      {{WARM, 0, NULL}, GREET(0, PIPELINING), ASK(0), TAKE(0), SEND(0), {HEAR, 0, "DATA\r\n"},
       {SAY, 0, "354 go\r\n"}, {HEAR, 0, "x\r\n.\r\n"}, {CLOSE, 0, NULL},
@@ -270,14 +257,16 @@ static const struct relay_scenario identity_rows[] = {
     {"a failure to hand on identity", A, XCLIENT, NULL,
      {{NAMED, 0, ""}, ASK(0), GREET(0, CAN_XCLIENT), {SAY, 0, "550 5.7.0 not allowed\r\n"},
       {LEFT, 0, NULL}, {SEES, 0, "a=451 "}, {WORDS, 0, FAILED},
-      {LOGGED, 0, "identity-failure target=relay reply=\"550 5.7.0 not allowed\""}}},
+      {LOGGED, 0,
+       "identity-failure target=relay identity=xclient reply=\"550 5.7.0 not allowed\""}}},
     {"... and identity-failure = pass: another connection, without it", A, XCLIENT, passing,
      {{NAMED, 0, ""}, ASK(0), {RCPT, 0, "!g"}, GREET(0, CAN_XCLIENT), {SAY, 0, "501 huh\r\n"},
       {LEFT, 0, NULL}, GREET(1, CAN_XCLIENT), TAKE(1), {SEES, 0, "a=250 g=550 "},
       {GIVE_UP, 0, NULL}, {FACTS, 0, A " none"}}},
     {"configured, and not on offer", A, XFORWARD, NULL,
      {ASK(0), GREET(0, CAN_XCLIENT), {HEAR, 0, ""}, {SEES, 0, "a=451 "}, {WORDS, 0, FAILED},
-      {LOGGED, 0, "identity-failure"}, {OPEN, 0, NULL}}},
+      {LOGGED, 0, "identity-failure target=relay identity=xforward error=\"must be used, and"},
+      {OPEN, 0, NULL}}},
     {"it announced XCLIENT before, and does no longer", A, AUTO, NULL,
      {{WARM, 0, NULL}, GREET(0, CAN_XCLIENT), {CLOSE, 0, NULL}, ASK(0), GREET(1, CAN_XFORWARD),
       {SEES, 0, "a=451 "}, {WORDS, 0, FAILED}}},
@@ -428,7 +417,7 @@ static const struct relay_scenario spool_rows[] = {
       GREET(0, CAN_XFORWARD),
       {HEAR, 0, "XFORWARD ADDR=192.0.2.1\r\nMAIL FROM:<s@from.test>\r\nRCPT TO:<b@to.test>\r\n"},
       {SAY, 0, "250 x\r\n250 m\r\n250 b\r\n"}, {SEES, 0, "a=451 b=250 "},
-      {LOGGED, 0, "identity-failure"}}},
+      {LOGGED, 0, "identity-failure target=relay identity=xclient"}}},
     {"... and is heard of in these words", A, AUTO, spooling,
      {{NAMED, 0, ""}, {SPOOLED, 0, "proxy-v1"}, {MAIL, 0, NULL}, {RCPT, 0, "?a"},
       GREET(0, CAN_XFORWARD), {HEAR, 0, ""}, {SEES, 0, "a=451 "}, {WORDS, 0, FAILED}}},

@@ -375,6 +375,45 @@ static void test_survives(void **state)
     assert_true(nth > 20);
 }
 
+/* The directory cannot be synced, nor the name taken back; the second try goes well. */
+static int live_in_trouble(void *owner)
+{
+    struct told *told = owner;
+    struct sim *sim = sim_current();
+    struct spool_message message;
+    struct world w;
+    int fd;
+
+    begin(&w);
+    put_cause(&w, &told->cause);
+    fd = take(&w, &told->cause, &message);
+    sim_disk_fail(sim, SIM_DISK_SYNC, 2, -EIO);
+    sim_disk_fail(sim, SIM_DISK_NAME, 2, -EIO);
+    assert_int_equal(make(&w, fd, &told->cause, &message, &told->place), -EIO);
+    sim_disk_fail(sim, SIM_DISK_SYNC, 0, 0);
+    sim_disk_fail(sim, SIM_DISK_NAME, 0, 0);
+    assert_int_equal(make(&w, fd, &told->cause, &message, &told->place), 0);
+    told->is_made = true;
+    record(&w, fd, &message);
+    disk_close(fd);
+    return end(&w);
+}
+
+static void test_no_trust_in_a_name(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        struct sim *sim = sim_new(seed);
+        struct told told = {.has_cause = true};
+        int code;
+
+        assert_true(sim_process(sim, live_in_trouble, &told, &code));
+        sim_power_cut(sim);
+        assert_true(sim_process(sim, resume, &told, &code));
+        sim_free(&sim);
+    }
+}
+
 /* ---- where to ---- */
 
 /* Of relay2 nothing is known. */
@@ -466,7 +505,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_made),         cmocka_unit_test(test_held),
         cmocka_unit_test(test_disk_trouble), cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_survives),     cmocka_unit_test(test_relay),
+        cmocka_unit_test(test_survives),     cmocka_unit_test(test_no_trust_in_a_name),
+        cmocka_unit_test(test_relay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The files of the spool, on a real disk: committed, taken, changed, moved, listed. */
 /* needs: tests/unit/store_world.c spool/store.c spool/store_list.c spool/store_message.c */
-/* needs: spool/spool_index.c io */
+/* needs: spool/store_mark.c spool/spool_index.c io */
 #include "spool/store.h"
 
 #include <errno.h>
@@ -519,6 +519,33 @@ static void survives_shortage(void **state)
     store_world_end(&s.w);
 }
 
+/* One at work is no crash; one that closed its file without a word is, and that is told once. */
+static void marks_who_is_at_work(void **state)
+{
+    static const struct id first = {.text = "06H4TZ0BC00F3X01"},
+                           second = {.text = "06H4TZ0BC00F3X02"};
+    struct store_world w;
+    bool was_left = true;
+    int one, two;
+
+    (void)state;
+    store_world_begin(&w);
+    one = store_mark(w.store, &first, &was_left);
+    assert_true(one >= 0 && !was_left);
+    two = store_mark(w.store, &second, &was_left);
+    assert_true(two >= 0 && !was_left);
+    store_unmark(w.store, &first, one);
+    disk_close(two);
+    one = store_mark(w.store, &first, &was_left);
+    assert_true(one >= 0 && was_left);
+    two = store_mark(w.store, &second, &was_left);
+    assert_true(two >= 0 && !was_left);
+    store_unmark(w.store, &first, one);
+    store_unmark(w.store, &second, two);
+    assert_int_equal(disk_remove_directory(path_of(&w, "running")), 0);
+    store_world_end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -536,6 +563,7 @@ int main(void)
         cmocka_unit_test(keeps_an_index),
         cmocka_unit_test(believes_no_damaged_index),
         cmocka_unit_test(survives_shortage),
+        cmocka_unit_test(marks_who_is_at_work),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

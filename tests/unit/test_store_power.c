@@ -385,12 +385,107 @@ static void keeps_what_was_acknowledged(void **state)
     assert_true(nth > 80);
 }
 
+static int live_moving(void *owner)
+{
+    struct told *told = owner;
+    struct store_place there;
+    struct store_world w;
+
+    begin(&w);
+    commit(&w, told, MOVED);
+    assert_int_equal(store_move(w.store, &told->places[MOVED], STORE_HOLD, 0, &there), 0);
+    told->is_moved = true;
+    return end(&w);
+}
+
+/* It dies; the next one sees a directory that is empty and removes it; the power is cut. */
+static bool leave_empty(uint64_t nth, uint64_t seed)
+{
+    struct sim *world = sim_new(seed);
+    static struct told told;
+    int code;
+    bool is_killed;
+
+    told = (struct told){0};
+    sim_kill_at_call(world, nth);
+    is_killed = !sim_process(world, live_moving, &told, &code);
+    assert_true(sim_process(world, look, &told, &code));
+    sim_power_cut(world);
+    assert_true(sim_process(world, look, &told, &code));
+    sim_free(&world);
+    return is_killed;
+}
+
+static void keeps_what_left_a_directory(void **state)
+{
+    uint64_t nth = 1;
+
+    (void)state;
+    for (bool is_killed = true; is_killed; nth++)
+        for (uint64_t seed = 1; seed <= 16; seed++)
+            is_killed = leave_empty(nth, seed);
+    assert_true(nth > 20);
+}
+
+static int live_and_leave_one(void *owner)
+{
+    struct store_world w;
+
+    begin(&w);
+    commit(&w, owner, REMOVED);
+    return end(&w);
+}
+
+/* A listing finds the directory empty before the removal is synced. */
+static int live_removing(void *owner)
+{
+    static struct lib_text seen;
+    struct told *told = owner;
+    struct store_world w;
+
+    begin(&w);
+    assert_int_equal(store_remove(w.store, &told->places[REMOVED]), 0);
+    assert_int_equal(store_world_list(&w, &seen), 0);
+    assert_int_equal(store_sync(w.store, told->places[REMOVED].directory, true), 0);
+    return end(&w);
+}
+
+static int look_for_nothing(void *owner)
+{
+    static struct lib_text seen;
+    struct store_world w;
+
+    (void)owner;
+    begin(&w);
+    assert_int_equal(store_world_list(&w, &seen), 0);
+    assert_string_equal(seen.at, "");
+    return end(&w);
+}
+
+static void brings_back_nothing_that_was_synced(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 32; seed++) {
+        struct sim *world = sim_new(seed);
+        static struct told told;
+        int code;
+
+        assert_true(sim_process(world, live_and_leave_one, &told, &code));
+        assert_true(sim_process(world, live_removing, &told, &code));
+        sim_power_cut(world);
+        assert_true(sim_process(world, look_for_nothing, NULL, &code));
+        sim_free(&world);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fails_as_a_whole),
         cmocka_unit_test(keeps_what_is_there),
         cmocka_unit_test(keeps_what_was_acknowledged),
+        cmocka_unit_test(keeps_what_left_a_directory),
+        cmocka_unit_test(brings_back_nothing_that_was_synced),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

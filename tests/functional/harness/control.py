@@ -58,6 +58,13 @@ class Control:
         while set(self.queue()) != set(ids):
             assert time.monotonic() < end, f"{self.queue()} instead of {ids}"
 
+    def wait_state(self, one, state, timeout_s=20.0):
+        """Until that message is in this state; its entry."""
+        end = time.monotonic() + timeout_s
+        while (entry := self.queue()[one])["state"] != state:
+            assert time.monotonic() < end, f"{entry} instead of {state}"
+        return entry
+
     def queue(self):
         """The entries of the queue by id; of several targets, the last one."""
         return {entry["id"]: entry for entry in self.json("queue")}

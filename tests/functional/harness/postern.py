@@ -15,6 +15,8 @@ from harness.recipe import TOP
 from peers.client import Client
 
 HOSTNAME = "postern.example.test"
+# The listener of whoever calls wait_named().
+PATIENT = "max-errors = 1000000\nmax-junk-commands = 1000000\n"
 SANITIZER = re.compile(r"ERROR: (Address|Leak|Undefined)\w*Sanitizer|runtime error:"
                        r"|LeakSanitizer has encountered")
 

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A postern of many processes: which they are, and what becomes of each."""
+import contextlib
 import os
 import select
 import signal
 import threading
+import time
 
 from harness.postern import Postern
 from peers.client import Client
@@ -57,6 +59,30 @@ class Workers(Postern):
         mark = self.log.mark()
         self.process.signal(signal.SIGHUP)
         return self.wait_event("reload", since=mark)
+
+    def wait_retired(self, pids):
+        """Until these processes of an old generation take no more connections: they are told to
+        retire just before the `reload` line."""
+        wait_for(lambda: not any(sockets(pid) & sockets(self.master) for pid in pids))
+
+
+def sockets(pid):
+    """Those a process has open: the listeners are the ones that it shares with the master."""
+    found = set()
+    try:
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):    # closed meanwhile
+                found.add(os.readlink(f"/proc/{pid}/fd/{name}"))
+    except (FileNotFoundError, PermissionError):            # ended, or just about to
+        return set()
+    return {link for link in found if link.startswith("socket:")}
+
+
+def wait_for(predicate, timeout_s=10.0):
+    deadline = time.monotonic() + timeout_s
+    while not predicate():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def wait_gone(pid, timeout_s=10.0):
