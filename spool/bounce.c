@@ -191,6 +191,14 @@ static void put_report(struct buf *out, const struct bounce_report *report,
 
 /* ---- the message ---- */
 
+enum bounce_result bounce_foresee(const struct bounce_conf *conf, const struct bounce_job *job)
+{
+    struct audience audience = {.has_sender = false};
+
+    find_postmaster(conf, &audience.postmaster);
+    return choose_audience(conf, job, &audience);
+}
+
 static int add_recipient(const struct bounce_conf *conf, struct arena *arena,
                          const struct address *to, struct spool_message *report)
 {

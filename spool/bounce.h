@@ -51,6 +51,9 @@ enum bounce_result {
     BOUNCE_HELD /* nobody can be told: the message is to be held and logged */
 };
 
+/* What bounce_make() will come to. */
+enum bounce_result bounce_foresee(const struct bounce_conf *conf, const struct bounce_job *job);
+
 /* What a report can be, in octets: the limit of `content_out`. */
 #define BOUNCE_REPORT_MAX (128U << 20)
 

@@ -33,6 +33,7 @@ static struct delivery *new_delivery(struct runner *r)
     *d = (struct delivery){.runner = r};
     d->pool = pool;
     arena_init(&d->arena, &d->pool, SIZE_MAX);
+    arena_init(&d->again, &d->pool, SIZE_MAX);
     list_append(&r->deliveries, &d->in_runner);
     r->delivery_count++;
     return d;
@@ -59,6 +60,7 @@ void delivery_recycle(struct delivery *d)
         copy_free(&d->carrier.copy);
     deadline_clear(r->host.loop, &d->deadline);
     mem_free(d->body);
+    arena_reset(&d->again);
     arena_reset(&d->arena);
     list_remove(&d->in_runner);
     list_append(&r->spare, &d->in_runner);

@@ -199,14 +199,18 @@ static void leave_to_others(struct delivery_report *report, uint32_t index, bool
         report->is_due[index] = false;
 }
 
-/* Others have written since it was read: what they know stays, what we know is added. */
+/* Others have written since it was read: what they know stays, what we know is added. Texts of what
+ * is changed lie in `arena` since they were gathered. */
 static int read_again(struct delivery *d)
 {
     const struct spool_message ours = d->message;
-    int error = store_read(d->file->fd, false, &d->arena, &d->message);
+    struct arena again;
 
+    arena_init(&again, &d->pool, SIZE_MAX);
+    int error = store_read(d->file->fd, false, &again, &d->message);
     if (error != 0 || d->message.recipient_count != ours.recipient_count) {
         d->message = ours;
+        arena_reset(&again);
         return error != 0 ? error : -EIO;
     }
     for (uint32_t i = 0; i < ours.recipient_count; i++) {
@@ -220,6 +224,8 @@ static int read_again(struct delivery *d)
         leave_to_others(&d->end.reports[BOUNCE_RELAYED], i, is_reported);
         leave_to_others(&d->end.reports[BOUNCE_DELAYED], i, is_warned);
     }
+    arena_reset(&d->again); /* `ours` lay there */
+    d->again = again;
     return 0;
 }
 
@@ -486,10 +492,12 @@ static void done_end(struct work *w)
         return;
     }
     delivery_log_failed(d, "write", d->error);
-    if (d->writing.is_last)
+    if (d->writing.is_last) {
+        d->runner->mark.must_stay = true;
         delivery_done(d, SCHEDULE_PUT_BACK);
-    else
+    } else {
         again(d);
+    }
 }
 
 void delivery_finish(struct delivery *d)

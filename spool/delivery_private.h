@@ -66,7 +66,8 @@ struct delivery {
     struct deadline deadline; /* what could not be written is written again */
     struct pool pool;         /* of the arena, not the loop's: jobs use it */
     struct arena arena;
-    int error; /* of the last job */
+    struct arena again; /* what others have written, as it was read the last time */
+    int error;          /* of the last job */
     struct delivery_file *file;
     uint8_t *body; /* of a small message, until the copy has it */
     struct store_place place;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The queue at work: its life, and what is done next. */
 #include "proxy/base/mem.h"
+#include "proxy/io/disk.h"
 #include "spool/runner_private.h"
 
 #define WAKE_MAX_S 60
@@ -161,6 +162,7 @@ struct runner *runner_new(const struct runner_host *host)
         return NULL;
     }
     hash_table_init(&r->domains, loop_hash_key(host->loop));
+    r->mark.fd = -1;
     list_init(&r->deliveries);
     list_init(&r->spare);
     deadline_init(&r->wake, &wake_use);
@@ -210,12 +212,21 @@ void runner_abort(struct runner *r)
     delivery_abort_all(r);
 }
 
+static void end_mark(struct runner *r)
+{
+    if (r->mark.fd >= 0 && r->mark.must_stay)
+        disk_close(r->mark.fd);
+    else if (r->mark.fd >= 0)
+        store_unmark(r->host.store, &r->mark.id, r->mark.fd);
+}
+
 void runner_free(struct runner **runner)
 {
     struct runner *r = *runner;
 
     if (r == NULL)
         return;
+    end_mark(r);
     delivery_free_spare(r);
     runner_load_done(r);
     runner_forget_all(r);

@@ -239,6 +239,9 @@ struct listing {
     struct runner_places places;
     uint64_t began_us;
     int error;
+    struct id mark_id;
+    int mark_fd; /* -1: it need not be made, or could not be */
+    bool marks, was_left;
 };
 
 static bool on_found(void *owner, const struct store_found *found)
@@ -254,8 +257,12 @@ static bool on_found(void *owner, const struct store_found *found)
 static void run_listing(struct work *w)
 {
     struct listing *j = CONTAINER_OF(w, struct listing, work);
-    int error = store_list(j->runner->host.store, on_found, j);
+    const struct store *store = j->runner->host.store;
+    int error;
 
+    if (j->marks)
+        j->mark_fd = store_mark(store, &j->mark_id, &j->was_left);
+    error = store_list(store, on_found, j);
     if (error != 0)
         j->error = error;
 }
@@ -270,6 +277,26 @@ static void log_not_listed(struct runner *r, int error)
     log_end(&line);
 }
 
+/* What a target took and we did not write down is delivered again. */
+static void log_unclean(struct runner *r)
+{
+    struct log_line line = log_begin(r->host.log, r->host.log_sinks, LOG_LEVEL_WARNING, "unclean");
+
+    log_put_text(&line, "directory", store_directory(r->host.store));
+    log_put_text(&line, "duplicates", "possible");
+    log_end(&line);
+}
+
+static void keep_mark(struct runner *r, const struct listing *j)
+{
+    if (j->was_left)
+        log_unclean(r);
+    if (j->mark_fd < 0)
+        return;
+    r->mark.id = j->mark_id;
+    r->mark.fd = j->mark_fd;
+}
+
 static void done_listing(struct work *w)
 {
     struct listing *j = CONTAINER_OF(w, struct listing, work);
@@ -280,6 +307,7 @@ static void done_listing(struct work *w)
 
     r->load.is_listing = false;
     r->load.wants_rescan = false;
+    keep_mark(r, j);
     if (j->error != 0)
         log_not_listed(r, j->error);
     runner_index_start(r, &j->places);
@@ -301,6 +329,10 @@ static void start_listing(struct runner *r)
         j->work = (struct work){.run = run_listing, .done = done_listing};
         j->runner = r;
         j->began_us = loop_precise_us(r->host.loop);
+        j->marks = r->mark.fd < 0 && !r->host.is_cold;
+        j->mark_fd = -1;
+        if (j->marks)
+            j->mark_id = r->host.next_id(r->host.owner);
         if (work_run(r->host.loop, &j->work) == 0) {
             r->load.is_listing = true;
             r->job_count++;

@@ -60,6 +60,13 @@ struct runner_load {
     bool is_listing, is_loaded, is_indexing;
 };
 
+/* Says in the spool that we work, see store_mark(). */
+struct runner_mark {
+    struct id id;
+    int fd;         /* -1: none */
+    bool must_stay; /* something could not be written: the next start shall know */
+};
+
 struct runner {
     struct runner_host host;
     struct schedule *schedule;
@@ -74,6 +81,7 @@ struct runner {
     struct deadline wake; /* when something is due though nothing happens */
     struct runner_dirty dirty;
     struct runner_load load;
+    struct runner_mark mark;
     const struct schedule_target *probed; /* by the flush that runs: the last one */
     void (*stopped)(void *owner);
     struct loop_post stopping;

@@ -126,7 +126,23 @@ static int put_records(const struct runner_report *report, struct spool_message 
     return w->records.has_failed ? ERR_MEMORY : 0;
 }
 
-/* That it is there already does not say that its name would survive a power cut. */
+/* Its name may be there already: that of an earlier try, whose directory could not be synced, and
+ * which could not be taken back. Nothing makes that name durable any more, not even a sync that
+ * succeeds later: it goes, and comes anew. Whoever delivers the old file meanwhile finds its name
+ * again. */
+static int commit_anew(const struct runner_report *report, struct copy_image *image,
+                       struct bytes records)
+{
+    int error = store_commit(report->store, image, &report->place, records);
+
+    if (error != -EEXIST)
+        return error;
+    error = store_remove(report->store, &report->place);
+    if (error != 0 && error != -ENOENT)
+        return error;
+    return store_commit(report->store, image, &report->place, records);
+}
+
 static int commit(const struct runner_report *report, struct workshop *w)
 {
     struct bytes rest = buf_bytes(&w->content);
@@ -144,9 +160,7 @@ static int commit(const struct runner_report *report, struct workshop *w)
     }
     image.pieces = pieces;
     image.piece_count = count;
-    error = store_commit(report->store, &image, &report->place, buf_bytes(&w->records));
-    if (error == -EEXIST)
-        error = store_sync(report->store, report->place.directory, false);
+    error = commit_anew(report, &image, buf_bytes(&w->records));
     if (image.fd >= 0)
         disk_close(image.fd);
     mem_free(pieces);

@@ -26,7 +26,8 @@ struct acting {
     struct runner_report report;
     int64_t now_ms;
     int error;
-    bool is_gone; /* the file is removed */
+    bool is_refused; /* RUNNER_BOUNCE: the file says so, whatever fails behind that */
+    bool is_gone;    /* the file is removed */
 };
 
 /* ---- jobs ---- */
@@ -94,13 +95,32 @@ static int remove_file(struct acting *a)
     return a->place.folder == STORE_QUEUE ? store_sync(store, a->place.directory, true) : 0;
 }
 
+static void put_refused(struct spool_writer *w, struct acting *a)
+{
+    for (uint32_t i = 0; i < a->message.recipient_count; i++)
+        if (a->is_changed[i])
+            spool_put_outcome(w, i, &a->message.recipients[i]);
+}
+
+/* The word is durable before anybody is told: whatever happens then, nothing is delivered that was
+ * returned, and a report that is missing is made by the next delivery. */
+static int refuse_and_report(struct acting *a)
+{
+    const struct bounce_job job = {
+        .message = &a->message, .is_due = a->is_changed, .kind = BOUNCE_FAILED};
+
+    if (bounce_foresee(a->report.conf, &job) == BOUNCE_HELD)
+        return -EADDRNOTAVAIL;
+    int error = append(a, put_refused);
+    a->is_refused = error == 0;
+    return error == 0 ? runner_report_make(&a->report) : error;
+}
+
 static int bounce(struct acting *a)
 {
-    int error = a->report.message == NULL ? 0 : runner_report_make(&a->report);
+    int error = a->report.message == NULL ? 0 : refuse_and_report(a);
 
-    if (error != 0)
-        return error;
-    return a->report.result == BOUNCE_HELD ? -EADDRNOTAVAIL : remove_file(a);
+    return error == 0 ? remove_file(a) : error;
 }
 
 static void put_rerouted(struct spool_writer *w, struct acting *a)
@@ -197,7 +217,7 @@ static void update(struct acting *a)
     a->known->is_busy = false;
     if (a->is_gone || a->error == -ENOENT) {
         runner_forget(r, a->known);
-    } else if (a->error == 0) {
+    } else if (a->error == 0 || a->is_refused) {
         runner_forget(r, a->known);
         runner_learn(r, &a->place, &a->message);
     }

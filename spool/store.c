@@ -56,6 +56,11 @@ struct store_path store_message_path(const struct store *s, const struct store_p
     return path_in(s, place, place->id.text);
 }
 
+struct store_path store_mark_path(const struct store *s, const char *name)
+{
+    return path_of(s, "running", name);
+}
+
 struct store_path store_parent_path(const struct store *s, const struct store_place *place)
 {
     return path_in(s, place, "");

@@ -66,6 +66,12 @@ int store_move(const struct store *s, const struct store_place *place, enum stor
 /* Job: syncs a directory of queue/; removes it where it is empty and nobody fills it any more. */
 int store_sync(const struct store *s, uint32_t directory, bool may_remove);
 
+/* Job: from now on, until store_unmark(), it can be seen that somebody works on the queue; `id` is
+ * any that nobody else has. `was_left_out`: somebody did who ended without store_unmark(); told
+ * once, and set in any case. A descriptor to keep open, or an error. */
+int store_mark(const struct store *s, const struct id *id, bool *was_left_out);
+void store_unmark(const struct store *s, const struct id *id, int fd);
+
 /* Job: every message of the three folders in the order of directories and names, fn says whether to
  * go on. What is no message of ours is told with its path. Directories of queue/ that hold nothing
  * and that nobody fills are removed on the way. */

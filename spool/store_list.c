@@ -54,6 +54,17 @@ static bool look_for_content(void *owner, const char *name)
     return !c->has_others;
 }
 
+/* What left the directory a moment ago, or when a process died, may not be synced: after a power
+ * cut it would be there again, or, if it was moved, be lost with the directory. */
+static int sync_what_left(const struct store *s, uint32_t directory)
+{
+    int error = disk_sync_directory(store_queue_path(s, directory, "").text);
+
+    if (error == 0)
+        error = disk_sync_directory(store_folder_path(s, "hold").text);
+    return error == 0 ? disk_sync_directory(store_folder_path(s, "bad").text) : error;
+}
+
 /* `is_locked`: the lock of its owner is held, so nobody fills it, and nobody begins to. Where there
  * is no such file, one that appears meanwhile is somebody's who begins. */
 static int remove_if_empty(const struct store *s, uint32_t directory, bool is_locked)
@@ -64,6 +75,7 @@ static int remove_if_empty(const struct store *s, uint32_t directory, bool is_lo
 
     if (error != 0 || content.has_others || content.has_owner != is_locked)
         return error == -ENOENT ? 0 : error;
+    error = sync_what_left(s, directory);
     for (size_t i = 0; i < ARRAY_LENGTH(index_names) && (error == 0 || error == -ENOENT); i++)
         error = disk_unlink(store_queue_path(s, directory, index_names[i]).text);
     if (is_locked && (error == 0 || error == -ENOENT))

@@ -42,6 +42,7 @@ struct store_path {
 struct store_path store_folder_path(const struct store *s, const char *name); /* "queue" ... */
 struct store_path store_queue_path(const struct store *s, uint32_t directory, const char *name);
 struct store_path store_message_path(const struct store *s, const struct store_place *place);
+struct store_path store_mark_path(const struct store *s, const char *name);
 /* The directory that it lies in. */
 struct store_path store_parent_path(const struct store *s, const struct store_place *place);
 
