@@ -24,10 +24,15 @@ static bool see(void *owner, const char *name)
     return true;
 }
 
+/* Held for reading: the file system may be remounted read-only meanwhile. */
 static int lock_mark(const char *path)
 {
     int fd = disk_create(path);
 
+    if (fd < 0)
+        return fd;
+    disk_close(fd);
+    fd = disk_open_read(path);
     if (fd < 0)
         return fd;
     int error = disk_lock(fd);

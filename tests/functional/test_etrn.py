@@ -42,8 +42,10 @@ def away():
 @pytest.fixture
 def server(postern):
     def make(etrn_from=EVERYTHING, one=None, two=None, more="", **options):
-        return postern(RELAYS.format(one=one or away(), two=two or away()) + more,
-                       smtpd=etrn_from, **options)
+        running = postern(RELAYS.format(one=one or away(), two=two or away()) + more,
+                          smtpd=etrn_from, **options)
+        Control(running).text("flush", "@nowhere.test")   # answered when the queue has been read
+        return running
     return make
 
 
