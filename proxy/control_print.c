@@ -19,7 +19,7 @@ static void put_blanks(struct buf *out, size_t count)
 
 static bool is_plain(uint8_t c, bool is_json)
 {
-    return c >= ' ' && c < 0x7f && !(is_json && (c == '"' || c == '\\'));
+    return byte_is_printable(c) && !(is_json && (c == '"' || c == '\\'));
 }
 
 static size_t escaped_length(struct bytes value, bool is_json)

@@ -90,12 +90,6 @@ static void put_end(struct control_run *run, int code)
     buf_decimal(&run->out, (uint64_t)code);
 }
 
-static void put_line_text(struct buf *out, struct bytes text)
-{
-    for (size_t i = 0; i < text.len; i++)
-        buf_byte(out, text.at[i] >= ' ' && text.at[i] < 0x7f ? text.at[i] : '?');
-}
-
 void control_finish(struct control_run *run, int code, const char *text)
 {
     put_end(run, code);
@@ -108,7 +102,7 @@ void control_finish_with(struct control_run *run, int code, struct bytes name, c
 {
     put_end(run, code);
     buf_byte(&run->out, ' ');
-    put_line_text(&run->out, bytes_first(name, TEXT_MAX));
+    text_put_neutral(&run->out, bytes_first(name, TEXT_MAX), byte_is_printable);
     buf_cat(&run->out, ": ", text, "\n", NULL);
 }
 

@@ -7,23 +7,9 @@
 #define WORD_MAX  500  /* octets without a blank; what is longer is broken */
 #define WORDS_MAX 1000 /* octets of one reply */
 
-static bool is_printable(uint8_t c)
-{
-    return c >= 32 && c <= 126;
-}
-
 void bounce_text_printable(struct buf *out, struct bytes text)
 {
-    size_t start = 0;
-
-    for (size_t i = 0; i < text.len; i++) {
-        if (is_printable(text.at[i]))
-            continue;
-        buf_put(out, bytes_make(text.at + start, i - start));
-        buf_byte(out, '?');
-        start = i + 1;
-    }
-    buf_put(out, bytes_skip(text, start));
+    text_put_neutral(out, text, byte_is_printable);
 }
 
 /* Into `room`; what does not fit is cut off. */
@@ -31,7 +17,7 @@ static struct bytes make_printable(struct bytes text, uint8_t *room, size_t room
 {
     text = bytes_first(text, room_bytes);
     for (size_t i = 0; i < text.len; i++)
-        room[i] = is_printable(text.at[i]) ? text.at[i] : '?';
+        room[i] = byte_is_printable(text.at[i]) ? text.at[i] : '?';
     return bytes_make(room, text.len);
 }
 

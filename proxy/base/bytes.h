@@ -61,6 +61,12 @@ static inline bool byte_is_letter(uint8_t c)
     return lower >= 'a' && lower <= 'z';
 }
 
+/* ASCII, a space among it. */
+static inline bool byte_is_printable(uint8_t c)
+{
+    return c >= 32 && c <= 126;
+}
+
 /* ASCII case is ignored, every other octet must be the same. */
 static inline bool bytes_equal_nocase(struct bytes a, struct bytes b)
 {

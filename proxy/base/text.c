@@ -314,3 +314,17 @@ unsigned text_distance(struct bytes a, struct bytes b)
     }
     return row[REACH + b.len - a.len];
 }
+
+void text_put_neutral(struct buf *out, struct bytes text, bool (*is_harmless)(uint8_t c))
+{
+    size_t start = 0;
+
+    for (size_t i = 0; i < text.len; i++) {
+        if (is_harmless(text.at[i]))
+            continue;
+        buf_put(out, bytes_make(text.at + start, i - start));
+        buf_byte(out, '?');
+        start = i + 1;
+    }
+    buf_put(out, bytes_skip(text, start));
+}

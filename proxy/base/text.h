@@ -32,6 +32,9 @@ size_t text_xtext_length(struct bytes text);
  * digits; ERR_MEMORY. */
 int text_from_xtext(struct bytes xtext, struct arena *arena, struct bytes *text_out);
 
+/* Words of others: what `is_harmless` denies becomes "?". */
+void text_put_neutral(struct buf *out, struct bytes text, bool (*is_harmless)(uint8_t c));
+
 /* RFC 5322 3.3 in UTC: "Sun, 22 Nov 2026 03:47:44 +0000". */
 void text_put_date(struct buf *out, int64_t wall_s);
 

@@ -79,20 +79,6 @@ static bool is_harmless(uint8_t c)
     return c >= 33 && c <= 126;
 }
 
-static void put_neutral(struct buf *out, struct bytes text)
-{
-    size_t start = 0;
-
-    for (size_t i = 0; i < text.len; i++) {
-        if (is_harmless(text.at[i]))
-            continue;
-        buf_put(out, bytes_make(text.at + start, i - start));
-        buf_byte(out, '?');
-        start = i + 1;
-    }
-    buf_put(out, bytes_skip(text, start));
-}
-
 /* RFC 5321 4.4:  Extended-Domain = Domain / ( Domain FWS "(" TCP-info ")" ) /
  *                                  ( address-literal FWS "(" TCP-info ")" ) */
 static void put_client(struct buf *out, const struct identity *client)
@@ -105,9 +91,9 @@ static void put_client(struct buf *out, const struct identity *client)
     else if (address_is_literal(client->helo))
         buf_put(out, client->helo);
     else
-        put_neutral(out, client->helo);
+        text_put_neutral(out, client->helo, is_harmless);
     buf_text(out, " (");
-    put_neutral(out, is_named ? client->name : bytes_of("unknown"));
+    text_put_neutral(out, is_named ? client->name : bytes_of("unknown"), is_harmless);
     if (client->client.family != NETADDR_NONE)
         buf_cat(out, client->client.family == NETADDR_IPV6 ? " [IPv6:" : " [",
                 netaddr_text(&client->client, text), "]", NULL);

@@ -92,7 +92,7 @@ static bool is_refusal(struct bytes text)
         (text.len > 3 && text.at[3] != ' '))
         return false;
     for (size_t i = 0; i < text.len; i++)
-        if (text.at[i] < 32 || text.at[i] > 126)
+        if (!byte_is_printable(text.at[i]))
             return false;
     return true;
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Fixtures of the functional tests."""
+import contextlib
 import pathlib
 import socket
 import sys
@@ -59,22 +60,27 @@ def target():
         one.stop()
 
 
-@pytest.fixture
-def postern(dns):
-    """Starts posterns; each must end with exit code 0 and in silence of the sanitizers."""
+@contextlib.contextmanager
+def ending_well():
+    """A list of started posterns; each must end with exit code 0 and in silence of the sanitizers."""
     made = []
-
-    def make(text, resolver=None, **options):
-        made.append(Postern(text, resolver or dns.address, **options))
-        return made[-1]
-
-    yield make
+    yield made
     try:
         for one in made:
             one.stop()
     finally:
         for one in made:
             one.remove()
+
+
+@pytest.fixture
+def postern(dns):
+    """Starts posterns."""
+    with ending_well() as made:
+        def make(text, resolver=None, **options):
+            made.append(Postern(text, resolver or dns.address, **options))
+            return made[-1]
+        yield make
 
 
 def relay_config(target_address, *lines, name="target", route="@example.test"):

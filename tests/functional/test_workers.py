@@ -17,7 +17,7 @@ from harness.workers import Callers, Workers, wait_for, wait_gone
 from peers.answers import Hold
 from peers.client import Client
 
-from conftest import relay_config
+from conftest import ending_well, relay_config
 
 ROUTES = "[route]\n@example.test discard\n"
 
@@ -25,19 +25,11 @@ ROUTES = "[route]\n@example.test discard\n"
 @pytest.fixture
 def workers(dns):
     """Starts posterns of several processes; each must end well, like those of `postern`."""
-    made = []
-
-    def make(text=ROUTES, **options):
-        made.append(Workers(text, dns.address, **options))
-        return made[-1]
-
-    yield make
-    try:
-        for one in made:
-            one.stop()
-    finally:
-        for one in made:
-            one.remove()
+    with ending_well() as made:
+        def make(text=ROUTES, **options):
+            made.append(Workers(text, dns.address, **options))
+            return made[-1]
+        yield make
 
 
 def connect_all(server, count, **options):
