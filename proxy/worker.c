@@ -71,7 +71,7 @@ static int start_dns(struct worker *w)
 static int start_store(struct worker *w)
 {
     int error = 0;
-    w->store = store_open(w->loop, w->config->core.spool_directory, &error);
+    w->store = store_open(w->loop, w->config->core.spool_directory, w->task->store_limits, &error);
     return error;
 }
 

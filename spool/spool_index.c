@@ -15,8 +15,6 @@
 #define MAGIC          "POSTERNI"
 #define VERSION        1
 #define FILE_MAX       (64U << 20)
-#define QUIET_S        60  /* since a name came or went */
-#define MESSAGES_MIN   100 /* fewer are read as fast without it */
 #define RECIPIENTS_MAX 100 /* a message with more has no row */
 
 enum head { AT_MAGIC = 0, AT_VERSION = 8, AT_COUNT = 16, AT_SUM = 56, HEAD = 64 };
@@ -163,7 +161,7 @@ static int make(const struct store *s, uint32_t directory)
     int error = store_list_directory(s, directory, on_found, &m);
     if (error == 0)
         error = m.error;
-    if (error == 0 && m.count >= MESSAGES_MIN)
+    if (error == 0 && m.count >= store_limits(s)->index_messages_min)
         error = save(&m, directory);
     buf_done(&m.rows);
     buf_done(&m.contents);
@@ -174,16 +172,17 @@ static int make(const struct store *s, uint32_t directory)
 
 int spool_index_refresh(const struct store *s, uint32_t directory, int64_t now_s)
 {
+    int64_t quiet_s = store_limits(s)->index_quiet_s;
     struct disk_facts of_directory, of_index;
     int error = disk_facts_of_path(store_queue_path(s, directory, "").text, &of_directory);
 
     if (error != 0)
         return error == -ENOENT ? 0 : error;
-    if (now_s - of_directory.changed_s < QUIET_S)
+    if (now_s - of_directory.changed_s < quiet_s)
         return 0;
     error = disk_facts_of_path(store_queue_path(s, directory, STORE_INDEX).text, &of_index);
     /* Its own name was the last change, or one that came very soon behind it. */
-    if (error == 0 && of_index.changed_s + QUIET_S / 2 > of_directory.changed_s)
+    if (error == 0 && of_index.changed_s + quiet_s / 2 > of_directory.changed_s)
         return 0;
     return error == 0 || error == -ENOENT ? make(s, directory) : error;
 }

@@ -10,8 +10,12 @@
 #include "proxy/io/disk.h"
 #include "spool/store_private.h"
 
-#define FULL_AT    1000 /* names in one directory */
-#define PREPARE_AT 900  /* from here on the next one is being made */
+static const struct store_limits server_limits = {
+    .directory_names = 1000,
+    .index_messages_min = 100,
+    .index_quiet_s = 60,
+    .records_bytes = 256U << 10,
+};
 
 /* ---- paths ---- */
 
@@ -146,16 +150,22 @@ static void start_make(struct store *s)
     s->job.runs = true;
 }
 
+/* From so many names on the next directory is being made. */
+static uint32_t prepare_at(const struct store *s)
+{
+    return s->limits.directory_names - s->limits.directory_names / 10;
+}
+
 struct store_place store_next_place(struct store *s, const struct id *id)
 {
-    if (s->used >= FULL_AT && s->next.fd >= 0) {
+    if (s->used >= s->limits.directory_names && s->next.fd >= 0) {
         s->previous = s->current;
         s->current = s->next;
         s->next.fd = -1;
         s->used = 0;
     }
     s->used++;
-    if (s->used >= PREPARE_AT && s->next.fd < 0 && !s->job.runs && !s->is_closing)
+    if (s->used >= prepare_at(s) && s->next.fd < 0 && !s->job.runs && !s->is_closing)
         start_make(s);
     return (struct store_place){.id = *id, .directory = s->current.number, .folder = STORE_QUEUE};
 }
@@ -184,7 +194,8 @@ static int open_directories(struct store *s)
     return error == 0 ? make_next(s, highest, &s->current) : error;
 }
 
-struct store *store_open(struct loop *l, struct bytes directory, int *error_out)
+struct store *store_open(struct loop *l, struct bytes directory, const struct store_limits *limits,
+                         int *error_out)
 {
     struct store *s = mem_zalloc(sizeof(*s));
     int error = s == NULL ? ERR_MEMORY : 0;
@@ -193,6 +204,7 @@ struct store *store_open(struct loop *l, struct bytes directory, int *error_out)
         error = -ENAMETOOLONG;
     if (error == 0) {
         s->loop = l;
+        s->limits = limits != NULL ? *limits : server_limits;
         memcpy(s->directory, directory.at, directory.len);
         s->current.fd = s->next.fd = s->previous.fd = s->job.retired_fd = -1;
         error = open_directories(s);
@@ -229,6 +241,11 @@ void store_free(struct store **store)
     end_own(s, &s->current);
     end_own(s, &s->next);
     mem_free(s);
+}
+
+const struct store_limits *store_limits(const struct store *s)
+{
+    return &s->limits;
 }
 
 const char *store_directory(const struct store *s)

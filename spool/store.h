@@ -28,11 +28,22 @@ struct store_place {
 
 #define STORE_PATH_MAX 512 /* of a spool directory, with what we add */
 
+/* Sizes that decide when something is done, and never whether it is right: tests make them small,
+ * so that a few messages reach them. */
+struct store_limits {
+    uint32_t directory_names;    /* messages in one directory of queue/ */
+    uint32_t index_messages_min; /* a directory with fewer is read as fast without an index */
+    uint32_t index_quiet_s;      /* no index is made of a directory that changed so lately */
+    uint64_t records_bytes;      /* records beyond so many are worth a rewrite of the file */
+};
+
 /* Makes what is missing below `directory`, which is copied, and a directory of our own in queue/.
- * Blocks: only at start. */
-struct store *store_open(struct loop *l, struct bytes directory, int *error_out);
+ * Blocks: only at start. `limits` NULL: those of the server. */
+struct store *store_open(struct loop *l, struct bytes directory, const struct store_limits *limits,
+                         int *error_out);
 void store_close(struct store *s); /* the loop waits for its jobs */
 void store_free(struct store **s);
+const struct store_limits *store_limits(const struct store *s);
 const char *store_directory(const struct store *s); /* of the spool: where unnamed files are made */
 
 /* The place for a new message of this process; makes the next directory in time. */

@@ -21,6 +21,7 @@ struct store_own {
 struct store {
     struct loop *loop;
     char directory[STORE_PATH_MAX]; /* never changes: jobs read it */
+    struct store_limits limits;     /* likewise */
     struct store_own current;
     struct store_own next;     /* made in advance */
     struct store_own previous; /* commits may still be going on there */

@@ -47,7 +47,7 @@ int store_world_open(struct store_world *w)
 {
     int error = 0;
 
-    w->store = store_open(w->loop, bytes_of(w->directory), &error);
+    w->store = store_open(w->loop, bytes_of(w->directory), NULL, &error);
     return error;
 }
 

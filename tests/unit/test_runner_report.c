@@ -36,7 +36,7 @@ static void begin(struct world *w)
     pool_init(&w->pool, 4096, 4);
     arena_init(&w->arena, &w->pool, 1 << 20);
     w->loop = loop_new();
-    w->store = store_open(w->loop, bytes_of("/spool"), &error);
+    w->store = store_open(w->loop, bytes_of("/spool"), NULL, &error);
     assert_int_equal(error, 0);
 }
 

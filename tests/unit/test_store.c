@@ -296,7 +296,7 @@ static void removes_what_nobody_fills(void **state)
 
     (void)state;
     store_world_begin(&w);
-    second = store_open(w.loop, bytes_of(w.directory), &error);
+    second = store_open(w.loop, bytes_of(w.directory), NULL, &error);
     assert_non_null(second);
     assert_true(is_there(path_of(&w, "queue/000002")));
     /* Both are empty, and both are filled by somebody. */
@@ -481,7 +481,7 @@ static bool run_short_of_memory(void *given)
     struct spool_index index = {0};
     int error = 0, fd;
 
-    store = store_open(s->w.loop, bytes_of(s->w.directory), &error);
+    store = store_open(s->w.loop, bytes_of(s->w.directory), NULL, &error);
     assert_true((store == NULL) == (error != 0));
     store_free(&store);
     arena_reset(&s->w.arena);

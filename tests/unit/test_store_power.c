@@ -127,7 +127,7 @@ static int try_index(struct store_world *w, const struct store_place *place)
 static int try_open(struct store_world *w, const struct store_place *place)
 {
     int error = 0;
-    struct store *second = store_open(w->loop, bytes_of(w->directory), &error);
+    struct store *second = store_open(w->loop, bytes_of(w->directory), NULL, &error);
 
     (void)place;
     assert_true((second == NULL) == (error != 0));
