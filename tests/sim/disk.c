@@ -32,6 +32,25 @@ uint64_t sim_disk_failures(const struct sim *w)
     return w->disk.failures;
 }
 
+void sim_on_disk_failure(struct sim *w,
+                         void (*fn)(void *owner, const struct sim_disk_failure *failure),
+                         void *owner)
+{
+    w->disk.failed = fn;
+    w->disk.failed_owner = owner;
+}
+
+bool sim_disk_spoil(struct sim *w, const char *path, int error)
+{
+    struct sim_node *n = sim_node_at(path);
+
+    if (n == NULL)
+        return false;
+    w->disk.spoiled += (error != 0) - (n->spoiled != 0);
+    n->spoiled = error;
+    return true;
+}
+
 /* Syncs are where disks fail. */
 static int by_chance(struct sim *w, enum sim_disk_call what)
 {
@@ -39,15 +58,14 @@ static int by_chance(struct sim *w, enum sim_disk_call what)
 
     if (likely == 0 || sim_below(w, 1000000) >= likely)
         return 0;
-    w->disk.failures++;
     if (what == SIM_DISK_READ || what == SIM_DISK_SYNC)
         return -EIO;
     return sim_below(w, 2) == 0 ? -EIO : -ENOSPC;
 }
 
-int sim_disk_fault(enum sim_disk_call what)
+/* On request, or by chance. */
+static int draw(struct sim *w, enum sim_disk_call what)
 {
-    struct sim *w = sim_current();
     struct sim_disk *d = &w->disk;
 
     if (d->fail_in[what] == 0)
@@ -56,14 +74,51 @@ int sim_disk_fault(enum sim_disk_call what)
         d->fail_in[what]--;
         return 0;
     }
-    d->failures++;
     return d->error[what];
 }
 
-int sim_disk_begin(enum sim_disk_call what)
+static void tell(struct sim *w, enum sim_disk_call what, const char *path, const struct sim_node *n)
+{
+    struct sim_disk_failure failure = {.what = what, .path = path};
+
+    w->disk.failures++;
+    if (w->disk.failed == NULL)
+        return;
+    if (n != NULL && !n->is_directory)
+        failure.octets = bytes_make(n->text.at, n->text.len);
+    w->disk.failed(w->disk.failed_owner, &failure);
+}
+
+int sim_disk_fault(enum sim_disk_call what, const char *path)
+{
+    struct sim *w = sim_current();
+    int error = draw(w, what);
+
+    if (error == 0 && w->disk.spoiled > 0)
+        error = sim_node_trouble(path, false);
+    if (error != 0)
+        tell(w, what, path, sim_node_at(path));
+    return error;
+}
+
+int sim_disk_begin(enum sim_disk_call what, const char *path)
 {
     sim_process_call(sim_current());
-    return sim_disk_fault(what);
+    return sim_disk_fault(what, path);
+}
+
+int sim_disk_begin_on(enum sim_disk_call what, const struct sim_node *n)
+{
+    struct sim *w = sim_current();
+    int error;
+
+    sim_process_call(w);
+    error = draw(w, what);
+    if (error == 0)
+        error = n->spoiled;
+    if (error != 0)
+        tell(w, what, n->path, n);
+    return error;
 }
 
 /* ---- descriptors ---- */
@@ -93,7 +148,7 @@ struct sim_fd *sim_fd_of(int fd)
 
 int disk_open_unnamed(const char *directory)
 {
-    int error = sim_disk_begin(SIM_DISK_OPEN), fd;
+    int error = sim_disk_begin(SIM_DISK_OPEN, directory), fd;
     struct sim_node *at = sim_node_at(directory), *n;
 
     if (error != 0)
@@ -108,7 +163,7 @@ int disk_open_unnamed(const char *directory)
 
 static int open_path(const char *path, bool may_write)
 {
-    int error = sim_disk_begin(SIM_DISK_OPEN);
+    int error = sim_disk_begin(SIM_DISK_OPEN, path);
     struct sim_node *n = sim_node_at(path);
 
     if (error != 0)
@@ -130,7 +185,7 @@ int disk_open_append(const char *path)
 
 int disk_create(const char *path)
 {
-    int error = sim_disk_begin(SIM_DISK_OPEN), fd;
+    int error = sim_disk_begin(SIM_DISK_OPEN, path), fd;
     struct sim_node *n;
 
     if (error != 0)
@@ -167,7 +222,7 @@ void sim_disk_close_all(struct sim *w)
 int disk_lock(int fd)
 {
     struct sim_node *n = sim_fd_of(fd)->node;
-    int error = sim_disk_begin(SIM_DISK_OPEN);
+    int error = sim_disk_begin(SIM_DISK_OPEN, n->path);
 
     if (error == 0 && n->locked_by != 0 && n->locked_by != fd)
         error = -EAGAIN;
@@ -179,7 +234,7 @@ int disk_lock(int fd)
 int disk_facts_of(int fd, struct disk_facts *facts_out)
 {
     const struct sim_node *n = sim_fd_of(fd)->node;
-    int error = sim_disk_begin(SIM_DISK_READ);
+    int error = sim_disk_begin(SIM_DISK_READ, n->path);
 
     if (error == 0)
         *facts_out = (struct disk_facts){n->text.len, n->changed_s, n->links};
@@ -188,7 +243,7 @@ int disk_facts_of(int fd, struct disk_facts *facts_out)
 
 int disk_facts_of_path(const char *path, struct disk_facts *facts_out)
 {
-    int error = sim_disk_begin(SIM_DISK_READ);
+    int error = sim_disk_begin(SIM_DISK_READ, path);
     const struct sim_node *n = sim_node_at(path);
 
     if (error == 0 && n == NULL)
@@ -234,7 +289,7 @@ static void change(struct sim_node *n, bool is_cut, uint64_t at, struct bytes oc
 int disk_write_at(int fd, uint64_t offset, struct bytes octets)
 {
     struct sim_fd *d = sim_fd_of(fd);
-    int error = d->may_write ? sim_disk_begin(SIM_DISK_WRITE) : -EBADF;
+    int error = d->may_write ? sim_disk_begin_on(SIM_DISK_WRITE, d->node) : -EBADF;
 
     if (error == -ENOSPC && octets.len > 0)
         octets = bytes_first(octets, (size_t)sim_below(sim_current(), octets.len));
@@ -259,7 +314,7 @@ int disk_write_pieces_at(int fd, uint64_t offset, const struct bytes *pieces, in
 int disk_truncate(int fd, uint64_t length)
 {
     struct sim_fd *d = sim_fd_of(fd);
-    int error = d->may_write ? sim_disk_begin(SIM_DISK_WRITE) : -EBADF;
+    int error = d->may_write ? sim_disk_begin_on(SIM_DISK_WRITE, d->node) : -EBADF;
 
     if (error == 0)
         change(d->node, true, length, bytes_make(NULL, 0));
@@ -268,8 +323,9 @@ int disk_truncate(int fd, uint64_t length)
 
 int disk_read_at(int fd, uint64_t offset, void *into, size_t len)
 {
-    const struct sim_text *t = &sim_fd_of(fd)->node->text;
-    int error = sim_disk_begin(SIM_DISK_READ);
+    const struct sim_node *n = sim_fd_of(fd)->node;
+    const struct sim_text *t = &n->text;
+    int error = sim_disk_begin_on(SIM_DISK_READ, n);
 
     if (error != 0)
         return error;
@@ -284,7 +340,7 @@ int disk_read_at(int fd, uint64_t offset, void *into, size_t len)
 int disk_sync(int fd)
 {
     struct sim_node *n = sim_fd_of(fd)->node;
-    int error = sim_disk_begin(SIM_DISK_SYNC);
+    int error = sim_disk_begin_on(SIM_DISK_SYNC, n);
 
     if (error == 0)
         sim_changes_keep(n);
@@ -295,7 +351,7 @@ int disk_sync(int fd)
 
 int disk_free_bytes(const char *path, uint64_t *bytes_out)
 {
-    int error = sim_disk_begin(SIM_DISK_READ);
+    int error = sim_disk_begin(SIM_DISK_READ, path);
 
     if (error == 0 && sim_node_at(path) == NULL)
         error = -ENOENT;
@@ -306,9 +362,12 @@ int disk_free_bytes(const char *path, uint64_t *bytes_out)
 
 int disk_read_file(const char *path, size_t max_bytes, uint8_t **octets_out, size_t *len_out)
 {
-    int error = sim_disk_begin(SIM_DISK_READ);
+    int error = sim_disk_begin(SIM_DISK_READ, path);
     const struct sim_node *n = sim_node_at(path);
     uint8_t *octets;
+
+    if (error == 0)
+        error = sim_node_trouble(path, true);
 
     if (error == 0 && (n == NULL || n->is_directory))
         error = n == NULL ? -ENOENT : -EISDIR;
@@ -324,6 +383,20 @@ int disk_read_file(const char *path, size_t max_bytes, uint8_t **octets_out, siz
     *octets_out = octets;
     *len_out = n->text.len;
     return 0;
+}
+
+bool sim_file_flip(struct sim *w, const char *path, uint64_t bit)
+{
+    struct sim_node *n = sim_node_at(path);
+    uint8_t mask = (uint8_t)(1u << bit % 8);
+
+    (void)w;
+    if (n == NULL || n->is_directory || bit / 8 >= n->text.len)
+        return false;
+    n->text.at[bit / 8] ^= mask;
+    if (bit / 8 < n->durable.len)
+        n->durable.at[bit / 8] ^= mask;
+    return true;
 }
 
 unsigned sim_open_files(const struct sim *w)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* disk.h in a world: directories and what stands in them. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "proxy/base/error.h"
@@ -123,6 +124,22 @@ struct sim_node *sim_node_at(const char *path)
     return walk(sim_current(), bytes_of(path));
 }
 
+int sim_node_trouble(const char *path, bool octets)
+{
+    struct bytes rest = bytes_of(path);
+    const struct sim_node *n = sim_current()->disk.root;
+
+    for (struct bytes part = next_part(&rest); part.len > 0; part = next_part(&rest)) {
+        struct sim_name *name = sim_name_in(&n->names, part);
+        if (name == NULL)
+            return 0;
+        n = name->node;
+        if (n->spoiled != 0 && (n->is_directory || octets))
+            return n->spoiled;
+    }
+    return 0;
+}
+
 /* The directory that the last part of a path lies in. */
 static int find_parent(const char *path, struct sim_node **directory_out, struct bytes *name_out)
 {
@@ -145,6 +162,11 @@ static int find_parent(const char *path, struct sim_node **directory_out, struct
     return 0;
 }
 
+static void set_path(struct sim_node *n, const char *path)
+{
+    snprintf(n->path, sizeof(n->path), "%s", path);
+}
+
 int sim_node_link(struct sim_node *n, const char *path)
 {
     struct sim_node *directory;
@@ -156,6 +178,7 @@ int sim_node_link(struct sim_node *n, const char *path)
     if (sim_name_in(&directory->names, name) != NULL)
         return -EEXIST;
     sim_name_set(&directory->names, name, n);
+    set_path(n, path);
     n->links++;
     sim_operation_add(n, NULL, name, directory, name);
     return 0;
@@ -187,7 +210,7 @@ static int unlink_node(const char *path, bool is_directory)
 
 int disk_link_unnamed(int fd, const char *path)
 {
-    int error = sim_disk_begin(SIM_DISK_NAME);
+    int error = sim_disk_begin(SIM_DISK_NAME, path);
     struct sim_fd *d = sim_fd_of(fd);
 
     if (!d->is_unnamed)
@@ -200,8 +223,10 @@ static int move(const char *from, const char *to, bool may_replace)
     struct sim_node *directory[2];
     struct sim_name *found, *old;
     struct bytes name[2];
-    int error = sim_disk_begin(SIM_DISK_NAME);
+    int error = sim_disk_begin(SIM_DISK_NAME, from);
 
+    if (error == 0 && sim_current()->disk.spoiled > 0)
+        error = sim_node_trouble(to, false);
     if (error == 0)
         error = find_parent(from, &directory[0], &name[0]);
     if (error == 0)
@@ -220,6 +245,7 @@ static int move(const char *from, const char *to, bool may_replace)
         old->node->links--;
     sim_operation_add(found->node, directory[0], name[0], directory[1], name[1]);
     sim_name_set(&directory[1]->names, name[1], found->node);
+    set_path(found->node, to);
     sim_name_remove(found);
     return 0;
 }
@@ -236,21 +262,21 @@ int disk_replace(const char *from, const char *to)
 
 int disk_unlink(const char *path)
 {
-    int error = sim_disk_begin(SIM_DISK_NAME);
+    int error = sim_disk_begin(SIM_DISK_NAME, path);
 
     return error != 0 ? error : unlink_node(path, false);
 }
 
 int disk_remove_directory(const char *path)
 {
-    int error = sim_disk_begin(SIM_DISK_NAME);
+    int error = sim_disk_begin(SIM_DISK_NAME, path);
 
     return error != 0 ? error : unlink_node(path, true);
 }
 
 int disk_sync_directory(const char *path)
 {
-    int error = sim_disk_begin(SIM_DISK_SYNC);
+    int error = sim_disk_begin(SIM_DISK_SYNC, path);
     struct sim_node *n = sim_node_at(path);
 
     if (error == 0 && (n == NULL || !n->is_directory))
@@ -263,7 +289,8 @@ int disk_sync_directory(const char *path)
 }
 
 /* Made and durable, or not there: NULL. Nobody dies in between: who comes later could not know. */
-static struct sim_node *make_directory(struct sim_node *in, struct bytes name, int *error_out)
+static struct sim_node *make_directory(struct sim_node *in, const char *path, struct bytes name,
+                                       int *error_out)
 {
     struct sim_node *made = sim_node_new(true);
     struct sim_name *there = sim_name_set(&in->names, name, made);
@@ -271,7 +298,7 @@ static struct sim_node *make_directory(struct sim_node *in, struct bytes name, i
     made->links++;
     sim_operation_add(made, NULL, name, in, name);
     sim_node_unuse(made);
-    *error_out = sim_disk_fault(SIM_DISK_SYNC);
+    *error_out = sim_disk_fault(SIM_DISK_SYNC, path);
     if (*error_out == 0) {
         sim_operations_keep(in);
         return made;
@@ -286,11 +313,11 @@ int disk_make_directories(const char *path)
 {
     struct bytes rest = bytes_of(path), part;
     struct sim_node *at = sim_current()->disk.root;
-    int error = sim_disk_begin(SIM_DISK_NAME);
+    int error = sim_disk_begin(SIM_DISK_NAME, path);
 
     for (part = next_part(&rest); error == 0 && part.len > 0; part = next_part(&rest)) {
         struct sim_name *found = sim_name_in(&at->names, part);
-        at = found != NULL ? found->node : make_directory(at, part, &error);
+        at = found != NULL ? found->node : make_directory(at, path, part, &error);
         if (at != NULL && !at->is_directory)
             return -ENOTDIR;
     }
@@ -300,7 +327,7 @@ int disk_make_directories(const char *path)
 /* The names are copied first: fn may change what it is told of. */
 int disk_list(const char *path, bool (*fn)(void *owner, const char *name), void *owner)
 {
-    int error = sim_disk_begin(SIM_DISK_READ);
+    int error = sim_disk_begin(SIM_DISK_READ, path);
     const struct sim_node *n = sim_node_at(path);
     size_t size = 1;
     char *names, *at;

@@ -19,6 +19,8 @@ struct sim_change {
     uint8_t octets[];
 };
 
+#define SIM_PATH_MAX 128
+
 struct sim_node {
     unsigned uses;  /* names, durable names, operations, descriptors */
     unsigned links; /* names that processes see */
@@ -27,6 +29,8 @@ struct sim_node {
     struct list changes; /* oldest first */
     int64_t changed_s;
     int locked_by;                    /* a descriptor; 0: none */
+    int spoiled;                      /* an error that stays; 0: none */
+    char path[SIM_PATH_MAX];          /* of a file: its last name; empty: none yet */
     struct list names, durable_names; /* of a directory, sorted */
 };
 
@@ -46,10 +50,11 @@ struct sim_operation {
     } from, to;
 };
 
-/* disk.c: every call begins here. Whatever can go wrong goes wrong here: an error is returned, or
- * the process is no more. */
-int sim_disk_begin(enum sim_disk_call what);
-int sim_disk_fault(enum sim_disk_call what); /* an error alone */
+/* disk.c: every call begins with one of the first two. Whatever can go wrong goes wrong here: an
+ * error is returned, or the process is no more. */
+int sim_disk_begin(enum sim_disk_call what, const char *path);
+int sim_disk_begin_on(enum sim_disk_call what, const struct sim_node *n); /* an open file */
+int sim_disk_fault(enum sim_disk_call what, const char *path);            /* an error alone */
 struct sim_fd *sim_fd_of(int fd);
 void sim_text_write(struct sim_text *t, uint64_t at, struct bytes octets);
 void sim_text_cut(struct sim_text *t, uint64_t length);
@@ -58,6 +63,8 @@ void sim_text_cut(struct sim_text *t, uint64_t length);
 struct sim_node *sim_node_new(bool is_directory); /* used once */
 void sim_node_unuse(struct sim_node *n);
 struct sim_node *sim_node_at(const char *path); /* NULL: there is nothing */
+/* What stays bad of a path: in a directory on the way, or `octets` of the file itself. */
+int sim_node_trouble(const char *path, bool octets);
 /* A new name. The directory must be there, the name must not: -ENOENT, -ENOTDIR, -EEXIST. */
 int sim_node_link(struct sim_node *n, const char *path);
 struct sim_name *sim_name_in(const struct list *names, struct bytes text);

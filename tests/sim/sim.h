@@ -42,7 +42,8 @@ void sim_wait(struct sim *w, uint64_t ms);
 void sim_pass(struct sim *w, uint64_t ms); /* while no process runs */
 uint64_t sim_now_ms(const struct sim *w);
 int64_t sim_wall_ms(const struct sim *w);
-void sim_signal(struct sim *w, int number); /* what kill() would do */
+void sim_wall_jump(struct sim *w, int64_t ms); /* the wall clock is set; time goes on as ever */
+void sim_signal(struct sim *w, int number);    /* what kill() would do */
 
 /* ---- the process of postern ---- */
 
@@ -138,7 +139,22 @@ enum sim_disk_call {
 void sim_disk_fail(struct sim *w, enum sim_disk_call what, uint64_t nth, int error);
 /* So many calls of a million fail, by chance. */
 void sim_disk_set_trouble(struct sim *w, uint32_t per_million);
-uint64_t sim_disk_failures(const struct sim *w);       /* so far */
+/* This one stays bad from now on; 0: no more. Of a file its octets: they cannot be read, written or
+ * synced. Of a directory all that lies below: nothing is opened, made, moved or synced there.
+ * False: there is no such name. */
+bool sim_disk_spoil(struct sim *w, const char *path, int error);
+/* One bit changes, in what processes see and in what is durable. False: there is no such bit. */
+bool sim_file_flip(struct sim *w, const char *path, uint64_t bit);
+uint64_t sim_disk_failures(const struct sim *w); /* so far */
+/* What has failed. */
+struct sim_disk_failure {
+    enum sim_disk_call what;
+    const char *path;    /* empty: a file that has no name yet */
+    struct bytes octets; /* of the file; empty: there is none */
+};
+void sim_on_disk_failure(struct sim *w,
+                         void (*fn)(void *owner, const struct sim_disk_failure *failure),
+                         void *owner);
 void sim_disk_set_free(struct sim *w, uint64_t bytes); /* what disk_free_bytes() says */
 /* False: there is no such file. */
 bool sim_file(struct sim *w, const char *path, struct bytes *octets_out);

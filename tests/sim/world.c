@@ -140,7 +140,12 @@ uint64_t sim_now_ms(const struct sim *w)
 
 int64_t sim_wall_ms(const struct sim *w)
 {
-    return WALL_BEGIN_MS + (int64_t)sim_now_ms(w);
+    return WALL_BEGIN_MS + w->wall_jumps_ms + (int64_t)sim_now_ms(w);
+}
+
+void sim_wall_jump(struct sim *w, int64_t ms)
+{
+    w->wall_jumps_ms += ms;
 }
 
 struct bytes sim_log(const struct sim *w)

@@ -105,6 +105,9 @@ struct sim_disk {
     int error[SIM_DISK_CALLS];
     uint32_t trouble; /* how many calls of a million fail */
     uint64_t failures, free_bytes;
+    unsigned spoiled; /* nodes */
+    void (*failed)(void *owner, const struct sim_disk_failure *failure);
+    void *failed_owner;
     struct sim_text path; /* of the last sim_file_below() */
 };
 
@@ -129,6 +132,7 @@ struct sim_process {
 
 struct sim {
     uint64_t seed, chance, now_us, wait_until_us;
+    int64_t wall_jumps_ms;
     struct sim_ways ways;
     struct loop *loop; /* one at a time */
     struct list ready, running, timers, conns, peers, bound, answers, channels;

@@ -230,11 +230,78 @@ static void kills(void **state)
     sim_free(&w);
 }
 
+static void note_failure(void *owner, const struct sim_disk_failure *failure)
+{
+    unsigned *count = owner;
+
+    assert_string_equal(failure->path, "/d/f");
+    assert_true(bytes_is(failure->octets, "one"));
+    ++*count;
+}
+
+static int read_spoiled(void *owner)
+{
+    struct sim *w = sim_current();
+    unsigned failures = 0;
+    char into[4] = "";
+    int fd;
+
+    (void)owner;
+    make_durable("/d/f", "one");
+    fd = disk_open_append("/d/f");
+    sim_on_disk_failure(w, note_failure, &failures);
+    assert_true(sim_disk_spoil(w, "/d/f", -EIO));
+    assert_int_equal(disk_read_at(fd, 0, into, 3), -EIO);
+    assert_int_equal(disk_sync(fd), -EIO);
+    assert_int_equal(failures, 2);
+    assert_int_equal(disk_rename("/d/f", "/d/g"), 0); /* its name is another matter */
+    assert_int_equal(disk_rename("/d/g", "/d/f"), 0);
+    sim_on_disk_failure(w, NULL, NULL);
+    assert_true(sim_disk_spoil(w, "/d", -EACCES));
+    assert_int_equal(disk_create("/d/h"), -EACCES);
+    assert_int_equal(disk_rename("/d/f", "/d/h"), -EACCES);
+    assert_true(sim_disk_spoil(w, "/d", 0) && sim_disk_spoil(w, "/d/f", 0));
+    assert_int_equal(disk_read_at(fd, 0, into, 3), 0);
+    return disk_close(fd);
+}
+
+static void stays_bad(void **state)
+{
+    struct sim *w = sim_new(1);
+    int code;
+
+    (void)state;
+    assert_true(sim_process(w, prepare, NULL, &code));
+    assert_true(sim_process(w, read_spoiled, NULL, &code));
+    assert_false(sim_disk_spoil(w, "/d/other", -EIO));
+    assert_true(sim_file_flip(w, "/d/f", 1));
+    assert_int_equal(look(w, "/d/f"), 't');
+    sim_power_cut(w);
+    assert_int_equal(look(w, "/d/f"), 't'); /* durable */
+    assert_false(sim_file_flip(w, "/d/f", 24));
+    sim_free(&w);
+}
+
+static void sets_the_wall_clock(void **state)
+{
+    struct sim *w = sim_new(1);
+    int64_t wall_ms = sim_wall_ms(w);
+    uint64_t now_ms = sim_now_ms(w);
+
+    (void)state;
+    sim_wall_jump(w, -5000);
+    assert_true(sim_wall_ms(w) == wall_ms - 5000);
+    assert_true(sim_now_ms(w) == now_ms);
+    sim_free(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(leaves_what_may_be_left),
         cmocka_unit_test(kills),
+        cmocka_unit_test(stays_bad),
+        cmocka_unit_test(sets_the_wall_clock),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
