@@ -119,8 +119,8 @@ uint64_t sim_below(struct sim *w, uint64_t end)
 
 void sim_on_quiet(struct sim *w, bool (*fn)(void *owner), void *owner)
 {
-    w->quiet = fn;
-    w->quiet_owner = owner;
+    w->quiet.fn = fn;
+    w->quiet.owner = owner;
 }
 
 void sim_wait(struct sim *w, uint64_t ms)
@@ -317,7 +317,7 @@ int loop_run(struct loop *l)
     while (!l->is_stopped) {
         if (run_turn(l) || l->is_stopped || sim_peers_go_on(w))
             continue;
-        if (w->wait_until_us <= w->now_us && w->quiet != NULL && w->quiet(w->quiet_owner))
+        if (w->wait_until_us <= w->now_us && w->quiet.fn != NULL && w->quiet.fn(w->quiet.owner))
             continue;
         pass_time(l);
     }

@@ -130,14 +130,19 @@ struct sim_process {
     jmp_buf death;
 };
 
+/* sim_on_quiet() */
+struct sim_quiet {
+    bool (*fn)(void *owner);
+    void *owner;
+};
+
 struct sim {
     uint64_t seed, chance, now_us, wait_until_us;
     int64_t wall_jumps_ms;
     struct sim_ways ways;
     struct loop *loop; /* one at a time */
     struct list ready, running, timers, conns, peers, bound, answers, channels;
-    bool (*quiet)(void *owner);
-    void *quiet_owner;
+    struct sim_quiet quiet;
     bool asks_targets;
     void (*asked)(void *owner, struct sim_peer *p);
     void *asked_owner;
