@@ -10,18 +10,13 @@
 #include "proxy/worker.h"
 #include "tests/sim/stage.h"
 
-#define BEAT_MS      5000
-#define TROUBLE_MS   600000 /* things go wrong for so long at most */
-#define PATIENCE_MS  (UINT64_C(4) * 24 * 3600 * 1000)
-#define QUIET_BEATS  60 /* with an empty queue, until it is over */
-#define DOWN_MAX_MS  900000
-#define STEPS_MAX    4000
-#define CALLS_MAX    150
-#define ALLOCATIONS  400
-#define AWAY_MAX_MS  40000
-#define LIVES_MAX    6
-#define PLENTY_BYTES (UINT64_C(1) << 40)
-#define VARIANTS     256
+#define BEAT_MS     5000
+#define PATIENCE_MS (UINT64_C(4) * 24 * 3600 * 1000)
+#define QUIET_BEATS 60 /* with an empty queue, until it is over */
+#define STEPS_MAX   4000
+#define CALLS_MAX   150
+#define AWAY_MAX_MS 40000
+#define LIVES_MAX   6
 
 /* ---- chance, and what is told ---- */
 
@@ -76,50 +71,6 @@ void scenario_count(struct scenario *s, enum scenario_count what)
 void scenario_later(struct scenario *s, struct sim_timer *t, struct sim_event *e, uint64_t ms)
 {
     sim_at(s->world, t, e, ms);
-}
-
-/* ---- configurations ---- */
-
-static struct config *configs[VARIANTS];
-
-static bool has_boxes(unsigned variant)
-{
-    return (variant & 64) == 0;
-}
-
-static bool has_second(unsigned variant)
-{
-    return (variant & 128) != 0;
-}
-
-static struct config *config_of(unsigned variant)
-{
-    char text[2000];
-
-    snprintf(text, sizeof(text),
-             "copy-memory = %s\npostmaster = postmaster@a.test\nshutdown-timeout = 20s\n"
-             "[smtpd \"mx.test\"]\nlisten-port = 192.0.2.1:25\nsplit = %s\n"
-             "[relay \"a\"]\naddress = 198.51.100.1:25\n%s"
-             "on-failure = %s\nretry = 1m 5m 20m\nunverified = %s\nreceived = %s\n"
-             "%s"
-             "[maildir \"box\"]\npath = /mail/${RCPT_DOMAIN}/${RCPT_LOCAL}\n"
-             "[route]\n@a.test a\n@client.test a\n%s%s",
-             variant & 1 ? "2m" : "64k", variant & 2 ? "defer" : "live",
-             variant & 4 ? "address = 198.51.100.1:26\n" : "",
-             (variant & 24) == 24 ? "tempfail" : "spool", variant & 8 ? "defer" : "accept",
-             variant & 32 ? "never" : "auto",
-             has_second(variant) ? "[relay \"b\"]\naddress = 198.51.100.2:25\nretry = 2m 30m\n"
-                                 : "",
-             has_second(variant) ? "@b.test b\n" : "",
-             has_boxes(variant) ? "@box.test box\n@list.test a, box\n" : "");
-    return stage_config(text);
-}
-
-void scenario_forget_configs(void)
-{
-    for (unsigned i = 0; i < VARIANTS; i++)
-        if (configs[i] != NULL)
-            config_free(&configs[i]);
 }
 
 /* ---- one life after the other ---- */
@@ -183,42 +134,15 @@ static bool live(struct scenario *s, bool may_die)
 
 /* ---- time ---- */
 
-static void heal(struct scenario *s)
-{
-    s->is_healthy = true;
-    mem_fail_nth(0);
-    sim_disk_set_trouble(s->world, 0);
-    sim_disk_set_free(s->world, PLENTY_BYTES);
-    sim_kill_at_step(s->world, 0);
-    sim_kill_at_call(s->world, 0);
-}
-
-/* Outages of targets and of the disk, which may also be full for a while. */
-static void make_trouble(struct scenario *s)
-{
-    for (int i = 0; i < s->targets.count; i++)
-        if (scenario_chance(s, 2))
-            s->targets.down_until_ms[i] = sim_now_ms(s->world) + scenario_below(s, DOWN_MAX_MS);
-    if (s->has_operator && scenario_chance(s, 10))
-        operator_interferes(s);
-    if (s->has_memory_trouble && scenario_chance(s, 30))
-        mem_fail_nth(1 + scenario_below(s, ALLOCATIONS));
-    if (!s->has_disk_trouble || !scenario_chance(s, 30))
-        return;
-    sim_disk_set_trouble(s->world,
-                         scenario_chance(s, 50) ? 0 : UINT32_C(4000) << scenario_below(s, 7));
-    sim_disk_set_free(s->world, scenario_chance(s, 80) ? PLENTY_BYTES : scenario_below(s, 100000));
-}
-
 static void on_beat(struct sim_event *e)
 {
     struct scenario *s = CONTAINER_OF(e, struct scenario, beat);
     uint64_t now_ms = sim_now_ms(s->world);
 
     if (!s->is_healthy && now_ms >= s->heal_ms)
-        heal(s);
+        faults_heal(s);
     if (!s->is_healthy)
-        make_trouble(s);
+        faults_happen(s);
     else
         operator_releases(s);
     s->quiet_beats =
@@ -238,29 +162,13 @@ static void on_beat(struct sim_event *e)
 
 static void begin(struct scenario *s)
 {
-    unsigned variant = (unsigned)scenario_below(s, VARIANTS);
     static const uint32_t windows[] = {0, 0, 0, 1000, 64};
     struct sim_ways ways = {.shuffles = true, .cuts = scenario_chance(s, 50)};
 
     ways.window_bytes = windows[scenario_below(s, ARRAY_LENGTH(windows))];
     sim_set_ways(s->world, &ways);
-    if (configs[variant] == NULL)
-        configs[variant] = config_of(variant);
-    if (configs[variant] == NULL)
-        sim_fault("a configuration has errors");
-    s->config = configs[variant];
-    s->has_boxes = has_boxes(variant);
-    s->targets.count = has_second(variant) ? 2 : 1;
-    s->targets.announces = (unsigned)scenario_below(s, 32);
-    s->targets.trouble_percent = scenario_chance(s, 30) ? 0 : (unsigned)scenario_below(s, 100);
-    s->heal_ms = sim_now_ms(s->world) + scenario_below(s, TROUBLE_MS);
-    for (int i = 0; i < SCENARIO_TARGETS; i++)
-        if (scenario_chance(s, 15))
-            s->targets.down_until_ms[i] = sim_now_ms(s->world) + scenario_below(s, DOWN_MAX_MS);
-    s->has_filter = scenario_chance(s, 30);
-    s->has_operator = scenario_chance(s, 30);
-    s->has_memory_trouble = scenario_chance(s, 15);
-    s->has_disk_trouble = scenario_chance(s, 25);
+    scenario_configure(s);
+    faults_plan(s);
     s->beat.fn = on_beat;
     s->beat.outlives = true;
     list_init(&s->beat.link);

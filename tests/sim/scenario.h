@@ -137,6 +137,14 @@ void scenario_heard(struct scenario *s, const char *who, unsigned number, struct
 void scenario_count(struct scenario *s, enum scenario_count what);
 void scenario_later(struct scenario *s, struct sim_timer *t, struct sim_event *e, uint64_t ms);
 
+/* scenario_config.c */
+void scenario_configure(struct scenario *s); /* by chance */
+
+/* scenario_fault.c */
+void faults_plan(struct scenario *s);
+void faults_happen(struct scenario *s); /* at every beat, until all is well */
+void faults_heal(struct scenario *s);
+
 /* scenario_client.c */
 void clients_start(struct scenario *s);
 void clients_free(struct scenario *s);
