@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -15,6 +14,7 @@
 
 #include "proxy/base/error.h"
 #include "proxy/base/mem.h"
+#include "proxy/io/disk_private.h"
 
 #define PIECES_MAX 16 /* for one system call */
 
@@ -140,15 +140,22 @@ int disk_link_unnamed(int fd, const char *path)
     return result_of(linkat(AT_FDCWD, link_path, AT_FDCWD, path, AT_SYMLINK_FOLLOW));
 }
 
-int disk_rename(const char *from, const char *to)
+int disk_move(const char *from, const char *to)
 {
-    int error = result_of(renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE));
+    return result_of(renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE));
+}
 
-    /* File systems that do not know the flag (NFS) know links. */
-    if (error != -EINVAL && error != -ENOSYS)
-        return error;
-    error = result_of(link(from, to));
-    return error != 0 ? error : result_of(unlink(from));
+int disk_link(const char *from, const char *to)
+{
+    return result_of(link(from, to));
+}
+
+bool disk_is_same_file(const char *a, const char *b)
+{
+    struct stat one, other;
+
+    return lstat(a, &one) == 0 && lstat(b, &other) == 0 && one.st_dev == other.st_dev &&
+           one.st_ino == other.st_ino;
 }
 
 int disk_replace(const char *from, const char *to)
@@ -161,64 +168,18 @@ int disk_unlink(const char *path)
     return result_of(unlink(path));
 }
 
-/* Syncs the directory that holds the last name of `path`, which is changed for a while. */
-static int sync_parent(char *path)
+int disk_make_directory(const char *path)
 {
-    char *slash = strrchr(path, '/');
-    int error;
-
-    if (slash == NULL)
-        return disk_sync_directory(".");
-    if (slash == path)
-        return disk_sync_directory("/");
-    *slash = '\0';
-    error = disk_sync_directory(path);
-    *slash = '/';
-    return error;
+    return result_of(mkdir(path, 0700));
 }
 
-static int make_directory(char *path)
+int disk_find_directory(const char *path)
 {
     struct stat found;
-    int error = result_of(mkdir(path, 0700));
 
-    if (error == 0) {
-        error = sync_parent(path);
-        if (error != 0) /* or the next one would take the name for durable */
-            rmdir(path);
-        return error;
-    }
-    if (error == -EEXIST && stat(path, &found) == 0)
-        return S_ISDIR(found.st_mode) ? 0 : -ENOTDIR;
-    return error;
-}
-
-int disk_make_directories(const char *path)
-{
-    char copy[PATH_MAX];
-    size_t length = strlen(path);
-    struct stat found;
-
-    /* The ordinary case, in one call. */
-    if (stat(path, &found) == 0)
-        return S_ISDIR(found.st_mode) ? 0 : -ENOTDIR;
-    if (length == 0 || length >= sizeof(copy))
-        return length == 0 ? -ENOENT : -ENAMETOOLONG;
-    memcpy(copy, path, length + 1);
-    while (length > 1 && copy[length - 1] == '/')
-        copy[--length] = '\0';
-    for (size_t i = 1; i < length; i++) {
-        int error;
-
-        if (copy[i] != '/' || copy[i - 1] == '/')
-            continue;
-        copy[i] = '\0';
-        error = make_directory(copy);
-        copy[i] = '/';
-        if (error != 0)
-            return error;
-    }
-    return make_directory(copy);
+    if (stat(path, &found) < 0)
+        return -errno;
+    return S_ISDIR(found.st_mode) ? 0 : -ENOTDIR;
 }
 
 int disk_list(const char *path, bool (*fn)(void *owner, const char *name), void *owner)

@@ -40,6 +40,11 @@ void sim_on_disk_failure(struct sim *w,
     w->disk.failed_owner = owner;
 }
 
+void sim_disk_set_old(struct sim *w, bool lacks_move)
+{
+    w->disk.lacks_move = lacks_move;
+}
+
 bool sim_disk_spoil(struct sim *w, const char *path, int error)
 {
     struct sim_node *n = sim_node_at(path);
@@ -89,7 +94,7 @@ static void tell(struct sim *w, enum sim_disk_call what, const char *path, const
     w->disk.failed(w->disk.failed_owner, &failure);
 }
 
-int sim_disk_fault(enum sim_disk_call what, const char *path)
+static int fault(enum sim_disk_call what, const char *path)
 {
     struct sim *w = sim_current();
     int error = draw(w, what);
@@ -101,10 +106,19 @@ int sim_disk_fault(enum sim_disk_call what, const char *path)
     return error;
 }
 
+static void pass_call(struct sim *w)
+{
+    bool is_making = w->disk.is_making;
+
+    w->disk.is_making = false;
+    if (!is_making)
+        sim_process_call(w);
+}
+
 int sim_disk_begin(enum sim_disk_call what, const char *path)
 {
-    sim_process_call(sim_current());
-    return sim_disk_fault(what, path);
+    pass_call(sim_current());
+    return fault(what, path);
 }
 
 int sim_disk_begin_on(enum sim_disk_call what, const struct sim_node *n)
@@ -112,7 +126,7 @@ int sim_disk_begin_on(enum sim_disk_call what, const struct sim_node *n)
     struct sim *w = sim_current();
     int error;
 
-    sim_process_call(w);
+    pass_call(w);
     error = draw(w, what);
     if (error == 0)
         error = n->spoiled;

@@ -81,7 +81,12 @@ void sim_operation_add(struct sim_node *n, struct sim_node *from, struct bytes f
                        struct sim_node *to, struct bytes to_name)
 {
     struct sim_operation *o = sim_alloc(sizeof(*o));
+    int64_t now_s = sim_wall_ms(sim_current()) / 1000;
 
+    if (from != NULL)
+        from->changed_s = now_s;
+    if (to != NULL)
+        to->changed_s = now_s;
     n->uses++;
     o->node = n;
     set_half(&o->from, from, from_name);
@@ -163,10 +168,22 @@ static void come_back(struct sim_node *n)
             continue;
         }
         sim_changes_risk(inner);
-        inner->links = 1;
+        inner->links++;
         inner->locked_by = 0;
         inner->text.len = 0;
         sim_put(&inner->text, bytes_make(inner->durable.at, inner->durable.len));
+    }
+}
+
+/* A file may have several names. */
+static void forget_links(struct sim_node *n)
+{
+    LIST_EACH (link, &n->durable_names) {
+        struct sim_node *inner = LIST_ENTRY(link, struct sim_name, link)->node;
+        if (inner->is_directory)
+            forget_links(inner);
+        else
+            inner->links = 0;
     }
 }
 
@@ -180,5 +197,6 @@ void sim_power_cut(struct sim *w)
             perform(o);
         free_operation(o);
     }
+    forget_links(w->disk.root);
     come_back(w->disk.root);
 }

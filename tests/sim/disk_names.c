@@ -7,6 +7,7 @@
 #include "proxy/base/error.h"
 #include "proxy/base/mem.h"
 #include "proxy/io/disk.h"
+#include "proxy/io/disk_private.h"
 #include "tests/sim/files.h"
 
 #define FREE_BYTES (UINT64_C(1) << 40)
@@ -218,6 +219,23 @@ int disk_link_unnamed(int fd, const char *path)
     return error != 0 ? error : sim_node_link(d->node, path);
 }
 
+bool disk_is_same_file(const char *a, const char *b)
+{
+    const struct sim_node *one = sim_node_at(a);
+
+    return one != NULL && one == sim_node_at(b);
+}
+
+int disk_link(const char *from, const char *to)
+{
+    int error = sim_disk_begin(SIM_DISK_NAME, to);
+    struct sim_node *n = sim_node_at(from);
+
+    if (error == 0 && (n == NULL || n->is_directory))
+        error = n == NULL ? -ENOENT : -EPERM;
+    return error != 0 ? error : sim_node_link(n, to);
+}
+
 static int move(const char *from, const char *to, bool may_replace)
 {
     struct sim_node *directory[2];
@@ -250,9 +268,9 @@ static int move(const char *from, const char *to, bool may_replace)
     return 0;
 }
 
-int disk_rename(const char *from, const char *to)
+int disk_move(const char *from, const char *to)
 {
-    return move(from, to, false);
+    return sim_current()->disk.lacks_move ? -EINVAL : move(from, to, false);
 }
 
 int disk_replace(const char *from, const char *to)
@@ -288,39 +306,29 @@ int disk_sync_directory(const char *path)
     return error;
 }
 
-/* Made and durable, or not there: NULL. Nobody dies in between: who comes later could not know. */
-static struct sim_node *make_directory(struct sim_node *in, const char *path, struct bytes name,
-                                       int *error_out)
+/* What comes next is the sync of its name, if anything. Nobody dies before that: who comes later
+ * could not know. */
+int disk_make_directory(const char *path)
 {
-    struct sim_node *made = sim_node_new(true);
-    struct sim_name *there = sim_name_set(&in->names, name, made);
+    int error = sim_disk_begin(SIM_DISK_NAME, path);
+    struct sim_node *made;
 
-    made->links++;
-    sim_operation_add(made, NULL, name, in, name);
+    if (error != 0)
+        return error;
+    made = sim_node_new(true);
+    error = sim_node_link(made, path);
     sim_node_unuse(made);
-    *error_out = sim_disk_fault(SIM_DISK_SYNC, path);
-    if (*error_out == 0) {
-        sim_operations_keep(in);
-        return made;
-    }
-    sim_operations_risk(in);
-    sim_operation_add(made, in, name, NULL, name);
-    sim_name_remove(there);
-    return NULL;
+    sim_current()->disk.is_making = error == 0;
+    return error;
 }
 
-int disk_make_directories(const char *path)
+int disk_find_directory(const char *path)
 {
-    struct bytes rest = bytes_of(path), part;
-    struct sim_node *at = sim_current()->disk.root;
-    int error = sim_disk_begin(SIM_DISK_NAME, path);
+    int error = sim_disk_begin(SIM_DISK_READ, path);
+    const struct sim_node *n = sim_node_at(path);
 
-    for (part = next_part(&rest); error == 0 && part.len > 0; part = next_part(&rest)) {
-        struct sim_name *found = sim_name_in(&at->names, part);
-        at = found != NULL ? found->node : make_directory(at, path, part, &error);
-        if (at != NULL && !at->is_directory)
-            return -ENOTDIR;
-    }
+    if (error == 0 && (n == NULL || !n->is_directory))
+        error = n == NULL ? -ENOENT : -ENOTDIR;
     return error;
 }
 

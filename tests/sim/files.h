@@ -54,7 +54,6 @@ struct sim_operation {
  * error is returned, or the process is no more. */
 int sim_disk_begin(enum sim_disk_call what, const char *path);
 int sim_disk_begin_on(enum sim_disk_call what, const struct sim_node *n); /* an open file */
-int sim_disk_fault(enum sim_disk_call what, const char *path);            /* an error alone */
 struct sim_fd *sim_fd_of(int fd);
 void sim_text_write(struct sim_text *t, uint64_t at, struct bytes octets);
 void sim_text_cut(struct sim_text *t, uint64_t length);

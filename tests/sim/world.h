@@ -106,6 +106,8 @@ struct sim_disk {
     uint32_t trouble; /* how many calls of a million fail */
     uint64_t failures, free_bytes;
     unsigned spoiled; /* nodes */
+    bool is_making;   /* a directory, whose name was not synced yet */
+    bool lacks_move;
     void (*failed)(void *owner, const struct sim_disk_failure *failure);
     void *failed_owner;
     struct sim_text path; /* of the last sim_file_below() */

@@ -131,6 +131,38 @@ static int replace_unsynced(void *owner)
     return disk_replace("/d/g", "/d/f");
 }
 
+/* The new name is durable before the old one goes. */
+static int rename_on_old_disk(void *owner)
+{
+    (void)owner;
+    sim_disk_set_old(sim_current(), true);
+    make_durable("/d/g", "one");
+    return disk_rename("/d/g", "/d/f");
+}
+
+/* Neither that nor the old one may go where the new one is not certain. */
+static int rename_with_failing_sync(void *owner)
+{
+    (void)owner;
+    sim_disk_set_old(sim_current(), true);
+    make_durable("/d/f", "one");
+    sim_disk_fail(sim_current(), SIM_DISK_SYNC, 1, -EIO);
+    assert_int_equal(disk_rename("/d/f", "/d/g"), -EIO);
+    sim_disk_fail(sim_current(), SIM_DISK_SYNC, 0, 0);
+    return 0;
+}
+
+/* What is there already is no reason to take the name away. */
+static int rename_over_another(void *owner)
+{
+    (void)owner;
+    sim_disk_set_old(sim_current(), true);
+    make_durable("/d/f", "one");
+    make_durable("/d/g", "one and two");
+    assert_int_equal(disk_rename("/d/f", "/d/g"), -EEXIST);
+    return disk_sync_directory("/d");
+}
+
 static const struct {
     const char *name;
     int (*run)(void *owner);
@@ -145,6 +177,9 @@ static const struct {
     {"unlink_synced", unlink_synced, "-"},
     {"truncate_unsynced", truncate_unsynced, "12"},
     {"replace_unsynced", replace_unsynced, "12"},
+    {"rename_on_old_disk", rename_on_old_disk, "1"},
+    {"rename_with_failing_sync", rename_with_failing_sync, "1"},
+    {"rename_over_another", rename_over_another, "1"},
 };
 
 static int prepare(void *owner)
@@ -230,6 +265,39 @@ static void kills(void **state)
     sim_free(&w);
 }
 
+static int rename_cut_short(void *owner)
+{
+    (void)owner;
+    make_durable("/d/g", "one");
+    sim_disk_set_old(sim_current(), true);
+    sim_kill_at_call(sim_current(), 3); /* between the link and the sync of its directory */
+    return disk_rename("/d/g", "/d/f");
+}
+
+static int rename_again(void *owner)
+{
+    (void)owner;
+    return disk_rename("/d/g", "/d/f");
+}
+
+/* What was begun on an old disk is ended by whoever comes next. */
+static void ends_a_rename(void **state)
+{
+    struct sim *w = sim_new(1);
+    int code;
+
+    (void)state;
+    assert_true(sim_process(w, prepare, NULL, &code));
+    assert_false(sim_process(w, rename_cut_short, NULL, &code));
+    assert_int_equal(look(w, "/d/f"), '1');
+    assert_int_equal(look(w, "/d/g"), '1');
+    assert_true(sim_process(w, rename_again, NULL, &code));
+    assert_int_equal(code, 0);
+    assert_int_equal(look(w, "/d/f"), '1');
+    assert_int_equal(look(w, "/d/g"), '-');
+    sim_free(&w);
+}
+
 static void note_failure(void *owner, const struct sim_disk_failure *failure)
 {
     unsigned *count = owner;
@@ -298,9 +366,8 @@ static void sets_the_wall_clock(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(leaves_what_may_be_left),
-        cmocka_unit_test(kills),
-        cmocka_unit_test(stays_bad),
+        cmocka_unit_test(leaves_what_may_be_left), cmocka_unit_test(kills),
+        cmocka_unit_test(ends_a_rename),           cmocka_unit_test(stays_bad),
         cmocka_unit_test(sets_the_wall_clock),
     };
 

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What takes several calls, each of which can fail or be the last one. The simulator runs this file
+ * too, on its own disk. */
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "proxy/io/disk.h"
+#include "proxy/io/disk_private.h"
+
+/* Syncs the directory that holds the last name of `path`, which is changed for a while. */
+static int sync_parent(char *path)
+{
+    char *slash = strrchr(path, '/');
+    int error;
+
+    if (slash == NULL)
+        return disk_sync_directory(".");
+    if (slash == path)
+        return disk_sync_directory("/");
+    *slash = '\0';
+    error = disk_sync_directory(path);
+    *slash = '/';
+    return error;
+}
+
+/* 0: it lies in `copy`. */
+static int copy_path(char copy[PATH_MAX], const char *path)
+{
+    size_t length = strlen(path);
+
+    if (length == 0 || length >= PATH_MAX)
+        return length == 0 ? -ENOENT : -ENAMETOOLONG;
+    memcpy(copy, path, length + 1);
+    return 0;
+}
+
+/* ---- renaming ---- */
+
+/* File systems that do not know how to rename without replacing (NFS) know links. The new name is
+ * certain before the old one goes: else a power cut could take both. */
+static int rename_by_link(const char *from, const char *to)
+{
+    char path[PATH_MAX];
+    int error = copy_path(path, to);
+
+    if (error == 0)
+        error = disk_link(from, to);
+    if (error == -EEXIST && disk_is_same_file(from, to))
+        error = 0; /* a try that was cut short came so far */
+    if (error != 0)
+        return error;
+    error = sync_parent(path);
+    if (error == 0)
+        return disk_unlink(from);
+    disk_unlink(to);
+    return error;
+}
+
+int disk_rename(const char *from, const char *to)
+{
+    int error = disk_move(from, to);
+
+    return error == -EINVAL || error == -ENOSYS ? rename_by_link(from, to) : error;
+}
+
+/* ---- directories ---- */
+
+static int make_one(char *path)
+{
+    int error = disk_make_directory(path);
+
+    if (error == 0) {
+        error = sync_parent(path);
+        if (error != 0) /* or the next one would take the name for durable */
+            disk_remove_directory(path);
+        return error;
+    }
+    return error == -EEXIST ? disk_find_directory(path) : error;
+}
+
+int disk_make_directories(const char *path)
+{
+    char copy[PATH_MAX];
+    size_t length = strlen(path);
+    int error = disk_find_directory(path);
+
+    if (error == 0 || error == -ENOTDIR) /* the ordinary case, in one call */
+        return error;
+    error = copy_path(copy, path);
+    if (error != 0)
+        return error;
+    while (length > 1 && copy[length - 1] == '/')
+        copy[--length] = '\0';
+    for (size_t i = 1; i < length; i++) {
+        if (copy[i] != '/' || copy[i - 1] == '/')
+            continue;
+        copy[i] = '\0';
+        error = make_one(copy);
+        copy[i] = '/';
+        if (error != 0)
+            return error;
+    }
+    return make_one(copy);
+}
