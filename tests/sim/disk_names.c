@@ -168,6 +168,22 @@ static void set_path(struct sim_node *n, const char *path)
     snprintf(n->path, sizeof(n->path), "%s", path);
 }
 
+void sim_on_disk_name(struct sim *w, void (*fn)(void *owner, const struct sim_disk_name *name),
+                      void *owner)
+{
+    w->disk.named = fn;
+    w->disk.named_owner = owner;
+}
+
+static void tell(const struct sim_node *n, const char *from, const char *to)
+{
+    struct sim_disk *d = &sim_current()->disk;
+    struct sim_disk_name name = {from, to, bytes_make(n->text.at, n->text.len)};
+
+    if (d->named != NULL && !n->is_directory)
+        d->named(d->named_owner, &name);
+}
+
 int sim_node_link(struct sim_node *n, const char *path)
 {
     struct sim_node *directory;
@@ -182,6 +198,7 @@ int sim_node_link(struct sim_node *n, const char *path)
     set_path(n, path);
     n->links++;
     sim_operation_add(n, NULL, name, directory, name);
+    tell(n, NULL, path);
     return 0;
 }
 
@@ -203,6 +220,7 @@ static int unlink_node(const char *path, bool is_directory)
         return -ENOTEMPTY;
     found->node->links--;
     sim_operation_add(found->node, directory, name, NULL, name);
+    tell(found->node, path, NULL);
     sim_name_remove(found);
     return 0;
 }
@@ -264,6 +282,7 @@ static int move(const char *from, const char *to, bool may_replace)
     sim_operation_add(found->node, directory[0], name[0], directory[1], name[1]);
     sim_name_set(&directory[1]->names, name[1], found->node);
     set_path(found->node, to);
+    tell(found->node, from, to);
     sim_name_remove(found);
     return 0;
 }

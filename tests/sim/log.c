@@ -49,13 +49,28 @@ static void put_text(struct log_line *line, const char *text)
     sim_put(&line->log->loop->world->log, bytes_of(text));
 }
 
+void sim_on_line(struct sim *w, void (*fn)(void *owner, struct bytes line), void *owner)
+{
+    w->lines = (struct sim_lines){.start = w->log.len, .fn = fn, .owner = owner};
+}
+
+static void tell(struct sim *w)
+{
+    struct bytes line = bytes_skip(bytes_make(w->log.at, w->log.len), w->lines.start);
+
+    if (w->lines.fn != NULL)
+        w->lines.fn(w->lines.owner, line);
+}
+
 struct log_line log_begin(struct log *g, uint32_t sinks, enum log_level level, const char *event)
 {
     struct log_line line = {.log = g, .sinks = sinks, .level = level};
 
     line.is_open = (sinks & ((UINT32_C(1) << g->sinks) - 1)) != 0;
-    if (line.is_open)
+    if (line.is_open) {
+        g->loop->world->lines.start = g->loop->world->log.len;
         put_text(&line, event);
+    }
     return line;
 }
 
@@ -113,7 +128,9 @@ void log_put_error(struct log_line *line, const char *key, int error)
 
 void log_end(struct log_line *line)
 {
-    if (line->is_open)
+    if (line->is_open) {
         put_text(line, "\n");
+        tell(line->log->loop->world);
+    }
     line->is_open = false;
 }

@@ -76,10 +76,10 @@ bool sim_peers_go_on(struct sim *w)
 
 static void tell_asked(struct sim_peer *p)
 {
-    if (p->world->asked == NULL || p->asked_by == NULL || p->is_told)
+    if (p->world->asked.fn == NULL || p->asked_by == NULL || p->is_told)
         return;
     p->is_told = true;
-    p->world->asked(p->world->asked_owner, p);
+    p->world->asked.fn(p->world->asked.owner, p);
 }
 
 static void on_event(struct sim_event *e)
@@ -111,8 +111,8 @@ void sim_on_news(struct sim_peer *p, void (*fn)(void *owner), void *owner)
 
 void sim_on_asked(struct sim *w, void (*fn)(void *owner, struct sim_peer *p), void *owner)
 {
-    w->asked = fn;
-    w->asked_owner = owner;
+    w->asked.fn = fn;
+    w->asked.owner = owner;
 }
 
 /* ---- beginning ---- */

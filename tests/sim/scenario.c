@@ -78,11 +78,13 @@ void scenario_later(struct scenario *s, struct sim_timer *t, struct sim_event *e
 static int serve(void *owner)
 {
     struct scenario *s = owner;
-    struct smtpd_judge filter = {.owner = s, .judge = ledger_judge};
+    struct smtpd_judge filter = {.owner = s, .judge = message_judge};
     struct worker_task task = {.is_alone = true, .runs_queue = true};
 
-    if (s->has_filter)
+    if (s->plan.has_filter)
         task.judge = &filter;
+    if (s->plan.limits.directory_names > 0)
+        task.store_limits = &s->plan.limits;
     return stage_run_task(s->config, &task);
 }
 
@@ -146,7 +148,7 @@ static void on_beat(struct sim_event *e)
     else
         operator_releases(s);
     s->quiet_beats =
-        s->is_healthy && s->clients_busy == 0 && ledger_queue_is_empty(s) ? s->quiet_beats + 1 : 0;
+        s->is_healthy && s->clients_busy == 0 && spool_is_drained(s) ? s->quiet_beats + 1 : 0;
     if (s->result->has_failed || s->quiet_beats >= QUIET_BEATS ||
         now_ms > s->heal_ms + PATIENCE_MS) {
         s->is_over = true;
@@ -169,6 +171,8 @@ static void begin(struct scenario *s)
     sim_set_ways(s->world, &ways);
     scenario_configure(s);
     faults_plan(s);
+    spool_watch(s);
+    log_watch(s);
     s->beat.fn = on_beat;
     s->beat.outlives = true;
     list_init(&s->beat.link);
@@ -191,16 +195,18 @@ static void finish(struct scenario *s)
     sim_free(&s->world);
     clients_free(s);
     servers_free(s);
+    messages_free(s);
     ledger_free(s);
-    LIST_EACH (link, &s->deaths)
-        free(LIST_ENTRY(link, struct death, link));
+    spool_free(s);
+    operator_free(s);
 }
 
 void scenario_run(uint64_t seed, bool is_loud, struct scenario_result *result)
 {
     struct scenario s = {
         .world = sim_new(seed), .result = result, .seed = seed, .is_loud = is_loud};
-    struct list *lists[] = {&s.messages, &s.deliveries, &s.deaths, &s.clients, &s.servers};
+    struct list *lists[] = {&s.messages, &s.deliveries, &s.deaths,   &s.clients,
+                            &s.servers,  &s.files,      &s.troubles, &s.requests};
     bool may_die;
 
     for (size_t i = 0; i < ARRAY_LENGTH(lists); i++)

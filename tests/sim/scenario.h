@@ -4,7 +4,9 @@
 #ifndef POSTERN_SIM_SCENARIO_H
 #define POSTERN_SIM_SCENARIO_H
 
+#include "proxy/base/id.h"
 #include "proxy/smtp/transaction.h"
+#include "spool/store.h"
 #include "tests/sim/world.h"
 
 #define SCENARIO_COUNTS(X)                                                                         \
@@ -29,6 +31,9 @@
     X(AT_END, "... end of data")                                                                   \
     X(TAKEN_UNSAID, "... taken, and not said so")                                                  \
     X(DISK_ERRORS, "disk errors")                                                                  \
+    X(CLOCK_JUMPS, "jumps of the wall clock")                                                      \
+    X(FLIPS, "bits that flipped")                                                                  \
+    X(REROUTED, "recipients led elsewhere by the operator")                                        \
     X(REQUESTS, "requests of the operator")                                                        \
     X(RESTARTS, "restarts")                                                                        \
     X(KILLS, "... kills")                                                                          \
@@ -53,7 +58,11 @@ void scenario_forget_configs(void);
 
 /* ---- private ---- */
 
+/* What postern cannot do yet: 1 when it can, and then the line goes. */
+#define FAULT_EXPIRY_UNTRIED 0 /* nothing expires without a try behind its deadline */
+
 #define SCENARIO_TARGETS    2
+#define SCENARIO_BOX        2 /* the Maildirs, in the place of a target's number */
 #define SCENARIO_RECIPIENTS 4
 
 struct message;
@@ -61,25 +70,31 @@ struct message;
 /* A recipient of one message. */
 struct story {
     char address[48];
-    int target;                          /* -1: none */
-    bool has_box;                        /* a Maildir takes it, too or alone */
+    unsigned ways; /* bits of targets: by the tables, and where an operator has led it */
+    unsigned legs; /* how often it is to arrive: that of a list twice */
+    bool was_rerouted;
     bool wants_no_report, wants_success; /* NOTIFY, where DSN is announced */
     bool is_accepted, is_refused;        /* the client heard 2xx; 4xx or 5xx */
+    bool was_refused;                    /* by a target, for good */
+    bool has_expired;
     bool is_bounced;
     bool is_queued;
     unsigned taken_count, box_count;
+    int64_t tried_wall_ms; /* the latest at which a target has put it off */
 };
 
-/* A target has taken a message for a recipient. */
+/* A target or a Maildir has taken a message for a recipient. */
 struct delivery {
     struct list link;
     struct message *message;
     unsigned recipient; /* of a report: the first that it names */
+    int target;
     bool is_report;
+    bool is_orphan; /* the process that sent it was no more */
     uint64_t taken_ms;
-    uint64_t read_ms;       /* when postern has read the answer; 0: never */
-    uint64_t disk_failures; /* so far, at that time */
-    bool is_orphan;         /* the process that sent it was no more */
+    uint64_t read_ms; /* when postern has read the answer; 0: never */
+    uint64_t line_ms; /* ... has logged it, which comes behind the record; 0: never */
+    char path[128];   /* in a Maildir */
 };
 
 struct message {
@@ -90,9 +105,13 @@ struct message {
     struct story recipients[SCENARIO_RECIPIENTS];
     unsigned recipient_count;
     bool is_end_sent;
-    bool is_filtered;              /* the filter says no */
-    bool was_flushed, was_deleted; /* by the operator */
-    int code;                      /* of the reply to the end of data; 0: none was heard */
+    bool is_filtered;                                  /* the filter says no */
+    bool was_flushed, was_deleted, was_report_deleted; /* by the operator */
+    bool is_damaged;                                   /* a file of it */
+    unsigned bounces;                                  /* by the operator, done or not */
+    int code; /* of the reply to the end of data; 0: none was heard */
+    uint64_t end_ms, code_ms;
+    int64_t end_wall_ms;
 };
 
 struct death {
@@ -101,13 +120,44 @@ struct death {
     bool is_power;
 };
 
+/* A message of ours in the spool, or one that was there. */
+struct spool_file {
+    struct list link;
+    char id[ID_LENGTH + 1];
+    char directory[64]; /* of queue/, the last one */
+    struct message *message;
+    bool is_report, is_to_postmaster;
+    bool is_held;   /* by the operator, or that may be */
+    unsigned holds; /* that were not answered */
+    uint64_t linked_ms;
+    uint64_t told_ms; /* of a report: its cause knows of it; 0: not that we know */
+};
+
+/* A call of the disk has failed. */
+struct trouble {
+    struct list link;
+    uint64_t at_ms;
+    struct message *message; /* whose file it was, or that of its report; NULL: not known */
+    char path[128];          /* empty: a file that has no name yet */
+};
+
 struct scenario_targets {
     int count;
     unsigned connections;
     unsigned announces;       /* bits */
     unsigned trouble_percent; /* of connections */
-    unsigned refusals;        /* 5xx that were said */
+    unsigned hello_refusals;  /* 5xx before any transaction */
+    unsigned report_refusals;
     uint64_t down_until_ms[SCENARIO_TARGETS];
+    int64_t failed_wall_ms[SCENARIO_TARGETS + 1]; /* the latest at which one could not be reached */
+};
+
+/* What the seed has chosen. */
+struct scenario_plan {
+    bool has_disk_trouble, has_memory_trouble, has_clock_trouble, has_bad_boxes;
+    bool has_filter, has_boxes, has_operator, likes_boxes;
+    struct store_limits limits;
+    uint64_t expire_ms; /* of relays */
 };
 
 struct scenario {
@@ -117,14 +167,15 @@ struct scenario {
     bool is_loud;
     const struct config *config;
     struct list messages, deliveries, deaths, clients, servers;
+    struct list files, troubles, requests;
     unsigned message_count, clients_busy;
     unsigned lives; /* processes that have ended */
     struct sim_event beat;
     struct sim_timer beat_timer;
     uint64_t heal_ms; /* from then on nothing goes wrong */
     unsigned quiet_beats;
-    bool is_healthy, is_over, has_disk_trouble, has_memory_trouble, has_filter, has_boxes,
-        has_operator;
+    bool is_healthy, is_over;
+    struct scenario_plan plan;
     struct scenario_targets targets;
 };
 
@@ -156,17 +207,46 @@ void servers_free(struct scenario *s);
 /* scenario_control.c */
 void operator_interferes(struct scenario *s);
 void operator_releases(struct scenario *s); /* what is held */
+void operator_free(struct scenario *s);
+
+/* scenario_message.c */
+struct message *message_new(struct scenario *s, unsigned recipient_count);
+struct message *message_find(struct scenario *s, struct bytes content); /* NULL: none of ours */
+struct message *message_of_sender(struct scenario *s, struct bytes address);
+struct story *message_story(struct message *m, struct bytes address); /* NULL */
+/* Lines may stand before it. In a Maildir lines end with LF alone. */
+bool message_is_whole(const struct message *m, struct bytes content);
+bool message_is_whole_in_box(const struct message *m, struct bytes content);
+void messages_free(struct scenario *s);
+/* The filter: struct smtpd_judge. */
+struct reply message_judge(void *owner, const struct transaction *t);
+const char *scenario_search(struct bytes in, const char *what); /* NULL */
 
 /* scenario_ledger.c */
-struct message *ledger_find(struct scenario *s, struct bytes content); /* NULL: none of ours */
-struct message *ledger_message(struct scenario *s, unsigned recipient_count);
 /* A target takes `content` from `sender` (empty: a report) for `to`. NULL: not to be followed. */
 struct delivery *ledger_take(struct scenario *s, int target, const char *sender, const char *to,
                              struct bytes content);
-/* The filter: struct smtpd_judge. */
-struct reply ledger_judge(void *owner, const struct transaction *t);
-bool ledger_queue_is_empty(struct scenario *s);
+void ledger_box(struct scenario *s, const char *path, struct bytes content); /* a Maildir does */
+/* A target has said no for good; `to` NULL: to all that goes there of that sender. */
+void ledger_refuse(struct scenario *s, int target, const char *sender, const char *to);
+void ledger_put_off(struct scenario *s, const char *sender, const char *to); /* for now */
+/* The recipients that a report names. Returns the first one that is known, or NULL. */
+struct story *ledger_report(struct scenario *s, struct message *m, struct bytes content);
 void ledger_check(struct scenario *s);
 void ledger_free(struct scenario *s);
+
+/* scenario_spool.c */
+void spool_watch(struct scenario *s);
+struct spool_file *spool_file_of(struct scenario *s, struct bytes id); /* NULL */
+/* Has the disk failed in what this delivery, or this message, depends on? */
+bool spool_has_failed(struct scenario *s, const struct delivery *d, uint64_t until_ms);
+bool spool_has_refused(struct scenario *s, const struct message *m);  /* between end and reply */
+bool spool_makes_again(struct scenario *s, const struct delivery *d); /* the report */
+bool spool_is_drained(struct scenario *s);
+void spool_check(struct scenario *s); /* what lies there when all is over */
+void spool_free(struct scenario *s);
+
+/* scenario_log.c */
+void log_watch(struct scenario *s);
 
 #endif

@@ -46,7 +46,7 @@ static void add(struct client *c, enum step_kind kind, struct message *m, unsign
 static void plan_transaction(struct client *c)
 {
     struct scenario *s = c->scenario;
-    struct message *m = ledger_message(s, 1 + (unsigned)scenario_below(s, SCENARIO_RECIPIENTS));
+    struct message *m = message_new(s, 1 + (unsigned)scenario_below(s, SCENARIO_RECIPIENTS));
 
     add(c, STEP_MAIL, m, 0);
     for (unsigned i = 0; i < m->recipient_count; i++)
@@ -133,6 +133,8 @@ static void say_body(struct client *c, struct message *m)
     sim_put(&stuffed, bytes_of(".\r\n"));
     /* It may be heard while it is said. */
     m->is_end_sent = c->vanishing == VANISH_NOT || c->octets + stuffed.len <= c->vanish_at;
+    m->end_ms = sim_now_ms(c->scenario->world);
+    m->end_wall_ms = sim_wall_ms(c->scenario->world);
     if (m->is_end_sent)
         scenario_count(c->scenario, COUNT_MESSAGES);
     say(c, bytes_make(stuffed.at, stuffed.len));
@@ -239,6 +241,7 @@ static void hear_reply(struct client *c, int code)
         c->steps[c->sent].kind = STEP_RSET; /* in the place of the body */
     if (step->kind == STEP_BODY) {
         step->message->code = code;
+        step->message->code_ms = sim_now_ms(c->scenario->world);
         if (code / 100 == 2)
             scenario_count(c->scenario, COUNT_ACKNOWLEDGED);
     }

@@ -3,210 +3,108 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "spool/spool_format.h"
 #include "tests/sim/scenario.h"
-#include "tests/sim/stage.h"
 
-#define ID_FIELD       "X-Id: "
-#define RECEIVED_FIELD "Received: "
-#define ACTION_FIELD   "Action:"
-#define FINAL_FIELD    "Final-Recipient: rfc822;"
+#define ACTION_FIELD "Action:"
+#define FINAL_FIELD  "Final-Recipient: rfc822;"
 #define UNKNOWN_WAITS_MS                                                                           \
     599000 /* ten minutes in whole seconds, before the next try of what may have been taken */
-#define DEATH_KILL_MS  5   /* from the target's answer to the record */
-#define DEATH_POWER_MS 250 /* ... to the sync of the removal */
+#define DEATH_POWER_MS 250 /* from the log line to the sync of the removal */
 
-/* ---- messages ---- */
+/* ---- refusals ---- */
 
-static void put_content(struct scenario *s, struct message *m)
+void ledger_refuse(struct scenario *s, int target, const char *sender, const char *to)
 {
-    static const char *const lines[] = {".", "..dots", "", "some text", ". a dot", "the last one?"};
-    unsigned times = scenario_chance(s, 3) ? 400 : 1; /* more than is kept in memory */
-    struct sim_text body = {.len = 0};
-    char text[80];
+    struct message *m = message_of_sender(s, bytes_of(sender));
 
-    snprintf(text, sizeof(text), ID_FIELD "%06u\r\nSubject: message %u\r\n\r\n", m->id, m->id);
-    sim_put(&m->text, bytes_of(text));
-    for (uint64_t i = scenario_below(s, 30); i > 0; i--) {
-        snprintf(text, sizeof(text), "%s %u\r\n", lines[scenario_below(s, ARRAY_LENGTH(lines))],
-                 (unsigned)i);
-        sim_put(&body, bytes_of(text[0] == ' ' ? "\r\n" : text));
+    if (sender[0] == '\0')
+        s->targets.report_refusals++;
+    for (unsigned i = 0; m != NULL && i < m->recipient_count; i++) {
+        struct story *r = &m->recipients[i];
+        if ((to == NULL || strcmp(r->address, to) == 0) && (r->ways & 1u << target) != 0)
+            r->was_refused = true;
     }
-    for (unsigned i = 0; i < times; i++)
-        sim_put(&m->text, bytes_make(body.at, body.len));
-    free(body.at);
 }
 
-static void plan_recipient(struct scenario *s, struct message *m, struct story *r, unsigned index)
+void ledger_put_off(struct scenario *s, const char *sender, const char *to)
 {
-    static const char *const domains[] = {"a.test", "b.test", "box.test", "list.test"};
-    uint64_t domain = scenario_below(s, s->has_boxes && scenario_chance(s, 20) ? 4 : 2);
-    const char *local = scenario_chance(s, 50) ? "joe" : "own";
+    struct message *m = message_of_sender(s, bytes_of(sender));
+    int64_t now_ms = sim_wall_ms(s->world);
 
-    if (domain == 1 && s->targets.count < 2)
-        domain = 0;
-    r->target = domain == 2 ? -1 : domain == 1;
-    r->has_box = domain >= 2;
-    if (domain < 2 && scenario_chance(s, 25))
-        local = scenario_chance(s, 30) ? "no" : "full"; /* 550; often 452 */
-    r->wants_no_report = scenario_chance(s, 10);
-    r->wants_success = !r->wants_no_report && scenario_chance(s, 20);
-    if (scenario_chance(s, 50))
-        snprintf(r->address, sizeof(r->address), "%s%ux%u@%s", local, m->id, index,
-                 domains[domain]);
-    else
-        snprintf(r->address, sizeof(r->address), "%s%u@%s", local, index, domains[domain]);
-}
-
-struct message *ledger_message(struct scenario *s, unsigned recipient_count)
-{
-    struct message *m = sim_alloc(sizeof(*m));
-
-    m->id = ++s->message_count;
-    snprintf(m->sender, sizeof(m->sender), "s%u@client.test", m->id);
-    m->recipient_count = recipient_count;
-    for (unsigned i = 0; i < recipient_count; i++)
-        plan_recipient(s, m, &m->recipients[i], i);
-    m->is_filtered = s->has_filter && scenario_chance(s, 20);
-    put_content(s, m);
-    list_append(&s->messages, &m->link);
-    return m;
-}
-
-void ledger_free(struct scenario *s)
-{
-    LIST_EACH (link, &s->messages) {
-        struct message *m = LIST_ENTRY(link, struct message, link);
-        free(m->text.at);
-        free(m);
-    }
-    LIST_EACH (link, &s->deliveries)
-        free(LIST_ENTRY(link, struct delivery, link));
-}
-
-/* ---- the filter ---- */
-
-struct reply ledger_judge(void *owner, const struct transaction *t)
-{
-    struct scenario *s = owner;
-    char text[16] = "";
-    struct reply no = {.code = 0};
-
-    snprintf(text, sizeof(text), "%.*s", (int)t->envelope.from.local.len,
-             (const char *)t->envelope.from.local.at);
-    LIST_EACH (link, &s->messages) {
-        struct message *m = LIST_ENTRY(link, struct message, link);
-        if (m->id != (unsigned)atoi(text + 1) || !m->is_filtered)
-            continue;
-        scenario_count(s, COUNT_FILTERED);
-        no = reply_own(m->id % 2 == 0 ? REPLY_RELAYING_DENIED : REPLY_LOCAL_PROBLEM);
-    }
-    return no;
-}
-
-/* ---- finding ---- */
-
-static const char *find(struct bytes in, const char *what)
-{
-    return in.len == 0 ? NULL : memmem(in.at, in.len, what, strlen(what));
-}
-
-struct message *ledger_find(struct scenario *s, struct bytes content)
-{
-    const char *field = find(content, ID_FIELD);
-    unsigned id = field == NULL ? 0 : (unsigned)atoi(field + strlen(ID_FIELD));
-
-    LIST_EACH (link, &s->messages) {
-        struct message *m = LIST_ENTRY(link, struct message, link);
-        if (m->id == id)
-            return m;
-    }
-    return NULL;
-}
-
-static struct story *story_of(struct message *m, struct bytes address)
-{
     for (unsigned i = 0; m != NULL && i < m->recipient_count; i++)
-        if (bytes_is(address, m->recipients[i].address))
-            return &m->recipients[i];
-    return NULL;
+        if ((to == NULL || strcmp(m->recipients[i].address, to) == 0) &&
+            m->recipients[i].tried_wall_ms < now_ms)
+            m->recipients[i].tried_wall_ms = now_ms;
 }
 
-/* The message, behind lines that were put in front of it. */
-static bool is_whole(const struct message *m, struct bytes content)
+/* Is there a reason to tell the sender that it has failed? */
+static bool may_have_failed(const struct scenario *s, const struct message *m,
+                            const struct story *r)
 {
-    size_t more = content.len - m->text.len;
-
-    if (content.len < m->text.len ||
-        !bytes_equal(bytes_skip(content, more), bytes_make(m->text.at, m->text.len)))
-        return false;
-    return more == 0 || content.at[more - 1] == '\n';
-}
-
-/* A Maildir's lines end with LF alone. */
-static bool is_whole_in_box(const struct message *m, struct bytes content)
-{
-    struct sim_text text = {.len = 0};
-    bool is_same;
-
-    for (size_t i = 0; i < m->text.len; i++)
-        if (m->text.at[i] != '\r')
-            sim_put(&text, bytes_make(m->text.at + i, 1));
-    is_same = content.len >= text.len && bytes_equal(bytes_skip(content, content.len - text.len),
-                                                     bytes_make(text.at, text.len));
-    free(text.at);
-    return is_same;
+    return r->was_refused || r->has_expired || m->bounces > 0 || s->targets.hello_refusals > 0;
 }
 
 /* ---- reports ---- */
 
 /* A report that cannot be delivered is reported to the postmaster: that is for all recipients. */
-static void note_double(struct scenario *s, struct bytes address)
+static bool note_double(struct scenario *s, struct bytes address)
 {
-    LIST_EACH (link, &s->messages) {
-        struct message *m = LIST_ENTRY(link, struct message, link);
-        for (unsigned i = 0; bytes_is(address, m->sender) && i < m->recipient_count; i++)
-            m->recipients[i].is_bounced = true;
-    }
+    struct message *m = message_of_sender(s, address);
+
+    for (unsigned i = 0; m != NULL && i < m->recipient_count; i++)
+        m->recipients[i].is_bounced = true;
+    return m != NULL;
 }
 
 /* What stands behind the next field of that name; *rest_out is what follows. */
 static struct bytes value_of(struct bytes in, const char *field, struct bytes *rest_out)
 {
-    const char *at = find(in, field);
+    const char *at = scenario_search(in, field);
     size_t skipped = at == NULL ? in.len : (size_t)(at - (const char *)in.at) + strlen(field);
+    size_t end;
 
     in = bytes_skip(in, skipped);
     while (in.len > 0 && in.at[0] == ' ')
         in = bytes_skip(in, 1);
     *rest_out = in;
-    return bytes_first(in, bytes_find(in, '\r'));
+    in = bytes_first(in, bytes_find(in, '\n'));
+    end = bytes_find(in, '\r');
+    return bytes_first(in, end);
 }
 
-/* Returns the first recipient that it is about; NULL: none that is known. */
-static struct story *note_report(struct scenario *s, struct bytes content)
+static void note_failure(struct scenario *s, const struct message *m, struct story *r)
 {
-    struct message *m = ledger_find(s, content);
-    struct story *first = NULL;
-    const char *field;
+    if (r->wants_no_report)
+        scenario_fail(s, "a report on %u to %s, which wants none", m->id, r->address);
+    if (!may_have_failed(s, m, r))
+        scenario_fail(s, "message %u to %s is reported, and no target has refused it", m->id,
+                      r->address);
+    if (!r->is_bounced)
+        scenario_count(s, COUNT_BOUNCED);
+    r->is_bounced = true;
+}
 
-    while ((field = find(content, FINAL_FIELD)) != NULL) {
+/* By the operator, or where no target has heard of it. */
+static bool may_have_failed_all(struct scenario *s, struct bytes sender)
+{
+    return message_of_sender(s, sender)->bounces > 0 || s->targets.hello_refusals > 0;
+}
+
+struct story *ledger_report(struct scenario *s, struct message *m, struct bytes content)
+{
+    struct story *first = NULL;
+
+    while (scenario_search(content, FINAL_FIELD) != NULL) {
         struct bytes address = value_of(content, FINAL_FIELD, &content);
         bool is_failure = bytes_is(value_of(content, ACTION_FIELD, &content), "failed");
-        struct story *r = story_of(m, address);
+        struct story *r = message_story(m, address);
         if (first == NULL)
             first = r;
-        if (!is_failure)
-            continue;
-        if (r != NULL && r->wants_no_report)
-            scenario_fail(s, "a report on %u to %s, which wants none", m->id, r->address);
-        if (r != NULL && !r->is_bounced)
-            scenario_count(s, COUNT_BOUNCED);
-        if (r != NULL)
-            r->is_bounced = true;
-        note_double(s, address);
-        if (s->targets.refusals == 0)
-            scenario_fail(s, "%.*s has failed, and no target has refused anything",
+        if (is_failure && r != NULL)
+            note_failure(s, m, r);
+        else if (is_failure && note_double(s, address) && s->targets.report_refusals == 0 &&
+                 !may_have_failed_all(s, address))
+            scenario_fail(s, "the report to %.*s has failed, and no target has refused it",
                           (int)address.len, (const char *)address.at);
     }
     return first;
@@ -214,51 +112,71 @@ static struct story *note_report(struct scenario *s, struct bytes content)
 
 /* ---- deliveries ---- */
 
-static struct delivery *last_delivery(struct scenario *s, const struct message *m, unsigned index,
-                                      bool is_report)
-{
-    struct delivery *last = NULL;
-
-    LIST_EACH (link, &s->deliveries) {
-        struct delivery *d = LIST_ENTRY(link, struct delivery, link);
-        if (d->message == m && d->recipient == index && d->is_report == is_report)
-            last = d;
-    }
-    return last;
-}
-
-/* Whoever is killed does not sync what it has removed; a power cut may come later then. */
+/* Death came before the record, which the log line follows, or before the removal was durable.
+ * Whoever is killed does not sync what it has removed; a power cut may come later then. */
 static bool has_died_near(struct scenario *s, const struct delivery *d)
 {
     bool was_killed = false;
 
     LIST_EACH (link, &s->deaths) {
         const struct death *death = LIST_ENTRY(link, struct death, link);
-        uint64_t since_ms = death->at_ms - d->read_ms;
-        if (death->at_ms < d->taken_ms || death->at_ms < d->read_ms)
+        if (death->at_ms < d->taken_ms)
             continue;
-        if (d->read_ms == 0 || since_ms <= DEATH_KILL_MS || (was_killed && death->is_power) ||
-            (death->is_power && since_ms <= DEATH_POWER_MS))
+        if (d->line_ms == 0 || death->at_ms < d->line_ms || (was_killed && death->is_power))
             return true;
-        was_killed = was_killed || since_ms <= DEATH_POWER_MS;
+        if (death->at_ms - d->line_ms > DEATH_POWER_MS)
+            continue;
+        if (death->is_power)
+            return true;
+        was_killed = true;
     }
     return false;
 }
 
-/* The target's answer was not heard; or death came before the record of it, or before the removal
- * was durable; or the disk did not take it. A report may be delivered before its cause knows of it,
- * and after a death or an error of the disk is made once more then. */
 static bool may_come_twice(struct scenario *s, const struct delivery *d)
 {
-    if (d->is_report && (!list_is_empty(&s->deaths) || sim_disk_failures(s->world) > 0))
-        return true;
-    return d->is_orphan || has_died_near(s, d) || sim_disk_failures(s->world) > d->disk_failures;
+    uint64_t until_ms = d->line_ms == 0 ? UINT64_MAX : d->line_ms + DEATH_POWER_MS;
+
+    return d->is_orphan || d->message->is_damaged || has_died_near(s, d) ||
+           spool_has_failed(s, d, until_ms) || (d->is_report && spool_makes_again(s, d));
 }
 
 /* Without memory an answer that was read may still be lost. */
 static bool is_heard(struct scenario *s, const struct delivery *d)
 {
-    return d->read_ms != 0 && !s->has_memory_trouble;
+    return d->read_ms != 0 && !s->plan.has_memory_trouble;
+}
+
+static bool is_excused(struct scenario *s, const struct delivery *d)
+{
+    return may_come_twice(s, d) || !is_heard(s, d);
+}
+
+static bool is_like(const struct delivery *d, const struct message *m, unsigned recipient,
+                    bool is_report)
+{
+    return d->message == m && d->recipient == recipient && d->is_report == is_report;
+}
+
+/* What the next delivery would repeat. NULL: one more is as it should be. */
+static struct delivery *last_delivery(struct scenario *s, const struct message *m, unsigned index,
+                                      int target, bool is_report)
+{
+    const struct story *r = &m->recipients[index];
+    bool is_mixed = !is_report && r->legs > 1 && r->was_rerouted; /* a leg may go anywhere */
+    struct delivery *last = NULL;
+    unsigned count = 0;
+
+    LIST_EACH (link, &s->deliveries) {
+        struct delivery *d = LIST_ENTRY(link, struct delivery, link);
+        if (!is_like(d, m, index, is_report) ||
+            (!is_report && r->legs > 1 && !is_mixed && d->target != target))
+            continue;
+        if (last == NULL || !is_mixed || !is_excused(s, last))
+            last = d;
+        count++;
+    }
+    return count >= (is_mixed ? r->legs : 1) ? last : NULL;
 }
 
 static void check_duplicate(struct scenario *s, const struct delivery *d)
@@ -280,178 +198,114 @@ static void check_duplicate(struct scenario *s, const struct delivery *d)
 }
 
 static struct delivery *note_delivery(struct scenario *s, struct message *m, const struct story *r,
-                                      bool is_report)
+                                      int target, bool is_report)
 {
-    unsigned index = (unsigned)(r - m->recipients);
-    struct delivery *before = last_delivery(s, m, index, is_report), *d = sim_alloc(sizeof(*d));
+    unsigned index = r == NULL ? 0 : (unsigned)(r - m->recipients);
+    struct delivery *before = last_delivery(s, m, index, target, is_report);
+    struct delivery *d = sim_alloc(sizeof(*d));
 
     if (before != NULL)
         check_duplicate(s, before);
     *d = (struct delivery){.message = m,
                            .recipient = index,
+                           .target = target,
                            .is_report = is_report,
-                           .taken_ms = sim_now_ms(s->world),
-                           .disk_failures = sim_disk_failures(s->world)};
+                           .taken_ms = sim_now_ms(s->world)};
     list_append(&s->deliveries, &d->link);
     return d;
+}
+
+static void check_arrival(struct scenario *s, const struct message *m)
+{
+    if (!m->is_end_sent)
+        scenario_fail(s, "message %u is delivered, its end was not sent", m->id);
+    if (m->is_filtered)
+        scenario_fail(s, "message %u is delivered, the filter said no", m->id);
+}
+
+static struct delivery *take_report(struct scenario *s, int target, const char *to,
+                                    struct bytes content)
+{
+    struct message *of_sender = message_of_sender(s, bytes_of(to));
+    struct message *m = of_sender != NULL ? of_sender : message_find(s, content);
+    struct story *r = ledger_report(s, m, content);
+
+    return of_sender == NULL ? NULL : note_delivery(s, m, r, target, true);
 }
 
 struct delivery *ledger_take(struct scenario *s, int target, const char *sender, const char *to,
                              struct bytes content)
 {
-    struct message *m = ledger_find(s, content);
-    struct story *r = story_of(m, bytes_of(to));
+    struct message *m = message_find(s, content);
+    struct story *r = message_story(m, bytes_of(to));
 
     scenario_heard(s, "T=", (unsigned)target, content);
-    if (sender[0] == '\0') {
-        r = note_report(s, content);
-        return r == NULL || strcmp(to, m->sender) != 0 ? NULL : note_delivery(s, m, r, true);
-    }
-    if (r == NULL || r->target != target || strcmp(sender, m->sender) != 0) {
+    if (sender[0] == '\0')
+        return take_report(s, target, to, content);
+    if (r == NULL || (r->ways & 1u << target) == 0 || strcmp(sender, m->sender) != 0) {
         scenario_fail(s, "target %d takes mail from %s for %s that nobody sent", target, sender,
                       to);
         return NULL;
     }
-    if (!m->is_end_sent)
-        scenario_fail(s, "message %u is delivered, its end was not sent", m->id);
-    if (m->is_filtered)
-        scenario_fail(s, "message %u is delivered, the filter said no", m->id);
-    if (!is_whole(m, content))
+    check_arrival(s, m);
+    if (!message_is_whole(m, content))
         scenario_fail(s, "message %u is not what was sent", m->id);
     if (r->taken_count++ == 0)
         scenario_count(s, COUNT_DELIVERED);
-    return note_delivery(s, m, r, false);
+    return note_delivery(s, m, r, target, false);
 }
 
-/* ---- what lies on the disk ---- */
-
-static bool is_message_name(const char *path)
+/* The address whose Maildir that is: /mail/DOMAIN/LOCAL/new/NAME. */
+static void address_of_box(const char *path, char address[128])
 {
-    return strlen(strrchr(path, '/') + 1) == ID_LENGTH;
+    char domain[48] = "", local[48] = "";
+
+    if (sscanf(path, "/mail/%47[^/]/%47[^/]/", domain, local) == 2)
+        snprintf(address, 128, "%s@%s", local, domain);
 }
 
-bool ledger_queue_is_empty(struct scenario *s)
+void ledger_box(struct scenario *s, const char *path, struct bytes content)
 {
-    const char *path;
-
-    for (unsigned i = 0; (path = sim_file_below(s->world, STAGE_SPOOL "/queue", i)) != NULL; i++)
-        if (is_message_name(path))
-            return false;
-    return true;
-}
-
-static void note_queued(struct scenario *s, const struct spool_message *queued, struct bytes body)
-{
-    struct message *m = ledger_find(s, body);
-
-    if (queued->is_report) {
-        note_report(s, body);
-        return;
-    }
-    if (m == NULL || !bytes_equal(body, bytes_make(m->text.at, m->text.len))) {
-        scenario_fail(s, "there is something in the queue that nobody sent");
-        return;
-    }
-    for (uint32_t i = 0; i < queued->recipient_count; i++) {
-        const struct address *to = &queued->recipients[i].to;
-        char text[128];
-        struct story *r;
-        snprintf(text, sizeof(text), "%.*s@%.*s", (int)to->local.len, (const char *)to->local.at,
-                 (int)to->domain.len, (const char *)to->domain.at);
-        r = story_of(m, bytes_of(text));
-        if (r != NULL)
-            r->is_queued = true;
-    }
-}
-
-static void read_queued(struct scenario *s, const char *path)
-{
-    struct pool pool;
-    struct arena arena;
-    struct spool_head head;
-    struct spool_message message;
-    struct bytes file;
-    int error = sim_file(s->world, path, &file) ? 0 : -1;
-
-    pool_init(&pool, 4096, 4);
-    arena_init(&arena, &pool, SIZE_MAX);
-    if (error == 0)
-        error = spool_head_parse(bytes_first(file, SPOOL_HEAD_BYTES), &head);
-    if (error == 0 && (spool_records_at(&head) > file.len ||
-                       spool_message_parse(&head, bytes_skip(file, spool_records_at(&head)), &arena,
-                                           &message) != 0))
-        error = -1;
-    if (error == 0)
-        note_queued(s, &message,
-                    bytes_first(bytes_skip(file, SPOOL_HEAD_BYTES), (size_t)head.body_bytes));
-    else
-        scenario_fail(s, "%s is no message", path);
-    arena_reset(&arena);
-    pool_done(&pool);
-}
-
-static void read_box(struct scenario *s, const char *path)
-{
-    struct message *m;
-    struct bytes file;
-    char address[64] = "";
+    struct message *m = message_find(s, content);
+    char address[128] = "";
+    struct delivery *d;
     struct story *r;
 
-    if (strstr(path, "/new/") == NULL || !sim_file(s->world, path, &file))
-        return;
-    m = ledger_find(s, file);
-    if (sscanf(path, "/mail/%31[^/]/%31[^/]/", address + 32, address) == 2) {
-        char domain[32];
-        memcpy(domain, address + 32, sizeof(domain));
-        snprintf(address + strlen(address), 33, "@%s", domain);
-    }
-    r = story_of(m, bytes_of(address));
-    if (r == NULL || !r->has_box)
-        scenario_fail(s, "%s is nobody's", path);
-    else if (!is_whole_in_box(m, file))
-        scenario_fail(s, "%s is not what was sent", path);
-    else if (!m->is_end_sent || m->is_filtered)
-        scenario_fail(s, "%s should not have been delivered", path);
-    else if (r->box_count++ > 0)
-        scenario_fail(s, "%s is there twice", path);
-    else
-        scenario_count(s, COUNT_BOXED);
-}
-
-static void read_disk(struct scenario *s)
-{
-    static const char *const folders[] = {STAGE_SPOOL "/queue", STAGE_SPOOL "/hold"};
-    const char *path;
-
-    for (size_t f = 0; f < ARRAY_LENGTH(folders); f++) {
-        for (unsigned i = 0; (path = sim_file_below(s->world, folders[f], i)) != NULL; i++) {
-            if (!is_message_name(path))
-                continue;
-            if (f == 0)
-                scenario_fail(s, "%s stays in the queue", path);
-            else
-                scenario_count(s, COUNT_HELD);
-            read_queued(s, path);
-        }
-    }
-    if ((path = sim_file_below(s->world, STAGE_SPOOL "/bad", 0)) != NULL)
-        scenario_fail(s, "%s is there", path);
-    for (unsigned i = 0; (path = sim_file_below(s->world, "/mail", i)) != NULL; i++)
-        read_box(s, path);
+    address_of_box(path, address);
+    r = message_story(m, bytes_of(address));
+    scenario_heard(s, "B=", 0, bytes_of(address));
+    if (r == NULL)
+        return; /* spool_check() says what is wrong with it */
+    check_arrival(s, m);
+    d = note_delivery(s, m, r, SCENARIO_BOX, false);
+    d->read_ms = d->taken_ms;
+    snprintf(d->path, sizeof(d->path), "%s", path);
 }
 
 /* ---- the end ---- */
 
+/* A recipient that wants no report is let go without one, but only for a reason. */
+static bool is_let_go(const struct scenario *s, const struct message *m, const struct story *r)
+{
+    return m->was_deleted ||
+           ((r->wants_no_report || m->was_report_deleted) && may_have_failed(s, m, r));
+}
+
+static bool is_there(const struct story *r)
+{
+    if (r->legs == 1 || r->was_rerouted)
+        return r->taken_count + r->box_count >= r->legs;
+    return r->taken_count > 0 && r->box_count > 0;
+}
+
 static void check_story(struct scenario *s, const struct message *m, const struct story *r)
 {
-    bool is_silenced = m->was_deleted || (r->wants_no_report && s->targets.refusals > 0);
-    bool is_there = (r->target < 0 || r->taken_count > 0) && (!r->has_box || r->box_count > 0);
-    bool is_safe = r->is_bounced || r->is_queued || is_silenced || is_there;
+    bool is_safe = r->is_bounced || r->is_queued || is_let_go(s, m, r) || is_there(r);
 
     if (m->code / 100 == 2 && r->is_accepted && !is_safe)
         scenario_fail(s, "message %u to %s was acknowledged, and is lost", m->id, r->address);
     /* A list may be refused for one leg where the target of another has taken its RCPT already. */
-    if (r->is_refused && r->taken_count + r->box_count > 0 && !(r->has_box && r->target >= 0))
+    if (r->is_refused && r->taken_count + r->box_count > 0 && r->legs == 1)
         scenario_fail(s, "message %u to %s was refused, and delivered", m->id, r->address);
 }
 
@@ -461,14 +315,24 @@ static void check_refused(struct scenario *s, const struct message *m)
 {
     LIST_EACH (link, &s->deliveries) {
         const struct delivery *d = LIST_ENTRY(link, struct delivery, link);
-        if (d->message == m && !d->is_report && is_heard(s, d) && sim_disk_failures(s->world) == 0)
+        if (d->message == m && !d->is_report && is_heard(s, d) && !spool_has_refused(s, m))
             scenario_fail(s, "message %u was refused with %d, and delivered", m->id, m->code);
     }
 }
 
+/* What a target took, and was heard to have taken, is in the log. */
+static void check_logged(struct scenario *s, const struct delivery *d)
+{
+    if (d->line_ms == 0 && is_heard(s, d) && !d->is_orphan && !has_died_near(s, d) &&
+        !spool_has_failed(s, d, UINT64_MAX))
+        scenario_fail(s, "message %u to %s was taken at %llu ms, and no line says so",
+                      d->message->id, d->message->recipients[d->recipient].address,
+                      (unsigned long long)d->taken_ms);
+}
+
 void ledger_check(struct scenario *s)
 {
-    read_disk(s);
+    spool_check(s);
     LIST_EACH (link, &s->messages) {
         const struct message *m = LIST_ENTRY(link, struct message, link);
         for (unsigned i = 0; i < m->recipient_count; i++)
@@ -476,4 +340,14 @@ void ledger_check(struct scenario *s)
         if (m->code >= 400)
             check_refused(s, m);
     }
+    LIST_EACH (link, &s->deliveries)
+        check_logged(s, LIST_ENTRY(link, struct delivery, link));
+}
+
+void ledger_free(struct scenario *s)
+{
+    LIST_EACH (link, &s->deliveries)
+        free(LIST_ENTRY(link, struct delivery, link));
+    LIST_EACH (link, &s->deaths)
+        free(LIST_ENTRY(link, struct death, link));
 }

@@ -108,6 +108,40 @@ static void wait_for(struct server *v, uint64_t ms)
 
 /* ---- going wrong ---- */
 
+/* It has not been reached: whatever waits for it was tried. */
+static void note_outage(struct server *v)
+{
+    v->scenario->targets.failed_wall_ms[v->target] = sim_wall_ms(v->scenario->world);
+}
+
+static void note_no(struct server *v, const char *to, bool is_for_good)
+{
+    if (is_for_good)
+        ledger_refuse(v->scenario, v->target, v->mail.sender, to);
+    else
+        ledger_put_off(v->scenario, v->mail.sender, to);
+}
+
+/* What a fault at that place means for the mail that it meets. */
+static void note_fault(struct server *v, enum place place, enum fault fault)
+{
+    bool is_for_good = fault == FAULT_5XX;
+
+    if (!is_for_good && fault != FAULT_4XX)
+        note_outage(v);
+    else if (place <= PLACE_HELLO)
+        v->scenario->targets.hello_refusals += is_for_good;
+    else if (place == PLACE_MAIL)
+        note_no(v, NULL, is_for_good);
+    else if (place == PLACE_RCPT)
+        note_no(v, v->mail.recipients[v->mail.recipient_count], is_for_good);
+    else
+        for (unsigned i = 0; i < v->mail.recipient_count; i++)
+            note_no(v, v->mail.recipients[i], is_for_good);
+    if (place <= PLACE_HELLO)
+        note_outage(v);
+}
+
 static bool is_weak_point(struct server *v, enum place place)
 {
     if (place != v->weak.place || v->weak.fault == FAULT_NONE || v->scenario->is_healthy)
@@ -122,7 +156,6 @@ static void go_wrong(struct server *v, enum fault fault)
         say(v, "451 4.2.1 not now\r\n");
         break;
     case FAULT_5XX:
-        v->scenario->targets.refusals++;
         say(v, "554 5.7.0 never\r\n");
         break;
     case FAULT_GARBAGE:
@@ -157,6 +190,7 @@ static bool answer(struct server *v, enum place place, const char *text)
         return true;
     }
     scenario_count(v->scenario, place_counts[place]);
+    note_fault(v, place, fault);
     v->weak.fault = FAULT_NONE;
     if (fault == FAULT_SLOW) {
         snprintf(v->late, sizeof(v->late), "%s", text);
@@ -225,25 +259,29 @@ static void on_hello(struct server *v, bool is_extended)
 static void on_mail(struct server *v, const char *line)
 {
     forget_transaction(v);
-    v->mail.has_sender = answer(v, PLACE_MAIL, "250 2.1.0 sender ok\r\n");
     address_of(line, v->mail.sender);
+    v->mail.has_sender = answer(v, PLACE_MAIL, "250 2.1.0 sender ok\r\n");
 }
 
 static void on_rcpt(struct server *v, const char *line)
 {
-    char address[64];
+    char *address;
 
-    address_of(line, address);
     if (!v->mail.has_sender || v->mail.recipient_count == ARRAY_LENGTH(v->mail.recipients)) {
         say(v, "503 5.5.1 no\r\n");
-    } else if (begins(address, "no")) {
-        v->scenario->targets.refusals++;
+        return;
+    }
+    address = v->mail.recipients[v->mail.recipient_count];
+    address_of(line, address);
+    if (begins(address, "no")) {
+        note_no(v, address, true);
         say(v, "550 5.1.1 no such user\r\n");
     } else if (begins(address, "full") &&
                scenario_chance(v->scenario, v->scenario->is_healthy ? 10 : 70)) {
+        note_no(v, address, false);
         say(v, "452 4.2.2 mailbox full\r\n");
     } else if (answer(v, PLACE_RCPT, "250 2.1.5 recipient ok\r\n")) {
-        memcpy(v->mail.recipients[v->mail.recipient_count++], address, sizeof(address));
+        v->mail.recipient_count++;
     }
 }
 
@@ -324,6 +362,7 @@ static bool breaks_in_content(struct server *v)
         v->mail.content.len < v->weak.content_at || !is_weak_point(v, PLACE_CONTENT))
         return false;
     scenario_count(v->scenario, COUNT_AT_CONTENT);
+    note_fault(v, PLACE_CONTENT, fault);
     v->weak.fault = FAULT_NONE;
     v->late[0] = '\0';
     if (fault == FAULT_SLOW)
@@ -431,12 +470,14 @@ static void begin(struct server *v)
 {
     if (is_down(v)) {
         scenario_count(v->scenario, COUNT_AT_CONNECT);
+        note_outage(v);
         v->is_over = true;
         sim_refuse(v->peer, -ECONNREFUSED);
         return;
     }
     if (is_weak_point(v, PLACE_CONNECT)) {
         scenario_count(v->scenario, COUNT_AT_CONNECT);
+        note_outage(v);
         v->is_over = true;
         if (v->weak.fault != FAULT_SILENCE)
             sim_refuse(v->peer, v->weak.fault == FAULT_SLOW ? -ETIMEDOUT : -ECONNREFUSED);

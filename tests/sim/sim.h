@@ -157,6 +157,13 @@ struct sim_disk_failure {
 void sim_on_disk_failure(struct sim *w,
                          void (*fn)(void *owner, const struct sim_disk_failure *failure),
                          void *owner);
+/* A file has got a name, or another one, or lost it. */
+struct sim_disk_name {
+    const char *from, *to; /* a new file: `from` is NULL; none any more: `to` is */
+    struct bytes octets;
+};
+void sim_on_disk_name(struct sim *w, void (*fn)(void *owner, const struct sim_disk_name *name),
+                      void *owner);
 void sim_disk_set_free(struct sim *w, uint64_t bytes); /* what disk_free_bytes() says */
 /* False: there is no such file. */
 bool sim_file(struct sim *w, const char *path, struct bytes *octets_out);
@@ -168,5 +175,7 @@ unsigned sim_open_files(const struct sim *w); /* descriptors that nobody has clo
 
 struct bytes sim_log(const struct sim *w); /* every line so far: "event key=value ...\n" */
 void sim_forget_log(struct sim *w);
+/* Called with each line when it is whole. */
+void sim_on_line(struct sim *w, void (*fn)(void *owner, struct bytes line), void *owner);
 
 #endif

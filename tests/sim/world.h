@@ -110,6 +110,8 @@ struct sim_disk {
     bool lacks_move;
     void (*failed)(void *owner, const struct sim_disk_failure *failure);
     void *failed_owner;
+    void (*named)(void *owner, const struct sim_disk_name *name);
+    void *named_owner;
     struct sim_text path; /* of the last sim_file_below() */
 };
 
@@ -138,6 +140,19 @@ struct sim_quiet {
     void *owner;
 };
 
+/* sim_on_asked() */
+struct sim_asked {
+    void (*fn)(void *owner, struct sim_peer *p);
+    void *owner;
+};
+
+/* sim_on_line() */
+struct sim_lines {
+    size_t start; /* of the last one, in the log */
+    void (*fn)(void *owner, struct bytes line);
+    void *owner;
+};
+
 struct sim {
     uint64_t seed, chance, now_us, wait_until_us;
     int64_t wall_jumps_ms;
@@ -146,8 +161,8 @@ struct sim {
     struct list ready, running, timers, conns, peers, bound, answers, channels;
     struct sim_quiet quiet;
     bool asks_targets;
-    void (*asked)(void *owner, struct sim_peer *p);
-    void *asked_owner;
+    struct sim_asked asked;
+    struct sim_lines lines;
     unsigned target_count;
     int next_listener;
     uint16_t next_port;

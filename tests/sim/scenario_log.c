@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The log of a scenario, held against what has happened: line by line, when each is written. */
+#include <stdio.h>
+
+#include "tests/sim/scenario.h"
+
+#define TRY_SLACK_MS 900000 /* from the begin of a try to its end, and a message's age */
+
+/* ---- reading ---- */
+
+/* `key` with its "=", and a blank before it. Without quotes. */
+static struct bytes value_of(struct bytes line, const char *key)
+{
+    const char *at = scenario_search(line, key);
+    struct bytes value;
+
+    if (at == NULL)
+        return bytes_make(NULL, 0);
+    value = bytes_skip(line, (size_t)(at - (const char *)line.at) + strlen(key));
+    if (value.len > 0 && value.at[0] == '"') {
+        value = bytes_skip(value, 1);
+        return bytes_first(value, bytes_find(value, '"'));
+    }
+    return bytes_first(value, bytes_find(bytes_first(value, bytes_find(value, '\n')), ' '));
+}
+
+/* Of "<joe@a.test>". */
+static struct bytes address_of(struct bytes line, const char *key)
+{
+    struct bytes value = value_of(line, key);
+
+    return value.len < 2 ? value : bytes_first(bytes_skip(value, 1), value.len - 2);
+}
+
+static int target_of(struct bytes name)
+{
+    return bytes_is(name, "box") ? SCENARIO_BOX : bytes_is(name, "b") ? 1 : 0;
+}
+
+/* A line about one recipient of a message in the queue. */
+struct told {
+    struct message *message; /* NULL: none that is followed */
+    struct story *recipient; /* NULL: a report */
+    int target;
+    bool is_report;
+};
+
+static struct told read_line(struct scenario *s, struct bytes line)
+{
+    struct bytes from = address_of(line, " from="), to = address_of(line, " rcpt=");
+    struct told told = {.is_report = from.len == 0,
+                        .target = target_of(value_of(line, " target="))};
+
+    told.message = message_of_sender(s, told.is_report ? to : from);
+    if (!told.is_report)
+        told.recipient = message_story(told.message, to);
+    return told;
+}
+
+/* ---- delivered ---- */
+
+static bool is_told(const struct delivery *d, const struct told *told)
+{
+    return d->message == told->message && d->is_report == told->is_report &&
+           d->target == told->target &&
+           (told->is_report || &d->message->recipients[d->recipient] == told->recipient);
+}
+
+static void on_delivered(struct scenario *s, struct bytes line)
+{
+    struct told told = read_line(s, line);
+    struct delivery *last = NULL;
+
+    if (told.message == NULL || (!told.is_report && told.recipient == NULL))
+        return;
+    LIST_EACH (link, &s->deliveries) {
+        struct delivery *d = LIST_ENTRY(link, struct delivery, link);
+        if (d->line_ms == 0 && is_told(d, &told))
+            last = d;
+    }
+    if (last != NULL)
+        last->line_ms = sim_now_ms(s->world);
+    else
+        scenario_fail(s, "it did not arrive: %.*s", (int)bytes_find(line, '\n'),
+                      (const char *)line.at);
+}
+
+/* The end of a session's transaction tells of all that its targets took. */
+static void on_transaction(struct scenario *s, struct bytes line)
+{
+    struct message *m = message_of_sender(s, address_of(line, " from="));
+
+    LIST_EACH (link, &s->deliveries) {
+        struct delivery *d = LIST_ENTRY(link, struct delivery, link);
+        if (m != NULL && d->message == m && !d->is_report && d->line_ms == 0)
+            d->line_ms = sim_now_ms(s->world);
+    }
+}
+
+/* ---- given up ---- */
+
+static void on_expired(struct scenario *s, struct bytes line)
+{
+    struct told told = read_line(s, line);
+    uint64_t age_ms =
+        told.target == SCENARIO_BOX ? UINT64_C(5) * 24 * 3600 * 1000 : s->plan.expire_ms;
+    int64_t tried_ms = s->targets.failed_wall_ms[told.target], deadline_ms;
+
+    if (told.is_report || told.recipient == NULL)
+        return;
+    deadline_ms = told.message->end_wall_ms + (int64_t)age_ms - TRY_SLACK_MS;
+    if (tried_ms < told.recipient->tried_wall_ms)
+        tried_ms = told.recipient->tried_wall_ms;
+    told.recipient->has_expired = true;
+    if (sim_wall_ms(s->world) < deadline_ms)
+        scenario_fail(s, "message %u to %s has expired too early", told.message->id,
+                      told.recipient->address);
+    else if (FAULT_EXPIRY_UNTRIED && tried_ms < deadline_ms)
+        scenario_fail(s, "message %u to %s has expired, and was not tried before", told.message->id,
+                      told.recipient->address);
+}
+
+/* Of a report the cause is known to be told from here on. */
+static void on_report(struct scenario *s, struct bytes line)
+{
+    struct spool_file *f = spool_file_of(s, value_of(line, " report="));
+
+    if (f != NULL)
+        f->told_ms = sim_now_ms(s->world);
+}
+
+/* ---- all of them ---- */
+
+static bool begins(struct bytes line, const char *event)
+{
+    size_t len = strlen(event);
+
+    return line.len > len && memcmp(line.at, event, len) == 0;
+}
+
+static void on_line(void *owner, struct bytes line)
+{
+    struct scenario *s = owner;
+
+    switch (line.at[0]) {
+    case 'd':
+        if (begins(line, "delivered "))
+            on_delivered(s, line);
+        break;
+    case 't':
+        if (begins(line, "transaction "))
+            on_transaction(s, line);
+        return;
+    case 'e':
+        if (begins(line, "expired "))
+            on_expired(s, line);
+        break;
+    case 'b':
+        break;
+    default:
+        return;
+    }
+    on_report(s, line);
+}
+
+void log_watch(struct scenario *s)
+{
+    sim_on_line(s->world, on_line, s);
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The messages of a scenario: what clients send, and how it is known again. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tests/sim/scenario.h"
+
+#define ID_FIELD "X-Id: "
+
+/* ---- making them ---- */
+
+static void put_content(struct scenario *s, struct message *m)
+{
+    static const char *const lines[] = {".", "..dots", "", "some text", ". a dot", "the last one?"};
+    unsigned times = scenario_chance(s, 3) ? 400 : 1; /* more than is kept in memory */
+    struct sim_text body = {.len = 0};
+    char text[80];
+
+    snprintf(text, sizeof(text), ID_FIELD "%06u\r\nSubject: message %u\r\n\r\n", m->id, m->id);
+    sim_put(&m->text, bytes_of(text));
+    for (uint64_t i = scenario_below(s, 30); i > 0; i--) {
+        snprintf(text, sizeof(text), "%s %u\r\n", lines[scenario_below(s, ARRAY_LENGTH(lines))],
+                 (unsigned)i);
+        sim_put(&body, bytes_of(text[0] == ' ' ? "\r\n" : text));
+    }
+    for (unsigned i = 0; i < times; i++)
+        sim_put(&m->text, bytes_make(body.at, body.len));
+    free(body.at);
+}
+
+/* The second leg of a list is a Maildir. */
+static void plan_ways(struct story *r, uint64_t domain)
+{
+    static const unsigned ways[] = {1, 2, 1 << SCENARIO_BOX, 1 | 1 << SCENARIO_BOX};
+
+    r->ways = ways[domain];
+    r->legs = domain == 3 ? 2 : 1;
+}
+
+static void plan_recipient(struct scenario *s, struct message *m, struct story *r, unsigned index)
+{
+    static const char *const domains[] = {"a.test", "b.test", "box.test", "list.test"};
+    uint64_t domain = scenario_below(s, s->plan.has_boxes && scenario_chance(s, 20) ? 4 : 2);
+    const char *local = scenario_chance(s, 50) ? "joe" : "own";
+
+    if (domain == 1 && s->targets.count < 2)
+        domain = 0;
+    plan_ways(r, domain);
+    if (domain < 2 && scenario_chance(s, 25))
+        local = scenario_chance(s, 30) ? "no" : "full"; /* 550; often 452 */
+    r->wants_no_report = scenario_chance(s, 10);
+    r->wants_success = !r->wants_no_report && scenario_chance(s, 20);
+    if (scenario_chance(s, 50))
+        snprintf(r->address, sizeof(r->address), "%s%ux%u@%s", local, m->id, index,
+                 domains[domain]);
+    else
+        snprintf(r->address, sizeof(r->address), "%s%u@%s", local, index, domains[domain]);
+}
+
+struct message *message_new(struct scenario *s, unsigned recipient_count)
+{
+    struct message *m = sim_alloc(sizeof(*m));
+
+    m->id = ++s->message_count;
+    snprintf(m->sender, sizeof(m->sender), "s%u@client.test", m->id);
+    m->recipient_count = recipient_count;
+    for (unsigned i = 0; i < recipient_count; i++)
+        plan_recipient(s, m, &m->recipients[i], i);
+    m->is_filtered = s->plan.has_filter && scenario_chance(s, 20);
+    put_content(s, m);
+    list_append(&s->messages, &m->link);
+    return m;
+}
+
+void messages_free(struct scenario *s)
+{
+    LIST_EACH (link, &s->messages) {
+        struct message *m = LIST_ENTRY(link, struct message, link);
+        free(m->text.at);
+        free(m);
+    }
+}
+
+/* ---- knowing them again ---- */
+
+const char *scenario_search(struct bytes in, const char *what)
+{
+    return in.len == 0 ? NULL : memmem(in.at, in.len, what, strlen(what));
+}
+
+static struct message *message_of_id(struct scenario *s, unsigned id)
+{
+    LIST_EACH (link, &s->messages) {
+        struct message *m = LIST_ENTRY(link, struct message, link);
+        if (m->id == id)
+            return m;
+    }
+    return NULL;
+}
+
+struct message *message_find(struct scenario *s, struct bytes content)
+{
+    const char *field = scenario_search(content, ID_FIELD);
+
+    return field == NULL ? NULL : message_of_id(s, (unsigned)atoi(field + strlen(ID_FIELD)));
+}
+
+struct message *message_of_sender(struct scenario *s, struct bytes address)
+{
+    char text[16] = "";
+    struct message *m;
+
+    snprintf(text, sizeof(text), "%.*s", (int)address.len, (const char *)address.at);
+    m = text[0] == 's' ? message_of_id(s, (unsigned)atoi(text + 1)) : NULL;
+    return m != NULL && bytes_is(address, m->sender) ? m : NULL;
+}
+
+struct story *message_story(struct message *m, struct bytes address)
+{
+    for (unsigned i = 0; m != NULL && i < m->recipient_count; i++)
+        if (bytes_is(address, m->recipients[i].address))
+            return &m->recipients[i];
+    return NULL;
+}
+
+bool message_is_whole(const struct message *m, struct bytes content)
+{
+    size_t more = content.len - m->text.len;
+
+    if (content.len < m->text.len ||
+        !bytes_equal(bytes_skip(content, more), bytes_make(m->text.at, m->text.len)))
+        return false;
+    return more == 0 || content.at[more - 1] == '\n';
+}
+
+bool message_is_whole_in_box(const struct message *m, struct bytes content)
+{
+    struct bytes left = bytes_make(m->text.at, m->text.len);
+    struct sim_text text = {.len = 0};
+    bool is_same;
+
+    while (left.len > 0) {
+        size_t len = bytes_find(left, '\r');
+        sim_put(&text, bytes_first(left, len));
+        left = bytes_skip(left, len < left.len ? len + 1 : len);
+    }
+    is_same = content.len >= text.len && bytes_equal(bytes_skip(content, content.len - text.len),
+                                                     bytes_make(text.at, text.len));
+    free(text.at);
+    return is_same;
+}
+
+/* ---- the filter ---- */
+
+struct reply message_judge(void *owner, const struct transaction *t)
+{
+    struct scenario *s = owner;
+    char text[64];
+    struct message *m;
+
+    snprintf(text, sizeof(text), "%.*s@%.*s", (int)t->envelope.from.local.len,
+             (const char *)t->envelope.from.local.at, (int)t->envelope.from.domain.len,
+             (const char *)t->envelope.from.domain.at);
+    m = message_of_sender(s, bytes_of(text));
+    if (m == NULL || !m->is_filtered)
+        return (struct reply){.code = 0};
+    scenario_count(s, COUNT_FILTERED);
+    return reply_own(m->id % 2 == 0 ? REPLY_RELAYING_DENIED : REPLY_LOCAL_PROBLEM);
+}
