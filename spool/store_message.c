@@ -234,6 +234,20 @@ int store_remove(const struct store *s, const struct store_place *place)
     return disk_unlink(store_message_path(s, place).text);
 }
 
+/* A move whose file stands at its goal has happened: what was missing was a sync. */
+static int move_file(const char *from, const char *to, const char *directory)
+{
+    struct disk_facts facts;
+    int error = disk_rename(from, to);
+
+    if (error != -ENOENT)
+        return error;
+    if (disk_facts_of_path(to, &facts) == 0)
+        return 0;
+    error = disk_make_directories(directory);
+    return error == 0 ? disk_rename(from, to) : error;
+}
+
 int store_move(const struct store *s, const struct store_place *place, enum store_folder to,
                uint32_t directory, struct store_place *place_out)
 {
@@ -241,13 +255,8 @@ int store_move(const struct store *s, const struct store_place *place, enum stor
         .id = place->id, .directory = to == STORE_QUEUE ? directory : 0, .folder = to};
     struct store_path from = store_message_path(s, place), path = store_message_path(s, &there);
     struct store_path parent = store_parent_path(s, &there);
-    int error = disk_rename(from.text, path.text);
+    int error = move_file(from.text, path.text, parent.text);
 
-    if (error == -ENOENT) {
-        error = disk_make_directories(parent.text);
-        if (error == 0)
-            error = disk_rename(from.text, path.text);
-    }
     if (error == 0)
         error = disk_sync_directory(parent.text);
     if (error == 0)

@@ -478,6 +478,39 @@ static void brings_back_nothing_that_was_synced(void **state)
     }
 }
 
+/* ---- a move whose directories could not be synced ---- */
+
+static bool is_moved_after_failure(uint64_t nth)
+{
+    struct sim *world = sim_new(nth);
+    struct store_world w;
+    struct store_place place, there;
+    struct spool_message message;
+
+    store_world_begin(&w);
+    assert_int_equal(store_world_put(&w, 100, &place), 0);
+    sim_disk_fail(world, SIM_DISK_SYNC, nth, -EIO);
+    int error = store_move(w.store, &place, STORE_HOLD, 0, &there);
+    sim_disk_fail(world, SIM_DISK_SYNC, 0, 0);
+    assert_int_equal(store_move(w.store, &place, STORE_HOLD, 0, &there), 0);
+    assert_int_equal(there.folder, STORE_HOLD);
+    assert_int_equal(store_world_look(&w, &there, 100, &message), 0);
+    store_world_end(&w);
+    sim_free(&world);
+    assert_true(error == 0 || error == -EIO);
+    return error == 0;
+}
+
+static void finishes_a_move(void **state)
+{
+    uint64_t nth = 1;
+
+    (void)state;
+    while (!is_moved_after_failure(nth))
+        nth++;
+    assert_int_equal(nth, 3); /* both directories */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -486,6 +519,7 @@ int main(void)
         cmocka_unit_test(keeps_what_was_acknowledged),
         cmocka_unit_test(keeps_what_left_a_directory),
         cmocka_unit_test(brings_back_nothing_that_was_synced),
+        cmocka_unit_test(finishes_a_move),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
