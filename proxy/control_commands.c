@@ -137,6 +137,17 @@ static void put_message(struct control_run *run)
         put_entry(run, e);
 }
 
+/* What lies there and cannot be listed is no reason to keep silent about the rest, nor the rest
+ * about that. */
+static void finish_queue(struct control_run *run)
+{
+    if (runner_stray_count(run->runner) == 0)
+        control_finish(run, 0, NULL);
+    else
+        control_finish(run, EX_DATAERR,
+                       "something in the spool cannot be read or is no message: see the log, fsck");
+}
+
 static void step_queue(struct control_run *run)
 {
     static const struct bytes all = {NULL, 0};
@@ -145,7 +156,7 @@ static void step_queue(struct control_run *run)
         run->has_begun = true;
         control_collect(run, all);
     } else if (run->ids.next == run->ids.count) {
-        control_finish(run, 0, NULL);
+        finish_queue(run);
     } else {
         if (run->ids.next == 0 && !run->asked.is_json)
             buf_text(&run->out, queue_header);

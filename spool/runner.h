@@ -55,6 +55,9 @@ void runner_heard(struct runner *r, const struct store_place *place, uint64_t bo
 void runner_look_again(struct runner *r);
 void runner_target_up(struct runner *r, struct target *target);
 bool runner_is_loaded(const struct runner *r); /* the queue was read: what it lists is all */
+/* So many files and directories of the spool cannot be read, or are no messages: each was logged.
+ */
+size_t runner_stray_count(const struct runner *r);
 /* How many have arrived so far; and are the first so many known (or gone already)? */
 uint64_t runner_arrivals(const struct runner *r);
 bool runner_knows(const struct runner *r, uint64_t arrivals);

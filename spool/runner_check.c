@@ -68,7 +68,8 @@ static bool on_listed(void *owner, const struct store_found *found)
     struct store_place *grown;
 
     if (found->stray != NULL) {
-        find(c, &found->place, "is no message: ", found->stray);
+        find(c, &found->place,
+             found->error == 0 ? "is no message: " : "cannot be listed: ", found->stray);
         return c->error == 0;
     }
     grown = make_room(c->places, c->count, &c->capacity, sizeof(*grown));

@@ -140,8 +140,12 @@ static void run_reading(struct work *w)
             read_item(j->runner->host.store, &j->arena, &j->items[i]);
 }
 
+/* What is left alone is met again by each listing, and told once. */
 static void log_unreadable(struct runner *r, const struct read_item *item)
 {
+    if (!is_damaged(item->error) &&
+        !runner_see_stray(r, bytes_of(item->place.id.text), item->error))
+        return;
     struct log_line line = log_begin(r->host.log, r->host.log_sinks, LOG_LEVEL_ERROR, "queue-file");
 
     log_put_text(&line, "transaction", item->place.id.text);
@@ -233,10 +237,18 @@ void runner_load_pump(struct runner *r)
 
 /* ---- listing ---- */
 
+/* What a listing found that is no message, or could not be read. */
+struct stray {
+    char *path; /* ours */
+    int error;
+};
+
 struct listing {
     struct work work;
     struct runner *runner;
     struct runner_places places;
+    struct stray strays[RUNNER_STRAYS_MAX];
+    size_t stray_count;
     uint64_t began_us;
     int error;
     struct id mark_id;
@@ -244,11 +256,25 @@ struct listing {
     bool marks, was_left;
 };
 
+static bool keep_stray(struct listing *j, const struct store_found *found)
+{
+    size_t len = strlen(found->stray) + 1;
+    char *path = j->stray_count == RUNNER_STRAYS_MAX ? NULL : mem_alloc(len);
+
+    if (path == NULL)
+        return true; /* the next listing tells */
+    memcpy(path, found->stray, len);
+    j->strays[j->stray_count++] = (struct stray){.path = path, .error = found->error};
+    return true;
+}
+
 static bool on_found(void *owner, const struct store_found *found)
 {
     struct listing *j = owner;
 
-    if (found->stray != NULL || found->place.folder == STORE_BAD || push(&j->places, &found->place))
+    if (found->stray != NULL)
+        return keep_stray(j, found);
+    if (found->place.folder == STORE_BAD || push(&j->places, &found->place))
         return true;
     j->error = ERR_MEMORY;
     return false;
@@ -275,6 +301,27 @@ static void log_not_listed(struct runner *r, int error)
     log_put_text(&line, "directory", store_directory(r->host.store));
     log_put_error(&line, "error", error);
     log_end(&line);
+}
+
+static void log_stray(struct runner *r, const struct stray *stray)
+{
+    struct log_line line = log_begin(r->host.log, r->host.log_sinks, LOG_LEVEL_ERROR,
+                                     stray->error == 0 ? "queue-stray" : "queue-not-read");
+
+    log_put_text(&line, "path", stray->path);
+    if (stray->error != 0)
+        log_put_error(&line, "error", stray->error);
+    log_end(&line);
+}
+
+static void tell_strays(struct runner *r, struct listing *j)
+{
+    runner_next_strays(r);
+    for (size_t i = 0; i < j->stray_count; i++) {
+        if (runner_see_stray(r, bytes_of(j->strays[i].path), j->strays[i].error))
+            log_stray(r, &j->strays[i]);
+        mem_free(j->strays[i].path);
+    }
 }
 
 /* What a target took and we did not write down is delivered again. */
@@ -310,6 +357,7 @@ static void done_listing(struct work *w)
     keep_mark(r, j);
     if (j->error != 0)
         log_not_listed(r, j->error);
+    tell_strays(r, j);
     runner_index_start(r, &j->places);
     clear(&r->load.found); /* what was listed before, and is there still, was listed again */
     r->load.found = j->places;

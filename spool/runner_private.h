@@ -60,6 +60,18 @@ struct runner_load {
     bool is_listing, is_loaded, is_indexing;
 };
 
+/* What cannot be read, or is no message; more are not told apart. */
+#define RUNNER_STRAYS_MAX 256
+struct runner_stray {
+    uint64_t key;     /* of its name, and of what is wrong */
+    uint32_t listing; /* that saw it the last time */
+};
+struct runner_strays {
+    struct runner_stray at[RUNNER_STRAYS_MAX];
+    size_t count;
+    uint32_t listing; /* the last one */
+};
+
 /* Says in the spool that we work, see store_mark(). */
 struct runner_mark {
     struct id id;
@@ -81,6 +93,7 @@ struct runner {
     struct deadline wake; /* when something is due though nothing happens */
     struct runner_dirty dirty;
     struct runner_load load;
+    struct runner_strays strays;
     struct runner_mark mark;
     const struct schedule_target *probed; /* by the flush that runs: the last one */
     void (*stopped)(void *owner);
@@ -128,6 +141,12 @@ void runner_leave_domains(struct runner *r, struct schedule_entry *e);
 void runner_load_start(struct runner *r);
 void runner_load_pump(struct runner *r); /* starts as many reading jobs as make sense */
 void runner_load_done(struct runner *r); /* frees */
+
+/* ---- runner_stray.c ---- */
+
+/* True: to be logged, it was not there before. */
+bool runner_see_stray(struct runner *r, struct bytes name, int error);
+void runner_next_strays(struct runner *r); /* a listing has ended: forgets what has gone */
 
 /* ---- runner_index.c ---- */
 

@@ -104,9 +104,14 @@ static void add(struct making *m, const struct id *id, const struct spool_messag
 static bool on_found(void *owner, const struct store_found *found)
 {
     struct making *m = owner;
+
+    if (found->stray != NULL) {
+        m->error = found->error;
+        return found->error == 0;
+    }
     struct store_path path = store_message_path(m->store, &found->place);
     struct spool_message message;
-    int fd = found->stray != NULL ? -ENOENT : disk_open_read(path.text);
+    int fd = disk_open_read(path.text);
 
     if (fd < 0)
         return true;

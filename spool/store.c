@@ -88,7 +88,7 @@ static int make_own(const struct store *s, uint32_t number, struct store_own *ow
     int fd, error = disk_make_directories(directory.text);
 
     if (error != 0)
-        return error;
+        return error == -ENOTDIR ? -EEXIST : error; /* a stray file has its name */
     fd = disk_create(owner.text);
     if (fd >= 0) { /* nothing open for writing: the file system can be remounted */
         disk_close(fd);

@@ -84,11 +84,13 @@ int store_mark(const struct store *s, const struct id *id, bool *was_left_out);
 void store_unmark(const struct store *s, const struct id *id, int fd);
 
 /* Job: every message of the three folders in the order of directories and names, fn says whether to
- * go on. What is no message of ours is told with its path. Directories of queue/ that hold nothing
- * and that nobody fills are removed on the way. */
+ * go on. What is no message of ours is told with its path, and so is a directory that cannot be
+ * read, or not to its end: the listing goes on behind it. Directories of queue/ that hold nothing
+ * and that nobody fills are removed on the way. 0 or ERR_MEMORY. */
 struct store_found {
     struct store_place place;
     const char *stray; /* a path; NULL: a message */
+    int error;         /* of a stray: why it cannot be read; 0: it is no message */
 };
 int store_list(const struct store *s, bool (*fn)(void *owner, const struct store_found *found),
                void *owner);

@@ -128,6 +128,7 @@ struct listing {
     struct store_place place; /* of the directory */
     struct names names;
     bool is_folder_of_directories; /* queue/ itself */
+    bool is_whole;                 /* the directory was read to its end */
     bool goes_on;
 };
 
@@ -138,10 +139,16 @@ static bool tell(struct listing *l, const struct store_found *found)
     return l->goes_on;
 }
 
+/* The directory that is being listed. */
+static struct store_path path_of_listed(const struct listing *l)
+{
+    return l->is_folder_of_directories ? store_folder_path(l->store, "queue")
+                                       : store_parent_path(l->store, &l->place);
+}
+
 static bool tell_stray(struct listing *l, const char *name)
 {
-    struct store_path parent = l->is_folder_of_directories ? store_folder_path(l->store, "queue")
-                                                           : store_parent_path(l->store, &l->place);
+    struct store_path parent = path_of_listed(l);
     char path[sizeof(parent.text) + 256];
 
     snprintf(path, sizeof(path), "%s/%s", parent.text, name);
@@ -181,32 +188,42 @@ static int compare_names(const void *a, const void *b)
     return strcmp(a, b);
 }
 
-/* Fills l->names, sorted; the caller frees them. */
-static int gather(struct listing *l, const char *path)
+/* Fills l->names, sorted; the caller frees them. Where the directory cannot be read, that is told,
+ * and l->names has what could be. 0 or ERR_MEMORY. */
+static int gather(struct listing *l)
 {
-    l->names = (struct names){0};
-    int error = disk_list(path, on_name, l);
+    struct store_path path = path_of_listed(l);
 
+    l->names = (struct names){0};
+    int error = disk_list(path.text, on_name, l);
     if (error == 0)
         error = l->names.error;
-    if (error == 0 && l->names.count != 0)
+    if (l->names.count != 0)
         qsort(l->names.at, l->names.count, sizeof(*l->names.at), compare_names);
-    return error;
+    if (error == 0 || error == ERR_MEMORY)
+        return error;
+    l->is_whole = false;
+    if (error != -ENOENT || l->is_folder_of_directories) /* else removed meanwhile */
+        tell(l, &(struct store_found){
+                    .place = l->place, .stray = path.text, .error = error == -ENOTDIR ? 0 : error});
+    return 0;
 }
 
 static int list_messages(struct listing *l)
 {
-    int error = gather(l, store_parent_path(l->store, &l->place).text);
     struct store_found found = {.place = l->place};
 
+    l->is_whole = true;
+    int error = gather(l);
     for (size_t i = 0; error == 0 && l->goes_on && i < l->names.count; i++) {
         memcpy(found.place.id.text, l->names.at[i], ID_LENGTH + 1);
         tell(l, &found);
     }
-    if (error == 0 && l->names.count == 0 && l->goes_on && l->place.folder == STORE_QUEUE)
+    if (error == 0 && l->is_whole && l->names.count == 0 && l->goes_on &&
+        l->place.folder == STORE_QUEUE)
         store_remove_directory(l->store, l->place.directory);
     mem_free(l->names.at);
-    return error == -ENOENT ? 0 : error; /* removed meanwhile */
+    return error;
 }
 
 int store_list_directory(const struct store *s, uint32_t directory,
@@ -221,7 +238,7 @@ int store_list_directory(const struct store *s, uint32_t directory,
 static int list_queue(struct listing *l)
 {
     l->is_folder_of_directories = true;
-    int error = gather(l, store_folder_path(l->store, "queue").text);
+    int error = gather(l);
     struct names directories = l->names;
 
     l->is_folder_of_directories = false;

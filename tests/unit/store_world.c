@@ -172,7 +172,7 @@ static bool put_found(void *owner, const struct store_found *found)
     static const char *const folders[] = {"queue", "hold", "bad"};
 
     if (found->stray != NULL)
-        lib_put(owner, "stray %s\n",
+        lib_put(owner, found->error == 0 ? "stray %s\n" : "unread %s\n",
                 strstr(found->stray, "/queue/") != NULL ? strstr(found->stray, "/queue/")
                                                         : strrchr(found->stray, '/'));
     else

@@ -45,7 +45,8 @@ int store_world_put(struct store_world *w, size_t body_bytes, struct store_place
 /* Takes it and reads all of it; looks at every octet. 0, or what kept it from being read. */
 int store_world_look(struct store_world *w, const struct store_place *place, size_t body_bytes,
                      struct spool_message *message_out);
-/* What store_list() tells, one line each: "queue ID", "hold ID", "stray PATH". */
+/* What store_list() tells, one line each: "queue ID", "hold ID", "stray PATH",
+ * "unread PATH". */
 int store_world_list(struct store_world *w, struct lib_text *seen);
 /* Removes everything below the path, and itself. */
 void store_world_remove(const char *path);

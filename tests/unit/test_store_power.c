@@ -140,6 +140,8 @@ static int try_list(struct store_world *w, const struct store_place *place)
     static struct lib_text seen;
     int error = store_world_list(w, &seen);
 
+    if (error == 0 && strstr(seen.at, "unread") != NULL)
+        error = -EIO;
     return error == 0 ? store_sync(w->store, place->directory, true) : error;
 }
 

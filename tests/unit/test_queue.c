@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The queue at work in a simulated world: what stands in the spool, what operators see of it, and
+ * what time does to it. */
+/* needs: tests/unit/queue_world.c shell proxy/io/copy.c proxy/io/copy_file.c sim */
+#include "tests/unit/queue_world.h"
+
+#include <errno.h>
+
+static const char config[] = "[smtpd \"mx.test\"]\nlisten-port = 192.0.2.1:25\n"
+                             "[relay \"a\"]\naddress = 198.51.100.1:25\nretry = 5m 1h\n"
+                             "[maildir \"box\"]\npath = /mail/${RCPT_DOMAIN}/${RCPT_LOCAL}\n"
+                             "[route]\n@a.test a\n@box.test box\n";
+
+static const struct queue_message first = {.id = "06H4TZ0BC00F3X04",
+                                           .from = "ann@a.test",
+                                           .to = "joe@a.test",
+                                           .target = "a",
+                                           .body = "Subject: one\r\n\r\nhello\r\n"};
+
+/* ---- listing ---- */
+
+static const char *const look[] = {"wait 1", "ask queue", "wait 100", "stop", NULL};
+
+/* A file where a directory could be, and one among the messages: what lies behind them is found all
+ * the same, and it is told. */
+static void lists_past_strays(void **state)
+{
+    static struct queue_world w;
+    struct queue_message second = first;
+
+    (void)state;
+    second.id = "06H4TZ0BC00F3X05";
+    queue_world_begin(&w, 1, config);
+    queue_world_put(&w, &first);
+    queue_world_touch(&w, "/spool/queue/000001/x");
+    queue_world_touch(&w, "/spool/queue/000002");
+    queue_world_put(&w, &second);
+    assert_true(queue_world_play(&w, look));
+    assert_non_null(strstr(w.seen.at, first.id));
+    assert_non_null(strstr(w.seen.at, second.id));
+    assert_non_null(strstr(w.seen.at, "\n.65 "));
+    assert_int_equal(queue_world_count_logged(&w, "queue-stray path=/spool/queue/000001/x\n"), 1);
+    assert_int_equal(queue_world_count_logged(&w, "queue-stray path=/spool/queue/000002\n"), 1);
+    queue_world_end(&w);
+}
+
+/* A directory and a file that are bad. */
+static void lists_past_damage(void **state)
+{
+    static const char *const spoilt[] = {"/spool/queue/000001",
+                                         "/spool/queue/000001/06H4TZ0BC00F3X04"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(spoilt); i++) {
+        static struct queue_world w;
+        struct queue_message second = first;
+
+        second.id = "06H4TZ0BC00F3X05";
+        queue_world_begin(&w, 1, config);
+        queue_world_put(&w, &first);
+        queue_world_put(&w, &second);
+        assert_true(sim_disk_spoil(w.sim, spoilt[i], -EIO));
+        assert_true(queue_world_play(&w, look));
+        lib_is_true(i, "the good one is listed", strstr(w.seen.at, second.id) != NULL);
+        lib_is_true(i, "the bad one is told", strstr(w.seen.at, "\n.65 ") != NULL);
+        lib_same_number(i, "and logged once", 1,
+                        queue_world_count_logged(&w, i == 0 ? "queue-not-read path="
+                                                            : "queue-file transaction="));
+        queue_world_end(&w);
+    }
+    lib_end_rows();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lists_past_strays),
+        cmocka_unit_test(lists_past_damage),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
