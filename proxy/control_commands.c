@@ -87,8 +87,8 @@ static struct entry_state state_of(const struct control_run *run, const struct s
     bool has_target = has_configured(run, schedule_target_name(e->target));
 
     switch ((enum schedule_state)e->state) {
-    case SCHEDULE_WAITING:
-        return has_target ? (struct entry_state){"waiting", true}
+    case SCHEDULE_WAITING: /* for nothing where only a report is to be made */
+        return has_target ? (struct entry_state){"waiting", e->due_s != INT64_MAX}
                           : (struct entry_state){"no-target", false};
     case SCHEDULE_READY:
         if (!has_target)

@@ -5,6 +5,7 @@
 #include "tests/unit/queue_world.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 static const char config[] = "[smtpd \"mx.test\"]\nlisten-port = 192.0.2.1:25\n"
                              "[relay \"a\"]\naddress = 198.51.100.1:25\nretry = 5m 1h\n"
@@ -71,11 +72,33 @@ static void lists_past_damage(void **state)
     lib_end_rows();
 }
 
+/* ---- what is said of them ---- */
+
+/* It was returned, and the report cannot be written: nothing is to be tried at a target. */
+static void tells_no_time_where_there_is_none(void **state)
+{
+    static struct queue_world w;
+
+    (void)state;
+    queue_world_begin(&w, 1, config);
+    queue_world_put(&w, &first);
+    assert_true(queue_world_play(
+        &w, (const char *const[]){"wait 1", "fail 2", "ask bounce 06H4TZ0BC00F3X04", "wait 5",
+                                  "ask queue", "fail 0", "wait 100", "stop", NULL}));
+    const char *line = strstr(w.seen.at, "\n 06H4TZ0BC00F3X04  waiting");
+    char next[32] = "";
+    assert_non_null(line);
+    assert_int_equal(sscanf(line, "%*s waiting a %*s %31s", next), 1);
+    assert_string_equal(next, "-");
+    queue_world_end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lists_past_strays),
         cmocka_unit_test(lists_past_damage),
+        cmocka_unit_test(tells_no_time_where_there_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
