@@ -32,7 +32,9 @@
     X(TAKEN_UNSAID, "... taken, and not said so")                                                  \
     X(DISK_ERRORS, "disk errors")                                                                  \
     X(CLOCK_JUMPS, "jumps of the wall clock")                                                      \
+    X(BAD_BOXES, "Maildirs that took nothing for a while")                                         \
     X(FLIPS, "bits that flipped")                                                                  \
+    X(SPOILED, "messages that could not be read any more")                                         \
     X(REROUTED, "recipients led elsewhere by the operator")                                        \
     X(REQUESTS, "requests of the operator")                                                        \
     X(RESTARTS, "restarts")                                                                        \
@@ -60,6 +62,13 @@ void scenario_forget_configs(void);
 
 /* What postern cannot do yet: 1 when it can, and then the line goes. */
 #define FAULT_EXPIRY_UNTRIED 0 /* nothing expires without a try behind its deadline */
+#define FAULT_BAD_BOXES      1 /* Maildirs that take nothing for a while */
+#define FAULT_HOT_LOOPS      0 /* ... are not tried again and again */
+#define FAULT_ROT            1 /* a bit flips, or a file cannot be read any more */
+#define FAULT_ROT_LARGE      0 /* ... in a body of more than 64 KiB */
+#define FAULT_ROT_RECORDS    0 /* ... in a record before the last one */
+#define FAULT_ROT_FOR_EVER   0 /* ... and stays so: it holds a place at its target */
+#define FAULT_CLOCK          0 /* the wall clock is set forward and back */
 
 #define SCENARIO_TARGETS    2
 #define SCENARIO_BOX        2 /* the Maildirs, in the place of a target's number */
@@ -92,6 +101,7 @@ struct delivery {
     bool is_report;
     bool is_orphan; /* the process that sent it was no more */
     uint64_t taken_ms;
+    int64_t taken_wall_ms;
     uint64_t read_ms; /* when postern has read the answer; 0: never */
     uint64_t line_ms; /* ... has logged it, which comes behind the record; 0: never */
     char path[128];   /* in a Maildir */
@@ -107,7 +117,7 @@ struct message {
     bool is_end_sent;
     bool is_filtered;                                  /* the filter says no */
     bool was_flushed, was_deleted, was_report_deleted; /* by the operator */
-    bool is_damaged;                                   /* a file of it */
+    bool has_torn_end;                                 /* a bit of its last record has flipped */
     unsigned bounces;                                  /* by the operator, done or not */
     int code; /* of the reply to the end of data; 0: none was heard */
     uint64_t end_ms, code_ms;
@@ -129,6 +139,7 @@ struct spool_file {
     bool is_report, is_to_postmaster;
     bool is_held;   /* by the operator, or that may be */
     unsigned holds; /* that were not answered */
+    bool is_damaged, is_unreadable;
     uint64_t linked_ms;
     uint64_t told_ms; /* of a report: its cause knows of it; 0: not that we know */
 };
@@ -146,6 +157,7 @@ struct scenario_targets {
     unsigned connections;
     unsigned announces;       /* bits */
     unsigned trouble_percent; /* of connections */
+    bool is_wordy;            /* replies are long */
     unsigned hello_refusals;  /* 5xx before any transaction */
     unsigned report_refusals;
     uint64_t down_until_ms[SCENARIO_TARGETS];
@@ -154,10 +166,17 @@ struct scenario_targets {
 
 /* What the seed has chosen. */
 struct scenario_plan {
-    bool has_disk_trouble, has_memory_trouble, has_clock_trouble, has_bad_boxes;
+    bool has_disk_trouble, has_memory_trouble, has_clock_trouble, has_bad_boxes, has_rot;
     bool has_filter, has_boxes, has_operator, likes_boxes;
     struct store_limits limits;
     uint64_t expire_ms; /* of relays */
+};
+
+/* Maildirs that take nothing at the moment. */
+struct scenario_bad {
+    char box[128]; /* the directory; empty: none */
+    uint64_t since_ms;
+    unsigned failures; /* since then */
 };
 
 struct scenario {
@@ -176,6 +195,7 @@ struct scenario {
     unsigned quiet_beats;
     bool is_healthy, is_over;
     struct scenario_plan plan;
+    struct scenario_bad bad;
     struct scenario_targets targets;
 };
 
@@ -242,6 +262,9 @@ struct spool_file *spool_file_of(struct scenario *s, struct bytes id); /* NULL *
 bool spool_has_failed(struct scenario *s, const struct delivery *d, uint64_t until_ms);
 bool spool_has_refused(struct scenario *s, const struct message *m);  /* between end and reply */
 bool spool_makes_again(struct scenario *s, const struct delivery *d); /* the report */
+/* A bit of that file flips, or it cannot be read from now on. */
+void spool_damage(struct scenario *s, const char *path, bool is_unreadable);
+void spool_mend(struct scenario *s); /* what could not be read */
 bool spool_is_drained(struct scenario *s);
 void spool_check(struct scenario *s); /* what lies there when all is over */
 void spool_free(struct scenario *s);

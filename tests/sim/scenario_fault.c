@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What goes wrong in a scenario beside its clients and targets, and when all is well again. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "proxy/io/disk.h"
 #include "tests/sim/scenario.h"
 
 #define TROUBLE_MS   600000 /* things go wrong for so long at most */
@@ -18,6 +22,16 @@ static void plan_limits(struct scenario *s)
     };
 }
 
+/* Of the disk, beside calls that fail now and then. */
+static void plan_disk(struct scenario *s)
+{
+    s->plan.has_bad_boxes = s->plan.has_boxes && scenario_chance(s, 20);
+    s->plan.has_rot = scenario_chance(s, 25);
+    if (s->plan.has_boxes)
+        disk_make_directories("/mail");
+    sim_disk_set_old(s->world, scenario_chance(s, 15));
+}
+
 void faults_plan(struct scenario *s)
 {
     s->targets.announces = (unsigned)scenario_below(s, 32);
@@ -31,13 +45,78 @@ void faults_plan(struct scenario *s)
     s->plan.has_memory_trouble = scenario_chance(s, 15);
     s->plan.has_disk_trouble = scenario_chance(s, 25);
     s->plan.likes_boxes = s->plan.has_operator && s->plan.has_boxes && scenario_chance(s, 30);
+    s->plan.has_clock_trouble = scenario_chance(s, 15);
+    s->targets.is_wordy = scenario_chance(s, 30);
     if (scenario_chance(s, 40))
         plan_limits(s);
+    plan_disk(s);
 }
+
+/* ---- the wall clock ---- */
+
+static void set_clock(struct scenario *s)
+{
+    static const uint64_t most_s[] = {3600, 12 * 3600, 6 * 24 * 3600};
+    int64_t jump_s = (int64_t)scenario_below(s, most_s[scenario_below(s, ARRAY_LENGTH(most_s))]);
+
+    if (scenario_chance(s, 50))
+        jump_s = -jump_s;
+    scenario_count(s, COUNT_CLOCK_JUMPS);
+    if (s->is_loud)
+        printf("%9llu the clock is set by %lld s\n", (unsigned long long)sim_now_ms(s->world),
+               (long long)jump_s);
+    sim_wall_jump(s->world, jump_s * 1000);
+}
+
+/* ---- what stays bad ---- */
+
+static void mend_box(struct scenario *s)
+{
+    if (s->bad.box[0] != '\0')
+        sim_disk_spoil(s->world, s->bad.box, 0);
+    s->bad.box[0] = '\0';
+}
+
+/* One Maildir, or that of everybody, takes nothing for a while. */
+static void spoil_box(struct scenario *s)
+{
+    const char *path = sim_file_below(s->world, "/mail", (unsigned)scenario_below(s, 8));
+    char domain[48] = "", local[48] = "";
+
+    mend_box(s);
+    if (path != NULL && scenario_chance(s, 70) &&
+        sscanf(path, "/mail/%47[^/]/%47[^/]/", domain, local) == 2)
+        snprintf(s->bad.box, sizeof(s->bad.box), "/mail/%s/%s", domain, local);
+    else
+        snprintf(s->bad.box, sizeof(s->bad.box), "/mail");
+    scenario_count(s, COUNT_BAD_BOXES);
+    sim_disk_spoil(s->world, s->bad.box, scenario_chance(s, 50) ? -EACCES : -EIO);
+    s->bad.since_ms = sim_now_ms(s->world);
+    s->bad.failures = 0;
+}
+
+/* A file of the queue, be it a message or an index. */
+static void rot(struct scenario *s)
+{
+    unsigned index = (unsigned)scenario_below(s, 6);
+    const char *found = sim_file_below(s->world, "/spool/queue", index);
+    char path[128];
+
+    if (found == NULL)
+        return;
+    snprintf(path, sizeof(path), "%s", found);
+    spool_damage(s, path, scenario_chance(s, 30));
+    s->plan.has_rot = false; /* one is enough */
+}
+
+/* ---- now and then ---- */
 
 void faults_heal(struct scenario *s)
 {
     s->is_healthy = true;
+    mend_box(s);
+    if (!FAULT_ROT_FOR_EVER)
+        spool_mend(s);
     mem_fail_nth(0);
     sim_disk_set_trouble(s->world, 0);
     sim_disk_set_free(s->world, PLENTY_BYTES);
@@ -45,9 +124,23 @@ void faults_heal(struct scenario *s)
     sim_kill_at_call(s->world, 0);
 }
 
+/* What the disk does beside its calls that fail. */
+static void make_disk_trouble(struct scenario *s)
+{
+    if (FAULT_BAD_BOXES && s->plan.has_bad_boxes && scenario_chance(s, 10))
+        spoil_box(s);
+    else if (scenario_chance(s, 20))
+        mend_box(s);
+    if (FAULT_ROT && s->plan.has_rot && scenario_chance(s, 15))
+        rot(s);
+}
+
 /* Outages of targets and of the disk, which may also be full for a while. */
 void faults_happen(struct scenario *s)
 {
+    make_disk_trouble(s);
+    if (FAULT_CLOCK && s->plan.has_clock_trouble && scenario_chance(s, 4))
+        set_clock(s);
     for (int i = 0; i < s->targets.count; i++)
         if (scenario_chance(s, 2))
             s->targets.down_until_ms[i] = sim_now_ms(s->world) + scenario_below(s, DOWN_MAX_MS);

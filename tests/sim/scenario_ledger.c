@@ -137,7 +137,7 @@ static bool may_come_twice(struct scenario *s, const struct delivery *d)
 {
     uint64_t until_ms = d->line_ms == 0 ? UINT64_MAX : d->line_ms + DEATH_POWER_MS;
 
-    return d->is_orphan || d->message->is_damaged || has_died_near(s, d) ||
+    return d->is_orphan || d->message->has_torn_end || has_died_near(s, d) ||
            spool_has_failed(s, d, until_ms) || (d->is_report && spool_makes_again(s, d));
 }
 
@@ -182,6 +182,8 @@ static struct delivery *last_delivery(struct scenario *s, const struct message *
 static void check_duplicate(struct scenario *s, const struct delivery *d)
 {
     uint64_t since_ms = sim_now_ms(s->world) - d->taken_ms;
+    bool has_waited = since_ms >= UNKNOWN_WAITS_MS ||
+                      sim_wall_ms(s->world) - d->taken_wall_ms >= UNKNOWN_WAITS_MS;
     const char *address = d->message->recipients[d->recipient].address;
     const char *what = d->is_report ? "the report on" : "message";
 
@@ -192,7 +194,7 @@ static void check_duplicate(struct scenario *s, const struct delivery *d)
         scenario_fail(s, "%s %u is delivered to %s twice; taken at %llu, told at %llu ms", what,
                       d->message->id, address, (unsigned long long)d->taken_ms,
                       (unsigned long long)d->read_ms);
-    else if (since_ms < UNKNOWN_WAITS_MS && !d->message->was_flushed)
+    else if (!has_waited && !d->message->was_flushed)
         scenario_fail(s, "%s %u goes to %s again after %llu ms", what, d->message->id, address,
                       (unsigned long long)since_ms);
 }
@@ -210,7 +212,8 @@ static struct delivery *note_delivery(struct scenario *s, struct message *m, con
                            .recipient = index,
                            .target = target,
                            .is_report = is_report,
-                           .taken_ms = sim_now_ms(s->world)};
+                           .taken_ms = sim_now_ms(s->world),
+                           .taken_wall_ms = sim_wall_ms(s->world)};
     list_append(&s->deliveries, &d->link);
     return d;
 }

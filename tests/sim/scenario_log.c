@@ -106,6 +106,7 @@ static void on_expired(struct scenario *s, struct bytes line)
         told.target == SCENARIO_BOX ? UINT64_C(5) * 24 * 3600 * 1000 : s->plan.expire_ms;
     int64_t tried_ms = s->targets.failed_wall_ms[told.target], deadline_ms;
 
+    s->targets.report_refusals += told.is_report;
     if (told.is_report || told.recipient == NULL)
         return;
     deadline_ms = told.message->end_wall_ms + (int64_t)age_ms - TRY_SLACK_MS;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The disk of a scenario: which message lies where and why, what has failed, and what is left. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,6 +11,10 @@
 #define QUEUE STAGE_SPOOL "/queue"
 #define HOLD  STAGE_SPOOL "/hold"
 #define BAD   STAGE_SPOOL "/bad"
+
+/* Of a record in a file of the spool. */
+#define RECORD_HEAD_BYTES 16
+#define RECORD_LENGTH_AT  8
 
 static bool lies_below(const char *path, const char *folder)
 {
@@ -93,11 +98,23 @@ static void on_name(void *owner, const struct sim_disk_name *name)
         set_directory(f->directory, name->to);
     else if (lies_below(name->to, HOLD))
         check_hold(s, f, is_new ? NULL : f->id);
-    else if (f->message == NULL || !f->message->is_damaged)
+    else if (!f->is_damaged)
         scenario_fail(s, "%s was whole, and goes to bad/", f->id);
 }
 
 /* ---- what has failed ---- */
+
+/* Whoever is put off waits, and longer each time. */
+static void note_bad_box(struct scenario *s)
+{
+    unsigned recipients = s->message_count * SCENARIO_RECIPIENTS;
+
+    s->targets.failed_wall_ms[SCENARIO_BOX] = sim_wall_ms(s->world);
+    if (s->bad.box[0] == '\0' || sim_now_ms(s->world) > s->bad.since_ms + 60000)
+        return;
+    if (FAULT_HOT_LOOPS && ++s->bad.failures == 20 + 4 * recipients)
+        scenario_fail(s, "%s is tried again and again", s->bad.box);
+}
 
 static void on_failure(void *owner, const struct sim_disk_failure *failure)
 {
@@ -112,7 +129,7 @@ static void on_failure(void *owner, const struct sim_disk_failure *failure)
         printf("%9llu disk: call %d fails at %s\n", (unsigned long long)t->at_ms,
                (int)failure->what, failure->path);
     if (lies_below(t->path, "/mail"))
-        s->targets.failed_wall_ms[SCENARIO_BOX] = sim_wall_ms(s->world);
+        note_bad_box(s);
 }
 
 /* A failure in a directory is one of all that lies in it. */
@@ -210,14 +227,122 @@ void spool_free(struct scenario *s)
         free(LIST_ENTRY(link, struct trouble, link));
 }
 
+/* ---- damage ---- */
+
+/* Where the last record of a file begins; 0: it is no message. */
+static uint64_t last_record(struct bytes file)
+{
+    struct spool_head head;
+    uint64_t at, last = 0;
+
+    if (spool_head_parse(bytes_first(file, SPOOL_HEAD_BYTES), &head) != 0)
+        return 0;
+    for (at = spool_records_at(&head); at + RECORD_HEAD_BYTES <= file.len;) {
+        uint32_t len;
+        memcpy(&len, file.at + at + RECORD_LENGTH_AT, sizeof(len));
+        last = at;
+        at += RECORD_HEAD_BYTES + (((uint64_t)len + 7) & ~UINT64_C(7));
+    }
+    return last;
+}
+
+static bool may_flip(struct bytes file, uint64_t at)
+{
+    struct spool_head head;
+
+    if (spool_head_parse(bytes_first(file, SPOOL_HEAD_BYTES), &head) != 0)
+        return true;
+    if (!FAULT_ROT_LARGE && head.body_bytes > 65536)
+        return false;
+    return FAULT_ROT_RECORDS || at < spool_records_at(&head) || at >= last_record(file);
+}
+
+static void flip(struct scenario *s, const char *path, struct spool_file *f)
+{
+    struct bytes file;
+    uint64_t bit;
+
+    if (!sim_file(s->world, path, &file) || file.len == 0)
+        return;
+    bit = scenario_below(s, 8 * file.len);
+    if (f != NULL && !may_flip(file, bit / 8))
+        return;
+    if (f != NULL && f->message != NULL && bit / 8 >= last_record(file))
+        f->message->has_torn_end = true;
+    if (f != NULL)
+        f->is_damaged = true;
+    scenario_count(s, COUNT_FLIPS);
+    if (s->is_loud)
+        printf("%9llu bit %llu of %s flips\n", (unsigned long long)sim_now_ms(s->world),
+               (unsigned long long)bit, path);
+    sim_file_flip(s->world, path, bit);
+}
+
+void spool_damage(struct scenario *s, const char *path, bool is_unreadable)
+{
+    struct spool_file *f = is_message_name(path) ? spool_file_of(s, bytes_of(name_of(path))) : NULL;
+
+    if (f == NULL || !is_unreadable) {
+        flip(s, path, f);
+        return;
+    }
+    f->is_damaged = f->is_unreadable = true;
+    scenario_count(s, COUNT_SPOILED);
+    if (s->is_loud)
+        printf("%9llu %s cannot be read any more\n", (unsigned long long)sim_now_ms(s->world),
+               path);
+    sim_disk_spoil(s->world, path, -EIO);
+}
+
+void spool_mend(struct scenario *s)
+{
+    LIST_EACH (link, &s->files) {
+        struct spool_file *f = LIST_ENTRY(link, struct spool_file, link);
+        const char *path;
+        if (!f->is_unreadable)
+            continue;
+        f->is_unreadable = false;
+        for (unsigned i = 0; (path = sim_file_below(s->world, STAGE_SPOOL, i)) != NULL; i++)
+            if (strcmp(name_of(path), f->id) == 0)
+                sim_disk_spoil(s->world, path, 0);
+    }
+}
+
+static bool is_told(struct scenario *s, const struct spool_file *f)
+{
+    char words[64];
+
+    snprintf(words, sizeof(words), "queue-file transaction=%s", f->id);
+    return scenario_search(sim_log(s->world), words) != NULL;
+}
+
+/* It is kept, whatever it says, and the operator has been told: in the log, or by his fsck. */
+static void note_kept(struct scenario *s, const struct spool_file *f)
+{
+    struct message *m = f->message;
+
+    for (unsigned i = 0; m != NULL && i < m->recipient_count; i++)
+        m->recipients[i].is_queued = true;
+    if (!is_told(s, f) && !s->plan.has_operator)
+        scenario_fail(s, "%s is damaged, and nobody is told", f->id);
+}
+
 /* ---- what lies there ---- */
+
+/* It cannot be read, and the operator knows. */
+static bool is_given_up(struct scenario *s, const char *path)
+{
+    const struct spool_file *f = spool_file_of(s, bytes_of(name_of(path)));
+
+    return f != NULL && f->is_unreadable && is_told(s, f);
+}
 
 bool spool_is_drained(struct scenario *s)
 {
     const char *path;
 
     for (unsigned i = 0; (path = sim_file_below(s->world, QUEUE, i)) != NULL; i++)
-        if (is_message_name(path))
+        if (is_message_name(path) && !is_given_up(s, path))
             return false;
     return true;
 }
@@ -278,8 +403,14 @@ static void read_folder(struct scenario *s, const char *folder)
     const char *path;
 
     for (unsigned i = 0; (path = sim_file_below(s->world, folder, i)) != NULL; i++) {
+        const struct spool_file *f;
         if (!is_message_name(path))
             continue;
+        f = spool_file_of(s, bytes_of(name_of(path)));
+        if (f != NULL && f->is_damaged && (f->is_unreadable || strcmp(folder, BAD) == 0)) {
+            note_kept(s, f);
+            continue;
+        }
         if (strcmp(folder, QUEUE) == 0)
             scenario_fail(s, "%s stays in the queue", path);
         else
@@ -315,6 +446,7 @@ void spool_check(struct scenario *s)
 
     read_folder(s, QUEUE);
     read_folder(s, HOLD);
+    read_folder(s, BAD);
     for (unsigned i = 0; (path = sim_file_below(s->world, "/mail", i)) != NULL; i++)
         read_box(s, path);
 }

@@ -263,6 +263,18 @@ static void on_mail(struct server *v, const char *line)
     v->mail.has_sender = answer(v, PLACE_MAIL, "250 2.1.0 sender ok\r\n");
 }
 
+/* Some say much, again and again. */
+static void say_full(struct server *v)
+{
+    static const char line[] = "452-4.2.2 This mailbox has been full for a long time, as we have "
+                               "told you before, and as we will tell you again whenever you ask. "
+                               "Its owner has been told likewise, and is said to be away.\r\n";
+
+    for (int i = 0; v->scenario->targets.is_wordy && i < 4; i++)
+        say(v, line);
+    say(v, "452 4.2.2 mailbox full\r\n");
+}
+
 static void on_rcpt(struct server *v, const char *line)
 {
     char *address;
@@ -279,7 +291,7 @@ static void on_rcpt(struct server *v, const char *line)
     } else if (begins(address, "full") &&
                scenario_chance(v->scenario, v->scenario->is_healthy ? 10 : 70)) {
         note_no(v, address, false);
-        say(v, "452 4.2.2 mailbox full\r\n");
+        say_full(v);
     } else if (answer(v, PLACE_RCPT, "250 2.1.5 recipient ok\r\n")) {
         v->mail.recipient_count++;
     }
