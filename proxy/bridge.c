@@ -127,6 +127,23 @@ static void on_copy_failed(void *owner)
     bridge_drain(b);
 }
 
+static void let_go(struct bridge *b, int error)
+{
+    copy_let_go(b->carrier.copy);
+    session_feed(&b->session, &(struct event){.kind = EV_UNKEPT, .error = error_of_disk(error)});
+}
+
+static void on_copy_unkept(void *owner, int error)
+{
+    struct bridge *b = owner;
+    bridge_log_copy_failed(b, error);
+    let_go(b, error);
+    bridge_drain(b);
+}
+
+static const struct copy_use copy_use = {
+    .room = on_copy_room, .unkept = on_copy_unkept, .failed = on_copy_failed};
+
 static void begin(struct bridge *b)
 {
     struct worker *w = b->smtpd->worker;
@@ -135,7 +152,7 @@ static void begin(struct bridge *b)
     tx->envelope.id = worker_next_id(w);
     tx->splits = b->smtpd->conf->split == SMTPD_SPLIT_LIVE;
     b->carrier.transaction = tx;
-    b->carrier.copy = copy_new(w->loop, &w->copies, on_copy_room, on_copy_failed, b);
+    b->carrier.copy = copy_new(w->loop, &w->copies, &copy_use, b);
     b->times.begun = loop_precise_us(w->loop);
     b->times.data = 0;
     b->times.ended = 0;
@@ -167,8 +184,11 @@ static void route(struct bridge *b, struct recipient *rcpt)
 
 static void append(struct bridge *b, struct bytes content)
 {
-    if (b->times.data == 0)
+    if (b->times.data == 0) {
         b->times.data = loop_precise_us(b->carrier.loop);
+        if (!transaction_wants_copy(b->carrier.transaction))
+            let_go(b, 0);
+    }
     int error = copy_append(b->carrier.copy, content);
     if (error != 0)
         fail_copy(b, error);

@@ -92,7 +92,8 @@ static const struct setting core_rows[] = {
      .initial_help = "a quarter of the memory",
      .help = "for copies of messages in flight; beyond it they go to temporary files"},
     {"copy-memory", SETTING_SIZE, AT(copy_memory_bytes), "2m", "64k..",
-     .help = "of one message, before it goes to a temporary file"},
+     .help = "of one message, before it goes to a temporary file; where it may not be spooled, or "
+             "the file cannot be written, its client is read as fast as its target reads"},
     {"max-copies", SETTING_SIZE, AT(max_copies_bytes), "4g", NULL,
      .help = "of all these files; beyond it clients are not read"},
     {"spool-reserve", SETTING_SIZE, AT(spool_reserve_bytes), NULL, NULL,

@@ -80,13 +80,24 @@ static void on_drop(struct branch *b)
         relay_tell_detach(b->shell);
 }
 
+/* Its connection was given up until the message is whole, and now the copy waits for it. */
+static bool is_needed_again(const struct relay_branch *w)
+{
+    return w->state == RELAY_BRANCH_NEW && w->wants_data && w->carrier->copy != NULL &&
+           copy_waits_for_readers(w->carrier->copy);
+}
+
 static void on_flush(struct branch *b)
 {
     struct relay_branch *w = b->shell;
 
     if (w->content.is_open && reader_left(&w->content.reader) != 0)
         w->heard_ms = now_ms(w);
-    if (relay_tell_due(w) && w->link != NULL)
+    if (!relay_tell_due(w))
+        return;
+    if (is_needed_again(w))
+        relay_branch_ask(w);
+    if (w->link != NULL)
         relay_link_drain(w->link);
 }
 

@@ -244,6 +244,21 @@ static void on_deadline(struct deadline *deadline)
 
 static const struct deadline_use deadline_use = {.reached = on_deadline};
 
+static void more(struct reader *reader)
+{
+    struct relay_content *c = CONTAINER_OF(reader, struct relay_content, reader);
+    struct relay_branch *w = CONTAINER_OF(c, struct relay_branch, content);
+
+    if (w->link == NULL)
+        return;
+    if (copy_error(w->carrier->copy) == 0) {
+        relay_link_drain(w->link);
+        return;
+    }
+    struct reply reply = reply_own(REPLY_LOCAL_PROBLEM);
+    relay_branch_fail(w, &reply, true); /* what cannot be read cannot have been sent whole */
+}
+
 void relay_branch_init(struct relay_branch *w, struct carrier *c, struct branch *b)
 {
     w->branch = b;
@@ -252,6 +267,8 @@ void relay_branch_init(struct relay_branch *w, struct carrier *c, struct branch 
     w->heard_ms = loop_now_ms(c->loop);
     list_init(&w->in_waiting);
     deadline_init(&w->deadline, &deadline_use);
+    if (c->copy != NULL)
+        relay_content_attach(&w->content, c->copy, more);
 }
 
 /* ---- what the target says ---- */
@@ -261,6 +278,7 @@ static void ask_again(struct relay_branch *w)
 {
     w->link = NULL;
     w->state = RELAY_BRANCH_NEW;
+    w->branch->is_end_sent = false; /* the target has said that it did not take it */
     relay_content_reset(&w->content);
     relay_branch_ask(w);
     if (w->link != NULL) /* one that lay idle: no client's turn will flush it */
@@ -302,21 +320,6 @@ static void on_final(struct relay_branch *w, const struct outbound_event *ev)
     relay_tell_last(w, &last);
 }
 
-static void more(struct reader *reader)
-{
-    struct relay_content *c = CONTAINER_OF(reader, struct relay_content, reader);
-    struct relay_branch *w = CONTAINER_OF(c, struct relay_branch, content);
-
-    if (w->link == NULL)
-        return;
-    if (copy_error(w->carrier->copy) == 0) {
-        relay_link_drain(w->link);
-        return;
-    }
-    struct reply reply = reply_own(REPLY_LOCAL_PROBLEM);
-    relay_branch_fail(w, &reply, true); /* what cannot be read cannot have been sent whole */
-}
-
 /* Our own Received line, where it is wanted. Without memory for it the message goes without. */
 static struct bytes make_prefix(struct relay_branch *w)
 {
@@ -346,12 +349,18 @@ static struct bytes make_prefix(struct relay_branch *w)
     return prefix;
 }
 
+/* Nothing of the message has been freed. */
+static bool may_begin_anew(const struct relay_branch *w)
+{
+    return w->carrier->copy == NULL || copy_is_whole(w->carrier->copy);
+}
+
 /* `heard`, or NULL: the target's last words. */
 static void lose(struct relay_branch *w, bool is_end_sent, int error, const struct reply *heard)
 {
     struct reply reply = reply_own(error == ERR_TIMEOUT ? REPLY_TARGET_SLOW : REPLY_TARGET_LOST);
 
-    if (!is_end_sent && w->link->is_pooled && !w->again.is_replay) {
+    if (!is_end_sent && w->link->is_pooled && !w->again.is_replay && may_begin_anew(w)) {
         w->again.is_replay = true;
         w->again.needs_fresh = true;
         w->branch->facts.is_replayed = true;
@@ -398,8 +407,8 @@ void relay_branch_event(struct relay_branch *w, const struct outbound_event *ev)
         on_answer(w, ev);
         break;
     case OUTBOUND_GO:
-        if (w->carrier->copy != NULL)
-            relay_content_open(&w->content, w->carrier->copy, make_prefix(w), more);
+        if (w->content.reader.of != NULL) /* there was memory for a copy */
+            relay_content_open(&w->content, make_prefix(w));
         break;
     case OUTBOUND_FINAL_ANSWER:
         on_final(w, ev);
@@ -424,7 +433,7 @@ bool relay_branch_park(struct relay_branch *w, uint64_t now)
 
     if (w->state != RELAY_BRANCH_ACTIVE || w->is_end_released || w->unanswered != 0 ||
         w->link->out.sent.count != 0 || now - w->heard_ms < SILENT_MS ||
-        (c->is_open && reader_left(&c->reader) != 0))
+        (c->is_open && reader_left(&c->reader) != 0) || !may_begin_anew(w))
         return false;
     relay_tell_release(w);
     relay_content_reset(&w->content);

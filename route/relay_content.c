@@ -15,24 +15,27 @@ struct wire {
     size_t tail;                   /* of the whole final dot; 0: it is not among them */
 };
 
+void relay_content_attach(struct relay_content *c, struct copy *copy,
+                          void (*more)(struct reader *r))
+{
+    reader_open(&c->reader, copy, more);
+}
+
 void relay_content_reset(struct relay_content *c)
 {
-    relay_content_close(c);
-    *c = (struct relay_content){.is_open = false};
+    if (c->reader.of != NULL)
+        reader_rewind(&c->reader);
+    *c = (struct relay_content){.reader = c->reader};
 }
 
 void relay_content_close(struct relay_content *c)
 {
-    if (c->is_open)
-        reader_close(&c->reader);
+    reader_close(&c->reader);
     c->is_open = false;
 }
 
-void relay_content_open(struct relay_content *c, struct copy *copy, struct bytes prefix,
-                        void (*more)(struct reader *r))
+void relay_content_open(struct relay_content *c, struct bytes prefix)
 {
-    reader_open(&c->reader, copy, more);
-    reader_rewind(&c->reader);
     c->prefix = prefix;
     c->is_open = true;
 }

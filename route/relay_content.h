@@ -22,12 +22,14 @@ struct relay_content {
     bool is_open;        /* the target takes content */
 };
 
+/* The copy shall be kept for this branch from its beginning. `more` is the reader's. */
+void relay_content_attach(struct relay_content *c, struct copy *copy,
+                          void (*more)(struct reader *r));
 /* Not begun, for a first or for another connection. */
 void relay_content_reset(struct relay_content *c);
-void relay_content_close(struct relay_content *c);
-/* The target takes content now. `more` is the reader's. */
-void relay_content_open(struct relay_content *c, struct copy *copy, struct bytes prefix,
-                        void (*more)(struct reader *r));
+void relay_content_close(struct relay_content *c); /* nothing more is read */
+/* The target takes content now. */
+void relay_content_open(struct relay_content *c, struct bytes prefix);
 /* Writes commands and content as far as the stream takes them. */
 void relay_content_pump(struct relay_link *link);
 

@@ -246,6 +246,12 @@ static void on_copy_room(void *owner)
     (void)owner; /* nothing is appended but what there was room for */
 }
 
+static void on_copy_unkept(void *owner, int error)
+{
+    (void)owner; /* so little is never written to a file */
+    (void)error;
+}
+
 static void on_copy_failed(void *owner)
 {
     struct delivery *d = owner;
@@ -257,12 +263,15 @@ static void on_copy_failed(void *owner)
     drain(d);
 }
 
+static const struct copy_use copy_use = {
+    .room = on_copy_room, .unkept = on_copy_unkept, .failed = on_copy_failed};
+
 /* What the first job has read. False: no memory, or no room for it now. */
 static bool copy_from_memory(struct delivery *d)
 {
     struct loop *l = d->runner->host.loop;
     size_t len = (size_t)d->message.head.body_bytes;
-    struct copy *copy = copy_new(l, d->runner->host.copies, on_copy_room, on_copy_failed, d);
+    struct copy *copy = copy_new(l, d->runner->host.copies, &copy_use, d);
 
     if (copy == NULL)
         return false;
@@ -284,7 +293,7 @@ static bool make_copy(struct delivery *d)
     if (d->file->is_shared)
         return false;
     d->carrier.copy = copy_of_file(d->runner->host.loop, d->runner->host.copies, d->file->fd,
-                                   SPOOL_HEAD_BYTES, d->message.head.body_bytes, on_copy_failed, d);
+                                   SPOOL_HEAD_BYTES, d->message.head.body_bytes, &copy_use, d);
     d->file->is_of_copy = d->carrier.copy != NULL;
     return d->file->is_of_copy;
 }

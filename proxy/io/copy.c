@@ -16,15 +16,24 @@ void copy_limits_init(struct copy_limits *limits)
 
 /* ---- telling the owner ---- */
 
+/* What is finished grows no more: whether its file can be written is asked again where it is
+ * wanted. */
+static bool is_unkept(const struct copy *c)
+{
+    return c->file.error != 0 && !c->is_let_go && !c->is_finished;
+}
+
 static void tell_owner(void *owner)
 {
     struct copy *c = owner;
 
     if (c->error != 0) {
-        c->failed(c->owner);
+        c->use->failed(c->owner);
+    } else if (is_unkept(c)) {
+        c->use->unkept(c->owner, c->file.error);
     } else if (!list_is_empty(&c->in_waiting) && copy_room(c) != 0) {
         list_remove(&c->in_waiting);
-        c->room(c->owner);
+        c->use->room(c->owner);
     }
 }
 
@@ -45,6 +54,12 @@ void copy_fail(struct copy *c, int error)
     if (c->error != 0)
         return;
     c->error = error;
+    copy_tell_later(c);
+}
+
+void copy_unkeep(struct copy *c, int error)
+{
+    c->file.error = error;
     copy_tell_later(c);
 }
 
@@ -89,6 +104,64 @@ bool copy_is_over(const struct copy *c, uint64_t own_slack, uint64_t chunks)
            limits->memory_used_bytes + chunks * CHUNK_BYTES > limits->memory_max_bytes;
 }
 
+/* ---- a copy that was let go ---- */
+
+bool copy_is_whole(const struct copy *c)
+{
+    return c->memory_from <= c->file.bytes;
+}
+
+/* Where the slowest reader is. */
+static uint64_t passed_by_all(const struct copy *c)
+{
+    uint64_t least = c->length;
+
+    LIST_EACH (link, &c->readers) {
+        const struct reader *r = LIST_ENTRY(link, struct reader, link);
+        if (r->at < least)
+            least = r->at;
+    }
+    return least;
+}
+
+/* Frees what nobody needs any more. */
+static void shed(struct copy *c)
+{
+    uint64_t passed = passed_by_all(c);
+
+    if (passed < c->memory_from + CHUNK_BYTES)
+        return;
+    size_t count = (size_t)((passed - c->memory_from) / CHUNK_BYTES);
+    c->memory_from += count * CHUNK_BYTES;
+    copy_drop_chunks(c, count);
+}
+
+static bool has_room_behind_readers(struct copy *c)
+{
+    if (copy_is_whole(c) && !copy_is_over(c, 0, 1))
+        return true;
+    shed(c);
+    return c->length - passed_by_all(c) < AHEAD_MAX && !copy_is_over(c, AHEAD_MAX, 1);
+}
+
+/* The slowest reader may have moved. */
+static void look_again(struct copy *c)
+{
+    if (copy_waits_for_readers(c))
+        copy_tell_later(c);
+}
+
+void copy_let_go(struct copy *c)
+{
+    c->is_let_go = true;
+    look_again(c);
+}
+
+bool copy_waits_for_readers(const struct copy *c)
+{
+    return c->is_let_go && !list_is_empty(&c->in_waiting);
+}
+
 /* ---- the owner's side ---- */
 
 void copy_end(struct copy *c)
@@ -107,16 +180,15 @@ void copy_end(struct copy *c)
     mem_free(c);
 }
 
-struct copy *copy_new(struct loop *l, struct copy_limits *limits, void (*room)(void *owner),
-                      void (*failed)(void *owner), void *owner)
+struct copy *copy_new(struct loop *l, struct copy_limits *limits, const struct copy_use *use,
+                      void *owner)
 {
     struct copy *c = mem_zalloc(sizeof(*c));
     if (c == NULL)
         return NULL;
     c->loop = l;
     c->limits = limits;
-    c->room = room;
-    c->failed = failed;
+    c->use = use;
     c->owner = owner;
     c->file.fd = -1;
     c->file.at = limits->head_bytes;
@@ -126,9 +198,9 @@ struct copy *copy_new(struct loop *l, struct copy_limits *limits, void (*room)(v
 }
 
 struct copy *copy_of_file(struct loop *l, struct copy_limits *limits, int fd, uint64_t at,
-                          uint64_t length, void (*failed)(void *owner), void *owner)
+                          uint64_t length, const struct copy_use *use, void *owner)
 {
-    struct copy *c = copy_new(l, limits, NULL, failed, owner);
+    struct copy *c = copy_new(l, limits, use, owner);
 
     if (c == NULL)
         return NULL;
@@ -145,11 +217,20 @@ static void tell_nobody(void *owner)
     (void)owner;
 }
 
+static void tell_nobody_why(void *owner, int error)
+{
+    (void)owner;
+    (void)error;
+}
+
+static const struct copy_use nobody = {
+    .room = tell_nobody, .unkept = tell_nobody_why, .failed = tell_nobody};
+
 void copy_disown(struct copy *c)
 {
     loop_unpost(c->loop, &c->post);
     list_remove(&c->in_waiting);
-    c->failed = tell_nobody;
+    c->use = &nobody;
 }
 
 void copy_free(struct copy **copy)
@@ -167,9 +248,17 @@ void copy_free(struct copy **copy)
         copy_end(c);
 }
 
+static bool has_room(struct copy *c)
+{
+    if (c->error != 0)
+        return true;
+    return c->is_let_go ? has_room_behind_readers(c)
+                        : !copy_is_over(c, (uint64_t)SLACK_MAX * CHUNK_BYTES, 1);
+}
+
 size_t copy_room(struct copy *c)
 {
-    if (c->error != 0 || !copy_is_over(c, (uint64_t)SLACK_MAX * CHUNK_BYTES, 1))
+    if (has_room(c))
         return CHUNK_BYTES;
     if (list_is_empty(&c->in_waiting))
         list_append(&c->limits->waiting, &c->in_waiting);
@@ -209,7 +298,7 @@ uint64_t copy_length(const struct copy *c)
 
 void copy_run(struct copy *c, struct copy_job_on_image *job)
 {
-    assert(c->is_finished && c->on_image == NULL && !c->file.is_given);
+    assert(c->is_finished && c->on_image == NULL && !c->file.is_given && copy_is_whole(c));
     c->on_image = job;
     copy_file_next_job(c);
 }
@@ -233,6 +322,7 @@ static void forget_window(struct reader *r)
 
 void reader_open(struct reader *r, struct copy *c, void (*more)(struct reader *r))
 {
+    assert(copy_is_whole(c));
     *r = (struct reader){.of = c, .more = more};
     list_append(&c->readers, &r->link);
 }
@@ -243,6 +333,7 @@ void reader_close(struct reader *r)
         return;
     forget_window(r);
     list_remove(&r->link);
+    look_again(r->of);
     r->of = NULL;
 }
 
@@ -289,10 +380,12 @@ void reader_advance(struct reader *r, size_t octets)
     r->at += octets;
     if (r->window != NULL && r->at >= r->window_at + r->window_bytes)
         forget_window(r);
+    look_again(r->of);
 }
 
 void reader_rewind(struct reader *r)
 {
+    assert(r->at == 0 || copy_is_whole(r->of));
     forget_window(r);
     r->at = 0;
 }

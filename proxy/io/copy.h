@@ -41,15 +41,31 @@ struct reader {
     bool wants_window; /* waits for its turn to read the file */
 };
 
-/* `room`: copy_room() was 0 and is not any more. `failed`: the file cannot be written or read;
- * then copy_error() is set. Both are never called from within a call of the owner's. NULL: no
- * memory. Holds no chunk before the first append. */
-struct copy *copy_new(struct loop *l, struct copy_limits *limits, void (*room)(void *owner),
-                      void (*failed)(void *owner), void *owner);
+/* What its owner hears of a copy; never from within a call of the owner's. */
+struct copy_use {
+    void (*room)(void *owner); /* copy_room() was 0 and is not any more */
+    /* It outgrows its memory, and the file cannot be written: it cannot be kept whole any longer.
+     * The owner calls copy_let_go() and settles with those who rely on it. */
+    void (*unkept)(void *owner, int error);
+    void (*failed)(void *owner); /* it cannot be read: copy_error() is set */
+};
+
+/* NULL: no memory. Holds no chunk before the first append. */
+struct copy *copy_new(struct loop *l, struct copy_limits *limits, const struct copy_use *use,
+                      void *owner);
 /* The owner goes before its copy: from now on nobody is called. */
 void copy_disown(struct copy *c);
 /* Readers must be gone. A job that runs keeps what it needs; memory goes when it ends. */
 void copy_free(struct copy **c);
+
+/* Nobody needs it as a whole: from now on no file is written. Past its memory, what all readers
+ * have passed is freed, and who appends waits for the slowest of them. Whoever shall read it from
+ * its beginning must have his reader by now. */
+void copy_let_go(struct copy *c);
+/* All of it can be read still: by a reader that begins, by copy_run(). */
+bool copy_is_whole(const struct copy *c);
+/* It was let go, and nothing more finds room before the slowest reader has moved. */
+bool copy_waits_for_readers(const struct copy *c);
 
 /* How many octets may be appended now; 0: wait for `room`. */
 size_t copy_room(struct copy *c);
@@ -59,10 +75,10 @@ int copy_append(struct copy *c, struct bytes octets);
 void copy_finish(struct copy *c); /* it is whole: nothing will be appended */
 bool copy_is_finished(const struct copy *c);
 uint64_t copy_length(const struct copy *c);
-int copy_error(const struct copy *c);
+int copy_error(const struct copy *c); /* why it cannot be read; 0: it can */
 
-/* A job on the whole of a finished copy, so that its file can be kept: no octet is written twice.
- */
+/* A job on a finished copy, which must be whole, so that its file can be kept: no octet is written
+ * twice. */
 struct copy_image {
     int fd;              /* the copy's unnamed file; -1: none, and `run` may set it */
     uint64_t file_bytes; /* octets that lie in it, from head_bytes on; `run` may write the others */
@@ -86,8 +102,9 @@ void copy_run(struct copy *c, struct copy_job_on_image *job);
 /* A copy of what lies in a file already, for reading alone: octets [at, at + length) of `fd`, which
  * is taken over and closed with it. NULL: no memory, fd is the caller's. */
 struct copy *copy_of_file(struct loop *l, struct copy_limits *limits, int fd, uint64_t at,
-                          uint64_t length, void (*failed)(void *owner), void *owner);
+                          uint64_t length, const struct copy_use *use, void *owner);
 
+/* At its first octet; the copy must be whole. */
 void reader_open(struct reader *r, struct copy *c, void (*more)(struct reader *r));
 void reader_close(struct reader *r); /* not open: nothing happens */
 /* Octets from r->at on that are in memory now, as up to `max` pieces in *pieces; returns how many
@@ -95,7 +112,8 @@ void reader_close(struct reader *r); /* not open: nothing happens */
  * Valid until the next call on this copy. */
 int reader_pieces(struct reader *r, struct bytes *pieces, int max);
 void reader_advance(struct reader *r, size_t octets);
-/* From the first octet again: a message that is replayed on another connection. */
+/* From the first octet again: a message that is replayed on another connection. The copy must be
+ * whole, but where nothing was read. */
 void reader_rewind(struct reader *r);
 uint64_t reader_left(const struct reader *r); /* octets appended so far and not yet read */
 

@@ -56,7 +56,7 @@ static void done_spill(struct work *w)
         return;
     }
     if (c->job.error != 0)
-        copy_fail(c, c->job.error);
+        copy_unkeep(c, c->job.error);
     copy_file_next_job(c);
     copy_tell_later(c);
 }
@@ -76,7 +76,7 @@ static void start_spill(struct copy *c)
     c->job.len = (size_t)count * CHUNK_BYTES;
     c->job.directory = c->limits->directory;
     if (start_job(c, COPY_JOB_SPILL, run_spill, done_spill) != 0)
-        copy_fail(c, ERR_MEMORY);
+        copy_unkeep(c, ERR_MEMORY);
 }
 
 /* ---- reading back ---- */
@@ -210,6 +210,12 @@ static int start_image(struct copy *c)
     return ERR_MEMORY;
 }
 
+static bool may_spill(const struct copy *c)
+{
+    return !c->is_let_go && c->file.error == 0 && !c->file.is_broken &&
+           c->file.bytes == c->memory_from;
+}
+
 void copy_file_next_job(struct copy *c)
 {
     if (c->job.kind != COPY_JOB_NONE)
@@ -228,6 +234,6 @@ void copy_file_next_job(struct copy *c)
             return;
         }
     }
-    if (copy_is_over(c, 0, 1) && c->file.bytes == c->memory_from && !c->file.is_broken)
+    if (may_spill(c) && copy_is_over(c, 0, 1))
         start_spill(c);
 }

@@ -10,6 +10,8 @@
 #define SPILL_MAX   16 /* chunks of one job */
 #define SLACK_MAX   16 /* chunks that a copy may be over its limit while it spills */
 #define FLOOR       2  /* chunks that every copy may have, or nothing would move */
+/* How far who appends may be before the slowest reader of a copy that was let go. */
+#define AHEAD_MAX (4 * CHUNK_BYTES)
 
 enum copy_job_kind { COPY_JOB_NONE, COPY_JOB_SPILL, COPY_JOB_READ, COPY_JOB_IMAGE };
 
@@ -36,6 +38,7 @@ struct copy_file {
     uint64_t bytes;
     uint64_t at;    /* where the first of them is */
     uint64_t sum;   /* hash_chain() of them */
+    int error;      /* it could not be written: nobody tries again */
     bool is_given;  /* it was not made here: it counts for no limit */
     bool is_broken; /* see copy_image */
 };
@@ -43,8 +46,7 @@ struct copy_file {
 struct copy {
     struct loop *loop;
     struct copy_limits *limits;
-    void (*room)(void *owner);
-    void (*failed)(void *owner);
+    const struct copy_use *use;
     void *owner;
     struct list readers;
     uint8_t **chunks; /* of memory: octets [memory_from, length) */
@@ -53,12 +55,12 @@ struct copy {
     uint64_t length;
     struct copy_file file;
     int error;
-    bool is_finished, is_freed;
+    bool is_finished, is_freed, is_let_go;
     struct copy_job job;
     struct copy_job_on_image *on_image; /* waits or runs; NULL: none */
     struct bytes *image_pieces;         /* while it runs */
     struct list in_waiting;             /* copy_room() said 0 */
-    struct loop_post post;              /* tells `room` or `failed`, outside of everybody's calls */
+    struct loop_post post;              /* tells the owner, outside of everybody's calls */
     struct loop_post image_post;        /* tells that on_image could not be started */
 };
 
@@ -67,9 +69,10 @@ static inline struct pool *copy_chunk_pool(struct copy *c)
     return &loop_pools(c->loop)->chunk;
 }
 
-/* `room` or `failed`, outside of everybody's calls, if there is something to tell. */
+/* Outside of everybody's calls, if there is something to tell. */
 void copy_tell_later(struct copy *c);
-void copy_fail(struct copy *c, int error); /* the owner is told, later */
+void copy_fail(struct copy *c, int error);   /* it cannot be read: the owner is told, later */
+void copy_unkeep(struct copy *c, int error); /* ... its file cannot be written: likewise */
 /* `chunks` more than there are now: is that over what this copy, or all, may have? */
 bool copy_is_over(const struct copy *c, uint64_t own_slack, uint64_t chunks);
 void copy_drop_chunks(struct copy *c, size_t count); /* the first ones */

@@ -29,7 +29,9 @@ enum event_kind {
     /* from disk and copy; error ERR_FULL: no room on it */
     EV_PREPARED,  /* branch (NULL: the spool file), error */
     EV_COMMITTED, /* branch (NULL: the spool file), error */
-    EV_COPY,      /* error: the copy cannot be kept; the message cannot be completed */
+    EV_COPY,      /* error: the copy cannot be read; the message cannot be completed */
+    EV_UNKEPT,    /* error, or 0 where nobody wants it: the copy is not kept whole any more. What
+                     breaks from now on can be neither replayed nor spooled */
     EV_ETRN,      /* reply: to ETRN */
     /* from filters */
     EV_VERDICT /* reply: 4xx or 5xx; code 0: the message may go on */

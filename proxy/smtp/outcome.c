@@ -208,10 +208,12 @@ static struct reply queued(const struct transaction *t)
 
 static struct reply words_of_failure(const struct tally *tally)
 {
-    bool others_did_not = tally->accepted != NULL || tally->discarded != NULL || tally->has_open;
+    bool others_did_not = tally->discarded != NULL || tally->has_open;
 
     if (tally->deferred != NULL)
         return tally->deferred->reply;
+    if (tally->accepted != NULL) /* and the report to its sender cannot be kept */
+        return reply_own(REPLY_LOCAL_PROBLEM);
     /* Some are refused for good, and nobody got it: tried again, their RCPTs will tell. */
     return others_did_not ? reply_own(REPLY_TARGET_LOST) : tally->refused->reply;
 }

@@ -465,6 +465,7 @@ size_t session_feed(struct session *s, const struct event *ev)
         if (s->tx != NULL)
             on_copy_lost(s, ev);
         break;
+    case EV_UNKEPT:
     case EV_ANSWER:
     case EV_FINAL:
     case EV_BROKEN:

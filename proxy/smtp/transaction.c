@@ -82,7 +82,17 @@ bool transaction_is_all_or_nothing(const struct transaction *t)
         if (!b->can_prepare && !b->may_spool && has_recipients(b))
             return true;
     }
-    return false;
+    return t->is_unkept;
+}
+
+bool transaction_wants_copy(const struct transaction *t)
+{
+    LIST_EACH (link, &t->branches) {
+        const struct branch *b = branch_of(link);
+        if (b->state != BRANCH_DONE && (b->can_prepare || b->may_spool))
+            return true;
+    }
+    return outcome_would_need_spool(t);
 }
 
 void transaction_finish_branch(struct branch *b)
@@ -480,6 +490,9 @@ void transaction_feed(struct transaction *t, const struct event *ev)
         break;
     case EV_COPY:
         transaction_on_copy_lost(t, ev->error);
+        break;
+    case EV_UNKEPT:
+        transaction_on_unkept(t, ev->error);
         break;
     case EV_BYTES:
     case EV_EOF:

@@ -120,7 +120,8 @@ struct transaction {
     struct list todo;    /* branches with actions due */
     unsigned spool_todo; /* ACT_PREPARE or ACT_COMMIT of the spool file: bits likewise */
     bool is_preparing_spool, is_committing_spool; /* its answer is waited for */
-    bool is_taken; /* some target has it, or the spool shall: what is left over is our business */
+    bool is_taken;  /* some target has it, or the spool shall: what is left over is our business */
+    bool is_unkept; /* no copy is there to be spooled: see EV_UNKEPT */
     enum transaction_state state;
     unsigned recipient_count; /* RCPTs that were accepted by the parser */
     struct reply refusal;     /* postern's own, of the whole message; code 0: none */
@@ -170,15 +171,17 @@ void transaction_abandon(struct transaction *t);
 bool transaction_hurry(struct transaction *t);
 
 /* EV_ROUTED, EV_ANSWER, EV_FINAL, EV_BROKEN, EV_PREPARED, EV_COMMITTED, EV_LOST, EV_DEADLINE,
- * EV_COPY (behind the end of data). */
+ * EV_UNKEPT (before the end of data), EV_COPY (behind it). */
 void transaction_feed(struct transaction *t, const struct event *ev);
 bool transaction_next(struct transaction *t, struct action *out);
 
 /* Does the recipient still count? Not when the target or the route refused it, nor before the
  * answer. Where its list is all or nothing: with all of that. */
 bool transaction_stands(const struct recipient *r);
-/* A relay that may not be spooled takes part: there is nobody to tell the client later that one of
- * its recipients did not get the message. Then none gets it. */
+/* A relay that may not be spooled takes part, or there is nothing to be spooled: there is nobody to
+ * tell the client later that one of its recipients did not get the message. Then none gets it. */
 bool transaction_is_all_or_nothing(const struct transaction *t);
+/* As its content begins: may anybody need it as a whole, to spool it or at its end? */
+bool transaction_wants_copy(const struct transaction *t);
 
 #endif

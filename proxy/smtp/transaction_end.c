@@ -130,14 +130,35 @@ static bool is_committed(const struct transaction *t)
 
 static void finish(struct transaction *t)
 {
-    if (t->refusal.code != 0 || t->is_client_gone)
+    struct reply outcome = t->refusal.code != 0 ? t->refusal : outcome_of_message(t);
+
+    if (!reply_is_positive(&outcome) || t->is_client_gone)
         note_duplicates(t);
-    transaction_settle(t, t->refusal.code != 0 ? t->refusal : outcome_of_message(t));
+    transaction_settle(t, outcome);
+}
+
+/* Nobody shall have it any more: a relay without its end gets none; one that has it is heard. */
+static void stop_relays(struct transaction *t)
+{
+    LIST_EACH (link, &t->branches) {
+        struct branch *b = branch_of(link);
+        if (is_relay_at_work(b) && !b->is_end_sent)
+            transaction_drop(b);
+    }
+}
+
+/* True: all or nothing it is, and it is nothing. */
+static bool has_come_to_nothing(struct transaction *t)
+{
+    if ((t->state != TX_PREPARING && t->state != TX_RELEASED) || !transaction_has_failed(t))
+        return false;
+    stop_relays(t);
+    return !has_relay_at_work(t);
 }
 
 void transaction_advance(struct transaction *t)
 {
-    if ((t->state == TX_PREPARING || t->state == TX_RELEASED) && transaction_has_failed(t)) {
+    if (has_come_to_nothing(t)) {
         finish(t);
         return;
     }
@@ -275,4 +296,24 @@ void transaction_on_copy_lost(struct transaction *t, int error)
         return;
     note_duplicates(t);
     transaction_settle(t, words_of_disk(error));
+}
+
+/* A maildir reads it from its beginning, at the end; what has broken so far needs the spool. */
+static bool needs_whole_copy(const struct transaction *t)
+{
+    LIST_EACH (link, &t->branches) {
+        const struct branch *b = branch_of(link);
+        if (b->can_prepare && b->state != BRANCH_DONE)
+            return true;
+    }
+    return outcome_would_need_spool(t);
+}
+
+void transaction_on_unkept(struct transaction *t, int error)
+{
+    struct reply words = words_of_disk(error);
+
+    t->is_unkept = true;
+    if (needs_whole_copy(t))
+        transaction_refuse(t, &words);
 }

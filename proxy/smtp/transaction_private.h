@@ -24,5 +24,6 @@ void transaction_on_committed(struct transaction *t, const struct event *ev);
 void transaction_on_lost(struct transaction *t);
 void transaction_on_deadline(struct transaction *t);
 void transaction_on_copy_lost(struct transaction *t, int error);
+void transaction_on_unkept(struct transaction *t, int error);
 
 #endif

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The message on its way: framing by DATA and BDAT, dots, newlines, size, back-pressure."""
+import contextlib
 import socket
 
 import pytest
@@ -254,7 +255,8 @@ def test_big_copy_spills_to_a_file_without_a_name(target, to_target):
     """Past copy-memory the message goes to an unnamed file; nothing is left of it."""
     hold = Hold("354 now")
     backend = target().on("DATA", hold)
-    server = to_target(backend, "received = never", core="copy-memory = 256k\n")
+    server = to_target(backend, "received = never", "on-failure = spool",
+                       core="copy-memory = 256k\n")
     content = big_message(4 << 20)
     with server.client() as client:
         client.hello()
@@ -273,7 +275,8 @@ def test_memory_stays_bounded_by_copy_memory(target, to_target):
     """A 60 MiB message to a target that waits does not lie in memory."""
     hold = Hold("354 now")
     backend = target().on("DATA", hold)
-    server = to_target(backend, core="copy-memory = 1m\n", smtpd="max-message-size = 100m\n")
+    server = to_target(backend, "on-failure = spool", core="copy-memory = 1m\n",
+                       smtpd="max-message-size = 100m\n")
     block = b"x" * 998 + b"\r\n"
     with server.client(timeout_s=60) as client:
         client.hello()
@@ -288,6 +291,33 @@ def test_memory_stays_bounded_by_copy_memory(target, to_target):
         client.expect(250)
     assert grown < 40 << 20     # generous: a sanitizer build quarantines what was freed
     assert len(backend.accepted[0].content) > 60 * 1049 * 1000
+
+
+def test_client_is_read_at_its_targets_pace(target, to_target):
+    """What may not be spooled is written nowhere: its client waits for the target."""
+    hold = Hold("354 now")
+    backend = target().on("DATA", hold)
+    server = to_target(backend, "received = never", core="copy-memory = 256k\n")
+    content = big_message(30 << 20)
+    wire = stuffed(content) + b".\r\n"
+    with server.client(timeout_s=60) as client:
+        client.hello()
+        client.envelope()
+        client.expect(354, "DATA")
+        client.sock.settimeout(1)
+        sent = 0
+        with contextlib.suppress(socket.timeout):
+            while sent < len(wire):
+                sent += client.sock.send(wire[sent:sent + 65536])
+        assert sent < 16 << 20      # the kernel's buffers among them
+        spool = str(server.directory / "spool")
+        assert [one for one in server.descriptors().values() if one.startswith(spool)
+                and "deleted" in one] == []
+        client.sock.settimeout(60)
+        hold.release()
+        client.send(wire[sent:])
+        client.expect(250)
+    assert backend.accepted[0].content == content
 
 
 def test_client_that_does_not_read_replies(target, to_target):

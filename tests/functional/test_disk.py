@@ -138,6 +138,46 @@ def test_a_small_spool_fills(target, postern):
         assert sorted({number_of(t) for t in backend.accepted}) == [0, *taken]
 
 
+def fill(directory, inodes):
+    """Takes all its blocks, or all its names."""
+    with contextlib.suppress(OSError):
+        if inodes:
+            for number in range(10_000):
+                (directory / f"filler-{number}").touch()
+        with open(directory / "filler-0", "wb", buffering=0) as file:
+            while file.write(b"x" * 4096):
+                pass
+
+
+@needs_root
+@pytest.mark.parametrize("options, inodes", [("size=2m", False), ("size=64m,nr_inodes=50", True)])
+def test_a_long_message_needs_no_disk_while_its_target_is_there(target, postern, options, inodes):
+    """What outgrows memory goes on when the disk is full; only what must be kept is refused."""
+    backend = target()
+    server = postern(RELAY.format(port=backend.port), is_started=False,
+                     core="workers = 0\nspool-reserve = 0\ncopy-memory = 256k\n")
+    directory = server.directory / "spool"
+    with tmpfs(directory, options):
+        server.start()
+        with server.client() as client:
+            client.hello()
+            fill(directory, inodes)
+            for number in range(1, 4):
+                assert send(client, number, 3_000_000).code == 250
+            assert "space" in server.wait_event("copy-failed")["error"]
+            backend.unlisten()
+            backend.drop_all()
+            reply = send(client, 4)
+            assert (reply.code, reply.enhanced) == (452, "4.3.1")
+            (directory / "filler-0").unlink()
+            assert send(client, 5).code == 250
+        backend.listen()
+        server.wait_event("delivered")
+        server.stop()
+    assert [number_of(t) for t in backend.accepted] == [1, 2, 3, 5]
+    assert [t.content for t in backend.accepted][:3] == [message(n, 3_000_000) for n in (1, 2, 3)]
+
+
 def remount(directory, mode):
     """Again and again: what is open for writing, however shortly, keeps it from being read-only."""
     command = ["mount", "-o", f"remount,{mode}", directory]

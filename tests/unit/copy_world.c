@@ -23,7 +23,7 @@ static void on_room(void *owner)
     o->rooms++;
 }
 
-void copy_world_failed(void *owner)
+static void on_failed(void *owner)
 {
     struct owner *o = owner;
 
@@ -31,6 +31,18 @@ void copy_world_failed(void *owner)
     assert_true(copy_error(o->copy) != 0);
     o->failures++;
 }
+
+static void on_unkept(void *owner, int error)
+{
+    struct owner *o = owner;
+
+    assert_false(o->f->is_in_call);
+    assert_true(error != 0);
+    o->unkept = error;
+    copy_let_go(o->copy);
+}
+
+const struct copy_use copy_world_use = {.room = on_room, .unkept = on_unkept, .failed = on_failed};
 
 static void on_more(struct reader *r)
 {
@@ -63,7 +75,7 @@ bool copy_world_new(struct copy_world *f, int which)
 {
     struct owner *o = &f->owners[which];
 
-    o->copy = copy_new(f->loop, &f->limits, on_room, copy_world_failed, o);
+    o->copy = copy_new(f->loop, &f->limits, &copy_world_use, o);
     return o->copy != NULL;
 }
 

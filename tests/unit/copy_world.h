@@ -19,6 +19,7 @@ struct owner {
     struct copy_world *f;
     struct copy *copy;
     int rooms, failures;
+    int unkept; /* why its file could not be written */
     uint64_t appended;
 };
 
@@ -50,7 +51,7 @@ void copy_world_settle(struct copy_world *f); /* lets everything happen that can
 bool copy_world_new(struct copy_world *f, int which);
 void copy_world_follow(struct copy_world *f, int which, struct owner *o);
 void copy_world_stop_following(struct follower *w);
-void copy_world_failed(void *owner); /* for copy_of_file() */
+extern const struct copy_use copy_world_use;
 /* Appends up to `octets`; returns how many there was room for. */
 uint64_t copy_world_append(struct owner *o, uint64_t octets, int *error_out);
 /* Appends all of it, and lets jobs run where there is no room. False: it failed. */

@@ -184,6 +184,14 @@ static void ignore(void *owner)
     (void)owner;
 }
 
+static void ignore_unkept(void *owner, int error)
+{
+    (void)owner;
+    (void)error;
+}
+
+static const struct copy_use copy_use = {.room = ignore, .unkept = ignore_unkept, .failed = ignore};
+
 static void begin(struct client *c, const char *params)
 {
     struct envelope envelope = {.params = bytes_of(params == NULL ? "" : params)};
@@ -195,7 +203,7 @@ static void begin(struct client *c, const char *params)
     transaction_init(&c->tx, &c->mail, &envelope, &c->who);
     if (c->carrier.is_spooled)
         c->tx.policy = TRANSACTION_QUEUED;
-    c->carrier.copy = copy_new(c->world->loop, &c->world->copies, ignore, ignore, c);
+    c->carrier.copy = copy_new(c->world->loop, &c->world->copies, &copy_use, c);
     c->carrier.transaction = &c->tx;
     c->has_tx = c->carrier.copy != NULL;
     c->wants_go = false;

@@ -164,12 +164,7 @@ static void tells_failures(void **state)
     static const struct {
         enum sim_disk_call call;
         uint64_t nth;
-        bool is_reading;
-    } rows[] = {{SIM_DISK_OPEN, 1, false},
-                {SIM_DISK_WRITE, 1, false},
-                {SIM_DISK_WRITE, 20, false},
-                {SIM_DISK_READ, 1, true},
-                {SIM_DISK_READ, 3, true}};
+    } rows[] = {{SIM_DISK_READ, 1}, {SIM_DISK_READ, 3}};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
@@ -179,11 +174,9 @@ static void tells_failures(void **state)
         copy_world_begin(&f, 1);
         assert_true(copy_world_new(&f, 0));
         sim_disk_fail(f.world, rows[i].call, rows[i].nth, -ENOSPC);
-        lib_is_true(i, "appends", copy_world_append_all(o, 3 * MILLION) == rows[i].is_reading);
-        if (rows[i].is_reading) {
-            copy_world_follow(&f, 0, o);
-            lib_is_true(i, "reads", !copy_world_read_all(&f.followers[0]));
-        }
+        lib_is_true(i, "appends", copy_world_append_all(o, 3 * MILLION));
+        copy_world_follow(&f, 0, o);
+        lib_is_true(i, "reads", !copy_world_read_all(&f.followers[0]));
         copy_world_settle(&f);
         lib_same_number(i, "failures", 1, o->failures);
         lib_same_number(i, "error", -ENOSPC, copy_error(o->copy));
@@ -191,6 +184,141 @@ static void tells_failures(void **state)
         copy_world_end(&f);
     }
     lib_end_rows();
+}
+
+/* ---- copies that are let go ---- */
+
+/* Appends what there is room for, and lets everything happen that can. */
+static uint64_t append_on(struct owner *o)
+{
+    int error;
+    uint64_t done = copy_world_append(o, MILLION, &error);
+
+    assert_int_equal(error, 0);
+    copy_world_settle(o->f);
+    return done;
+}
+
+/* The file cannot be made, or not be continued: the message goes on as fast as its readers. */
+static void goes_on_without_a_file(void **state)
+{
+    static const struct {
+        enum sim_disk_call call;
+        uint64_t nth;
+        int error;
+    } rows[] = {
+        {SIM_DISK_OPEN, 1, -ENOSPC}, {SIM_DISK_WRITE, 1, -EROFS}, {SIM_DISK_WRITE, 20, -EIO}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        struct copy_world f;
+        struct owner *o = &f.owners[0];
+
+        copy_world_begin(&f, 1);
+        f.limits.memory_each_bytes = 8 * CHUNK;
+        assert_true(copy_world_new(&f, 0));
+        copy_world_follow(&f, 0, o);
+        copy_world_follow(&f, 1, o);
+        sim_disk_fail(f.world, rows[i].call, rows[i].nth, rows[i].error);
+        while (o->appended < 8 * MILLION) {
+            append_on(o);
+            copy_world_read(&f.followers[0], UINT64_MAX);
+            copy_world_read(&f.followers[1], 70000);
+            copy_world_settle(&f);
+            lib_is_true(i, "bounded", f.limits.memory_used_bytes <= (8 + 16 + 1) * CHUNK);
+        }
+        lib_same_number(i, "why", rows[i].error, o->unkept);
+        lib_is_true(i, "freed", !copy_is_whole(o->copy));
+        copy_finish(o->copy);
+        for (int j = 0; j < 2; j++)
+            lib_is_true(i, "reads", copy_world_read_all(&f.followers[j]));
+        lib_same_number(i, "failures", 0, o->failures);
+        copy_world_end(&f);
+    }
+    lib_end_rows();
+}
+
+/* Nobody may need it again: nothing is written, and 256 KiB are how far its writer may be ahead. */
+static void waits_for_the_slowest_reader(void **state)
+{
+    struct copy_world f;
+    struct owner *o = &f.owners[0];
+
+    (void)state;
+    copy_world_begin(&f, 1);
+    f.limits.memory_each_bytes = 8 * CHUNK;
+    assert_true(copy_world_new(&f, 0));
+    copy_let_go(o->copy);
+    copy_world_follow(&f, 0, o);
+    copy_world_follow(&f, 1, o);
+    assert_int_equal(append_on(o), 8 * CHUNK); /* copy-memory: all of it is kept */
+    assert_true(copy_is_whole(o->copy));
+    assert_true(copy_waits_for_readers(o->copy));
+    copy_world_read(&f.followers[0], UINT64_MAX); /* one of two */
+    copy_world_settle(&f);
+    assert_int_equal(append_on(o), 0);
+    assert_int_equal(o->rooms, 0);
+    copy_world_read(&f.followers[1], 4 * CHUNK); /* 256 KiB are left to read */
+    copy_world_settle(&f);
+    assert_int_equal(append_on(o), 0);
+    copy_world_read(&f.followers[1], 1);
+    copy_world_settle(&f);
+    assert_int_equal(o->rooms, 1);
+    assert_int_equal(append_on(o), CHUNK);
+    assert_false(copy_is_whole(o->copy));
+    copy_world_stop_following(&f.followers[1]); /* who has gone is not waited for */
+    copy_world_settle(&f);
+    assert_int_equal(o->rooms, 2);
+    assert_int_equal(append_on(o), 3 * CHUNK);  /* it has read eight of nine */
+    copy_world_stop_following(&f.followers[0]); /* nobody is left: all of it may come, and goes */
+    assert_true(copy_world_append_all(o, 3 * MILLION));
+    assert_true(f.limits.memory_used_bytes <= 2 * CHUNK);
+    assert_int_equal(f.limits.files_used_bytes, 0);
+    assert_int_equal(sim_open_files(f.world), 0);
+    copy_world_end(&f);
+}
+
+/* Where the memory of all is used up each has its two chunks. */
+static void is_let_go_in_two_chunks(void **state)
+{
+    struct copy_world f;
+    struct owner *o = &f.owners[0];
+
+    (void)state;
+    copy_world_begin(&f, 1);
+    f.limits.memory_max_bytes = CHUNK;
+    assert_true(copy_world_new(&f, 0));
+    copy_let_go(o->copy);
+    copy_world_follow(&f, 0, o);
+    while (o->appended < 2 * MILLION) {
+        append_on(o);
+        assert_true(f.limits.memory_used_bytes <= 2 * CHUNK);
+        assert_true(copy_world_read(&f.followers[0], 50000) > 0);
+        copy_world_settle(&f);
+    }
+    assert_true(copy_world_read_all(&f.followers[0]));
+    copy_world_end(&f);
+}
+
+/* Whoever wants all of a finished message finds out himself whether its file can be written. */
+static void finishes_before_it_is_unkept(void **state)
+{
+    struct copy_world f;
+    struct owner *o = &f.owners[0];
+    int error;
+
+    (void)state;
+    copy_world_begin(&f, 1);
+    assert_true(copy_world_new(&f, 0));
+    sim_disk_fail(f.world, SIM_DISK_WRITE, 1, -ENOSPC);
+    copy_world_append(o, 5 * CHUNK, &error);
+    copy_finish(o->copy);
+    copy_world_settle(&f);
+    assert_int_equal(o->unkept, 0);
+    assert_true(copy_is_whole(o->copy));
+    copy_world_follow(&f, 0, o);
+    assert_true(copy_world_read_all(&f.followers[0]));
+    copy_world_end(&f);
 }
 
 /* True: nothing failed. */
@@ -208,7 +336,8 @@ static bool run_short_of_memory(void *given)
         copy_world_settle(f);
         copy_world_stop_following(&f->followers[0]);
     }
-    is_fine = is_fine && copy_error(o->copy) == 0;
+    is_fine = is_fine && copy_error(o->copy) == 0 && o->unkept == 0;
+    o->unkept = 0;
     copy_free(&o->copy);
     copy_world_settle(f);
     o->appended = 0;
@@ -290,10 +419,18 @@ static void holds_in_any_order(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(is_read_at_any_place),  cmocka_unit_test(stays_in_memory),
-        cmocka_unit_test(spills_and_reads_back), cmocka_unit_test(shares_its_limits),
-        cmocka_unit_test(shares_its_memory),     cmocka_unit_test(goes_while_a_job_runs),
-        cmocka_unit_test(tells_failures),        cmocka_unit_test(survives_shortage),
+        cmocka_unit_test(is_read_at_any_place),
+        cmocka_unit_test(stays_in_memory),
+        cmocka_unit_test(spills_and_reads_back),
+        cmocka_unit_test(shares_its_limits),
+        cmocka_unit_test(shares_its_memory),
+        cmocka_unit_test(goes_while_a_job_runs),
+        cmocka_unit_test(tells_failures),
+        cmocka_unit_test(goes_on_without_a_file),
+        cmocka_unit_test(waits_for_the_slowest_reader),
+        cmocka_unit_test(is_let_go_in_two_chunks),
+        cmocka_unit_test(finishes_before_it_is_unkept),
+        cmocka_unit_test(survives_shortage),
         cmocka_unit_test(holds_in_any_order),
     };
 

@@ -180,9 +180,12 @@ static void tells_what_became_of_the_job(void **state)
     /* A copy that has failed. */
     copy_world_begin(&f, 1);
     assert_true(copy_world_new(&f, 0));
-    sim_disk_fail(f.world, SIM_DISK_WRITE, 1, -EROFS);
-    copy_world_append_all(o, MILLION);
+    assert_true(copy_world_append_all(o, MILLION));
     copy_finish(o->copy);
+    sim_disk_fail(f.world, SIM_DISK_READ, 1, -EROFS);
+    copy_world_follow(&f, 0, o);
+    assert_false(copy_world_read_all(&f.followers[0]));
+    copy_world_settle(&f);
     w.seen.length = 1;
     run_and_wait(&w, &f, o, -EROFS);
     assert_int_equal(w.seen.length, 1); /* it did not run */
@@ -250,7 +253,7 @@ static void reads_a_file(void **state)
 
         copy_world_begin(&f, 1);
         o->copy = copy_of_file(f.loop, &f.limits, make_file(123, sizes[i]), 123, sizes[i],
-                               copy_world_failed, o);
+                               &copy_world_use, o);
         assert_non_null(o->copy);
         assert_true(copy_is_finished(o->copy));
         assert_int_equal(copy_length(o->copy), sizes[i]);

@@ -44,6 +44,88 @@ static void test_spool_fails(void **state)
     lib_end_rows();
 }
 
+/* Nothing is left that could be spooled: what all have taken is well, and else none shall have it.
+ */
+static void test_copy_is_not_kept(void **state)
+{
+    static const struct {
+        char ways[2];
+        enum kind kind; /* of the second */
+        enum unkept when;
+        unsigned code;
+        int ended;
+        bool is_duplicate; /* of the first */
+    } rows[] = {
+        {{ACCEPTS, ACCEPTS}, SPOOLABLE, UNKEPT_BEFORE, 250, 2, false},
+        {{BREAKS, ACCEPTS}, SPOOLABLE, UNKEPT_BEFORE, 451, 0, false},
+        {{BREAKS, ACCEPTS}, SPOOLABLE, UNKEPT_AFTER, 452, 0, false}, /* it was needed already */
+        {{BREAKS, BREAKS}, SPOOLABLE, UNKEPT_BEFORE, 451, 0, false},
+        {{ACCEPTS, VANISHES}, SPOOLABLE, UNKEPT_BEFORE, 451, 2, true},
+        {{ACCEPTS, DEFERS}, SPOOLABLE, UNKEPT_BEFORE, 450, 2, true},
+        {{ACCEPTS, REFUSES}, SPOOLABLE, UNKEPT_BEFORE, 451, 2, true},
+        {{REFUSES, REFUSES}, SPOOLABLE, UNKEPT_BEFORE, 451, 1, false}, /* the second has no end */
+        {{ACCEPTS, REFUSES_EARLY}, SPOOLABLE, UNKEPT_BEFORE, 451, 0, false},
+        {{ACCEPTS, REFUSES_RCPT}, SPOOLABLE, UNKEPT_BEFORE, 250, 1, false},
+        {{ACCEPTS, ACCEPTS}, MAILDIR, UNKEPT_BEFORE, 452, 0, false},
+        {{REFUSES_EARLY, ACCEPTS}, MAILDIR, UNKEPT_AFTER, 452, 0, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        struct play p;
+        play_begin(&p);
+        memcpy(p.ways, rows[i].ways, 2);
+        p.kinds[1] = rows[i].kind;
+        p.unkept = rows[i].when;
+        play_address_apart(&p);
+        assert_true(play(&p));
+        lib_is_true(i, "settled", p.is_settled);
+        lib_is_true(i, "no spool", !p.was_prepared && !p.was_committed);
+        lib_same_number(i, "code", rows[i].code, p.t.outcome.code);
+        lib_same_number(i, "ends", rows[i].ended, p.ended);
+        lib_same_number(i, "duplicate", rows[i].is_duplicate,
+                        p.rcpts[0]->branch->facts.may_be_duplicate);
+        lib_same_number(i, "appeared", 0, p.appeared);
+        play_end(&p);
+    }
+    lib_end_rows();
+}
+
+/* Is there anybody who may need the message as a whole? */
+static void test_wants_copy(void **state)
+{
+    static const struct {
+        enum kind kinds[2];
+        bool is_lost; /* the first */
+        bool wants;
+    } rows[] = {
+        {{SPOOLABLE, SPOOLABLE}, false, true},
+        {{TEMPFAIL, SPOOLABLE}, false, false}, /* the second has no place there */
+        {{TEMPFAIL, MAILDIR}, false, true},
+        {{TEMPFAIL, MAILDIR}, true, true},
+        {{SPOOLABLE, TEMPFAIL}, true, true}, /* the first is to be spooled */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        struct play p;
+        play_begin(&p);
+        memcpy(p.kinds, rows[i].kinds, sizeof(p.kinds));
+        play_address_apart(&p);
+        play_drain(&p);
+        play_answer_rcpt(&p, 0);
+        play_answer_rcpt(&p, 1);
+        if (rows[i].is_lost)
+            play_feed(&p, (struct event){.kind = EV_BROKEN,
+                                         .branch = p.rcpts[0]->branch,
+                                         .reply = reply_own(REPLY_TARGET_LOST)});
+        play_drain(&p);
+        lib_same_number(i, "wants", rows[i].wants, transaction_wants_copy(&p.t));
+        play_end(&p);
+    }
+    lib_end_rows();
+}
+
 /* Maildirs wait for it: what can be undone is undone. */
 static void test_spool_fails_before_maildirs(void **state)
 {
@@ -350,6 +432,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_spool_fails),
         cmocka_unit_test(test_spool_fails_before_maildirs),
+        cmocka_unit_test(test_copy_is_not_kept),
+        cmocka_unit_test(test_wants_copy),
         cmocka_unit_test(test_after_the_release),
         cmocka_unit_test(test_client_gone),
         cmocka_unit_test(test_client_gone_while_spooling),

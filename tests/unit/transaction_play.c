@@ -173,6 +173,13 @@ static void in_content(struct play *p, int i)
                                     .reply = reply("550 5.3.4 Too much\r\n")});
 }
 
+static void let_go(struct play *p, enum unkept when)
+{
+    if (p->unkept == when)
+        play_feed(p, (struct event){.kind = EV_UNKEPT, .error = ERR_FULL});
+    play_drain(p);
+}
+
 bool play(struct play *p)
 {
     play_drain(p);
@@ -183,10 +190,10 @@ bool play(struct play *p)
     play_drain(p);
     if (transaction_go(&p->t) != TRANSACTION_GO_AHEAD)
         return false;
-    play_drain(p);
+    let_go(p, UNKEPT_BEFORE);
     in_content(p, 0);
     in_content(p, 1);
-    play_drain(p);
+    let_go(p, UNKEPT_AFTER);
     transaction_end(&p->t);
     play_drain(p);
     return true;

@@ -27,6 +27,10 @@ enum way {
 
 enum kind { SPOOLABLE, TEMPFAIL, MAILDIR };
 
+/* When the copy is let go, as its file cannot be written: before what happens in the content, or
+ * after that. */
+enum unkept { KEPT, UNKEPT_BEFORE, UNKEPT_AFTER };
+
 struct play {
     struct pool pool;
     struct arena arena;
@@ -35,6 +39,7 @@ struct play {
     struct recipient *rcpts[2];
     char ways[2];
     enum kind kinds[2];
+    enum unkept unkept;
     int prepare_error, commit_error; /* of the spool file */
     int undo_error, appear_error;    /* of maildirs: at prepare, at commit */
     bool withholds_prepare, withholds_commit;
