@@ -106,18 +106,63 @@ static int fault(enum sim_disk_call what, const char *path)
     return error;
 }
 
-static void pass_call(struct sim *w)
+/* ---- how long it takes ---- */
+
+bool sim_disk_hang(struct sim *w, const char *path)
+{
+    struct sim_node *n = sim_node_at(path);
+
+    if (n == NULL)
+        return false;
+    w->disk.hanging += !n->hangs;
+    n->hangs = true;
+    return true;
+}
+
+void sim_disk_go_on(struct sim *w)
+{
+    w->disk.hanging = 0;
+    LIST_EACH (link, &w->disk.root->names)
+        LIST_ENTRY(link, struct sim_name, link)->node->hangs = false;
+    LIST_EACH (link, &w->disk.hung) {
+        list_remove(link);
+        list_append(&w->ready, link);
+    }
+}
+
+/* Most calls are served at once, some when other things have happened, some later. */
+static void wait_for_turn(struct sim *w)
+{
+    uint64_t which = sim_below(w, 16);
+
+    if (which == 0 && w->ways.slow_ms > 0)
+        sim_fiber_pause(1 + sim_below(w, w->ways.slow_ms));
+    else if (which < 5)
+        sim_fiber_pause(0);
+}
+
+/* `volume` NULL: not known to hang. */
+static void pass_call(struct sim *w, const struct sim_node *volume)
 {
     bool is_making = w->disk.is_making;
 
     w->disk.is_making = false;
-    if (!is_making)
-        sim_process_call(w);
+    if (is_making)
+        return;
+    if (sim_fiber_running() != NULL) {
+        while (volume != NULL && volume->hangs)
+            sim_fiber_wait(&w->disk.hung);
+        if (w->ways.interleaves)
+            wait_for_turn(w);
+    }
+    sim_process_call(w);
 }
 
 int sim_disk_begin(enum sim_disk_call what, const char *path)
 {
-    pass_call(sim_current());
+    struct sim *w = sim_current();
+
+    pass_call(w, w->disk.hanging == 0 ? NULL : sim_volume_of(path));
     return fault(what, path);
 }
 
@@ -126,7 +171,7 @@ int sim_disk_begin_on(enum sim_disk_call what, const struct sim_node *n)
     struct sim *w = sim_current();
     int error;
 
-    pass_call(w);
+    pass_call(w, n->volume);
     error = draw(w, what);
     if (error == 0)
         error = n->spoiled;
@@ -139,12 +184,16 @@ int sim_disk_begin_on(enum sim_disk_call what, const struct sim_node *n)
 
 static int open_node(struct sim_node *n, bool may_write, bool is_unnamed)
 {
-    struct sim_disk *d = &sim_current()->disk;
+    struct sim *w = sim_current();
+    struct sim_disk *d = &w->disk;
 
     for (int i = 0; i < SIM_FDS; i++) {
         if (d->fds[i].node != NULL)
             continue;
-        d->fds[i] = (struct sim_fd){.node = n, .may_write = may_write, .is_unnamed = is_unnamed};
+        d->fds[i] = (struct sim_fd){.node = n,
+                                    .process = w->processes.running,
+                                    .may_write = may_write,
+                                    .is_unnamed = is_unnamed};
         n->uses++;
         return SIM_FD_DISK + i;
     }
@@ -170,6 +219,7 @@ int disk_open_unnamed(const char *directory)
     if (at == NULL || !at->is_directory)
         return at == NULL ? -ENOENT : -ENOTDIR;
     n = sim_node_new(false);
+    n->volume = sim_volume_of(directory);
     fd = open_node(n, true, true);
     sim_node_unuse(n);
     return fd;
@@ -226,11 +276,17 @@ int disk_close(int fd)
     return 0;
 }
 
-void sim_disk_close_all(struct sim *w)
+unsigned sim_disk_close_all(struct sim *w, const struct sim_process *p)
 {
-    for (int i = 0; i < SIM_FDS; i++)
-        if (w->disk.fds[i].node != NULL)
-            disk_close(SIM_FD_DISK + i);
+    unsigned count = 0;
+
+    for (int i = 0; i < SIM_FDS; i++) {
+        if (w->disk.fds[i].node == NULL || w->disk.fds[i].process != p)
+            continue;
+        disk_close(SIM_FD_DISK + i);
+        count++;
+    }
+    return count;
 }
 
 int disk_lock(int fd)

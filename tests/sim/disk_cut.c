@@ -189,8 +189,9 @@ static void forget_links(struct sim_node *n)
 
 void sim_power_cut(struct sim *w)
 {
-    if (w->loop != NULL || sim_open_files(w) > 0)
-        sim_fault("a process is still there");
+    sim_processes_kill(w);
+    if (!list_is_empty(&w->loops) || sim_open_files(w) > 0)
+        sim_fault("something still runs that is no process");
     LIST_EACH (link, &w->disk.operations) {
         struct sim_operation *o = LIST_ENTRY(link, struct sim_operation, link);
         if (sim_below(w, 2) == 0)

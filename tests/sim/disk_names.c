@@ -125,6 +125,14 @@ struct sim_node *sim_node_at(const char *path)
     return walk(sim_current(), bytes_of(path));
 }
 
+const struct sim_node *sim_volume_of(const char *path)
+{
+    struct bytes rest = bytes_of(path);
+    const struct sim_name *name = sim_name_in(&sim_current()->disk.root->names, next_part(&rest));
+
+    return name == NULL ? NULL : name->node;
+}
+
 int sim_node_trouble(const char *path, bool octets)
 {
     struct bytes rest = bytes_of(path);
@@ -196,6 +204,7 @@ int sim_node_link(struct sim_node *n, const char *path)
         return -EEXIST;
     sim_name_set(&directory->names, name, n);
     set_path(n, path);
+    n->volume = sim_volume_of(path);
     n->links++;
     sim_operation_add(n, NULL, name, directory, name);
     tell(n, NULL, path);
@@ -387,6 +396,7 @@ void sim_disk_init(struct sim *w)
     struct sim_node *tmp = sim_node_new(true);
 
     list_init(&w->disk.operations);
+    list_init(&w->disk.hung);
     w->disk.free_bytes = FREE_BYTES;
     w->disk.root = sim_node_new(true);
     sim_name_set(&w->disk.root->names, bytes_of("tmp"), tmp);

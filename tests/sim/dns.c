@@ -145,6 +145,7 @@ static struct dns_query *ask(struct dns *d, enum sim_question what, struct bytes
     if (q == NULL)
         return NULL;
     q->event.fn = on_event;
+    q->event.process = d->loop->process;
     q->fn = fn;
     q->owner = owner;
     list_init(&q->event.link);

@@ -30,6 +30,8 @@ struct sim_node {
     int64_t changed_s;
     int locked_by;                    /* a descriptor; 0: none */
     int spoiled;                      /* an error that stays; 0: none */
+    bool hangs;                       /* a directory of the root, with all that is below */
+    const struct sim_node *volume;    /* of a file: such a directory */
     char path[SIM_PATH_MAX];          /* of a file: its last name; empty: none yet */
     struct list names, durable_names; /* of a directory, sorted */
 };
@@ -61,7 +63,8 @@ void sim_text_cut(struct sim_text *t, uint64_t length);
 /* disk_names.c */
 struct sim_node *sim_node_new(bool is_directory); /* used once */
 void sim_node_unuse(struct sim_node *n);
-struct sim_node *sim_node_at(const char *path); /* NULL: there is nothing */
+struct sim_node *sim_node_at(const char *path);         /* NULL: there is nothing */
+const struct sim_node *sim_volume_of(const char *path); /* NULL: there is none */
 /* What stays bad of a path: in a directory on the way, or `octets` of the file itself. */
 int sim_node_trouble(const char *path, bool octets);
 /* A new name. The directory must be there, the name must not: -ENOENT, -ENOTDIR, -EEXIST. */

@@ -33,22 +33,32 @@ static struct sim_bound *bind_to(const struct netaddr *address, const char *path
     b->address = *address;
     snprintf(b->path, sizeof(b->path), "%s", path);
     b->fd = w->next_listener++;
+    b->process = w->processes.running;
     list_append(&w->bound, &b->link);
     return b;
+}
+
+static int open_bound(const struct netaddr *address, bool is_shared)
+{
+    struct sim_bound *other = sim_bound_at(sim_current(), address), *b;
+
+    if (other != NULL && !(is_shared && other->is_shared))
+        return -EADDRINUSE;
+    b = bind_to(address, "");
+    b->is_shared = is_shared;
+    return b->fd;
 }
 
 int listen_open(const struct netaddr *address, int backlog)
 {
     (void)backlog;
-    if (sim_bound_at(sim_current(), address) != NULL)
-        return -EADDRINUSE;
-    return bind_to(address, "")->fd;
+    return open_bound(address, false);
 }
 
-/* There is one process at a time: nobody to share with. */
 int listen_open_shared(const struct netaddr *address, int backlog)
 {
-    return listen_open(address, backlog);
+    (void)backlog;
+    return open_bound(address, true);
 }
 
 int listen_probe(const struct netaddr *address)
@@ -105,6 +115,7 @@ struct listener *listener_new(struct loop *loop, int fd, unsigned reserve,
         return NULL;
     }
     l->event.fn = on_event;
+    l->event.process = loop->process;
     list_init(&l->event.link);
     list_init(&l->waiting);
     l->loop = loop;
@@ -131,10 +142,12 @@ static void drop_waiting(struct listener *l)
     }
 }
 
-void sim_listeners_drop(struct sim *w)
+void sim_listeners_drop(struct sim_process *p)
 {
-    LIST_EACH (link, &w->bound) {
+    LIST_EACH (link, &p->world->bound) {
         struct sim_bound *b = LIST_ENTRY(link, struct sim_bound, link);
+        if (b->process != p)
+            continue;
         if (b->listener != NULL)
             drop_waiting(b->listener);
         list_remove(link);
@@ -161,6 +174,7 @@ void sim_listener_arrive(struct listener *l, struct sim_end *end)
     struct waiting *w = sim_alloc(sizeof(*w));
 
     w->end = end;
+    end->process = l->loop->process;
     list_append(&l->waiting, &w->link);
     sim_ready(l->loop->world, &l->event);
 }

@@ -15,10 +15,14 @@ struct loop *loop_new(void)
 
     if (l == NULL)
         return NULL;
-    if (w->loop != NULL)
-        sim_fault("a second loop at the same time");
-    w->loop = l;
     l->world = w;
+    l->process = w->processes.running;
+    if (l->process != NULL && l->process->loop != NULL)
+        sim_fault("a second loop of one process");
+    if (l->process != NULL)
+        l->process->loop = l;
+    list_append(&w->loops, &l->link);
+    list_init(&l->jobs_waiting);
     l->chance = sim_random(w);
     l->posted_end = &l->posted;
     wheel_init(&l->wheel, w->now_us / 1000);
@@ -40,7 +44,9 @@ void loop_free(struct loop **loop)
     pool_done(&l->pools.small);
     pool_done(&l->pools.medium);
     pool_done(&l->pools.chunk);
-    l->world->loop = NULL;
+    list_remove(&l->link);
+    if (l->process != NULL)
+        l->process->loop = NULL;
     mem_free(l);
     *loop = NULL;
 }
@@ -119,18 +125,34 @@ int loop_on_signal(struct loop *l, int number, void (*fn)(void *owner, int numbe
     return 0;
 }
 
+static void signal_to(struct loop *l, int number)
+{
+    for (unsigned i = 0; i < l->signal_count; i++)
+        if (l->signals[i].number == number)
+            l->signals[i].is_pending = true;
+}
+
 void sim_signal(struct sim *w, int number)
 {
-    for (unsigned i = 0; w->loop != NULL && i < w->loop->signal_count; i++)
-        if (w->loop->signals[i].number == number)
-            w->loop->signals[i].is_pending = true;
+    LIST_EACH (link, &w->loops)
+        signal_to(LIST_ENTRY(link, struct loop, link), number);
+}
+
+void sim_process_signal(struct sim_process *p, int number)
+{
+    if (p->loop != NULL)
+        signal_to(p->loop, number);
 }
 
 size_t sim_pool_bytes(const struct sim *w)
 {
-    const struct loop_pools *p = &w->loop->pools;
+    size_t bytes = 0;
 
-    return p->small.taken * 1024 + p->medium.taken * 4096 + p->chunk.taken * 65536;
+    LIST_EACH (link, &w->loops) {
+        const struct loop_pools *p = &LIST_ENTRY(link, struct loop, link)->pools;
+        bytes += p->small.taken * 1024 + p->medium.taken * 4096 + p->chunk.taken * 65536;
+    }
+    return bytes;
 }
 
 struct loop_pools *loop_pools(struct loop *l)

@@ -95,14 +95,21 @@ void sim_end_close(struct sim_end *e, bool with_reset)
     free(c);
 }
 
+/* Where several share it: one that is served, by chance. */
 struct sim_bound *sim_bound_at(struct sim *w, const struct netaddr *address)
 {
+    struct sim_bound *found = NULL;
+    unsigned count = 0;
+
     LIST_EACH (link, &w->bound) {
         struct sim_bound *b = LIST_ENTRY(link, struct sim_bound, link);
-        if (netaddr_equal(&b->address, address))
-            return b;
+        if (!netaddr_equal(&b->address, address))
+            continue;
+        count += b->listener != NULL;
+        if (found == NULL || (b->listener != NULL && sim_below(w, count) == 0))
+            found = b;
     }
-    return NULL;
+    return found;
 }
 
 struct sim_bound *sim_bound_at_path(struct sim *w, const char *path)

@@ -123,7 +123,6 @@ static struct sim_peer *peer_new(struct sim *w)
 
     p->world = w;
     p->event.fn = on_event;
-    p->event.outlives = true;
     list_init(&p->event.link);
     list_append(&w->peers, &p->link);
     return p;
@@ -134,7 +133,6 @@ static void give_end(struct sim_peer *p, struct sim_end *end)
     p->end = end;
     p->state = SIM_PEER_OPEN;
     end->reader = &p->event;
-    end->is_peers = true;
 }
 
 static struct sim_peer *connect_to(struct sim *w, const struct netaddr *from,
@@ -169,13 +167,14 @@ void sim_ask_targets(struct sim *w, bool asks)
     w->asks_targets = asks;
 }
 
-struct sim_peer *sim_peer_asked(struct sim *w, struct stream *by, const char *address)
+struct sim_peer *sim_peer_asked(struct loop *l, struct stream *by, const char *address)
 {
-    struct sim_peer *p = peer_new(w);
+    struct sim_peer *p = peer_new(l->world);
 
     snprintf(p->address, sizeof(p->address), "%s", address);
     p->asked_by = by;
-    sim_ready(w, &p->event);
+    p->asking = l->process;
+    sim_ready(l->world, &p->event);
     return p;
 }
 
@@ -208,6 +207,7 @@ void sim_accept(struct sim_peer *p)
     from = stream_local(p->asked_by);
     to = stream_peer(p->asked_by);
     c = sim_conn_new(p->world, &from, &to);
+    c->ends[0].process = p->asking;
     give_end(p, &c->ends[1]);
     sim_stream_answer(p->asked_by, &c->ends[0], 0);
     p->asked_by = NULL;
@@ -225,6 +225,11 @@ void sim_refuse(struct sim_peer *p, int error)
 enum sim_peer_state sim_peer_state(const struct sim_peer *p)
 {
     return p->state;
+}
+
+bool sim_is_orphan(const struct sim_peer *p)
+{
+    return p->is_orphan;
 }
 
 /* ---- what the test does with it ---- */

@@ -102,36 +102,51 @@ static void note_death(struct scenario *s, bool is_power)
 static void plan_death(struct scenario *s)
 {
     if (scenario_chance(s, 40))
-        sim_kill_at_step(s->world, 1 + scenario_below(s, STEPS_MAX));
+        sim_process_kill_at_step(s->life.server, 1 + scenario_below(s, STEPS_MAX));
     else if (scenario_chance(s, 70))
-        sim_kill_at_call(s->world, 1 + scenario_below(s, CALLS_MAX));
+        sim_process_kill_at_call(s->life.server, 1 + scenario_below(s, CALLS_MAX));
 }
 
-/* False: it came to its end as it should. */
-static bool live(struct scenario *s, bool may_die)
-{
-    int code = 0;
+static void on_server_end(void *owner, const struct sim_process_end *end);
 
+static void start_server(struct scenario *s)
+{
     sim_disk_set_trouble(s->world, 0); /* it shall start */
     mem_fail_nth(0);
-    if (may_die)
+    s->life.server = sim_process_start(s->world, serve, s, on_server_end);
+    if (s->life.may_die && !s->is_healthy && s->life.count < LIVES_MAX)
         plan_death(s);
-    bool has_ended = sim_process(s->world, serve, s, &code);
-    s->lives++;
-    if (!has_ended) {
+}
+
+static void on_restart(struct sim_event *e)
+{
+    struct scenario *s = CONTAINER_OF(e, struct scenario, life.restart);
+
+    if (!s->is_over)
+        start_server(s);
+}
+
+/* It begins again, unless all is over and it came to its end as it should. */
+static void on_server_end(void *owner, const struct sim_process_end *end)
+{
+    struct scenario *s = owner;
+
+    s->life.server = NULL;
+    s->life.count++;
+    if (end->is_killed) {
         bool is_power = scenario_chance(s, 50);
         note_death(s, is_power);
         if (is_power)
             sim_power_cut(s->world);
-    } else if (code != 0 && sim_disk_failures(s->world) == 0) {
-        scenario_fail(s, "exit code %d", code);
-        return false;
-    } else if (code == 0 && s->is_over) {
-        return false;
+    } else if (end->code != 0 && sim_disk_failures(s->world) == 0) {
+        scenario_fail(s, "exit code %d", end->code);
+    }
+    if (s->is_over || s->result->has_failed) {
+        sim_stop(s->world);
+        return;
     }
     scenario_count(s, COUNT_RESTARTS);
-    sim_pass(s->world, scenario_below(s, AWAY_MAX_MS));
-    return true;
+    scenario_later(s, &s->life.timer, &s->life.restart, scenario_below(s, AWAY_MAX_MS));
 }
 
 /* ---- time ---- */
@@ -152,6 +167,8 @@ static void on_beat(struct sim_event *e)
     if (s->result->has_failed || s->quiet_beats >= QUIET_BEATS ||
         now_ms > s->heal_ms + PATIENCE_MS) {
         s->is_over = true;
+        if (s->life.server == NULL)
+            sim_stop(s->world);
         sim_signal(s->world, SIGTERM);
         return;
     }
@@ -165,7 +182,8 @@ static void on_beat(struct sim_event *e)
 static void begin(struct scenario *s)
 {
     static const uint32_t windows[] = {0, 0, 0, 1000, 64};
-    struct sim_ways ways = {.shuffles = true, .cuts = scenario_chance(s, 50)};
+    struct sim_ways ways = {
+        .shuffles = true, .cuts = scenario_chance(s, 50), .interleaves = scenario_chance(s, 50)};
 
     ways.window_bytes = windows[scenario_below(s, ARRAY_LENGTH(windows))];
     sim_set_ways(s->world, &ways);
@@ -174,8 +192,9 @@ static void begin(struct scenario *s)
     spool_watch(s);
     log_watch(s);
     s->beat.fn = on_beat;
-    s->beat.outlives = true;
     list_init(&s->beat.link);
+    s->life.restart.fn = on_restart;
+    list_init(&s->life.restart.link);
     scenario_later(s, &s->beat_timer, &s->beat, BEAT_MS);
 }
 
@@ -207,7 +226,6 @@ void scenario_run(uint64_t seed, bool is_loud, struct scenario_result *result)
         .world = sim_new(seed), .result = result, .seed = seed, .is_loud = is_loud};
     struct list *lists[] = {&s.messages, &s.deliveries, &s.deaths,   &s.clients,
                             &s.servers,  &s.files,      &s.troubles, &s.requests};
-    bool may_die;
 
     for (size_t i = 0; i < ARRAY_LENGTH(lists); i++)
         list_init(lists[i]);
@@ -217,8 +235,8 @@ void scenario_run(uint64_t seed, bool is_loud, struct scenario_result *result)
     begin(&s);
     clients_start(&s);
     servers_start(&s);
-    may_die = scenario_chance(&s, 75);
-    while (live(&s, may_die && !s.is_healthy && s.lives < LIVES_MAX))
-        continue;
+    s.life.may_die = scenario_chance(&s, 75);
+    start_server(&s);
+    sim_run(s.world);
     finish(&s);
 }

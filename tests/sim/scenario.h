@@ -179,6 +179,15 @@ struct scenario_bad {
     unsigned failures; /* since then */
 };
 
+/* Of postern's processes. */
+struct scenario_life {
+    struct sim_process *server; /* NULL: not at the moment */
+    unsigned count;             /* that have ended */
+    bool may_die;
+    struct sim_event restart;
+    struct sim_timer timer;
+};
+
 struct scenario {
     struct sim *world;
     struct scenario_result *result;
@@ -188,7 +197,7 @@ struct scenario {
     struct list messages, deliveries, deaths, clients, servers;
     struct list files, troubles, requests;
     unsigned message_count, clients_busy;
-    unsigned lives; /* processes that have ended */
+    struct scenario_life life;
     struct sim_event beat;
     struct sim_timer beat_timer;
     uint64_t heal_ms; /* from then on nothing goes wrong */

@@ -314,7 +314,6 @@ void clients_start(struct scenario *s)
         c->scenario = s;
         c->number = i + 1;
         c->event.fn = on_timer;
-        c->event.outlives = true;
         list_init(&c->event.link);
         list_append(&s->clients, &c->link);
         plan(c);

@@ -120,8 +120,10 @@ void faults_heal(struct scenario *s)
     mem_fail_nth(0);
     sim_disk_set_trouble(s->world, 0);
     sim_disk_set_free(s->world, PLENTY_BYTES);
-    sim_kill_at_step(s->world, 0);
-    sim_kill_at_call(s->world, 0);
+    if (s->life.server == NULL)
+        return;
+    sim_process_kill_at_step(s->life.server, 0);
+    sim_process_kill_at_call(s->life.server, 0);
 }
 
 /* What the disk does beside its calls that fail. */

@@ -60,7 +60,7 @@ struct server {
     struct list link;
     struct scenario *scenario;
     int target;
-    unsigned number, life; /* of postern, at the beginning */
+    unsigned number;
     struct sim_peer *peer;
     struct sim_event event;
     struct sim_timer timer;
@@ -356,7 +356,7 @@ static void on_end(struct server *v)
                 ledger_take(v->scenario, v->target, v->mail.sender, v->mail.recipients[i], content);
             if (d == NULL)
                 continue;
-            d->is_orphan = v->life != v->scenario->lives;
+            d->is_orphan = sim_is_orphan(v->peer);
             v->deliveries[v->delivery_count++] = d;
         }
         v->is_said = !v->is_over && !v->is_silent;
@@ -431,7 +431,7 @@ static void hear_line(struct server *v, struct bytes line)
 /* Has postern read what it was told? What it took counts as known to it then. */
 static void look_at_answer(struct server *v)
 {
-    if (!v->is_said || v->is_waiting || v->life != v->scenario->lives || sim_unread(v->peer) > 0 ||
+    if (!v->is_said || v->is_waiting || sim_is_orphan(v->peer) || sim_unread(v->peer) > 0 ||
         sim_was_reset(v->peer))
         return;
     for (unsigned i = 0; i < v->delivery_count; i++)
@@ -529,10 +529,8 @@ static void on_asked(void *owner, struct sim_peer *peer)
     v->scenario = s;
     v->peer = peer;
     v->number = ++s->targets.connections;
-    v->life = s->lives;
     v->target = strncmp(sim_target_address(peer), "198.51.100.1:", 13) == 0 ? 0 : 1;
     v->event.fn = on_timer;
-    v->event.outlives = true;
     list_init(&v->event.link);
     list_append(&s->servers, &v->link);
     plan_fault(v);

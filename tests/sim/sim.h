@@ -27,6 +27,8 @@ struct sim_ways {
     bool shuffles;         /* what is ready at the same time happens in any order */
     bool cuts;             /* octets arrive in pieces, writes are taken in part */
     uint32_t window_bytes; /* octets under way in one direction of a connection; 0: 65,536 */
+    bool interleaves;      /* before a call of disk.h other things may happen: a job gives way */
+    uint32_t slow_ms;      /* ... for up to so long, now and then */
 };
 void sim_set_ways(struct sim *w, const struct sim_ways *ways);
 uint64_t sim_random(struct sim *w); /* the world's own chance; loops have another source */
@@ -39,23 +41,43 @@ uint64_t sim_below(struct sim *w, uint64_t end); /* 0..end-1 */
 void sim_on_quiet(struct sim *w, bool (*fn)(void *owner), void *owner);
 /* Within that function, before it returns true: come back when so much time has passed. */
 void sim_wait(struct sim *w, uint64_t ms);
-void sim_pass(struct sim *w, uint64_t ms); /* while no process runs */
 uint64_t sim_now_ms(const struct sim *w);
 int64_t sim_wall_ms(const struct sim *w);
 void sim_wall_jump(struct sim *w, int64_t ms); /* the wall clock is set; time goes on as ever */
-void sim_signal(struct sim *w, int number);    /* what kill() would do */
+void sim_signal(struct sim *w, int number);    /* what kill() would do, to every process */
 
-/* ---- the process of postern ---- */
+/* ---- processes of postern ---- */
 
-/* Runs fn(owner) with a heap of its own. True: it came to its end with that exit code, and if that
- * is 0 left nothing behind. False: it was killed: memory, descriptors, locks, connections, jobs and
- * deadlines are gone, and none of its code has run. */
+struct sim_process;
+struct sim_process_end {
+    struct sim_process *process;
+    bool is_killed;
+    int code; /* else: what it has returned */
+};
+
+/* Runs fn(owner) as a process beside others, while the world goes on. It has a heap of its own, and
+ * at most one loop. `ended` is called outside of all of them: it has come to its end, and if its
+ * code is 0 left nothing behind; or it was killed: memory, descriptors, locks, connections, jobs
+ * and deadlines are gone, and none of its code has run. */
+struct sim_process *sim_process_start(struct sim *w, int (*fn)(void *owner), void *owner,
+                                      void (*ended)(void *owner,
+                                                    const struct sim_process_end *end));
+void sim_process_signal(struct sim_process *p, int number);
+void sim_process_kill(struct sim_process *p);
+/* It dies before the nth thing that happens to it from now on (1: the next), or before its nth call
+ * of disk.h; 0: it does not. */
+void sim_process_kill_at_step(struct sim_process *p, uint64_t nth);
+void sim_process_kill_at_call(struct sim_process *p, uint64_t nth);
+void sim_run(struct sim *w); /* the world goes on until sim_stop() */
+void sim_stop(struct sim *w);
+void sim_run_for(struct sim *w, uint64_t ms); /* ... for so long */
+
+/* One process alone, until it has ended. False: it was killed. */
 bool sim_process(struct sim *w, int (*fn)(void *owner), void *owner, int *code_out);
-/* It dies before the nth thing that happens from now on (1: the next), or before the nth call of
- * disk.h; 0: it does not. */
+/* The death of the process that calls this; or, called by none, of the next one. */
 void sim_kill_at_step(struct sim *w, uint64_t nth);
 void sim_kill_at_call(struct sim *w, uint64_t nth);
-/* Where no process runs: of all writes and names that were not synced chance keeps, loses or tears
+/* Kills all of them; of all writes and names that were not synced chance keeps, loses or tears
  * any. */
 void sim_power_cut(struct sim *w);
 
@@ -80,6 +102,7 @@ const char *sim_target_address(const struct sim_peer *p); /* "192.0.2.1:25", "un
 void sim_accept(struct sim_peer *p);
 void sim_refuse(struct sim_peer *p, int error); /* -ECONNREFUSED, -ETIMEDOUT ... */
 enum sim_peer_state sim_peer_state(const struct sim_peer *p);
+bool sim_is_orphan(const struct sim_peer *p); /* the process that has asked for it is no more */
 
 /* Never blocks: what does not fit under way is kept. Only where sim_may_send(). */
 void sim_send(struct sim_peer *p, struct bytes octets);
@@ -164,6 +187,10 @@ struct sim_disk_name {
 };
 void sim_on_disk_name(struct sim *w, void (*fn)(void *owner, const struct sim_disk_name *name),
                       void *owner);
+/* Every call on what lies below this directory of the root hangs from now on, until
+ * sim_disk_go_on(): jobs stay where they are. False: there is no such directory. */
+bool sim_disk_hang(struct sim *w, const char *path);
+void sim_disk_go_on(struct sim *w);
 void sim_disk_set_free(struct sim *w, uint64_t bytes); /* what disk_free_bytes() says */
 /* False: there is no such file. */
 bool sim_file(struct sim *w, const char *path, struct bytes *octets_out);

@@ -55,7 +55,7 @@ int stage_run_task(const struct config *config, struct worker_task *task)
             if (task->listener_count == ARRAY_LENGTH(listeners))
                 sim_fault("too many listeners");
             listeners[task->listener_count].smtpd = conf;
-            listeners[task->listener_count++].fd = listen_open(&conf->listeners.at[j], 1);
+            listeners[task->listener_count++].fd = listen_open_shared(&conf->listeners.at[j], 1);
         }
     }
     task->listeners = listeners;

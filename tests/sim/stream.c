@@ -347,6 +347,7 @@ static struct stream *stream_new(struct loop *l)
     if (s == NULL)
         return NULL;
     s->event.fn = on_event;
+    s->event.process = l->process;
     list_init(&s->event.link);
     s->loop = l;
     l->busy++;
@@ -414,12 +415,13 @@ static void begin_to_connect(struct stream *s, const struct stream_target *to)
 
     if (bound != NULL && bound->listener != NULL) {
         struct sim_conn *c = sim_conn_new(w, &s->local, &to->address);
+        c->ends[0].process = s->loop->process;
         sim_listener_arrive(bound->listener, &c->ends[1]);
         sim_stream_answer(s, &c->ends[0], 0);
     } else if (w->asks_targets) {
         snprintf(address, sizeof(address), "%s%s", is_unix ? "unix:" : "",
                  is_unix ? to->unix_path : netaddr_text_with_port(&to->address, text));
-        s->asked = sim_peer_asked(w, s, address);
+        s->asked = sim_peer_asked(s->loop, s, address);
     } else {
         sim_stream_answer(s, NULL, is_unix ? -ENOENT : -ECONNREFUSED);
     }

@@ -66,7 +66,11 @@ struct sim *sim_new(uint64_t seed)
     list_init(&w->peers);
     list_init(&w->bound);
     list_init(&w->answers);
-    list_init(&w->channels);
+    list_init(&w->loops);
+    list_init(&w->channels.listeners);
+    list_init(&w->channels.links);
+    list_init(&w->processes.alive);
+    list_init(&w->processes.ended);
     current = w;
     sim_disk_init(w);
     return w;
@@ -77,17 +81,19 @@ struct sim *sim_current(void)
     return current != NULL ? current : sim_new(1);
 }
 
-unsigned sim_process_count(void)
+unsigned sim_process_number(void)
 {
-    return current != NULL ? current->process.count : 0;
+    const struct sim_processes *p = current == NULL ? NULL : &current->processes;
+
+    return p == NULL ? 0 : p->running == NULL ? p->count : p->running->number;
 }
 
 void sim_free(struct sim **world)
 {
     struct sim *w = *world;
 
-    if (w->loop != NULL)
-        sim_fault("a loop is still there");
+    if (!list_is_empty(&w->loops) || sim_processes_are_there(w))
+        sim_fault("a process or a loop is still there");
     sim_peers_free(w);
     LIST_EACH (link, &w->bound)
         free(LIST_ENTRY(link, struct sim_bound, link));
@@ -126,11 +132,6 @@ void sim_on_quiet(struct sim *w, bool (*fn)(void *owner), void *owner)
 void sim_wait(struct sim *w, uint64_t ms)
 {
     w->wait_until_us = w->now_us + ms * 1000;
-}
-
-void sim_pass(struct sim *w, uint64_t ms)
-{
-    w->now_us += ms * 1000;
 }
 
 uint64_t sim_now_ms(const struct sim *w)
@@ -187,6 +188,15 @@ static struct list *pick(struct sim *w, struct list *from)
     return link;
 }
 
+/* Within its process. */
+static void happen(struct sim *w, struct sim_event *e)
+{
+    struct sim_process *before = sim_process_enter(w, e->process);
+
+    e->fn(e);
+    sim_process_enter(w, before);
+}
+
 /* All that is ready now; what becomes ready meanwhile comes in the next turn. */
 static void run_ready(struct sim *w)
 {
@@ -199,43 +209,59 @@ static void run_ready(struct sim *w)
         struct list *link = pick(w, &w->running);
         struct sim_event *e = LIST_ENTRY(link, struct sim_event, link);
 
-        sim_process_step(w);
         list_remove(link);
-        e->fn(e);
+        if (e->process != NULL && !e->process->is_in_loop && !e->is_beside)
+            list_append(&e->process->held, link);
+        else if (sim_process_step(w, e->process))
+            happen(w, e);
     }
 }
 
-static void run_posts(struct loop *l)
+/* The loops of processes that are not in them wait, and with them what hangs off them. False from
+ * each of these: there was nothing to do. A loop may be gone with its process. */
+static bool run_posts(struct loop *l)
 {
+    struct sim *w = l->world;
+    struct sim_process *p = l->process, *before;
     struct loop_post *post;
+    bool has_any = l->posted != NULL;
 
     l->due_posts = l->posted;
     l->posted = NULL;
     l->posted_end = &l->posted;
+    before = sim_process_enter(w, p);
     while ((post = l->due_posts) != NULL) {
         l->due_posts = post->next;
         post->is_posted = 0;
-        sim_process_step(l->world);
+        if (!sim_process_step(w, p))
+            break;
         post->fn(post->owner);
     }
+    sim_process_enter(w, before);
+    return has_any;
 }
 
 static bool run_deadlines(struct loop *l)
 {
+    struct sim *w = l->world;
+    struct sim_process *p = l->process, *before = sim_process_enter(w, p);
     struct wheel_entry *entry;
     bool has_any = false;
 
-    while ((entry = wheel_next_due(&l->wheel, l->world->now_us / 1000)) != NULL) {
+    while ((entry = wheel_next_due(&l->wheel, w->now_us / 1000)) != NULL) {
         struct deadline *d = CONTAINER_OF(entry, struct deadline, entry);
         has_any = true;
-        sim_process_step(l->world);
+        if (!sim_process_step(w, p))
+            break;
         d->use->reached(d);
     }
+    sim_process_enter(w, before);
     return has_any;
 }
 
 static bool run_signals(struct loop *l)
 {
+    struct sim_process *before = sim_process_enter(l->world, l->process);
     bool has_any = false;
 
     for (unsigned i = 0; i < l->signal_count; i++) {
@@ -244,6 +270,19 @@ static bool run_signals(struct loop *l)
         l->signals[i].is_pending = false;
         has_any = true;
         l->signals[i].fn(l->signals[i].owner, l->signals[i].number);
+    }
+    sim_process_enter(l->world, before);
+    return has_any;
+}
+
+static bool run_loops(struct sim *w, bool (*run)(struct loop *l))
+{
+    bool has_any = false;
+
+    LIST_EACH (link, &w->loops) {
+        struct loop *l = LIST_ENTRY(link, struct loop, link);
+        if (l->is_running)
+            has_any = run(l) || has_any;
     }
     return has_any;
 }
@@ -264,31 +303,34 @@ static bool run_timers(struct sim *w)
 }
 
 /* False: there was nothing to do. */
-static bool run_turn(struct loop *l)
+static bool run_turn(struct sim *w)
 {
-    struct sim *w = l->world;
-    bool has_any = run_deadlines(l);
+    bool has_any = sim_processes_tell(w);
 
-    has_any = run_signals(l) || has_any;
+    has_any = run_loops(w, run_deadlines) || has_any;
+    has_any = run_loops(w, run_signals) || has_any;
     has_any = run_timers(w) || has_any;
-    if (l->posted != NULL) {
-        run_posts(l);
-        has_any = true;
-    }
+    has_any = run_loops(w, run_posts) || has_any;
     if (!list_is_empty(&w->ready)) {
         run_ready(w);
         has_any = true;
     }
-    return has_any;
+    return sim_processes_go_on(w) || has_any;
 }
 
-/* UINT64_MAX: never. */
-static uint64_t next_us(const struct loop *l)
-{
-    const struct sim *w = l->world;
-    uint64_t wake_ms = wheel_wake_ms(&l->wheel);
-    uint64_t next = wake_ms == UINT64_MAX ? UINT64_MAX : wake_ms * 1000;
+/* ---- time ---- */
 
+/* UINT64_MAX: never. */
+static uint64_t next_us(const struct sim *w)
+{
+    uint64_t next = UINT64_MAX;
+
+    LIST_EACH (link, &w->loops) {
+        const struct loop *l = LIST_ENTRY(link, struct loop, link);
+        uint64_t wake_ms = l->is_running ? wheel_wake_ms(&l->wheel) : UINT64_MAX;
+        if (wake_ms != UINT64_MAX && wake_ms * 1000 < next)
+            next = wake_ms * 1000;
+    }
     LIST_EACH (link, &w->timers) {
         const struct sim_timer *t = LIST_ENTRY(link, struct sim_timer, link);
         if (t->due_us < next)
@@ -297,10 +339,9 @@ static uint64_t next_us(const struct loop *l)
     return next;
 }
 
-static void pass_time(struct loop *l)
+static void pass_time(struct sim *w)
 {
-    struct sim *w = l->world;
-    uint64_t next = next_us(l);
+    uint64_t next = next_us(w);
 
     if (next > w->wait_until_us && w->wait_until_us > w->now_us)
         next = w->wait_until_us;
@@ -310,26 +351,78 @@ static void pass_time(struct loop *l)
         w->now_us = next;
 }
 
-int loop_run(struct loop *l)
+static bool is_serving(const struct sim *w)
+{
+    LIST_EACH (link, &w->loops) {
+        const struct loop *l = LIST_ENTRY(link, struct loop, link);
+        if (l->is_running && !l->is_stopped)
+            return true;
+    }
+    return false;
+}
+
+void sim_go_on(struct sim *w)
+{
+    if (run_turn(w) || sim_peers_go_on(w))
+        return;
+    if (w->wait_until_us <= w->now_us && w->quiet.fn != NULL && is_serving(w) &&
+        w->quiet.fn(w->quiet.owner))
+        return;
+    pass_time(w);
+}
+
+void sim_run(struct sim *w)
+{
+    w->is_stopped = false;
+    while (!w->is_stopped)
+        sim_go_on(w);
+}
+
+void sim_run_for(struct sim *w, uint64_t ms)
+{
+    uint64_t until_us = w->now_us + ms * 1000;
+
+    sim_wait(w, ms);
+    while (w->now_us < until_us)
+        sim_go_on(w);
+}
+
+void sim_stop(struct sim *w)
+{
+    w->is_stopped = true;
+}
+
+/* ---- a loop ---- */
+
+bool sim_loop_is_over(const struct loop *l)
+{
+    return l->is_stopped && l->busy == 0 && l->posted == NULL;
+}
+
+/* Until it is stopped, and then until every handle is closed and nothing happens any more. */
+static void run_alone(struct loop *l)
 {
     struct sim *w = l->world;
 
-    while (!l->is_stopped) {
-        if (run_turn(l) || l->is_stopped || sim_peers_go_on(w))
-            continue;
-        if (w->wait_until_us <= w->now_us && w->quiet.fn != NULL && w->quiet.fn(w->quiet.owner))
-            continue;
-        pass_time(l);
-    }
-    /* Then until every handle is closed. */
+    while (!l->is_stopped)
+        sim_go_on(w);
     for (;;) {
-        if (run_turn(l) || sim_peers_go_on(w))
+        if (run_turn(w) || sim_peers_go_on(w))
             continue;
         if (l->busy == 0)
             break;
-        pass_time(l);
+        pass_time(w);
     }
-    l->is_stopped = false;
+}
+
+int loop_run(struct loop *l)
+{
+    l->is_running = true;
+    if (l->process != NULL)
+        sim_process_serve(l->process);
+    else
+        run_alone(l);
+    l->is_running = l->is_stopped = false;
     return 0;
 }
 

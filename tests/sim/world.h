@@ -3,8 +3,6 @@
 #ifndef POSTERN_SIM_WORLD_H
 #define POSTERN_SIM_WORLD_H
 
-#include <setjmp.h>
-
 #include "proxy/base/list.h"
 #include "proxy/base/wheel.h"
 #include "proxy/io/loop.h"
@@ -15,7 +13,8 @@
 struct sim_event {
     struct list link;
     void (*fn)(struct sim_event *e);
-    bool outlives; /* the process of postern: a peer's, or the test's */
+    struct sim_process *process; /* with which it goes; NULL: the world's, or the test's */
+    bool is_beside; /* the loop of its process, as a thread is: it need not wait for that */
 };
 
 /* Something that happens later. */
@@ -46,9 +45,10 @@ struct sim_end {
     struct sim_conn *conn;
     struct sim_end *other;
     struct netaddr address;
-    struct sim_event *reader; /* NULL: nobody has it yet, or any more */
+    struct sim_process *process; /* NULL: a peer's, or the test's */
+    struct sim_event *reader;    /* NULL: nobody has it yet, or any more */
     struct sim_pipe in;
-    bool is_closed, is_peers;
+    bool is_closed;
 };
 
 struct sim_conn {
@@ -62,7 +62,8 @@ struct sim_peer {
     struct sim *world;
     struct sim_end *end;
     struct sim_event event;
-    struct stream *asked_by; /* while SIM_PEER_ASKED; NULL: it has given up */
+    struct stream *asked_by;    /* while SIM_PEER_ASKED; NULL: it has given up */
+    struct sim_process *asking; /* NULL: none */
     enum sim_peer_state state;
     char address[128];
     struct sim_text received, sending;
@@ -71,7 +72,8 @@ struct sim_peer {
     bool cuts_always, is_held; /* is_held: the next piece waits for quiet */
     bool wants_shutdown, wants_close, is_shut;
     bool is_deaf, has_eof, was_reset;
-    bool is_told; /* sim_on_asked() */
+    bool is_told;   /* sim_on_asked() */
+    bool is_orphan; /* `asking` is no more */
     void (*news)(void *owner);
     void *news_owner;
 };
@@ -82,7 +84,14 @@ struct sim_bound {
     struct netaddr address;
     char path[128]; /* of a unix socket; empty: none, or not any more */
     int fd;
+    bool is_shared;
+    struct sim_process *process;
     struct listener *listener; /* NULL: not taken over yet */
+};
+
+/* channel.c: who listens, and the connections. */
+struct sim_channels {
+    struct list listeners, links;
 };
 
 /* ---- files ---- */
@@ -91,10 +100,11 @@ struct sim_node; /* files.h */
 
 struct sim_fd {
     struct sim_node *node; /* NULL: free */
+    struct sim_process *process;
     bool may_write, is_unnamed;
 };
 
-#define SIM_FDS     256
+#define SIM_FDS     1024
 #define SIM_FD_DISK 1000 /* the first descriptor of a file; listeners lie behind those */
 
 struct sim_disk {
@@ -105,8 +115,9 @@ struct sim_disk {
     int error[SIM_DISK_CALLS];
     uint32_t trouble; /* how many calls of a million fail */
     uint64_t failures, free_bytes;
-    unsigned spoiled; /* nodes */
-    bool is_making;   /* a directory, whose name was not synced yet */
+    unsigned spoiled, hanging; /* nodes */
+    struct list hung;          /* fibers that wait for those */
+    bool is_making;            /* a directory, whose name was not synced yet */
     bool lacks_move;
     void (*failed)(void *owner, const struct sim_disk_failure *failure);
     void *failed_owner;
@@ -125,13 +136,31 @@ struct sim_answer {
     struct dns_answer answer;
 };
 
-/* Of postern. */
+/* One of postern's. Its code runs on a stack of its own while it starts and while it ends; between
+ * the two, in loop_run(), the world calls what hangs off its loop. */
 struct sim_process {
-    unsigned count; /* that have begun */
-    uint64_t steps; /* of all of them */
-    bool is_alive;
+    struct list link; /* in sim_processes.alive, or .ended */
+    struct sim *world;
+    unsigned number;
+    struct sim_fiber *fiber;
+    struct list fibers; /* of its jobs */
+    struct sim_heap *heap;
+    struct loop *loop; /* NULL: none */
+    struct list held;  /* events that wait until it is in its loop */
+    bool is_in_loop, is_dying;
     uint64_t kill_at_step, kill_at_call; /* 0: never */
-    jmp_buf death;
+    int (*run)(void *owner);
+    void *owner;
+    struct sim_process_end end;
+    void (*ended)(void *owner, const struct sim_process_end *end);
+};
+
+struct sim_processes {
+    struct list alive, ended;            /* ended: nobody was told yet */
+    struct sim_process *running;         /* whose code runs; NULL: none */
+    unsigned count;                      /* that have begun */
+    uint64_t steps;                      /* of all of them */
+    uint64_t kill_at_step, kill_at_call; /* of the next one */
 };
 
 /* sim_on_quiet() */
@@ -157,28 +186,32 @@ struct sim {
     uint64_t seed, chance, now_us, wait_until_us;
     int64_t wall_jumps_ms;
     struct sim_ways ways;
-    struct loop *loop; /* one at a time */
-    struct list ready, running, timers, conns, peers, bound, answers, channels;
+    struct list loops, ready, running, timers, conns, peers, bound, answers;
+    struct sim_channels channels;
+    bool is_stopped; /* sim_stop() */
     struct sim_quiet quiet;
     bool asks_targets;
     struct sim_asked asked;
     struct sim_lines lines;
-    unsigned target_count;
     int next_listener;
     uint16_t next_port;
     struct sim_disk disk;
     struct sim_text log;
-    struct sim_process process;
+    struct sim_processes processes;
 };
 
 struct loop {
+    struct list link;
     struct sim *world;
+    struct sim_process *process; /* NULL: the test's own */
     struct wheel wheel;
     struct loop_pools pools;
     uint64_t chance;
     struct loop_post *posted, **posted_end, *due_posts;
     unsigned busy; /* streams, listeners, jobs: what keeps loop_run() from returning */
-    bool is_stopped;
+    bool is_running, is_stopped;
+    unsigned jobs_running;
+    struct list jobs_waiting; /* for a thread */
     struct {
         int number;
         bool is_pending;
@@ -210,7 +243,7 @@ struct sim_bound *sim_bound_at(struct sim *w, const struct netaddr *address);
 struct sim_bound *sim_bound_at_path(struct sim *w, const char *path);
 
 /* peer.c */
-struct sim_peer *sim_peer_asked(struct sim *w, struct stream *by, const char *address);
+struct sim_peer *sim_peer_asked(struct loop *l, struct stream *by, const char *address);
 bool sim_peers_go_on(struct sim *w); /* what was held for quiet; false: nothing was */
 void sim_peers_free(struct sim *w);
 
@@ -223,21 +256,47 @@ void sim_stream_start(struct stream *s);
 /* listener.c */
 void sim_listener_arrive(struct listener *l, struct sim_end *end);
 
-void sim_listeners_drop(struct sim *w);
+void sim_listeners_drop(struct sim_process *p);
+void sim_channels_drop(struct sim_process *p);
 
-/* process.c: before each thing that happens, and before each call of disk.h. May not return. */
-void sim_process_step(struct sim *w);
-void sim_process_call(struct sim *w);
-unsigned sim_process_count(void);
+/* world.c */
+void sim_go_on(struct sim *w); /* a turn, or time passes */
+bool sim_loop_is_over(const struct loop *l);
 
-/* heap.c: what mem.h gives out between the two is freed by the second, which says how many blocks
- * there were. */
-void sim_heap_begin(void);
-size_t sim_heap_end(void);
+/* process.c: whose code runs from now on; returns whose it was. */
+struct sim_process *sim_process_enter(struct sim *w, struct sim_process *p);
+/* Before each thing that happens to a process. False: it has died of it, and is gone. */
+bool sim_process_step(struct sim *w, struct sim_process *p);
+void sim_process_call(struct sim *w); /* before each call of disk.h; may not return */
+bool sim_process_is_dying(const struct sim_process *p);
+void sim_process_serve(struct sim_process *p); /* within it: until its loop is over */
+bool sim_processes_tell(struct sim *w);        /* who has ended; false: nobody */
+bool sim_processes_go_on(struct sim *w);       /* whose loop is over; false: nobody's */
+bool sim_processes_are_there(const struct sim *w);
+void sim_processes_kill(struct sim *w); /* all of them */
+unsigned sim_process_number(void);      /* of the one that runs, or ran last */
+
+/* fiber.c: code with a stack of its own. `ended` is called outside of it. */
+struct sim_fiber *sim_fiber_new(struct sim *w, struct sim_process *p, void (*run)(void *owner),
+                                void (*ended)(void *owner), void *owner);
+void sim_fibers_free(struct list *fibers);
+void sim_fiber_free(struct sim_fiber *f);  /* wherever it stands; none of its code runs any more */
+void sim_fiber_run(struct sim_fiber *f);   /* until it gives way or ends */
+void sim_fiber_wake(struct sim_fiber *f);  /* runs it later in this turn or in the next */
+struct sim_fiber *sim_fiber_running(void); /* NULL: none does */
+/* Within one: until somebody wakes it, or it is freed. */
+void sim_fiber_give_way(void);
+void sim_fiber_pause(uint64_t ms);       /* ... for so long; 0: what is ready goes first */
+void sim_fiber_wait(struct list *among); /* ... its event is there meanwhile */
+
+/* heap.c: what mem.h gives out goes to the book that is open. */
+struct sim_heap *sim_heap_new(void);
+void sim_heap_open(struct sim_heap *h);    /* NULL: none */
+size_t sim_heap_free(struct sim_heap **h); /* with its blocks: how many there were */
 
 void sim_disk_init(struct sim *w);
 void sim_disk_done(struct sim *w);
-void sim_disk_close_all(struct sim *w);
+unsigned sim_disk_close_all(struct sim *w, const struct sim_process *p); /* how many */
 void sim_dns_done(struct sim *w);
 
 #endif
