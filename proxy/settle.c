@@ -15,14 +15,14 @@
 /* One job. It outlives the bridge where that cannot wait: then the copy is its own. */
 struct settle {
     struct copy_job_on_image job;
-    struct bridge *bridge; /* NULL: nobody waits any more */
+    struct store_commit commit; /* of a commit: place and records are in there */
+    struct bridge *bridge;      /* NULL: nobody waits any more */
     struct worker *worker;
     struct copy *copy;
     uint32_t log_sinks;
     struct id session;
     bool is_commit;
     /* of a commit */
-    struct store_place place;
     struct buf records;
     struct buf targets, reason; /* for the log */
     uint32_t recipient_count;
@@ -146,7 +146,7 @@ static void log_result(struct settle *s)
                   error == 0 ? "spooled" : "spool-failed");
 
     log_put_text(&line, "session", s->session.text);
-    log_put_text(&line, "transaction", s->place.id.text);
+    log_put_text(&line, "transaction", s->commit.place.id.text);
     if (s->is_commit) {
         log_put(&line, "targets", buf_bytes(&s->targets));
         log_put_number(&line, "nrcpt", s->recipient_count);
@@ -167,10 +167,20 @@ static void run_prepare(struct copy_job_on_image *job)
     job->error = store_prepare(&job->image);
 }
 
-static void run_commit(struct copy_job_on_image *job)
+static void hand_over(struct copy_job_on_image *job)
 {
     struct settle *s = CONTAINER_OF(job, struct settle, job);
-    job->error = store_commit(s->worker->store, &job->image, &s->place, buf_bytes(&s->records));
+
+    s->commit.image = &job->image;
+    store_commit_soon(s->worker->store, &s->commit);
+}
+
+static void on_committed(struct store_commit *c)
+{
+    struct settle *s = CONTAINER_OF(c, struct settle, commit);
+
+    s->job.error = c->error;
+    copy_image_done(&s->job);
 }
 
 static void free_settle(struct settle *s)
@@ -190,7 +200,8 @@ static void on_done(struct copy_job_on_image *job)
     if (s->is_commit || job->error != 0)
         log_result(s);
     if (s->is_commit && job->error == 0)
-        queue_arrived(s->worker->queue, &s->place, copy_length(s->copy), buf_bytes(&s->records));
+        queue_arrived(s->worker->queue, &s->commit.place, copy_length(s->copy),
+                      buf_bytes(&s->records));
     if (b == NULL)
         copy_free(&s->copy);
     else
@@ -209,15 +220,19 @@ static struct settle *new_settle(struct bridge *b, bool is_commit)
     if (s == NULL)
         return NULL;
     *s = (struct settle){
-        .job = {.run = is_commit ? run_commit : run_prepare, .done = on_done},
+        .job = {.done = on_done},
         .bridge = b,
         .worker = w,
         .copy = b->carrier.copy,
         .log_sinks = b->smtpd->log_sinks,
         .session = b->id,
         .is_commit = is_commit,
-        .place = {.id = b->carrier.transaction->envelope.id},
+        .commit = {.place = {.id = b->carrier.transaction->envelope.id}, .done = on_committed},
     };
+    if (is_commit)
+        s->job.hand_over = hand_over;
+    else
+        s->job.run = run_prepare;
     buf_init(&s->records, pool, RECORDS_MAX);
     buf_init(&s->targets, pool, WORDS_MAX);
     buf_init(&s->reason, pool, WORDS_MAX);
@@ -251,7 +266,8 @@ void settle_commit(struct bridge *b)
         fail(b, EV_COMMITTED);
         return;
     }
-    s->place = store_next_place(s->worker->store, &s->place.id);
+    s->commit.place = store_next_place(s->worker->store, &s->commit.place.id);
+    s->commit.records = buf_bytes(&s->records);
     b->settle = s;
     copy_run(s->copy, &s->job);
 }

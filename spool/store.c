@@ -204,6 +204,7 @@ struct store *store_open(struct loop *l, struct bytes directory, const struct st
         error = -ENAMETOOLONG;
     if (error == 0) {
         s->loop = l;
+        list_init(&s->commits.waiting);
         s->limits = limits != NULL ? *limits : server_limits;
         memcpy(s->directory, directory.at, directory.len);
         s->current.fd = s->next.fd = s->previous.fd = s->job.retired_fd = -1;

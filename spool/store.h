@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "proxy/base/id.h"
+#include "proxy/base/list.h"
 #include "proxy/io/copy.h"
 #include "proxy/io/loop.h"
 #include "spool/spool_format.h"
@@ -57,6 +58,21 @@ int store_prepare(struct copy_image *image);
  * (only where syncing the directory failed) it was taken out again as far as that can be known. */
 int store_commit(const struct store *s, struct copy_image *image, const struct store_place *place,
                  struct bytes records);
+
+/* A message that is to be durable. All of it is the owner's, who keeps it until `done`. */
+struct store_commit {
+    struct list in_store; /* while it waits: the store's */
+    struct copy_image *image;
+    struct store_place place;
+    struct bytes records;
+    void (*done)(struct store_commit *c); /* on the loop, always, never within a call */
+    int error;                            /* as store_commit() returns it */
+};
+/* As store_commit() by a job of the store's, together with all that waits at the same moment. */
+void store_commit_soon(struct store *s, struct store_commit *commit);
+/* Job: that job. Each succeeds or fails for itself. */
+#define STORE_BATCH_MAX 64
+void store_commit_all(const struct store *s, struct store_commit *const *commits, size_t count);
 
 /* Job: opens and locks. -EAGAIN: somebody else delivers it; -ENOENT: it is gone. */
 int store_take(const struct store *s, const struct store_place *place, int *fd_out);

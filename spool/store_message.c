@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One message: written, made durable, taken, changed, moved. All of it in jobs. */
+/* One message that is there: taken, read, changed, moved. All of it in jobs. */
 #include "spool/store.h"
 
 #include <errno.h>
@@ -11,113 +11,6 @@
 #include "spool/store_private.h"
 
 #define BLOCK_BYTES 65536 /* that sums are made of */
-
-/* ---- committing ---- */
-
-static int open_file(struct copy_image *image)
-{
-    if (image->is_broken)
-        return -EIO;
-    if (image->fd >= 0)
-        return 0;
-
-    int fd = disk_open_unnamed(image->directory);
-    if (fd < 0)
-        return fd;
-    image->fd = fd;
-    return 0;
-}
-
-/* What of it does not lie in the file yet. */
-static int write_body(struct copy_image *image)
-{
-    uint64_t sum = image->sum;
-
-    if (image->file_bytes == image->length)
-        return 0;
-    for (size_t i = 0; i < image->piece_count; i++)
-        sum = hash_chain(sum, image->pieces[i]);
-    int error = disk_write_pieces_at(image->fd, SPOOL_HEAD_BYTES + image->file_bytes, image->pieces,
-                                     (int)image->piece_count);
-    if (error != 0)
-        return error;
-    image->file_bytes = image->length;
-    image->sum = sum;
-    return 0;
-}
-
-/* After a failed sync nobody knows what is on the disk, and a second one may well succeed. */
-static int sync_file(struct copy_image *image)
-{
-    int error = disk_sync(image->fd);
-
-    if (error != 0)
-        image->is_broken = true;
-    return error;
-}
-
-int store_prepare(struct copy_image *image)
-{
-    int error = open_file(image);
-
-    if (error == 0)
-        error = write_body(image);
-    return error == 0 ? sync_file(image) : error;
-}
-
-static int write_records(const struct copy_image *image, struct bytes records)
-{
-    const struct spool_head head = {.body_bytes = image->length};
-    return disk_write_at(image->fd, spool_records_at(&head), records);
-}
-
-static int write_head(const struct copy_image *image, const struct store_place *place)
-{
-    struct spool_head head = {.id = place->id, .body_bytes = image->length, .body_sum = image->sum};
-    uint8_t block[SPOOL_HEAD_BYTES];
-
-    spool_head_put(&head, block);
-    return disk_write_at(image->fd, 0, bytes_make(block, sizeof(block)));
-}
-
-/* The directory may be gone: it was empty, and nobody seemed to fill it. */
-static int link_file(const struct copy_image *image, const char *directory, const char *path)
-{
-    int error = disk_link_unnamed(image->fd, path);
-
-    if (error != -ENOENT)
-        return error;
-    error = disk_make_directories(directory);
-    return error != 0 ? error : disk_link_unnamed(image->fd, path);
-}
-
-int store_commit(const struct store *s, struct copy_image *image, const struct store_place *place,
-                 struct bytes records)
-{
-    struct store_path path = store_message_path(s, place);
-    struct store_path directory = store_parent_path(s, place);
-    int error = open_file(image);
-
-    if (error == 0)
-        error = write_body(image);
-    if (error == 0)
-        error = write_records(image, records);
-    if (error == 0)
-        error = write_head(image, place);
-    if (error == 0)
-        error = sync_file(image);
-    if (error == 0)
-        error = link_file(image, directory.text, path.text);
-    if (error != 0)
-        return error;
-    error = disk_sync_directory(directory.text);
-    if (error == 0)
-        return 0;
-    image->is_broken = true; /* its name may come back */
-    disk_unlink(path.text);
-    disk_sync_directory(directory.text);
-    return error;
-}
 
 /* ---- delivering ---- */
 

@@ -18,6 +18,16 @@ struct store_own {
     int fd; /* of its owner file, locked; -1: none */
 };
 
+#define STORE_BATCHES 4 /* jobs of commits at the same time: half of the pool's threads */
+
+/* Commits that one job makes durable. */
+struct store_batch {
+    struct work work;
+    struct store *store;
+    struct store_commit *commits[STORE_BATCH_MAX];
+    size_t count; /* 0: no job runs */
+};
+
 struct store {
     struct loop *loop;
     char directory[STORE_PATH_MAX]; /* never changes: jobs read it */
@@ -27,6 +37,11 @@ struct store {
     struct store_own previous; /* commits may still be going on there */
     uint32_t used;             /* names given out in `current` */
     bool is_closing;
+    struct {
+        struct list waiting; /* struct store_commit.in_store */
+        struct loop_post post;
+        struct store_batch batches[STORE_BATCHES];
+    } commits;
     struct { /* the job that makes the next directory */
         struct work work;
         bool runs;

@@ -299,6 +299,8 @@ uint64_t copy_length(const struct copy *c)
 void copy_run(struct copy *c, struct copy_job_on_image *job)
 {
     assert(c->is_finished && c->on_image == NULL && !c->file.is_given && copy_is_whole(c));
+    assert((job->run == NULL) != (job->hand_over == NULL));
+    job->copy = c;
     c->on_image = job;
     copy_file_next_job(c);
 }

@@ -90,15 +90,20 @@ struct copy_image {
     const char *directory;
 };
 struct copy_job_on_image {
-    void (*run)(struct copy_job_on_image *job);  /* on a pool thread */
+    void (*run)(struct copy_job_on_image *job); /* on a pool thread; NULL: `hand_over` instead */
+    /* On the loop: somebody else does to the image what `run` would do, with jobs of his own, and
+     * calls copy_image_done() on the loop, never within this call. */
+    void (*hand_over)(struct copy_job_on_image *job);
     void (*done)(struct copy_job_on_image *job); /* on the loop */
     struct copy_image image;
-    int error; /* of `run`; ERR_MEMORY where it could not be started */
+    struct copy *copy; /* set by copy_run() */
+    int error;         /* of `run`; ERR_MEMORY where it could not be started */
 };
 /* Runs it when no other job of this copy runs; `done` comes always, and never within the call. The
  * job is the caller's, who keeps copy and job until then; one at a time. What `run` did to
  * image.fd, file_bytes, sum and is_broken counts from then on; a descriptor stays the copy's. */
 void copy_run(struct copy *c, struct copy_job_on_image *job);
+void copy_image_done(struct copy_job_on_image *job);
 /* A copy of what lies in a file already, for reading alone: octets [at, at + length) of `fd`, which
  * is taken over and closed with it. NULL: no memory, fd is the caller's. */
 struct copy *copy_of_file(struct loop *l, struct copy_limits *limits, int fd, uint64_t at,

@@ -138,10 +138,9 @@ static void run_image(struct work *w)
     job->on_image->run(job->on_image);
 }
 
-static void done_image(struct work *w)
+void copy_image_done(struct copy_job_on_image *on_image)
 {
-    struct copy *c = CONTAINER_OF(w, struct copy, job.work);
-    struct copy_job_on_image *on_image = c->on_image;
+    struct copy *c = on_image->copy;
     const struct copy_image *image = &on_image->image;
 
     c->job.kind = COPY_JOB_NONE;
@@ -155,6 +154,11 @@ static void done_image(struct work *w)
     c->image_pieces = NULL;
     copy_file_next_job(c);
     on_image->done(on_image);
+}
+
+static void done_image(struct work *w)
+{
+    copy_image_done(CONTAINER_OF(w, struct copy, job.work)->on_image);
 }
 
 static void tell_image(void *owner)
@@ -203,6 +207,11 @@ static int start_image(struct copy *c)
                                  .piece_count = count,
                                  .directory = c->limits->directory};
     c->job.on_image = c->on_image;
+    if (c->on_image->hand_over != NULL) {
+        c->job.kind = COPY_JOB_IMAGE;
+        c->on_image->hand_over(c->on_image);
+        return 0;
+    }
     if (start_job(c, COPY_JOB_IMAGE, run_image, done_image) == 0)
         return 0;
     mem_free(c->image_pieces);

@@ -115,6 +115,11 @@ int disk_read_at(int fd, uint64_t offset, void *into, size_t len)
     return 0;
 }
 
+void disk_start_writing(int fd)
+{
+    sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE); /* what fails here fails in disk_sync() */
+}
+
 int disk_sync(int fd)
 {
     return result_of(fdatasync(fd));

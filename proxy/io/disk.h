@@ -20,6 +20,9 @@ int disk_write_at(int fd, uint64_t offset, struct bytes octets);
 int disk_write_pieces_at(int fd, uint64_t offset, const struct bytes *pieces, int count);
 /* Exactly `len` octets or -EIO at the end of the file. */
 int disk_read_at(int fd, uint64_t offset, void *into, size_t len);
+/* The kernel begins to write what it holds of the file, so that syncs of several files need not
+ * wait one after the other. Promises nothing. */
+void disk_start_writing(int fd);
 int disk_sync(int fd); /* fdatasync */
 int disk_sync_directory(const char *path);
 int disk_link_unnamed(int fd, const char *path);   /* gives an unnamed file its name */

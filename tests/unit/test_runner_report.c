@@ -2,7 +2,7 @@
 /* A report is durable before its cause says so: the disk fails, the process dies, the power is cut
  * at each call, and there is one report in the end. */
 /* needs: spool/runner_report.c spool/store.c spool/store_list.c spool/store_message.c */
-/* needs: spool/spool_index.c sim */
+/* needs: spool/store_commit.c spool/spool_index.c sim */
 #include "spool/runner_report.h"
 
 #include <errno.h>

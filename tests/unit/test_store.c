@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The files of the spool, on a real disk: committed, taken, changed, moved, listed. */
 /* needs: tests/unit/store_world.c spool/store.c spool/store_list.c spool/store_message.c */
-/* needs: spool/store_mark.c spool/spool_index.c io */
+/* needs: spool/store_commit.c spool/store_mark.c spool/spool_index.c io */
 #include "spool/store.h"
 
 #include <errno.h>

@@ -2,7 +2,7 @@
 /* The table of states in spool/README.md: the disk fails, the process dies, the power is cut, at
  * each call that touches a file. What was acknowledged must be there, and whole. */
 /* needs: tests/unit/store_world.c spool/store.c spool/store_list.c spool/store_message.c */
-/* needs: spool/spool_index.c sim */
+/* needs: spool/store_commit.c spool/spool_index.c sim */
 #include <errno.h>
 #include <stdio.h>
 
