@@ -140,6 +140,7 @@ struct spool_file {
     bool is_held;   /* by the operator, or that may be */
     unsigned holds; /* that were not answered */
     bool is_damaged, is_unreadable;
+    uint64_t damaged_ms;
     uint64_t linked_ms;
     uint64_t told_ms; /* of a report: its cause knows of it; 0: not that we know */
 };

@@ -257,6 +257,12 @@ static bool may_flip(struct bytes file, uint64_t at)
     return FAULT_ROT_RECORDS || at < spool_records_at(&head) || at >= last_record(file);
 }
 
+static void note_damage(struct scenario *s, struct spool_file *f)
+{
+    f->is_damaged = true;
+    f->damaged_ms = sim_now_ms(s->world);
+}
+
 static void flip(struct scenario *s, const char *path, struct spool_file *f)
 {
     struct bytes file;
@@ -270,7 +276,7 @@ static void flip(struct scenario *s, const char *path, struct spool_file *f)
     if (f != NULL && f->message != NULL && bit / 8 >= last_record(file))
         f->message->has_torn_end = true;
     if (f != NULL)
-        f->is_damaged = true;
+        note_damage(s, f);
     scenario_count(s, COUNT_FLIPS);
     if (s->is_loud)
         printf("%9llu bit %llu of %s flips\n", (unsigned long long)sim_now_ms(s->world),
@@ -286,7 +292,8 @@ void spool_damage(struct scenario *s, const char *path, bool is_unreadable)
         flip(s, path, f);
         return;
     }
-    f->is_damaged = f->is_unreadable = true;
+    note_damage(s, f);
+    f->is_unreadable = true;
     scenario_count(s, COUNT_SPOILED);
     if (s->is_loud)
         printf("%9llu %s cannot be read any more\n", (unsigned long long)sim_now_ms(s->world),
@@ -316,6 +323,15 @@ static bool is_told(struct scenario *s, const struct spool_file *f)
     return scenario_search(sim_log(s->world), words) != NULL;
 }
 
+/* Whoever finds it may die before he says so. */
+static bool has_died_since(struct scenario *s, const struct spool_file *f)
+{
+    LIST_EACH (link, &s->deaths)
+        if (LIST_ENTRY(link, struct death, link)->at_ms >= f->damaged_ms)
+            return true;
+    return false;
+}
+
 /* It is kept, whatever it says, and the operator has been told: in the log, or by his fsck. */
 static void note_kept(struct scenario *s, const struct spool_file *f)
 {
@@ -323,7 +339,7 @@ static void note_kept(struct scenario *s, const struct spool_file *f)
 
     for (unsigned i = 0; m != NULL && i < m->recipient_count; i++)
         m->recipients[i].is_queued = true;
-    if (!is_told(s, f) && !s->plan.has_operator)
+    if (!is_told(s, f) && !s->plan.has_operator && !has_died_since(s, f))
         scenario_fail(s, "%s is damaged, and nobody is told", f->id);
 }
 
