@@ -140,6 +140,7 @@ static size_t take_away(struct sim_process *p)
     left = sim_disk_close_all(p->world, p);
     if (p->loop != NULL)
         list_remove(&p->loop->link);
+    p->loop = NULL;
     left += sim_heap_free(&p->heap);
     list_remove(&p->link);
     list_append(&p->world->processes.ended, &p->link);
@@ -148,6 +149,8 @@ static size_t take_away(struct sim_process *p)
 
 void sim_process_kill(struct sim_process *p)
 {
+    if (p->heap == NULL)
+        return;
     sim_process_enter(p->world, NULL);
     p->end.is_killed = true;
     take_away(p);
@@ -204,6 +207,11 @@ void sim_process_serve(struct sim_process *p)
     sim_fiber_give_way();
 }
 
+bool sim_process_is_serving(const struct sim_process *p)
+{
+    return p->is_in_loop;
+}
+
 bool sim_processes_go_on(struct sim *w)
 {
     bool has_any = false;
@@ -232,6 +240,12 @@ bool sim_processes_tell(struct sim *w)
         has_any = true;
     }
     return has_any;
+}
+
+void sim_processes_forget(struct sim *w)
+{
+    LIST_EACH (link, &w->processes.ended)
+        free(LIST_ENTRY(link, struct sim_process, link));
 }
 
 bool sim_processes_are_there(const struct sim *w)

@@ -37,6 +37,10 @@
     X(SPOILED, "messages that could not be read any more")                                         \
     X(REROUTED, "recipients led elsewhere by the operator")                                        \
     X(REQUESTS, "requests of the operator")                                                        \
+    X(COLD, "... without a server")                                                                \
+    X(RELOADS, "reloads")                                                                          \
+    X(ABORTS, "shutdowns that were cut short")                                                     \
+    X(HANGS, "disks that hang")                                                                    \
     X(RESTARTS, "restarts")                                                                        \
     X(KILLS, "... kills")                                                                          \
     X(POWER_CUTS, "... power cuts")
@@ -73,6 +77,7 @@ void scenario_forget_configs(void);
 #define SCENARIO_TARGETS    2
 #define SCENARIO_BOX        2 /* the Maildirs, in the place of a target's number */
 #define SCENARIO_RECIPIENTS 4
+#define SCENARIO_PLACES     2 /* a worker and a runner */
 
 struct message;
 
@@ -169,6 +174,7 @@ struct scenario_targets {
 struct scenario_plan {
     bool has_disk_trouble, has_memory_trouble, has_clock_trouble, has_bad_boxes, has_rot;
     bool has_filter, has_boxes, has_operator, likes_boxes;
+    bool is_split, has_reloads, has_cold, has_aborts, has_hangs;
     struct store_limits limits;
     uint64_t expire_ms; /* of relays */
 };
@@ -180,13 +186,25 @@ struct scenario_bad {
     unsigned failures; /* since then */
 };
 
-/* Of postern's processes. */
-struct scenario_life {
-    struct sim_process *server; /* NULL: not at the moment */
-    unsigned count;             /* that have ended */
-    bool may_die;
+/* Who serves, and is begun again when it ends. */
+struct scenario_place {
+    struct scenario *scenario;
+    int number;
+    struct life *now; /* NULL: nobody at the moment */
     struct sim_event restart;
     struct sim_timer timer;
+};
+
+/* Of postern's processes. */
+struct scenario_life {
+    struct list lives;
+    struct scenario_place places[SCENARIO_PLACES];
+    unsigned count; /* that have ended */
+    uint32_t generation;
+    unsigned hang_beats; /* until the disk goes on; 0: it does not hang */
+    bool may_die;
+    struct sim_event abort, cold;
+    struct sim_timer abort_timer, cold_timer;
 };
 
 struct scenario {
@@ -226,6 +244,19 @@ void faults_plan(struct scenario *s);
 void faults_happen(struct scenario *s); /* at every beat, until all is well */
 void faults_heal(struct scenario *s);
 
+/* scenario_life.c */
+void life_plan(struct scenario *s);
+void life_begin(struct scenario *s);
+void life_happen(struct scenario *s); /* as faults_happen() */
+void life_heal(struct scenario *s);
+void life_end(struct scenario *s); /* all of them, in good order */
+void life_free(struct scenario *s);
+bool life_is_starting(const struct scenario *s); /* one of them */
+/* posternctl works on the spool itself. */
+bool life_may_be_cold(const struct scenario *s);
+void life_start_cold(struct scenario *s, const char *request,
+                     void (*answered)(void *owner, int code), void *owner);
+
 /* scenario_client.c */
 void clients_start(struct scenario *s);
 void clients_free(struct scenario *s);
@@ -235,6 +266,7 @@ void servers_start(struct scenario *s);
 void servers_free(struct scenario *s);
 
 /* scenario_control.c */
+#define OPERATOR_UNANSWERED (-1)
 void operator_interferes(struct scenario *s);
 void operator_releases(struct scenario *s); /* what is held */
 void operator_free(struct scenario *s);

@@ -14,8 +14,6 @@ enum act { FLUSH, HOLD, RELEASE, SHOW, REROUTE, BOUNCE, DELETE, ACTS, OTHER };
 static const char *const verbs[ACTS] = {"flush",   "hold",   "release", "show",
                                         "reroute", "bounce", "delete"};
 
-#define UNANSWERED (-1)
-
 struct request {
     struct list link;
     struct scenario *scenario;
@@ -59,7 +57,7 @@ static void has_happened(const struct request *q, bool was_done)
         m->was_deleted = m->was_deleted || was_done;
 }
 
-/* `code`: its answer, or UNANSWERED. What has failed in the middle may have been done. */
+/* `code`: its answer, or OPERATOR_UNANSWERED. What has failed in the middle may have been done. */
 static void settle(struct request *q, int code)
 {
     bool was_refused =
@@ -95,22 +93,32 @@ static void on_news(void *owner)
         heard = sim_received(q->peer);
     }
     if (sim_has_eof(q->peer) || sim_was_reset(q->peer))
-        settle(q, UNANSWERED);
+        settle(q, OPERATOR_UNANSWERED);
 }
 
+static void on_cold_end(void *owner, int code)
+{
+    settle(owner, code);
+}
+
+/* Where no server answers, posternctl does it. */
 static void ask(struct scenario *s, enum act act, struct spool_file *file, const char *text)
 {
     struct sim_peer *p = sim_connect_path(s->world, CONTROL_PATH);
     struct request *q;
 
-    if (p == NULL)
+    if (p == NULL && !life_may_be_cold(s))
         return;
     q = sim_alloc(sizeof(*q));
     *q = (struct request){.scenario = s, .peer = p, .act = act, .file = file};
     list_append(&s->requests, &q->link);
-    scenario_heard(s, "P>", 0, bytes_of(text));
+    scenario_heard(s, "P>", p == NULL, bytes_of(text));
     scenario_count(s, COUNT_REQUESTS);
     may_happen(q);
+    if (p == NULL) {
+        life_start_cold(s, text, on_cold_end, q);
+        return;
+    }
     sim_on_news(p, on_news, q);
     sim_send(p, bytes_of("text "));
     sim_send(p, bytes_of(text));

@@ -120,10 +120,6 @@ void faults_heal(struct scenario *s)
     mem_fail_nth(0);
     sim_disk_set_trouble(s->world, 0);
     sim_disk_set_free(s->world, PLENTY_BYTES);
-    if (s->life.server == NULL)
-        return;
-    sim_process_kill_at_step(s->life.server, 0);
-    sim_process_kill_at_call(s->life.server, 0);
 }
 
 /* What the disk does beside its calls that fail. */
@@ -148,6 +144,8 @@ void faults_happen(struct scenario *s)
             s->targets.down_until_ms[i] = sim_now_ms(s->world) + scenario_below(s, DOWN_MAX_MS);
     if (s->plan.has_operator && scenario_chance(s, 10))
         operator_interferes(s);
+    if (life_is_starting(s)) /* it shall start */
+        return;
     if (s->plan.has_memory_trouble && scenario_chance(s, 30))
         mem_fail_nth(1 + scenario_below(s, ALLOCATIONS));
     if (!s->plan.has_disk_trouble || !scenario_chance(s, 30))

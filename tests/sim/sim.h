@@ -63,6 +63,7 @@ struct sim_process *sim_process_start(struct sim *w, int (*fn)(void *owner), voi
                                       void (*ended)(void *owner,
                                                     const struct sim_process_end *end));
 void sim_process_signal(struct sim_process *p, int number);
+bool sim_process_is_serving(const struct sim_process *p); /* it is in its loop */
 void sim_process_kill(struct sim_process *p);
 /* It dies before the nth thing that happens to it from now on (1: the next), or before its nth call
  * of disk.h; 0: it does not. */

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "proxy/control.h"
 #include "proxy/io/disk.h"
 #include "proxy/io/listen.h"
 #include "proxy/worker.h"
@@ -49,7 +50,7 @@ int stage_run_task(const struct config *config, struct worker_task *task)
     struct worker_listener listeners[16];
 
     disk_make_directories(STAGE_SPOOL);
-    for (size_t i = 0; i < config->smtpd_count; i++) {
+    for (size_t i = 0; i < config->smtpd_count && (task->is_alone || !task->runs_queue); i++) {
         const struct smtpd_conf *conf = config->smtpds[i];
         for (size_t j = 0; j < conf->listeners.count; j++) {
             if (task->listener_count == ARRAY_LENGTH(listeners))
@@ -68,4 +69,65 @@ int stage_run(const struct config *config)
     struct worker_task task = {.is_alone = true, .runs_queue = true};
 
     return stage_run_task(config, &task);
+}
+
+/* ---- posternctl ---- */
+
+struct cold {
+    const char *request;
+    struct worker *worker;
+    struct control_run *run;
+    struct sim_text answer;
+};
+
+static void on_news(void *owner)
+{
+    struct cold *c = owner;
+
+    if (c->run == NULL)
+        return;
+    for (struct bytes some = control_answer(c->run); some.len != 0; some = control_answer(c->run)) {
+        sim_put(&c->answer, some);
+        control_told(c->run, some.len);
+    }
+    if (!control_is_over(c->run))
+        return;
+    control_end(&c->run);
+    worker_stop(c->worker);
+}
+
+static void on_cold_started(void *owner, struct worker *w)
+{
+    struct cold *c = owner;
+
+    c->worker = w;
+    c->run = control_begin(w, bytes_of(c->request), on_news, c);
+    if (c->run == NULL)
+        worker_stop(w);
+    else
+        on_news(c);
+}
+
+/* That of the last line, which begins with a dot. */
+static void read_code(struct bytes answer, int *code_out)
+{
+    while (answer.len > 1 && answer.at[0] != '.')
+        answer = bytes_skip(answer, bytes_find(answer, '\n') + 1);
+    if (answer.len > 1)
+        *code_out = atoi((const char *)answer.at + 1);
+}
+
+int stage_run_cold(const struct config *config, const char *request, int *code_out)
+{
+    struct cold cold = {.request = request};
+    struct worker_task task = {.is_alone = true,
+                               .runs_queue = true,
+                               .is_cold = true,
+                               .cold_started = on_cold_started,
+                               .owner = &cold};
+    int code = worker_run(config, &task);
+
+    read_code(bytes_make(cold.answer.at, cold.answer.len), code_out);
+    free(cold.answer.at);
+    return code;
 }

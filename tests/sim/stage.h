@@ -16,4 +16,7 @@ int stage_run(const struct config *config);
 struct worker_task;
 int stage_run_task(const struct config *config, struct worker_task *task);
 
+/* posternctl without a server: *code_out is the one that the answer ends with, if there is one. */
+int stage_run_cold(const struct config *config, const char *request, int *code_out);
+
 #endif

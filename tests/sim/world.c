@@ -94,6 +94,7 @@ void sim_free(struct sim **world)
 
     if (!list_is_empty(&w->loops) || sim_processes_are_there(w))
         sim_fault("a process or a loop is still there");
+    sim_processes_forget(w);
     sim_peers_free(w);
     LIST_EACH (link, &w->bound)
         free(LIST_ENTRY(link, struct sim_bound, link));

@@ -273,8 +273,9 @@ void sim_process_serve(struct sim_process *p); /* within it: until its loop is o
 bool sim_processes_tell(struct sim *w);        /* who has ended; false: nobody */
 bool sim_processes_go_on(struct sim *w);       /* whose loop is over; false: nobody's */
 bool sim_processes_are_there(const struct sim *w);
-void sim_processes_kill(struct sim *w); /* all of them */
-unsigned sim_process_number(void);      /* of the one that runs, or ran last */
+void sim_processes_kill(struct sim *w);   /* all of them */
+void sim_processes_forget(struct sim *w); /* whose end nobody was told of */
+unsigned sim_process_number(void);        /* of the one that runs, or ran last */
 
 /* fiber.c: code with a stack of its own. `ended` is called outside of it. */
 struct sim_fiber *sim_fiber_new(struct sim *w, struct sim_process *p, void (*run)(void *owner),
