@@ -226,7 +226,8 @@ static void put_facts(const struct stat *found, struct disk_facts *facts_out)
 {
     *facts_out = (struct disk_facts){.bytes = (uint64_t)found->st_size,
                                      .changed_s = found->st_mtime,
-                                     .links = (uint32_t)found->st_nlink};
+                                     .links = (uint32_t)found->st_nlink,
+                                     .number = found->st_ino};
 }
 
 int disk_facts_of(int fd, struct disk_facts *facts_out)

@@ -41,6 +41,7 @@ struct disk_facts {
     uint64_t bytes;
     int64_t changed_s; /* mtime */
     uint32_t links;
+    uint64_t number; /* which file it is, of those of its file system */
 };
 int disk_facts_of(int fd, struct disk_facts *facts_out);
 int disk_facts_of_path(const char *path, struct disk_facts *facts_out);

@@ -301,13 +301,18 @@ int disk_lock(int fd)
     return error;
 }
 
+static struct disk_facts facts(const struct sim_node *n)
+{
+    return (struct disk_facts){n->text.len, n->changed_s, n->links, (uint64_t)(uintptr_t)n};
+}
+
 int disk_facts_of(int fd, struct disk_facts *facts_out)
 {
     const struct sim_node *n = sim_fd_of(fd)->node;
     int error = sim_disk_begin(SIM_DISK_READ, n->path);
 
     if (error == 0)
-        *facts_out = (struct disk_facts){n->text.len, n->changed_s, n->links};
+        *facts_out = facts(n);
     return error;
 }
 
@@ -319,7 +324,7 @@ int disk_facts_of_path(const char *path, struct disk_facts *facts_out)
     if (error == 0 && n == NULL)
         error = -ENOENT;
     if (error == 0)
-        *facts_out = (struct disk_facts){n->text.len, n->changed_s, n->links};
+        *facts_out = facts(n);
     return error;
 }
 

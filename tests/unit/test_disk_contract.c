@@ -252,6 +252,34 @@ static void changes_files(void **state)
     remove_place(&p);
 }
 
+/* A name leads to the file that was given it last; descriptors stay with theirs. */
+static void tells_files_apart(void **state)
+{
+    struct place p = new_place();
+    struct disk_facts first, second, named;
+    int fd, new_fd;
+
+    (void)state;
+    put_file(p.a, "first");
+    fd = disk_open_read(p.a);
+    new_fd = disk_open_unnamed(p.root);
+    assert_int_equal(disk_facts_of(fd, &first), 0);
+    assert_int_equal(disk_facts_of(new_fd, &second), 0);
+    assert_true(first.number != second.number);
+    assert_int_equal(disk_facts_of_path(p.a, &named), 0);
+    assert_true(named.number == first.number);
+    assert_int_equal(disk_link_unnamed(new_fd, p.b), 0);
+    assert_int_equal(disk_replace(p.b, p.a), 0);
+    assert_int_equal(disk_facts_of_path(p.a, &named), 0);
+    assert_true(named.number == second.number);
+    assert_int_equal(disk_facts_of(fd, &first), 0);
+    assert_int_equal(first.links, 0);
+    assert_true(first.number != second.number);
+    assert_int_equal(disk_close(fd), 0);
+    assert_int_equal(disk_close(new_fd), 0);
+    remove_place(&p);
+}
+
 static void locks_files(void **state)
 {
     struct place p = new_place();
@@ -322,6 +350,7 @@ int main(void)
         cmocka_unit_test(makes_directories),
         cmocka_unit_test(lists_and_removes_directories),
         cmocka_unit_test(changes_files),
+        cmocka_unit_test(tells_files_apart),
         cmocka_unit_test(locks_files),
         cmocka_unit_test(reads_whole_files),
     };
