@@ -124,6 +124,10 @@ void control_finish_error(struct control_run *run, struct bytes name, int error)
         control_finish_with(run, EX_UNAVAILABLE, name, "there is nobody who could be told");
         return;
     }
+    if (store_is_damaged(error)) {
+        control_finish_with(run, EX_DATAERR, name, store_damage(error));
+        return;
+    }
     control_finish_with(run, error == -EACCES || error == -EPERM ? EX_NOPERM : EX_OSERR, name,
                         text != NULL ? text : strerror(-error));
 }

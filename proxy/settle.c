@@ -9,8 +9,7 @@
 #include "proxy/worker.h"
 #include "spool/store.h"
 
-#define RECORDS_MAX SPOOL_RECORDS_MAX
-#define WORDS_MAX   4096 /* of a log line's values */
+#define WORDS_MAX 4096 /* of a log line's values */
 
 /* One job. It outlives the bridge where that cannot wait: then the copy is its own. */
 struct settle {
@@ -57,8 +56,9 @@ static void put_recipient(struct settle *s, struct spool_writer *w, const struct
                 : is_tried               ? FATE_DEFERRED
                                          : FATE_OPEN,
         .may_be_duplicate = r->final == FATE_UNKNOWN,
-        .reply = buf_bytes(&words),
-        .remote = is_word_of_target(r) ? r->branch->facts.address : bytes_make(NULL, 0),
+        .reply = bytes_first(buf_bytes(&words), spool_reply_max(s->recipient_count)),
+        .remote = is_word_of_target(r) ? bytes_first(r->branch->facts.address, SPOOL_REMOTE_MAX)
+                                       : bytes_make(NULL, 0),
         .tries = is_tried ? 1 : 0,
         .tried_ms = is_tried ? now_ms : 0,
     };
@@ -233,7 +233,7 @@ static struct settle *new_settle(struct bridge *b, bool is_commit)
         s->job.hand_over = hand_over;
     else
         s->job.run = run_prepare;
-    buf_init(&s->records, pool, RECORDS_MAX);
+    buf_init(&s->records, pool, SPOOL_FIRST_RECORDS_MAX);
     buf_init(&s->targets, pool, WORDS_MAX);
     buf_init(&s->reason, pool, WORDS_MAX);
     return s;

@@ -8,10 +8,9 @@
 #include "route/relay.h"
 #include "spool/delivery_private.h"
 
-#define SMALL_BYTES 65536 /* a body up to so long is read by the job that takes the file */
-#define LOCKED_S    1     /* another delivery of the message, or another process, has the file */
-#define BUSY_S      2     /* all connections to the target are in use */
-#define TROUBLE_S   60    /* the file cannot be read now */
+#define LOCKED_S  1  /* another delivery of the message, or another process, has the file */
+#define BUSY_S    2  /* all connections to the target are in use */
+#define TROUBLE_S 60 /* the file cannot be read now */
 
 /* ---- life ---- */
 
@@ -292,7 +291,7 @@ static bool make_copy(struct delivery *d)
         return true;
     if (d->file->is_shared)
         return false;
-    d->carrier.copy = copy_of_file(d->runner->host.loop, d->runner->host.copies, d->file->fd,
+    d->carrier.copy = copy_of_file(d->runner->host.loop, d->runner->host.copies, d->file->taken.fd,
                                    SPOOL_HEAD_BYTES, d->message.head.body_bytes, &copy_use, d);
     d->file->is_of_copy = d->carrier.copy != NULL;
     return d->file->is_of_copy;
@@ -382,7 +381,9 @@ static void drop_known(struct delivery *d, int error)
     struct runner_message *known = d->known;
     struct store_place place = d->place;
 
-    if (error != -ENOENT)
+    if (d->end.is_bad)
+        delivery_log_bad(d, error);
+    else if (error != -ENOENT)
         delivery_log_failed(d, "read", error);
     delivery_leave_file(d);
     schedule_report(d->entry, SCHEDULE_PUT_BACK, runner_now_s(r));
@@ -392,13 +393,38 @@ static void drop_known(struct delivery *d, int error)
         runner_ignore(r, &place);
 }
 
+/* Somebody else has put it on hold since we knew it. */
+static void leave_held(struct delivery *d)
+{
+    struct runner *r = d->runner;
+
+    delivery_leave_file(d);
+    schedule_report(d->entry, SCHEDULE_PUT_BACK, runner_now_s(r));
+    runner_forget(r, d->known);
+    runner_learn(r, &d->place, &d->message);
+    delivery_recycle(d);
+}
+
 /* What another delivery has open could not be read once more. */
 static void leave_joined(struct delivery *d)
 {
     delivery_log_failed(d, "read", d->error);
     if (d->file->users == 1)
-        disk_close(d->file->fd);
+        disk_close(d->file->taken.fd);
     give_back(d, TROUBLE_S);
+}
+
+static void leave_unread(struct delivery *d)
+{
+    if (d->joins) {
+        leave_joined(d);
+    } else if (d->end.is_bad || d->error == -ENOENT || d->error == ERR_RANGE) {
+        drop_known(d, d->error);
+    } else {
+        if (d->error != -EAGAIN)
+            delivery_log_failed(d, "read", d->error);
+        give_back(d, d->error == -EAGAIN ? LOCKED_S : TROUBLE_S);
+    }
 }
 
 static void done_take(struct work *w)
@@ -407,21 +433,18 @@ static void done_take(struct work *w)
     struct runner *r = d->runner;
     struct target *target;
 
-    if (d->error != 0 && d->joins) {
-        leave_joined(d);
-        return;
-    }
-    if (d->error == -ENOENT || d->error == -EBADMSG || d->error == ERR_SYNTAX ||
-        d->error == ERR_RANGE) {
-        drop_known(d, d->error);
-        return;
-    }
+    if (d->joins)
+        delivery_release_file(d);
     if (d->error != 0) {
-        if (d->error != -EAGAIN)
-            delivery_log_failed(d, "read", d->error);
-        give_back(d, d->error == -EAGAIN ? LOCKED_S : TROUBLE_S);
+        leave_unread(d);
         return;
     }
+    if (d->message.is_held && !d->joins) {
+        leave_held(d);
+        return;
+    }
+    if (d->file->was_torn && !d->joins)
+        delivery_log_torn(d);
     target = r->host.find_target(r->host.owner, schedule_target_name(d->entry->target));
     if (d->is_look || target == NULL || r->is_stopping) {
         delivery_finish(d);
@@ -433,41 +456,6 @@ static void done_take(struct work *w)
         delivery_log_failed(d, "begin", ERR_MEMORY);
         delivery_finish(d);
     }
-}
-
-static int read_body(struct delivery *d)
-{
-    size_t len = (size_t)d->message.head.body_bytes;
-    int error;
-
-    d->body = mem_alloc(len + 1);
-    if (d->body == NULL)
-        return ERR_MEMORY;
-    error = disk_read_at(d->file->fd, SPOOL_HEAD_BYTES, d->body, len);
-    if (error == 0 && len != 0 &&
-        hash_chain(0, bytes_make(d->body, len)) != d->message.head.body_sum)
-        error = -EBADMSG;
-    return error;
-}
-
-static void run_take(struct work *w)
-{
-    struct delivery *d = CONTAINER_OF(w, struct delivery, work);
-    const struct store *store = d->runner->host.store;
-    struct store_place bad;
-
-    d->error = d->joins ? 0 : store_take(store, &d->place, &d->file->fd);
-    if (d->error != 0)
-        return;
-    d->error = store_read(d->file->fd, false, &d->arena, &d->message);
-    if (d->error == 0 && d->message.head.body_bytes <= SMALL_BYTES && !d->is_look)
-        d->error = read_body(d);
-    if (d->error == 0 || d->joins)
-        return;
-    if (d->error == ERR_SYNTAX || d->error == -EBADMSG)
-        store_move(store, &d->place, STORE_BAD, 0, &bad);
-    disk_close(d->file->fd);
-    d->file->fd = -1;
 }
 
 static void on_deadline(struct deadline *deadline)
@@ -484,7 +472,7 @@ static struct delivery_file *find_file(struct runner *r, const struct runner_mes
         const struct delivery *d = LIST_ENTRY(link, struct delivery, in_runner);
         if (d->known != known)
             continue;
-        bool may_join = d->has_transaction && !d->file->is_of_copy && !d->file->is_writing;
+        bool may_join = d->has_transaction && !d->file->is_of_copy && !d->file->is_in_use;
         return may_join ? d->file : NULL;
     }
     return NULL;
@@ -495,7 +483,7 @@ static struct delivery_file *new_file(void)
     struct delivery_file *file = mem_zalloc(sizeof(*file));
 
     if (file != NULL)
-        file->fd = -1;
+        file->taken.fd = -1;
     return file;
 }
 
@@ -531,10 +519,12 @@ static bool start(struct runner *r, struct schedule_entry *e)
     d->is_look = e->is_look;
     d->miss.up_count = r->up_count;
     d->place = known->place;
-    d->work = (struct work){.run = run_take, .done = done_take};
+    d->work = (struct work){.run = delivery_take, .done = done_take};
     deadline_init(&d->deadline, &deadline_use);
     join(d, file);
-    if (work_run(r->host.loop, &d->work) != 0)
+    if (work_run(r->host.loop, &d->work) == 0)
+        file->is_in_use = d->joins;
+    else
         give_back(d, LOCKED_S);
     return true;
 }

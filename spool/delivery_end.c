@@ -8,7 +8,6 @@
 #include "spool/spool_index.h"
 
 #define AGAIN_MS       10000 /* what could not be written is written again */
-#define REPLY_TEXT_MAX 4096  /* of the last words of a target */
 #define REPORT_AGAIN_S 60    /* a report could not be made */
 #define PUT_BACK_S     2     /* all connections are in use, or there was no memory */
 
@@ -25,11 +24,12 @@ static void set_words(struct delivery *d, struct spool_recipient *s, struct byte
     struct buf text;
     struct bytes words = bytes_make(NULL, 0);
 
-    buf_init(&text, &loop_pools(d->runner->host.loop)->medium, REPLY_TEXT_MAX);
+    buf_init(&text, &loop_pools(d->runner->host.loop)->medium, REPLY_MAX_BYTES);
     buf_put(&text, first);
     if (reply != NULL && reply->code != 0)
         reply_put_text(&text, reply);
-    arena_copy(&d->arena, buf_bytes(&text), &words);
+    arena_copy(&d->arena,
+               bytes_first(buf_bytes(&text), spool_reply_max(d->message.recipient_count)), &words);
     s->reply = words;
     buf_done(&text);
 }
@@ -56,7 +56,8 @@ static void note(struct delivery *d, uint32_t index)
     s->tried_ms = d->end.now_ms;
     s->may_be_duplicate = s->may_be_duplicate || fate == FATE_UNKNOWN;
     set_words(d, s, bytes_make(NULL, 0), &r->reply);
-    s->remote = r->branch != NULL ? r->branch->facts.address : bytes_make(NULL, 0);
+    s->remote = r->branch != NULL ? bytes_first(r->branch->facts.address, SPOOL_REMOTE_MAX)
+                                  : bytes_make(NULL, 0);
     s->is_relayed = fate == FATE_ACCEPTED && r->branch != NULL && r->branch->lacks_dsn &&
                     bounce_is_wanted(s, BOUNCE_RELAYED);
     d->end.is_changed[index] = true;
@@ -72,7 +73,7 @@ static void expire(struct delivery *d, uint32_t index)
     struct spool_recipient *s = recipient_at(d, index);
     struct buf text;
 
-    buf_init(&text, &loop_pools(d->runner->host.loop)->medium, REPLY_TEXT_MAX);
+    buf_init(&text, &loop_pools(d->runner->host.loop)->medium, REPLY_MAX_BYTES);
     buf_text(&text, "554 5.4.7 Delivery time expired");
     if (s->reply.len != 0)
         buf_text(&text, ", last: ");
@@ -154,7 +155,6 @@ static void prepare_reports(struct delivery *d)
             .store = host->store,
             .conf = &host->bounce,
             .message = &d->message,
-            .fd = d->file->fd,
             .kind = (enum bounce_kind)kind,
             .is_due = report->is_due,
             .now_ms = d->end.now_ms,
@@ -207,7 +207,7 @@ static int read_again(struct delivery *d)
     struct arena again;
 
     arena_init(&again, &d->pool, SIZE_MAX);
-    int error = store_read(d->file->fd, false, &again, &d->message);
+    int error = store_read(d->file->taken.fd, &d->place.id, &again, &d->message);
     if (error != 0 || d->message.recipient_count != ours.recipient_count) {
         d->message = ours;
         arena_reset(&again);
@@ -278,6 +278,7 @@ static void make_reports(struct delivery *d)
         struct delivery_report *report = &d->end.reports[kind];
         if (!is_any_due(d, report) || report->is_made)
             continue;
+        report->report.fd = d->file->taken.fd;
         int error = runner_report_make(&report->report);
         if (error != 0)
             d->end.report_error = error;
@@ -305,6 +306,24 @@ static void put_records(struct delivery *d, struct spool_writer *w)
     }
     if (d->end.is_held)
         spool_put_hold(w, true);
+    d->message.is_held = d->end.is_held;
+}
+
+/* A copy that reads the file before keeps it until it ends. */
+static int change_file(struct delivery *d, struct bytes records, bool is_synced)
+{
+    struct delivery_file *file = d->file;
+    const struct store_change change = {
+        .place = &d->place, .message = &d->message, .records = records, .is_synced = is_synced};
+    int before = file->taken.fd;
+    int error = store_change(d->runner->host.store, &change, &file->taken);
+
+    if (file->taken.fd == before)
+        return error;
+    if (!file->is_of_copy)
+        disk_close(before);
+    file->is_of_copy = false;
+    return error;
 }
 
 static int write_records(struct delivery *d)
@@ -324,15 +343,29 @@ static int write_records(struct delivery *d)
     else if (buf_length(&records) != 0 && d->place.folder == STORE_QUEUE)
         error = spool_index_forget(d->runner->host.store, d->place.directory);
     if (error == 0 && buf_length(&records) != 0)
-        error = store_append(d->file->fd, d->message.records_end, buf_bytes(&records), must_sync);
+        error = change_file(d, buf_bytes(&records), must_sync);
     buf_done(&records);
-    return must_sync ? error : 0; /* a 4xx that is lost is tried sooner: no harm */
+    if (must_sync || store_is_damaged(error))
+        return error;
+    d->end.lost_error = error; /* a 4xx that is lost is tried sooner: no harm */
+    return 0;
+}
+
+/* What it is found to be while it is reported or written anew. */
+static int set_aside(struct delivery *d, int error)
+{
+    struct store_place bad;
+
+    d->end.bad_error = error;
+    error = store_move(d->runner->host.store, &d->place, STORE_BAD, 0, &bad);
+    d->end.is_bad = error == 0;
+    return error;
 }
 
 static int write_end(struct delivery *d)
 {
     const struct store *store = d->runner->host.store;
-    int error = d->file->is_shared ? read_again(d) : 0;
+    int error = d->file->is_shared ? read_again(d) : 0, damage;
 
     if (error != 0)
         return error;
@@ -343,6 +376,9 @@ static int write_end(struct delivery *d)
         return d->end.is_removed ? 0 : error;
     }
     error = write_records(d);
+    damage = error == 0 ? d->end.report_error : error;
+    if (store_is_damaged(damage) && d->writing.is_alone)
+        return set_aside(d, damage);
     if (error == 0 && d->end.is_held && d->place.folder == STORE_QUEUE)
         error = store_move(store, &d->place, STORE_HOLD, 0, &d->place);
     return error;
@@ -355,8 +391,8 @@ static void run_end(struct work *w)
     d->error = write_end(d);
     if ((d->error != 0 && !d->writing.is_last) || d->file->is_of_copy || !d->writing.is_alone)
         return;
-    disk_close(d->file->fd);
-    d->file->fd = -1;
+    disk_close(d->file->taken.fd);
+    d->file->taken.fd = -1;
 }
 
 /* ---- afterwards ---- */
@@ -393,7 +429,7 @@ static enum schedule_result result_of(const struct delivery *d)
     return d->end.is_any_changed ? SCHEDULE_DONE : SCHEDULE_PUT_BACK;
 }
 
-/* It is in the queue no more: delivered, or held since nobody can be told. */
+/* It is in the queue no more: delivered, held since nobody can be told, or found damaged. */
 static void leave_queue(struct delivery *d, enum schedule_result result)
 {
     struct runner *r = d->runner;
@@ -404,8 +440,9 @@ static void leave_queue(struct delivery *d, enum schedule_result result)
     runner_forget(r, d->known);
     if (d->end.is_held) {
         delivery_log_held(d);
-        d->message.is_held = true;
         runner_learn(r, &d->place, &d->message);
+    } else if (d->end.is_bad) {
+        delivery_log_bad(d, d->end.bad_error);
     } else if (was.folder == STORE_QUEUE) {
         runner_sync_later(r, was.directory);
     }
@@ -461,15 +498,17 @@ static void settle(struct delivery *d)
     for (uint32_t i = 0; i < d->message.recipient_count; i++)
         delivery_log_recipient(d, i);
     tell_reports(d);
-    if (d->end.is_removed || d->end.is_held)
+    if (d->end.lost_error != 0)
+        delivery_log_failed(d, "write", d->end.lost_error);
+    if (d->end.is_removed || d->end.is_held || d->end.is_bad)
         leave_queue(d, result);
     else
         stay(d, result);
 }
 
-/* Another delivery of the message waits for its turn to write. */
-static void wake_next(struct delivery *d)
+void delivery_release_file(struct delivery *d)
 {
+    d->file->is_in_use = false;
     LIST_EACH (link, &d->runner->deliveries) {
         struct delivery *other = LIST_ENTRY(link, struct delivery, in_runner);
         if (other->file != d->file || !other->writing.is_waiting)
@@ -485,8 +524,7 @@ static void done_end(struct work *w)
     struct delivery *d = CONTAINER_OF(w, struct delivery, work);
 
     d->writing.is_running = false;
-    d->file->is_writing = false;
-    wake_next(d);
+    delivery_release_file(d);
     if (d->error == 0) {
         settle(d);
         return;
@@ -504,14 +542,14 @@ void delivery_finish(struct delivery *d)
 {
     if (!d->writing.is_gathered)
         d->writing.is_gathered = gather(d);
-    d->writing.is_waiting = d->file->is_writing;
+    d->writing.is_waiting = d->file->is_in_use;
     if (d->writing.is_waiting)
         return;
     d->writing.is_last = d->runner->is_aborted;
     d->writing.is_alone = d->file->users == 1;
     d->work = (struct work){.run = run_end, .done = done_end};
     d->writing.is_running = d->writing.is_gathered && work_run(d->runner->host.loop, &d->work) == 0;
-    d->file->is_writing = d->writing.is_running;
+    d->file->is_in_use = d->writing.is_running;
     if (!d->writing.is_running)
         again(d);
 }

@@ -93,6 +93,25 @@ void delivery_log_held(const struct delivery *d)
     log_end(&line);
 }
 
+/* The last thing that was written is lost: maybe that a target has taken it. */
+void delivery_log_torn(const struct delivery *d)
+{
+    struct log_line line = begin(d, LOG_LEVEL_WARNING, "queue-file");
+
+    log_put_text(&line, "result", "a torn end was cut");
+    log_put_text(&line, "duplicate", "possible");
+    log_end(&line);
+}
+
+void delivery_log_bad(const struct delivery *d, int error)
+{
+    struct log_line line = begin(d, LOG_LEVEL_ERROR, "queue-file");
+
+    log_put_text(&line, "result", "moved to bad/");
+    log_put_text(&line, "reason", store_damage(error));
+    log_end(&line);
+}
+
 void delivery_log_failed(const struct delivery *d, const char *what, int error)
 {
     struct log_line line = begin(d, LOG_LEVEL_ERROR, "queue-file");

@@ -27,12 +27,14 @@ struct delivery_end {
     bool must_sync;
     struct delivery_report reports[DELIVERY_REPORTS];
     int report_error;
-    bool is_removed, is_held, is_unknown, is_deferred;
+    bool is_removed, is_held, is_bad, is_unknown, is_deferred;
+    int bad_error;  /* why it lies in bad/ */
+    int lost_error; /* what may be lost was not written */
 };
 
 struct delivery_writing {
     bool is_gathered; /* `end` is set */
-    bool is_waiting;  /* for another delivery of the message that writes */
+    bool is_waiting;  /* for another delivery of the message that uses the file */
     bool is_running;  /* the job */
     bool is_last;     /* whether it can be written or not */
     bool is_alone;    /* the only user of the file */
@@ -48,11 +50,12 @@ struct delivery_miss {
 /* A message's file, taken and locked. Its deliveries to several targets share it, so that none
  * waits for another; each then finds the others' records in it before it writes its own. */
 struct delivery_file {
-    int fd; /* -1: not taken */
+    struct store_taken taken; /* fd -1: not taken */
     unsigned users;
     bool is_shared;  /* there were several */
     bool is_of_copy; /* a copy reads and closes it: nobody else may join */
-    bool is_writing; /* one of them, by a job */
+    bool is_in_use;  /* a job of one of them reads or writes it */
+    bool was_torn;   /* its end was: it is cut */
 };
 
 /* Its file is taken and read by a job, the transaction runs on the loop, and what came of it is
@@ -83,8 +86,14 @@ struct delivery {
     struct delivery_end end;
 };
 
+/* delivery_take.c: the job. `error`, or file, place, message and body are set; a message that says
+ * it is held is not kept open. */
+void delivery_take(struct work *w);
+
 /* The last one ends the hold on the message. */
 void delivery_leave_file(struct delivery *d);
+/* No job uses it any more: the next one that waits for it may. */
+void delivery_release_file(struct delivery *d);
 /* The entry is given back as `result` says, the delivery goes. */
 void delivery_done(struct delivery *d, enum schedule_result result);
 void delivery_recycle(struct delivery *d); /* nothing is known of it any more */
@@ -98,6 +107,8 @@ void delivery_hurry(struct delivery *d); /* we stop: what could not be written i
 /* Where something became of it: an outcome, a report. */
 void delivery_log_recipient(struct delivery *d, uint32_t index);
 void delivery_log_held(const struct delivery *d);
+void delivery_log_torn(const struct delivery *d);
+void delivery_log_bad(const struct delivery *d, int error); /* it lies in bad/ */
 void delivery_log_failed(const struct delivery *d, const char *what, int error);
 
 #endif

@@ -95,9 +95,7 @@ static void run_list(struct work *w)
 static void check_tail(struct checking *c, int fd, const struct store_place *place,
                        const struct spool_message *message)
 {
-    struct disk_facts facts;
-
-    if (disk_facts_of(fd, &facts) != 0 || facts.bytes <= message->records_end)
+    if (!message->has_torn_end)
         return;
     if (store_append(fd, message->records_end, bytes_make(NULL, 0), true) == 0)
         find(c, place, "had a torn end: it was cut", "");
@@ -120,10 +118,8 @@ static void judge(struct checking *c, const struct store_place *place, int error
 {
     const char *text = error_text(error);
 
-    if (error == -EBADMSG)
-        set_aside(c, place, "has a damaged body");
-    else if (error == ERR_SYNTAX)
-        set_aside(c, place, "is damaged");
+    if (store_is_damaged(error))
+        set_aside(c, place, store_damage(error));
     else if (error == ERR_RANGE)
         find(c, place, "is of a later version", "");
     else
@@ -145,7 +141,9 @@ static void check(struct checking *c, const struct store_place *place)
     }
     pool_init(&pool, 4096, 4);
     arena_init(&arena, &pool, SIZE_MAX);
-    error = store_read(fd, true, &arena, &message);
+    error = store_read(fd, &place->id, &arena, &message);
+    if (error == 0)
+        error = store_read_body(fd, &message.head, NULL, 0);
     if (error != 0)
         judge(c, place, error);
     else if (place->folder == STORE_BAD)

@@ -67,6 +67,7 @@ struct read_item {
     struct store_place place;
     struct spool_message message;
     int error;
+    bool is_bad; /* it was moved to bad/ */
 };
 
 struct reading {
@@ -82,40 +83,51 @@ struct reading {
     struct read_item items[BATCH];
 };
 
-static bool is_damaged(int error)
+/* Nobody else changes it now: what was found is looked at again. */
+static int read_taken(const struct store *store, int fd, struct arena *arena,
+                      struct read_item *item)
 {
-    return error == ERR_SYNTAX || error == -EBADMSG;
-}
+    struct store_place bad;
+    int error = store_read(fd, &item->place.id, arena, &item->message);
 
-/* With the lock: another one may be at it. */
-static int move_to_bad(const struct store *store, const struct store_place *place)
-{
-    struct store_place there;
-    int fd, error = store_take(store, place, &fd);
-
-    if (error != 0)
-        return error;
-    error = store_move(store, place, STORE_BAD, 0, &there);
-    disk_close(fd);
+    if (error == 0 && item->message.is_held && item->place.folder == STORE_QUEUE)
+        return store_move(store, &item->place, STORE_HOLD, 0, &item->place);
+    if (store_is_damaged(error)) {
+        int move_error = store_move(store, &item->place, STORE_BAD, 0, &bad);
+        item->is_bad = move_error == 0;
+        return move_error != 0 ? move_error : error;
+    }
     return error;
 }
 
-/* Without it: what is there may be known, whoever delivers it, and where nothing can be written. */
+/* It is damaged, or held and lies among those that are delivered, since a crash came between. Or
+ * somebody has changed it while it was read. */
+static void mend(const struct store *store, struct arena *arena, struct read_item *item)
+{
+    int fd, error = store_take(store, &item->place, &fd);
+
+    if (error == 0) {
+        error = read_taken(store, fd, arena, item);
+        disk_close(fd);
+    }
+    item->error = error;
+}
+
+/* Without the lock: what is there may be known, whoever delivers it, and where nothing can be
+ * written. */
 static void read_item(const struct store *store, struct arena *arena, struct read_item *item)
 {
-    int fd, error = 0;
+    int fd;
 
     item->error = store_look(store, &item->place, &fd);
     if (item->error != 0)
         return;
-    item->error = store_read(fd, false, arena, &item->message);
-    if (item->error == 0 && item->message.is_held && item->place.folder == STORE_QUEUE)
-        store_move(store, &item->place, STORE_HOLD, 0, &item->place); /* a crash came between */
+    item->error = store_read(fd, &item->place.id, arena, &item->message);
     disk_close(fd);
-    if (is_damaged(item->error))
-        error = move_to_bad(store, &item->place);
-    if (error != 0)
-        item->error = error;
+    bool is_misplaced =
+        item->error == 0 && item->message.is_held && item->place.folder == STORE_QUEUE;
+    if (is_misplaced || store_is_damaged(item->error))
+        mend(store, arena, item);
 }
 
 static bool is_in_index(struct reading *j, struct read_item *item)
@@ -143,14 +155,16 @@ static void run_reading(struct work *w)
 /* What is left alone is met again by each listing, and told once. */
 static void log_unreadable(struct runner *r, const struct read_item *item)
 {
-    if (!is_damaged(item->error) &&
-        !runner_see_stray(r, bytes_of(item->place.id.text), item->error))
+    if (!item->is_bad && !runner_see_stray(r, bytes_of(item->place.id.text), item->error))
         return;
     struct log_line line = log_begin(r->host.log, r->host.log_sinks, LOG_LEVEL_ERROR, "queue-file");
 
     log_put_text(&line, "transaction", item->place.id.text);
-    log_put_text(&line, "result", is_damaged(item->error) ? "moved to bad/" : "left alone");
-    log_put_error(&line, "error", item->error);
+    log_put_text(&line, "result", item->is_bad ? "moved to bad/" : "left alone");
+    if (item->is_bad)
+        log_put_text(&line, "reason", store_damage(item->error));
+    else
+        log_put_error(&line, "error", item->error);
     log_end(&line);
 }
 
@@ -216,7 +230,7 @@ static bool start_reading(struct runner *r)
     pool_init(&j->pool, 4096, 4);
     arena_init(&j->arena, &j->pool, SIZE_MAX);
     while (j->count < BATCH && next_place(r, &j->items[j->count].place))
-        j->count++;
+        j->items[j->count++].is_bad = false;
     if (j->count != 0 && work_run(r->host.loop, &j->work) == 0) {
         r->load.oldest_read[j->slot] = first;
         r->load.readers++;

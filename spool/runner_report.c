@@ -45,12 +45,13 @@ static int read_original(const struct runner_report *report, struct workshop *w,
                          struct bytes *original_out)
 {
     size_t len = (size_t)bounce_content_bytes(report->message, report->kind);
-    int error;
+    int error = 0;
 
     w->original = mem_alloc(len + 1);
     if (w->original == NULL)
         return ERR_MEMORY;
-    error = disk_read_at(report->fd, SPOOL_HEAD_BYTES, w->original, len);
+    if (len != 0)
+        error = store_read_body(report->fd, &report->message->head, w->original, len);
     if (error == 0)
         *original_out = bytes_make(w->original, len);
     return error;

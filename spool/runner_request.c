@@ -32,7 +32,7 @@ struct acting {
 
 /* ---- jobs ---- */
 
-/* What is delivered meanwhile can be looked at: records are only ever added. */
+/* What is delivered meanwhile can be looked at: the file is what it was, and records are added. */
 static bool is_look(const struct runner_request *request)
 {
     return request->act == RUNNER_SHOW || request->act == RUNNER_CAT;
@@ -43,7 +43,21 @@ static int cat(struct acting *a)
     size_t len = (size_t)a->message.head.body_bytes;
 
     a->content = mem_alloc(len + 1);
-    return a->content == NULL ? ERR_MEMORY : disk_read_at(a->fd, SPOOL_HEAD_BYTES, a->content, len);
+    return a->content == NULL ? ERR_MEMORY
+                              : store_read_body(a->fd, &a->message.head, a->content, len);
+}
+
+static int change_file(struct acting *a, struct bytes records)
+{
+    struct store_taken taken = {.fd = a->fd};
+    const struct store_change change = {
+        .place = &a->place, .message = &a->message, .records = records, .is_synced = true};
+    int error = store_change(a->runner->host.store, &change, &taken);
+
+    if (taken.fd != a->fd)
+        disk_close(a->fd);
+    a->fd = taken.fd;
+    return error;
 }
 
 static int append(struct acting *a, void (*put)(struct spool_writer *w, struct acting *a))
@@ -60,7 +74,7 @@ static int append(struct acting *a, void (*put)(struct spool_writer *w, struct a
                     ? 0
                     : spool_index_forget(a->runner->host.store, a->place.directory);
     if (error == 0)
-        error = store_append(a->fd, a->message.records_end, buf_bytes(&records), true);
+        error = change_file(a, buf_bytes(&records));
     buf_done(&records);
     return error;
 }
@@ -113,6 +127,7 @@ static int refuse_and_report(struct acting *a)
         return -EADDRNOTAVAIL;
     int error = append(a, put_refused);
     a->is_refused = error == 0;
+    a->report.fd = a->fd;
     return error == 0 ? runner_report_make(&a->report) : error;
 }
 
@@ -169,7 +184,7 @@ static void run_act(struct work *w)
                                    : store_take(a->runner->host.store, &a->place, &a->fd);
     if (a->error != 0)
         return;
-    a->error = store_read(a->fd, false, &a->arena, &a->message);
+    a->error = store_read(a->fd, &a->place.id, &a->arena, &a->message);
     if (a->error == 0)
         a->error = act(a);
     if (a->error != 0 || !has_second_job(a))
@@ -329,7 +344,6 @@ static void refuse_all(struct acting *a)
         .store = host->store,
         .conf = &host->bounce,
         .message = m,
-        .fd = a->fd,
         .kind = BOUNCE_FAILED,
         .is_due = a->is_changed,
         .now_ms = loop_wall_ms(host->loop),

@@ -8,6 +8,13 @@
 #define BODY_BYTES_MAX (UINT64_C(1) << 56)
 /* Of the smallest RECIPIENT: what a count of them is held against before memory is asked for. */
 #define RECIPIENT_BYTES_MIN 64
+/* Octets of the last words of targets: of one recipient, and of all of them. */
+#define REPLY_TEXT_MAX 4096
+#define REPLIES_MAX    (2U << 20)
+/* How many octets are summed, for each one there is, in search of a record behind one that is not
+ * whole; and at least. */
+#define SEARCH_FACTOR 16
+#define SEARCH_MIN    65536
 
 /* ---- contents ---- */
 
@@ -120,6 +127,13 @@ struct record {
     size_t whole_bytes; /* with what stands before the content, and behind it */
 };
 
+/* Of the record that `left` begins with, whatever may follow. */
+static uint64_t whole_bytes(struct bytes left)
+{
+    uint64_t content = spool_load_number(left.at + RECORD_LENGTH, 4);
+    return RECORD_HEAD_BYTES + ((content + 7) & ~(uint64_t)7);
+}
+
 /* The record that `left` begins with. False: there is none, or it is not whole. */
 static bool take_record(const struct spool_head *head, uint64_t at, struct bytes left,
                         struct record *record_out)
@@ -128,7 +142,7 @@ static bool take_record(const struct spool_head *head, uint64_t at, struct bytes
         return false;
 
     uint64_t content = spool_load_number(left.at + RECORD_LENGTH, 4);
-    uint64_t whole = RECORD_HEAD_BYTES + ((content + 7) & ~(uint64_t)7);
+    uint64_t whole = whole_bytes(left);
     if (whole > left.len)
         return false;
 
@@ -139,6 +153,27 @@ static bool take_record(const struct spool_head *head, uint64_t at, struct bytes
     record_out->content = bytes_first(bytes_skip(record, RECORD_HEAD_BYTES), (size_t)content);
     record_out->whole_bytes = (size_t)whole;
     return true;
+}
+
+/* `left` begins, at `at` in the file, with a record that is not whole: does one follow that is?
+ * Where the search becomes too long, lengths were forged, and that is damage too. */
+static bool is_followed(const struct spool_head *head, uint64_t at, struct bytes left)
+{
+    uint64_t budget = SEARCH_MIN + SEARCH_FACTOR * (uint64_t)left.len;
+    struct record record;
+
+    while (left.len >= 8 + RECORD_HEAD_BYTES) {
+        left = bytes_skip(left, 8);
+        at += 8;
+        uint64_t whole = whole_bytes(left);
+        bool may_be_one = whole <= left.len && spool_load_number(left.at + RECORD_UNUSED, 2) == 0;
+        if (!may_be_one)
+            continue;
+        if (whole > budget || take_record(head, at, left, &record))
+            return true;
+        budget -= whole;
+    }
+    return false;
 }
 
 static void take_netaddr(struct spool_content *c, struct netaddr *a)
@@ -324,6 +359,12 @@ static int read_later_record(struct reading *r)
     }
 }
 
+size_t spool_reply_max(uint32_t recipient_count)
+{
+    size_t each = REPLIES_MAX / (recipient_count + (size_t)1);
+    return each < REPLY_TEXT_MAX ? each : REPLY_TEXT_MAX;
+}
+
 int spool_message_parse(const struct spool_head *head, struct bytes records, struct arena *arena,
                         struct spool_message *message_out)
 {
@@ -340,7 +381,11 @@ int spool_message_parse(const struct spool_head *head, struct bytes records, str
         if (error != 0)
             break;
         accept_record(&reading);
+        message.has_later_records = true;
     }
+    if (is_followed(head, message.records_end, reading.left))
+        return ERR_SYNTAX;
+    message.has_torn_end = reading.left.len != 0;
     *message_out = message;
     return 0;
 }

@@ -3,7 +3,7 @@
  * the states. Pure.
  *
  * Reading never trusts: lengths are checked, checksums too, and it ends at the first record that is
- * not whole. What stands before that is true. */
+ * not whole. What stands before that is true, where nothing but a torn end follows. */
 #ifndef POSTERN_SPOOL_FORMAT_H
 #define POSTERN_SPOOL_FORMAT_H
 
@@ -20,6 +20,9 @@
 #define SPOOL_HEAD_BYTES  64
 #define SPOOL_VERSION     1
 #define SPOOL_RECORDS_MAX (16U << 20) /* octets of records of one message; more is damage */
+/* ... of what a new one begins with: then all that it must ever say has room. */
+#define SPOOL_FIRST_RECORDS_MAX (4U << 20)
+#define SPOOL_REMOTE_MAX        128 /* octets of spool_recipient.remote */
 
 struct spool_head {
     struct id id;
@@ -67,11 +70,17 @@ struct spool_message {
     bool is_report; /* a bounce or notice of ours */
     struct spool_recipient *recipients;
     uint32_t recipient_count;
-    uint64_t records_end; /* in the file, behind the last whole record: append here */
+    uint64_t records_end;   /* in the file, behind the last whole record: append here */
+    bool has_later_records; /* something was added to what it began with */
+    bool has_torn_end;      /* something stands behind records_end */
 };
 
-/* `records`: the file from spool_records_at() on, as far as it goes. 0; ERR_SYNTAX: the first
- * records, which a message cannot do without, are not whole; ERR_MEMORY. */
+/* Octets of spool_recipient.reply, in a message with so many recipients. */
+size_t spool_reply_max(uint32_t recipient_count);
+
+/* `records`: the file from spool_records_at() on, as far as it goes. 0; ERR_SYNTAX: damaged: the
+ * first records, which a message cannot do without, are not whole, or a record follows one that is
+ * not; ERR_MEMORY. */
 int spool_message_parse(const struct spool_head *head, struct bytes records, struct arena *arena,
                         struct spool_message *message_out);
 

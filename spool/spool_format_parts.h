@@ -34,7 +34,13 @@ enum head_offset {
     HEAD_SUM = 56
 };
 
-enum record_offset { RECORD_SUM = 0, RECORD_LENGTH = 8, RECORD_TYPE = 12, RECORD_HEAD_BYTES = 16 };
+enum record_offset {
+    RECORD_SUM = 0,
+    RECORD_LENGTH = 8,
+    RECORD_TYPE = 12,
+    RECORD_UNUSED = 14,
+    RECORD_HEAD_BYTES = 16
+};
 
 enum record_type {
     RECORD_MESSAGE = 1,

@@ -115,7 +115,7 @@ static bool on_found(void *owner, const struct store_found *found)
 
     if (fd < 0)
         return true;
-    int error = store_read(fd, false, &m->arena, &message);
+    int error = store_read(fd, &found->place.id, &m->arena, &message);
     if (error == 0 && message.recipient_count <= RECIPIENTS_MAX)
         add(m, &found->place.id, &message);
     else if (error == ERR_MEMORY)

@@ -60,6 +60,14 @@ struct store_path store_message_path(const struct store *s, const struct store_p
     return path_in(s, place, place->id.text);
 }
 
+struct store_path store_new_path(const struct store *s, const struct store_place *place)
+{
+    char name[ID_LENGTH + sizeof(STORE_NEW)];
+
+    snprintf(name, sizeof(name), "%s%s", place->id.text, STORE_NEW);
+    return path_in(s, place, name);
+}
+
 struct store_path store_mark_path(const struct store *s, const char *name)
 {
     return path_of(s, "running", name);

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "proxy/base/arena.h"
 #include "proxy/base/id.h"
 #include "proxy/base/list.h"
 #include "proxy/io/copy.h"
@@ -35,7 +36,10 @@ struct store_limits {
     uint32_t directory_names;    /* messages in one directory of queue/ */
     uint32_t index_messages_min; /* a directory with fewer is read as fast without an index */
     uint32_t index_quiet_s;      /* no index is made of a directory that changed so lately */
-    uint64_t records_bytes;      /* records beyond so many are worth a rewrite of the file */
+    /* Records beyond so many are worth a rewrite of the file, by store_change(), where they are
+     * also more than twice what they need be, and what can be saved is more than an eighth of the
+     * body. 0: whatever is written, it is a rewrite. */
+    uint64_t records_bytes;
 };
 
 /* Makes what is missing below `directory`, which is copied, and a directory of our own in queue/.
@@ -74,16 +78,52 @@ void store_commit_soon(struct store *s, struct store_commit *commit);
 #define STORE_BATCH_MAX 64
 void store_commit_all(const struct store *s, struct store_commit *const *commits, size_t count);
 
-/* Job: opens and locks. -EAGAIN: somebody else delivers it; -ENOENT: it is gone. */
+/* Job: opens and locks. -EAGAIN: somebody else delivers it; -ENOENT: it is not there (any more).
+ * What is locked is what has the name: a file that a rewrite has put there is opened in its turn.
+ */
 int store_take(const struct store *s, const struct store_place *place, int *fd_out);
-/* Job: opens to read only, whoever delivers it meanwhile. */
+/* Job: opens to read only, whoever delivers it meanwhile. What is found damaged may have been
+ * changed while it was read: it is judged by whoever has taken it. */
 int store_look(const struct store *s, const struct store_place *place, int *fd_out);
-/* Job: first block and records of an open file, in `arena`. ERR_SYNTAX and the like of
- * spool_format.h, or -errno. `checks_body`: its checksum too (fsck, and after a crash); -EBADMSG:
- * the body is not what was written. That the id is that of the name is for the caller to see. */
-int store_read(int fd, bool checks_body, struct arena *arena, struct spool_message *message_out);
-/* Job: cuts at `at`, appends, and syncs where the record must not be lost. */
+/* Job: first block and records of the open file of message `id`, in `arena`. Damaged: ERR_SYNTAX,
+ * also where it is another message; -EFBIG: more records than are ever written. ERR_RANGE: of a
+ * later version; or -errno. */
+int store_read(int fd, const struct id *id, struct arena *arena, struct spool_message *message_out);
+/* Job: the first `len` octets of the body. All of it is read, and what is damaged is not given out:
+ * -EBADMSG. */
+int store_read_body(int fd, const struct spool_head *head, uint8_t *into, size_t len);
+/* In words, where an error of store_read() or store_read_body() means that it belongs into bad/:
+ * "is damaged". NULL: it does not. */
+const char *store_damage(int error);
+static inline bool store_is_damaged(int error)
+{
+    return store_damage(error) != NULL;
+}
+
+/* Job: cuts at `at`, appends, and syncs where the record must not be lost. What was written before
+ * must be durable: store_change() sees to that. */
 int store_append(int fd, uint64_t at, struct bytes records, bool is_synced);
+/* What has changed of a message that is taken. */
+struct store_change {
+    const struct store_place *place;
+    const struct spool_message *message; /* as it is with the change; records_end: before it */
+    struct bytes records;                /* that say what has changed, for records_end */
+    bool is_synced;                      /* they must not be lost */
+};
+/* A message that is taken, as its files are changed. */
+struct store_taken {
+    int fd;         /* locked */
+    bool is_broken; /* a sync has failed: what is written next goes into a new file */
+};
+/* Job: appends the records, or writes the whole message anew where they outgrow it: R1 to R4. Then
+ * `taken->fd` is another one, and the one before is still open, and the caller's. That may be so
+ * after an error too. -EFBIG: there is no room for the records. */
+int store_change(const struct store *s, const struct store_change *change,
+                 struct store_taken *taken);
+/* Job: R1 to R4 in any case. */
+int store_rewrite(const struct store *s, const struct store_change *change,
+                  struct store_taken *taken);
+
 /* Job, S8: the name goes; the directory is to be synced by store_sync(). */
 int store_remove(const struct store *s, const struct store_place *place);
 /* Job, S9: durable when it returns. `directory`: for STORE_QUEUE; made where it is missing. After
@@ -102,7 +142,8 @@ void store_unmark(const struct store *s, const struct id *id, int fd);
 /* Job: every message of the three folders in the order of directories and names, fn says whether to
  * go on. What is no message of ours is told with its path, and so is a directory that cannot be
  * read, or not to its end: the listing goes on behind it. Directories of queue/ that hold nothing
- * and that nobody fills are removed on the way. 0 or ERR_MEMORY. */
+ * and that nobody fills are removed on the way, and what a rewrite left that came to nothing. 0 or
+ * ERR_MEMORY. */
 struct store_found {
     struct store_place place;
     const char *stray; /* a path; NULL: a message */

@@ -23,10 +23,20 @@ uint32_t store_directory_number(const char *name)
     return name[6] == '\0' ? number : 0;
 }
 
+static bool begins_with_id(const char *name)
+{
+    return strspn(name, "0123456789BCDFGHJKLMNPQRSTVWXYZ") == ID_LENGTH;
+}
+
 static bool is_id(const char *name)
 {
-    return strlen(name) == ID_LENGTH &&
-           strspn(name, "0123456789BCDFGHJKLMNPQRSTVWXYZ") == ID_LENGTH;
+    return begins_with_id(name) && name[ID_LENGTH] == '\0';
+}
+
+/* What a rewrite puts beside its message. */
+static bool is_new_name(const char *name)
+{
+    return begins_with_id(name) && strcmp(name + ID_LENGTH, STORE_NEW) == 0;
 }
 
 /* What is put beside the messages: by the runner, and by the process that fills the directory. */
@@ -112,6 +122,20 @@ int store_sync(const struct store *s, uint32_t directory, bool may_remove)
     return error == 0 && may_remove ? store_remove_directory(s, directory) : error;
 }
 
+/* ---- what rewrites leave ---- */
+
+/* One that is at work holds the lock of its new file before this has a name. */
+static void remove_unless_used(const char *path)
+{
+    int fd = disk_open_read(path);
+
+    if (fd < 0)
+        return;
+    if (disk_lock(fd) == 0 && store_compare_name(fd, path) == 0)
+        disk_unlink(path);
+    disk_close(fd);
+}
+
 /* ---- listing ---- */
 
 /* Names of one directory, which are gathered before fn is asked: it may change what is there. */
@@ -175,6 +199,12 @@ static bool on_name(void *owner, const char *name)
 {
     struct listing *l = owner;
 
+    if (!l->is_folder_of_directories && is_new_name(name)) {
+        struct store_place place = l->place;
+        memcpy(place.id.text, name, ID_LENGTH);
+        remove_unless_used(store_new_path(l->store, &place).text);
+        return true;
+    }
     if (l->is_folder_of_directories ? store_directory_number(name) != 0 : is_id(name))
         return keep_name(&l->names, name);
     if (l->place.folder == STORE_QUEUE && !l->is_folder_of_directories &&

@@ -10,28 +10,49 @@
 #include "proxy/io/disk.h"
 #include "spool/store_private.h"
 
-#define BLOCK_BYTES 65536 /* that sums are made of */
+#define TAKE_TRIES 8 /* while its file is replaced again and again */
 
 /* ---- delivering ---- */
 
-int store_take(const struct store *s, const struct store_place *place, int *fd_out)
+int store_compare_name(int fd, const char *path)
 {
-    struct disk_facts facts;
-    int fd = disk_open_append(store_message_path(s, place).text);
+    struct disk_facts facts, named;
+    int error = disk_facts_of(fd, &facts);
+
+    if (error == 0)
+        error = disk_facts_of_path(path, &named);
+    if (error != 0)
+        return error;
+    return facts.number == named.number ? 0 : -ESTALE;
+}
+
+/* Between looking for the name and the lock the file may have been moved, removed or replaced:
+ * -ESTALE where it is worth to look again. */
+static int take_once(const char *path, int *fd_out)
+{
+    int fd = disk_open_append(path);
 
     if (fd < 0)
         return fd;
     int error = disk_lock(fd);
     if (error == 0)
-        error = disk_facts_of(fd, &facts);
-    if (error == 0 && facts.links == 0)
-        error = -ENOENT;
+        error = store_compare_name(fd, path);
     if (error != 0) {
         disk_close(fd);
         return error;
     }
     *fd_out = fd;
     return 0;
+}
+
+int store_take(const struct store *s, const struct store_place *place, int *fd_out)
+{
+    struct store_path path = store_message_path(s, place);
+    int error = -ESTALE;
+
+    for (int i = 0; i < TAKE_TRIES && error == -ESTALE; i++)
+        error = take_once(path.text, fd_out);
+    return error == -ESTALE ? -EAGAIN : error;
 }
 
 int store_look(const struct store *s, const struct store_place *place, int *fd_out)
@@ -44,25 +65,66 @@ int store_look(const struct store *s, const struct store_place *place, int *fd_o
     return 0;
 }
 
-static int check_body(int fd, const struct spool_head *head)
+int store_each_block(int fd, const struct spool_head *head,
+                     int (*fn)(void *owner, uint64_t at, struct bytes block), void *owner)
 {
-    uint8_t *block = mem_alloc(BLOCK_BYTES);
+    uint8_t *octets = mem_alloc(STORE_BLOCK_BYTES);
     uint64_t sum = 0;
-    int error = block == NULL ? ERR_MEMORY : 0;
+    int error = octets == NULL ? ERR_MEMORY : 0;
 
-    for (uint64_t at = 0; error == 0 && at < head->body_bytes; at += BLOCK_BYTES) {
-        uint64_t left = head->body_bytes - at;
-        size_t len = left < BLOCK_BYTES ? (size_t)left : BLOCK_BYTES;
-        error = disk_read_at(fd, SPOOL_HEAD_BYTES + at, block, len);
-        sum = error == 0 ? hash_chain(sum, bytes_make(block, len)) : sum;
+    for (uint64_t at = 0; error == 0 && at < head->body_bytes; at += STORE_BLOCK_BYTES) {
+        struct bytes block = bytes_make(octets, STORE_BLOCK_BYTES);
+        if (head->body_bytes - at < block.len)
+            block.len = (size_t)(head->body_bytes - at);
+        error = disk_read_at(fd, SPOOL_HEAD_BYTES + at, octets, block.len);
+        if (error != 0)
+            break;
+        sum = hash_chain(sum, block);
+        error = fn(owner, at, block);
     }
-    mem_free(block);
+    mem_free(octets);
     if (error == 0 && sum != head->body_sum)
         error = -EBADMSG;
     return error;
 }
 
-static int read_head(int fd, uint64_t file_bytes, struct spool_head *head_out)
+struct wanted {
+    uint8_t *into;
+    size_t len;
+};
+
+static int keep_wanted(void *owner, uint64_t at, struct bytes block)
+{
+    const struct wanted *w = owner;
+
+    if (at < w->len) {
+        block = bytes_first(block, w->len - (size_t)at);
+        memcpy(w->into + at, block.at, block.len);
+    }
+    return 0;
+}
+
+int store_read_body(int fd, const struct spool_head *head, uint8_t *into, size_t len)
+{
+    struct wanted wanted = {.into = into, .len = len};
+    return store_each_block(fd, head, keep_wanted, &wanted);
+}
+
+const char *store_damage(int error)
+{
+    switch (error) {
+    case ERR_SYNTAX:
+        return "is damaged";
+    case -EBADMSG:
+        return "has a damaged body";
+    case -EFBIG:
+        return "has more records than are ever written";
+    default:
+        return NULL;
+    }
+}
+
+static int read_head(int fd, const struct id *id, uint64_t file_bytes, struct spool_head *head_out)
 {
     uint8_t block[SPOOL_HEAD_BYTES];
     int error;
@@ -72,35 +134,36 @@ static int read_head(int fd, uint64_t file_bytes, struct spool_head *head_out)
     error = disk_read_at(fd, 0, block, sizeof(block));
     if (error == 0)
         error = spool_head_parse(bytes_make(block, sizeof(block)), head_out);
-    if (error == 0 && spool_records_at(head_out) > file_bytes)
-        error = ERR_SYNTAX;
-    return error;
+    if (error != 0)
+        return error;
+    bool is_it = memcmp(head_out->id.text, id->text, ID_LENGTH) == 0;
+    return is_it && spool_records_at(head_out) <= file_bytes ? 0 : ERR_SYNTAX;
 }
 
 static int read_records(int fd, uint64_t file_bytes, const struct spool_head *head,
                         struct arena *arena, struct spool_message *message_out)
 {
-    uint64_t at = spool_records_at(head), left = file_bytes - at;
-    size_t len = left < SPOOL_RECORDS_MAX ? (size_t)left : SPOOL_RECORDS_MAX;
-    uint8_t *records = mem_alloc(len + 1);
-    int error = records == NULL ? ERR_MEMORY : disk_read_at(fd, at, records, len);
+    uint64_t at = spool_records_at(head), len = file_bytes - at;
+
+    if (len > SPOOL_RECORDS_MAX)
+        return -EFBIG;
+    uint8_t *records = mem_alloc((size_t)len + 1);
+    int error = records == NULL ? ERR_MEMORY : disk_read_at(fd, at, records, (size_t)len);
 
     if (error == 0)
-        error = spool_message_parse(head, bytes_make(records, len), arena, message_out);
+        error = spool_message_parse(head, bytes_make(records, (size_t)len), arena, message_out);
     mem_free(records);
     return error;
 }
 
-int store_read(int fd, bool checks_body, struct arena *arena, struct spool_message *message_out)
+int store_read(int fd, const struct id *id, struct arena *arena, struct spool_message *message_out)
 {
     struct disk_facts facts;
     struct spool_head head;
     int error = disk_facts_of(fd, &facts);
 
     if (error == 0)
-        error = read_head(fd, facts.bytes, &head);
-    if (error == 0 && checks_body)
-        error = check_body(fd, &head);
+        error = read_head(fd, id, facts.bytes, &head);
     return error == 0 ? read_records(fd, facts.bytes, &head, arena, message_out) : error;
 }
 

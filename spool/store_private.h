@@ -11,6 +11,9 @@
 #define STORE_OWNER     "owner"
 #define STORE_INDEX     "index" /* see spool_index.h */
 #define STORE_NEW_INDEX "index.new"
+/* Behind the name of a message: the file that is about to take its place. */
+#define STORE_NEW         ".new"
+#define STORE_BLOCK_BYTES 65536 /* that sums of bodies are made of */
 
 /* A directory that is ours: nobody removes it while `fd` is open. */
 struct store_own {
@@ -58,9 +61,17 @@ struct store_path {
 struct store_path store_folder_path(const struct store *s, const char *name); /* "queue" ... */
 struct store_path store_queue_path(const struct store *s, uint32_t directory, const char *name);
 struct store_path store_message_path(const struct store *s, const struct store_place *place);
+struct store_path store_new_path(const struct store *s, const struct store_place *place);
 struct store_path store_mark_path(const struct store *s, const char *name);
 /* The directory that it lies in. */
 struct store_path store_parent_path(const struct store *s, const struct store_place *place);
+
+/* Job: fn gets the body, block by block; what it returns other than 0 ends that. Only at the end is
+ * it known whether that was the body: -EBADMSG. */
+int store_each_block(int fd, const struct spool_head *head,
+                     int (*fn)(void *owner, uint64_t at, struct bytes block), void *owner);
+/* Job: is that file the one which has the name now? -ENOENT: nothing has it; -ESTALE: another. */
+int store_compare_name(int fd, const char *path);
 
 /* 0: no name of a directory of queue/. */
 uint32_t store_directory_number(const char *name);

@@ -18,7 +18,7 @@ static void plan_limits(struct scenario *s)
         .directory_names = 1 + (uint32_t)scenario_below(s, 6),
         .index_messages_min = 1 + (uint32_t)scenario_below(s, 3),
         .index_quiet_s = 1 + (uint32_t)scenario_below(s, 30),
-        .records_bytes = 100 + scenario_below(s, 2000),
+        .records_bytes = scenario_chance(s, 30) ? 0 : 100 + scenario_below(s, 2000),
     };
 }
 

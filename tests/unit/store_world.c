@@ -141,6 +141,13 @@ int store_world_put(struct store_world *w, size_t body_bytes, struct store_place
     return error;
 }
 
+int store_world_read(int fd, const struct id *id, struct arena *arena,
+                     struct spool_message *message_out)
+{
+    int error = store_read(fd, id, arena, message_out);
+    return error == 0 ? store_read_body(fd, &message_out->head, NULL, 0) : error;
+}
+
 int store_world_look(struct store_world *w, const struct store_place *place, size_t body_bytes,
                      struct spool_message *message_out)
 {
@@ -150,7 +157,7 @@ int store_world_look(struct store_world *w, const struct store_place *place, siz
     if (error != 0)
         return error;
     arena_reset(&w->arena);
-    error = store_read(fd, true, &w->arena, message_out);
+    error = store_world_read(fd, &place->id, &w->arena, message_out);
     if (error == 0) {
         assert_string_equal(message_out->head.id.text, place->id.text);
         assert_int_equal(message_out->head.body_bytes, body_bytes);

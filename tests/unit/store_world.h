@@ -42,6 +42,9 @@ void store_world_make(struct store_world *w, struct store_world_message *m, size
 void store_world_done(struct store_world_message *m); /* closes its file */
 /* Makes, commits and closes one. */
 int store_world_put(struct store_world *w, size_t body_bytes, struct store_place *place_out);
+/* All of an open file, its body too. */
+int store_world_read(int fd, const struct id *id, struct arena *arena,
+                     struct spool_message *message_out);
 /* Takes it and reads all of it; looks at every octet. 0, or what kept it from being read. */
 int store_world_look(struct store_world *w, const struct store_place *place, size_t body_bytes,
                      struct spool_message *message_out);

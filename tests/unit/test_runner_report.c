@@ -2,7 +2,7 @@
 /* A report is durable before its cause says so: the disk fails, the process dies, the power is cut
  * at each call, and there is one report in the end. */
 /* needs: spool/runner_report.c spool/store.c spool/store_list.c spool/store_message.c */
-/* needs: spool/store_commit.c spool/spool_index.c sim */
+/* needs: spool/store_commit.c spool/store_rewrite.c spool/spool_index.c sim */
 #include "spool/runner_report.h"
 
 #include <errno.h>
@@ -124,7 +124,7 @@ static int take(struct world *w, const struct store_place *place, struct spool_m
     int fd;
 
     assert_int_equal(store_take(w->store, place, &fd), 0);
-    assert_int_equal(store_read(fd, true, &w->arena, message_out), 0);
+    assert_int_equal(store_read(fd, &place->id, &w->arena, message_out), 0);
     return fd;
 }
 

@@ -208,6 +208,15 @@ static void tear_down(struct fixture *f)
     pool_done(&f->pool);
 }
 
+static bool is_found_damaged(struct fixture *f, struct bytes records, size_t row)
+{
+    struct spool_message message = {0};
+    int error = spool_message_parse(&f->head, records, &f->arena, &message);
+
+    arena_reset(&f->arena);
+    return lib_same_number(row, "error of a damaged one", ERR_SYNTAX, error);
+}
+
 /* Reads; `most`: octets that are whole and right. What stands there must be seen, and no more. */
 static bool reads_up_to(struct fixture *f, struct bytes records, size_t most, size_t row)
 {
@@ -227,7 +236,9 @@ static bool reads_up_to(struct fixture *f, struct bytes records, size_t most, si
         is_same = lib_same_text(row, "message", f->expected[step], text.at) &&
                   lib_same_number(row, "records_end",
                                   (int64_t)(spool_records_at(&f->head) + f->ends[step]),
-                                  (int64_t)message.records_end);
+                                  (int64_t)message.records_end) &&
+                  lib_same_number(row, "torn", records.len > f->ends[step], message.has_torn_end) &&
+                  lib_same_number(row, "changed", step != 0, message.has_later_records);
     }
     arena_reset(&f->arena);
     return is_same;
@@ -265,33 +276,72 @@ static void ends_where_it_is_torn(void **state)
     tear_down(&f);
 }
 
-/* What follows the torn record is not believed either, though it is whole. */
-static void ends_where_it_is_damaged(void **state)
+/* Where a record follows that is whole, the one before was whole too once. The last one may have
+ * been torn. */
+static void tells_damage_from_a_torn_end(void **state)
 {
     struct fixture f;
     uint8_t *records;
-    size_t len;
+    size_t len, last;
 
     (void)state;
     set_up(&f);
     len = buf_length(&f.out);
+    last = f.ends[f.steps - 2];
     records = f.out.block + f.out.start;
-    for (size_t at = 0; at < len; at++) {
-        size_t whole = 0;
-        bool is_fine = true;
+    for (size_t bit = 0; bit < 8 * len; bit++) {
+        struct bytes all = bytes_make(records, len);
+        uint8_t mask = (uint8_t)(1U << bit % 8);
 
-        for (int i = 0; i < f.steps && f.ends[i] <= at; i++)
-            whole = f.ends[i];
-        for (unsigned bit = 0; bit < 8 && is_fine; bit++) {
-            records[at] ^= (uint8_t)(1U << bit);
-            is_fine = reads_up_to(&f, bytes_make(records, len), whole, at);
-            records[at] ^= (uint8_t)(1U << bit);
-        }
+        records[bit / 8] ^= mask;
+        bool is_fine =
+            bit / 8 < last ? is_found_damaged(&f, all, bit) : reads_up_to(&f, all, last, bit);
+        records[bit / 8] ^= mask;
         if (!is_fine)
             break;
     }
     lib_end_rows();
     tear_down(&f);
+}
+
+/* What looks like records behind a torn one costs no more than so much for each octet. */
+static void searches_for_a_while(void **state)
+{
+    static uint8_t records[4 << 20];
+    struct spool_message message;
+    struct fixture f;
+    size_t at;
+
+    (void)state;
+    set_up(&f);
+    at = f.first;
+    memcpy(records, f.out.block + f.out.start, at);
+    assert_int_equal(
+        spool_message_parse(&f.head, bytes_make(records, sizeof(records)), &f.arena, &message), 0);
+    assert_true(message.has_torn_end);
+    for (size_t i = at; i + RECORD_HEAD_BYTES < sizeof(records); i += 8)
+        if (i % 16 == 8)
+            spool_store_number(records + i, sizeof(records) - i - 1000, 4);
+    assert_int_equal(
+        spool_message_parse(&f.head, bytes_make(records, sizeof(records)), &f.arena, &message),
+        ERR_SYNTAX);
+    tear_down(&f);
+}
+
+/* However many recipients there are, what must be said of all has room. */
+static void leaves_room(void **state)
+{
+    uint32_t most = SPOOL_FIRST_RECORDS_MAX / 80; /* no recipient needs less */
+
+    (void)state;
+    assert_int_equal(spool_reply_max(1), 4096);
+    assert_true(spool_reply_max(1000) > 2000);
+    for (uint32_t count = 1; count <= most; count += 1 + count / 8) {
+        uint64_t bytes = SPOOL_FIRST_RECORDS_MAX +
+                         (uint64_t)count * (spool_reply_max(count) + SPOOL_REMOTE_MAX + 8);
+        lib_is_true(count, "room", bytes <= SPOOL_RECORDS_MAX);
+    }
+    lib_end_rows();
 }
 
 /* Records of another file, or at another place of this one, say nothing. */
@@ -372,12 +422,14 @@ static void makes_sense_or_ends(void **state)
             f.ends[f.steps - 1] = buf_length(&f.out);
         else
             lib_is_true(i, "ends", reads_up_to(&f, buf_bytes(&f.out), whole, i));
-        /* What follows counts only where it was passed over. */
+        /* What follows counts where it was passed over. */
         f.message.is_held = true;
         spool_put_hold(&f.writer, true);
+        mark(&f);
         if (rows[i].is_passed_over)
-            mark(&f);
-        reads_up_to(&f, buf_bytes(&f.out), rows[i].is_passed_over ? buf_length(&f.out) : whole, i);
+            reads_up_to(&f, buf_bytes(&f.out), buf_length(&f.out), i);
+        else
+            is_found_damaged(&f, buf_bytes(&f.out), i);
         tear_down(&f);
     }
     lib_end_rows();
@@ -461,7 +513,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_what_was_written),
         cmocka_unit_test(ends_where_it_is_torn),
-        cmocka_unit_test(ends_where_it_is_damaged),
+        cmocka_unit_test(tells_damage_from_a_torn_end),
+        cmocka_unit_test(searches_for_a_while),
+        cmocka_unit_test(leaves_room),
         cmocka_unit_test(believes_records_in_their_place),
         cmocka_unit_test(makes_sense_or_ends),
         cmocka_unit_test(asks_for_no_memory_without_reason),

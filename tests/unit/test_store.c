@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The files of the spool, on a real disk: committed, taken, changed, moved, listed. */
 /* needs: tests/unit/store_world.c spool/store.c spool/store_list.c spool/store_message.c */
-/* needs: spool/store_commit.c spool/store_mark.c spool/spool_index.c io */
+/* needs: spool/store_commit.c spool/store_rewrite.c spool/store_mark.c spool/spool_index.c io */
 #include "spool/store.h"
 
 #include <errno.h>
@@ -214,13 +214,14 @@ static void sees_damage(void **state)
         assert_int_equal(disk_read_at(fd, rows[i].at, &octet, 1), 0);
         octet ^= 0x10;
         assert_int_equal(disk_write_at(fd, rows[i].at, bytes_make(&octet, 1)), 0);
-        lib_same_number(i, "error", rows[i].error, store_read(fd, true, &w.arena, &message));
+        lib_same_number(i, "error", rows[i].error,
+                        store_world_read(fd, &place.id, &w.arena, &message));
         lib_same_number(i, "error without a look at the body",
                         rows[i].is_of_body ? 0 : rows[i].error,
-                        store_read(fd, false, &w.arena, &message));
+                        store_read(fd, &place.id, &w.arena, &message));
         assert_int_equal(disk_truncate(fd, i < 3 ? 63 * i / 2 : 70071), 0);
         lib_same_number(i, "error of a short file", ERR_SYNTAX,
-                        store_read(fd, true, &w.arena, &message));
+                        store_world_read(fd, &place.id, &w.arena, &message));
         disk_close(fd);
     }
     lib_end_rows();
@@ -499,7 +500,7 @@ static bool run_short_of_memory(void *given)
     spool_index_free(&index);
     if (error == 0) {
         fd = disk_open_read(message_path(&s->w, &s->place));
-        error = store_read(fd, true, &s->w.arena, &message);
+        error = store_world_read(fd, &s->place.id, &s->w.arena, &message);
         disk_close(fd);
     }
     if (error != 0)

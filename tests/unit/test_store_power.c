@@ -2,7 +2,7 @@
 /* The table of states in spool/README.md: the disk fails, the process dies, the power is cut, at
  * each call that touches a file. What was acknowledged must be there, and whole. */
 /* needs: tests/unit/store_world.c spool/store.c spool/store_list.c spool/store_message.c */
-/* needs: spool/store_commit.c spool/spool_index.c sim */
+/* needs: spool/store_commit.c spool/store_rewrite.c spool/spool_index.c sim */
 #include <errno.h>
 #include <stdio.h>
 
@@ -91,7 +91,7 @@ static int try_append(struct store_world *w, const struct store_place *place)
     if (error != 0)
         return error;
     arena_reset(&w->arena);
-    error = store_read(fd, true, &w->arena, &message);
+    error = store_world_read(fd, &place->id, &w->arena, &message);
     if (error == 0) {
         buf_init(&records, &w->pool, 1000);
         writer.out = &records;
@@ -101,6 +101,27 @@ static int try_append(struct store_world *w, const struct store_place *place)
         buf_done(&records);
     }
     disk_close(fd);
+    return error;
+}
+
+static int try_rewrite(struct store_world *w, const struct store_place *place)
+{
+    struct spool_message message;
+    struct store_taken taken = {0};
+    struct store_change change = {.place = place, .message = &message};
+    int before, error = store_take(w->store, place, &before);
+
+    if (error != 0)
+        return error;
+    arena_reset(&w->arena);
+    taken.fd = before;
+    error = store_world_read(before, &place->id, &w->arena, &message);
+    if (error == 0)
+        error = store_rewrite(w->store, &change, &taken);
+    assert_true(error != 0 || taken.fd != before);
+    if (taken.fd != before)
+        disk_close(taken.fd);
+    disk_close(before);
     return error;
 }
 
@@ -175,7 +196,7 @@ static bool keeps_it(int (*act)(struct store_world *w, const struct store_place 
 static void keeps_what_is_there(void **state)
 {
     static int (*const acts[])(struct store_world * w, const struct store_place *place) = {
-        try_append, try_moves, try_index, try_open, try_list};
+        try_append, try_rewrite, try_moves, try_index, try_open, try_list};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(acts); i++) {
@@ -190,14 +211,14 @@ static void keeps_what_is_there(void **state)
 
 /* ---- the process dies, the power is cut ---- */
 
-enum { PLAIN, PREPARED, CHANGED, MOVED, RELEASED, REMOVED, LAST, MESSAGES };
+enum { PLAIN, PREPARED, CHANGED, REWRITTEN, HELD, MOVED, RELEASED, REMOVED, LAST, MESSAGES };
 
 /* What the world outside was told; outlives the process. */
 struct told {
     struct store_place places[MESSAGES];
     bool is_named[MESSAGES];     /* a place was given to it */
     bool is_committed[MESSAGES]; /* 250 */
-    bool is_changed, is_moved, is_released, is_removing;
+    bool is_changed, is_rewritten, is_held, is_moved, is_released, is_removing;
 };
 
 static uint8_t body[70000];
@@ -266,6 +287,34 @@ static void change(struct store_world *w, struct told *told)
     disk_close(fd);
 }
 
+/* The state of the message is what the new file says, whatever stood in the old one. */
+static void rewrite(struct store_world *w, const struct store_place *place, bool *is_told)
+{
+    struct spool_message message;
+    struct store_taken taken = {0};
+    const struct store_change change = {.place = place, .message = &message};
+    int before;
+
+    assert_int_equal(store_take(w->store, place, &before), 0);
+    arena_reset(&w->arena);
+    assert_int_equal(store_world_read(before, &place->id, &w->arena, &message), 0);
+    message.recipients[1].is_warned = true;
+    taken.fd = before;
+    assert_int_equal(store_rewrite(w->store, &change, &taken), 0);
+    *is_told = true;
+    disk_close(before);
+    disk_close(taken.fd);
+}
+
+static void rewrite_both(struct store_world *w, struct told *told)
+{
+    struct store_place there;
+
+    rewrite(w, &told->places[REWRITTEN], &told->is_rewritten);
+    assert_int_equal(store_move(w->store, &told->places[HELD], STORE_HOLD, 0, &there), 0);
+    rewrite(w, &there, &told->is_held);
+}
+
 static void move(struct store_world *w, struct told *told)
 {
     struct store_place there;
@@ -304,6 +353,7 @@ static int live(void *owner)
     for (int i = 0; i < LAST; i++)
         commit(&w, told, i);
     change(&w, told);
+    rewrite_both(&w, told);
     move(&w, told);
     told->is_removing = true;
     assert_int_equal(store_remove(w.store, &told->places[REMOVED]), 0);
@@ -333,8 +383,11 @@ static bool keep_found(void *owner, const struct store_found *found)
     assert_true(which < MESSAGES);
     c->seen[which]++;
     assert_int_equal(store_world_look(&c->w, &found->place, length_of(which), &message), 0);
-    if (which == CHANGED && c->told->is_changed)
+    if ((which == CHANGED && c->told->is_changed) ||
+        (which == REWRITTEN && c->told->is_rewritten) || (which == HELD && c->told->is_held))
         assert_true(message.recipients[1].is_warned);
+    if (which == HELD && c->told->is_held)
+        assert_int_equal(found->place.folder, STORE_HOLD);
     if (which == MOVED && c->told->is_moved)
         assert_int_equal(found->place.folder, STORE_HOLD);
     if (which == RELEASED && c->told->is_released)

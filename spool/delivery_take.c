@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The first job of a delivery: the file is taken and read, and what is wrong with it set right. */
+#include "proxy/base/error.h"
+#include "proxy/base/mem.h"
+#include "proxy/io/disk.h"
+#include "spool/delivery_private.h"
+
+#define SMALL_BYTES 65536 /* a body up to so long is kept in memory */
+
+/* A small one is kept; of a large one it is seen that it is whole before it is read for the target.
+ */
+static int read_body(struct delivery *d)
+{
+    const struct spool_head *head = &d->message.head;
+    size_t len = head->body_bytes <= SMALL_BYTES ? (size_t)head->body_bytes : 0;
+
+    if (head->body_bytes <= SMALL_BYTES) {
+        d->body = mem_alloc(len + 1);
+        if (d->body == NULL)
+            return ERR_MEMORY;
+    }
+    return store_read_body(d->file->taken.fd, head, d->body, len);
+}
+
+static int read_message(struct delivery *d)
+{
+    int error = store_read(d->file->taken.fd, &d->place.id, &d->arena, &d->message);
+
+    return error == 0 && !d->is_look && !d->message.is_held ? read_body(d) : error;
+}
+
+/* With the lock held, and where nobody else uses the file: what a crash left behind the last record
+ * goes, and a message that says it is held goes where such messages lie. */
+static int mend(struct delivery *d)
+{
+    const struct store *store = d->runner->host.store;
+    int error = 0;
+
+    if (d->message.has_torn_end) {
+        error = store_append(d->file->taken.fd, d->message.records_end, bytes_make(NULL, 0), false);
+        d->file->was_torn = error == 0;
+    }
+    if (error == 0 && d->message.is_held && d->place.folder == STORE_QUEUE)
+        error = store_move(store, &d->place, STORE_HOLD, 0, &d->place);
+    return error;
+}
+
+void delivery_take(struct work *w)
+{
+    struct delivery *d = CONTAINER_OF(w, struct delivery, work);
+    const struct store *store = d->runner->host.store;
+    struct store_place bad;
+
+    d->error = d->joins ? 0 : store_take(store, &d->place, &d->file->taken.fd);
+    if (d->error != 0)
+        return;
+    d->error = read_message(d);
+    if (d->joins)
+        return;
+    if (d->error == 0)
+        d->error = mend(d);
+    if (d->error == 0 && !d->message.is_held)
+        return;
+    if (store_is_damaged(d->error))
+        d->end.is_bad = store_move(store, &d->place, STORE_BAD, 0, &bad) == 0;
+    disk_close(d->file->taken.fd);
+    d->file->taken.fd = -1;
+}

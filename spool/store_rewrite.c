@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What has changed of a message is written: behind what is there, or, where records outgrow the
+ * message, into a new file that takes its place. README.md has the states R1 to R4. */
+#include <errno.h>
+
+#include "proxy/base/error.h"
+#include "proxy/io/disk.h"
+#include "spool/store_private.h"
+
+#define SMALL_BYTES 4096
+#define SMALL_KEPT  4
+/* Of records that need not be: from so many on the longest body is copied. */
+#define WASTE_MAX (SPOOL_RECORDS_MAX / 4)
+
+/* All that the message must say. */
+static int put_message(struct buf *out, const struct spool_message *m)
+{
+    struct spool_writer w = {.id = m->head.id, .at = spool_records_at(&m->head), .out = out};
+
+    spool_put_message(&w, m);
+    for (uint32_t i = 0; i < m->recipient_count; i++)
+        spool_put_recipient(&w, &m->recipients[i]);
+    if (out->has_failed)
+        return ERR_MEMORY;
+    return buf_length(out) <= SPOOL_RECORDS_MAX ? 0 : -EFBIG;
+}
+
+/* ---- R1: a file without a name ---- */
+
+static int copy_block(void *owner, uint64_t at, struct bytes block)
+{
+    const int *fd = owner;
+    return disk_write_at(*fd, SPOOL_HEAD_BYTES + at, block);
+}
+
+static int write_file(int fd, int from, const struct spool_head *head, struct bytes records)
+{
+    uint8_t block[SPOOL_HEAD_BYTES];
+    int error = store_each_block(from, head, copy_block, &fd);
+
+    spool_head_put(head, block);
+    if (error == 0)
+        error = disk_write_at(fd, spool_records_at(head), records);
+    if (error == 0)
+        error = disk_write_at(fd, 0, bytes_make(block, sizeof(block)));
+    return error == 0 ? disk_sync(fd) : error;
+}
+
+/* Locked before it has a name: whoever opens it waits for us. A descriptor, or an error. */
+static int make_file(const struct store *s, int from, const struct spool_head *head,
+                     struct bytes records)
+{
+    int fd = disk_open_unnamed(s->directory);
+
+    if (fd < 0)
+        return fd;
+    int error = disk_lock(fd);
+    if (error == 0)
+        error = write_file(fd, from, head, records);
+    if (error == 0)
+        return fd;
+    disk_close(fd);
+    return error;
+}
+
+/* ---- R2 to R4: the name ---- */
+
+/* A file may be there that is left of a rewrite which came to nothing: nobody works on it, since
+ * the lock of the message is ours. */
+static int link_beside(int fd, const char *path)
+{
+    int error = disk_link_unnamed(fd, path);
+
+    if (error != -EEXIST)
+        return error;
+    error = disk_unlink(path);
+    return error == 0 || error == -ENOENT ? disk_link_unnamed(fd, path) : error;
+}
+
+/* After an error behind the rename the new file is the one that has the name, and a power cut may
+ * still bring the old one back. */
+static int take_place(const struct store *s, const struct store_place *place, int fd,
+                      struct store_taken *taken)
+{
+    struct store_path beside = store_new_path(s, place);
+    int error = link_beside(fd, beside.text);
+
+    if (error != 0)
+        return error;
+    error = disk_replace(beside.text, store_message_path(s, place).text);
+    if (error != 0) {
+        disk_unlink(beside.text);
+        return error;
+    }
+    taken->fd = fd;
+    error = disk_sync_directory(store_parent_path(s, place).text);
+    taken->is_broken = error != 0;
+    return error;
+}
+
+static int rewrite(const struct store *s, const struct store_change *change,
+                   struct store_taken *taken, struct bytes records)
+{
+    int fd = make_file(s, taken->fd, &change->message->head, records);
+
+    if (fd < 0)
+        return fd;
+    int error = take_place(s, change->place, fd, taken);
+    if (taken->fd != fd)
+        disk_close(fd);
+    return error;
+}
+
+int store_rewrite(const struct store *s, const struct store_change *change,
+                  struct store_taken *taken)
+{
+    struct pool pool;
+    struct buf records;
+
+    pool_init(&pool, SMALL_BYTES, SMALL_KEPT);
+    buf_init(&records, &pool, 2 * SPOOL_RECORDS_MAX);
+    int error = put_message(&records, change->message);
+    if (error == 0)
+        error = rewrite(s, change, taken, buf_bytes(&records));
+    buf_done(&records);
+    pool_done(&pool);
+    return error;
+}
+
+/* ---- which of both ---- */
+
+/* With the change. */
+static uint64_t records_bytes(const struct store_change *change)
+{
+    const struct spool_message *m = change->message;
+    return m->records_end - spool_records_at(&m->head) + change->records.len;
+}
+
+/* How many octets of records the message would have in a new file. */
+static uint64_t needed_bytes(const struct spool_message *m)
+{
+    uint64_t bytes = 0;
+    struct pool pool;
+    struct buf records;
+
+    pool_init(&pool, SMALL_BYTES, SMALL_KEPT);
+    buf_init(&records, &pool, 2 * SPOOL_RECORDS_MAX);
+    if (put_message(&records, m) == 0)
+        bytes = buf_length(&records);
+    buf_done(&records);
+    pool_done(&pool);
+    return bytes;
+}
+
+/* A rewrite costs the body and what is needed, and saves the waste: it is worth it where these are
+ * in a proportion. */
+static bool is_worth_it(const struct store *s, const struct store_change *change)
+{
+    const struct spool_message *m = change->message;
+    uint64_t bytes = records_bytes(change), needed, least;
+
+    if (s->limits.records_bytes == 0)
+        return true;
+    if (bytes <= s->limits.records_bytes)
+        return false;
+    needed = needed_bytes(m);
+    if (needed == 0)
+        return false;
+    least = needed > m->head.body_bytes / 8 ? needed : m->head.body_bytes / 8;
+    return bytes > needed + (least < WASTE_MAX ? least : WASTE_MAX);
+}
+
+/* What stands before the records must be durable, or a power cut could leave a gap, which looks
+ * like damage. After the first records, which were synced, it mostly is, and the sync is cheap. */
+static int append(const struct store_change *change, struct store_taken *taken)
+{
+    const struct spool_message *m = change->message;
+    int error = m->has_later_records ? disk_sync(taken->fd) : 0;
+
+    taken->is_broken = error != 0;
+    if (error == 0)
+        error = store_append(taken->fd, m->records_end, change->records, false);
+    if (error == 0 && change->is_synced) {
+        error = disk_sync(taken->fd);
+        taken->is_broken = error != 0;
+    }
+    return error;
+}
+
+int store_change(const struct store *s, const struct store_change *change,
+                 struct store_taken *taken)
+{
+    bool has_room = records_bytes(change) <= SPOOL_RECORDS_MAX;
+
+    if (taken->is_broken || !has_room || is_worth_it(s, change)) {
+        int error = store_rewrite(s, change, taken);
+        if (error == 0 || taken->is_broken || !has_room)
+            return error;
+    }
+    int error = append(change, taken);
+    return taken->is_broken ? store_rewrite(s, change, taken) : error;
+}
