@@ -76,6 +76,8 @@ void bridge_log_disconnect(struct bridge *b)
     put_name(&line, &b->session.client);
     log_put_number(&line, "transactions", b->session.counts.transactions);
     log_put_number(&line, "messages", b->session.counts.messages);
+    if (b->session.counts.overshoot != 0)
+        log_put_number(&line, "overshoot", b->session.counts.overshoot);
     log_put_number(&line, "ms", (int64_t)((now_us - b->times.connected) / 1000));
     log_end(&line);
 }

@@ -191,6 +191,7 @@ static int make_session_conf(struct smtpd *d, struct arena *arena)
         .recipients_max = conf->limits.recipients,
         .errors_max = conf->limits.errors,
         .junk_max = conf->limits.junk_commands,
+        .overshoot_max = conf->limits.overshoot,
         .rejects_early_input = conf->early_input == SMTPD_EARLY_INPUT_REJECT,
         .rejects_bare_newline = conf->bare_newline == SMTPD_BARE_NEWLINE_REJECT,
         .has_filters = d->worker->task->judge != NULL,

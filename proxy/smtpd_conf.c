@@ -141,6 +141,9 @@ static const struct setting rows[] = {
      .help = "connections that are open at the same time"},
     {"max-connections-per-client", SETTING_COUNT, AT(limits.connections_per_client), "50", "1..",
      .help = "the same from one address"},
+    {"max-overshoot", SETTING_COUNT, AT(limits.overshoot), "1000", "1..",
+     .help = "commands of one session that limits of our own answer with 4xx (recipients beyond "
+             "max-recipients, MAIL below spool-reserve), before the connection is closed"},
     {"max-errors", SETTING_COUNT, AT(limits.errors), "20", "1..",
      .help = "errors of the client before the connection is closed"},
     {"max-junk-commands", SETTING_COUNT, AT(limits.junk_commands), "100", "1..",

@@ -33,6 +33,7 @@ struct smtpd_limits { /* clients in smtpd_conf.limit_exempt are spared the conne
     uint32_t recipients;
     uint32_t connections;
     uint32_t connections_per_client;
+    uint32_t overshoot;
     uint32_t errors;
     uint32_t junk_commands;
 };

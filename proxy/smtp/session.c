@@ -109,11 +109,31 @@ static void count_error(struct session *s, const struct reply *reply)
         session_close_with(s, REPLY_TOO_MANY_ERRORS);
 }
 
+/* A limit of our own has spoken, and no recipient came of the command: nothing else counts it. */
+static bool is_overshoot(const struct reply *reply, const struct recipient *rcpt)
+{
+    return rcpt == NULL && (reply->code == 451 || reply->code == 452);
+}
+
+/* True: it is the first of its kind. The log has no line for the others, since a client may send
+ * them as fast as it can. */
+static bool count_overshoot(struct session *s, const struct reply *reply)
+{
+    unsigned kind = 1U << reply->enhanced[1];
+    bool is_first = (s->counts.overshoot_logged & kind) == 0;
+
+    s->counts.overshoot_logged |= kind;
+    if (++s->counts.overshoot >= s->conf->overshoot_max && s->state != SESSION_CLOSED)
+        session_close_with(s, REPLY_TOO_MUCH_OVERSHOOT);
+    return is_first;
+}
+
 static void note_refusal(struct session *s, const struct reply *reply, struct recipient *rcpt)
 {
     if (reply->code < 400)
         return;
-    if (has_room_to_do(s))
+    bool is_logged = !is_overshoot(reply, rcpt) || count_overshoot(s, reply);
+    if (is_logged && has_room_to_do(s))
         session_do(s, &(struct action){.kind = ACT_REJECT, .reply = *reply, .rcpt = rcpt});
     count_error(s, reply);
 }

@@ -28,7 +28,7 @@ struct session_conf {           /* outlives the session */
     struct bytes name;          /* in greeting and EHLO */
     struct reply refuse;        /* code not 0: told instead of a greeting, then only QUIT */
     uint64_t message_max_bytes; /* 0: no limit */
-    uint32_t recipients_max, errors_max, junk_max;
+    uint32_t recipients_max, errors_max, junk_max, overshoot_max;
     bool rejects_early_input;
     bool rejects_bare_newline;
     bool has_filters;   /* they are asked at the end of data */
@@ -63,6 +63,8 @@ enum session_wait {
 
 struct session_counts {
     uint32_t errors, junk;           /* since the last message that was accepted */
+    uint32_t overshoot;              /* commands that limits of our own deferred */
+    unsigned overshoot_logged;       /* the kinds of them that were: bits by subject (RFC 3463) */
     uint32_t transactions, messages; /* begun; accepted */
     uint64_t content_bytes;          /* of this message, decoded */
 };

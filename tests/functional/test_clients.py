@@ -174,6 +174,41 @@ def test_max_recipients(to_target, backend):
     assert len(backend.accepted[0].rcpts) == 2
 
 
+def test_max_overshoot(to_target, backend):
+    """Recipients over the limit without end: 421 after max-overshoot, and two lines in the log. Who
+    comes beside sends its message meanwhile."""
+    server = to_target(backend, smtpd="max-recipients = 1\nmax-overshoot = 500\n")
+    with server.client(source=CLIENT) as hostile, server.client() as other:
+        other.hello()
+        hostile.hello()
+        hostile.envelope()
+        mark = server.log.mark()
+        hostile.send(b"RCPT TO:<more@example.test>\r\n" * 400)
+        for _ in range(400):
+            hostile.expect(452)
+        assert other.mail(PLAIN_MESSAGE).code == 250
+        hostile.send(b"RCPT TO:<more@example.test>\r\n" * 5000)
+        for _ in range(100):
+            hostile.expect(452)
+        assert hostile.expect(421).enhanced == "4.7.0"
+        hostile.close()
+        gone = server.wait_event("disconnect", since=mark)
+    assert gone["overshoot"] == "500"
+    assert len(server.events("reject", since=mark)) == 1
+
+
+def test_max_overshoot_below_the_reserve(to_target, backend):
+    """The same for MAIL while the spool has no room."""
+    server = to_target(backend, core="spool-reserve = 900000g\n", smtpd="max-overshoot = 3\n")
+    server.wait_event("storage")
+    with server.client() as client:
+        client.hello()
+        replies = client_replies_until_closed(client, b"MAIL FROM:<a@b.example>\r\n", 10)
+    assert [reply.code for reply in replies] == [452, 452, 452, 421]
+    assert server.wait_event("disconnect")["overshoot"] == "3"
+    assert len(server.events("reject")) == 1
+
+
 def test_thousand_recipients(server, backend):
     """The default takes a thousand in one transaction."""
     with server.client() as client:

@@ -116,13 +116,13 @@ static void has_the_documented_defaults(void **state)
         {CONFIG_WORLD_QUIET, "",
          "smtpd.\"s\".protocol = smtp\nsmtpd.\"s\".max-message-size = 50m\n"
          "smtpd.\"s\".max-recipients = 1000\nsmtpd.\"s\".max-connections = 10000\n"
-         "smtpd.\"s\".max-connections-per-client = 50\nsmtpd.\"s\".max-errors = 20\n"
-         "smtpd.\"s\".max-junk-commands = 100\nsmtpd.\"s\".command-timeout = 5m\n"
-         "smtpd.\"s\".data-timeout = 5m\nsmtpd.\"s\".session-timeout = 1h\n"
-         "smtpd.\"s\".greet-delay = 0\nsmtpd.\"s\".bare-newline = normalize\n"
-         "smtpd.\"s\".split = live\nsmtpd.\"s\".routed-recipients = reject\n"
-         "smtpd.\"s\".early-input = reject\nsmtpd.\"s\".resolve-timeout = 5s\n"
-         "smtpd.\"s\".resolve-names = yes\n"},
+         "smtpd.\"s\".max-connections-per-client = 50\nsmtpd.\"s\".max-overshoot = 1000\n"
+         "smtpd.\"s\".max-errors = 20\nsmtpd.\"s\".max-junk-commands = 100\n"
+         "smtpd.\"s\".command-timeout = 5m\nsmtpd.\"s\".data-timeout = 5m\n"
+         "smtpd.\"s\".session-timeout = 1h\nsmtpd.\"s\".greet-delay = 0\n"
+         "smtpd.\"s\".bare-newline = normalize\nsmtpd.\"s\".split = live\n"
+         "smtpd.\"s\".routed-recipients = reject\nsmtpd.\"s\".early-input = reject\n"
+         "smtpd.\"s\".resolve-timeout = 5s\nsmtpd.\"s\".resolve-names = yes\n"},
     };
     (void)state;
     config_world_uid = 0;
@@ -239,7 +239,7 @@ static const char every_key[] =
     "routing-table = t u\nlogger = l\nmax-message-size = 1m\nmax-recipients = 7\n"
     "max-connections = 8\nmax-connections-per-client = 9\nmax-errors = 10\nmax-junk-commands = 11\n"
     "command-timeout = 12s\ndata-timeout = 13s\nsession-timeout = 14s\ngreet-delay = 2s\n"
-    "bare-newline = reject\nbare-newline-exempt = 10.0.0.0/8 ::1\n"
+    "bare-newline = reject\nbare-newline-exempt = 10.0.0.0/8 ::1\nmax-overshoot = 12\n"
     "etrn-from = 192.0.2.0/24 a.example b.example \"#r\"\netrn-from = ::1\nsplit = defer\n"
     "relay-from = 192.0.2.0/24\nrouted-recipients = pass\nearly-input = accept\n"
     "limit-exempt = 192.0.2.7\nresolve-timeout = 6s\nrefuse = \"not \\\"now\\\"\"\n"

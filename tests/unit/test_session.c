@@ -263,6 +263,7 @@ static void run(const char *name, const char *script, size_t step)
         .recipients_max = 3,
         .errors_max = 4,
         .junk_max = 5,
+        .overshoot_max = 1000,
         .rejects_early_input = true,
         .announces = CAPABILITY_PIPELINING | CAPABILITY_SIZE | CAPABILITY_8BITMIME |
                      CAPABILITY_ENHANCEDSTATUSCODES,
