@@ -145,7 +145,9 @@ static bool on_xclient(struct outbound *o, const struct reply *r, struct outboun
         outbound_hello_enter(o, OUT_EHLO);
         return false;
     }
-    return outbound_go_away(o, is_identity_failure(r) ? GONE_IDENTITY : GONE_VERDICT, r, ev);
+    if (is_identity_failure(r))
+        return outbound_go_away(o, GONE_IDENTITY, r, ev);
+    return outbound_go_away(o, is_verdict(o, r) ? GONE_VERDICT : GONE_LOST, r, ev);
 }
 
 bool outbound_hello_reply(struct outbound *o, const struct reply *r, struct outbound_event *ev)

@@ -296,6 +296,26 @@ def test_other_refusals_of_xclient_are_the_targets_verdict(target, to_target, ve
     assert backend.transactions == []
 
 
+@pytest.mark.parametrize("on_failure", ["spool", "tempfail"])
+def test_421_to_xclient_is_an_outage(target, to_target, on_failure):
+    """421 without a policy code says nothing of the client: as a lost connection. Who comes beside
+    is served."""
+    def by_address(_, line):
+        return Close("421 4.3.2 restarting") if f"ADDR={CLIENT}" in line else "220 welcome"
+    backend = target(ehlo=WITH_XCLIENT).on("XCLIENT", by_address)
+    server = to_target(backend, f"on-failure = {on_failure}", identity="xclient")
+    with server.client(source=CLIENT) as client:
+        client.hello()
+        client.expect(250, "MAIL FROM:<sender@example.org>")
+        reply = client.command("RCPT TO:<joe@example.test>")
+        if on_failure == "spool":
+            assert reply.code == 250
+            assert client.data(PLAIN_MESSAGE).text.startswith("2.0.0 Ok: queued as")
+        else:
+            assert (reply.code, reply.enhanced) == (451, "4.4.2")
+    assert send_one(server, source=TRUSTED).code == 250
+
+
 def test_a_verdict_leaves_the_target_healthy(target, to_target):
     """After one client was refused by XCLIENT the next is served at once."""
     def by_address(_, line):
