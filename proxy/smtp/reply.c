@@ -55,11 +55,11 @@ static bool read_enhanced(struct bytes text, uint8_t enhanced_out[3])
     return true;
 }
 
-/* `wire` is a whole reply, checked. */
-static struct reply reply_of(struct bytes wire)
+/* `wire` is a whole reply, checked, and its last line begins at `last`. */
+static struct reply reply_of(struct bytes wire, size_t last)
 {
-    struct reply reply = {.code = code_of(wire), .wire = wire};
-    struct bytes line = bytes_first(wire, bytes_find(wire, '\r'));
+    struct bytes line = bytes_make(wire.at + last, wire.len - last - 2);
+    struct reply reply = {.code = code_of(line), .wire = wire};
 
     if (line.len > 4)
         read_enhanced(bytes_skip(line, 4), reply.enhanced);
@@ -81,7 +81,7 @@ struct reply reply_own(enum reply_id id)
 #undef REPLY
 #undef TEXT
 
-    return reply_of(bytes_of(wires[id]));
+    return reply_of(bytes_of(wires[id]), 0);
 }
 
 /* "CODE" or "CODE text", of class 4 or 5, on one line of printable ASCII. */
@@ -117,7 +117,7 @@ int reply_make(struct arena *arena, struct bytes text, struct reply *reply_out)
     memcpy(wire + 3, insertion, sizeof(insertion));
     memcpy(wire + 3 + sizeof(insertion) - skip, text.at + 3, text.len - 3);
     memcpy(wire + text.len + sizeof(insertion) - skip, "\r\n", 2);
-    *reply_out = reply_of(bytes_make(wire, text.len + sizeof(insertion) - skip + 2));
+    *reply_out = reply_of(bytes_make(wire, text.len + sizeof(insertion) - skip + 2), 0);
     return 0;
 }
 
@@ -233,6 +233,18 @@ static int append(struct reply_parser *p, struct bytes octets)
     return p->begun.has_failed ? ERR_MEMORY : 0;
 }
 
+/* The last line's code is the reply's: postscreen greets whom it refuses with "220-" first. What is
+ * handed on has that code on every line. */
+static void agree(struct reply_parser *p)
+{
+    uint8_t *all = p->begun.block + p->begun.start;
+
+    for (size_t at = 0; at < p->line_start;) {
+        memcpy(all + at, all + p->line_start, 3);
+        at += 1 + bytes_find(bytes_make(all + at, p->line_start - at), '\n');
+    }
+}
+
 /* The LF of a line has come; the octets before it lie in `begun`. 0: it was the last line. */
 static int end_line(struct reply_parser *p)
 {
@@ -244,10 +256,14 @@ static int end_line(struct reply_parser *p)
     if (error != 0)
         return error;
     line = bytes_make(all.at + p->line_start, line.len - (has_cr ? 1 : 0));
-    if (!is_reply_line(line) || memcmp(line.at, all.at, 3) != 0)
+    if (!is_reply_line(line))
         return ERR_GARBAGE;
-    p->line_start = (uint32_t)all.len;
-    return line.len > 3 && line.at[3] == '-' ? ERR_NOT_FOUND : 0;
+    if (line.len > 3 && line.at[3] == '-') {
+        p->line_start = (uint32_t)all.len;
+        return ERR_NOT_FOUND;
+    }
+    agree(p);
+    return 0;
 }
 
 int reply_parser_take(struct reply_parser *p, struct bytes *in, struct reply *reply_out)
@@ -267,7 +283,7 @@ int reply_parser_take(struct reply_parser *p, struct bytes *in, struct reply *re
     }
     if (error == 0) {
         p->is_whole = true;
-        *reply_out = reply_of(buf_bytes(&p->begun));
+        *reply_out = reply_of(buf_bytes(&p->begun), p->line_start);
     } else if (error == ERR_GARBAGE) {
         p->is_whole = true;
     } else if (error != ERR_NOT_FOUND) {

@@ -57,7 +57,8 @@ void reply_parser_init(struct reply_parser *p, struct pool *pool);
 void reply_parser_done(struct reply_parser *p);
 /* Takes octets off `*in` until one reply is whole. 0: *reply_out, borrowed until the next call;
  * ERR_NOT_FOUND: more is needed (all of *in is taken); ERR_GARBAGE: no reply (not three digits
- * 2..5, codes that differ between lines, NUL or CR inside a line), ERR_TOO_LONG, ERR_MEMORY. */
+ * 2..5, NUL or CR inside a line), ERR_TOO_LONG, ERR_MEMORY. The last line has the say: where codes
+ * differ, the others get its code, and the enhanced code is its own. */
 int reply_parser_take(struct reply_parser *p, struct bytes *in, struct reply *reply_out);
 /* After ERR_GARBAGE: what was said in place of a reply; borrowed likewise. */
 struct bytes reply_parser_garbage(const struct reply_parser *p);

@@ -49,7 +49,6 @@ def test_refused_connection(target, to_target):
     ("greeting", Close("554 5.3.2 no mail service")), ("greeting", "HTTP/1.1 400 Bad Request"),
     ("greeting", Flood(b"220-still greeting\r\n", 1 << 26)),
     ("greeting", Flood(b"x" * 4096, 1 << 26)), ("greeting", Flood(b"\0", 1 << 26)),
-    ("greeting", ["220-one", "250 another code"]),
     ("EHLO", Close()), ("EHLO", Silence()), ("EHLO", Close("421 4.3.2 not now")),
     ("EHLO", "garbage"), ("EHLO", Flood(b"250-X-KEYWORD\r\n", 1 << 26))],
     ids=lambda v: getattr(v, "__class__", str).__name__ if not isinstance(v, str) else v)
@@ -68,6 +67,19 @@ def test_both_hellos_refused(target, to_target):
     backend = target().on("EHLO", "502 no").on("HELO", "502 no")
     reply = rcpt_reply(to_target(backend, *QUICK))
     assert (reply.code, reply.enhanced) == (451, "4.4.1")
+
+
+def test_greeting_with_a_teaser(target, to_target):
+    """postscreen's way: 220- first, and then the truth. The target stays healthy, and nothing of it
+    is spooled; who comes next is served."""
+    backend = target(proxy=True).on("greeting", Close("220-teaser", "521 5.3.2 not for you"),
+                                    ["421-teaser", "220 welcome"])
+    server = to_target(backend, "on-failure = spool", identity="proxy-v1")
+    reply = rcpt_reply(server)
+    assert reply.code == 521 and reply.raw.endswith(b"\r\n521 5.3.2 not for you\r\n")
+    assert final_reply(server).code == 250
+    assert len(backend.accepted) == 1
+    assert server.events("target-down") == []
 
 
 def test_521_greeting_is_a_verdict(target, to_target):

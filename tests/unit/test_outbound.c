@@ -46,7 +46,10 @@ static void answers_verbatim(void **state)
          ONE_ASKED "S: 250 ok\nS: 250 ok\nS: 250 ok\nE: answer a accepted 250 ok\n"
                    "E: gone lost 250 ok\n",
          false},
-        {"codes that differ", ONE_ASKED "S: 250 ok\nS: 250-ok\nS: 550 ok\nE: gone lost\n", false},
+        {"codes that differ: the last line has the say",
+         ONE_ASKED "S: 250 ok\nS: 250-ok\nS: 550 5.1.1 no\n"
+                   "E: answer a refused 550-ok / 550 5.1.1 no\n",
+         false},
     };
 
     (void)state;

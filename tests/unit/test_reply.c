@@ -140,6 +140,12 @@ static const struct parse_row parse_rows[] = {
     {LITERAL("550 5.7.23 a\r\n"), "[550 5.7.23 550 5.7.23 a\\r\\n]"},
     {LITERAL("550 5.7.255 a\r\n"), "[550 5.7.255 550 5.7.255 a\\r\\n]"},
     {LITERAL("250 \t\x01\xff~\r\n"), "[250 0.0.0 250 \\t\\x01\\xff~\\r\\n]"},
+    /* the last line has the say */
+    {LITERAL("220-teaser\r\n521 5.3.2 no\r\n"), "[521 5.3.2 521-teaser\\r\\n521 5.3.2 no\\r\\n]"},
+    {LITERAL("550-a\n451-b\r\n250 2.1.5 c\n"),
+     "[250 2.1.5 250-a\\r\\n250-b\\r\\n250 2.1.5 c\\r\\n]"},
+    {LITERAL("550-2.1.5 a\r\n550 b\r\n"), "[550 0.0.0 550-2.1.5 a\\r\\n550 b\\r\\n]"},
+    {LITERAL("250-\r\n550\r\n"), "[550 0.0.0 550-\\r\\n550\\r\\n]"},
     /* enhanced codes that are odd */
     {LITERAL("550 5.2.900 a\r\n"), "[550 0.0.0 550 5.2.900 a\\r\\n]"},
     {LITERAL("550 5.10.1 a\r\n"), "[550 0.0.0 550 5.10.1 a\\r\\n]"},
@@ -169,7 +175,6 @@ static const struct parse_row parse_rows[] = {
     {LITERAL("050 a\r\n"), " garbage"},
     {LITERAL("2x0 a\r\n"), " garbage"},
     {LITERAL(" 250 a\r\n"), " garbage"},
-    {LITERAL("250-a\r\n251 b\r\n"), " garbage"},
     {LITERAL("250-a\r\n\r\n"), " garbage"},
     {LITERAL("250-a\r\nmore\r\n"), " garbage"},
     {LITERAL("250 a\0b\r\n"), " garbage"},
