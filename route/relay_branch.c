@@ -372,6 +372,20 @@ static void lose(struct relay_branch *w, bool is_end_sent, int error, const stru
     relay_tell_broken(w, &reply, is_end_sent);
 }
 
+/* No memory: the target is there, and nothing is spooled in its stead. Only where it may have the
+ * message already is that all the same to the client. */
+static void run_short(struct relay_branch *w, bool is_end_sent)
+{
+    struct reply reply = reply_own(REPLY_LOCAL_PROBLEM);
+
+    if (is_end_sent) {
+        lose(w, is_end_sent, ERR_MEMORY, NULL);
+        return;
+    }
+    relay_log_shortage(w->relay, &w->branch->transaction->envelope.id);
+    relay_branch_fail(w, &reply, true);
+}
+
 static void on_gone(struct relay_branch *w, const struct outbound_event *ev)
 {
     bool passes = w->relay->conf->identity_failure == RELAY_IDENTITY_FAILURE_PASS;
@@ -388,6 +402,9 @@ static void on_gone(struct relay_branch *w, const struct outbound_event *ev)
         } else {
             identity_failed(w, RELAY_IDENTITY_XCLIENT, &ev->reply);
         }
+        break;
+    case GONE_SHORTAGE:
+        run_short(w, ev->is_end_sent);
         break;
     case GONE_CLOSED:
     case GONE_REFUSED:

@@ -7,6 +7,7 @@
 #include "route/relay_health.h"
 #include "route/relay_identity.h"
 #include "route/relay_link.h"
+#include "route/relay_log.h"
 #include "route/relay_memory.h"
 #include "route/relay_pool.h"
 
@@ -217,6 +218,11 @@ void relay_connect_broke(struct relay_dial *d, int error, const struct outbound_
     if (ev != NULL && ev->why == GONE_VERDICT) { /* it is there, and has spoken: no fail-over */
         relay_health_worked(d->relay, &to);
         miss(d, &ev->reply, true);
+        return;
+    }
+    if (ev != NULL && ev->why == GONE_SHORTAGE) {
+        relay_log_shortage(d->relay, NULL);
+        miss_own(d, REPLY_LOCAL_PROBLEM, true);
         return;
     }
     relay_health_failed(d->relay, &to, error,

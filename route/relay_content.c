@@ -146,7 +146,7 @@ static void account(struct relay_link *link, struct relay_branch *w, const struc
     size_t of_commands = octets < wire->commands ? octets : wire->commands;
     size_t of_content = 0;
 
-    buf_consume(&link->out.out, of_commands);
+    outbound_said(&link->out, of_commands);
     octets -= of_commands;
     for (int i = 0; i < wire->content_count; i++)
         of_content += runs[i].len;

@@ -95,6 +95,16 @@ void relay_log_lost(struct relay *r, const struct id *transaction, const struct 
     log_end(&line);
 }
 
+void relay_log_shortage(struct relay *r, const struct id *transaction)
+{
+    struct log_line line = begin_line(r, LOG_LEVEL_ERROR, "shortage");
+
+    log_put_error(&line, "error", ERR_MEMORY);
+    if (transaction != NULL)
+        log_put_text(&line, "transaction", transaction->text);
+    log_end(&line);
+}
+
 void relay_log_identity_failed(struct relay *r, unsigned kinds, const struct reply *heard)
 {
     uint64_t now_ms = loop_now_ms(r->service->loop);

@@ -7,7 +7,7 @@
 #include "proxy/smtp/outcome.h"
 #include "proxy/smtp/outbound_private.h"
 
-#define OUT_MAX_BYTES    65536  /* OUTBOUND_SENT_MAX commands, each far below 1,024 */
+#define OUT_MAX_BYTES    65536  /* of commands in `out`; others wait for room */
 #define UNREAD_MAX_BYTES 131072 /* of replies fed in one turn */
 
 /* ---- beginning and ending ---- */
@@ -404,10 +404,13 @@ static bool on_silence(struct outbound *o, int error, struct outbound_event *ev)
     bool is_end = error == ERR_NOT_FOUND;
     bool is_fine = o->state == OUT_QUITTING ||
                    (o->state == OUT_IDLE && is_end && reply_parser_is_empty(&o->in));
+    enum outbound_gone why = is_fine ? GONE_CLOSED : GONE_LOST;
 
     if (is_end && !o->due.has_eof)
         return false;
-    outbound_go_away(o, is_fine ? GONE_CLOSED : GONE_LOST, NULL, ev);
+    if (error == ERR_MEMORY)
+        why = GONE_SHORTAGE;
+    outbound_go_away(o, why, NULL, ev);
     if (error == ERR_GARBAGE)
         ev->reply.wire = reply_parser_garbage(&o->in);
     if (!is_end)
@@ -422,7 +425,7 @@ static bool tell_due(struct outbound *o, struct outbound_event *ev)
         o->due.has_gone = false;
         ev->kind = OUTBOUND_GONE;
         ev->why = o->due.why;
-        ev->error = o->due.why == GONE_LOST ? ERR_MEMORY : ERR_CLOSED;
+        ev->error = o->due.why == GONE_SHORTAGE ? ERR_MEMORY : ERR_CLOSED;
         ev->is_end_sent = o->due.is_end_sent;
     } else if (o->due.has_go) {
         o->due.has_go = false;
@@ -449,7 +452,7 @@ bool outbound_next(struct outbound *o, struct outbound_event *out)
 
         if (o->state != OUT_GONE &&
             (o->out.has_failed || o->unread.has_failed || o->xforward.has_failed))
-            outbound_go_away_later(o, GONE_LOST);
+            outbound_go_away_later(o, GONE_SHORTAGE);
         is_told = tell_due(o, &ev);
         if (is_told || o->state == OUT_GONE)
             break;

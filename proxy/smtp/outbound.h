@@ -4,8 +4,9 @@
  *
  * Life: outbound_start() - READY - { outbound_begin() - rcpt.. - data - frame.. - end - IDLE } -
  * outbound_quit(). RFC 2920 pipelining where announced, lock-step elsewhere; commands that may
- * not go yet wait inside. After every call: outbound_next() until it says false, then send what
- * stands in `out`. After GONE only outbound_done() is legal. */
+ * not go yet, or have no room in `out`, wait inside. After every call: outbound_next() until it
+ * says false, then send what stands in `out`, and tell outbound_said(). After GONE only
+ * outbound_done() is legal. */
 #ifndef POSTERN_OUTBOUND_H
 #define POSTERN_OUTBOUND_H
 
@@ -48,8 +49,9 @@ enum outbound_sent_kind { /* commands without an answer yet, in order */
 enum outbound_gone {
     GONE_CLOSED,   /* after QUIT, or a 421 or EOF while idle */
     GONE_REFUSED,  /* greeted with 4xx or 5xx (not 521), EHLO and HELO refused: try another */
-    GONE_LOST,     /* EOF, 421, garbage, an answer to nothing, no memory. reply is for the log: what
-                      was heard, with code 0 where it was none; nothing was: error says why */
+    GONE_LOST,     /* EOF, 421, garbage, an answer to nothing. reply is for the log: what was heard,
+                      with code 0 where it was none; nothing was: error says why */
+    GONE_SHORTAGE, /* we have no memory for it: the target is not to blame */
     GONE_VERDICT,  /* the target's word on this client: reply has its text; also 521 */
     GONE_IDENTITY, /* identity could not be handed on: reply has the target's words; code 0: its
                       announcement left no way */
@@ -169,6 +171,9 @@ void outbound_start(struct outbound *o, unsigned proxy_version, const struct ide
 void outbound_begin(struct outbound *o, const struct outbound_job *job);
 void outbound_rcpt(struct outbound *o, struct recipient *rcpt);
 void outbound_data(struct outbound *o); /* the client has sent DATA: send it, or nothing (BDAT) */
+
+/* So many octets of `out` were sent and leave it; commands that had no room there may follow. */
+void outbound_said(struct outbound *o, size_t octets);
 
 /* How many of `available` octets of content may be written now, behind what stands in `out` (which
  * gets "BDAT n [LAST]" where a chunk begins). `available`: all content in the copy of which

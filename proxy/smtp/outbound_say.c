@@ -4,6 +4,9 @@
 #include "proxy/smtp/params.h"
 
 #define CHUNK_BYTES (256 * 1024) /* so much makes a chunk while another is unanswered */
+/* No command is longer: a client's line has up to 1,024 octets, and a route makes it longer by an
+ * address at most. */
+#define COMMAND_MAX 2048
 
 static void push(struct outbound *o, enum outbound_sent_kind kind, struct recipient *rcpt)
 {
@@ -154,13 +157,18 @@ static bool say_next(struct outbound *o)
     return true;
 }
 
+static bool has_room(const struct outbound *o)
+{
+    return o->out.limit - buf_length(&o->out) >= COMMAND_MAX;
+}
+
 /* What is said without being asked: after every call and every answer. */
 void outbound_say_more(struct outbound *o)
 {
     unsigned unanswered_max = is_pipelining(o) ? OUTBOUND_SENT_MAX : 1;
 
     if (o->state == OUT_ENVELOPE) {
-        while (o->sent.count < unanswered_max && say_next(o))
+        while (o->sent.count < unanswered_max && has_room(o) && say_next(o))
             ;
         if (o->wants_data && uses_bdat(o) && o->sent.count == 0 && o->accepted > 0 &&
             o->refusal.reply.code == 0) {
@@ -172,6 +180,12 @@ void outbound_say_more(struct outbound *o)
         o->state = OUT_IDLE;
         o->due.has_idle = true;
     }
+}
+
+void outbound_said(struct outbound *o, size_t octets)
+{
+    buf_consume(&o->out, octets);
+    outbound_say_more(o);
 }
 
 void outbound_say_no(struct outbound *o, struct reply reply, const struct reply *heard)

@@ -104,15 +104,26 @@ bool params_is_envid(struct bytes value)
     return value.len <= ENVID_MAX && is_printable_xtext(value);
 }
 
+/* A bit for each; 0: it is none. */
+static unsigned notify_word(struct bytes word)
+{
+    if (bytes_is_nocase(word, "SUCCESS"))
+        return 1;
+    if (bytes_is_nocase(word, "FAILURE"))
+        return 2;
+    return bytes_is_nocase(word, "DELAY") ? 4 : 0;
+}
+
 bool params_is_notify(struct bytes value)
 {
     if (bytes_is_nocase(value, "NEVER"))
         return true;
-    for (;;) {
+    for (unsigned seen = 0;;) {
         struct bytes word = bytes_first(value, bytes_find(value, ','));
-        if (!bytes_is_nocase(word, "SUCCESS") && !bytes_is_nocase(word, "FAILURE") &&
-            !bytes_is_nocase(word, "DELAY"))
+        unsigned which = notify_word(word);
+        if (which == 0 || (seen & which) != 0)
             return false;
+        seen |= which;
         if (word.len == value.len)
             return true;
         value = bytes_skip(value, word.len + 1);

@@ -22,6 +22,7 @@ struct lent {
     struct recipient recipients[RECIPIENTS_MAX];
     bool is_answered[RECIPIENTS_MAX];
     char helo[300];
+    char local[1001], params[1001]; /* what recipients may bring: as long as a line */
 };
 
 struct fuzz {
@@ -33,6 +34,7 @@ struct fuzz {
     struct identity client;
     unsigned recipients, accepted;
     bool is_ready, has_data, has_go, is_whole, has_tail, is_ended, is_aborted, is_gone;
+    bool is_short;      /* an allocation may have failed: only then may a buffer */
     uint64_t available; /* content that was not written */
     uint64_t chunk;     /* announced and not written, as read in what was sent */
     bool is_last;
@@ -90,6 +92,7 @@ static void on_event(struct fuzz *f, const struct outbound_event *ev)
         break;
     case OUTBOUND_GONE:
         CHECK(!ev->is_end_sent || (f->is_ended && f->chunk == 0));
+        CHECK(f->is_short || ev->why != GONE_SHORTAGE);
         f->is_gone = true;
         give_back(f);
         break;
@@ -127,7 +130,7 @@ static void on_line(struct fuzz *f, struct bytes line)
                                         "MAIL FROM:", "DATA",  "RSET",     "QUIT"};
     bool is_known = false;
 
-    CHECK(line.len <= 510);
+    CHECK(line.len <= (starts(line, "RCPT TO:<") ? 2046 : 510));
     for (size_t i = 0; i < line.len; i++)
         CHECK(line.at[i] >= ' ' && line.at[i] <= '~');
     if (starts(line, "BDAT ")) {
@@ -140,7 +143,7 @@ static void on_line(struct fuzz *f, struct bytes line)
         return;
     }
     if (starts(line, "RCPT TO:<"))
-        is_known = line.at[line.len - 1] == '>' && f->lent != NULL && line.len == 30;
+        is_known = f->lent != NULL && memmem(line.at, line.len, "@example.de>", 12) != NULL;
     for (size_t i = 0; i < ARRAY_LENGTH(verbs); i++)
         is_known = is_known || starts(line, verbs[i]);
     CHECK(is_known);
@@ -153,6 +156,10 @@ static void flush(struct fuzz *f, bool has_header)
     size_t length = out.len;
 
     CHECK(f->outbound.sent.count <= OUTBOUND_SENT_MAX);
+    CHECK(f->is_short || !f->outbound.out.has_failed);
+    CHECK(f->is_short || !f->outbound.unread.has_failed);
+    CHECK(f->is_short || !f->outbound.xforward.has_failed);
+    CHECK(f->is_short || !f->outbound.refusal.words.has_failed);
     while (!has_header && out.len > 0 && !f->outbound.out.has_failed) {
         size_t end = bytes_find(out, '\n');
 
@@ -160,7 +167,7 @@ static void flush(struct fuzz *f, bool has_header)
         on_line(f, bytes_first(out, end - 1));
         out = bytes_skip(out, end + 1);
     }
-    buf_consume(&f->outbound.out, length);
+    outbound_said(&f->outbound, length);
 }
 
 static void drain(struct fuzz *f)
@@ -257,6 +264,8 @@ static void begin(struct fuzz *f)
     f->lent->envelope.from.local = bytes_of("joe");
     f->lent->envelope.params = bytes_of("SIZE=1 BODY=8BITMIME");
     f->lent->envelope.is_8bit = (flags & 1) != 0;
+    memset(f->lent->local, 'r', sizeof(f->lent->local));
+    memset(f->lent->params, 'p', sizeof(f->lent->params));
     memcpy(f->lent->envelope.id.text, "BCDFGHJKLMNPQRST", ID_LENGTH);
     fill_client(f, &f->lent->client, f->lent->helo, sizeof(f->lent->helo));
     job = (struct outbound_job){.envelope = &f->lent->envelope,
@@ -272,13 +281,17 @@ static void begin(struct fuzz *f)
 
 static void rcpt(struct fuzz *f)
 {
-    for (unsigned n = 1 + take(f) % 70; n > 0; n--) {
+    unsigned count = 1 + take(f) % 70, length = take(f);
+
+    for (unsigned n = count; n > 0; n--) {
         struct recipient *r;
 
         if (f->lent == NULL || f->is_aborted || f->has_data || f->recipients == RECIPIENTS_MAX)
             return;
         r = &f->lent->recipients[f->recipients++];
-        r->to.local = bytes_of("recipient");
+        r->to.local = bytes_make(f->lent->local, length < 128 ? 9 : 1000 * (length % 2) + 1);
+        if (length >= 128)
+            r->params = bytes_make(f->lent->params, 1000 * (length / 2 % 2));
         r->to.domain = bytes_of("example.de");
         list_init(&r->in_outbound);
         outbound_rcpt(&f->outbound, r);
@@ -380,6 +393,7 @@ static void step(struct fuzz *f)
             outbound_quit(&f->outbound);
         break;
     case 9:
+        f->is_short = true;
         mem_fail_nth(take(f));
         break;
     case 10:

@@ -31,7 +31,8 @@ struct player {
 
 static const char *const fates[] = {"open", "accepted", "deferred", "refused",
                                     "lost", "unknown",  "discarded"};
-static const char *const gones[] = {"closed", "refused", "lost", "verdict", "identity", "aborted"};
+static const char *const gones[] = {"closed",  "refused",  "lost",   "shortage",
+                                    "verdict", "identity", "aborted"};
 
 static void put_reply(struct player *p, const char *before, const struct reply *r)
 {
@@ -94,7 +95,7 @@ static void flush(struct player *p)
         lib_put(p->seen, "\n");
         out = bytes_skip(out, line.len);
     }
-    buf_consume(&p->outbound.out, length);
+    outbound_said(&p->outbound, length);
 }
 
 /* ---- what the target says ---- */

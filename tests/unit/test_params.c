@@ -101,6 +101,8 @@ static const struct {
     {params_is_notify, LITERAL("success"), true},
     {params_is_notify, LITERAL("DELAY,FAILURE,SUCCESS"), true},
     {params_is_notify, LITERAL("NEVER,DELAY"), false},
+    {params_is_notify, LITERAL("FAILURE,failure"), false},
+    {params_is_notify, LITERAL("DELAY,SUCCESS,DELAY"), false},
     {params_is_notify, LITERAL("DELAY,"), false},
     {params_is_notify, LITERAL(",DELAY"), false},
     {params_is_notify, LITERAL(""), false},
