@@ -89,6 +89,17 @@ void session_close_with(struct session *s, enum reply_id id)
     reply_put(&s->out, &reply, 0, false);
 }
 
+void session_end_with(struct session *s, enum reply_id id)
+{
+    if (list_is_empty(&s->slots)) {
+        session_close_with(s, id);
+        return;
+    }
+    s->held = NULL;
+    s->farewell = id;
+    s->state = SESSION_ENDING;
+}
+
 /* ---- replies in order ---- */
 
 /* Nothing of a target's words is changed, but for an enhanced code that the client was told to
@@ -200,7 +211,7 @@ static void tell_slots(struct session *s)
 static void run(struct session *s, const struct session_rule *rule, struct bytes argument)
 {
     if ((rule->flags & RULE_IS_JUNK) && ++s->counts.junk > s->conf->junk_max)
-        session_close_with(s, REPLY_TOO_MUCH_JUNK);
+        session_end_with(s, REPLY_TOO_MUCH_JUNK);
     else if ((rule->flags & RULE_NEEDS_HELO) && s->client.helo.len == 0)
         session_say(s, REPLY_NEED_HELO);
     else if ((rule->flags & RULE_NO_ARGUMENT) && argument.len != 0)
@@ -246,7 +257,7 @@ static size_t feed_command(struct session *s, struct bytes in)
     }
     const struct session_rule *rule = session_rule_find(command_verb(line, &argument));
     if ((rule->flags & RULE_ENDS_GROUP) && used < in.len && s->conf->rejects_early_input)
-        session_close_with(s, REPLY_TALKED_EARLY);
+        session_end_with(s, REPLY_TALKED_EARLY);
     else if ((rule->flags & RULE_WAITS) && !list_is_empty(&s->slots))
         hold(s, rule, argument);
     else
@@ -284,11 +295,9 @@ static size_t feed_bytes(struct session *s, struct bytes in)
 {
     if (in.len == 0)
         return 0;
-    if (talks_early(s)) {
-        session_close_with(s, REPLY_TALKED_EARLY);
-        return in.len;
-    }
-    if (s->state == SESSION_CLOSED)
+    if (talks_early(s))
+        session_end_with(s, REPLY_TALKED_EARLY);
+    if (s->state == SESSION_ENDING || s->state == SESSION_CLOSED)
         return in.len;
     if (!session_wants_input(s))
         return 0;
@@ -312,6 +321,7 @@ bool session_wants_input(const struct session *s)
     case SESSION_COMMANDS:
     case SESSION_REFUSING:
     case SESSION_CONTENT:
+    case SESSION_ENDING:
     case SESSION_CLOSED:
         break;
     }
@@ -364,6 +374,8 @@ static void advance(struct session *s)
             decide_data(s);
         else if (s->state == SESSION_HELD)
             run_held(s);
+        else if (s->state == SESSION_ENDING)
+            session_close_with(s, s->farewell);
     }
     close_if_over(s);
     if (s->out.has_failed && s->state != SESSION_CLOSED)
@@ -536,6 +548,7 @@ enum session_wait session_wait(const struct session *s)
     case SESSION_ROUTING:
     case SESSION_HELD:
     case SESSION_GOING:
+    case SESSION_ENDING:
         return SESSION_WAIT_TARGETS;
     case SESSION_CONTENT:
         return SESSION_WAIT_CONTENT;

@@ -47,6 +47,7 @@ enum session_state {
     SESSION_FILTERING, /* the end of data waits for what the filters say */
     SESSION_FINAL,     /* the end of data waits for its reply */
     SESSION_REFUSING,  /* `refuse`: QUIT alone does something */
+    SESSION_ENDING,    /* `farewell` follows the replies that are due: input is thrown away */
     SESSION_CLOSED     /* ACT_CLOSE was given, or comes when the transaction is over: input is
                           thrown away */
 };
@@ -87,6 +88,7 @@ struct session {
     const struct session_conf *conf;
     struct session_counts counts;
     struct session_held *held; /* SESSION_HELD: the command, in `mail` */
+    enum reply_id farewell;    /* SESSION_ENDING: the last reply */
     bool may_etrn;             /* by the shell: this client may start queues */
     bool is_stopping, is_eof;  /* close when nothing runs any more */
     bool is_settled;           /* `tx` is over and its memory goes with the next call */

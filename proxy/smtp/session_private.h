@@ -35,6 +35,8 @@ bool session_say_when_answered(struct session *s, struct recipient *rcpt);
 void session_do(struct session *s, const struct action *action);
 /* Says it and closes, whatever runs. */
 void session_close_with(struct session *s, enum reply_id id);
+/* The same behind the replies that earlier commands wait for. */
+void session_end_with(struct session *s, enum reply_id id);
 void session_forget_helo(struct session *s);
 
 /* session_content.c: the content, its end, and what the filters say of it. */

@@ -375,6 +375,27 @@ def test_early_input_behind_data(server, backend):
     assert backend.ended == []
 
 
+def test_early_input_comes_behind_the_replies_that_are_due(target, to_target):
+    """A client that pipelines everything at once hears of each RCPT before it hears 554; another
+    one, who waits for the same target meanwhile, is served."""
+    held = Hold("250 2.1.5 Ok")
+    backend = target().on("RCPT", held, "550 5.1.1 unknown", "250 2.1.5 Ok")
+    server = to_target(backend)
+    with server.client() as client, server.client() as other:
+        client.hello()
+        other.hello()
+        client.send(b"MAIL FROM:<a@b.example>\r\nRCPT TO:<joe@example.test>\r\n"
+                    b"RCPT TO:<jane@example.test>\r\nDATA\r\n" + PLAIN_MESSAGE + b".\r\n")
+        client.expect(250)
+        backend.wait(held.reached.is_set, "the first RCPT")
+        assert not client.has_reply_within(0.2)
+        held.release()
+        assert [client.reply().code for _ in range(3)] == [250, 550, 554]
+        assert client.is_closed()
+        assert other.mail(PLAIN_MESSAGE).code == 250
+    assert len(backend.ended) == 1
+
+
 def test_early_input_accept(to_target, backend):
     """early-input = accept: such clients are served."""
     server = to_target(backend, "received = never", smtpd="early-input = accept\n")

@@ -350,8 +350,9 @@ static const struct {
      BEGIN "C RCPT TO:<u@a.test>\nA open a\nA rcpt a u\nC DATA\nA go a\nT a rcpt 550 no\n"
            "A drop a\nS 550 no\nS 554 5.5.1 No valid recipients\n"},
     {"octets before the 354",
-     BEGIN "C RCPT TO:<u@a.test>\nA open a\nA rcpt a u\nC DATA\nA go a\nC x\nA drop a\nA settled\n"
-           "A close\nS 554 5.5.0 You spoke before it was your turn\n"},
+     BEGIN "C RCPT TO:<u@a.test>\nA open a\nA rcpt a u\nC DATA\nA go a\nC x\n"
+           "T a rcpt 250 one\nA drop a\nA settled\nA close\nS 250 one\n"
+           "S 554 5.5.0 You spoke before it was your turn\n"},
     {"replies keep the order",
      BEGIN "C RCPT TO:<u@a.test>\nA open a\nA rcpt a u\nC NOOP\nC RCPT TO:<v@a.test>\nA rcpt a v\n"
            "C RSET\nT a rcpt 250 one\nS 250 one\nS 250 2.0.0 Ok\nT a rcpt 250 two\nA drop a\n"
