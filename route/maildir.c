@@ -3,6 +3,7 @@
 #include "route/maildir.h"
 
 #include <errno.h>
+#include <limits.h>
 
 #include "proxy/base/error.h"
 #include "proxy/base/mem.h"
@@ -12,7 +13,7 @@
 
 #define PATH_MAX_BYTES 2048
 #define PATH_ROOM      (2 * PATH_MAX_BYTES + 8) /* directory, folder and name */
-#define HEAD_MAX_BYTES 4096                     /* the lines that stand before the message */
+#define HEAD_MAX_BYTES 8192                     /* the lines that stand before the message */
 
 struct maildir {
     struct target target;
@@ -75,12 +76,10 @@ static struct bytes variable_of(const struct maildir *m, struct bytes path,
 /* A value that could lead elsewhere in the file system, or to nothing, is none. */
 static bool is_safe(struct bytes value)
 {
-    if (value.len == 0 || value.at[0] == '.')
-        return false;
     for (size_t i = 0; i < value.len; i++)
         if (value.at[i] == '/' || value.at[i] < 0x20 || value.at[i] == 0x7f)
             return false;
-    return true;
+    return value.len > 0 && value.len <= NAME_MAX && value.at[0] != '.';
 }
 
 bool maildir_takes(const struct maildir *m, const struct address *to)

@@ -381,7 +381,7 @@ void relay_facts_tell_recent(struct relay_facts *f, int64_t since_s,
 static void put_recipient(struct buf *out, const struct address *rcpt, struct pool *pool)
 {
     uint8_t domain[ADDRESS_DOMAIN_MAX];
-    struct address lower = *rcpt;
+    struct address lower = {.local = rcpt->local}; /* one mailbox, with quotes or without */
     struct buf text;
 
     lower.domain = bytes_make(domain, bytes_first(rcpt->domain, sizeof domain).len);

@@ -8,7 +8,8 @@
 
 #define RULES_MAX   ((size_t)UINT32_MAX - 1)
 #define FIRST_SLOTS 8
-#define KEY_MAX     (ADDRESS_LOCAL_MAX + 1 + ADDRESS_DOMAIN_MAX)
+#define LOCAL_MAX   255 /* of a line */
+#define KEY_MAX     (LOCAL_MAX + 1 + ADDRESS_DOMAIN_MAX)
 
 static const char expected_pattern[] =
     "user@domain, @domain, @.domain, user@, user or @, in the form of RFC 5321";
@@ -118,7 +119,7 @@ static int parse_parts(struct reading *r, struct bytes text, unsigned *kind_out,
             address_parse_mailbox(bytes_first(text, text.len - has_no_domain), r->arena, &parts);
         if (error != 0)
             return error == ERR_MEMORY ? error : ERR_SYNTAX;
-        if (has_no_domain && parts.domain.len > 0)
+        if ((has_no_domain && parts.domain.len > 0) || parts.local.len > LOCAL_MAX)
             return ERR_SYNTAX;
         *kind_out = has_no_domain          ? ROUTE_PATTERN_USER
                     : parts.domain.len > 0 ? ROUTE_PATTERN_ADDRESS
@@ -448,7 +449,7 @@ static const struct route_rule *find(const struct route_table *table, const stru
 {
     bool is_case_sensitive = table->source->is_case_sensitive;
     const struct route_slots *slots = &table->slots[wanted->kind];
-    if (slots->count == 0 || wanted->local.len > ADDRESS_LOCAL_MAX ||
+    if (slots->count == 0 || wanted->local.len > LOCAL_MAX ||
         wanted->domain.len > ADDRESS_DOMAIN_MAX)
         return NULL;
     uint64_t hash = hash_of(&table->key, is_case_sensitive, wanted);

@@ -226,8 +226,10 @@ static struct address rewritten(const struct address *from, const struct route_a
 {
     const struct address *to = action->address;
     struct address address = *from;
-    if (to->local.len > 0)
+    if (to->local.len > 0) {
         address.local = to->local;
+        address.keeps_dots = to->keeps_dots;
+    }
     if (to->domain.len > 0) {
         address.domain = to->domain;
         address.is_literal = to->is_literal;

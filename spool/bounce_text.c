@@ -5,6 +5,7 @@
 
 #define WIDTH     76
 #define WORD_MAX  500  /* octets without a blank; what is longer is broken */
+#define LOCAL_MAX 320  /* octets of a local part: twice as much in quotes fits in a line of 998 */
 #define WORDS_MAX 1000 /* octets of one reply */
 
 void bounce_text_printable(struct buf *out, struct bytes text)
@@ -23,9 +24,10 @@ static struct bytes make_printable(struct bytes text, uint8_t *room, size_t room
 
 void bounce_text_mailbox(struct buf *out, const struct address *a)
 {
-    uint8_t local[ADDRESS_LOCAL_MAX], domain[ADDRESS_DOMAIN_MAX];
+    uint8_t local[LOCAL_MAX], domain[ADDRESS_DOMAIN_MAX];
     struct address clean = {.local = make_printable(a->local, local, sizeof(local)),
-                            .domain = make_printable(a->domain, domain, sizeof(domain))};
+                            .domain = make_printable(a->domain, domain, sizeof(domain)),
+                            .keeps_dots = a->keeps_dots};
 
     address_put(out, &clean);
 }

@@ -52,6 +52,7 @@ void spool_take_address(struct spool_content *c, struct address *a)
 
     a->is_literal = (bits & ADDRESS_IS_LITERAL) != 0;
     a->keeps_case = (bits & ADDRESS_KEEPS_CASE) != 0;
+    a->keeps_dots = (bits & ADDRESS_KEEPS_DOTS) != 0;
     a->local = spool_take_text(c);
     a->domain = spool_take_text(c);
 }

@@ -67,7 +67,7 @@ enum recipient_bits {
     RECIPIENT_IS_UNVERIFIED = 16
 };
 
-enum address_bits { ADDRESS_IS_LITERAL = 1, ADDRESS_KEEPS_CASE = 2 };
+enum address_bits { ADDRESS_IS_LITERAL = 1, ADDRESS_KEEPS_CASE = 2, ADDRESS_KEEPS_DOTS = 4 };
 
 /* ---- what a content is made of ---- */
 

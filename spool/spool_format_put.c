@@ -22,9 +22,11 @@ void spool_add_text(struct buf *out, struct bytes text)
 
 void spool_add_address(struct buf *out, const struct address *a)
 {
-    spool_add_number(
-        out, (a->is_literal ? ADDRESS_IS_LITERAL : 0u) | (a->keeps_case ? ADDRESS_KEEPS_CASE : 0u),
-        1);
+    spool_add_number(out,
+                     (a->is_literal ? ADDRESS_IS_LITERAL : 0u) |
+                         (a->keeps_case ? ADDRESS_KEEPS_CASE : 0u) |
+                         (a->keeps_dots ? ADDRESS_KEEPS_DOTS : 0u),
+                     1);
     spool_add_text(out, a->local);
     spool_add_text(out, a->domain);
 }

@@ -8,7 +8,9 @@
  *  Dot-string      = Atom *("." Atom)
  *  Quoted-string   = DQUOTE *( %d32-33 / %d35-91 / %d93-126 / "\" %d32-126 ) DQUOTE
  *  address-literal = "[" ( IPv4 / "IPv6:" IPv6 ) "]"
- * No other tag of a literal was ever registered. A domain may have underscores, as DNS has. */
+ * No other tag of a literal was ever registered. A domain may have underscores, as DNS has, and a
+ * dot at its end. A Dot-string may have its dots anywhere: telephones have such addresses, and the
+ * target is to judge them. */
 #include "proxy/smtp/address.h"
 
 #include "proxy/base/error.h"
@@ -61,6 +63,16 @@ static size_t atom_length(struct bytes b)
     return len;
 }
 
+/* Atoms and dots, in any order. */
+static size_t bare_length(struct bytes b)
+{
+    size_t len = 0;
+
+    while (len < b.len && (is_atext(b.at[len]) || b.at[len] == '.'))
+        len++;
+    return len;
+}
+
 static size_t dot_string_length(struct bytes b)
 {
     size_t len = atom_length(b), more;
@@ -106,30 +118,27 @@ static int read_quoted(struct cursor *c, struct arena *arena, struct bytes *loca
     }
     quoted = since(c, start);
     c->at++;
-    if (quoted.len - pairs > ADDRESS_LOCAL_MAX)
-        return ERR_TOO_LONG;
     if (pairs > 0)
         return unquote(quoted, quoted.len - pairs, arena, local_out);
     *local_out = quoted;
     return 0;
 }
 
-static int read_local(struct cursor *c, struct arena *arena, struct bytes *local_out)
+static int read_local(struct cursor *c, struct arena *arena, struct address *address)
 {
     struct bytes rest = bytes_skip(c->in, c->at);
     size_t len;
 
     if (peek(c) == '"')
-        return read_quoted(c, arena, local_out);
-    len = dot_string_length(rest);
+        return read_quoted(c, arena, &address->local);
+    len = bare_length(rest);
     if (len == 0)
         return misfit(c);
     c->at += len;
     if (peek(c) > 127)
         return ERR_RANGE;
-    if (len > ADDRESS_LOCAL_MAX)
-        return ERR_TOO_LONG;
-    *local_out = bytes_first(rest, len);
+    address->local = bytes_first(rest, len);
+    address->keeps_dots = dot_string_length(address->local) != len;
     return 0;
 }
 
@@ -144,6 +153,8 @@ static int read_host_name(struct cursor *c, struct bytes *domain_out)
     if (peek(c) > 127)
         return ERR_RANGE;
     domain = since(c, start);
+    if (domain.len > 0 && domain.at[domain.len - 1] == '.')
+        domain.len--;
     if (domain.len > ADDRESS_DOMAIN_MAX)
         return ERR_TOO_LONG;
     if (!text_is_host_name(domain))
@@ -191,7 +202,7 @@ static int read_literal(struct cursor *c, struct bytes *domain_out)
 static int read_mailbox(struct cursor *c, struct arena *arena, struct address *address_out)
 {
     struct address address = {.is_literal = false};
-    int error = read_local(c, arena, &address.local);
+    int error = read_local(c, arena, &address);
 
     if (error != 0)
         return error;
@@ -294,14 +305,21 @@ static void put_quoted(struct buf *out, struct bytes local)
     buf_byte(out, '"');
 }
 
+static bool needs_quotes(const struct address *a)
+{
+    size_t bare = a->keeps_dots ? bare_length(a->local) : dot_string_length(a->local);
+
+    return a->local.len == 0 || bare != a->local.len;
+}
+
 void address_put(struct buf *out, const struct address *a)
 {
     if (address_is_null(a))
         return;
-    if (a->local.len > 0 && dot_string_length(a->local) == a->local.len)
-        buf_put(out, a->local);
-    else
+    if (needs_quotes(a))
         put_quoted(out, a->local);
+    else
+        buf_put(out, a->local);
     if (a->domain.len == 0)
         return;
     buf_byte(out, '@');

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Mailbox addresses of RFC 5321 4.1.2: reading them strictly, writing them canonically. Pure. */
+/* Mailbox addresses of RFC 5321 4.1.2, and what clients make of them: read, and written so that a
+ * target reads the same. Pure. */
 #ifndef POSTERN_ADDRESS_H
 #define POSTERN_ADDRESS_H
 
@@ -9,17 +10,19 @@
 #include "proxy/base/buf.h"
 #include "proxy/base/bytes.h"
 
-#define ADDRESS_LOCAL_MAX  64
 #define ADDRESS_DOMAIN_MAX 255
-#define ADDRESS_PATH_MAX   256 /* with the angle brackets */
+#define ADDRESS_PATH_MAX                                                                           \
+    1024 /* with the angle brackets: VERP and SRS need as much as a line has                       \
+          */
 
 /* The null sender has neither part; `postmaster` alone has no domain. `local` is held without
  * quotes and quoted pairs, as it is compared; `domain` as it was written, a literal with its
- * brackets. */
+ * brackets, and without a final dot. */
 struct address {
     struct bytes local;
     struct bytes domain;
     bool is_literal;
+    bool keeps_dots; /* came without quotes, though its dots ask for them: so it is handed on */
     bool keeps_case; /* a case-sensitive table led it to its target: so does a Maildir's path */
 };
 
@@ -41,8 +44,9 @@ int address_parse_mailbox(struct bytes in, struct arena *arena, struct address *
 /* A copy whose parts live in `arena`. 0 or ERR_MEMORY. */
 int address_copy(struct arena *arena, const struct address *a, struct address *copy_out);
 
-/* local@domain, the local part quoted where RFC 5321 asks for it: never longer than what was
- * read. The null sender is nothing. Adds no "<" and ">", which only a quoted local part may hold.
+/* local@domain, the local part quoted where RFC 5321 asks for it, but for keeps_dots: never longer
+ * than what was read. The null sender is nothing. Adds no "<" and ">", which only a quoted local
+ * part may hold.
  */
 void address_put(struct buf *out, const struct address *a);
 

@@ -92,7 +92,7 @@ bool command_is_helo_argument(struct bytes argument)
     if (argument.len == 0 || argument.len > 255)
         return false;
     for (size_t i = 0; i < argument.len; i++)
-        if (argument.at[i] < 33 || argument.at[i] > 126)
+        if ((argument.at[i] < 32 && argument.at[i] != '\t') || argument.at[i] == 127)
             return false;
     return true;
 }

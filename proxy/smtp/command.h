@@ -40,7 +40,7 @@ int command_path(struct bytes argument, const char *prefix, struct arena *arena,
                  struct address *address_out, struct bytes *params_out);
 
 /* RFC 5321 4.1.1.1: the argument of HELO and EHLO is a domain or an address literal. Lenient as
- * the whole field is: any printable ASCII without spaces, 1 to 255 octets. */
+ * the whole field is: 1 to 255 octets, and of control characters TAB alone. */
 bool command_is_helo_argument(struct bytes argument);
 
 /* RFC 1985, and DESIGN 9: what ETRN asks for. */

@@ -140,6 +140,12 @@ static const struct mail_param {
     {"ENVID", CAPABILITY_DSN, read_envid},
 };
 
+/* RFC 4954 5: AUTH=<> is all the same to a server without AUTH. Targets do not hear of it. */
+static bool says_nothing(const struct param *param)
+{
+    return bytes_is_nocase(param->keyword, "AUTH") && bytes_is(param->value, "<>");
+}
+
 static enum reply_id read_mail_param(const struct session *s, const struct param *param,
                                      struct envelope *envelope, uint32_t *seen)
 {
@@ -148,6 +154,8 @@ static enum reply_id read_mail_param(const struct session *s, const struct param
     while (i < ARRAY_LENGTH(mail_params) &&
            !bytes_is_nocase(param->keyword, mail_params[i].keyword))
         i++;
+    if (says_nothing(param))
+        return REPLY_OK;
     if (i == ARRAY_LENGTH(mail_params) || (mail_params[i].capability & s->offered) == 0)
         return REPLY_PARAMETER_UNKNOWN;
     if (*seen & (1U << i))

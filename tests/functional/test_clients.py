@@ -85,6 +85,42 @@ def test_commands(server, line, code):
         assert reply.code == code or (code == 502 and reply.code == 500), reply
 
 
+@pytest.mark.parametrize("address", [
+    "bounces-" + "x" * 200 + "@example.test", "srs0=" + "a" * 900 + "@example.test",
+    "a..b@example.test", "a.@example.test", "a...@example.test", ".a@example.test",
+    '"a..b"@example.test', '"a b"@example.test'], ids=lambda address: address[:20])
+def test_addresses_of_real_clients(server, backend, address):
+    """VERP, SRS, and the dots of telephones: handed on as they came, for the target to judge."""
+    with server.client() as client:
+        client.hello()
+        assert client.mail(PLAIN_MESSAGE, sender=address, recipients=[address]).code == 250
+    transaction = backend.accepted[0]
+    assert transaction.mail.split(" ")[:2] == ["MAIL", f"FROM:<{address}>".split(" ")[0]]
+    assert f"<{address}>" in transaction.mail
+    assert transaction.rcpts == [f"RCPT TO:<{address}>"]
+
+
+def test_dot_behind_a_domain(server, backend):
+    """It is dropped."""
+    with server.client() as client:
+        client.hello()
+        assert client.mail(PLAIN_MESSAGE, sender="a@example.org.",
+                           recipients=["joe@Example.Test."]).code == 250
+    assert "<a@example.org>" in backend.accepted[0].mail
+    assert backend.accepted[0].rcpts == ["RCPT TO:<joe@Example.Test>"]
+
+
+def test_auth_parameter_that_says_nothing(server, backend):
+    """AUTH=<> although AUTH was not offered: dropped. Anything else there is 555."""
+    with server.client() as client:
+        client.hello()
+        client.expect(555, "MAIL FROM:<a@b.example> AUTH=joe@b.example")
+        client.expect(250, "MAIL FROM:<a@b.example> AUTH=<> SIZE=100")
+        client.expect(250, "RCPT TO:<joe@example.test>")
+        assert client.data(PLAIN_MESSAGE).code == 250
+    assert "AUTH" not in backend.accepted[0].mail and "SIZE=100" in backend.accepted[0].mail
+
+
 def test_command_before_helo(server):
     with server.client() as client:
         client.expect(220)

@@ -82,6 +82,30 @@ def test_greeting_with_a_teaser(target, to_target):
     assert server.events("target-down") == []
 
 
+def test_long_recipients_are_no_outage(target, postern):
+    """Recipients that a route makes longer than what is sent at once: the target's own replies come,
+    in order, and who sends beside is served."""
+    backend = target().on("RCPT", lambda _, line: "550 5.1.1 no" if "x" * 900 in line
+                          else "250 2.1.5 Ok")
+    longer = ".".join(["d" * 60] * 4)
+    server = postern(f'[relay "target"]\naddress = {backend.address}\nidentity = none\n'
+                     f"[route]\n@short.test @{longer}\n@{longer} target\n@example.test target\n")
+    with server.client() as hostile, server.client() as other:
+        hostile.hello()
+        other.hello()
+        hostile.expect(250, "MAIL FROM:<forged@example.org>")
+        hostile.send(b"".join(b"RCPT TO:<%s%d@short.test>\r\n" % (b"x" * 950, i)
+                              for i in range(19)) + b"RCPT TO:<joe@short.test>\r\n"
+                     + b"".join(b"RCPT TO:<%s%d@short.test>\r\n" % (b"y" * 950, i)
+                                for i in range(70)))
+        codes = [hostile.reply().code for _ in range(90)]
+        assert other.mail(PLAIN_MESSAGE).code == 250
+    assert codes == [550] * 19 + [250] * 71
+    server.wait_transaction(2)
+    assert [event for event in ("target-lost", "target-down", "shortage", "spooled")
+            if server.events(event)] == []
+
+
 def test_521_greeting_is_a_verdict(target, to_target):
     """521 says for good that no mail is taken here: its text goes to the client."""
     backend = target().on("greeting", Close("521 5.3.2 host does not accept mail"))

@@ -29,6 +29,25 @@ def send_one(server, source=CLIENT, helo="helo.example.org"):
     return reply
 
 
+@pytest.mark.parametrize("helo", ["my own pc", "a\tb", "b\xfcro", "\xff\xfe"])
+@pytest.mark.parametrize("identity, ehlo, proxy", [
+    ("xclient", WITH_XCLIENT, False), ("xforward", WITH_XFORWARD, False),
+    ("proxy-v1", DEFAULT_EHLO, True)])
+def test_odd_words_in_ehlo(target, to_target, identity, ehlo, proxy, helo):
+    """Blanks and octets beyond ASCII in EHLO's argument pass; no target gets to see them."""
+    backend = target(ehlo=ehlo, proxy=proxy)
+    server = to_target(backend, identity=identity)
+    assert send_one(server, helo=helo).code == 250
+    connection = next(c for c in backend.connections if c.transactions)
+    assert all(len(argument.split()) == 1 and argument.isascii()
+               for argument in ehlo_arguments(connection))
+    assert helo.encode("latin-1") not in connection.received
+    if identity == "xclient":
+        assert attributes(xclient_line(connection))["HELO"] == "[UNAVAILABLE]"
+    elif identity == "xforward":
+        assert xforward(backend.accepted[0])["HELO"] == "[UNAVAILABLE]"
+
+
 # --- XCLIENT -------------------------------------------------------------------------------------
 
 def xclient_line(connection):

@@ -129,18 +129,29 @@ def test_path_is_in_lower_case(per_user):
 
 @pytest.mark.parametrize("address", [
     '"../../etc/x"@example.test', '".."@example.test', '"."@example.test', '".hidden"@example.test',
-    '"a/b"@example.test', '""@example.test', '"a\\\tb"@example.test'])
+    '"a/b"@example.test', '""@example.test', '"a\\\tb"@example.test', "..@example.test",
+    ".hidden@example.test", "a" * 256 + "@example.test"], ids=lambda address: address[:20])
 def test_hostile_local_parts(per_user, tmp_path, address):
-    """Values that are empty, begin with a dot or hold a slash or a control octet: refused."""
+    """Values that are empty or too long, begin with a dot or hold a slash or a control octet."""
     server, _ = per_user
     with server.client() as client:
         client.hello()
         client.expect(250, "MAIL FROM:<sender@example.org>")
         reply = client.command(f"RCPT TO:<{address}>")
     assert reply.code in (501, 553)
-    if '"' in address and "/" in address:
+    if '"' not in address or "/" in address:
         assert (reply.code, reply.enhanced) == (553, "5.1.3")
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_longest_name_of_a_mailbox(per_user):
+    """255 octets are a name that the file system takes."""
+    server, mailbox = per_user
+    name = "a" * 255
+    with server.client() as client:
+        client.hello()
+        assert client.mail(PLAIN_MESSAGE, recipients=[f"{name}@example.test"]).code == 250
+    assert len(mailbox("example.test", name).messages()) == 1
 
 
 def test_two_recipients_in_two_mailboxes(per_user):

@@ -14,7 +14,7 @@ static void check_error(int error)
 static void check_same(const struct address *a, const struct address *b)
 {
     PIECES_MUST(bytes_equal(a->local, b->local) && bytes_equal(a->domain, b->domain) &&
-                a->is_literal == b->is_literal);
+                a->is_literal == b->is_literal && a->keeps_dots == b->keeps_dots);
 }
 
 static void check_address(const struct address *a, struct arena *arena, struct pool *pool)
@@ -23,7 +23,7 @@ static void check_address(const struct address *a, struct arena *arena, struct p
     struct bytes text;
     struct buf out;
 
-    PIECES_MUST(a->local.len <= ADDRESS_LOCAL_MAX && a->domain.len <= ADDRESS_DOMAIN_MAX);
+    PIECES_MUST(a->local.len <= ADDRESS_PATH_MAX && a->domain.len <= ADDRESS_DOMAIN_MAX);
     PIECES_MUST(a->is_literal == address_is_literal(a->domain));
     buf_init(&out, pool, 4096);
     address_put(&out, a);

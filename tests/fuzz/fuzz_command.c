@@ -79,7 +79,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     PIECES_MUST(verb == VERB_UNKNOWN || (size >= 4 && pieces_are_printable(bytes_first(line, 4)) &&
                                          (size == 4 || is_blank(data[4]))));
     if (command_is_helo_argument(argument))
-        PIECES_MUST(argument.len > 0 && argument.len <= 255 && pieces_are_printable(argument));
+        PIECES_MUST(argument.len > 0 && argument.len <= 255 &&
+                    bytes_find(argument, 0x7f) == argument.len);
     pool_init(&pool, 512, 1);
     arena_init(&arena, &pool, 1 << 20);
     check_path(argument, "FROM:", &arena, &pool);

@@ -74,7 +74,7 @@ static void note_answers(struct client *c)
             continue;
         if (r->envelope == FATE_OPEN)
             return;
-        char name[ADDRESS_LOCAL_MAX + 1] = {0};
+        char name[ADDRESS_PATH_MAX + 1] = {0};
         memcpy(name, r->original.local.at, r->original.local.len);
         note(c, name, &r->answer, r->is_unverified && c->tx.policy == TRANSACTION_LIVE);
         c->told++;

@@ -42,6 +42,14 @@ static const struct row path_rows[] = {
     {LITERAL("<\"a..b\"@d>"), "a..b|d|\"a..b\"@d"},
     {LITERAL("<\"\"@d>"), "|d|\"\"@d"},
     {LITERAL("<\"a b\">"), "a b||\"a b\""},
+    /* dots anywhere, as they came; a dot at the end of a domain goes */
+    {LITERAL("<.a@b>"), ".a|b|.a@b"},
+    {LITERAL("<a.@b>"), "a.|b|a.@b"},
+    {LITERAL("<a..b@c>"), "a..b|c|a..b@c"},
+    {LITERAL("<a..>"), "a..||a.."},
+    {LITERAL("<a@b.>"), "a|b|a@b"},
+    {LITERAL("<a@b.example.>"), "a|b.example|a@b.example"},
+    {LITERAL("<@x.example.:a..@b.>"), "a..|b|a..@b"},
     /* literals */
     {LITERAL("<a@[192.0.2.1]>"), "a|[192.0.2.1]L|a@[192.0.2.1]"},
     {LITERAL("<a@[IPv6:2001:db8::1]>"), "a|[IPv6:2001:db8::1]L|a@[IPv6:2001:db8::1]"},
@@ -81,10 +89,10 @@ static const struct row path_rows[] = {
     {LITERAL("< a@b>"), "syntax error"},
     {LITERAL("<a @b>"), "syntax error"},
     {LITERAL("<a@b >"), "syntax error"},
-    {LITERAL("<.a@b>"), "syntax error"},
-    {LITERAL("<a.@b>"), "syntax error"},
-    {LITERAL("<a..b@c>"), "syntax error"},
-    {LITERAL("<a@b.>"), "syntax error"},
+    {LITERAL("<a@.>"), "syntax error"},
+    {LITERAL("<a@b..>"), "syntax error"},
+    {LITERAL("<a..b"), "syntax error"},
+    {LITERAL("<a..(b)@c>"), "syntax error"},
     {LITERAL("<a@.b>"), "syntax error"},
     {LITERAL("<a@b..c>"), "syntax error"},
     {LITERAL("<a@-b>"), "syntax error"},
@@ -206,11 +214,11 @@ struct limit_row {
 };
 
 static const struct limit_row limit_rows[] = {
-    {0, 64, 10, false, true},  {0, 65, 10, false, false},  {0, 64, 10, true, true},
-    {0, 65, 10, true, false},  {0, 1, 252, false, true},   {0, 1, 253, false, false},
-    {0, 64, 189, false, true}, {0, 64, 190, false, false}, {0, 64, 187, true, true},
-    {0, 64, 188, true, false}, {0, 1, 256, false, false},  {0, 1, 900, false, false},
-    {0, 900, 5, false, false}, {240, 1, 10, false, true},  {241, 1, 10, false, false},
+    {0, 65, 10, false, true},    {0, 65, 10, true, true},     {0, 1, 255, false, true},
+    {0, 1, 256, false, false},   {0, 1011, 10, false, true},  {0, 1012, 10, false, false},
+    {0, 1009, 10, true, true},   {0, 1010, 10, true, false},  {0, 766, 255, false, true},
+    {0, 767, 255, false, false}, {255, 754, 10, false, true}, {255, 755, 10, false, false},
+    {256, 1, 10, false, false},
 };
 
 static void put_domain(struct lib_text *text, size_t len)
