@@ -320,7 +320,8 @@ static void on_final(struct relay_branch *w, const struct outbound_event *ev)
     relay_tell_last(w, &last);
 }
 
-/* Our own Received line, where it is wanted. Without memory for it the message goes without. */
+/* Our own Received line and an empty one, where it is wanted. Without memory for it the message
+ * goes without. */
 static struct bytes make_prefix(struct relay_branch *w)
 {
     const struct carrier *carrier = w->carrier;
@@ -343,6 +344,7 @@ static struct bytes make_prefix(struct relay_branch *w)
         return prefix;
     buf_init(&out, &loop_pools(loop_of(w))->medium, REPLY_MAX_BYTES);
     header_put_received(&out, &trace);
+    buf_text(&out, "\r\n");
     if (out.has_failed || arena_copy(arena_of(w), buf_bytes(&out), &prefix) != 0)
         prefix = bytes_make(NULL, 0);
     buf_done(&out);

@@ -2,9 +2,12 @@
 /* From the copy to the wire: framing, stuffing of dots, a Received line in front. */
 #include "route/relay_content.h"
 
+#include "proxy/smtp/header.h"
 #include "proxy/smtp/outbound.h"
 #include "route/relay_branch.h"
 #include "route/relay_link.h"
+
+#define EMPTY_LINE_BYTES 2
 
 /* What goes out in one write: commands, content, and the end of data, in this order. */
 struct wire {
@@ -37,18 +40,37 @@ void relay_content_close(struct relay_content *c)
 void relay_content_open(struct relay_content *c, struct bytes prefix)
 {
     c->prefix = prefix;
+    if (prefix.len != 0)
+        c->prefix.len -= EMPTY_LINE_BYTES;
+    c->has_seen_start = prefix.len == 0;
     c->is_open = true;
 }
 
-/* Asks the machine how many octets of content may go. Our own lines wait for the client's. */
-static uint64_t frame(struct relay_link *link, const struct relay_branch *w, struct bytes *tail_out)
+/* False: the first octets are being read back. */
+static bool look_at_start(struct relay_content *c)
 {
-    const struct relay_content *c = &w->content;
+    struct bytes first = bytes_make(NULL, 0);
+
+    if (c->has_seen_start)
+        return true;
+    if (reader_left(&c->reader) != 0 && reader_pieces(&c->reader, &first, 1) == 0)
+        return false;
+    c->has_seen_start = true;
+    if (header_would_continue(first))
+        c->prefix.len += EMPTY_LINE_BYTES;
+    return true;
+}
+
+/* Asks the machine how many octets of content may go. Our own lines wait for the client's. */
+static uint64_t frame(struct relay_link *link, struct relay_branch *w, struct bytes *tail_out)
+{
+    struct relay_content *c = &w->content;
     struct copy *copy = w->carrier->copy;
     uint64_t left = reader_left(&c->reader);
     bool is_whole = w->is_end_released && copy_is_finished(copy);
 
-    if (link->out.state != OUT_CONTENT || (left == 0 && !is_whole && link->out.chunk_left == 0))
+    if (link->out.state != OUT_CONTENT || (left == 0 && !is_whole && link->out.chunk_left == 0) ||
+        !look_at_start(c))
         return 0;
     return outbound_frame(&link->out, c->prefix.len - c->prefix_at + left, is_whole, tail_out);
 }

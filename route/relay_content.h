@@ -17,6 +17,7 @@ struct relay_content {
     struct reader reader;
     struct dot_stuffer stuffer;
     struct bytes prefix; /* our own lines, in front of the copy; in the mail arena */
+    bool has_seen_start; /* of the copy: whether `prefix` ends with an empty line is decided */
     size_t prefix_at;    /* octets of it that were written */
     size_t tail_at;      /* of the final dot likewise */
     bool is_open;        /* the target takes content */
@@ -28,7 +29,8 @@ void relay_content_attach(struct relay_content *c, struct copy *copy,
 /* Not begun, for a first or for another connection. */
 void relay_content_reset(struct relay_content *c);
 void relay_content_close(struct relay_content *c); /* nothing more is read */
-/* The target takes content now. */
+/* The target takes content now. `prefix`: our own lines and an empty one behind them, which is sent
+ * where the content has no header; or nothing. */
 void relay_content_open(struct relay_content *c, struct bytes prefix);
 /* Writes commands and content as far as the stream takes them. */
 void relay_content_pump(struct relay_link *link);

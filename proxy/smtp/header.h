@@ -36,4 +36,11 @@ struct header_trace {
 };
 void header_put_received(struct buf *out, const struct header_trace *t);
 
+/* A message that begins so has no header, and its first line would continue a field that is put in
+ * front: an empty line must go between. */
+static inline bool header_would_continue(struct bytes content)
+{
+    return content.len > 0 && (content.at[0] == ' ' || content.at[0] == '\t');
+}
+
 #endif

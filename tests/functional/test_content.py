@@ -6,6 +6,7 @@ import socket
 import pytest
 
 from harness.messages import DOTTED_MESSAGE, HEADER, ODD_MESSAGE, PLAIN_MESSAGE, big_message
+from harness.smtp import without_received
 from peers.answers import Hold
 from peers.client import stuffed
 from peers.target import DEFAULT_EHLO
@@ -44,6 +45,25 @@ def test_content_is_unchanged(server, backend, framing, name):
     transaction = backend.accepted[0]
     assert transaction.content == MESSAGES[name]
     assert transaction.framing == framing
+
+
+@pytest.mark.parametrize("start", [b" ", b"\t"])
+@pytest.mark.parametrize("size", [10, 300_000])
+def test_content_that_would_continue_our_own_field(to_target, backend, start, size):
+    """Content that begins with a blank has no header: an empty line parts it from our Received. Who
+    sends beside gets none."""
+    server = to_target(backend, core="copy-memory = 64k\n")
+    content = start + b"for <you@bank.example>; Sun, 1 Nov 2026 00:00:00 +0000\r\n" \
+        + b"x" * size + b"\r\n\r\nbody\r\n"
+    with server.client() as client, server.client() as other:
+        client.hello()
+        other.hello()
+        assert client.mail(content).code == 250
+        assert other.mail(PLAIN_MESSAGE).code == 250
+    head, _, rest = backend.accepted[0].content.partition(b"\r\n\r\n")
+    assert head.startswith(b"Received: ") and b"bank.example" not in head
+    assert rest == content
+    assert without_received(backend.accepted[1].content)[1] == PLAIN_MESSAGE
 
 
 def test_small_message_is_one_chunk(target, to_target):
