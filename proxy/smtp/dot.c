@@ -13,7 +13,7 @@ const uint8_t dot_extra[1] = {'.'};
 
 void dot_init(struct dot *d)
 {
-    *d = (struct dot){.state = DOT_LINE_START};
+    *d = (struct dot){.state = DOT_LINE_START, .line = DOT_LINE_EMPTY};
 }
 
 /* Octets side by side; told to the compiler, since gcc and clang see it in different loops. */
@@ -111,6 +111,46 @@ static size_t take_run(struct dot *d, struct bytes in, struct bytes *content_out
     return hit;
 }
 
+/* ---- dots behind NULs ---- */
+
+#define CANDIDATE_MAX 3 /* octets without NUL that cannot become a lone dot any more */
+
+static void watch_octet(struct dot *d, uint8_t octet)
+{
+    static const uint8_t at_nul[DOT_LINE_STATES] = {
+        [DOT_LINE_EMPTY] = DOT_LINE_NULS,        [DOT_LINE_DOT] = DOT_LINE_DOT_NULS,
+        [DOT_LINE_TWO_DOTS] = DOT_LINE_HIDDEN,   [DOT_LINE_NULS] = DOT_LINE_NULS,
+        [DOT_LINE_DOT_NULS] = DOT_LINE_DOT_NULS, [DOT_LINE_HIDDEN] = DOT_LINE_HIDDEN};
+    static const uint8_t at_dot[DOT_LINE_STATES] = {[DOT_LINE_EMPTY] = DOT_LINE_DOT,
+                                                    [DOT_LINE_DOT] = DOT_LINE_TWO_DOTS,
+                                                    [DOT_LINE_NULS] = DOT_LINE_HIDDEN,
+                                                    [DOT_LINE_DOT_NULS] = DOT_LINE_HIDDEN};
+
+    if (octet == '\0') {
+        d->line = (enum dot_line)at_nul[d->line];
+    } else if (octet == '.') {
+        d->line = (enum dot_line)at_dot[d->line];
+    } else {
+        if (octet == '\r' || octet == '\n') /* some take CR alone for a line end */
+            d->has_hidden_dot =
+                d->has_hidden_dot || d->line == DOT_LINE_HIDDEN || d->line == DOT_LINE_DOT_NULS;
+        d->line = octet == '\n' ? DOT_LINE_EMPTY : DOT_LINE_OTHER;
+    }
+}
+
+/* What is taken of the wire. Where no NUL is near, the last octets alone matter. */
+static void watch(struct dot *d, struct bytes wire)
+{
+    if (wire.len > CANDIDATE_MAX && d->line < DOT_LINE_NULS && bytes_find(wire, '\0') == wire.len) {
+        d->line = DOT_LINE_OTHER;
+        wire = bytes_skip(wire, wire.len - CANDIDATE_MAX);
+    }
+    for (size_t i = 0; i < wire.len; i++)
+        watch_octet(d, wire.at[i]);
+}
+
+/* ---- both ---- */
+
 size_t dot_decode(struct dot *d, struct bytes in, struct bytes *content_out)
 {
     size_t taken = 0;
@@ -132,6 +172,7 @@ size_t dot_decode(struct dot *d, struct bytes in, struct bytes *content_out)
             taken += take_run(d, bytes_skip(in, taken), content_out);
         }
     }
+    watch(d, bytes_first(in, taken));
     return taken;
 }
 

@@ -19,9 +19,23 @@ enum dot_state {
     DOT_ENDED
 };
 
+/* What the line so far, as it came, may become when its NULs are dropped. */
+enum dot_line {
+    DOT_LINE_OTHER, /* no lone dot */
+    DOT_LINE_EMPTY,
+    DOT_LINE_DOT,      /* "." */
+    DOT_LINE_TWO_DOTS, /* "..", which stands for a dot */
+    DOT_LINE_NULS,     /* NULs alone */
+    DOT_LINE_DOT_NULS, /* a dot, and NULs behind it */
+    DOT_LINE_HIDDEN,   /* NULs around a lone dot: if the line ends here */
+    DOT_LINE_STATES
+};
+
 struct dot {
     enum dot_state state;
+    enum dot_line line;
     bool has_bare_newline; /* one was met (and normalized) */
+    bool has_hidden_dot;   /* a line is a lone dot to a receiver that drops NULs: its end of data */
     uint8_t pair[2];       /* content that is made here: a space for a bare CR, and what follows */
 };
 

@@ -22,6 +22,8 @@ static void end_content(struct session *s)
 {
     if (s->dot.has_bare_newline && s->conf->rejects_bare_newline)
         session_refuse_message(s, REPLY_BARE_NEWLINE_CONTENT);
+    if (s->dot.has_hidden_dot)
+        session_refuse_message(s, REPLY_HIDDEN_DOT);
     if (s->header.received >= HEADER_RECEIVED_MAX)
         session_refuse_message(s, REPLY_TOO_MANY_HOPS);
     if (s->tx->refusal.code != 0)

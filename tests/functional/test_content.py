@@ -47,6 +47,24 @@ def test_content_is_unchanged(server, backend, framing, name):
     assert transaction.framing == framing
 
 
+@pytest.mark.parametrize("line", [b"\0.", b".\0", b"\0.\0", b".\0."])
+def test_nul_around_a_lone_dot(server, backend, line):
+    """To a receiver that drops NULs it is the end of data: 550 5.5.2, and no mail. NULs elsewhere
+    pass, and so does what another client sends beside."""
+    with server.client() as client, server.client() as other:
+        client.hello()
+        other.hello()
+        client.envelope()
+        client.expect(354, "DATA")
+        client.send(b"Subject: one\r\n\r\n" + line + b"\r\nMAIL FROM:<evil@example.org>\r\n.\r\n")
+        reply = client.reply()
+        assert (reply.code, reply.enhanced) == (550, "5.5.2")
+        assert other.mail(b"Subject: two\r\n\r\na\0.\0\r\n\0\r\n").code == 250
+        assert client.mail(PLAIN_MESSAGE).code == 250
+    assert [t.content for t in backend.accepted] == [
+        b"Subject: two\r\n\r\na\0.\0\r\n\0\r\n", PLAIN_MESSAGE]
+
+
 @pytest.mark.parametrize("start", [b" ", b"\t"])
 @pytest.mark.parametrize("size", [10, 300_000])
 def test_content_that_would_continue_our_own_field(to_target, backend, start, size):

@@ -49,12 +49,36 @@ static void check_same(const struct run *a, const struct run *b)
 {
     PIECES_MUST(a->dot.state == b->dot.state && a->taken == b->taken);
     PIECES_MUST(a->dot.has_bare_newline == b->dot.has_bare_newline);
+    PIECES_MUST(a->dot.has_hidden_dot == b->dot.has_hidden_dot);
     PIECES_MUST(bytes_equal(pieces_seen_bytes(&a->content), pieces_seen_bytes(&b->content)));
 }
 
 static bool is_cr_or_lf(uint8_t c)
 {
     return c == '\r' || c == '\n';
+}
+
+/* What is stuffed again is read by receivers that drop NULs. */
+static bool ends_early(struct bytes content)
+{
+    bool is_first = true, has_dot = false, is_other = false;
+
+    for (size_t i = 0; i < content.len; i++) {
+        uint8_t c = content.at[i];
+
+        if (c == '\n') {
+            if (has_dot && !is_other)
+                return true;
+            is_first = true;
+            has_dot = is_other = false;
+            continue;
+        }
+        if (c == '.' && !has_dot)
+            has_dot = !is_first; /* the first one is stuffed */
+        is_other = is_other || (c != '\0' && c != '\r' && (c != '.' || is_first));
+        is_first = false;
+    }
+    return false;
 }
 
 static void check_content(const struct run *run, struct bytes wire)
@@ -69,6 +93,7 @@ static void check_content(const struct run *run, struct bytes wire)
     PIECES_MUST(pieces_are_lines(bytes_first(content, whole)));
     PIECES_MUST(end == SIZE_MAX || whole == content.len);
     PIECES_MUST(run->dot.has_bare_newline || content.len <= wire.len);
+    PIECES_MUST(run->dot.has_hidden_dot || !ends_early(content));
 }
 
 /* Writes `content` through dot_stuff(), in steps that are decided by `seed`. */

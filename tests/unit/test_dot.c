@@ -312,6 +312,73 @@ static void check_round_trip(size_t row, struct bytes content, int max, size_t s
                    bytes_make(back.at, back.len - (is_whole_line ? 0 : 2)));
 }
 
+/* Does it become a lone dot when its NULs are dropped, of which there are some? */
+static bool hides_dot(struct bytes line)
+{
+    size_t nuls = 0, dots = 0;
+
+    for (size_t i = 0; i < line.len; i++) {
+        nuls += line.at[i] == '\0';
+        dots += line.at[i] == '.';
+    }
+    return nuls > 0 && dots == 1 && nuls + dots == line.len;
+}
+
+/* The same of the wire, as it came and as it is understood; up to the end of data. */
+static bool has_hidden_dot(struct bytes wire)
+{
+    bool has = false;
+
+    while (wire.len > 0) {
+        struct bytes line = bytes_first(wire, bytes_find(wire, '\r'));
+
+        if (line.len == 1 && line.at[0] == '.')
+            break;
+        has = has || hides_dot(line);
+        if (line.len > 0 && line.at[0] == '.')
+            has = has || hides_dot(bytes_skip(line, 1));
+        wire = bytes_skip(wire, line.len + 2);
+    }
+    return has;
+}
+
+static bool finds_hidden_dot(struct bytes wire, size_t step)
+{
+    struct bytes content;
+    struct dot d;
+
+    dot_init(&d);
+    while (wire.len > 0 && d.state != DOT_ENDED)
+        wire = bytes_skip(wire, dot_decode(&d, bytes_first(wire, step), &content));
+    return d.has_hidden_dot;
+}
+
+/* Every text of up to seven of these, whole and in pieces. */
+static void test_hidden_dots(void **state)
+{
+    static const char alphabet[4] = {'\0', '.', '\n', 'a'};
+    uint8_t wire[7 * 2 + 5];
+
+    (void)state;
+    for (size_t number = 0; number < (size_t)1 << 14; number++) {
+        size_t len = 0;
+
+        for (size_t i = 0; i < 7; i++) {
+            char c = alphabet[number >> (2 * i) & 3];
+            if (c == '\n')
+                wire[len++] = '\r';
+            wire[len++] = (uint8_t)c;
+        }
+        memcpy(wire + len, "\r\n.\r\n", 5);
+        struct bytes all = bytes_make(wire, len + 5);
+        bool expected = has_hidden_dot(all);
+        for (size_t step = 1; step <= all.len; step += step < 5 ? 1 : 7)
+            if (!lib_same_number(number, "hidden", expected, finds_hidden_dot(all, step)))
+                break;
+    }
+    lib_end_rows();
+}
+
 static void test_round_trips(void **state)
 {
     static const char *const contents[] = {
@@ -366,9 +433,13 @@ static void test_random_round_trips(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),        cmocka_unit_test(test_all_short_texts),
-        cmocka_unit_test(test_every_place), cmocka_unit_test(test_long_runs),
-        cmocka_unit_test(test_round_trips), cmocka_unit_test(test_random_round_trips),
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_all_short_texts),
+        cmocka_unit_test(test_every_place),
+        cmocka_unit_test(test_long_runs),
+        cmocka_unit_test(test_hidden_dots),
+        cmocka_unit_test(test_round_trips),
+        cmocka_unit_test(test_random_round_trips),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
