@@ -237,6 +237,21 @@ void relay_link_perform(struct relay_link *link, const struct outbound_event *ev
     }
 }
 
+/* Nobody has taken the connection in this turn: what was given up on it holds the target's
+ * resources no longer. */
+static bool reset(struct relay_link *link)
+{
+    bool is_free =
+        link->user == NULL && (link->state == RELAY_LINK_IDLE || link->state == RELAY_LINK_BOUND ||
+                               link->state == RELAY_LINK_BUSY);
+
+    if (!is_free || !outbound_reset(&link->out))
+        return false;
+    if (link->state != RELAY_LINK_BUSY)
+        relay_link_set(link, RELAY_LINK_BUSY, &link->relay->busy);
+    return true;
+}
+
 void relay_link_drain(struct relay_link *link)
 {
     struct outbound_event ev;
@@ -248,14 +263,26 @@ void relay_link_drain(struct relay_link *link)
     while (link->state != RELAY_LINK_CLOSED) {
         if (!outbound_next(&link->out, &ev)) {
             relay_content_pump(link);
-            if (!outbound_next(&link->out, &ev))
+            if (!outbound_next(&link->out, &ev)) {
+                if (reset(link))
+                    continue;
                 break;
+            }
         }
         relay_link_perform(link, &ev);
     }
     link->is_draining = false;
     if (link->state != RELAY_LINK_CLOSED)
         update_deadline(link);
+}
+
+void relay_link_free(struct relay_link *link)
+{
+    struct outbound_event ev;
+
+    if (outbound_next(&link->out, &ev))
+        relay_link_perform(link, &ev);
+    relay_link_drain_later(link);
 }
 
 static void on_post(void *owner)

@@ -70,6 +70,9 @@ void relay_link_drain(struct relay_link *link);
 /* The same, soon: legal anywhere. */
 void relay_link_drain_later(struct relay_link *link);
 
+/* Its user has given it up: it may serve another at once. Reports to nobody. */
+void relay_link_free(struct relay_link *link);
+
 /* One event of its machine, which somebody else has taken off it. */
 void relay_link_perform(struct relay_link *link, const struct outbound_event *ev);
 

@@ -52,7 +52,7 @@ void relay_tell_release(struct relay_branch *w)
     if (w->state == RELAY_BRANCH_NAMING)
         relay_pool_give(link);
     else if (outbound_abort(&link->out))
-        relay_link_drain_later(link);
+        relay_link_free(link);
     else
         relay_link_close(link);
 }

@@ -195,7 +195,8 @@ static void on_mail(struct outbound *o, const struct reply *r)
 {
     if (reply_is_positive(r))
         return;
-    o->needs_rset = is_confused(r); /* "nested MAIL", maybe */
+    /* "nested MAIL", maybe */
+    o->needs_rset = is_confused(r) && !outbound_has_sent(o, SENT_RSET);
     if (!o->has_job)
         return;
     outbound_say_no(o, is_confused(r) ? reply_own(REPLY_TARGET_CONFUSED) : *r, r);
@@ -206,7 +207,8 @@ static bool on_rcpt(struct outbound *o, struct recipient *rcpt, const struct rep
 {
     if (reply_is_positive(r)) {
         o->accepted++;
-        o->needs_rset = true; /* even where MAIL was refused */
+        /* Even where MAIL was refused; but not where RSET is on its way behind it. */
+        o->needs_rset = !outbound_has_sent(o, SENT_RSET);
     }
     if (rcpt == NULL)
         return false;

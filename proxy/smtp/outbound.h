@@ -113,7 +113,7 @@ struct outbound {
     bool has_job;
     bool is_impersonated; /* XCLIENT or PROXY: bound to one client for ever */
     bool is_xclient_sent;
-    bool needs_rset;     /* before the next transaction, in the same write */
+    bool needs_rset;     /* the target may have a transaction open that is over for us */
     bool is_mail_sent;   /* in this transaction */
     bool wants_data;     /* the client has sent DATA */
     bool is_dot_content; /* DATA was sent: content ends with a dot, there is no way back */
@@ -193,6 +193,10 @@ void outbound_ended(struct outbound *o);
  * GONE); false: only closing is left. No other event follows. A transaction in which no recipient
  * stands ends in no other way, after DATA too. */
 bool outbound_abort(struct outbound *o);
+/* No transaction has begun since the last one was given up: RSET goes out if that is open at the
+ * target still, and nothing forbids it now. False: nothing was said. True: another may begin when
+ * IDLE has come once more. */
+bool outbound_reset(struct outbound *o);
 /* Says QUIT when idle, GONE follows; else GONE comes at once. */
 void outbound_quit(struct outbound *o);
 

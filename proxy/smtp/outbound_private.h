@@ -15,6 +15,8 @@ bool outbound_hello_reply(struct outbound *o, const struct reply *r, struct outb
 void outbound_say_envelope(struct outbound *o);
 void outbound_say_more(struct outbound *o);
 void outbound_say_lone_dot(struct outbound *o);
+/* Among the commands that have no answer yet. */
+bool outbound_has_sent(const struct outbound *o, enum outbound_sent_kind kind);
 /* From now on RCPTs are answered with `reply`. `heard`, or NULL, is kept: the target's words. */
 void outbound_say_no(struct outbound *o, struct reply reply, const struct reply *heard);
 void outbound_say_no_identity(struct outbound *o, const struct reply *heard);

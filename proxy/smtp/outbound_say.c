@@ -17,7 +17,7 @@ static void push(struct outbound *o, enum outbound_sent_kind kind, struct recipi
     ring->count++;
 }
 
-static bool has_sent(const struct outbound *o, enum outbound_sent_kind kind)
+bool outbound_has_sent(const struct outbound *o, enum outbound_sent_kind kind)
 {
     for (unsigned i = 0; i < o->sent.count; i++)
         if (o->sent.at[(o->sent.first + i) % OUTBOUND_SENT_MAX].kind == kind)
@@ -121,7 +121,7 @@ static void say_rcpt(struct outbound *o)
 static bool may_say_data(const struct outbound *o)
 {
     return o->wants_data && !o->is_dot_content && !uses_bdat(o) &&
-           (o->accepted > 0 || has_sent(o, SENT_RCPT));
+           (o->accepted > 0 || outbound_has_sent(o, SENT_RCPT));
 }
 
 static void say_data(struct outbound *o)
@@ -180,6 +180,22 @@ void outbound_say_more(struct outbound *o)
         o->state = OUT_IDLE;
         o->due.has_idle = true;
     }
+}
+
+/* Behind DATA nothing may be said before its answer; behind other answers that are due it may,
+ * where the target pipelines. */
+bool outbound_reset(struct outbound *o)
+{
+    bool is_over = o->state == OUT_IDLE || (o->state == OUT_DRAINING && o->chunk_left == 0);
+    bool may_speak = o->sent.count == 0 || (is_pipelining(o) && o->sent.count < OUTBOUND_SENT_MAX &&
+                                            !outbound_has_sent(o, SENT_DATA));
+
+    if (!o->needs_rset || !is_over || !may_speak || !has_room(o))
+        return false;
+    say_rset(o);
+    o->state = OUT_DRAINING;
+    o->due.has_idle = false;
+    return true;
 }
 
 void outbound_said(struct outbound *o, size_t octets)
@@ -305,7 +321,7 @@ static bool may_announce(const struct outbound *o, uint64_t available, bool is_w
 /* A LAST chunk whose octets are all out was the end. */
 static void chunk_moved(struct outbound *o)
 {
-    if (o->state == OUT_CONTENT && o->chunk_left == 0 && has_sent(o, SENT_END))
+    if (o->state == OUT_CONTENT && o->chunk_left == 0 && outbound_has_sent(o, SENT_END))
         o->state = OUT_FINAL;
 }
 

@@ -365,15 +365,33 @@ def test_lock_step_towards_a_simple_target(target, to_target):
         assert connection.segment_with(verb).data.count(b"\r\n") == 1
 
 
+def test_abandoned_transaction_is_reset_at_once(target, to_target):
+    """A client that goes after RCPT holds nothing at the target: RSET comes without anybody's doing
+    more. Who comes next has the connection, and no RSET of its own."""
+    backend = target(ehlo=WITH_XFORWARD)
+    server = to_target(backend, identity="xforward")
+    client = server.client()
+    client.hello()
+    client.envelope()
+    client.reset()
+    backend.wait_command("RSET")
+    with server.client() as other:
+        other.hello()
+        assert other.mail(PLAIN_MESSAGE).code == 250
+    assert len(used(backend)) == 1 and used(backend)[0].verbs.count("RSET") == 1
+
+
 def test_abandoned_transaction_is_reset_with_the_next(target, to_target):
-    """RSET for a transaction without content leaves in one write with the next MAIL."""
+    """Where the next one is there already RSET leaves in one write with it."""
     backend = target(ehlo=WITH_XFORWARD)
     server = to_target(backend, identity="xforward")
     with server.client() as client:
         client.hello()
         client.envelope()
-        client.expect(250, "RSET")
-        assert client.mail(PLAIN_MESSAGE).code == 250
+        client.send(b"RSET\r\nMAIL FROM:<sender@example.org>\r\nRCPT TO:<joe@example.test>\r\n")
+        for _ in range(3):
+            client.expect(250)
+        assert client.data(PLAIN_MESSAGE).code == 250
     data = used(backend)[0].segment_with(b"RSET").data
     assert data.startswith(b"RSET\r\nXFORWARD ") and b"\r\nMAIL FROM:" in data
     assert len(used(backend)) == 1
