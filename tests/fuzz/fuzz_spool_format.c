@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Spool files: reading stays within what is there, cutting a file loses only what was cut off, and
- * what was read is written and read again the same. */
+/* Spool files: reading stays within what is there, cutting a file loses only what was cut off, a
+ * bit that flips is seen, and what was read is written and read again the same. */
 #include "spool/spool_format.h"
 
 #include "tests/fuzz/pieces.h"
@@ -82,6 +82,26 @@ static void check_cut(const struct spool_message *whole, struct bytes records, s
     free(block);
 }
 
+/* A bit that flips is seen: nothing from its record on is believed. */
+static void check_flip(const struct spool_message *whole, struct bytes records, size_t at,
+                       struct arena *arena)
+{
+    uint64_t start = spool_records_at(&whole->head);
+    struct spool_message part;
+    uint8_t *block;
+
+    if (at >= whole->records_end - start)
+        return;
+    block = malloc(records.len);
+    PIECES_MUST(block != NULL);
+    memcpy(block, records.at, records.len);
+    block[at] ^= (uint8_t)(1U << at % 8);
+    int error = spool_message_parse(&whole->head, bytes_make(block, records.len), arena, &part);
+    PIECES_MUST(error == ERR_SYNTAX ||
+                (error == 0 && part.has_torn_end && part.records_end - start <= at));
+    free(block);
+}
+
 static void read_file(struct bytes file, size_t cut, bool is_signed)
 {
     struct bytes records = bytes_skip(file, SPOOL_HEAD_BYTES);
@@ -105,8 +125,10 @@ static void read_file(struct bytes file, size_t cut, bool is_signed)
         PIECES_MUST(message.records_end - spool_records_at(&head) <= records.len);
         PIECES_MUST(message.recipient_count > 0);
         check_again(&message, &pool, &arena);
-        if (is_signed)
+        if (is_signed) {
             check_cut(&message, records, cut < records.len ? cut : records.len, &arena);
+            check_flip(&message, records, cut, &arena);
+        }
     }
     arena_reset(&arena);
     pool_done(&pool);
@@ -114,7 +136,7 @@ static void read_file(struct bytes file, size_t cut, bool is_signed)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Two octets say where to cut, the rest is a file without its body. */
+/* Two octets say where to cut and which octet to damage, the rest is a file without its body. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     uint8_t *file;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* One bit of a spool file flips, whichever: what a runner does then neither loses the message nor
  * delivers what was not sent. First the store alone, bit by bit; then all of a runner, for a part
- * of the bits. */
+ * of the bits. And what says by then that it is held is not delivered. */
 /* needs: tests/unit/store_world.c shell proxy/io/copy.c proxy/io/copy_file.c sim */
 #include <errno.h>
 #include <signal.h>
@@ -207,6 +207,7 @@ struct life {
     struct written file;
     size_t body_bytes;
     enum last last;
+    bool is_held; /* by another generation, once it is known */
     bool is_over;
 };
 
@@ -234,6 +235,32 @@ static int serve(void *owner)
     return stage_run(config);
 }
 
+static const char *path_of(const struct life *life, const char *folder)
+{
+    static char path[128];
+
+    snprintf(path, sizeof(path), "%s/%s/%s", STAGE_SPOOL, folder, life->file.place.id.text);
+    return path;
+}
+
+/* The record is there; the other one has not come to moving the file. */
+static void say_held(const struct life *life)
+{
+    struct spool_writer writer = {.id = life->file.place.id, .at = life->file.bytes};
+    struct buf records;
+    struct pool pool;
+    int fd = disk_open_append(path_of(life, "queue/000001"));
+
+    pool_init(&pool, 4096, 1);
+    buf_init(&records, &pool, 1000);
+    writer.out = &records;
+    spool_put_hold(&writer, true);
+    assert_int_equal(disk_write_at(fd, writer.at, buf_bytes(&records)), 0);
+    disk_close(fd);
+    buf_done(&records);
+    pool_done(&pool);
+}
+
 /* After an hour all was tried that is due. */
 static bool on_quiet(void *owner)
 {
@@ -243,6 +270,8 @@ static bool on_quiet(void *owner)
         sim_signal(sim_current(), SIGTERM);
     else
         sim_wait(sim_current(), 3600000);
+    if (!life->is_over && life->is_held)
+        say_held(life);
     if (life->is_over)
         sim_on_quiet(sim_current(), NULL, NULL);
     life->is_over = true;
@@ -273,22 +302,18 @@ static void deliver(size_t body_bytes, enum last last, uint64_t bit, uint64_t *b
 {
     struct sim *world = sim_new(1);
     struct life life = {.body_bytes = body_bytes, .last = last};
-    char path[128];
     int code;
 
     assert_true(sim_process(world, prepare, &life, &code));
     *bits_out = 8 * life.file.bytes;
-    snprintf(path, sizeof(path), "%s/queue/%06u/%s", STAGE_SPOOL,
-             (unsigned)life.file.place.directory, life.file.place.id.text);
     if (bit != UINT64_MAX)
-        assert_true(sim_file_flip(world, path, bit));
+        assert_true(sim_file_flip(world, path_of(&life, "queue/000001"), bit));
     sim_on_quiet(world, on_quiet, &life);
     assert_true(sim_process(world, serve, &life, &code));
     assert_int_equal(code, 0);
 
     struct bytes log = sim_log(world), octets;
-    snprintf(path, sizeof(path), "%s/bad/%s", STAGE_SPOOL, life.file.place.id.text);
-    bool is_bad = sim_file(world, path, &octets);
+    bool is_bad = sim_file(world, path_of(&life, "bad"), &octets);
     bool is_last = bit != UINT64_MAX && bit / 8 >= life.file.last_at;
     unsigned ann = copies_of(world, "ann", body_bytes), bob = copies_of(world, "bob", body_bytes),
              cat = copies_of(world, "cat", body_bytes);
@@ -305,6 +330,16 @@ static void deliver(size_t body_bytes, enum last last, uint64_t bit, uint64_t *b
     sim_free(&world);
 }
 
+static struct config *boxes(void)
+{
+    struct config *made = stage_config("[smtpd \"mx.test\"]\nlisten-port = 192.0.2.1:25\n"
+                                       "[maildir \"box\"]\npath = /mail/${RCPT_LOCAL}\n"
+                                       "[route]\n@box.test box\n");
+    assert_non_null(made);
+    config = made;
+    return made;
+}
+
 static void delivers_nothing_else(void **state)
 {
     static const struct {
@@ -312,13 +347,9 @@ static void delivers_nothing_else(void **state)
         enum last last;
         uint64_t step;
     } rows[] = {{300, TAKEN_LAST, 13}, {300, PUT_OFF_LAST, 29}, {70001, TAKEN_LAST, 9001}};
-    struct config *made = stage_config("[smtpd \"mx.test\"]\nlisten-port = 192.0.2.1:25\n"
-                                       "[maildir \"box\"]\npath = /mail/${RCPT_LOCAL}\n"
-                                       "[route]\n@box.test box\n");
+    struct config *made = boxes();
 
     (void)state;
-    assert_non_null(made);
-    config = made;
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
         uint64_t bits;
 
@@ -330,12 +361,32 @@ static void delivers_nothing_else(void **state)
     lib_end_rows();
 }
 
+static void delivers_nothing_that_is_held(void **state)
+{
+    struct config *made = boxes();
+    struct sim *world = sim_new(1);
+    struct life life = {.body_bytes = 300, .is_held = true};
+    struct bytes octets;
+    int code;
+
+    (void)state;
+    assert_true(sim_process(world, prepare, &life, &code));
+    sim_on_quiet(world, on_quiet, &life);
+    assert_true(sim_process(world, serve, &life, &code));
+    assert_null(sim_file_below(world, "/mail", 0));
+    assert_true(sim_file(world, path_of(&life, "hold"), &octets));
+    assert_false(sim_file(world, path_of(&life, "queue/000001"), &octets));
+    sim_free(&world);
+    config_free(&made);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_each_bit),
         cmocka_unit_test(knows_its_name),
         cmocka_unit_test(delivers_nothing_else),
+        cmocka_unit_test(delivers_nothing_that_is_held),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

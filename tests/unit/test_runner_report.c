@@ -182,6 +182,27 @@ static void test_made(void **state)
     sim_free(&sim);
 }
 
+/* What was damaged since it was taken is returned to nobody, not even the part that is whole. */
+static void test_damaged(void **state)
+{
+    struct sim *sim = sim_new(1);
+    struct spool_message message;
+    struct store_place cause, place;
+    struct world w;
+    int fd;
+
+    (void)state;
+    begin(&w);
+    put_cause(&w, &cause);
+    fd = take(&w, &cause, &message);
+    assert_true(sim_file_flip(sim, sim_file_below(sim, "/spool/queue", 0),
+                              8 * (SPOOL_HEAD_BYTES + strlen(content) - 3)));
+    assert_int_equal(make(&w, fd, &cause, &message, &place), -EBADMSG);
+    disk_close(fd);
+    end(&w);
+    sim_free(&sim);
+}
+
 /* Nobody can be told: nothing is written. */
 static void test_held(void **state)
 {
@@ -503,9 +524,13 @@ static void test_relay(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_made),         cmocka_unit_test(test_held),
-        cmocka_unit_test(test_disk_trouble), cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_survives),     cmocka_unit_test(test_no_trust_in_a_name),
+        cmocka_unit_test(test_made),
+        cmocka_unit_test(test_held),
+        cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_disk_trouble),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_survives),
+        cmocka_unit_test(test_no_trust_in_a_name),
         cmocka_unit_test(test_relay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
