@@ -10,8 +10,10 @@
 
 #include "proxy/base/error.h"
 #include "proxy/io/loop_uv.h"
+#include "proxy/io/work.h"
 
-#define POOL_THREADS "8" /* jobs wait for the disk, not for a processor */
+#define TEXT_OF_VALUE(number) #number
+#define TEXT_OF(number)       TEXT_OF_VALUE(number)
 
 /* Free blocks that a loop keeps: about 4, 4 and 8 MiB. */
 #define SMALL_KEPT  4096
@@ -63,7 +65,7 @@ struct loop *loop_new(void)
     struct loop *l;
 
     /* Both must have happened before the first job and the first write. */
-    setenv("UV_THREADPOOL_SIZE", POOL_THREADS, 0);
+    setenv("UV_THREADPOOL_SIZE", TEXT_OF(WORK_THREADS), 0);
     signal(SIGPIPE, SIG_IGN);
     l = mem_zalloc(sizeof(*l));
     if (l == NULL)

@@ -5,6 +5,9 @@
 
 #include "proxy/io/loop.h"
 
+/* How many jobs run at the same time: they wait for the disk, not for a processor. */
+#define WORK_THREADS 8
+
 /* Embedded in what the job owns; must stay until `done` was called. */
 struct work {
     void (*run)(struct work *w);  /* on a pool thread: only disk.h and pure code, own data only */
