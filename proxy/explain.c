@@ -21,6 +21,7 @@ struct named_target {
 struct explanation {
     const struct config *config;
     struct loop *loop;
+    struct maildir_service maildir_service; /* no job runs */
     struct pool pool;
     struct arena arena;
     struct hash_table by_name;
@@ -43,7 +44,7 @@ static struct named_target *add(struct explanation *x, struct bytes name,
     if (named == NULL || arena_copy(&x->arena, name, &named->relay.name) != 0)
         return NULL;
     if (maildir != NULL) {
-        named->maildir = maildir_new(x->loop, maildir, x->config->core.hostname);
+        named->maildir = maildir_new(&x->maildir_service, maildir);
         if (named->maildir == NULL)
             return NULL;
     }
@@ -168,7 +169,8 @@ static int explain(struct explanation *x, const char *address_text, const struct
 int explain_address(const struct config *config, const char *address, const char *listener,
                     FILE *out)
 {
-    struct explanation x = {.config = config};
+    struct explanation x = {.config = config,
+                            .maildir_service = {.hostname = config->core.hostname}};
     const struct smtpd_conf *smtpd = find_listener(config, listener);
     if (smtpd == NULL)
         return EX_USAGE;

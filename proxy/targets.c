@@ -42,11 +42,16 @@ static int add_maildirs(struct targets *t)
 {
     const struct config *config = t->config;
 
+    t->maildir_service = (struct maildir_service){.loop = t->loop,
+                                                  .log = t->service->log,
+                                                  .log_sinks = t->service->log_sinks,
+                                                  .hostname = config->core.hostname};
+    work_road_init(&t->maildir_service.road, t->loop, MAILDIR_JOBS_MAX);
     t->maildirs = arena_alloc(&t->arena, (config->maildir_count + 1) * sizeof(struct maildir *));
     if (t->maildirs == NULL)
         return ERR_MEMORY;
     for (size_t i = 0; i < config->maildir_count; i++) {
-        struct maildir *maildir = maildir_new(t->loop, config->maildirs[i], config->core.hostname);
+        struct maildir *maildir = maildir_new(&t->maildir_service, config->maildirs[i]);
         if (maildir == NULL)
             return ERR_MEMORY;
         t->maildirs[t->maildir_count++] = maildir;

@@ -18,6 +18,7 @@ struct targets {
     struct hash_table by_name; /* sections and implicit relays */
     struct relay **relays;
     size_t relay_count, relay_capacity;
+    struct maildir_service maildir_service;
     struct maildir **maildirs;
     size_t maildir_count;
 };

@@ -2,33 +2,20 @@
 /* Maildirs: a file of its own for each recipient, in tmp/ until the commit renames it to new/. */
 #include "route/maildir.h"
 
-#include <errno.h>
-#include <limits.h>
-
 #include "proxy/base/error.h"
 #include "proxy/base/mem.h"
-#include "proxy/io/disk.h"
-#include "proxy/io/work.h"
 #include "proxy/smtp/header.h"
+#include "route/maildir_file.h"
+#include "route/maildir_path.h"
 
-#define PATH_MAX_BYTES 2048
-#define PATH_ROOM      (2 * PATH_MAX_BYTES + 8) /* directory, folder and name */
-#define HEAD_MAX_BYTES 8192                     /* the lines that stand before the message */
+#define HEAD_MAX_BYTES 8192 /* the lines that stand before the message */
 
 struct maildir {
     struct target target;
-    struct loop *loop;
+    struct maildir_service *service;
     const struct maildir_conf *conf;
-    struct bytes hostname;
-};
-
-/* One recipient's file. */
-struct maildir_file {
-    struct recipient *rcpt;
-    char *directory; /* the Maildir */
-    char *name;      /* the same in tmp/ and new/ */
-    bool is_made;    /* tmp/ has it */
-    bool is_kept;    /* the commit shall rename it */
+    struct maildir_pattern pattern;
+    struct work_lane lane;
 };
 
 enum maildir_step { STEP_IDLE, STEP_WRITE, STEP_COMMIT, STEP_CLEAN }; /* the job that runs */
@@ -37,261 +24,118 @@ enum maildir_wish { WISH_NONE, WISH_PREPARE, WISH_COMMIT };           /* for the
 /* The branch's shell. It is not in the mail arena: a job may outlive the transaction, and owns
  * what it works on. */
 struct maildir_branch {
-    struct work work;
+    struct work_lane_job job;
     struct maildir *maildir;
     struct carrier *carrier;
     struct branch *branch; /* NULL: dropped, or done */
     struct reader reader;
-    struct maildir_file *files;
-    size_t file_count, current;
-    enum maildir_step step;
+    struct maildir_files files;
+    enum maildir_step step; /* until what follows from it was told */
     enum maildir_wish wish;
-    int fd; /* of the current file; -1: not open */
-    uint64_t offset;
-    uint8_t *chunk; /* what the job writes now: its own octets */
-    size_t chunk_bytes;
-    bool is_last_chunk;
-    int error;
 };
-
-/* ---- paths ---- */
-
-static struct bytes variable_of(const struct maildir *m, struct bytes path,
-                                const struct address *to, size_t *used_out)
-{
-    static const char local[] = "${RCPT_LOCAL}", domain[] = "${RCPT_DOMAIN}";
-
-    if (path.len >= sizeof(local) - 1 && memcmp(path.at, local, sizeof(local) - 1) == 0) {
-        *used_out = sizeof(local) - 1;
-        return to->local;
-    }
-    if (path.len >= sizeof(domain) - 1 && memcmp(path.at, domain, sizeof(domain) - 1) == 0) {
-        *used_out = sizeof(domain) - 1;
-        return to->domain.len != 0 ? to->domain : m->hostname;
-    }
-    *used_out = 0;
-    return bytes_make(NULL, 0);
-}
-
-/* A value that could lead elsewhere in the file system, or to nothing, is none. */
-static bool is_safe(struct bytes value)
-{
-    for (size_t i = 0; i < value.len; i++)
-        if (value.at[i] == '/' || value.at[i] < 0x20 || value.at[i] == 0x7f)
-            return false;
-    return value.len > 0 && value.len <= NAME_MAX && value.at[0] != '.';
-}
 
 bool maildir_takes(const struct maildir *m, const struct address *to)
 {
-    for (struct bytes path = m->conf->path; path.len != 0; path = bytes_skip(path, 1)) {
-        size_t used;
-        struct bytes value = variable_of(m, path, to, &used);
-        if (used != 0 && !is_safe(value))
-            return false;
-    }
-    return true;
+    return maildir_path_takes(&m->pattern, to);
 }
 
-static void put_value(struct buf *out, struct bytes value, bool keeps_case)
+static struct loop *loop_of(const struct maildir_branch *m)
 {
-    for (size_t i = 0; i < value.len; i++)
-        buf_byte(out, keeps_case ? value.at[i] : byte_lower(value.at[i]));
+    return m->maildir->service->loop;
 }
 
-static char *finish_text(struct buf *text)
+/* ---- jobs ---- */
+
+static struct maildir_files *files_of(struct work_lane_job *job)
 {
-    char *copy = NULL;
-
-    buf_byte(text, '\0');
-    if (!text->has_failed)
-        copy = mem_alloc(buf_length(text));
-    if (copy != NULL)
-        memcpy(copy, buf_bytes(text).at, buf_length(text));
-    buf_done(text);
-    return copy;
+    return &CONTAINER_OF(job, struct maildir_branch, job)->files;
 }
 
-static void begin_text(struct maildir *m, struct buf *text)
+static void run_write(struct work_lane_job *job)
 {
-    buf_init(text, &loop_pools(m->loop)->medium, PATH_MAX_BYTES);
+    maildir_file_write(files_of(job));
 }
 
-static char *directory_of(struct maildir *m, const struct address *to)
+static void run_commit(struct work_lane_job *job)
 {
-    struct buf text;
-    struct bytes path = m->conf->path;
-
-    begin_text(m, &text);
-    while (path.len != 0) {
-        size_t used;
-        struct bytes value = variable_of(m, path, to, &used);
-        if (used == 0) {
-            buf_byte(&text, path.at[0]);
-            used = 1;
-        } else {
-            put_value(&text, value, to->keeps_case);
-        }
-        path = bytes_skip(path, used);
-    }
-    return finish_text(&text);
+    maildir_file_commit(files_of(job));
 }
 
-/* Time, chance and host: unique without asking anybody. */
-static char *new_name(struct maildir *m)
+static void run_clean(struct work_lane_job *job)
 {
-    static const char digits[] = "0123456789abcdef";
-    struct buf text;
-    uint64_t wall_ms = (uint64_t)loop_wall_ms(m->loop), chance = loop_random(m->loop);
-
-    begin_text(m, &text);
-    buf_decimal(&text, wall_ms / 1000);
-    buf_text(&text, ".M");
-    buf_decimal(&text, wall_ms % 1000 * 1000);
-    buf_text(&text, "R");
-    for (int i = 0; i < 16; i++, chance >>= 4)
-        buf_byte(&text, (uint8_t)digits[chance & 15]);
-    buf_text(&text, ".");
-    for (size_t i = 0; i < m->hostname.len; i++) {
-        uint8_t c = m->hostname.at[i];
-        buf_byte(&text, c == '/' || c == ':' ? '_' : c);
-    }
-    return finish_text(&text);
+    maildir_file_clean(files_of(job));
 }
 
-static const char *join(char path[PATH_ROOM], const char *directory, const char *folder,
-                        const char *name)
+static void on_done(struct work_lane_job *job);
+
+static void start(struct maildir_branch *m, enum maildir_step step,
+                  void (*run)(struct work_lane_job *job))
 {
-    size_t directory_len = strlen(directory), folder_len = strlen(folder);
-
-    memcpy(path, directory, directory_len);
-    memcpy(path + directory_len, folder, folder_len);
-    memcpy(path + directory_len + folder_len, name, strlen(name) + 1);
-    return path;
+    m->step = step;
+    m->job = (struct work_lane_job){.run = run, .done = on_done};
+    work_lane_run(&m->maildir->lane, &m->job);
 }
-
-static const char *path_of(char path[PATH_ROOM], const struct maildir_file *file,
-                           const char *folder)
-{
-    return join(path, file->directory, folder, file->name);
-}
-
-/* ---- jobs: pool threads ---- */
-
-/* tmp/ is made last: where it is, the others are, wherever making them was cut short. */
-static int make_file(struct maildir_file *file)
-{
-    static const char *const folders[] = {"/new/", "/cur/", "/tmp/"};
-    char path[PATH_ROOM];
-    int fd = disk_create(path_of(path, file, "/tmp/"));
-
-    if (fd != -ENOENT)
-        return fd;
-    for (size_t i = 0; i < ARRAY_LENGTH(folders); i++) {
-        int error = disk_make_directories(join(path, file->directory, folders[i], ""));
-        if (error != 0)
-            return error;
-    }
-    return disk_create(path_of(path, file, "/tmp/"));
-}
-
-static void run_write(struct work *w)
-{
-    struct maildir_branch *m = CONTAINER_OF(w, struct maildir_branch, work);
-    struct maildir_file *file = &m->files[m->current];
-
-    if (m->fd < 0) {
-        m->fd = make_file(file);
-        if (m->fd < 0) {
-            m->error = m->fd;
-            return;
-        }
-        file->is_made = true;
-    }
-    m->error = disk_write_at(m->fd, m->offset, bytes_make(m->chunk, m->chunk_bytes));
-    if (m->error == 0 && m->is_last_chunk)
-        m->error = disk_sync(m->fd);
-}
-
-static int appear(struct maildir_file *file)
-{
-    char from[PATH_ROOM], to[PATH_ROOM];
-    int error = disk_rename(path_of(from, file, "/tmp/"), path_of(to, file, "/new/"));
-
-    if (error != 0)
-        return error;
-    file->is_made = false;
-    return disk_sync_directory(join(to, file->directory, "/new", ""));
-}
-
-static void clean(struct maildir_branch *m)
-{
-    char path[PATH_ROOM];
-
-    for (size_t i = 0; i < m->file_count; i++)
-        if (m->files[i].is_made)
-            disk_unlink(path_of(path, &m->files[i], "/tmp/"));
-}
-
-static void run_commit(struct work *w)
-{
-    struct maildir_branch *m = CONTAINER_OF(w, struct maildir_branch, work);
-
-    for (size_t i = 0; i < m->file_count && m->error == 0; i++)
-        if (m->files[i].is_kept)
-            m->error = appear(&m->files[i]);
-    clean(m);
-}
-
-static void run_clean(struct work *w)
-{
-    clean(CONTAINER_OF(w, struct maildir_branch, work));
-}
-
-/* ---- the branch on the loop ---- */
 
 static void free_branch(struct maildir_branch *m)
 {
-    for (size_t i = 0; i < m->file_count; i++) {
-        mem_free(m->files[i].directory);
-        mem_free(m->files[i].name);
+    for (size_t i = 0; i < m->files.count; i++) {
+        mem_free(m->files.at[i].directory);
+        mem_free(m->files.at[i].name);
     }
-    mem_free(m->files);
-    if (m->fd >= 0)
-        disk_close(m->fd);
-    if (m->chunk != NULL)
-        pool_give(&loop_pools(m->maildir->loop)->chunk, m->chunk);
+    mem_free(m->files.at);
+    if (m->files.chunk != NULL)
+        pool_give(&loop_pools(loop_of(m))->chunk, m->files.chunk);
     mem_free(m);
-}
-
-static void on_done(struct work *w);
-
-/* From 0 on all but `branch` and `step` is the job's until on_done(), m->error too. */
-static int start(struct maildir_branch *m, enum maildir_step step, void (*run)(struct work *w))
-{
-    m->step = step;
-    m->work = (struct work){.run = run, .done = on_done};
-    int error = work_run(m->maildir->loop, &m->work);
-    if (error != 0)
-        m->step = STEP_IDLE;
-    return error;
 }
 
 /* Nobody wants the files: no trace is left. */
 static void give_up(struct maildir_branch *m)
 {
-    if (start(m, STEP_CLEAN, run_clean) != 0)
-        free_branch(m);
+    start(m, STEP_CLEAN, run_clean);
 }
+
+/* ---- what is told ---- */
+
+static void report(struct maildir_branch *m, const struct event *ev)
+{
+    struct event told = *ev;
+
+    told.branch = m->branch;
+    target_report(m->carrier, &told);
+}
+
+static void log_failed(struct maildir_branch *m, const struct maildir_file *file)
+{
+    const struct maildir_service *service = m->maildir->service;
+    struct log_line line =
+        log_begin(service->log, service->log_sinks, LOG_LEVEL_ERROR, "maildir-failed");
+
+    log_put_text(&line, "transaction", m->branch->transaction->envelope.id.text);
+    log_put(&line, "target", m->maildir->target.name);
+    log_put_text(&line, "directory", file->directory);
+    log_put_error(&line, "error", file->error);
+    log_end(&line);
+}
+
+static void detach(struct maildir_branch *m)
+{
+    reader_close(&m->reader);
+    m->branch->shell = NULL;
+    m->branch = NULL;
+}
+
+/* ---- writing ---- */
 
 /* In a Maildir lines end in LF. Content has no CR but before LF, so that all of them go. */
 static void put_in_chunk(struct maildir_branch *m, struct bytes octets)
 {
+    struct maildir_files *files = &m->files;
+
     while (octets.len != 0) {
         struct bytes run = bytes_first(octets, bytes_find(octets, '\r'));
         if (run.len != 0)
-            memcpy(m->chunk + m->chunk_bytes, run.at, run.len);
-        m->chunk_bytes += run.len;
+            memcpy(files->chunk + files->chunk_bytes, run.at, run.len);
+        files->chunk_bytes += run.len;
         octets = bytes_skip(octets, run.len < octets.len ? run.len + 1 : run.len);
     }
 }
@@ -299,22 +143,22 @@ static void put_in_chunk(struct maildir_branch *m, struct bytes octets)
 /* The lines that stand before the message. */
 static int put_head(struct maildir_branch *m)
 {
-    const struct maildir_file *file = &m->files[m->current];
+    const struct recipient *rcpt = m->files.at[m->files.current].rcpt;
     const struct transaction *t = m->branch->transaction;
     struct header_trace trace = {
         .client = t->client,
         .by = m->carrier->hostname,
         .id = bytes_of(t->envelope.id.text),
-        .rcpt = &file->rcpt->original,
-        .wall_s = loop_wall_ms(m->maildir->loop) / 1000,
+        .rcpt = &rcpt->original,
+        .wall_s = loop_wall_ms(loop_of(m)) / 1000,
     };
     struct buf head;
 
-    buf_init(&head, &loop_pools(m->maildir->loop)->medium, HEAD_MAX_BYTES);
+    buf_init(&head, &loop_pools(loop_of(m))->medium, HEAD_MAX_BYTES);
     buf_text(&head, "Return-Path: <");
     address_put(&head, &t->envelope.from);
     buf_text(&head, ">\r\nDelivered-To: ");
-    address_put(&head, &file->rcpt->to);
+    address_put(&head, &rcpt->to);
     buf_text(&head, "\r\n");
     header_put_received(&head, &trace);
     int error = head.has_failed ? ERR_MEMORY : 0;
@@ -327,101 +171,125 @@ static int put_head(struct maildir_branch *m)
 /* Takes the next octets of the copy into the chunk. False: they are being read back. */
 static bool fill_chunk(struct maildir_branch *m)
 {
-    size_t room = loop_pools(m->maildir->loop)->chunk.block_bytes;
+    size_t room = loop_pools(loop_of(m))->chunk.block_bytes;
     struct bytes piece;
 
-    while (m->chunk_bytes < room && reader_left(&m->reader) != 0) {
+    while (m->files.chunk_bytes < room && reader_left(&m->reader) != 0) {
         if (reader_pieces(&m->reader, &piece, 1) == 0)
-            return m->chunk_bytes != 0;
-        piece = bytes_first(piece, room - m->chunk_bytes);
+            return m->files.chunk_bytes != 0;
+        piece = bytes_first(piece, room - m->files.chunk_bytes);
         put_in_chunk(m, piece);
         reader_advance(&m->reader, piece.len);
     }
     return true;
 }
 
-static void report(struct maildir_branch *m, enum event_kind kind, int error)
+/* `error`: of all that is not written yet. */
+static void tell_prepared(struct maildir_branch *m, int error)
 {
-    target_report(m->carrier, &(struct event){.kind = kind, .branch = m->branch, .error = error});
-}
-
-static void detach(struct maildir_branch *m)
-{
-    reader_close(&m->reader);
-    m->branch->shell = NULL;
-    m->branch = NULL;
+    report(m, &(struct event){.kind = EV_PREPARED, .error = error});
 }
 
 /* Writes on, or says that everything is prepared. */
 static void write_on(struct maildir_branch *m)
 {
-    if (m->error == 0 && copy_error(m->carrier->copy) != 0)
-        m->error = copy_error(m->carrier->copy);
-    if (m->error != 0 || m->current == m->file_count) {
-        report(m, EV_PREPARED, m->error);
+    struct maildir_files *files = &m->files;
+    int error = copy_error(m->carrier->copy);
+
+    if (error != 0 || files->current == files->count) {
+        tell_prepared(m, error);
         return;
     }
-    m->chunk_bytes = 0;
-    int error = m->fd < 0 ? put_head(m) : 0;
-    if (error == 0 && !fill_chunk(m))
+    files->chunk_bytes = 0;
+    error = files->fd < 0 ? put_head(m) : 0;
+    if (error != 0) {
+        tell_prepared(m, error);
+        return;
+    }
+    if (!fill_chunk(m))
         return; /* on_more() goes on */
-    m->is_last_chunk = reader_left(&m->reader) == 0;
-    if (error == 0)
-        error = start(m, STEP_WRITE, run_write);
-    if (error != 0)
-        report(m, EV_PREPARED, error);
+    files->is_last_chunk = reader_left(&m->reader) == 0;
+    start(m, STEP_WRITE, run_write);
 }
 
 static void on_more(struct reader *r)
 {
     struct maildir_branch *m = CONTAINER_OF(r, struct maildir_branch, reader);
-    if (m->step == STEP_IDLE && m->chunk != NULL)
+    if (m->step == STEP_IDLE && m->files.chunk != NULL)
         write_on(m);
+}
+
+/* The current file is written, or cannot be: its recipient alone has that outcome. */
+static void next_file(struct maildir_branch *m)
+{
+    const struct maildir_file *file = &m->files.at[m->files.current++];
+
+    m->files.offset = 0;
+    reader_rewind(&m->reader);
+    if (file->error == 0)
+        return;
+    log_failed(m, file);
+    report(m, &(struct event){.kind = EV_PREPARED, .rcpt = file->rcpt, .error = file->error});
 }
 
 static void after_write(struct maildir_branch *m)
 {
-    m->offset += m->chunk_bytes;
-    if (m->error == 0 && m->is_last_chunk) {
-        disk_close(m->fd);
-        m->fd = -1;
-        m->offset = 0;
-        m->current++;
-        reader_rewind(&m->reader);
-    }
-    write_on(m);
+    m->files.offset += m->files.chunk_bytes;
+    if (m->job.error == 0 && m->files.fd < 0)
+        next_file(m);
+    m->step = STEP_IDLE;
+    if (m->branch == NULL)
+        give_up(m);
+    else if (m->job.error != 0)
+        tell_prepared(m, m->job.error);
+    else
+        write_on(m);
+}
+
+/* ---- committing ---- */
+
+static void tell_file(struct maildir_branch *m, struct maildir_file *file)
+{
+    if (m->job.error != 0)
+        file->error = m->job.error;
+    if (file->error != 0)
+        log_failed(m, file);
+    report(m, &(struct event){.kind = EV_COMMITTED,
+                              .rcpt = file->rcpt,
+                              .error = file->error,
+                              .may_be_there = file->error != 0 && file->may_be_there});
 }
 
 /* The branch is over with its commit, whatever became of it. */
-static void tell_committed(struct maildir_branch *m, bool is_clean)
+static void after_commit(struct maildir_branch *m)
 {
+    for (size_t i = 0; i < m->files.count && m->branch != NULL; i++)
+        if (m->files.at[i].is_kept)
+            tell_file(m, &m->files.at[i]);
     struct branch *b = m->branch;
     struct carrier *carrier = m->carrier;
-    int error = m->error;
-
-    detach(m);
-    if (is_clean)
+    if (b != NULL)
+        detach(m);
+    if (m->job.error == 0)
         free_branch(m);
     else
         give_up(m);
-    target_report(carrier, &(struct event){.kind = EV_COMMITTED, .branch = b, .error = error});
+    if (b != NULL)
+        target_report(carrier, &(struct event){.kind = EV_COMMITTED, .branch = b});
 }
 
-static void on_done(struct work *w)
+static void on_done(struct work_lane_job *job)
 {
-    struct maildir_branch *m = CONTAINER_OF(w, struct maildir_branch, work);
-    enum maildir_step step = m->step;
+    struct maildir_branch *m = CONTAINER_OF(job, struct maildir_branch, job);
 
-    m->step = STEP_IDLE;
-    if (step == STEP_CLEAN || (m->branch == NULL && step == STEP_COMMIT)) {
+    if (m->step == STEP_CLEAN)
         free_branch(m);
-    } else if (m->branch == NULL) {
+    else if (m->step == STEP_COMMIT)
+        after_commit(m);
+    else if (m->branch == NULL)
         give_up(m);
-    } else if (step == STEP_WRITE) {
+    else
         after_write(m);
-    } else {
-        tell_committed(m, true);
-    }
 }
 
 /* ---- operations ---- */
@@ -439,7 +307,8 @@ static void open_branch(struct carrier *c, struct branch *b)
     m->maildir = maildir;
     m->carrier = c;
     m->branch = b;
-    m->fd = -1;
+    m->files.fd = -1;
+    m->files.is_all_or_nothing = !c->is_spooled;
     b->shell = m;
 }
 
@@ -478,48 +347,49 @@ static void go(struct branch *b)
 
 static int make_file_list(struct maildir_branch *m)
 {
+    const struct maildir *maildir = m->maildir;
     size_t count = 0;
 
     LIST_EACH (link, &m->branch->recipients)
         count++;
-    m->files = mem_zalloc(count * sizeof(*m->files));
-    m->chunk = pool_take(&loop_pools(m->maildir->loop)->chunk);
-    if (m->files == NULL || m->chunk == NULL)
+    m->files.at = mem_zalloc(count * sizeof(*m->files.at));
+    m->files.chunk = pool_take(&loop_pools(loop_of(m))->chunk);
+    if (m->files.at == NULL || m->files.chunk == NULL)
         return ERR_MEMORY;
     LIST_EACH (link, &m->branch->recipients) {
         struct recipient *r = LIST_ENTRY(link, struct recipient, in_branch);
-        struct maildir_file *file = &m->files[m->file_count];
-        if (!transaction_stands(r))
+        struct maildir_file *file = &m->files.at[m->files.count];
+        if (!transaction_awaits(r))
             continue;
-        m->file_count++;
+        m->files.count++;
         file->rcpt = r;
-        file->directory = directory_of(m->maildir, &r->to);
-        file->name = new_name(m->maildir);
+        file->directory = maildir_path_directory(loop_of(m), &maildir->pattern, &r->to);
+        file->name = maildir_path_new_name(loop_of(m), maildir->pattern.hostname);
         if (file->directory == NULL || file->name == NULL)
             return ERR_MEMORY;
     }
-    if (m->file_count != 0) /* the first one, for the log */
-        (void)arena_copy(m->branch->transaction->mail, bytes_of(m->files[0].directory),
+    if (m->files.count != 0) /* the first one, for the log */
+        (void)arena_copy(m->branch->transaction->mail, bytes_of(m->files.at[0].directory),
                          &m->branch->facts.address);
     return 0;
 }
 
 static void start_prepare(struct maildir_branch *m)
 {
+    int error = make_file_list(m);
+
     reader_open(&m->reader, m->carrier->copy, on_more);
-    m->error = make_file_list(m);
-    write_on(m);
+    if (error != 0)
+        tell_prepared(m, error);
+    else
+        write_on(m);
 }
 
 static void start_commit(struct maildir_branch *m)
 {
-    for (size_t i = 0; i < m->file_count; i++)
-        m->files[i].is_kept = m->files[i].rcpt->final == FATE_ACCEPTED;
-    int error = start(m, STEP_COMMIT, run_commit);
-    if (error != 0) {
-        m->error = error;
-        tell_committed(m, false);
-    }
+    for (size_t i = 0; i < m->files.count; i++)
+        m->files.at[i].is_kept = transaction_awaits(m->files.at[i].rcpt);
+    start(m, STEP_COMMIT, run_commit);
 }
 
 static void prepare(struct branch *b)
@@ -555,7 +425,7 @@ static void drop(struct branch *b)
     detach(m);
     if (m->step != STEP_IDLE)
         return; /* on_done() cleans up */
-    if (m->file_count != 0)
+    if (m->files.count != 0)
         give_up(m);
     else
         free_branch(m);
@@ -574,16 +444,17 @@ static const struct target_ops ops = {
 
 /* ---- the target ---- */
 
-struct maildir *maildir_new(struct loop *l, const struct maildir_conf *conf, struct bytes hostname)
+struct maildir *maildir_new(struct maildir_service *service, const struct maildir_conf *conf)
 {
     struct maildir *m = mem_zalloc(sizeof(*m));
     if (m == NULL)
         return NULL;
     m->target = (struct target){
         .ops = &ops, .name = conf->section, .can_prepare = true, .queue = &maildir_conf_queue};
-    m->loop = l;
+    m->service = service;
     m->conf = conf;
-    m->hostname = hostname;
+    m->pattern = (struct maildir_pattern){.path = conf->path, .hostname = service->hostname};
+    work_lane_init(&m->lane, &service->road, MAILDIR_JOBS_EACH);
     return m;
 }
 

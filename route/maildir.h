@@ -3,15 +3,29 @@
 #ifndef POSTERN_MAILDIR_H
 #define POSTERN_MAILDIR_H
 
-#include "proxy/io/loop.h"
+#include "proxy/io/log.h"
+#include "proxy/io/work_lane.h"
 #include "route/maildir_conf.h"
 #include "route/target.h"
 
 struct maildir; /* a target; its first member is a struct target */
 
-/* `conf` and `hostname` outlive it; the name stands in for the domain that a bare postmaster
- * lacks. NULL: no memory. */
-struct maildir *maildir_new(struct loop *l, const struct maildir_conf *conf, struct bytes hostname);
+/* A disk may hang: jobs of all Maildirs leave half of the threads to the spool and the copies, and
+ * those of one Maildir leave one more to the others. */
+#define MAILDIR_JOBS_MAX  (WORK_THREADS / 2)
+#define MAILDIR_JOBS_EACH (MAILDIR_JOBS_MAX - 1)
+
+/* What all Maildirs of a process share. */
+struct maildir_service {
+    struct loop *loop;
+    struct log *log;
+    uint32_t log_sinks;
+    struct bytes hostname; /* stands in for the domain that a bare postmaster lacks */
+    struct work_road road; /* MAILDIR_JOBS_MAX */
+};
+
+/* `service` and `conf` outlive it. NULL: no memory. */
+struct maildir *maildir_new(struct maildir_service *service, const struct maildir_conf *conf);
 /* Jobs that run finish by themselves. */
 void maildir_free(struct maildir **m);
 struct target *maildir_target(struct maildir *m);

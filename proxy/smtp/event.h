@@ -27,8 +27,10 @@ enum event_kind {
                   Where may_spool, the target has answered open ones in its own stead before
                   (EV_ANSWER with is_unverified), and those that stood go into the spool */
     /* from disk and copy; error ERR_FULL: no room on it */
-    EV_PREPARED,  /* branch (NULL: the spool file), error */
-    EV_COMMITTED, /* branch (NULL: the spool file), error */
+    EV_PREPARED,  /* branch (NULL: the spool file), error; rcpt: the error is its alone, else the
+                     branch is prepared, or cannot be */
+    EV_COMMITTED, /* branch (NULL: the spool file), error; rcpt: its outcome, else that of all who
+                     have none yet, and the branch is done */
     EV_COPY,      /* error: the copy cannot be read; the message cannot be completed */
     EV_UNKEPT,    /* error, or 0 where nobody wants it: the copy is not kept whole any more. What
                      breaks from now on can be neither replayed nor spooled */
@@ -49,6 +51,7 @@ struct event {
     bool is_end_sent;
     bool is_final;
     bool is_unverified; /* EV_ANSWER: accepted in an outage, the target has not said so */
+    bool may_be_there;  /* EV_COMMITTED, with an error: delivered all the same, perhaps */
 };
 
 enum action_kind {
@@ -68,9 +71,9 @@ enum action_kind {
     ACT_GO,      /* branch: DATA has come */
     ACT_PREPARE, /* branch (NULL: the spool file): make it durable, undoable; EV_PREPARED */
     ACT_END,     /* branch: release the end of data; answer EV_FINAL */
-    ACT_COMMIT,  /* branch: its recipients with final FATE_ACCEPTED appear, the others vanish;
-                    answer EV_COMMITTED. NULL: the spool file appears, with the recipients
-                    of which outcome_disposition() says so */
+    ACT_COMMIT,  /* branch: its recipients of which transaction_awaits() says so appear, the others
+                    vanish; answer EV_COMMITTED for each, and at last for the branch. NULL: the
+                    spool file appears, with those of which outcome_disposition() says so */
     ACT_DROP,    /* branch: leave no trace, detach at once; answers nothing */
     ACT_SETTLED  /* the transaction is over: log it, free the copy; its memory goes with the next
                     call of the session */

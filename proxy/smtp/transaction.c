@@ -42,6 +42,11 @@ bool transaction_stands(const struct recipient *r)
     return true;
 }
 
+bool transaction_awaits(const struct recipient *r)
+{
+    return r->final == FATE_OPEN && transaction_stands(r);
+}
+
 /* It has not been refused so far, nor anybody whom it depends on. */
 static bool may_stand(const struct recipient *r)
 {
@@ -405,18 +410,12 @@ void transaction_refuse(struct transaction *t, const struct reply *refusal)
     drop_all(t);
 }
 
-void transaction_abandon(struct transaction *t)
-{
-    if (t->state != TX_SETTLED)
-        transaction_settle(t, (struct reply){.code = 0});
-}
-
 /* ---- events ---- */
 
 static void set_final(struct transaction *t, struct recipient *r, enum fate fate,
                       const struct reply *reply)
 {
-    if (r->final != FATE_OPEN || !transaction_stands(r))
+    if (!transaction_awaits(r))
         return;
     r->final = fate;
     transaction_set_reply(r, t->mail, reply);

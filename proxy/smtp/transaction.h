@@ -112,7 +112,7 @@ struct transaction {
     struct arena *mail;
     enum transaction_policy policy;
     bool splits;         /* smtpd.split = live: recipients may go to several targets */
-    bool is_client_gone; /* behind the release: nothing is spooled, the client will try again */
+    bool is_client_gone; /* behind the release: nothing more is spooled, the client tries again */
     struct envelope envelope;
     const struct identity *client;
     struct list recipients;
@@ -163,7 +163,8 @@ enum transaction_go transaction_go(struct transaction *t);
 void transaction_refuse(struct transaction *t, const struct reply *refusal);
 /* The client's end of data has come, all content is in the copy. */
 void transaction_end(struct transaction *t);
-/* RSET, QUIT, a broken session: everything that was not released is dropped. */
+/* RSET, QUIT, a broken session, an end in haste: every branch is dropped. But a commit that was
+ * ordered is waited for, since the disk is at work: what it has done counts. */
 void transaction_abandon(struct transaction *t);
 /* The process ends. The end of data has come, and no relay is needed for a 250: those that have
  * not answered are given up, and the outcome waits for disks alone. False: it is not so, and
@@ -178,6 +179,8 @@ bool transaction_next(struct transaction *t, struct action *out);
 /* Does the recipient still count? Not when the target or the route refused it, nor before the
  * answer. Where its list is all or nothing: with all of that. */
 bool transaction_stands(const struct recipient *r);
+/* It stands, and has no outcome yet. */
+bool transaction_awaits(const struct recipient *r);
 /* A relay that may not be spooled takes part, or there is nothing to be spooled: there is nobody to
  * tell the client later that one of its recipients did not get the message. Then none gets it. */
 bool transaction_is_all_or_nothing(const struct transaction *t);

@@ -27,14 +27,27 @@ static struct reply words_of_disk(int error)
     return reply_own(error == ERR_FULL ? REPLY_SPOOL_FULL : REPLY_LOCAL_PROBLEM);
 }
 
+static bool is_commit_ordered(const struct branch *b)
+{
+    return b->can_prepare && b->state == BRANCH_ENDED;
+}
+
+/* Its target has it, or may have it; or the spool. */
+static bool may_be_taken(const struct transaction *t, const struct recipient *r)
+{
+    if (r->final == FATE_ACCEPTED || r->final == FATE_UNKNOWN)
+        return true;
+    if (r->branch->can_prepare)
+        return is_commit_ordered(r->branch) && transaction_awaits(r);
+    return outcome_disposition(t, r) == OUTCOME_SPOOL;
+}
+
 /* The client is told nothing good, or nothing, of what has been taken: it will send it again. */
 static void note_duplicates(struct transaction *t)
 {
     LIST_EACH (link, &t->recipients) {
         struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
-        bool is_taken = r->final == FATE_ACCEPTED || r->final == FATE_UNKNOWN ||
-                        outcome_disposition(t, r) == OUTCOME_SPOOL;
-        if (r->branch != NULL && is_taken)
+        if (r->branch != NULL && may_be_taken(t, r))
             r->branch->facts.may_be_duplicate = true;
     }
 }
@@ -91,18 +104,18 @@ static void spool(struct transaction *t)
         t->spool_todo |= 1U << ACT_COMMIT;
 }
 
+static bool awaits_any(const struct branch *b)
+{
+    LIST_EACH (link, &b->recipients)
+        if (transaction_awaits(LIST_ENTRY(link, struct recipient, in_branch)))
+            return true;
+    return false;
+}
+
+/* Its recipients have their outcomes when the disk has done it. */
 static void commit_branch(struct branch *b)
 {
-    bool has_any = false;
-    LIST_EACH (link, &b->recipients) {
-        struct recipient *r = LIST_ENTRY(link, struct recipient, in_branch);
-        if (transaction_stands(r)) {
-            r->final = FATE_ACCEPTED;
-            r->reply = reply_own(REPLY_MESSAGE_OK);
-            has_any = true;
-        }
-    }
-    if (!has_any) {
+    if (!awaits_any(b)) {
         transaction_drop(b);
         return;
     }
@@ -182,14 +195,54 @@ void transaction_end(struct transaction *t)
     transaction_advance(t);
 }
 
+void transaction_abandon(struct transaction *t)
+{
+    if (t->state == TX_SETTLED || t->state == TX_COMMITTING)
+        return;
+    if (t->is_client_gone)
+        note_duplicates(t);
+    transaction_settle(t, (struct reply){.code = 0});
+}
+
 /* ---- events ---- */
+
+static void set_fate(struct recipient *r, enum fate fate, struct reply words)
+{
+    if (!transaction_awaits(r))
+        return;
+    r->final = fate;
+    r->reply = words;
+}
+
+/* Of the one that the event is about, or of all of the branch that have none. */
+static void set_fates(const struct event *ev, enum fate fate, struct reply words)
+{
+    if (ev->rcpt != NULL) {
+        set_fate(ev->rcpt, fate, words);
+        return;
+    }
+    LIST_EACH (link, &ev->branch->recipients)
+        set_fate(LIST_ENTRY(link, struct recipient, in_branch), fate, words);
+}
+
+/* Where a client waits, nobody gets what one does not: nothing has happened yet. */
+static void on_unprepared(struct transaction *t, const struct event *ev)
+{
+    if (t->policy == TRANSACTION_LIVE) {
+        transaction_settle(t, words_of_disk(ev->error));
+        return;
+    }
+    set_fates(ev, FATE_DEFERRED, words_of_disk(ev->error));
+    if (ev->rcpt == NULL)
+        transaction_drop(ev->branch);
+}
 
 void transaction_on_prepared(struct transaction *t, const struct event *ev)
 {
     if (t->state != TX_PREPARING)
         return;
     if (ev->error != 0)
-        transaction_settle(t, words_of_disk(ev->error));
+        on_unprepared(t, ev);
     else if (ev->branch != NULL)
         ev->branch->state = BRANCH_PREPARED;
     else
@@ -208,20 +261,21 @@ static void on_spooled(struct transaction *t, int error)
     finish(t);
 }
 
-/* What others have taken cannot be undone. */
-static void on_branch_committed(struct transaction *t, struct branch *b, int error)
+/* Where a client waits, it is told that it failed, and it cannot be undone for the others. */
+static void on_branch_committed(struct transaction *t, const struct event *ev)
 {
-    if (error != 0) {
-        struct reply words = words_of_disk(error);
-        LIST_EACH (link, &b->recipients) {
-            struct recipient *r = LIST_ENTRY(link, struct recipient, in_branch);
-            r->final = FATE_DEFERRED;
-            r->reply = words;
-        }
-        b->facts.may_be_duplicate = true;
-        t->refusal = words;
+    if (t->state != TX_COMMITTING || !is_commit_ordered(ev->branch))
+        return;
+    if (ev->error == 0) {
+        set_fates(ev, FATE_ACCEPTED, reply_own(REPLY_MESSAGE_OK));
+    } else {
+        struct reply words = words_of_disk(ev->error);
+        set_fates(ev, ev->may_be_there ? FATE_UNKNOWN : FATE_DEFERRED, words);
+        if (t->policy == TRANSACTION_LIVE)
+            t->refusal = words;
     }
-    transaction_finish_branch(b);
+    if (ev->rcpt == NULL)
+        transaction_finish_branch(ev->branch);
 }
 
 void transaction_on_committed(struct transaction *t, const struct event *ev)
@@ -229,17 +283,15 @@ void transaction_on_committed(struct transaction *t, const struct event *ev)
     if (ev->branch == NULL)
         on_spooled(t, ev->error);
     else
-        on_branch_committed(t, ev->branch, ev->error);
+        on_branch_committed(t, ev);
 }
 
 void transaction_on_lost(struct transaction *t)
 {
     if (t->state < TX_RELEASED)
         transaction_abandon(t);
-    else if (t->state == TX_RELEASED)
-        t->is_client_gone = true;
     else
-        note_duplicates(t);
+        t->is_client_gone = true;
 }
 
 /* What relays have not answered by now is for the spool. False: none was waited for. */
@@ -289,11 +341,35 @@ bool transaction_hurry(struct transaction *t)
     return true;
 }
 
+/* It cannot be read any more: each recipient that has no answer yet, or no outcome, gets these. */
+static void break_branches(struct transaction *t, struct reply words)
+{
+    LIST_EACH (link, &t->branches) {
+        struct branch *b = branch_of(link);
+        if (b->state == BRANCH_DONE)
+            continue;
+        LIST_EACH (each, &b->recipients) {
+            struct recipient *r = LIST_ENTRY(each, struct recipient, in_branch);
+            if (r->envelope == FATE_OPEN) {
+                r->envelope = FATE_DEFERRED;
+                r->reply = words;
+                r->answer = words;
+            }
+            set_fate(r, b->is_end_sent ? FATE_UNKNOWN : FATE_DEFERRED, words);
+        }
+        transaction_drop(b);
+    }
+}
+
 /* A relay that still reads it would wait in vain; behind the release nobody but the disk does. */
 void transaction_on_copy_lost(struct transaction *t, int error)
 {
     if (t->state > TX_RELEASED)
         return;
+    if (t->policy == TRANSACTION_QUEUED) {
+        break_branches(t, words_of_disk(error));
+        return;
+    }
     note_duplicates(t);
     transaction_settle(t, words_of_disk(error));
 }

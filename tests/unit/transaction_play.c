@@ -123,10 +123,15 @@ static void perform(struct play *p, const struct action *todo)
         if (!p->withholds_commit)
             play_feed(p, (struct event){.kind = EV_COMMITTED, .error = p->commit_error});
     } else if (todo->kind == ACT_PREPARE) {
-        play_feed(p, (struct event){.kind = EV_PREPARED, .branch = b, .error = p->undo_error});
+        if (!p->withholds_undo)
+            play_feed(p, (struct event){.kind = EV_PREPARED, .branch = b, .error = p->undo_error});
     } else if (todo->kind == ACT_COMMIT) {
         p->appeared++;
-        play_feed(p, (struct event){.kind = EV_COMMITTED, .branch = b, .error = p->appear_error});
+        if (!p->withholds_appear)
+            play_feed(p,
+                      (struct event){.kind = EV_COMMITTED, .branch = b, .error = p->appear_error});
+    } else if (todo->kind == ACT_DROP) {
+        p->dropped++;
     } else if (todo->kind == ACT_END) {
         play_answer_end(p, b);
     }

@@ -43,8 +43,9 @@ struct play {
     int prepare_error, commit_error; /* of the spool file */
     int undo_error, appear_error;    /* of maildirs: at prepare, at commit */
     bool withholds_prepare, withholds_commit;
-    bool was_prepared, was_committed; /* the spool file was asked for */
-    int appeared, ended;              /* maildirs, ends of data */
+    bool withholds_undo, withholds_appear; /* the test says how it went */
+    bool was_prepared, was_committed;      /* the spool file was asked for */
+    int appeared, ended, dropped;          /* maildirs, ends of data, branches */
     bool is_settled;
 };
 
