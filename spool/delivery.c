@@ -8,9 +8,7 @@
 #include "route/relay.h"
 #include "spool/delivery_private.h"
 
-#define LOCKED_S  1  /* another delivery of the message, or another process, has the file */
-#define BUSY_S    2  /* all connections to the target are in use */
-#define TROUBLE_S 60 /* the file cannot be read now */
+#define LOCKED_S 1 /* another delivery of the message, or another process, has the file */
 
 /* ---- life ---- */
 
@@ -58,7 +56,7 @@ void delivery_recycle(struct delivery *d)
     if (d->carrier.copy != NULL)
         copy_free(&d->carrier.copy);
     deadline_clear(r->host.loop, &d->deadline);
-    mem_free(d->body);
+    mem_free(d->body.at);
     arena_reset(&d->again);
     arena_reset(&d->arena);
     list_remove(&d->in_runner);
@@ -216,6 +214,12 @@ static void forget_untried(struct delivery *d, const struct branch *branch)
     }
 }
 
+/* The core knows one error of a disk: it is full. */
+static int error_of_disk(int error)
+{
+    return error == -ENOSPC || error == -EDQUOT ? ERR_FULL : error;
+}
+
 static bool is_own(const struct reply *reply, enum reply_id id)
 {
     struct reply own = reply_own(id);
@@ -225,14 +229,16 @@ static bool is_own(const struct reply *reply, enum reply_id id)
 static void on_report(struct carrier *c, const struct event *ev)
 {
     struct delivery *d = CONTAINER_OF(c, struct delivery, carrier);
+    struct event told = *ev;
 
+    told.error = error_of_disk(ev->error);
     if (ev->kind == EV_BROKEN && !ev->is_end_sent) {
         d->miss.is_no_target = is_own(&ev->reply, REPLY_TARGET_DOWN);
         d->miss.is_busy = is_own(&ev->reply, REPLY_TARGET_BUSY);
         if (d->miss.is_no_target || d->miss.is_busy)
             forget_untried(d, ev->branch);
     }
-    feed(d, ev);
+    feed(d, &told);
     drain(d);
 }
 
@@ -258,7 +264,8 @@ static void on_copy_failed(void *owner)
     if (d->transaction.state == TX_SETTLED)
         return;
     delivery_log_failed(d, "read", copy_error(d->carrier.copy));
-    transaction_abandon(&d->transaction);
+    d->miss.is_here = true;
+    feed(d, &(struct event){.kind = EV_COPY, .error = copy_error(d->carrier.copy)});
     drain(d);
 }
 
@@ -274,20 +281,20 @@ static bool copy_from_memory(struct delivery *d)
 
     if (copy == NULL)
         return false;
-    if (copy_room(copy) < len || copy_append(copy, bytes_make(d->body, len)) != 0) {
+    if (copy_room(copy) < len || copy_append(copy, bytes_make(d->body.at, len)) != 0) {
         copy_free(&copy);
         return false;
     }
     copy_finish(copy);
     d->carrier.copy = copy;
-    mem_free(d->body);
-    d->body = NULL;
+    mem_free(d->body.at);
+    d->body.at = NULL;
     return true;
 }
 
 static bool make_copy(struct delivery *d)
 {
-    if (d->body != NULL && copy_from_memory(d))
+    if (d->body.at != NULL && copy_from_memory(d))
         return true;
     if (d->file->is_shared)
         return false;
@@ -405,26 +412,35 @@ static void leave_held(struct delivery *d)
     delivery_recycle(d);
 }
 
-/* What another delivery has open could not be read once more. */
-static void leave_joined(struct delivery *d)
+/* Nothing can be written about it: its records were not read. What another delivery has open stays
+ * open. */
+static void leave_failed(struct delivery *d)
 {
     delivery_log_failed(d, "read", d->error);
-    if (d->file->users == 1)
+    if (d->joins && d->file->users == 1)
         disk_close(d->file->taken.fd);
-    give_back(d, TROUBLE_S);
+    delivery_done(d, SCHEDULE_FAILED_HERE);
 }
 
 static void leave_unread(struct delivery *d)
 {
-    if (d->joins) {
-        leave_joined(d);
-    } else if (d->end.is_bad || d->error == -ENOENT || d->error == ERR_RANGE) {
+    bool is_over = d->end.is_bad || d->error == -ENOENT || d->error == ERR_RANGE;
+
+    if (is_over && !d->joins)
         drop_known(d, d->error);
-    } else {
-        if (d->error != -EAGAIN)
-            delivery_log_failed(d, "read", d->error);
-        give_back(d, d->error == -EAGAIN ? LOCKED_S : TROUBLE_S);
-    }
+    else if (d->error == -EAGAIN && !d->joins)
+        give_back(d, LOCKED_S);
+    else
+        leave_failed(d);
+}
+
+/* No target is asked. The recipients have been tried all the same. */
+static void fail_here(struct delivery *d, const char *what, int error)
+{
+    delivery_log_failed(d, what, error);
+    d->has_transaction = false;
+    d->miss.is_here = true;
+    delivery_finish(d);
 }
 
 static void done_take(struct work *w)
@@ -448,13 +464,13 @@ static void done_take(struct work *w)
     target = r->host.find_target(r->host.owner, schedule_target_name(d->entry->target));
     if (d->is_look || target == NULL || r->is_stopping) {
         delivery_finish(d);
+    } else if (d->body.error != 0) {
+        fail_here(d, "read", d->body.error);
     } else if (begin(d, target)) {
         transaction_data(&d->transaction);
         drain(d);
     } else {
-        d->has_transaction = false;
-        delivery_log_failed(d, "begin", ERR_MEMORY);
-        delivery_finish(d);
+        fail_here(d, "begin", ERR_MEMORY);
     }
 }
 

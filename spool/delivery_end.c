@@ -9,7 +9,7 @@
 
 #define AGAIN_MS       10000 /* what could not be written is written again */
 #define REPORT_AGAIN_S 60    /* a report could not be made */
-#define PUT_BACK_S     2     /* all connections are in use, or there was no memory */
+#define PUT_BACK_S     2     /* all connections are in use */
 
 /* ---- gathering ---- */
 
@@ -43,6 +43,23 @@ static enum fate fate_of(const struct recipient *r)
     return fate == FATE_LOST ? FATE_DEFERRED : fate;
 }
 
+static void note_fate(struct delivery *d, uint32_t index, enum fate fate, const struct reply *words)
+{
+    struct spool_recipient *s = recipient_at(d, index);
+
+    s->fate = fate;
+    s->tries++;
+    s->tried_ms = d->end.now_ms;
+    s->may_be_duplicate = s->may_be_duplicate || fate == FATE_UNKNOWN;
+    set_words(d, s, bytes_make(NULL, 0), words);
+    s->remote = bytes_make(NULL, 0);
+    d->end.is_changed[index] = true;
+    d->end.is_any_changed = true;
+    d->end.must_sync = d->end.must_sync || fate != FATE_DEFERRED;
+    d->end.is_unknown = d->end.is_unknown || fate == FATE_UNKNOWN;
+    d->end.is_deferred = d->end.is_deferred || fate == FATE_DEFERRED;
+}
+
 static void note(struct delivery *d, uint32_t index)
 {
     const struct recipient *r = d->asked[index];
@@ -51,20 +68,12 @@ static void note(struct delivery *d, uint32_t index)
 
     if (fate == FATE_OPEN)
         return;
-    s->fate = fate == FATE_DISCARDED ? FATE_ACCEPTED : fate;
-    s->tries++;
-    s->tried_ms = d->end.now_ms;
-    s->may_be_duplicate = s->may_be_duplicate || fate == FATE_UNKNOWN;
-    set_words(d, s, bytes_make(NULL, 0), &r->reply);
-    s->remote = r->branch != NULL ? bytes_first(r->branch->facts.address, SPOOL_REMOTE_MAX)
-                                  : bytes_make(NULL, 0);
-    s->is_relayed = fate == FATE_ACCEPTED && r->branch != NULL && r->branch->lacks_dsn &&
-                    bounce_is_wanted(s, BOUNCE_RELAYED);
-    d->end.is_changed[index] = true;
-    d->end.is_any_changed = true;
-    d->end.must_sync = d->end.must_sync || fate != FATE_DEFERRED;
-    d->end.is_unknown = d->end.is_unknown || fate == FATE_UNKNOWN;
-    d->end.is_deferred = d->end.is_deferred || fate == FATE_DEFERRED;
+    note_fate(d, index, fate == FATE_DISCARDED ? FATE_ACCEPTED : fate, &r->reply);
+    if (r->branch == NULL)
+        return;
+    s->remote = bytes_first(r->branch->facts.address, SPOOL_REMOTE_MAX);
+    s->is_relayed =
+        fate == FATE_ACCEPTED && r->branch->lacks_dsn && bounce_is_wanted(s, BOUNCE_RELAYED);
 }
 
 /* The last words stay in the text. */
@@ -91,6 +100,19 @@ static void expire(struct delivery *d, uint32_t index)
 static bool is_of_entry(const struct delivery *d, const struct spool_recipient *s)
 {
     return bytes_equal(s->target, schedule_target_name(d->entry->target));
+}
+
+static void note_all(struct delivery *d)
+{
+    const struct reply words = reply_own(REPLY_LOCAL_PROBLEM);
+
+    for (uint32_t i = 0; i < d->message.recipient_count; i++) {
+        const struct spool_recipient *s = recipient_at(d, i);
+        if (d->has_transaction && d->asked[i] != NULL)
+            note(d, i);
+        else if (!d->has_transaction && d->miss.is_here && runner_is_open(s) && is_of_entry(d, s))
+            note_fate(d, i, FATE_DEFERRED, &words);
+    }
 }
 
 /* Tried in vain now, or the target is away: and that for too long. */
@@ -182,9 +204,7 @@ static bool gather(struct delivery *d)
         if (d->end.reports[kind].is_due == NULL)
             return false;
     }
-    for (uint32_t i = 0; d->has_transaction && i < count; i++)
-        if (d->asked[i] != NULL)
-            note(d, i);
+    note_all(d);
     expire_all(d);
     find_reports(d);
     prepare_reports(d);
@@ -416,10 +436,12 @@ static void tell_reports(struct delivery *d)
 /* How it went at the target. */
 static enum schedule_result result_of(const struct delivery *d)
 {
-    if (d->is_look || !d->has_transaction)
-        return SCHEDULE_PUT_BACK;
     if (d->end.is_unknown)
         return SCHEDULE_UNKNOWN;
+    if (d->miss.is_here)
+        return SCHEDULE_FAILED_HERE;
+    if (d->is_look || !d->has_transaction)
+        return SCHEDULE_PUT_BACK;
     if (d->miss.is_no_target) /* or it has come since */
         return d->miss.up_count == d->runner->up_count ? SCHEDULE_NO_TARGET : SCHEDULE_PUT_BACK;
     if (d->miss.is_busy)

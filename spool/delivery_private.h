@@ -40,9 +40,10 @@ struct delivery_writing {
     bool is_alone;    /* the only user of the file */
 };
 
-/* No connection came about. */
+/* Why the target has not spoken. */
 struct delivery_miss {
-    bool is_no_target;
+    bool is_here;      /* no memory, or the file cannot be read: it counts as a try all the same */
+    bool is_no_target; /* no connection came about */
     bool is_busy;      /* all connections are in use */
     unsigned up_count; /* the runner's when the delivery began */
 };
@@ -56,6 +57,12 @@ struct delivery_file {
     bool is_of_copy; /* a copy reads and closes it: nobody else may join */
     bool is_in_use;  /* a job of one of them reads or writes it */
     bool was_torn;   /* its end was: it is cut */
+};
+
+/* Of a small message, as the first job has read it, until the copy has it. */
+struct delivery_body {
+    uint8_t *at;
+    int error; /* it cannot be read now */
 };
 
 /* Its file is taken and read by a job, the transaction runs on the loop, and what came of it is
@@ -72,7 +79,7 @@ struct delivery {
     struct arena again; /* what others have written, as it was read the last time */
     int error;          /* of the last job */
     struct delivery_file *file;
-    uint8_t *body; /* of a small message, until the copy has it */
+    struct delivery_body body;
     struct store_place place;
     struct spool_message message;
     struct carrier carrier;

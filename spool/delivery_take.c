@@ -8,18 +8,24 @@
 #define SMALL_BYTES 65536 /* a body up to so long is kept in memory */
 
 /* A small one is kept; of a large one it is seen that it is whole before it is read for the target.
- */
+ * An error where it is damaged. */
 static int read_body(struct delivery *d)
 {
     const struct spool_head *head = &d->message.head;
-    size_t len = head->body_bytes <= SMALL_BYTES ? (size_t)head->body_bytes : 0;
+    bool is_small = head->body_bytes <= SMALL_BYTES;
+    size_t len = is_small ? (size_t)head->body_bytes : 0;
+    int error = 0;
 
-    if (head->body_bytes <= SMALL_BYTES) {
-        d->body = mem_alloc(len + 1);
-        if (d->body == NULL)
-            return ERR_MEMORY;
-    }
-    return store_read_body(d->file->taken.fd, head, d->body, len);
+    if (is_small)
+        d->body.at = mem_alloc(len + 1);
+    if (is_small && d->body.at == NULL)
+        error = ERR_MEMORY;
+    else
+        error = store_read_body(d->file->taken.fd, head, d->body.at, len);
+    if (store_is_damaged(error))
+        return error;
+    d->body.error = error;
+    return 0;
 }
 
 static int read_message(struct delivery *d)

@@ -314,6 +314,18 @@ static void failed(struct schedule_entry *e, int64_t now_s)
     put_off(e->target, e, now_s);
 }
 
+/* What was to be looked at waits as long as a try that failed. */
+static void failed_here(struct schedule_entry *e, int64_t now_s)
+{
+    int64_t due_s = e->due_s;
+
+    failed(e, now_s);
+    if (!e->is_look)
+        return;
+    e->look_s = e->due_s;
+    e->due_s = due_s;
+}
+
 static void judge(struct schedule_entry *e, enum schedule_result result, int64_t now_s)
 {
     struct schedule_target *t = e->target;
@@ -336,6 +348,7 @@ static void judge(struct schedule_entry *e, enum schedule_result result, int64_t
     case SCHEDULE_NO_TARGET:
         went_down(t, now_s);
         break;
+    case SCHEDULE_FAILED_HERE:
     case SCHEDULE_PUT_BACK:
         break;
     }
@@ -349,7 +362,9 @@ void schedule_report(struct schedule_entry *e, enum schedule_result result, int6
     e->state = SCHEDULE_WAITING;
     if (e->look_s <= now_s)
         e->look_s = now_s + LOOK_AGAIN_S;
-    if (!e->is_look)
+    if (result == SCHEDULE_FAILED_HERE)
+        failed_here(e, now_s);
+    else if (!e->is_look)
         judge(e, result, now_s);
     e->is_look = false;
     if (result != SCHEDULE_DONE)

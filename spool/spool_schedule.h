@@ -83,7 +83,8 @@ enum schedule_result {
     SCHEDULE_DEFERRED,  /* its own 4xx: waits its pause */
     SCHEDULE_UNKNOWN,   /* may be a duplicate: waits max(10 minutes, first pause), then doubling */
     SCHEDULE_NO_TARGET, /* no connection: the target is down; the entry keeps its place */
-    SCHEDULE_PUT_BACK   /* nothing was tried: it waits until `due_s`, which may have been moved */
+    SCHEDULE_FAILED_HERE, /* disk or memory: waits its pause, and says nothing of the target */
+    SCHEDULE_PUT_BACK     /* nothing was tried: it waits until `due_s`, which may have been moved */
 };
 void schedule_report(struct schedule_entry *e, enum schedule_result result, int64_t now_s);
 /* A probe found it there: all that waits is due now, but for possible duplicates. */

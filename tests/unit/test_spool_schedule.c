@@ -107,8 +107,28 @@ static void put_wake(struct scene *s)
         lib_put(&s->seen, "(%d)", (int)(wake_s - s->now_s));
 }
 
+/* 'd' and the like: what became of the entry. */
+static bool tell(struct scene *s, const char *at)
+{
+    static const struct {
+        char letter;
+        enum schedule_result result;
+    } results[] = {{'d', SCHEDULE_DONE},        {'4', SCHEDULE_DEFERRED},
+                   {'u', SCHEDULE_UNKNOWN},     {'n', SCHEDULE_NO_TARGET},
+                   {'f', SCHEDULE_FAILED_HERE}, {'p', SCHEDULE_PUT_BACK}};
+
+    for (size_t i = 0; i < ARRAY_LENGTH(results); i++) {
+        if (results[i].letter != at[0])
+            continue;
+        report(s, at[1], results[i].result);
+        return true;
+    }
+    return false;
+}
+
 /* +aS  a new message "a" of the sender S        .  all that can be taken    1  one
  * da   it is done       4a  deferred   ua  unknown    na  no target         pa  put back
+ * fa   it failed here
  * !a   hurry, by id     ?a  hurry, one of many  ^  the target is up
  * ha   hold             ra  release             la  it is to be looked at a minute from now
  * >N   N seconds pass   w   when it wants to be called again                =  counts */
@@ -117,6 +137,8 @@ static const char *step(struct scene *s, const char *at)
     char name = at[0] == '\0' ? '\0' : at[1];
     char *end;
 
+    if (tell(s, at))
+        return at + 2;
     switch (at[0]) {
     case '+':
         add(s, name, at[2], false);
@@ -130,21 +152,6 @@ static const char *step(struct scene *s, const char *at)
         if (!take(s))
             lib_put(&s->seen, "-");
         return at + 1;
-    case 'd':
-        report(s, name, SCHEDULE_DONE);
-        return at + 2;
-    case '4':
-        report(s, name, SCHEDULE_DEFERRED);
-        return at + 2;
-    case 'u':
-        report(s, name, SCHEDULE_UNKNOWN);
-        return at + 2;
-    case 'n':
-        report(s, name, SCHEDULE_NO_TARGET);
-        return at + 2;
-    case 'p':
-        report(s, name, SCHEDULE_PUT_BACK);
-        return at + 2;
     case '!':
     case '?':
         lib_put(&s->seen, "%s", schedule_hurry(*slot(s, name), s->now_s, at[0] == '!') ? "y" : "n");
@@ -213,6 +220,10 @@ static void plays(void **state)
         /* looked at though the target is down, and once only */
         {"+aX 1 na la >59 . w >1 . = pa . w", "a.(1)*a.[1/0/0 c1 down].(240)"},
         {"+aX 1 la pa >60 . pa . da .", "a*a.a.."},
+        /* failed here: the pauses of a try that failed, and nothing is learnt of the target */
+        {"+aX +bX . fa db = . w >300 . fa = . w", "ab.[1/0/0 c5].(300)a.[1/0/0 c5].(600)"},
+        {"+aX 1 na >300 1 fa = . w >300 . na . w", "aa[1/0/0 c1 down].(300)a..(600)"},
+        {"+aX 1 na la >60 . fa . w ^ .", "a*a..(240)a."},
         /* put back */
         {"+aX 1 pa .", "aa."},
     };
