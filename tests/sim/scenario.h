@@ -68,6 +68,7 @@ void scenario_forget_configs(void);
 #define FAULT_EXPIRY_UNTRIED 0 /* nothing expires without a try behind its deadline */
 #define FAULT_BAD_BOXES      1 /* Maildirs that take nothing for a while */
 #define FAULT_HOT_LOOPS      0 /* ... are not tried again and again */
+#define FAULT_STRAYS         1 /* what is no message lies in the queue */
 #define FAULT_ROT            1 /* a bit flips, or a file cannot be read any more */
 #define FAULT_ROT_LARGE      0 /* ... in a body of more than 64 KiB */
 #define FAULT_ROT_RECORDS    0 /* ... in a record before the last one */
@@ -142,8 +143,10 @@ struct spool_file {
     char directory[64]; /* of queue/, the last one */
     struct message *message;
     bool is_report, is_to_postmaster;
-    bool is_held;   /* by the operator, or that may be */
-    unsigned holds; /* that were not answered */
+    bool is_there;    /* in queue/, as far as names tell */
+    uint64_t telling; /* of a report: hash of what it says of whom */
+    bool is_held;     /* by the operator, or that may be */
+    unsigned holds;   /* that were not answered */
     bool is_damaged, is_unreadable;
     uint64_t damaged_ms;
     uint64_t linked_ms;
@@ -164,6 +167,7 @@ struct scenario_targets {
     unsigned announces;       /* bits */
     unsigned trouble_percent; /* of connections */
     bool is_wordy;            /* replies are long */
+    bool refuses_reports;     /* mostly */
     unsigned hello_refusals;  /* 5xx before any transaction */
     unsigned report_refusals;
     uint64_t down_until_ms[SCENARIO_TARGETS];
@@ -251,6 +255,7 @@ void life_happen(struct scenario *s); /* as faults_happen() */
 void life_heal(struct scenario *s);
 void life_end(struct scenario *s); /* all of them, in good order */
 void life_free(struct scenario *s);
+void life_endanger(struct scenario *s); /* perhaps: when something is asked of the queue */
 bool life_is_starting(const struct scenario *s); /* one of them */
 /* posternctl works on the spool itself. */
 bool life_may_be_cold(const struct scenario *s);
@@ -292,6 +297,8 @@ void ledger_box(struct scenario *s, const char *path, struct bytes content); /* 
 /* A target has said no for good; `to` NULL: to all that goes there of that sender. */
 void ledger_refuse(struct scenario *s, int target, const char *sender, const char *to);
 void ledger_put_off(struct scenario *s, const char *sender, const char *to); /* for now */
+/* What a report says of whom, as a hash. */
+uint64_t ledger_telling(struct bytes content);
 /* The recipients that a report names. Returns the first one that is known, or NULL. */
 struct story *ledger_report(struct scenario *s, struct message *m, struct bytes content);
 void ledger_check(struct scenario *s);

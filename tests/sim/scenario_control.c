@@ -119,6 +119,8 @@ static void ask(struct scenario *s, enum act act, struct spool_file *file, const
         life_start_cold(s, text, on_cold_end, q);
         return;
     }
+    if (act != OTHER)
+        life_endanger(s);
     sim_on_news(p, on_news, q);
     sim_send(p, bytes_of("text "));
     sim_send(p, bytes_of(text));

@@ -5,6 +5,7 @@
 
 #include "proxy/io/disk.h"
 #include "tests/sim/scenario.h"
+#include "tests/sim/stage.h"
 
 #define TROUBLE_MS   600000 /* things go wrong for so long at most */
 #define DOWN_MAX_MS  900000
@@ -22,6 +23,18 @@ static void plan_limits(struct scenario *s)
     };
 }
 
+/* Somebody's note, which no listing may stop at. */
+static void put_stray(struct scenario *s)
+{
+    int fd;
+
+    disk_make_directories(STAGE_SPOOL "/queue/000001");
+    fd = disk_create(scenario_chance(s, 50) ? STAGE_SPOOL "/queue/0-README"
+                                            : STAGE_SPOOL "/queue/000001/0-README");
+    if (fd >= 0)
+        disk_close(fd);
+}
+
 /* Of the disk, beside calls that fail now and then. */
 static void plan_disk(struct scenario *s)
 {
@@ -29,7 +42,9 @@ static void plan_disk(struct scenario *s)
     s->plan.has_rot = scenario_chance(s, 25);
     if (s->plan.has_boxes)
         disk_make_directories("/mail");
-    sim_disk_set_old(s->world, scenario_chance(s, 15));
+    sim_disk_set_old(s->world, scenario_chance(s, 30));
+    if (FAULT_STRAYS && scenario_chance(s, 10))
+        put_stray(s);
 }
 
 void faults_plan(struct scenario *s)
@@ -47,6 +62,7 @@ void faults_plan(struct scenario *s)
     s->plan.likes_boxes = s->plan.has_operator && s->plan.has_boxes && scenario_chance(s, 30);
     s->plan.has_clock_trouble = scenario_chance(s, 15);
     s->targets.is_wordy = scenario_chance(s, 30);
+    s->targets.refuses_reports = scenario_chance(s, 10);
     if (scenario_chance(s, 40))
         plan_limits(s);
     plan_disk(s);
@@ -99,7 +115,7 @@ static void spoil_box(struct scenario *s)
 static void rot(struct scenario *s)
 {
     unsigned index = (unsigned)scenario_below(s, 6);
-    const char *found = sim_file_below(s->world, "/spool/queue", index);
+    const char *found = sim_file_below(s->world, STAGE_SPOOL "/queue", index);
     char path[128];
 
     if (found == NULL)

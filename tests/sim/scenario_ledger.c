@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "proxy/base/hash.h"
 #include "tests/sim/scenario.h"
 
 #define ACTION_FIELD "Action:"
@@ -88,6 +89,17 @@ static void note_failure(struct scenario *s, const struct message *m, struct sto
 static bool may_have_failed_all(struct scenario *s, struct bytes sender)
 {
     return message_of_sender(s, sender)->bounces > 0 || s->targets.hello_refusals > 0;
+}
+
+uint64_t ledger_telling(struct bytes content)
+{
+    uint64_t hash = 1;
+
+    while (scenario_search(content, FINAL_FIELD) != NULL) {
+        hash = hash_chain(hash, value_of(content, FINAL_FIELD, &content));
+        hash = hash_chain(hash, value_of(content, ACTION_FIELD, &content));
+    }
+    return hash;
 }
 
 struct story *ledger_report(struct scenario *s, struct message *m, struct bytes content)

@@ -12,6 +12,7 @@
 #define STEPS_MAX       4000
 #define CALLS_MAX       150
 #define COLD_CALLS_MAX  60
+#define NEAR_CALLS_MAX  12
 #define AWAY_MAX_MS     40000
 #define LIVES_MAX       6 /* that have ended: from then on nobody is killed */
 #define TOGETHER_MAX    5
@@ -93,6 +94,16 @@ static void plan_death(struct life *l)
     } else if (scenario_chance(s, 70)) {
         sim_process_kill_at_call(l->process, 1 + scenario_below(s, CALLS_MAX));
     }
+}
+
+/* Whoever works on the queue has but few calls to go: those of what it is asked now. */
+void life_endanger(struct scenario *s)
+{
+    struct sim_process *p = current(s, s->plan.is_split ? 1 : 0);
+
+    if (p != NULL && s->life.may_die && !s->is_healthy && s->life.count < LIVES_MAX &&
+        scenario_chance(s, 30))
+        sim_process_kill_at_call(p, 1 + scenario_below(s, NEAR_CALLS_MAX));
 }
 
 /* Of one of them; or the power fails, and all go. */

@@ -62,9 +62,21 @@ static struct spool_file *file_at(struct scenario *s, const char *path, struct b
     f->message = message_find(s, octets);
     f->is_report = scenario_search(octets, "multipart/report") != NULL;
     f->is_to_postmaster = scenario_search(octets, "To: <postmaster@") != NULL;
+    f->telling = f->is_report ? ledger_telling(octets) : 0;
     f->linked_ms = sim_now_ms(s->world);
     list_append(&s->files, &f->link);
     return f;
+}
+
+/* One that is made again has the id that it had before. */
+static void check_report(struct scenario *s, const struct spool_file *f)
+{
+    LIST_EACH (link, &s->files) {
+        const struct spool_file *other = LIST_ENTRY(link, struct spool_file, link);
+        if (other != f && other->is_there && other->is_report && other->message == f->message &&
+            other->telling == f->telling && other->is_to_postmaster == f->is_to_postmaster)
+            scenario_fail(s, "%s and %s are the same report", other->id, f->id);
+    }
 }
 
 /* Only what an operator has put there, or nobody can be told of. */
@@ -78,14 +90,24 @@ static void check_hold(struct scenario *s, const struct spool_file *f, const cha
         scenario_fail(s, "%s goes to hold/, and nobody has asked for that", f->id);
 }
 
+static void note_end(struct scenario *s, const char *path)
+{
+    struct spool_file *f = is_message_name(path) ? spool_file_of(s, bytes_of(name_of(path))) : NULL;
+
+    if (f != NULL)
+        f->is_there = false;
+}
+
 static void on_name(void *owner, const struct sim_disk_name *name)
 {
     struct scenario *s = owner;
     struct spool_file *f;
     bool is_new;
 
-    if (name->to == NULL)
+    if (name->to == NULL) {
+        note_end(s, name->from);
         return;
+    }
     if (lies_below(name->to, "/mail") && strstr(name->to, "/new/") != NULL) {
         ledger_box(s, name->to, name->octets);
         return;
@@ -94,6 +116,9 @@ static void on_name(void *owner, const struct sim_disk_name *name)
         return;
     is_new = spool_file_of(s, bytes_of(name_of(name->to))) == NULL;
     f = file_at(s, name->to, name->octets);
+    f->is_there = true;
+    if (is_new && f->is_report)
+        check_report(s, f);
     if (lies_below(name->to, QUEUE))
         set_directory(f->directory, name->to);
     else if (lies_below(name->to, HOLD))

@@ -275,6 +275,14 @@ static void say_full(struct server *v)
     say(v, "452 4.2.2 mailbox full\r\n");
 }
 
+static bool refuses_report(struct server *v)
+{
+    struct scenario *s = v->scenario;
+
+    return v->mail.sender[0] == '\0' && s->targets.refuses_reports && !s->is_healthy &&
+           scenario_chance(s, 70);
+}
+
 static void on_rcpt(struct server *v, const char *line)
 {
     char *address;
@@ -285,7 +293,7 @@ static void on_rcpt(struct server *v, const char *line)
     }
     address = v->mail.recipients[v->mail.recipient_count];
     address_of(line, address);
-    if (begins(address, "no")) {
+    if (begins(address, "no") || refuses_report(v)) {
         note_no(v, address, true);
         say(v, "550 5.1.1 no such user\r\n");
     } else if (begins(address, "full") &&
