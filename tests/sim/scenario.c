@@ -87,6 +87,8 @@ static void on_beat(struct sim_event *e)
     if (s->result->has_failed || s->quiet_beats >= QUIET_BEATS ||
         now_ms > s->heal_ms + PATIENCE_MS) {
         s->is_over = true;
+        if (s->bad.over_ms == 0)
+            s->bad.over_ms = now_ms;
         life_end(s);
     }
     scenario_later(s, &s->beat_timer, &s->beat, BEAT_MS);

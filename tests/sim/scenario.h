@@ -176,18 +176,20 @@ struct scenario_targets {
 
 /* What the seed has chosen. */
 struct scenario_plan {
-    bool has_disk_trouble, has_memory_trouble, has_clock_trouble, has_bad_boxes, has_rot;
+    bool has_disk_trouble, has_memory_trouble, has_clock_trouble, has_bad_boxes, has_rot, has_rush;
     bool has_filter, has_boxes, has_operator, likes_boxes;
     bool is_split, has_reloads, has_cold, has_aborts, has_hangs;
     struct store_limits limits;
     uint64_t expire_ms; /* of relays */
 };
 
-/* Maildirs that take nothing at the moment. */
+/* Maildirs that take nothing at the moment; and what has gone wrong last. */
 struct scenario_bad {
     char box[128]; /* the directory; empty: none */
     uint64_t since_ms;
     unsigned failures; /* since then */
+    uint64_t line_ms;  /* when the log has told last of a failure in the spool */
+    uint64_t over_ms;  /* when all was over */
 };
 
 /* Who serves, and is begun again when it ends. */
@@ -247,6 +249,7 @@ void scenario_configure(struct scenario *s); /* by chance */
 void faults_plan(struct scenario *s);
 void faults_happen(struct scenario *s); /* at every beat, until all is well */
 void faults_heal(struct scenario *s);
+void faults_storm(struct scenario *s); /* the disk, if it fails at all in this scenario */
 
 /* scenario_life.c */
 void life_plan(struct scenario *s);
@@ -255,7 +258,7 @@ void life_happen(struct scenario *s); /* as faults_happen() */
 void life_heal(struct scenario *s);
 void life_end(struct scenario *s); /* all of them, in good order */
 void life_free(struct scenario *s);
-void life_endanger(struct scenario *s); /* perhaps: when something is asked of the queue */
+void life_endanger(struct scenario *s);          /* perhaps: when something is asked of the queue */
 bool life_is_starting(const struct scenario *s); /* one of them */
 /* posternctl works on the spool itself. */
 bool life_may_be_cold(const struct scenario *s);
@@ -320,5 +323,6 @@ void spool_free(struct scenario *s);
 
 /* scenario_log.c */
 void log_watch(struct scenario *s);
+void log_check(struct scenario *s);
 
 #endif

@@ -16,7 +16,7 @@
 static void plan_limits(struct scenario *s)
 {
     s->plan.limits = (struct store_limits){
-        .directory_names = 1 + (uint32_t)scenario_below(s, 6),
+        .directory_names = 1 + (uint32_t)scenario_below(s, s->plan.has_rush ? 2 : 6),
         .index_messages_min = 1 + (uint32_t)scenario_below(s, 3),
         .index_quiet_s = 1 + (uint32_t)scenario_below(s, 30),
         .records_bytes = scenario_chance(s, 30) ? 0 : 100 + scenario_below(s, 2000),
@@ -52,8 +52,9 @@ void faults_plan(struct scenario *s)
     s->targets.announces = (unsigned)scenario_below(s, 32);
     s->targets.trouble_percent = scenario_chance(s, 30) ? 0 : (unsigned)scenario_below(s, 100);
     s->heal_ms = sim_now_ms(s->world) + scenario_below(s, TROUBLE_MS);
+    s->plan.has_rush = scenario_chance(s, 10);
     for (int i = 0; i < SCENARIO_TARGETS; i++)
-        if (scenario_chance(s, 15))
+        if (s->plan.has_rush || scenario_chance(s, 15))
             s->targets.down_until_ms[i] = sim_now_ms(s->world) + scenario_below(s, DOWN_MAX_MS);
     s->plan.has_filter = scenario_chance(s, 30);
     s->plan.has_operator = scenario_chance(s, 30);
@@ -136,6 +137,12 @@ void faults_heal(struct scenario *s)
     mem_fail_nth(0);
     sim_disk_set_trouble(s->world, 0);
     sim_disk_set_free(s->world, PLENTY_BYTES);
+}
+
+void faults_storm(struct scenario *s)
+{
+    if (s->plan.has_disk_trouble && !s->is_healthy && scenario_chance(s, 50))
+        sim_disk_set_trouble(s->world, UINT32_C(50000) << scenario_below(s, 3));
 }
 
 /* What the disk does beside its calls that fail. */

@@ -348,6 +348,7 @@ static void check_logged(struct scenario *s, const struct delivery *d)
 void ledger_check(struct scenario *s)
 {
     spool_check(s);
+    log_check(s);
     LIST_EACH (link, &s->messages) {
         const struct message *m = LIST_ENTRY(link, struct message, link);
         for (unsigned i = 0; i < m->recipient_count; i++)

@@ -4,6 +4,7 @@
 
 #include "tests/sim/scenario.h"
 
+#define STILL_MS     90000  /* what fails then will fail for ever */
 #define TRY_SLACK_MS 900000 /* from the begin of a try to its end, and a message's age */
 
 /* ---- reading ---- */
@@ -158,10 +159,30 @@ static void on_line(void *owner, struct bytes line)
         break;
     case 'b':
         break;
+    case 'q': /* queue-file, queue-not-read, queue-not-synced */
+        s->bad.line_ms = sim_now_ms(s->world);
+        return;
     default:
         return;
     }
     on_report(s, line);
+}
+
+static bool has_unreadable(const struct scenario *s)
+{
+    LIST_EACH (link, &s->files)
+        if (LIST_ENTRY(link, struct spool_file, link)->is_unreadable)
+            return true;
+    return false;
+}
+
+/* Where all is well nothing fails any more, and certainly not for ever. */
+void log_check(struct scenario *s)
+{
+    if (s->bad.over_ms > s->heal_ms + STILL_MS && s->bad.line_ms + STILL_MS > s->bad.over_ms &&
+        !has_unreadable(s))
+        scenario_fail(s, "the queue still fails at %llu ms, and all is well",
+                      (unsigned long long)s->bad.line_ms);
 }
 
 void log_watch(struct scenario *s)

@@ -295,6 +295,8 @@ static void on_rcpt(struct server *v, const char *line)
     address_of(line, address);
     if (begins(address, "no") || refuses_report(v)) {
         note_no(v, address, true);
+        if (begins(address, "postmaster"))
+            faults_storm(v->scenario);
         say(v, "550 5.1.1 no such user\r\n");
     } else if (begins(address, "full") &&
                scenario_chance(v->scenario, v->scenario->is_healthy ? 10 : 70)) {
