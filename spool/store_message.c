@@ -45,6 +45,22 @@ static int take_once(const char *path, int *fd_out)
     return 0;
 }
 
+/* On a file system that renames by links a release may have been cut short: the name in hold/ goes,
+ * or the message would be delivered once more. */
+static int end_release(const struct store *s, const struct store_place *place, int fd)
+{
+    struct store_place held = {.id = place->id, .folder = STORE_HOLD};
+    struct disk_facts facts;
+    int error = disk_facts_of(fd, &facts);
+
+    if (error != 0 || facts.links < 2 || place->folder != STORE_QUEUE)
+        return error;
+    error = disk_unlink(store_message_path(s, &held).text);
+    if (error != 0)
+        return error == -ENOENT ? 0 : error;
+    return disk_sync_directory(store_parent_path(s, &held).text);
+}
+
 int store_take(const struct store *s, const struct store_place *place, int *fd_out)
 {
     struct store_path path = store_message_path(s, place);
@@ -52,7 +68,12 @@ int store_take(const struct store *s, const struct store_place *place, int *fd_o
 
     for (int i = 0; i < TAKE_TRIES && error == -ESTALE; i++)
         error = take_once(path.text, fd_out);
-    return error == -ESTALE ? -EAGAIN : error;
+    if (error != 0)
+        return error == -ESTALE ? -EAGAIN : error;
+    error = end_release(s, place, *fd_out);
+    if (error != 0)
+        disk_close(*fd_out);
+    return error;
 }
 
 int store_look(const struct store *s, const struct store_place *place, int *fd_out)

@@ -214,10 +214,18 @@ static void reroute_all(struct scenario *s)
 
 /* ---- at any moment ---- */
 
+static enum act choose_act(struct scenario *s)
+{
+    if (s->plan.likes_boxes && scenario_chance(s, 60))
+        return REROUTE;
+    if (scenario_chance(s, 30))
+        return scenario_chance(s, 50) ? HOLD : RELEASE;
+    return (enum act)scenario_below(s, ACTS);
+}
+
 static void act_on(struct scenario *s, struct spool_file *f)
 {
-    enum act act =
-        s->plan.likes_boxes && scenario_chance(s, 60) ? REROUTE : (enum act)scenario_below(s, ACTS);
+    enum act act = choose_act(s);
     char text[64];
 
     if (act == REROUTE && f->message != NULL) {

@@ -364,7 +364,7 @@ static void note_kept(struct scenario *s, const struct spool_file *f)
 
     for (unsigned i = 0; m != NULL && i < m->recipient_count; i++)
         m->recipients[i].is_queued = true;
-    if (!is_told(s, f) && !s->plan.has_operator && !has_died_since(s, f))
+    if (!is_told(s, f) && !s->plan.has_operator && !s->plan.has_cold && !has_died_since(s, f))
         scenario_fail(s, "%s is damaged, and nobody is told", f->id);
 }
 
