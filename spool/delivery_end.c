@@ -364,6 +364,7 @@ static int write_records(struct delivery *d)
         error = spool_index_forget(d->runner->host.store, d->place.directory);
     if (error == 0 && buf_length(&records) != 0)
         error = change_file(d, buf_bytes(&records), must_sync);
+    d->end.has_written = d->end.has_written || (error == 0 && buf_length(&records) != 0);
     buf_done(&records);
     if (must_sync || store_is_damaged(error))
         return error;
@@ -385,7 +386,8 @@ static int set_aside(struct delivery *d, int error)
 static int write_end(struct delivery *d)
 {
     const struct store *store = d->runner->host.store;
-    int error = d->file->is_shared ? read_again(d) : 0, damage;
+    bool is_stale = d->file->is_shared || d->end.has_written; /* where the records end */
+    int error = is_stale ? read_again(d) : 0, damage;
 
     if (error != 0)
         return error;

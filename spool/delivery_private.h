@@ -28,6 +28,7 @@ struct delivery_end {
     struct delivery_report reports[DELIVERY_REPORTS];
     int report_error;
     bool is_removed, is_held, is_bad, is_unknown, is_deferred;
+    bool has_written; /* and then something else has failed */
     int bad_error;  /* why it lies in bad/ */
     int lost_error; /* what may be lost was not written */
 };
