@@ -400,8 +400,8 @@ static void drop_known(struct delivery *d, int error)
         runner_ignore(r, &place);
 }
 
-/* Somebody else has put it on hold since we knew it. */
-static void leave_held(struct delivery *d)
+/* What the file says of it is what is known from now on. */
+static void learn_anew(struct delivery *d)
 {
     struct runner *r = d->runner;
 
@@ -455,8 +455,8 @@ static void done_take(struct work *w)
         leave_unread(d);
         return;
     }
-    if (d->message.is_held && !d->joins) {
-        leave_held(d);
+    if (d->is_outdated) {
+        learn_anew(d);
         return;
     }
     if (d->file->was_torn && !d->joins)

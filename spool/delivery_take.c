@@ -51,6 +51,23 @@ static int mend(struct delivery *d)
     return error;
 }
 
+/* Another runner has had it since we learnt of it, and what it wrote says that it is not due: it is
+ * held, or its target may have taken it, and then it waits. */
+static bool is_outdated(const struct delivery *d)
+{
+    struct bytes target = schedule_target_name(d->entry->target);
+
+    if (d->message.is_held)
+        return true;
+    for (uint32_t i = 0; i < d->message.recipient_count && !d->is_look; i++) {
+        const struct spool_recipient *s = &d->message.recipients[i];
+        if (runner_is_open(s) && bytes_equal(s->target, target) && !d->entry->may_be_duplicate &&
+            (s->may_be_duplicate || s->fate == FATE_UNKNOWN))
+            return true;
+    }
+    return false;
+}
+
 void delivery_take(struct work *w)
 {
     struct delivery *d = CONTAINER_OF(w, struct delivery, work);
@@ -65,7 +82,8 @@ void delivery_take(struct work *w)
         return;
     if (d->error == 0)
         d->error = mend(d);
-    if (d->error == 0 && !d->message.is_held)
+    d->is_outdated = d->error == 0 && is_outdated(d);
+    if (d->error == 0 && !d->is_outdated)
         return;
     if (store_is_damaged(d->error))
         d->end.is_bad = store_move(store, &d->place, STORE_BAD, 0, &bad) == 0;
