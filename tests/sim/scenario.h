@@ -66,12 +66,7 @@ void scenario_forget_configs(void);
 
 /* What postern cannot do yet: 1 when it can, and then the line goes. */
 #define FAULT_EXPIRY_UNTRIED 0 /* nothing expires without a try behind its deadline */
-#define FAULT_BAD_BOXES      1 /* Maildirs that take nothing for a while */
 #define FAULT_HOT_LOOPS      0 /* ... are not tried again and again */
-#define FAULT_STRAYS         1 /* what is no message lies in the queue */
-#define FAULT_ROT            1 /* a bit flips, or a file cannot be read any more */
-#define FAULT_ROT_LARGE      0 /* ... in a body of more than 64 KiB */
-#define FAULT_ROT_RECORDS    0 /* ... in a record before the last one */
 #define FAULT_ROT_FOR_EVER   0 /* ... and stays so: it holds a place at its target */
 #define FAULT_CLOCK          0 /* the wall clock is set forward and back */
 

@@ -43,7 +43,7 @@ static void plan_disk(struct scenario *s)
     if (s->plan.has_boxes)
         disk_make_directories("/mail");
     sim_disk_set_old(s->world, scenario_chance(s, 30));
-    if (FAULT_STRAYS && scenario_chance(s, 10))
+    if (scenario_chance(s, 10))
         put_stray(s);
 }
 
@@ -148,11 +148,11 @@ void faults_storm(struct scenario *s)
 /* What the disk does beside its calls that fail. */
 static void make_disk_trouble(struct scenario *s)
 {
-    if (FAULT_BAD_BOXES && s->plan.has_bad_boxes && scenario_chance(s, 10))
+    if (s->plan.has_bad_boxes && scenario_chance(s, 10))
         spoil_box(s);
     else if (scenario_chance(s, 20))
         mend_box(s);
-    if (FAULT_ROT && s->plan.has_rot && scenario_chance(s, 15))
+    if (s->plan.has_rot && scenario_chance(s, 15))
         rot(s);
 }
 

@@ -271,17 +271,6 @@ static uint64_t last_record(struct bytes file)
     return last;
 }
 
-static bool may_flip(struct bytes file, uint64_t at)
-{
-    struct spool_head head;
-
-    if (spool_head_parse(bytes_first(file, SPOOL_HEAD_BYTES), &head) != 0)
-        return true;
-    if (!FAULT_ROT_LARGE && head.body_bytes > 65536)
-        return false;
-    return FAULT_ROT_RECORDS || at < spool_records_at(&head) || at >= last_record(file);
-}
-
 static void note_damage(struct scenario *s, struct spool_file *f)
 {
     f->is_damaged = true;
@@ -296,8 +285,6 @@ static void flip(struct scenario *s, const char *path, struct spool_file *f)
     if (!sim_file(s->world, path, &file) || file.len == 0)
         return;
     bit = scenario_below(s, 8 * file.len);
-    if (f != NULL && !may_flip(file, bit / 8))
-        return;
     if (f != NULL && f->message != NULL && bit / 8 >= last_record(file))
         f->message->has_torn_end = true;
     if (f != NULL)
