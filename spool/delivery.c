@@ -455,7 +455,7 @@ static void done_take(struct work *w)
         leave_unread(d);
         return;
     }
-    if (d->is_outdated) {
+    if (d->end.is_outdated) {
         learn_anew(d);
         return;
     }

@@ -28,6 +28,7 @@ struct delivery_end {
     struct delivery_report reports[DELIVERY_REPORTS];
     int report_error;
     bool is_removed, is_held, is_bad, is_unknown, is_deferred;
+    bool is_outdated; /* what is known of it: the file says that it is not due */
     bool has_written; /* and then something else has failed */
     int bad_error;    /* why it lies in bad/ */
     int lost_error;   /* what may be lost was not written */
@@ -87,7 +88,6 @@ struct delivery {
     struct transaction transaction;
     struct recipient **asked; /* message.recipient_count; NULL: not of this delivery */
     bool is_look;             /* nothing is to be delivered: it expires, or a report is due */
-    bool is_outdated;         /* what is known of it: the file says that it is not due */
     bool joins;               /* a delivery of the same message that has the file already */
     bool has_transaction, is_draining, has_news;
     struct delivery_miss miss;

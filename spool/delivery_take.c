@@ -82,8 +82,8 @@ void delivery_take(struct work *w)
         return;
     if (d->error == 0)
         d->error = mend(d);
-    d->is_outdated = d->error == 0 && is_outdated(d);
-    if (d->error == 0 && !d->is_outdated)
+    d->end.is_outdated = d->error == 0 && is_outdated(d);
+    if (d->error == 0 && !d->end.is_outdated)
         return;
     if (store_is_damaged(d->error))
         d->end.is_bad = store_move(store, &d->place, STORE_BAD, 0, &bad) == 0;

@@ -65,10 +65,10 @@ void scenario_forget_configs(void);
 /* ---- private ---- */
 
 /* What postern cannot do yet: 1 when it can, and then the line goes. */
-#define FAULT_EXPIRY_UNTRIED 0 /* nothing expires without a try behind its deadline */
-#define FAULT_HOT_LOOPS      0 /* ... are not tried again and again */
-#define FAULT_ROT_FOR_EVER   0 /* ... and stays so: it holds a place at its target */
-#define FAULT_CLOCK          0 /* the wall clock is set forward and back */
+#define KNOWN_EXPIRY_UNTRIED 0 /* nothing expires without a try behind its deadline */
+#define KNOWN_HOT_LOOPS      0 /* ... are not tried again and again */
+#define KNOWN_ROT_FOR_EVER   0 /* ... and stays so: it holds a place at its target */
+#define KNOWN_CLOCK          0 /* the wall clock is set forward and back */
 
 #define SCENARIO_TARGETS    2
 #define SCENARIO_BOX        2 /* the Maildirs, in the place of a target's number */

@@ -132,7 +132,7 @@ void faults_heal(struct scenario *s)
 {
     s->is_healthy = true;
     mend_box(s);
-    if (!FAULT_ROT_FOR_EVER)
+    if (!KNOWN_ROT_FOR_EVER)
         spool_mend(s);
     mem_fail_nth(0);
     sim_disk_set_trouble(s->world, 0);
@@ -160,7 +160,7 @@ static void make_disk_trouble(struct scenario *s)
 void faults_happen(struct scenario *s)
 {
     make_disk_trouble(s);
-    if (FAULT_CLOCK && s->plan.has_clock_trouble && scenario_chance(s, 4))
+    if (KNOWN_CLOCK && s->plan.has_clock_trouble && scenario_chance(s, 4))
         set_clock(s);
     for (int i = 0; i < s->targets.count; i++)
         if (scenario_chance(s, 2))

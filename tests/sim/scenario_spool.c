@@ -137,7 +137,7 @@ static void note_bad_box(struct scenario *s)
     s->targets.failed_wall_ms[SCENARIO_BOX] = sim_wall_ms(s->world);
     if (s->bad.box[0] == '\0' || sim_now_ms(s->world) > s->bad.since_ms + 60000)
         return;
-    if (FAULT_HOT_LOOPS && ++s->bad.failures == 20 + 4 * recipients)
+    if (KNOWN_HOT_LOOPS && ++s->bad.failures == 20 + 4 * recipients)
         scenario_fail(s, "%s is tried again and again", s->bad.box);
 }
 

@@ -9,7 +9,6 @@
 #include "proxy/base/error.h"
 #include "proxy/base/mem.h"
 #include "proxy/io/disk.h"
-#include "proxy/io/disk_private.h"
 #include "spool/spool_index.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/store_world.h"
@@ -567,40 +566,6 @@ static void finishes_a_move(void **state)
     assert_int_equal(nth, 3); /* both directories */
 }
 
-static int take_with_two_names(void *owner)
-{
-    struct store_world w;
-    struct store_place place, held;
-    char from[128], to[128];
-    int fd;
-
-    (void)owner;
-    store_world_begin(&w);
-    assert_int_equal(store_world_put(&w, 10, &place), 0);
-    assert_int_equal(store_move(w.store, &place, STORE_HOLD, 0, &held), 0);
-    snprintf(from, sizeof(from), "%s/hold/%s", w.directory, place.id.text);
-    snprintf(to, sizeof(to), "%s/queue/%06u/%s", w.directory, (unsigned)place.directory,
-             place.id.text);
-    assert_int_equal(disk_link(from, to), 0);
-    assert_int_equal(store_take(w.store, &place, &fd), 0);
-    assert_int_equal(disk_close(fd), 0);
-    assert_int_equal(store_take(w.store, &held, &fd), -ENOENT);
-    store_world_end(&w);
-    return 0;
-}
-
-/* A release that was cut short between a link and an unlink. */
-static void takes_the_other_name_away(void **state)
-{
-    struct sim *w = sim_new(1);
-    int code = 1;
-
-    (void)state;
-    assert_true(sim_process(w, take_with_two_names, NULL, &code));
-    assert_int_equal(code, 0);
-    sim_free(&w);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -610,7 +575,6 @@ int main(void)
         cmocka_unit_test(keeps_what_left_a_directory),
         cmocka_unit_test(brings_back_nothing_that_was_synced),
         cmocka_unit_test(finishes_a_move),
-        cmocka_unit_test(takes_the_other_name_away),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
