@@ -156,8 +156,9 @@ static bool take_record(const struct spool_head *head, uint64_t at, struct bytes
     return true;
 }
 
-/* `left` begins, at `at` in the file, with a record that is not whole: does one follow that is?
- * Where the search becomes too long, lengths were forged, and that is damage too. */
+/* `left` begins, at `at` in the file, with a record that is not whole: does one follow that is, and
+ * was written later? Of what was written in one go a crash may leave any part. Where the search
+ * becomes too long, lengths were forged, and that is damage too. */
 static bool is_followed(const struct spool_head *head, uint64_t at, struct bytes left)
 {
     uint64_t budget = SEARCH_MIN + SEARCH_FACTOR * (uint64_t)left.len;
@@ -167,7 +168,7 @@ static bool is_followed(const struct spool_head *head, uint64_t at, struct bytes
         left = bytes_skip(left, 8);
         at += 8;
         uint64_t whole = whole_bytes(left);
-        bool may_be_one = whole <= left.len && spool_load_number(left.at + RECORD_UNUSED, 2) == 0;
+        bool may_be_one = whole <= left.len && spool_load_number(left.at + RECORD_FOLLOWS, 2) == 0;
         if (!may_be_one)
             continue;
         if (whole > budget || take_record(head, at, left, &record))

@@ -38,7 +38,7 @@ enum record_offset {
     RECORD_SUM = 0,
     RECORD_LENGTH = 8,
     RECORD_TYPE = 12,
-    RECORD_UNUSED = 14,
+    RECORD_FOLLOWS = 14, /* 1: it was written in one go with the record before it; else 0 */
     RECORD_HEAD_BYTES = 16
 };
 

@@ -84,6 +84,7 @@ static void end(struct spool_writer *w, size_t start, enum record_type type)
     uint8_t *at = w->out->block + w->out->start + start;
     spool_store_number(at + RECORD_LENGTH, content, 4);
     spool_store_number(at + RECORD_TYPE, type, 2);
+    spool_store_number(at + RECORD_FOLLOWS, start == 0 ? 0 : 1, 2);
     spool_store_number(at + RECORD_SUM,
                        spool_record_sum(&w->id, w->at + start, bytes_make(at, whole)), 8);
 }

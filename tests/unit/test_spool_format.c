@@ -148,6 +148,29 @@ static void mark(struct fixture *f)
     f->ends[f->steps++] = buf_length(&f->out);
 }
 
+/* Gives the record that begins at `start` of `out` a sum, as if it had been written like that. */
+static void sign(struct fixture *f, size_t start)
+{
+    uint8_t *at = f->out.block + f->out.start + start;
+    size_t len = buf_length(&f->out) - start;
+
+    spool_store_number(at, spool_record_sum(&f->head.id, f->writer.at + start, bytes_make(at, len)),
+                       8);
+}
+
+/* The last record, which begins at `start`, is written when all before it is durable. */
+static void write_later(struct fixture *f, size_t start)
+{
+    spool_store_number(f->out.block + f->out.start + start + RECORD_FOLLOWS, 0, 2);
+    sign(f, start);
+}
+
+static void mark_later(struct fixture *f)
+{
+    write_later(f, f->ends[f->steps - 1]);
+    mark(f);
+}
+
 static void put_later_records(struct fixture *f)
 {
     struct spool_recipient *first = &f->recipients[0], *second = &f->recipients[1];
@@ -160,27 +183,27 @@ static void put_later_records(struct fixture *f)
     first->tries = 7;
     first->tried_ms = 1700000099999;
     spool_put_outcome(&f->writer, 0, first);
-    mark(f);
+    mark_later(f);
     first->is_warned = true;
     spool_put_warned(&f->writer, 0);
-    mark(f);
+    mark_later(f);
     second->is_reported = true;
     spool_put_reported(&f->writer, 1);
-    mark(f);
+    mark_later(f);
     first->to = address("elsewhere", "example.com");
     first->target = bytes_of("other");
     spool_put_rerouted(&f->writer, 0, first);
-    mark(f);
+    mark_later(f);
     f->message.is_held = true;
     spool_put_hold(&f->writer, true);
-    mark(f);
+    mark_later(f);
     f->message.is_held = false;
     spool_put_hold(&f->writer, false);
-    mark(f);
+    mark_later(f);
     first->fate = FATE_ACCEPTED;
     first->is_relayed = true;
     spool_put_outcome(&f->writer, 0, first);
-    mark(f);
+    mark_later(f);
 }
 
 static void set_up(struct fixture *f)
@@ -304,6 +327,33 @@ static void tells_damage_from_a_torn_end(void **state)
     tear_down(&f);
 }
 
+/* A crash may leave any part of what was written in one go: the end without the beginning too. */
+static void tears_what_was_written_in_one_go(void **state)
+{
+    struct fixture f;
+    size_t before, first;
+    uint8_t *records;
+
+    (void)state;
+    set_up(&f);
+    before = buf_length(&f.out);
+    spool_put_warned(&f.writer, 1);
+    first = buf_length(&f.out);
+    spool_put_hold(&f.writer, true);
+    write_later(&f, first);
+    records = f.out.block + f.out.start;
+    records[before + RECORD_HEAD_BYTES] ^= 1;
+    is_found_damaged(&f, buf_bytes(&f.out), 0);
+    spool_store_number(records + first + RECORD_FOLLOWS, 1, 2);
+    sign(&f, first);
+    for (size_t i = before; i < first; i++) {
+        records[i] = 0;
+        reads_up_to(&f, buf_bytes(&f.out), before, 1 + i);
+    }
+    lib_end_rows();
+    tear_down(&f);
+}
+
 /* What looks like records behind a torn one costs no more than so much for each octet. */
 static void searches_for_a_while(void **state)
 {
@@ -363,16 +413,6 @@ static void believes_records_in_their_place(void **state)
 
 /* ---- records whose sums are right ---- */
 
-/* Gives the record that begins at `start` of `out` a sum, as if it had been written like that. */
-static void sign(struct fixture *f, size_t start)
-{
-    uint8_t *at = f->out.block + f->out.start + start;
-    size_t len = buf_length(&f->out) - start;
-
-    spool_store_number(at, spool_record_sum(&f->head.id, f->writer.at + start, bytes_make(at, len)),
-                       8);
-}
-
 static void put_record(struct fixture *f, unsigned type, const void *content, size_t octets)
 {
     uint8_t head[RECORD_HEAD_BYTES] = {0};
@@ -413,7 +453,7 @@ static void makes_sense_or_ends(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
         struct fixture f;
-        size_t whole;
+        size_t whole, start;
 
         set_up(&f);
         whole = buf_length(&f.out);
@@ -424,7 +464,9 @@ static void makes_sense_or_ends(void **state)
             lib_is_true(i, "ends", reads_up_to(&f, buf_bytes(&f.out), whole, i));
         /* What follows counts where it was passed over. */
         f.message.is_held = true;
+        start = buf_length(&f.out);
         spool_put_hold(&f.writer, true);
+        write_later(&f, start);
         mark(&f);
         if (rows[i].is_passed_over)
             reads_up_to(&f, buf_bytes(&f.out), buf_length(&f.out), i);
@@ -514,6 +556,7 @@ int main(void)
         cmocka_unit_test(reads_what_was_written),
         cmocka_unit_test(ends_where_it_is_torn),
         cmocka_unit_test(tells_damage_from_a_torn_end),
+        cmocka_unit_test(tears_what_was_written_in_one_go),
         cmocka_unit_test(searches_for_a_while),
         cmocka_unit_test(leaves_room),
         cmocka_unit_test(believes_records_in_their_place),
