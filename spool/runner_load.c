@@ -130,6 +130,7 @@ static void read_item(const struct store *store, struct arena *arena, struct rea
         mend(store, arena, item);
 }
 
+/* What is held and still lies in queue/ is opened all the same: it is to be moved. */
 static bool is_in_index(struct reading *j, struct read_item *item)
 {
     if (!j->uses_index || item->place.folder != STORE_QUEUE)
@@ -140,7 +141,8 @@ static bool is_in_index(struct reading *j, struct read_item *item)
         spool_index_read(j->runner->host.store, j->indexed, &j->index); /* or it is empty */
     }
     item->error = 0;
-    return spool_index_find(&j->index, &item->place.id, &j->arena, &item->message) == 0;
+    return spool_index_find(&j->index, &item->place.id, &j->arena, &item->message) == 0 &&
+           !item->message.is_held;
 }
 
 static void run_reading(struct work *w)

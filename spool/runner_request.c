@@ -106,7 +106,9 @@ static int remove_file(struct acting *a)
     if (error != 0)
         return error;
     a->is_gone = true;
-    return a->place.folder == STORE_QUEUE ? store_sync(store, a->place.directory, true) : 0;
+    if (a->place.folder == STORE_QUEUE)
+        return store_sync(store, a->place.directory, true);
+    return store_sync_folder(store, a->place.folder);
 }
 
 static void put_refused(struct spool_writer *w, struct acting *a)

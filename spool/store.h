@@ -132,6 +132,8 @@ int store_move(const struct store *s, const struct store_place *place, enum stor
                uint32_t directory, struct store_place *place_out);
 /* Job: syncs a directory of queue/; removes it where it is empty and nobody fills it any more. */
 int store_sync(const struct store *s, uint32_t directory, bool may_remove);
+/* Job: the same for hold/ and bad/. */
+int store_sync_folder(const struct store *s, enum store_folder folder);
 
 /* Job: from now on, until store_unmark(), it can be seen that somebody works on the queue; `id` is
  * any that nobody else has. `was_left_out`: somebody did who ended without store_unmark(); told

@@ -122,6 +122,11 @@ int store_sync(const struct store *s, uint32_t directory, bool may_remove)
     return error == 0 && may_remove ? store_remove_directory(s, directory) : error;
 }
 
+int store_sync_folder(const struct store *s, enum store_folder folder)
+{
+    return disk_sync_directory(store_parent_path(s, &(struct store_place){.folder = folder}).text);
+}
+
 /* ---- what rewrites leave ---- */
 
 /* One that is at work holds the lock of its new file before this has a name. */
