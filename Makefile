@@ -25,8 +25,8 @@ PURE_SRC  := $(sort $(wildcard proxy/base/*.c proxy/smtp/*.c route/route_table.c
 	$(wildcard spool/spool_format*.c spool/spool_schedule*.c spool/bounce*.c))
 IO_SRC    := $(sort $(wildcard proxy/io/*.c))
 SHELL_SRC := $(filter-out $(PURE_SRC),$(sort $(wildcard filters/*.c route/*.c spool/*.c proxy/*.c)))
-SIM_SRC   := $(sort $(filter-out tests/sim/run.c,$(wildcard tests/sim/*.c)))
-SIM_RUN   := $(wildcard tests/sim/run.c)
+SIM_RUN   := $(wildcard tests/sim/run.c tests/sim/enumerate.c)
+SIM_SRC   := $(sort $(filter-out $(SIM_RUN),$(wildcard tests/sim/*.c)))
 UNIT_SRC  := $(sort $(wildcard tests/unit/test_*.c))
 PLAY_SRC  := $(wildcard tests/transcripts/play.c)
 FUZZ_SRC  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
@@ -158,7 +158,7 @@ $(foreach s,$(UNIT_SRC),$(call tests_of_source,$(s),$(call needs_of,$(s))))
 # The player of transcripts names in its own `needs:` line what it is linked with (`sim` among it).
 $(foreach s,$(PLAY_SRC),$(call tests_of_source,$(s),$(call needs_of,$(s))))
 
-# The runner of scenarios: with sanitizers as a test, and as fast as it goes for many seeds.
+# The runner of scenarios and that of operations: with sanitizers as a test, and as fast as it goes for many seeds.
 $(foreach s,$(SIM_RUN),$(call tests_of_source,$(s),$(call needs_of,$(s))))
 $(foreach s,$(SIM_RUN),$(eval $(call program,release,$(B)/release/$(s:.c=),$(s),$(call needs_of,$(s)),,)))
 
@@ -183,7 +183,7 @@ fuzzers: $(FUZZERS)
 
 # --- tests ---------------------------------------------------------------------------------------
 
-.PHONY: test quick sim sim-mutants sim-free core lint check-layers check-size check-format check-scripts
+.PHONY: test quick sim sim-cuts sim-mutants sim-free core lint check-layers check-size check-format check-scripts
 RUN_TESTS = B='$(B)' MAKE='$(MAKE)' JOBS='$(JOBS)' $(PYTHON) scripts/test
 
 test: setup ## everything a change must pass, under ASan and UBSan; ends with the count
@@ -196,6 +196,9 @@ SEEDS ?= 20000
 SEED  ?=
 sim: $(B)/release/tests/sim/run ## scenarios: make sim SEEDS=100000; SEED=7 prints all of that one
 	@$< $(if $(SEED),$(SEED) loud,1 $(SEEDS))
+
+sim-cuts: $(B)/release/tests/sim/enumerate ## every operation of the spool, cut at every call, in every way
+	@$< 2>/dev/null
 
 sim-mutants: ## plant bugs: the simulator must find each
 	@B='$(B)' MAKE='$(MAKE)' JOBS='$(JOBS)' $(PYTHON) scripts/sim-mutants

@@ -17,6 +17,12 @@ void sim_disk_fail(struct sim *w, enum sim_disk_call what, uint64_t nth, int err
     w->disk.error[what] = error;
 }
 
+void sim_disk_fail_call(struct sim *w, uint64_t nth, int error)
+{
+    w->disk.fail_at_call = nth;
+    w->disk.call_error = error;
+}
+
 void sim_disk_set_trouble(struct sim *w, uint32_t per_million)
 {
     w->disk.trouble = per_million;
@@ -68,11 +74,21 @@ static int by_chance(struct sim *w, enum sim_disk_call what)
     return sim_below(w, 2) == 0 ? -EIO : -ENOSPC;
 }
 
+/* The one call that was to fail? */
+static bool is_the_one(struct sim_disk *d, enum sim_disk_call what)
+{
+    if (d->fail_at_call == 0 || --d->fail_at_call > 0)
+        return false;
+    return d->call_error != -ENOSPC || what != SIM_DISK_READ;
+}
+
 /* On request, or by chance. */
 static int draw(struct sim *w, enum sim_disk_call what)
 {
     struct sim_disk *d = &w->disk;
 
+    if (is_the_one(d, what))
+        return d->call_error;
     if (d->fail_in[what] == 0)
         return by_chance(w, what);
     if (d->fail_in[what] > 1) {

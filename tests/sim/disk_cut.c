@@ -4,6 +4,23 @@
 
 #include "tests/sim/files.h"
 
+#define BLOCK_BYTES 4096 /* that a disk writes as a whole */
+#define SPANS_MAX   9
+#define MANY        2 /* writes of one file; beyond that each is whole, half, or lost */
+
+void sim_set_choice(struct sim *w, unsigned (*choose)(void *owner, unsigned ways), void *owner)
+{
+    w->disk.choice.choose = choose;
+    w->disk.choice.owner = owner;
+}
+
+static bool is_kept(struct sim *w)
+{
+    if (w->disk.choice.choose != NULL)
+        return w->disk.choice.choose(w->disk.choice.owner, 2) == 0;
+    return sim_below(w, 2) == 0;
+}
+
 /* ---- files ---- */
 
 void sim_change_add(struct sim_node *n, bool is_cut, uint64_t at, struct bytes octets)
@@ -45,22 +62,80 @@ void sim_changes_keep(struct sim_node *n)
     }
 }
 
+/* What stays of a write. */
+struct span {
+    size_t from, to;
+};
+
+struct spans {
+    struct span at[SPANS_MAX];
+    unsigned count;
+};
+
+static void add_span(struct spans *s, size_t from, size_t to)
+{
+    if (from >= to)
+        return;
+    for (unsigned i = 0; i < s->count; i++)
+        if (s->at[i].from == from && s->at[i].to == to)
+            return;
+    s->at[s->count++] = (struct span){from, to};
+}
+
+/* Of each kind of torn write one; fewer where many writes are torn, since each goes with each. */
+static void find_spans(const struct sim_change *c, bool is_one_of_many, struct spans *s)
+{
+    size_t len = c->len, edge = BLOCK_BYTES - (size_t)(c->at % BLOCK_BYTES);
+
+    *s = (struct spans){.at = {{0, len}, {0, 0}}, .count = 2};
+    add_span(s, 0, len / 2);
+    if (is_one_of_many)
+        return;
+    add_span(s, 0, 1);
+    add_span(s, 0, len == 0 ? 0 : len - 1);
+    add_span(s, len / 2, len);
+    add_span(s, len / 4, len - len / 4);
+    add_span(s, 0, edge < len ? edge : 0);
+    add_span(s, edge, len);
+}
+
+static struct span choose_span(struct sim *w, const struct sim_change *c, bool is_one_of_many)
+{
+    struct spans spans;
+
+    if (c->is_cut)
+        return (struct span){0, 0};
+    find_spans(c, is_one_of_many, &spans);
+    return spans.at[w->disk.choice.choose(w->disk.choice.owner, spans.count)];
+}
+
+static struct span draw_span(struct sim *w, const struct sim_change *c, bool is_torn)
+{
+    size_t from = 0, to = c->len;
+
+    if (is_torn && to > 0) {
+        from = sim_below(w, 2) == 0 ? 0 : (size_t)sim_below(w, to);
+        to = from + (size_t)sim_below(w, to - from + 1);
+    }
+    return (struct span){from, to};
+}
+
 /* Each is kept, lost, or torn: any run of its octets. */
 void sim_changes_risk(struct sim_node *n)
 {
     struct sim *w = sim_current();
+    bool is_chosen = w->disk.choice.choose != NULL;
+    unsigned count = 0;
 
+    LIST_EACH (link, &n->changes)
+        count++;
     LIST_EACH (link, &n->changes) {
         struct sim_change *c = LIST_ENTRY(link, struct sim_change, link);
-        uint64_t fate = sim_below(w, 3);
-        size_t from = 0, to = c->len;
+        uint64_t fate = is_chosen ? (c->is_cut ? is_kept(w) : 1) : sim_below(w, 3);
+        struct span span = is_chosen ? choose_span(w, c, count > MANY) : draw_span(w, c, fate == 1);
 
-        if (fate == 1 && to > 0) {
-            from = sim_below(w, 2) == 0 ? 0 : (size_t)sim_below(w, to);
-            to = from + (size_t)sim_below(w, to - from + 1);
-        }
-        if (fate != 0 && (to > from || c->is_cut))
-            make_durable(n, c, from, to);
+        if (fate != 0 && (span.to > span.from || c->is_cut))
+            make_durable(n, c, span.from, span.to);
         drop(c);
     }
 }
@@ -107,9 +182,9 @@ static void free_operation(struct sim_operation *o)
     free(o);
 }
 
-void sim_operations_drop(struct sim *w)
+void sim_operations_free(struct list *operations)
 {
-    LIST_EACH (link, &w->disk.operations)
+    LIST_EACH (link, operations)
         free_operation(LIST_ENTRY(link, struct sim_operation, link));
 }
 
@@ -146,7 +221,7 @@ void sim_operations_risk(struct sim_node *directory)
         struct sim_operation *o = LIST_ENTRY(link, struct sim_operation, link);
         if (o->from.directory != directory && o->to.directory != directory)
             continue;
-        if (sim_below(w, 2) == 0)
+        if (is_kept(w))
             perform(o);
         free_operation(o);
     }
@@ -194,7 +269,7 @@ void sim_power_cut(struct sim *w)
         sim_fault("something still runs that is no process");
     LIST_EACH (link, &w->disk.operations) {
         struct sim_operation *o = LIST_ENTRY(link, struct sim_operation, link);
-        if (sim_below(w, 2) == 0)
+        if (is_kept(w))
             perform(o);
         free_operation(o);
     }

@@ -409,7 +409,7 @@ void sim_disk_done(struct sim *w)
 {
     if (sim_open_files(w) > 0)
         sim_fault("a file is still open");
-    sim_operations_drop(w);
+    sim_operations_free(&w->disk.operations);
     sim_node_unuse(w->disk.root);
     free(w->disk.path.at);
 }

@@ -34,6 +34,7 @@ struct sim_node {
     const struct sim_node *volume;    /* of a file: such a directory */
     char path[SIM_PATH_MAX];          /* of a file: its last name; empty: none yet */
     struct list names, durable_names; /* of a directory, sorted */
+    struct sim_node *twin;            /* while a moment is made of the disk */
 };
 
 struct sim_name {
@@ -83,6 +84,6 @@ void sim_operation_add(struct sim_node *n, struct sim_node *from, struct bytes f
                        struct sim_node *to, struct bytes to_name);
 void sim_operations_keep(struct sim_node *directory);
 void sim_operations_risk(struct sim_node *directory);
-void sim_operations_drop(struct sim *w);
+void sim_operations_free(struct list *operations); /* as if they had never been */
 
 #endif

@@ -81,6 +81,22 @@ void sim_kill_at_call(struct sim *w, uint64_t nth);
 /* Kills all of them; of all writes and names that were not synced chance keeps, loses or tears
  * any. */
 void sim_power_cut(struct sim *w);
+/* In the place of chance: what becomes of each change that a power cut or a failed sync leaves
+ * open. Way 0: it is kept; 1: it is lost; others: runs of a write's octets, few that mean
+ * something: halves, a first octet, all but the last, a middle, both sides of a block's edge. NULL:
+ * chance again. */
+void sim_set_choice(struct sim *w, unsigned (*choose)(void *owner, unsigned ways), void *owner);
+
+/* ---- a moment, to which a test comes back ---- */
+
+struct sim_moment;
+
+/* Where no process runs: time, chance, and the disk with all that is not synced. */
+struct sim_moment *sim_moment_of(struct sim *w);
+struct sim *sim_new_at(const struct sim_moment *m); /* a world that goes on from there */
+void sim_moment_free(struct sim_moment **m);
+/* Of all names and octets that processes see. */
+uint64_t sim_disk_hash(const struct sim *w);
 
 /* ---- the network: the other ends of postern's connections ---- */
 
@@ -161,6 +177,9 @@ enum sim_disk_call {
 
 /* From the nth call of this kind on (1: the next one) every one fails; error 0: none any more. */
 void sim_disk_fail(struct sim *w, enum sim_disk_call what, uint64_t nth, int error);
+/* The nth call of any kind fails, that one alone; 0: none. A read does not fail for want of room.
+ */
+void sim_disk_fail_call(struct sim *w, uint64_t nth, int error);
 /* So many calls of a million fail, by chance. */
 void sim_disk_set_trouble(struct sim *w, uint32_t per_million);
 /* This one stays bad from now on; 0: no more. Of a file its octets: they cannot be read, written or

@@ -113,7 +113,13 @@ struct sim_disk {
     struct sim_fd fds[SIM_FDS];
     uint64_t fail_in[SIM_DISK_CALLS]; /* 0: never */
     int error[SIM_DISK_CALLS];
+    uint64_t fail_at_call; /* 0: none; that one alone */
+    int call_error;
     uint32_t trouble; /* how many calls of a million fail */
+    struct {          /* what chance decides where it is NULL */
+        unsigned (*choose)(void *owner, unsigned ways);
+        void *owner;
+    } choice;
     uint64_t failures, free_bytes;
     unsigned spoiled, hanging; /* nodes */
     struct list hung;          /* fibers that wait for those */

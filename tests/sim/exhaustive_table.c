@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The operations of the state table in spool/README.md, each with the world before it. */
+#include <stdlib.h>
+
+#include "proxy/io/disk.h"
+#include "tests/sim/exhaustive.h"
+#include "tests/sim/stage.h"
+
+#define DELAYS "delay-warning = 1h\n"
+
+/* ---- what is done to the disk between two lives ---- */
+
+static const char *message_path(struct sim *w)
+{
+    const char *path;
+
+    for (unsigned i = 0; (path = sim_file_below(w, STAGE_SPOOL "/queue", i)) != NULL; i++)
+        if (strlen(strrchr(path, '/') + 1) == ID_LENGTH)
+            return path;
+    sim_fault("there is no message");
+}
+
+static void write_into(struct sim *w, uint64_t at_end, uint64_t at, const char *text)
+{
+    const char *path = message_path(w);
+    struct bytes file;
+    int fd = disk_open_append(path);
+
+    if (fd < 0 || !sim_file(w, path, &file) ||
+        disk_write_at(fd, at + at_end * file.len, bytes_of(text)) != 0)
+        sim_fault("it cannot be written");
+    disk_close(fd);
+}
+
+static void damage_body(struct sim *w)
+{
+    write_into(w, 0, 70, "?");
+}
+
+/* What a crash may leave behind the last record. */
+static void tear_tail(struct sim *w)
+{
+    write_into(w, 1, 0, "a part of a record");
+}
+
+/* As processes leave them that die early. */
+static void leave_directories(struct sim *w)
+{
+    int fd;
+
+    (void)w;
+    disk_make_directories(STAGE_SPOOL "/queue/000007");
+    disk_make_directories(STAGE_SPOOL "/queue/000008");
+    fd = disk_create(STAGE_SPOOL "/queue/000008/owner");
+    if (fd >= 0)
+        disk_close(fd);
+}
+
+/* ---- the table ---- */
+
+#define ONE "send ann@client.test joe@a.test"
+#define SPOOLED(message)                                                                           \
+    {                                                                                              \
+        .seconds = 1, .targets = TARGETS_DOWN, .acts = { message }                                 \
+    }
+#define SPOOLED_AND(message, request)                                                              \
+    {                                                                                              \
+        .seconds = 1, .targets = TARGETS_DOWN, .acts = { message, request }                        \
+    }
+#define ASKED(request)                                                                             \
+    {                                                                                              \
+        .seconds = 1, .targets = TARGETS_DOWN, .acts = { request }                                 \
+    }
+#define INDEXED                                                                                    \
+    {                                                                                              \
+        .seconds = 3, .targets = TARGETS_DOWN                                                      \
+    }
+#define TRIED_UNTIL(s)                                                                             \
+    {                                                                                              \
+        .seconds = s, .targets = TARGETS_STRICT                                                    \
+    }
+#define TRIED                                                                                      \
+    {                                                                                              \
+        .seconds = 3, .targets = TARGETS_STRICT                                                    \
+    }
+
+const struct operation exhaustive_operations[] = {
+    {.name = "take over the first message", .life = SPOOLED(ONE)},
+    {.name = "take over one more",
+     .before = {SPOOLED(ONE)},
+     .life = SPOOLED("send ann@client.test jim@a.test jane@a.test")},
+    {.name = "take over a copy that has spilled",
+     .life = SPOOLED("big ann@client.test joe@a.test")},
+    {.name = "prepare, deliver, commit",
+     .life = {.seconds = 2,
+              .targets = TARGETS_STRICT,
+              .acts = {"send ann@client.test joe@a.test jim@box.test later@b.test"}}},
+    {.name = "fill directories",
+     .has_low_limits = true,
+     .life = {.seconds = 2,
+              .targets = TARGETS_DOWN,
+              .acts = {ONE, "send ann@client.test jim@a.test", "send ann@client.test jo@a.test"}}},
+    {.name = "start among what others left",
+     .life = {.seconds = 2, .targets = TARGETS_DOWN, .touch = leave_directories}},
+    {.name = "deliver to a Maildir",
+     .life = SPOOLED("send ann@client.test joe@box.test jim@box.test")},
+    {.name = "deliver", .before = {SPOOLED(ONE)}, .life = TRIED},
+    {.name = "put off", .before = {SPOOLED("send ann@client.test later@a.test")}, .life = TRIED},
+    {.name = "deliver to one, put the other off",
+     .before = {SPOOLED("send ann@client.test joe@a.test later@a.test")},
+     .life = TRIED},
+    {.name = "deliver to one, return the other",
+     .before = {SPOOLED("send ann@client.test joe@a.test no@a.test")},
+     .mercy = MERCY_TAKEN_TOO,
+     .life = TRIED},
+    {.name = "return one, put the other off",
+     .before = {SPOOLED("send ann@client.test no@a.test later@a.test")},
+     .mercy = MERCY_TAKEN_TOO,
+     .life = TRIED},
+    {.name = "return all",
+     .before = {SPOOLED("send ann@client.test no@a.test")},
+     .mercy = MERCY_TAKEN_TOO,
+     .life = TRIED},
+    {.name = "report a success",
+     .before = {SPOOLED("send ann@client.test dsn@a.test later@a.test")},
+     .life = TRIED},
+    {.name = "warn of a delay",
+     .settings = DELAYS,
+     .before = {SPOOLED("send ann@client.test later@a.test"), TRIED_UNTIL(3590)},
+     .life = {.seconds = 20, .targets = TARGETS_STRICT}},
+    {.name = "expire",
+     .before = {SPOOLED("send ann@client.test later@a.test"), TRIED_UNTIL(6 * 3600 - 10)},
+     .mercy = MERCY_TAKEN_TOO,
+     .life = {.seconds = 20, .targets = TARGETS_STRICT}},
+    {.name = "hold what nobody can be told of",
+     .before = {SPOOLED("send - nobody@a.test")},
+     .mercy = MERCY_HELD,
+     .duty = DUTY_HELD,
+     .life = TRIED},
+    {.name = "hold",
+     .before = {SPOOLED(ONE)},
+     .mercy = MERCY_HELD,
+     .duty = DUTY_HELD,
+     .life = ASKED("hold ID")},
+    {.name = "release",
+     .before = {SPOOLED_AND(ONE, "hold ID")},
+     .mercy = MERCY_HELD,
+     .duty = DUTY_DELIVERED,
+     .life = ASKED("release ID")},
+    {.name = "delete",
+     .before = {SPOOLED(ONE)},
+     .mercy = MERCY_GONE,
+     .duty = DUTY_NOT_THERE,
+     .life = ASKED("delete ID")},
+    {.name = "delete what is held",
+     .before = {SPOOLED_AND(ONE, "hold ID")},
+     .mercy = MERCY_GONE | MERCY_HELD,
+     .duty = DUTY_NOT_THERE,
+     .life = ASKED("delete ID")},
+    {.name = "return by the operator",
+     .before = {SPOOLED(ONE)},
+     .duty = DUTY_NOT_DELIVERED,
+     .life = ASKED("bounce ID")},
+    {.name = "return what is held",
+     .before = {SPOOLED_AND(ONE, "hold ID")},
+     .mercy = MERCY_HELD,
+     .duty = DUTY_NOT_DELIVERED,
+     .life = ASKED("bounce ID")},
+    {.name = "reroute",
+     .before = {SPOOLED(ONE)},
+     .duty = DUTY_TARGET_B,
+     .life = ASKED("reroute ID to b")},
+    {.name = "reroute into a Maildir",
+     .before = {SPOOLED(ONE)},
+     .life = ASKED("reroute ID to box")},
+    {.name = "make an index",
+     .has_low_limits = true,
+     .before = {SPOOLED(ONE)},
+     .life = {.seconds = 2, .targets = TARGETS_DOWN}},
+    {.name = "put off, with an index there",
+     .has_low_limits = true,
+     .before = {SPOOLED("send ann@client.test later@a.test"), INDEXED},
+     .life = TRIED},
+    {.name = "reroute, with an index there",
+     .has_low_limits = true,
+     .before = {SPOOLED(ONE), INDEXED},
+     .duty = DUTY_TARGET_B,
+     .life = ASKED("reroute ID to b")},
+    {.name = "hold, with an index there",
+     .has_low_limits = true,
+     .before = {SPOOLED(ONE), INDEXED},
+     .mercy = MERCY_HELD,
+     .duty = DUTY_HELD,
+     .life = ASKED("hold ID")},
+    {.name = "set aside what is damaged",
+     .before = {SPOOLED(ONE)},
+     .mercy = MERCY_BAD,
+     .life = {.seconds = 2, .targets = TARGETS_STRICT, .touch = damage_body}},
+    {.name = "cut a torn end",
+     .before = {SPOOLED(ONE)},
+     .life = {.seconds = 1, .targets = TARGETS_DOWN, .acts = {"fsck"}, .touch = tear_tail}},
+    {.name = "write behind a torn end",
+     .before = {SPOOLED("send ann@client.test joe@a.test later@a.test")},
+     .life = {.seconds = 3, .targets = TARGETS_STRICT, .touch = tear_tail}},
+};
+
+const unsigned exhaustive_operation_count = ARRAY_LENGTH(exhaustive_operations);
