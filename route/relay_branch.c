@@ -432,6 +432,7 @@ void relay_branch_event(struct relay_branch *w, const struct outbound_event *ev)
     case OUTBOUND_FINAL_ANSWER:
         on_final(w, ev);
         break;
+    case OUTBOUND_REFUSED:
     case OUTBOUND_GONE:
         on_gone(w, ev);
         break;

@@ -87,16 +87,24 @@ void relay_link_close(struct relay_link *link)
     stream_close(link->stream);
 }
 
-void relay_link_quit(struct relay_link *link)
+/* QUIT is said, or about to be. */
+static void let_quit(struct relay_link *link)
 {
     uint64_t wait_ms = link->relay->conf->times.command_ms;
 
     relay_link_set(link, RELAY_LINK_QUITTING, NULL);
     relay_link_unbind(link);
-    outbound_quit(&link->out);
+    link->user = NULL;
+    link->dial = NULL;
     deadline_set(loop_of(link), &link->deadline,
                  loop_now_ms(loop_of(link)) + (wait_ms < QUIT_MS ? wait_ms : QUIT_MS));
     relay_link_drain_later(link);
+}
+
+void relay_link_quit(struct relay_link *link)
+{
+    outbound_quit(&link->out);
+    let_quit(link);
 }
 
 static void on_closed(void *owner)
@@ -119,7 +127,10 @@ static void give_up(struct relay_link *link, int error, const struct outbound_ev
     struct relay_dial *dial = link->dial;
     struct relay_branch *user = link->user;
 
-    relay_link_close(link);
+    if (ev != NULL && ev->kind == OUTBOUND_REFUSED)
+        let_quit(link);
+    else
+        relay_link_close(link);
     if (dial != NULL)
         relay_connect_broke(dial, error, ev);
     else if (user != NULL && ev != NULL)
@@ -231,6 +242,7 @@ void relay_link_perform(struct relay_link *link, const struct outbound_event *ev
         if (link->user == NULL)
             relay_pool_give(link);
         break;
+    case OUTBOUND_REFUSED:
     case OUTBOUND_GONE:
         give_up(link, ev->error, ev);
         break;
@@ -336,8 +348,10 @@ static void on_connected(void *owner, int error)
         return;
     }
     link->state = RELAY_LINK_GREETING;
+    struct identity own = {.client = stream_local(link->stream),
+                           .local = stream_peer(link->stream)};
     outbound_start(&link->out, relay_identity_proxy(conf),
-                   link->client == NULL ? NULL : link->client->client, helo);
+                   link->client == NULL ? NULL : link->client->client, &own, helo);
     relay_link_drain(link);
 }
 

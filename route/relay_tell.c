@@ -46,7 +46,7 @@ void relay_tell_release(struct relay_branch *w)
     struct relay_link *link = w->link;
 
     w->link = NULL;
-    if (link == NULL || link->state == RELAY_LINK_CLOSED)
+    if (link == NULL || link->state == RELAY_LINK_CLOSED || link->state == RELAY_LINK_QUITTING)
         return;
     link->user = NULL;
     if (w->state == RELAY_BRANCH_NAMING)

@@ -210,8 +210,7 @@ unsigned identity_put_xforward(struct buf *out, const struct identity *who, uint
 
 /* ---- the PROXY protocol ---- */
 
-/* Both ends are known, and of one family. */
-static bool has_both_ends(const struct identity *who)
+bool identity_has_both_ends(const struct identity *who)
 {
     return who != NULL && who->client.family != NETADDR_NONE &&
            who->client.family == who->local.family;
@@ -221,7 +220,7 @@ void identity_put_proxy_v1(struct buf *out, const struct identity *who)
 {
     char text[NETADDR_TEXT_MAX];
 
-    if (!has_both_ends(who)) {
+    if (!identity_has_both_ends(who)) {
         buf_text(out, "PROXY UNKNOWN\r\n");
         return;
     }
@@ -250,7 +249,7 @@ void identity_put_proxy_v2(struct buf *out, const struct identity *who)
     size_t octets;
 
     buf_put(out, bytes_make(signature, sizeof(signature)));
-    if (!has_both_ends(who)) {
+    if (!identity_has_both_ends(who)) {
         buf_put(out, bytes_make(local, sizeof(local)));
         return;
     }

@@ -44,6 +44,8 @@ void identity_put_xclient(struct buf *out, const struct identity *who, uint16_t 
  * were written. */
 unsigned identity_put_xforward(struct buf *out, const struct identity *who, uint16_t attributes,
                                struct bytes ident);
+/* Both ends of its connection are known, and of one family. */
+bool identity_has_both_ends(const struct identity *who);
 /* The PROXY protocol's header; `who` NULL: v1 UNKNOWN, v2 LOCAL (health checks). */
 void identity_put_proxy_v1(struct buf *out, const struct identity *who);
 void identity_put_proxy_v2(struct buf *out, const struct identity *who);

@@ -135,7 +135,8 @@ enum outbound_event_kind {
     OUTBOUND_FINAL_ANSWER, /* fate, reply: of all that stand. is_early: before our end of data.
                               IDLE or GONE follows, maybe later */
     OUTBOUND_IDLE,         /* the transaction is over, no answer is due: another may begin */
-    OUTBOUND_GONE          /* the connection is of no use any more: close it. why, reply */
+    OUTBOUND_REFUSED, /* the target will not have us: why, reply. QUIT goes out, GONE follows */
+    OUTBOUND_GONE     /* the connection is of no use any more: close it. why, reply */
 };
 
 struct outbound_event {
@@ -160,12 +161,13 @@ void outbound_done(struct outbound *o);
 /* The transaction's memory is about to go: nothing of it is pointed at any more. Changes no state;
  * for a connection that is being closed. */
 void outbound_forget(struct outbound *o);
-/* The connection is there. `proxy_version` 1 or 2: a PROXY header for `client` goes first (NULL
- * client: v1 UNKNOWN, v2 LOCAL), 0: none. `helo` is what EHLO will say; borrowed as long as the
- * connection. Where it is no word of printable ASCII "localhost" stands for it. Behind XCLIENT the
- * client's own is said if it can be. */
+/* The connection is there, and these are its own two ends. `proxy_version` 1 or 2: a PROXY header
+ * for `client` goes first, 0: none. NULL, or a client without an address: v2 LOCAL, and v1 names
+ * our own ends, since Postfix refuses UNKNOWN. `helo` is what EHLO will say; borrowed as long as
+ * the connection. Where it is no word of printable ASCII "localhost" stands for it. Behind XCLIENT
+ * the client's own is said if it can be. */
 void outbound_start(struct outbound *o, unsigned proxy_version, const struct identity *client,
-                    struct bytes helo);
+                    const struct identity *own, struct bytes helo);
 
 /* Legal when READY or IDLE has come. */
 void outbound_begin(struct outbound *o, const struct outbound_job *job);

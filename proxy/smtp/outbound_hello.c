@@ -17,10 +17,10 @@ static bool can_be_said(struct bytes helo)
 /* ---- what we say ---- */
 
 void outbound_start(struct outbound *o, unsigned proxy_version, const struct identity *client,
-                    struct bytes helo)
+                    const struct identity *own, struct bytes helo)
 {
     if (proxy_version == 1)
-        identity_put_proxy_v1(&o->out, client);
+        identity_put_proxy_v1(&o->out, identity_has_both_ends(client) ? client : own);
     else if (proxy_version == 2)
         identity_put_proxy_v2(&o->out, client);
     o->is_impersonated = proxy_version != 0 && client != NULL;
@@ -76,6 +76,20 @@ void outbound_hello_enter(struct outbound *o, enum outbound_state next)
 
 /* ---- where a reply leads ---- */
 
+/* The target keeps the connection until it hears QUIT. */
+static bool refused(struct outbound *o, enum outbound_gone why, const struct reply *r,
+                    struct outbound_event *ev)
+{
+    bool has_eof = o->due.has_eof;
+
+    outbound_go_away(o, why, r, ev);
+    ev->kind = OUTBOUND_REFUSED;
+    o->due.has_eof = has_eof;
+    o->state = OUT_QUITTING;
+    buf_text(&o->out, "QUIT\r\n");
+    return true;
+}
+
 /* Caps are known: ready for the first transaction, or for the one that asked for XCLIENT. */
 static bool greeted(struct outbound *o, struct capability caps, struct outbound_event *ev)
 {
@@ -104,7 +118,7 @@ static bool on_greeting(struct outbound *o, const struct reply *r, struct outbou
         outbound_hello_enter(o, OUT_EHLO);
         return false;
     }
-    return outbound_go_away(o, is_verdict(o, r) ? GONE_VERDICT : GONE_REFUSED, r, ev);
+    return refused(o, is_verdict(o, r) ? GONE_VERDICT : GONE_REFUSED, r, ev);
 }
 
 /* EHLO, and HELO after it. On a connection that carries the client's identity its own name was
@@ -120,7 +134,7 @@ static bool on_hello(struct outbound *o, const struct reply *r, struct outbound_
         outbound_hello_enter(o, OUT_HELO);
         return false;
     }
-    return outbound_go_away(o, is_verdict(o, r) ? GONE_VERDICT : GONE_REFUSED, r, ev);
+    return refused(o, is_verdict(o, r) ? GONE_VERDICT : GONE_REFUSED, r, ev);
 }
 
 /* The target's configuration, or its verdict on the client? */
@@ -146,8 +160,8 @@ static bool on_xclient(struct outbound *o, const struct reply *r, struct outboun
         return false;
     }
     if (is_identity_failure(r))
-        return outbound_go_away(o, GONE_IDENTITY, r, ev);
-    return outbound_go_away(o, is_verdict(o, r) ? GONE_VERDICT : GONE_LOST, r, ev);
+        return refused(o, GONE_IDENTITY, r, ev);
+    return refused(o, is_verdict(o, r) ? GONE_VERDICT : GONE_LOST, r, ev);
 }
 
 bool outbound_hello_reply(struct outbound *o, const struct reply *r, struct outbound_event *ev)

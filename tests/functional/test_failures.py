@@ -106,6 +106,20 @@ def test_long_recipients_are_no_outage(target, postern):
             if server.events(event)] == []
 
 
+@pytest.mark.parametrize("stage, answer", [
+    ("greeting", "554 5.3.2 no"), ("greeting", "450 4.3.2 later"), ("greeting", "521 5.3.2 never"),
+    ("HELO", "550 5.7.1 not you")])
+def test_quit_behind_a_refusal(target, to_target, stage, answer):
+    """A target that refuses us hears QUIT; the client hears what it would hear without."""
+    backend = target().on("EHLO", "502 5.5.2 what") if stage == "HELO" else target()
+    backend.on(stage, answer)
+    server = to_target(backend, *QUICK)
+    reply = rcpt_reply(server)
+    assert reply.code == (521 if answer.startswith("521") else 451)
+    backend.wait_command("QUIT")
+    assert any(c.verbs[-1:] == ["QUIT"] for c in backend.connections)
+
+
 def test_521_greeting_is_a_verdict(target, to_target):
     """521 says for good that no mail is taken here: its text goes to the client."""
     backend = target().on("greeting", Close("521 5.3.2 host does not accept mail"))

@@ -48,6 +48,45 @@ def test_odd_words_in_ehlo(target, to_target, identity, ehlo, proxy, helo):
         assert xforward(backend.accepted[0])["HELO"] == "[UNAVAILABLE]"
 
 
+def proxy_v1(connection):
+    """What a PROXY v1 header about the connection's own two ends says."""
+    host, port = connection.target.address.rsplit(":", 1)
+    return f"PROXY TCP4 {connection.peer[0]} {host} {connection.peer[1]} {port}\r\n".encode()
+
+
+def test_probe_behind_proxy_v1(target, to_target):
+    """Nobody's connection names its own ends: a target that refuses UNKNOWN, as Postfix does, is
+    found up again."""
+    backend = target(proxy=True)
+    server = to_target(backend, "health-interval = 1s", identity="proxy-v1")
+    backend.unlisten()
+    with server.client(source=CLIENT) as client:
+        client.hello()
+        client.expect(250, "MAIL FROM:<sender@example.org>")
+        client.expect(451, "RCPT TO:<joe@example.test>")
+    server.wait_event("target-down")
+    backend.listen()
+    server.wait_event("target-up")
+    probe = backend.connections[0]
+    assert probe.proxy_header == proxy_v1(probe)
+    assert send_one(server).code == 250
+
+
+def test_report_behind_proxy_v1(target, to_target):
+    """A report to a sender likewise, while a client's message names the client."""
+    backend = target(proxy=True)
+    backend.on("DATA", Close(), "354 go")
+    backend.on("RCPT", "250 2.1.5 Ok", "550 5.1.1 gone", "250 2.1.5 Ok")
+    server = to_target(backend, "on-failure = spool", "retry = 1s", identity="proxy-v1")
+    assert send_one(server, source=CLIENT).code == 250
+    server.wait_event("spooled")
+    backend.wait(lambda: any("FROM:<>" in t.mail for t in backend.accepted), "a report")
+    report = next(c for c in backend.connections
+                  if any("FROM:<>" in t.mail for t in c.transactions))
+    assert report.proxy_header == proxy_v1(report)
+    assert CLIENT.encode() in backend.connections[0].proxy_header
+
+
 # --- XCLIENT -------------------------------------------------------------------------------------
 
 def xclient_line(connection):

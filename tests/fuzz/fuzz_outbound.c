@@ -90,6 +90,10 @@ static void on_event(struct fuzz *f, const struct outbound_event *ev)
     case OUTBOUND_IDLE:
         CHECK(f->lent == NULL && f->chunk == 0);
         break;
+    case OUTBOUND_REFUSED:
+        CHECK(!ev->is_end_sent && (f->lent == NULL || !f->has_go));
+        give_back(f);
+        break;
     case OUTBOUND_GONE:
         CHECK(!ev->is_end_sent || (f->is_ended && f->chunk == 0));
         CHECK(f->is_short || ev->why != GONE_SHORTAGE);
@@ -423,7 +427,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
     pool_init(&f.medium, 4096, 4);
     outbound_init(&f.outbound, &f.conf, &f.small, &f.medium);
     fill_client(&f, &f.client, helo, sizeof(helo));
-    outbound_start(&f.outbound, (flags >> 1) % 3, (flags & 8) != 0 ? &f.client : NULL,
+    outbound_start(&f.outbound, (flags >> 1) % 3, (flags & 8) != 0 ? &f.client : NULL, NULL,
                    (flags & 16) != 0 ? f.client.helo : bytes_of("proxy.example"));
     flush(&f, true);
     while (f.at < f.end && !f.is_gone) {

@@ -50,14 +50,15 @@ static void put_reply(struct player *p, const char *before, const struct reply *
 
 static void put_event(struct player *p, const struct outbound_event *ev)
 {
-    static const char *const kinds[] = {"ready", "answer", "go", "final", "idle", "gone"};
+    static const char *const kinds[] = {"ready", "answer",  "go",  "final",
+                                        "idle",  "refused", "gone"};
 
     lib_put(p->seen, "E: %s", kinds[ev->kind]);
     if (ev->kind == OUTBOUND_ANSWER)
         lib_put(p->seen, " %.*s", (int)ev->rcpt->to.local.len, (const char *)ev->rcpt->to.local.at);
     if (ev->kind == OUTBOUND_ANSWER || ev->kind == OUTBOUND_FINAL_ANSWER)
         lib_put(p->seen, " %s", fates[ev->fate]);
-    if (ev->kind == OUTBOUND_GONE)
+    if (ev->kind == OUTBOUND_GONE || ev->kind == OUTBOUND_REFUSED)
         lib_put(p->seen, " %s", gones[ev->why]);
     lib_put(p->seen, "%s%s", ev->is_early ? " early" : "", ev->is_end_sent ? " end-sent" : "");
     if (ev->reply.code != 0)
@@ -157,7 +158,10 @@ static void call_start(struct player *p, struct bytes words)
     struct bytes word = text_word(&words), helo = bytes_of("proxy.example");
     unsigned version = bytes_is(word, "proxy1") ? 1 : bytes_is(word, "proxy2") ? 2 : 0;
     const struct identity *client = NULL;
+    struct identity own = {.is_esmtp = false};
 
+    netaddr_parse_with_port(bytes_of("10.0.0.2:4000"), 0, &own.client);
+    netaddr_parse_with_port(bytes_of("10.0.0.1:25"), 0, &own.local);
     if (version != 0)
         word = text_word(&words);
     if (bytes_is(word, "client")) {
@@ -166,7 +170,7 @@ static void call_start(struct player *p, struct bytes words)
     }
     if (bytes_is(word, "helo"))
         helo = text_trim(words);
-    outbound_start(&p->outbound, version, client, helo);
+    outbound_start(&p->outbound, version, client, &own, helo);
 }
 
 static void call_begin(struct player *p, struct bytes words)

@@ -26,16 +26,23 @@ static void greets(void **state)
                       "> begin\nC: MAIL FROM:<joe@example.com>\n> rcpt a\n",
          false},
         {"both refused",
-         SCRIPT_START "S: 500 what?\nC: HELO proxy.example\nS: 550 no\nE: gone refused 550 no\n",
+         SCRIPT_START
+         "S: 500 what?\nC: HELO proxy.example\nS: 550 no\nE: refused refused 550 no\nC: QUIT\n",
          false},
-        {"EHLO deferred", SCRIPT_START "S: 450 later\nE: gone refused 450 later\n", false},
-        {"EHLO: 421", SCRIPT_START "S: 421 4.7.0 bye\nE: gone refused 421 4.7.0 bye\n", false},
-        {"EHLO: 521", SCRIPT_START "S: 521 no mail\nE: gone verdict 521 no mail\n", false},
+        {"EHLO deferred", SCRIPT_START "S: 450 later\nE: refused refused 450 later\nC: QUIT\n",
+         false},
+        {"EHLO: 421", SCRIPT_START "S: 421 4.7.0 bye\nE: refused refused 421 4.7.0 bye\nC: QUIT\n",
+         false},
+        {"EHLO: 521", SCRIPT_START "S: 521 no mail\nE: refused verdict 521 no mail\nC: QUIT\n",
+         false},
         {"EHLO: 354", SCRIPT_START "S: 354 go\nE: gone lost 354 go\n", false},
-        {"greeted 4xx", "> start\nS: 450 busy\nE: gone refused 450 busy\n", false},
-        {"greeted 421", "> start\nS: 421 4.7.0 you\nE: gone refused 421 4.7.0 you\n", false},
-        {"greeted 5xx", "> start\nS: 554 5.7.1 go\nE: gone refused 554 5.7.1 go\n", false},
-        {"greeted 521", "> start\nS: 521 no mail\nE: gone verdict 521 no mail\n", false},
+        {"greeted 4xx", "> start\nS: 450 busy\nE: refused refused 450 busy\nC: QUIT\n", false},
+        {"greeted 421", "> start\nS: 421 4.7.0 you\nE: refused refused 421 4.7.0 you\nC: QUIT\n",
+         false},
+        {"greeted 5xx", "> start\nS: 554 5.7.1 go\nE: refused refused 554 5.7.1 go\nC: QUIT\n",
+         false},
+        {"greeted 521", "> start\nS: 521 no mail\nE: refused verdict 521 no mail\nC: QUIT\n",
+         false},
         {"greeted 354", "> start\nS: 354 go\nE: gone lost 354 go\n", false},
         {"no SMTP at all", "> start\nS: SSH-2.0-OpenSSH_9.2\nE: gone lost\n", false},
         {"a NUL in the greeting", "> start\nS: 220 a\\0b\nE: gone lost\n", false},
@@ -57,26 +64,33 @@ static void hands_on_by_proxy(void **state)
          "25\n"
          "S: 220 hi\nC: EHLO client.example.net\n",
          false},
-        {"nobody", "> start proxy1\nC: PROXY UNKNOWN\nS: 554 no\nE: gone refused 554 no\n", false},
+        {"nobody",
+         "> start proxy1\nC: PROXY TCP4 10.0.0.2 10.0.0.1 4000 25\nS: 554 no\nE: refused refused "
+         "554 "
+         "no\nC: QUIT\n",
+         false},
         {"the greeting is a verdict",
          "> start proxy1 client\nC: PROXY TCP4 192.0.2.1 192.0.2.25 1025 25\n"
-         "S: 554 5.7.1 blocked\nE: gone verdict 554 5.7.1 blocked\n",
+         "S: 554 5.7.1 blocked\nE: refused verdict 554 5.7.1 blocked\nC: QUIT\n",
          false},
         {"a 421 greeting without a policy code",
          "> start proxy1 client\nC: PROXY TCP4 192.0.2.1 192.0.2.25 1025 25\n"
-         "S: 421 busy\nE: gone refused 421 busy\n",
+         "S: 421 busy\nE: refused refused 421 busy\nC: QUIT\n",
          false},
         {"a 421 greeting with one",
          "> start proxy1 client\nC: PROXY TCP4 192.0.2.1 192.0.2.25 1025 25\n"
-         "S: 421 4.7.1 you\nE: gone verdict 421 4.7.1 you\n",
+         "S: 421 4.7.1 you\nE: refused verdict 421 4.7.1 you\nC: QUIT\n",
          false},
         {"EHLO: 421 without a policy",
          "> start proxy1 client\nC: PROXY TCP4 192.0.2.1 192.0.2.25 1025 25\n"
-         "S: 220 hi\nC: EHLO proxy.example\nS: 421 4.3.2 busy\nE: gone refused 421 4.3.2 busy\n",
+         "S: 220 hi\nC: EHLO proxy.example\nS: 421 4.3.2 busy\nE: refused refused 421 4.3.2 "
+         "busy\nC: "
+         "QUIT\n",
          false},
         {"EHLO: 421 with one",
          "> start proxy1 client\nC: PROXY TCP4 192.0.2.1 192.0.2.25 1025 25\n"
-         "S: 220 hi\nC: EHLO proxy.example\nS: 421 4.7.1 you\nE: gone verdict 421 4.7.1 you\n",
+         "S: 220 hi\nC: EHLO proxy.example\nS: 421 4.7.1 you\nE: refused verdict 421 4.7.1 you\nC: "
+         "QUIT\n",
          false},
     };
 
@@ -106,7 +120,7 @@ static void hands_on_by_xclient(void **state)
         {"the client's name is refused",
          XCLIENT_SENT "S: 220 again\nC: EHLO client.example.net\nS: 501 5.5.2 bad\n"
                       "C: HELO client.example.net\nS: 501 5.5.2 bad\n"
-                      "E: gone verdict 501 5.5.2 bad\n",
+                      "E: refused verdict 501 5.5.2 bad\nC: QUIT\n",
          false},
         {"once a connection",
          XCLIENT_SENT "S: 220 again\nC: EHLO client.example.net\nS: 250 XCLIENT ADDR\n"
@@ -127,20 +141,24 @@ static void hands_on_by_xclient(void **state)
 static void tells_failure_from_verdict(void **state)
 {
     static const struct outbound_script scripts[] = {
-        {"500", XCLIENT_SENT "S: 500 5.5.2 eh\nE: gone identity 500 5.5.2 eh\n", false},
-        {"501", XCLIENT_SENT "S: 501 5.5.4 eh\nE: gone identity 501 5.5.4 eh\n", false},
-        {"502", XCLIENT_SENT "S: 502 eh\nE: gone identity 502 eh\n", false},
-        {"503", XCLIENT_SENT "S: 503 5.5.1 eh\nE: gone identity 503 5.5.1 eh\n", false},
-        {"550", XCLIENT_SENT "S: 550 eh\nE: gone identity 550 eh\n", false},
-        {"550 5.7.0", XCLIENT_SENT "S: 550 5.7.0 eh\nE: gone identity 550 5.7.0 eh\n", false},
-        {"550 5.7.1", XCLIENT_SENT "S: 550 5.7.1 eh\nE: gone verdict 550 5.7.1 eh\n", false},
-        {"550 5.5.0", XCLIENT_SENT "S: 550 5.5.0 eh\nE: gone verdict 550 5.5.0 eh\n", false},
-        {"554", XCLIENT_SENT "S: 554 eh\nE: gone verdict 554 eh\n", false},
-        {"521", XCLIENT_SENT "S: 521 eh\nE: gone verdict 521 eh\n", false},
-        {"421", XCLIENT_SENT "S: 421 4.3.2 eh\nE: gone lost 421 4.3.2 eh\n", false},
-        {"421 without more", XCLIENT_SENT "S: 421 eh\nE: gone lost 421 eh\n", false},
-        {"421 4.7.0", XCLIENT_SENT "S: 421 4.7.0 eh\nE: gone verdict 421 4.7.0 eh\n", false},
-        {"450", XCLIENT_SENT "S: 450 4.7.1 eh\nE: gone verdict 450 4.7.1 eh\n", false},
+        {"500", XCLIENT_SENT "S: 500 5.5.2 eh\nE: refused identity 500 5.5.2 eh\nC: QUIT\n", false},
+        {"501", XCLIENT_SENT "S: 501 5.5.4 eh\nE: refused identity 501 5.5.4 eh\nC: QUIT\n", false},
+        {"502", XCLIENT_SENT "S: 502 eh\nE: refused identity 502 eh\nC: QUIT\n", false},
+        {"503", XCLIENT_SENT "S: 503 5.5.1 eh\nE: refused identity 503 5.5.1 eh\nC: QUIT\n", false},
+        {"550", XCLIENT_SENT "S: 550 eh\nE: refused identity 550 eh\nC: QUIT\n", false},
+        {"550 5.7.0", XCLIENT_SENT "S: 550 5.7.0 eh\nE: refused identity 550 5.7.0 eh\nC: QUIT\n",
+         false},
+        {"550 5.7.1", XCLIENT_SENT "S: 550 5.7.1 eh\nE: refused verdict 550 5.7.1 eh\nC: QUIT\n",
+         false},
+        {"550 5.5.0", XCLIENT_SENT "S: 550 5.5.0 eh\nE: refused verdict 550 5.5.0 eh\nC: QUIT\n",
+         false},
+        {"554", XCLIENT_SENT "S: 554 eh\nE: refused verdict 554 eh\nC: QUIT\n", false},
+        {"521", XCLIENT_SENT "S: 521 eh\nE: refused verdict 521 eh\nC: QUIT\n", false},
+        {"421", XCLIENT_SENT "S: 421 4.3.2 eh\nE: refused lost 421 4.3.2 eh\nC: QUIT\n", false},
+        {"421 without more", XCLIENT_SENT "S: 421 eh\nE: refused lost 421 eh\nC: QUIT\n", false},
+        {"421 4.7.0", XCLIENT_SENT "S: 421 4.7.0 eh\nE: refused verdict 421 4.7.0 eh\nC: QUIT\n",
+         false},
+        {"450", XCLIENT_SENT "S: 450 4.7.1 eh\nE: refused verdict 450 4.7.1 eh\nC: QUIT\n", false},
         {"354", XCLIENT_SENT "S: 354 eh\nE: gone lost 354 eh\n", false},
         {"end", XCLIENT_SENT "> eof\nE: gone lost\n", false},
         {"given up: its name goes with the client",
