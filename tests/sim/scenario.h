@@ -118,9 +118,9 @@ struct message {
     bool is_end_sent;
     bool is_filtered;                                  /* the filter says no */
     bool was_flushed, was_deleted, was_report_deleted; /* by the operator */
-    bool has_torn_end;                                 /* a bit of its last record has flipped */
-    unsigned bounces;                                  /* by the operator, done or not */
-    int code; /* of the reply to the end of data; 0: none was heard */
+    bool has_torn_end; /* a bit of what was written last has flipped */
+    unsigned bounces;  /* by the operator, done or not */
+    int code;          /* of the reply to the end of data; 0: none was heard */
     uint64_t end_ms, code_ms;
     int64_t end_wall_ms;
 };

@@ -15,6 +15,7 @@
 /* Of a record in a file of the spool. */
 #define RECORD_HEAD_BYTES 16
 #define RECORD_LENGTH_AT  8
+#define RECORD_FOLLOWS_AT 14
 
 static bool lies_below(const char *path, const char *folder)
 {
@@ -254,7 +255,7 @@ void spool_free(struct scenario *s)
 
 /* ---- damage ---- */
 
-/* Where the last record of a file begins; 0: it is no message. */
+/* Where the records begin that were written last, in one go; 0: it is no message. */
 static uint64_t last_record(struct bytes file)
 {
     struct spool_head head;
@@ -265,7 +266,8 @@ static uint64_t last_record(struct bytes file)
     for (at = spool_records_at(&head); at + RECORD_HEAD_BYTES <= file.len;) {
         uint32_t len;
         memcpy(&len, file.at + at + RECORD_LENGTH_AT, sizeof(len));
-        last = at;
+        if (file.at[at + RECORD_FOLLOWS_AT] == 0)
+            last = at;
         at += RECORD_HEAD_BYTES + (((uint64_t)len + 7) & ~UINT64_C(7));
     }
     return last;
