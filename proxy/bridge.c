@@ -47,6 +47,16 @@ static void send_replies(struct bridge *b)
 
 /* ---- deadlines ---- */
 
+/* A process that retires has others waiting for its end: an idle client does not keep it. */
+static uint64_t command_ms(const struct bridge *b)
+{
+    const struct worker *w = b->smtpd->worker;
+    uint64_t command_ms = b->smtpd->conf->times.command_ms;
+    uint64_t shutdown_ms = w->config->core.shutdown_ms;
+
+    return w->is_closing && shutdown_ms < command_ms ? shutdown_ms : command_ms;
+}
+
 static uint64_t wait_ms(const struct bridge *b)
 {
     const struct smtpd_times *times = &b->smtpd->conf->times;
@@ -55,7 +65,7 @@ static uint64_t wait_ms(const struct bridge *b)
     case SESSION_WAIT_GREETING:
         return times->greet_delay_ms;
     case SESSION_WAIT_COMMAND:
-        return times->command_ms;
+        return command_ms(b);
     case SESSION_WAIT_CONTENT:
         return times->data_ms;
     case SESSION_WAIT_FINAL:
@@ -92,8 +102,11 @@ static void on_deadline(struct deadline *d)
             close_stream(b);
         return;
     }
+    bool is_retired = b->smtpd->worker->is_closing &&
+                      session_wait(&b->session) == SESSION_WAIT_COMMAND && !is_session;
     b->is_overdue = session_wait(&b->session) == SESSION_WAIT_FINAL;
-    session_feed(&b->session, &(struct event){.kind = EV_DEADLINE, .is_final = is_session});
+    session_feed(&b->session, &(struct event){.kind = is_retired ? EV_STOP : EV_DEADLINE,
+                                              .is_final = is_session || is_retired});
     bridge_drain(b);
 }
 

@@ -218,6 +218,14 @@ static void log_death(const struct master_child *child, pid_t pid, int status, u
     master_log(m, LOG_LEVEL_ERROR, "died", fields, ARRAY_LENGTH(fields) - !is_replaced_later);
 }
 
+void master_child_free_column(struct master_child *child)
+{
+    if (child->column == SHARED_COLUMNS_MAX)
+        return;
+    child->generation->master->columns[child->column] = false;
+    child->column = SHARED_COLUMNS_MAX;
+}
+
 void master_child_wake(struct master_child *child, uint64_t now_ms)
 {
     if (child->due_ms > now_ms)
@@ -239,6 +247,8 @@ void master_child_ended(struct master_child *child, int status)
     child->is_ready = false;
     close_fd(&child->ready);
     shared_clear(m->shared, child->column);
+    if (g->state == MASTER_GENERATION_RETIRING)
+        master_child_free_column(child);
     if (now_ms - child->started_ms >= STEADY_MS)
         child->pause_ms = 0;
     else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && child->pause_ms > PAUSE_MIN_MS)

@@ -154,7 +154,7 @@ void master_generation_free(struct master_generation *g)
         m->coming = NULL;
     master_generation_close_sockets(g);
     for (size_t i = 0; i < g->child_count; i++)
-        m->columns[g->children[i].column] = false;
+        master_child_free_column(&g->children[i]);
     mem_free(g->sockets);
     mem_free(g->children);
     config_free(&g->config);

@@ -27,7 +27,7 @@ struct master_socket {
 struct master_child {
     struct master_generation *generation;
     uint32_t number; /* of the worker, from 1; 0: the runner */
-    unsigned column; /* of the shared mapping */
+    unsigned column; /* of the shared mapping; SHARED_COLUMNS_MAX: none any more */
     pid_t pid;       /* 0: it does not run */
     int ready;       /* where it says that it serves; -1: it has, or does not run */
     bool is_ready;
@@ -109,6 +109,8 @@ void master_generation_signal(const struct master_generation *g, int number);
 int master_child_start(struct master_child *child);
 /* It has ended. */
 void master_child_ended(struct master_child *child, int status);
+/* It will not be started again. */
+void master_child_free_column(struct master_child *child);
 /* Starts it again if that is due. */
 void master_child_wake(struct master_child *child, uint64_t now_ms);
 

@@ -274,12 +274,16 @@ static void close_listeners(struct worker *w)
         smtpd_stop(&w->smtpds[i]);
 }
 
-/* Others have our place: the sessions that run end in their own time. */
+/* Others have our place: the sessions that run end in their own time, those that are idle soon. */
 static void retire(struct worker *w)
 {
     if (w->is_closing)
         return;
     close_listeners(w);
+    for (size_t i = 0; i < w->smtpd_count; i++)
+        LIST_EACH (link, &w->smtpds[i].bridges)
+            bridge_drain(
+                LIST_ENTRY(link, struct bridge, in_smtpd)); /* its deadline has come nearer */
     end_if_quiet(w);
 }
 

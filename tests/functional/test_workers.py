@@ -271,6 +271,47 @@ def test_reload(workers):
     server.log.wait_line(r"Z stop .*generation=1 ", since=mark, count=3)
 
 
+def test_idle_envelopes_do_not_keep_old_processes(workers):
+    """Who has said MAIL, or nothing, and then nothing more is told 421 by a process that retires;
+    who is sending a message there ends it."""
+    server = workers(core="shutdown-timeout = 2s\n")
+    idle, busy = connect_all(server, 4), connect_all(server, 4)
+    for client in idle[:2]:
+        client.envelope()
+    for client in busy:
+        client.envelope()
+        client.expect(354, "DATA")
+    mark = server.log.mark()
+    assert server.reload()["result"] == "ok"
+    for client in idle:
+        reply = client.reply()
+        assert (reply.code, reply.enhanced) == (421, "4.3.2")
+        assert client.is_closed()
+    for client in busy:
+        client.send(PLAIN_MESSAGE + b".\r\n")
+        client.expect(250)
+    server.log.wait_line(r"Z stop .*generation=1 ", since=mark, count=3)
+
+
+def test_reload_while_every_generation_has_a_client(workers):
+    """One process that still serves a client keeps its own place, not those of its generation."""
+    count = 64      # and the runner: four generations would need more than the 256 places
+    server = workers(count=count, core="shutdown-timeout = 1m\n")
+    held = []
+    for _ in range(4):
+        client = server.client(timeout_s=60)
+        held.append(client)
+        client.hello()
+        client.envelope()
+        client.expect(354, "DATA")
+        assert server.reload()["result"] == "ok"
+        wait_for(lambda: len(children_of(server.master)) <= count + 1 + len(held), 60)
+    for client in held:
+        client.send(PLAIN_MESSAGE + b".\r\n")
+        client.expect(250)
+        client.quit()
+
+
 def test_reload_by_those_who_wait_in_the_backlog(workers):
     """A worker that is busy elsewhere keeps its backlog; the next generation serves it."""
     server = workers(count=1)
