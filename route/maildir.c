@@ -177,6 +177,8 @@ static bool fill_chunk(struct maildir_branch *m)
     while (m->files.chunk_bytes < room && reader_left(&m->reader) != 0) {
         if (reader_pieces(&m->reader, &piece, 1) == 0)
             return m->files.chunk_bytes != 0;
+        if (m->reader.at == 0 && header_would_continue(piece))
+            put_in_chunk(m, bytes_of("\r\n")); /* our own lines end here */
         piece = bytes_first(piece, room - m->files.chunk_bytes);
         put_in_chunk(m, piece);
         reader_advance(&m->reader, piece.len);

@@ -144,6 +144,18 @@ def test_hostile_local_parts(per_user, tmp_path, address):
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
+def test_content_that_would_continue_our_own_field(per_user):
+    """Content that begins with a blank has no header: an empty line parts it from our own."""
+    server, mailbox = per_user
+    with server.client() as client:
+        client.hello()
+        assert client.mail(b" by evil.example\r\nbody\r\n",
+                           recipients=["joe@example.test"]).code == 250
+    stored = mailbox("example.test", "joe").messages()[0].path.read_bytes()
+    assert stored.endswith(b"\n\n by evil.example\nbody\n")
+    assert stored.count(b"\n\n") == 1
+
+
 def test_longest_name_of_a_mailbox(per_user):
     """255 octets are a name that the file system takes."""
     server, mailbox = per_user

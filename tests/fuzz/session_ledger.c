@@ -95,16 +95,18 @@ static void without_returns(const struct pieces_seen *content, struct pieces_see
             pieces_see(out, bytes_make(in.at + i, 1));
 }
 
-/* Our own lines, which end with the date of Received, and then this content. */
+/* Our own lines, which end with the date of Received, an empty one where the content would continue
+ * them, and then this content. */
 static bool is_delivered(struct bytes file, struct bytes content)
 {
-    static const char end[] = " +0000\n";
+    bool continues = content.len > 0 && (content.at[0] == ' ' || content.at[0] == '\t');
+    const char *end = continues ? " +0000\n\n" : " +0000\n";
 
-    if (file.len < content.len + sizeof(end) - 1)
+    if (file.len < content.len + strlen(end))
         return false;
     struct bytes head = bytes_first(file, file.len - content.len);
     return bytes_start_with_nocase(head, "Return-Path: <") &&
-           bytes_is(bytes_skip(head, head.len - (sizeof(end) - 1)), end) &&
+           bytes_is(bytes_skip(head, head.len - strlen(end)), end) &&
            bytes_equal(bytes_skip(file, head.len), content);
 }
 
