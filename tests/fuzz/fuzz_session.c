@@ -356,6 +356,16 @@ static const struct config *config_for(unsigned which)
     return known[which];
 }
 
+/* No buffer of what is said to targets fails, unless an allocation did. */
+static void check_shortage(const struct fuzz *f)
+{
+    static const char shortage[] = "shortage target=";
+    struct bytes log = sim_log(f->world);
+
+    PIECES_MUST(f->ledger.has_faults || log.len == 0 ||
+                memmem(log.at, log.len, shortage, sizeof(shortage) - 1) == NULL);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct fuzz fuzz;
@@ -377,6 +387,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     PIECES_MUST(stage_run(config) == 0);
     mem_fail_nth(0);
     session_ledger_check(&f->ledger, f->world);
+    check_shortage(f);
     session_ledger_forget(&f->ledger);
     sim_free(&f->world);
     return 0;
