@@ -107,13 +107,15 @@ static int make_own(const struct store *s, uint32_t number, struct store_own *ow
     error = disk_lock(fd);
     if (error == 0)
         error = disk_facts_of(fd, &facts);
-    if (error == 0 && facts.links != 0) {
+    if (error == -EAGAIN || (error == 0 && facts.links == 0))
+        error = -EEXIST; /* somebody came between, thinks that nobody owns it, and removes it */
+    if (error == 0)      /* it may be there since a start that was cut short before this */
+        error = disk_sync_directory(store_folder_path(s, "queue").text);
+    if (error == 0)
         *own_out = (struct store_own){.number = number, .fd = fd};
-        return 0;
-    }
-    /* Somebody came between, thinks that nobody owns it, and removes it. */
-    disk_close(fd);
-    return error == 0 || error == -EAGAIN ? -EEXIST : error;
+    else
+        disk_close(fd);
+    return error;
 }
 
 /* The first number behind `behind` that can be had. */
@@ -197,6 +199,8 @@ static int open_directories(struct store *s)
 
     for (size_t i = 0; i < ARRAY_LENGTH(folders) && error == 0; i++)
         error = disk_make_directories(store_folder_path(s, folders[i]).text);
+    if (error == 0) /* where a start was cut short they are there, and not durable */
+        error = disk_sync_directory(s->directory);
     if (error == 0)
         error = disk_list(store_folder_path(s, "queue").text, keep_highest, &highest);
     return error == 0 ? make_next(s, highest, &s->current) : error;

@@ -29,7 +29,9 @@ int disk_link_unnamed(int fd, const char *path);   /* gives an unnamed file its 
 int disk_rename(const char *from, const char *to); /* never over an existing file: -EEXIST */
 int disk_replace(const char *from, const char *to);
 int disk_unlink(const char *path);
-/* All missing directories of the path, mode 0700; each new name synced. 0 when it is there. */
+/* All missing directories of the path, mode 0700; each new name synced, and that of the directory
+ * where the first one was missing. 0 when it is there: then its own name may not be durable, if a
+ * process died while it was made. */
 int disk_make_directories(const char *path);
 /* The names in a directory but "." and "..", in no order: fn says whether to go on. */
 int disk_list(const char *path, bool (*fn)(void *owner, const char *name), void *owner);

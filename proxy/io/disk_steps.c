@@ -52,8 +52,9 @@ static int rename_by_link(const char *from, const char *to)
         return error;
     error = sync_parent(path);
     if (error == 0)
-        return disk_unlink(from);
-    disk_unlink(to);
+        error = disk_unlink(from);
+    if (error != 0)
+        disk_unlink(to); /* or it has two names, until somebody moves it again */
     return error;
 }
 
@@ -66,17 +67,37 @@ int disk_rename(const char *from, const char *to)
 
 /* ---- directories ---- */
 
-static int make_one(char *path)
+/* The name of the directory that `path` lies in, which was there already: whoever made it may have
+ * died before it was synced. Where we may not look we have made nothing. */
+static int sync_grandparent(char *path)
+{
+    char *slash = strrchr(path, '/');
+    int error;
+
+    if (slash == NULL || slash == path)
+        return 0;
+    *slash = '\0';
+    error = sync_parent(path);
+    *slash = '/';
+    return error == -EACCES || error == -EPERM ? 0 : error;
+}
+
+/* `*is_first`: of those that are made. */
+static int make_one(char *path, bool *is_first)
 {
     int error = disk_make_directory(path);
 
-    if (error == 0) {
-        error = sync_parent(path);
-        if (error != 0) /* or the next one would take the name for durable */
-            disk_remove_directory(path);
+    if (error == -EEXIST)
+        return disk_find_directory(path);
+    if (error != 0)
         return error;
-    }
-    return error == -EEXIST ? disk_find_directory(path) : error;
+    error = sync_parent(path);
+    if (error == 0 && *is_first)
+        error = sync_grandparent(path);
+    *is_first = false;
+    if (error != 0) /* or the next one would take the name for durable */
+        disk_remove_directory(path);
+    return error;
 }
 
 int disk_make_directories(const char *path)
@@ -84,6 +105,7 @@ int disk_make_directories(const char *path)
     char copy[PATH_MAX];
     size_t length = strlen(path);
     int error = disk_find_directory(path);
+    bool is_first = true;
 
     if (error == 0 || error == -ENOTDIR) /* the ordinary case, in one call */
         return error;
@@ -96,10 +118,10 @@ int disk_make_directories(const char *path)
         if (copy[i] != '/' || copy[i - 1] == '/')
             continue;
         copy[i] = '\0';
-        error = make_one(copy);
+        error = make_one(copy, &is_first);
         copy[i] = '/';
         if (error != 0)
             return error;
     }
-    return make_one(copy);
+    return make_one(copy, &is_first);
 }

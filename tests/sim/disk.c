@@ -160,11 +160,6 @@ static void wait_for_turn(struct sim *w)
 /* `volume` NULL: not known to hang. */
 static void pass_call(struct sim *w, const struct sim_node *volume)
 {
-    bool is_making = w->disk.is_making;
-
-    w->disk.is_making = false;
-    if (is_making)
-        return;
     if (sim_fiber_running() != NULL) {
         while (volume != NULL && volume->hangs)
             sim_fiber_wait(&w->disk.hung);

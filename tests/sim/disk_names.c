@@ -334,8 +334,6 @@ int disk_sync_directory(const char *path)
     return error;
 }
 
-/* What comes next is the sync of its name, if anything. Nobody dies before that: who comes later
- * could not know. */
 int disk_make_directory(const char *path)
 {
     int error = sim_disk_begin(SIM_DISK_NAME, path);
@@ -346,7 +344,6 @@ int disk_make_directory(const char *path)
     made = sim_node_new(true);
     error = sim_node_link(made, path);
     sim_node_unuse(made);
-    sim_current()->disk.is_making = error == 0;
     return error;
 }
 

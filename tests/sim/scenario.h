@@ -100,7 +100,8 @@ struct delivery {
     unsigned recipient; /* of a report: the first that it names */
     int target;
     bool is_report;
-    bool is_orphan; /* the process that sent it was no more */
+    bool is_orphan;     /* the process that sent it was no more */
+    bool is_of_session; /* the line that tells of it, perhaps */
     uint64_t taken_ms;
     int64_t taken_wall_ms;
     uint64_t read_ms; /* when postern has read the answer; 0: never */

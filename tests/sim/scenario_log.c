@@ -76,25 +76,31 @@ static void on_delivered(struct scenario *s, struct bytes line)
         return;
     LIST_EACH (link, &s->deliveries) {
         struct delivery *d = LIST_ENTRY(link, struct delivery, link);
-        if (d->line_ms == 0 && is_told(d, &told))
+        bool may_be = d->line_ms == 0 || (d->is_of_session && last == NULL);
+        if (may_be && is_told(d, &told))
             last = d;
     }
-    if (last != NULL)
+    if (last != NULL) {
         last->line_ms = sim_now_ms(s->world);
-    else
+        last->is_of_session = false;
+    } else {
         scenario_fail(s, "it did not arrive: %.*s", (int)bytes_find(line, '\n'),
                       (const char *)line.at);
+    }
 }
 
-/* The end of a session's transaction tells of all that its targets took. */
+/* The end of a session's transaction tells of all that its targets took; a runner beside it may
+ * have begun to deliver what it spooled. */
 static void on_transaction(struct scenario *s, struct bytes line)
 {
     struct message *m = message_of_sender(s, address_of(line, " from="));
 
     LIST_EACH (link, &s->deliveries) {
         struct delivery *d = LIST_ENTRY(link, struct delivery, link);
-        if (m != NULL && d->message == m && !d->is_report && d->line_ms == 0)
-            d->line_ms = sim_now_ms(s->world);
+        if (m == NULL || d->message != m || d->is_report || d->line_ms != 0)
+            continue;
+        d->line_ms = sim_now_ms(s->world);
+        d->is_of_session = true;
     }
 }
 

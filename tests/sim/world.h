@@ -123,7 +123,6 @@ struct sim_disk {
     uint64_t failures, free_bytes;
     unsigned spoiled, hanging; /* nodes */
     struct list hung;          /* fibers that wait for those */
-    bool is_making;            /* a directory, whose name was not synced yet */
     bool lacks_move;
     void (*failed)(void *owner, const struct sim_disk_failure *failure);
     void *failed_owner;

@@ -363,12 +363,52 @@ static void sets_the_wall_clock(void **state)
     sim_free(&w);
 }
 
+/* ---- directories, made in steps ---- */
+
+static int make_deep(void *owner)
+{
+    (void)owner;
+    return disk_make_directories("/a/b/c");
+}
+
+static int put_deeper(void *owner)
+{
+    int error = disk_make_directories("/a/b/c/d"), fd;
+
+    (void)owner;
+    assert_int_equal(error, 0);
+    fd = make("/a/b/c/d/f", "one");
+    assert_int_equal(disk_sync(fd), 0);
+    assert_int_equal(disk_sync_directory("/a/b/c/d"), 0);
+    return disk_close(fd);
+}
+
+/* What another one has begun to make, and died, is as good as what is made after it. */
+static void makes_what_is_above_durable(void **state)
+{
+    bool is_killed = true;
+
+    (void)state;
+    for (uint64_t nth = 1; is_killed; nth++) {
+        for (uint64_t seed = 1; seed <= 20; seed++) {
+            struct sim *w = sim_new(seed);
+            int code;
+            sim_kill_at_call(w, nth);
+            is_killed = !sim_process(w, make_deep, NULL, &code);
+            assert_true(sim_process(w, put_deeper, NULL, &code));
+            sim_power_cut(w);
+            assert_int_equal(look(w, "/a/b/c/d/f"), '1');
+            sim_free(&w);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(leaves_what_may_be_left), cmocka_unit_test(kills),
         cmocka_unit_test(ends_a_rename),           cmocka_unit_test(stays_bad),
-        cmocka_unit_test(sets_the_wall_clock),
+        cmocka_unit_test(sets_the_wall_clock),     cmocka_unit_test(makes_what_is_above_durable),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

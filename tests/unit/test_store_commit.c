@@ -118,8 +118,9 @@ static void several_directories(void **state)
     begin(ARRAY_LENGTH(directories));
     for (size_t i = 0; i < b.count; i++)
         b.commits[i].place.directory = directories[i];
-    /* Four files, the two directories that are made, and one of the two once more fails. */
-    sim_disk_fail(b.world, SIM_DISK_SYNC, 8, -EIO);
+    /* Four files, the two directories that are made with what they lie in, and one of the two once
+     * more fails. */
+    sim_disk_fail(b.world, SIM_DISK_SYNC, 10, -EIO);
     store_commit_all(b.w.store, b.pointers, b.count);
     sim_disk_fail(b.world, SIM_DISK_SYNC, 0, 0);
     for (size_t i = 0; i < b.count; i++)

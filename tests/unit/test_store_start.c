@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A start that was cut short leaves directories whose names are not durable. Whoever comes next
+ * puts mail there: it must be there when the power has failed. */
+/* needs: tests/unit/store_world.c spool/store.c spool/store_list.c spool/store_message.c */
+/* needs: spool/store_commit.c spool/store_rewrite.c sim */
+#include "proxy/io/disk.h"
+#include "tests/sim/sim.h"
+#include "tests/unit/store_world.h"
+
+#define SEEDS      8
+#define BODY_BYTES 300
+
+static void begin(struct store_world *w)
+{
+    *w = (struct store_world){.directory = "/spool", .ids = {.process = 77}};
+    pool_init(&w->pool, 4096, 4);
+    arena_init(&w->arena, &w->pool, 1 << 20);
+    w->loop = loop_new();
+    assert_int_equal(store_world_open(w), 0);
+}
+
+static int end(struct store_world *w)
+{
+    store_world_close(w);
+    arena_reset(&w->arena);
+    pool_done(&w->pool);
+    loop_free(&w->loop);
+    return 0;
+}
+
+static int live(void *owner)
+{
+    struct store_world w;
+
+    (void)owner;
+    begin(&w);
+    return end(&w);
+}
+
+/* What was acknowledged. */
+struct promise {
+    struct store_place queued, held, bad;
+};
+
+static int promise(void *owner)
+{
+    struct promise *p = owner;
+    struct store_world w;
+
+    begin(&w);
+    assert_int_equal(store_world_put(&w, BODY_BYTES, &p->queued), 0);
+    assert_int_equal(store_world_put(&w, BODY_BYTES, &p->held), 0);
+    assert_int_equal(store_world_put(&w, BODY_BYTES, &p->bad), 0);
+    assert_int_equal(store_move(w.store, &p->held, STORE_HOLD, 0, &p->held), 0);
+    assert_int_equal(store_move(w.store, &p->bad, STORE_BAD, 0, &p->bad), 0);
+    return end(&w);
+}
+
+static int look(void *owner)
+{
+    const struct promise *p = owner;
+    struct spool_message message;
+    struct store_world w;
+
+    begin(&w);
+    assert_int_equal(store_world_look(&w, &p->queued, BODY_BYTES, &message), 0);
+    assert_int_equal(store_world_look(&w, &p->held, BODY_BYTES, &message), 0);
+    assert_int_equal(store_world_look(&w, &p->bad, BODY_BYTES, &message), 0);
+    return end(&w);
+}
+
+/* False: it came to its end before it could be killed. */
+static bool start_twice(uint64_t nth, uint64_t seed)
+{
+    struct sim *world = sim_new(seed);
+    struct promise promised;
+    bool is_killed;
+    int code;
+
+    sim_kill_at_call(world, nth);
+    is_killed = !sim_process(world, live, NULL, &code);
+    assert_true(sim_process(world, promise, &promised, &code));
+    sim_power_cut(world);
+    assert_true(sim_process(world, look, &promised, &code));
+    sim_free(&world);
+    return is_killed;
+}
+
+static void keeps_what_lies_in_new_directories(void **state)
+{
+    uint64_t nth = 0;
+    bool is_killed = true;
+
+    (void)state;
+    while (is_killed) {
+        nth++;
+        for (uint64_t seed = 1; seed <= SEEDS; seed++)
+            is_killed = start_twice(nth, seed);
+    }
+    assert_true(nth > 15);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(keeps_what_lies_in_new_directories)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
