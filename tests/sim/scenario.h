@@ -66,7 +66,6 @@ void scenario_forget_configs(void);
 
 /* What postern cannot do yet: 1 when it can, and then the line goes. */
 #define KNOWN_EXPIRY_UNTRIED 0 /* nothing expires without a try behind its deadline */
-#define KNOWN_HOT_LOOPS      0 /* ... are not tried again and again */
 #define KNOWN_ROT_FOR_EVER   0 /* ... and stays so: it holds a place at its target */
 #define KNOWN_CLOCK          0 /* the wall clock is set forward and back */
 
@@ -102,6 +101,7 @@ struct delivery {
     bool is_report;
     bool is_orphan;     /* the process that sent it was no more */
     bool is_of_session; /* the line that tells of it, perhaps */
+    bool was_held;      /* it should not have been sent */
     uint64_t taken_ms;
     int64_t taken_wall_ms;
     uint64_t read_ms; /* when postern has read the answer; 0: never */
@@ -139,10 +139,12 @@ struct spool_file {
     char directory[64]; /* of queue/, the last one */
     struct message *message;
     bool is_report, is_to_postmaster;
-    bool is_there;    /* in queue/, as far as names tell */
-    uint64_t telling; /* of a report: hash of what it says of whom */
-    bool is_held;     /* by the operator, or that may be */
-    unsigned holds;   /* that were not answered */
+    bool is_there;     /* in queue/, as far as names tell */
+    uint64_t telling;  /* of a report: hash of what it says of whom */
+    unsigned releases; /* that were not answered */
+    bool is_held;      /* by the operator, or that may be */
+    bool is_on_hold;   /* certainly: he has heard so, and has not asked for its release */
+    unsigned holds;    /* that were not answered */
     bool is_damaged, is_unreadable;
     uint64_t damaged_ms;
     uint64_t linked_ms;
@@ -313,6 +315,7 @@ bool spool_makes_again(struct scenario *s, const struct delivery *d); /* the rep
 /* A bit of that file flips, or it cannot be read from now on. */
 void spool_damage(struct scenario *s, const char *path, bool is_unreadable);
 void spool_mend(struct scenario *s); /* what could not be read */
+bool spool_is_on_hold(struct scenario *s, const struct message *m, bool is_report);
 bool spool_is_drained(struct scenario *s);
 void spool_check(struct scenario *s); /* what lies there when all is over */
 void spool_free(struct scenario *s);

@@ -32,6 +32,10 @@ static void may_happen(const struct request *q)
 
     if (q->file != NULL && q->act == HOLD)
         q->file->holds++;
+    if (q->file != NULL && q->act == RELEASE) {
+        q->file->releases++;
+        q->file->is_on_hold = false;
+    }
     if (m != NULL && q->act == FLUSH)
         m->was_flushed = true;
     if (m != NULL && q->act == BOUNCE)
@@ -68,8 +72,12 @@ static void settle(struct request *q, int code)
     q->is_settled = true;
     if (q->file == NULL)
         return;
-    if (q->act == RELEASE && code == 0)
-        q->file->is_held = false;
+    if (q->act == RELEASE) {
+        q->file->releases--;
+        q->file->is_held = q->file->is_held && code != 0;
+    }
+    if (q->act == HOLD && code == 0)
+        q->file->is_on_hold = q->file->releases == 0;
     has_happened(q, !was_refused);
 }
 

@@ -224,6 +224,7 @@ static struct delivery *note_delivery(struct scenario *s, struct message *m, con
                            .recipient = index,
                            .target = target,
                            .is_report = is_report,
+                           .was_held = spool_is_on_hold(s, m, is_report),
                            .taken_ms = sim_now_ms(s->world),
                            .taken_wall_ms = sim_wall_ms(s->world)};
     list_append(&s->deliveries, &d->link);
@@ -338,6 +339,9 @@ static void check_refused(struct scenario *s, const struct message *m)
 /* What a target took, and was heard to have taken, is in the log. */
 static void check_logged(struct scenario *s, const struct delivery *d)
 {
+    if (d->was_held && !d->is_orphan)
+        scenario_fail(s, "message %u is on hold, and taken at %llu ms", d->message->id,
+                      (unsigned long long)d->taken_ms);
     if (d->line_ms == 0 && is_heard(s, d) && !d->is_orphan && !has_died_near(s, d) &&
         !spool_has_failed(s, d, UINT64_MAX))
         scenario_fail(s, "message %u to %s was taken at %llu ms, and no line says so",
