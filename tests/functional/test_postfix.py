@@ -216,7 +216,9 @@ def test_many_transactions_in_one_session(xclient_chain):
 
 
 SMUGGLING = [b"\n.\n", b"\n.\r\n", b"\r.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r\r\n", b"\n\n.\r\n",
-             b"\r\n\x00.\r\n", b"\r\r\n.\r\r\n"]
+             b"\r\r\n.\r\r\n"]
+HIDDEN = (b"MAIL FROM:<admin@example.org>\r\nRCPT TO:<jane@example.test>\r\nDATA\r\n"
+          b"Subject: smuggled\r\n\r\nsmuggled\r\n")
 
 
 @pytest.mark.parametrize("ending", SMUGGLING, ids=repr)
@@ -225,18 +227,31 @@ def test_no_message_can_be_smuggled(xclient_chain, ending):
 
     A Postfix that forbids nothing is the right victim; DATA is the framing that can be fooled.
     """
-    hidden = (b"MAIL FROM:<admin@example.org>\r\nRCPT TO:<jane@example.test>\r\nDATA\r\n"
-              b"Subject: smuggled\r\n\r\nsmuggled\r\n")
     server = xclient_chain.postern("chunking = no")
     before = len(xclient_chain.postfix.maildir("jane").messages())
     with server.client() as client:
         client.hello()
         client.envelope()
         client.expect(354, "DATA")
-        client.send(PLAIN_MESSAGE + b"tail" + ending + hidden + b".\r\n")
+        client.send(PLAIN_MESSAGE + b"tail" + ending + HIDDEN + b".\r\n")
         reply = client.expect(250)
         assert not client.has_reply_within(0.1)
         client.quit()
     message = xclient_chain.postfix.delivered(queue_id(reply))
     assert b"MAIL FROM:<admin@example.org>" in message.sent
+    assert len(xclient_chain.postfix.maildir("jane").messages()) == before
+
+
+def test_nothing_is_smuggled_behind_nul(xclient_chain):
+    """NUL before a lone dot, which some receivers drop: the message is refused as a whole."""
+    server = xclient_chain.postern("chunking = no")
+    before = len(xclient_chain.postfix.maildir("jane").messages())
+    with server.client() as client:
+        client.hello()
+        client.envelope()
+        client.expect(354, "DATA")
+        client.send(PLAIN_MESSAGE + b"tail\r\n\x00.\r\n" + HIDDEN + b".\r\n")
+        assert client.expect(550).enhanced == "5.5.2"
+        assert not client.has_reply_within(0.1)
+        client.quit()
     assert len(xclient_chain.postfix.maildir("jane").messages()) == before
