@@ -127,9 +127,12 @@ int loop_on_signal(struct loop *l, int number, void (*fn)(void *owner, int numbe
 
 static void signal_to(struct loop *l, int number)
 {
-    for (unsigned i = 0; i < l->signal_count; i++)
-        if (l->signals[i].number == number)
-            l->signals[i].is_pending = true;
+    for (unsigned i = 0; i < l->signal_count; i++) {
+        if (l->signals[i].number != number)
+            continue;
+        l->signals[i].is_pending = true;
+        l->has_signals = true;
+    }
 }
 
 void sim_signal(struct sim *w, int number)

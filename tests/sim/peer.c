@@ -55,6 +55,7 @@ static void send_some(struct sim_peer *p)
             break;
         p->sent += sim_end_write(p->end, bytes_make(p->sending.at + p->sent, len));
         p->is_held = p->sent < p->sending.len && (p->cuts_always || p->sent == p->cut_at);
+        p->world->holds_peers = p->world->holds_peers || p->is_held;
     }
     end_if_all_is_sent(p);
 }
@@ -63,6 +64,9 @@ bool sim_peers_go_on(struct sim *w)
 {
     bool has_any = false;
 
+    if (!w->holds_peers)
+        return false;
+    w->holds_peers = false;
     LIST_EACH (link, &w->peers) {
         struct sim_peer *p = LIST_ENTRY(link, struct sim_peer, link);
         if (!p->is_held)
@@ -164,7 +168,7 @@ struct sim_peer *sim_connect_path(struct sim *w, const char *path)
 
 void sim_ask_targets(struct sim *w, bool asks)
 {
-    w->asks_targets = asks;
+    w->asked.asks = asks;
 }
 
 struct sim_peer *sim_peer_asked(struct loop *l, struct stream *by, const char *address)

@@ -418,7 +418,7 @@ static void begin_to_connect(struct stream *s, const struct stream_target *to)
         c->ends[0].process = s->loop->process;
         sim_listener_arrive(bound->listener, &c->ends[1]);
         sim_stream_answer(s, &c->ends[0], 0);
-    } else if (w->asks_targets) {
+    } else if (w->asked.asks) {
         snprintf(address, sizeof(address), "%s%s", is_unix ? "unix:" : "",
                  is_unix ? to->unix_path : netaddr_text_with_port(&to->address, text));
         s->asked = sim_peer_asked(s->loop, s, address);

@@ -225,8 +225,9 @@ static bool run_posts(struct loop *l)
     struct sim *w = l->world;
     struct sim_process *p = l->process, *before;
     struct loop_post *post;
-    bool has_any = l->posted != NULL;
 
+    if (l->posted == NULL)
+        return false;
     l->due_posts = l->posted;
     l->posted = NULL;
     l->posted_end = &l->posted;
@@ -239,41 +240,46 @@ static bool run_posts(struct loop *l)
         post->fn(post->owner);
     }
     sim_process_enter(w, before);
-    return has_any;
+    return true;
 }
 
 static bool run_deadlines(struct loop *l)
 {
     struct sim *w = l->world;
-    struct sim_process *p = l->process, *before = sim_process_enter(w, p);
-    struct wheel_entry *entry;
-    bool has_any = false;
+    uint64_t now_ms = w->now_us / 1000;
+    struct wheel_entry *entry = wheel_next_due(&l->wheel, now_ms);
+    struct sim_process *p = l->process, *before;
 
-    while ((entry = wheel_next_due(&l->wheel, w->now_us / 1000)) != NULL) {
+    if (entry == NULL)
+        return false;
+    before = sim_process_enter(w, p);
+    for (; entry != NULL; entry = wheel_next_due(&l->wheel, now_ms)) {
         struct deadline *d = CONTAINER_OF(entry, struct deadline, entry);
-        has_any = true;
         if (!sim_process_step(w, p))
             break;
         d->use->reached(d);
     }
     sim_process_enter(w, before);
-    return has_any;
+    return true;
 }
 
 static bool run_signals(struct loop *l)
 {
-    struct sim_process *before = sim_process_enter(l->world, l->process);
-    bool has_any = false;
+    struct sim *w = l->world;
+    struct sim_process *before;
 
+    if (!l->has_signals)
+        return false;
+    l->has_signals = false;
+    before = sim_process_enter(w, l->process);
     for (unsigned i = 0; i < l->signal_count; i++) {
-        if (!l->signals[i].is_pending)
-            continue;
+        bool is_pending = l->signals[i].is_pending;
         l->signals[i].is_pending = false;
-        has_any = true;
-        l->signals[i].fn(l->signals[i].owner, l->signals[i].number);
+        if (is_pending)
+            l->signals[i].fn(l->signals[i].owner, l->signals[i].number);
     }
-    sim_process_enter(l->world, before);
-    return has_any;
+    sim_process_enter(w, before);
+    return true;
 }
 
 static bool run_loops(struct sim *w, bool (*run)(struct loop *l))

@@ -174,8 +174,9 @@ struct sim_quiet {
     void *owner;
 };
 
-/* sim_on_asked() */
+/* sim_ask_targets(), sim_on_asked() */
 struct sim_asked {
+    bool asks;
     void (*fn)(void *owner, struct sim_peer *p);
     void *owner;
 };
@@ -193,9 +194,9 @@ struct sim {
     struct sim_ways ways;
     struct list loops, ready, running, timers, conns, peers, bound, answers;
     struct sim_channels channels;
-    bool is_stopped; /* sim_stop() */
+    bool is_stopped;  /* sim_stop() */
+    bool holds_peers; /* some wait for quiet, perhaps */
     struct sim_quiet quiet;
-    bool asks_targets;
     struct sim_asked asked;
     struct sim_lines lines;
     int next_listener;
@@ -214,7 +215,7 @@ struct loop {
     uint64_t chance;
     struct loop_post *posted, **posted_end, *due_posts;
     unsigned busy; /* streams, listeners, jobs: what keeps loop_run() from returning */
-    bool is_running, is_stopped;
+    bool is_running, is_stopped, has_signals;
     unsigned jobs_running;
     struct list jobs_waiting; /* for a thread */
     struct {
