@@ -3,6 +3,7 @@
 #include "proxy/bridge.h"
 #include "proxy/smtp/outcome.h"
 #include "proxy/worker.h"
+#include "spool/store.h"
 
 #define RECIPIENTS_NAMED_MAX 20 /* in one line; the others are counted */
 #define TARGETS_NAMED_MAX    8
@@ -102,7 +103,7 @@ void bridge_log_copy_failed(struct bridge *b, int error)
     struct log_line line = begin(b, LOG_LEVEL_ERROR, "copy-failed");
     if (b->carrier.transaction != NULL)
         log_put_text(&line, "transaction", b->carrier.transaction->envelope.id.text);
-    log_put_text(&line, "directory", b->smtpd->worker->copies.directory);
+    log_put_text(&line, "directory", store_directory(b->smtpd->worker->store));
     log_put_error(&line, "error", error);
     log_end(&line);
 }

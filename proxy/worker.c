@@ -84,7 +84,7 @@ static void start_copies(struct worker *w)
         .memory_max_bytes = core->max_memory_bytes / shares,
         .memory_each_bytes = core->copy_memory_bytes,
         .files_max_bytes = core->max_copies_bytes / shares,
-        .directory = store_directory(w->store),
+        .drafts = store_drafts(w->store),
         .head_bytes = SPOOL_HEAD_BYTES,
     };
     copy_limits_init(&w->copies);
@@ -137,7 +137,7 @@ static void start_storage(struct worker *w)
         .loop = w->loop,
         .log = w->log,
         .log_sinks = w->log_sinks,
-        .directory = w->copies.directory,
+        .directory = store_directory(w->store),
         .reserve_bytes = w->config->core.spool_reserve_bytes,
     };
     storage_start(&w->storage);
@@ -357,6 +357,17 @@ static void log_life(struct worker *w, const char *event)
     log_end(&line);
 }
 
+/* One process tells it for all. */
+static void log_drafts(struct worker *w)
+{
+    if (!w->task->runs_queue || !store_drafts(w->store)->has_names)
+        return;
+    struct log_line line = log_begin(w->log, w->log_sinks, LOG_LEVEL_WARNING, "storage");
+    log_put_text(&line, "directory", store_directory(w->store));
+    log_put_text(&line, "state", "no-unnamed-files");
+    log_end(&line);
+}
+
 static int start(struct worker *w)
 {
     static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGQUIT, SIGUSR2};
@@ -419,6 +430,7 @@ int worker_run(const struct config *config, const struct worker_task *task)
         task->cold_started(task->owner, &w);
     } else {
         log_life(&w, "start");
+        log_drafts(&w);
         log_flush(w.log); /* before anybody acts on it */
         task->started(task->owner);
     }

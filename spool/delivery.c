@@ -4,6 +4,7 @@
 
 #include "proxy/base/error.h"
 #include "proxy/base/mem.h"
+#include "proxy/io/closing.h"
 #include "proxy/io/disk.h"
 #include "route/relay.h"
 #include "spool/delivery_private.h"
@@ -418,7 +419,7 @@ static void leave_failed(struct delivery *d)
 {
     delivery_log_failed(d, "read", d->error);
     if (d->joins && d->file->users == 1)
-        disk_close(d->file->taken.fd);
+        closing_begin(d->runner->host.loop, NULL, d->file->taken.fd);
     delivery_done(d, SCHEDULE_FAILED_HERE);
 }
 

@@ -411,8 +411,12 @@ static void run_end(struct work *w)
     struct delivery *d = CONTAINER_OF(w, struct delivery, work);
 
     d->error = write_end(d);
-    if ((d->error != 0 && !d->writing.is_last) || d->file->is_of_copy || !d->writing.is_alone)
+    if ((d->error != 0 && !d->writing.is_last) || !d->writing.is_alone)
         return;
+    if (d->file->is_of_copy) { /* who closes it, later */
+        disk_unlock(d->file->taken.fd);
+        return;
+    }
     disk_close(d->file->taken.fd);
     d->file->taken.fd = -1;
 }

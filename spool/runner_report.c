@@ -147,8 +147,7 @@ static int commit_anew(const struct runner_report *report, struct copy_image *im
 static int commit(const struct runner_report *report, struct workshop *w)
 {
     struct bytes rest = buf_bytes(&w->content);
-    struct copy_image image = {
-        .fd = -1, .length = rest.len, .directory = store_directory(report->store)};
+    struct copy_image image = {.fd = -1, .length = rest.len, .drafts = store_drafts(report->store)};
     size_t count = (rest.len + BLOCK_BYTES - 1) / BLOCK_BYTES;
     struct bytes *pieces = mem_alloc(count * sizeof(*pieces));
     int error;
@@ -163,7 +162,7 @@ static int commit(const struct runner_report *report, struct workshop *w)
     image.piece_count = count;
     error = commit_anew(report, &image, buf_bytes(&w->records));
     if (image.fd >= 0)
-        disk_close(image.fd);
+        draft_close(image.drafts, image.fd);
     mem_free(pieces);
     return error;
 }

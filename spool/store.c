@@ -33,12 +33,18 @@ struct store_path store_folder_path(const struct store *s, const char *name)
     return path_of(s, name, "");
 }
 
+struct store_path store_numbered_path(const struct store *s, const char *folder, uint32_t directory,
+                                      const char *name)
+{
+    char numbered[32];
+
+    snprintf(numbered, sizeof(numbered), "%s/%06u", folder, (unsigned)directory);
+    return path_of(s, numbered, name);
+}
+
 struct store_path store_queue_path(const struct store *s, uint32_t directory, const char *name)
 {
-    char folder[32];
-
-    snprintf(folder, sizeof(folder), "queue/%06u", (unsigned)directory);
-    return path_of(s, folder, name);
+    return store_numbered_path(s, "queue", directory, name);
 }
 
 static struct store_path path_in(const struct store *s, const struct store_place *place,
@@ -87,11 +93,11 @@ static void close_own(struct store_own *own)
     own->fd = -1;
 }
 
-/* Makes it ours. -EEXIST: it is, or was, another one's. */
-static int make_own(const struct store *s, uint32_t number, struct store_own *own_out)
+int store_make_own(const struct store *s, const char *folder, uint32_t number,
+                   struct store_own *own_out)
 {
-    struct store_path directory = store_queue_path(s, number, "");
-    struct store_path owner = store_queue_path(s, number, STORE_OWNER);
+    struct store_path directory = store_numbered_path(s, folder, number, "");
+    struct store_path owner = store_numbered_path(s, folder, number, STORE_OWNER);
     struct disk_facts facts;
     int fd, error = disk_make_directories(directory.text);
 
@@ -110,7 +116,7 @@ static int make_own(const struct store *s, uint32_t number, struct store_own *ow
     if (error == -EAGAIN || (error == 0 && facts.links == 0))
         error = -EEXIST; /* somebody came between, thinks that nobody owns it, and removes it */
     if (error == 0)      /* it may be there since a start that was cut short before this */
-        error = disk_sync_directory(store_folder_path(s, "queue").text);
+        error = disk_sync_directory(store_folder_path(s, folder).text);
     if (error == 0)
         *own_out = (struct store_own){.number = number, .fd = fd};
     else
@@ -118,14 +124,14 @@ static int make_own(const struct store *s, uint32_t number, struct store_own *ow
     return error;
 }
 
-/* The first number behind `behind` that can be had. */
-static int make_next(const struct store *s, uint32_t behind, struct store_own *own_out)
+int store_make_next(const struct store *s, const char *folder, uint32_t behind,
+                    struct store_own *own_out)
 {
     int error = -EEXIST;
 
     for (uint32_t i = 0; i < STORE_DIRECTORY_MAX && error == -EEXIST; i++) {
         behind = behind % STORE_DIRECTORY_MAX + 1;
-        error = make_own(s, behind, own_out);
+        error = store_make_own(s, folder, behind, own_out);
     }
     return error;
 }
@@ -137,7 +143,7 @@ static void run_make(struct work *w)
     if (s->job.retired_fd >= 0)
         disk_close(s->job.retired_fd);
     s->job.retired_fd = -1;
-    if (make_next(s, s->job.behind, &s->job.made) != 0)
+    if (store_make_next(s, "queue", s->job.behind, &s->job.made) != 0)
         s->job.made.fd = -1; /* the next message asks again */
 }
 
@@ -203,7 +209,9 @@ static int open_directories(struct store *s)
         error = disk_sync_directory(s->directory);
     if (error == 0)
         error = disk_list(store_folder_path(s, "queue").text, keep_highest, &highest);
-    return error == 0 ? make_next(s, highest, &s->current) : error;
+    if (error == 0)
+        error = store_make_next(s, "queue", highest, &s->current);
+    return error == 0 ? store_open_drafts(s) : error;
 }
 
 struct store *store_open(struct loop *l, struct bytes directory, const struct store_limits *limits,
@@ -219,11 +227,13 @@ struct store *store_open(struct loop *l, struct bytes directory, const struct st
         list_init(&s->commits.waiting);
         s->limits = limits != NULL ? *limits : server_limits;
         memcpy(s->directory, directory.at, directory.len);
-        s->current.fd = s->next.fd = s->previous.fd = s->job.retired_fd = -1;
+        s->current.fd = s->next.fd = s->previous.fd = s->job.retired_fd = s->tmp.own.fd = -1;
         error = open_directories(s);
     }
     if (error == 0)
         return s;
+    if (s != NULL)
+        close_own(&s->current);
     mem_free(s);
     *error_out = error;
     return NULL;
@@ -253,6 +263,7 @@ void store_free(struct store **store)
     end_own(s, &s->previous);
     end_own(s, &s->current);
     end_own(s, &s->next);
+    store_close_drafts(s);
     mem_free(s);
 }
 
@@ -264,4 +275,9 @@ const struct store_limits *store_limits(const struct store *s)
 const char *store_directory(const struct store *s)
 {
     return s->directory;
+}
+
+const struct draft_place *store_drafts(const struct store *s)
+{
+    return &s->tmp.drafts;
 }

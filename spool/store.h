@@ -49,7 +49,9 @@ struct store *store_open(struct loop *l, struct bytes directory, const struct st
 void store_close(struct store *s); /* the loop waits for its jobs */
 void store_free(struct store **s);
 const struct store_limits *store_limits(const struct store *s);
-const char *store_directory(const struct store *s); /* of the spool: where unnamed files are made */
+const char *store_directory(const struct store *s); /* of the spool */
+/* Where files are made that become messages, or vanish. */
+const struct draft_place *store_drafts(const struct store *s);
 
 /* The place for a new message of this process; makes the next directory in time. */
 struct store_place store_next_place(struct store *s, const struct id *id);

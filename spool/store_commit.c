@@ -21,7 +21,7 @@ static int open_file(struct copy_image *image)
     if (image->fd >= 0)
         return 0;
 
-    int fd = disk_open_unnamed(image->directory);
+    int fd = draft_open(image->drafts);
     if (fd < 0)
         return fd;
     image->fd = fd;
@@ -95,12 +95,12 @@ static int write_file(const struct store_commit *c)
 static int link_file(const struct store *s, const struct store_commit *c)
 {
     struct store_path path = store_message_path(s, &c->place);
-    int error = disk_link_unnamed(c->image->fd, path.text);
+    int error = draft_link(c->image->drafts, c->image->fd, path.text);
 
     if (error != -ENOENT)
         return error;
     error = disk_make_directories(store_parent_path(s, &c->place).text);
-    return error != 0 ? error : disk_link_unnamed(c->image->fd, path.text);
+    return error != 0 ? error : draft_link(c->image->drafts, c->image->fd, path.text);
 }
 
 /* ---- several: jobs ---- */

@@ -31,6 +31,10 @@ struct store_batch {
     size_t count; /* 0: no job runs */
 };
 
+struct store_path {
+    char text[STORE_PATH_MAX + 64];
+};
+
 struct store {
     struct loop *loop;
     char directory[STORE_PATH_MAX]; /* never changes: jobs read it */
@@ -52,13 +56,16 @@ struct store {
         struct store_own made;
         int retired_fd; /* closed by the job, which may block */
     } job;
-};
-
-struct store_path {
-    char text[STORE_PATH_MAX + 64];
+    struct {
+        struct store_own own; /* of tmp/; none where drafts have no names */
+        struct store_path path;
+        struct draft_place drafts;
+    } tmp;
 };
 
 struct store_path store_folder_path(const struct store *s, const char *name); /* "queue" ... */
+struct store_path store_numbered_path(const struct store *s, const char *folder, uint32_t directory,
+                                      const char *name);
 struct store_path store_queue_path(const struct store *s, uint32_t directory, const char *name);
 struct store_path store_message_path(const struct store *s, const struct store_place *place);
 struct store_path store_new_path(const struct store *s, const struct store_place *place);
@@ -73,7 +80,17 @@ int store_each_block(int fd, const struct spool_head *head,
 /* Job: is that file the one which has the name now? -ENOENT: nothing has it; -ESTALE: another. */
 int store_compare_name(int fd, const char *path);
 
-/* 0: no name of a directory of queue/. */
+/* Makes a directory ours. -EEXIST: it is, or was, another one's. */
+int store_make_own(const struct store *s, const char *folder, uint32_t number,
+                   struct store_own *own_out);
+/* ... the first of a number behind `behind` that can be had. */
+int store_make_next(const struct store *s, const char *folder, uint32_t behind,
+                    struct store_own *own_out);
+/* At start: removes what dead processes left in tmp/, finds out what drafts can be here. */
+int store_open_drafts(struct store *s);
+void store_close_drafts(struct store *s);
+
+/* 0: no name of a directory of queue/, or tmp/. */
 uint32_t store_directory_number(const char *name);
 /* Job: as store_list(), of one directory of queue/. */
 int store_list_directory(const struct store *s, uint32_t directory,

@@ -50,7 +50,7 @@ static int write_file(int fd, int from, const struct spool_head *head, struct by
 static int make_file(const struct store *s, int from, const struct spool_head *head,
                      struct bytes records)
 {
-    int fd = disk_open_unnamed(s->directory);
+    int fd = draft_open(store_drafts(s));
 
     if (fd < 0)
         return fd;
@@ -59,7 +59,7 @@ static int make_file(const struct store *s, int from, const struct spool_head *h
         error = write_file(fd, from, head, records);
     if (error == 0)
         return fd;
-    disk_close(fd);
+    draft_close(store_drafts(s), fd);
     return error;
 }
 
@@ -67,14 +67,14 @@ static int make_file(const struct store *s, int from, const struct spool_head *h
 
 /* A file may be there that is left of a rewrite which came to nothing: nobody works on it, since
  * the lock of the message is ours. */
-static int link_beside(int fd, const char *path)
+static int link_beside(const struct store *s, int fd, const char *path)
 {
-    int error = disk_link_unnamed(fd, path);
+    int error = draft_link(store_drafts(s), fd, path);
 
     if (error != -EEXIST)
         return error;
     error = disk_unlink(path);
-    return error == 0 || error == -ENOENT ? disk_link_unnamed(fd, path) : error;
+    return error == 0 || error == -ENOENT ? draft_link(store_drafts(s), fd, path) : error;
 }
 
 /* After an error behind the rename the new file is the one that has the name, and a power cut may
@@ -83,7 +83,7 @@ static int take_place(const struct store *s, const struct store_place *place, in
                       struct store_taken *taken)
 {
     struct store_path beside = store_new_path(s, place);
-    int error = link_beside(fd, beside.text);
+    int error = link_beside(s, fd, beside.text);
 
     if (error != 0)
         return error;
@@ -107,7 +107,7 @@ static int rewrite(const struct store *s, const struct store_change *change,
         return fd;
     int error = take_place(s, change->place, fd, taken);
     if (taken->fd != fd)
-        disk_close(fd);
+        draft_close(store_drafts(s), fd);
     return error;
 }
 

@@ -6,8 +6,8 @@
 
 #include "proxy/base/error.h"
 #include "proxy/base/mem.h"
+#include "proxy/io/closing.h"
 #include "proxy/io/copy_private.h"
-#include "proxy/io/disk.h"
 
 void copy_limits_init(struct copy_limits *limits)
 {
@@ -175,7 +175,7 @@ void copy_end(struct copy *c)
         copy_drop_chunks(c, c->chunk_count);
     }
     if (c->file.fd >= 0)
-        disk_close(c->file.fd);
+        closing_begin(c->loop, c->file.is_given ? NULL : limits->drafts, c->file.fd);
     mem_free(c->chunks);
     mem_free(c);
 }

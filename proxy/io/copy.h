@@ -9,14 +9,15 @@
 
 #include "proxy/base/bytes.h"
 #include "proxy/base/list.h"
+#include "proxy/io/draft.h"
 #include "proxy/io/loop.h"
 
 /* What all copies of a loop share. */
 struct copy_limits {
-    uint64_t memory_max_bytes;  /* of all copies; beyond it they spill (core.max-memory) */
-    uint64_t memory_each_bytes; /* of one message (core.copy-memory) */
-    uint64_t files_max_bytes;   /* of all files (core.max-copies) */
-    const char *directory;      /* where unnamed files are made */
+    uint64_t memory_max_bytes;        /* of all copies; beyond it they spill (core.max-memory) */
+    uint64_t memory_each_bytes;       /* of one message (core.copy-memory) */
+    uint64_t files_max_bytes;         /* of all files (core.max-copies) */
+    const struct draft_place *drafts; /* where these files are made */
     uint32_t head_bytes; /* kept free at the start of each file, for the spool's first block */
     uint64_t memory_used_bytes; /* kept up to date by the copies */
     uint64_t files_used_bytes;
@@ -80,14 +81,14 @@ int copy_error(const struct copy *c); /* why it cannot be read; 0: it can */
 /* A job on a finished copy, which must be whole, so that its file can be kept: no octet is written
  * twice. */
 struct copy_image {
-    int fd;              /* the copy's unnamed file; -1: none, and `run` may set it */
+    int fd;              /* the copy's draft; -1: none, and `run` may set it */
     uint64_t file_bytes; /* octets that lie in it, from head_bytes on; `run` may write the others */
     uint64_t length;     /* of the message */
     uint64_t sum;        /* hash_chain() over what lies in the file, 64 KiB at a time */
     bool is_broken;      /* syncing this file has failed: it shall never get a name */
     const struct bytes *pieces; /* the rest, 64 KiB each but the last */
     size_t piece_count;
-    const char *directory;
+    const struct draft_place *drafts;
 };
 struct copy_job_on_image {
     void (*run)(struct copy_job_on_image *job); /* on a pool thread; NULL: `hand_over` instead */

@@ -31,7 +31,7 @@ static void run_spill(struct work *w)
     for (int i = 0; i < job->piece_count; i++)
         job->sum = hash_chain(job->sum, job->pieces[i]);
     if (job->fd < 0)
-        job->fd = disk_open_unnamed(job->directory);
+        job->fd = draft_open(job->drafts);
     job->error = job->fd < 0
                      ? job->fd
                      : disk_write_pieces_at(job->fd, job->at, job->pieces, job->piece_count);
@@ -74,7 +74,7 @@ static void start_spill(struct copy *c)
     c->job.at = c->file.at + c->file.bytes;
     c->job.sum = c->file.sum;
     c->job.len = (size_t)count * CHUNK_BYTES;
-    c->job.directory = c->limits->directory;
+    c->job.drafts = c->limits->drafts;
     if (start_job(c, COPY_JOB_SPILL, run_spill, done_spill) != 0)
         copy_unkeep(c, ERR_MEMORY);
 }
@@ -205,7 +205,7 @@ static int start_image(struct copy *c)
                                  .is_broken = c->file.is_broken,
                                  .pieces = c->image_pieces,
                                  .piece_count = count,
-                                 .directory = c->limits->directory};
+                                 .drafts = c->limits->drafts};
     c->job.on_image = c->on_image;
     if (c->on_image->hand_over != NULL) {
         c->job.kind = COPY_JOB_IMAGE;

@@ -20,7 +20,7 @@ struct copy_job {
     struct work work;
     enum copy_job_kind kind;
     int fd;
-    const char *directory;
+    const struct draft_place *drafts;
     uint64_t at; /* in the file */
     size_t len;
     uint64_t sum; /* SPILL: of all that lies in the file, once it is done */

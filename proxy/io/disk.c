@@ -25,7 +25,10 @@ static int result_of(int returned)
 
 int disk_open_unnamed(const char *directory)
 {
-    return result_of(open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+    int fd = result_of(open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+
+    /* What does not know the flag sees a directory that is to be written. */
+    return fd == -EISDIR || fd == -EINVAL ? -EOPNOTSUPP : fd;
 }
 
 int disk_open_read(const char *path)
@@ -215,6 +218,11 @@ int disk_open_append(const char *path)
 int disk_lock(int fd)
 {
     return result_of(flock(fd, LOCK_EX | LOCK_NB));
+}
+
+void disk_unlock(int fd)
+{
+    flock(fd, LOCK_UN);
 }
 
 int disk_truncate(int fd, uint64_t length)

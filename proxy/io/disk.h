@@ -9,7 +9,8 @@
 
 #include "proxy/base/bytes.h"
 
-/* An unnamed file (O_TMPFILE) in `directory`, mode 0600; vanishes with its descriptor. */
+/* An unnamed file (O_TMPFILE) in `directory`, mode 0600; vanishes with its descriptor.
+ * -EOPNOTSUPP: the file system has no such files. */
 int disk_open_unnamed(const char *directory);
 int disk_open_read(const char *path);
 /* A new file, mode 0600; -EEXIST when the name is taken. */
@@ -38,6 +39,7 @@ int disk_list(const char *path, bool (*fn)(void *owner, const char *name), void 
 int disk_open_append(const char *path); /* to read and to write; it must exist */
 /* An exclusive lock on the open file, held until it is closed; -EAGAIN: another one has it. */
 int disk_lock(int fd);
+void disk_unlock(int fd);
 int disk_truncate(int fd, uint64_t length);
 struct disk_facts {
     uint64_t bytes;

@@ -11,6 +11,7 @@ from conftest import needs_root
 from harness.faults import Faults
 from harness.messages import HEADER
 from harness.process import free_port
+from harness.workers import wait_for
 
 RELAY = """
 [relay "later"]
@@ -208,3 +209,63 @@ def test_a_spool_that_is_remounted_read_only(target, postern):
         server.wait_event("delivered", count=2)
         server.stop()
         assert sorted(number_of(t) for t in backend.accepted) == [1, 3]
+
+
+@pytest.fixture
+def without_unnamed(postern, tmp_path):
+    """A postern on a file system that has no unnamed files, and the directory of its drafts."""
+    def make(port):
+        faults = Faults(tmp_path)
+        faults.set("open", "EOPNOTSUPP")
+        server = postern(RELAY.format(port=port), core="workers = 0\ncopy-memory = 256k\n",
+                         faults=faults)
+        return server, server.directory / "spool" / "tmp"
+    return make
+
+
+def drafts(directory):
+    return sorted(path.name for path in directory.rglob("*")
+                  if path.is_file() and path.name != "owner")
+
+
+def test_a_file_system_without_unnamed_files(target, without_unnamed):
+    """It is told once; what spills, what is taken over and what is delivered is the same."""
+    port = free_port()
+    server, tmp = without_unnamed(port)
+    assert server.wait_event("storage")["state"] == "no-unnamed-files"
+    with server.client() as client:
+        client.hello()
+        for number in range(1, 4):
+            assert send(client, number, 3_000_000 if number == 2 else 100).code == 250
+        wait_for(lambda: not drafts(tmp))           # they are messages now
+        backend = target(address=("127.0.0.1", port))
+        server.wait_event("delivered", count=3)
+        assert send(client, 4, 3_000_000).code == 250
+        wait_for(lambda: not drafts(tmp))           # the live one has come, and vanishes
+    server.stop()
+    assert list(tmp.iterdir()) == []
+    assert [t.content for t in sorted(backend.accepted, key=number_of)] == [
+        message(n, 3_000_000 if n in (2, 4) else 100) for n in range(1, 5)]
+    assert len(server.events("storage")) == 1
+
+
+def test_drafts_of_the_dead_are_removed(without_unnamed):
+    """Killed while a message is in a named file: the next start removes that, and nothing else."""
+    server, tmp = without_unnamed(free_port())
+    with server.client() as client:
+        client.hello()
+        assert send(client, 1).code == 250
+        client.expect(250, "MAIL FROM:<sender@example.org>")
+        client.expect(250, "RCPT TO:<joe@example.test>")
+        client.expect(354, "DATA")
+        client.send(b"x" * 998 + b"\r\n")
+        client.send((b"x" * 998 + b"\r\n") * 2000)
+        wait_for(lambda: drafts(tmp))
+        server.process.child.kill()
+        server.process.wait_exit()
+    assert drafts(tmp)
+    server.is_over = False
+    server.start()
+    assert not drafts(tmp)
+    assert len([p for p in (server.directory / "spool/queue").rglob("*") if len(p.name) == 16]) == 1
+    server.stop()

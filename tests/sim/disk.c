@@ -28,6 +28,11 @@ void sim_disk_set_trouble(struct sim *w, uint32_t per_million)
     w->disk.trouble = per_million;
 }
 
+void sim_disk_without_unnamed(struct sim *w)
+{
+    w->disk.has_no_unnamed = true;
+}
+
 void sim_disk_set_free(struct sim *w, uint64_t bytes)
 {
     w->disk.free_bytes = bytes;
@@ -229,6 +234,8 @@ int disk_open_unnamed(const char *directory)
         return error;
     if (at == NULL || !at->is_directory)
         return at == NULL ? -ENOENT : -ENOTDIR;
+    if (sim_current()->disk.has_no_unnamed)
+        return -EOPNOTSUPP;
     n = sim_node_new(false);
     n->volume = sim_volume_of(directory);
     fd = open_node(n, true, true);
@@ -275,7 +282,7 @@ int disk_create(const char *path)
     return fd;
 }
 
-int disk_close(int fd)
+static void close_fd(int fd)
 {
     struct sim_fd *d = sim_fd_of(fd);
     struct sim_node *n = d->node;
@@ -284,6 +291,13 @@ int disk_close(int fd)
         n->locked_by = 0;
     d->node = NULL;
     sim_node_unuse(n);
+}
+
+int disk_close(int fd)
+{
+    if (sim_fiber_running() == NULL)
+        sim_current()->disk.closed_on_loop++;
+    close_fd(fd);
     return 0;
 }
 
@@ -294,7 +308,7 @@ unsigned sim_disk_close_all(struct sim *w, const struct sim_process *p)
     for (int i = 0; i < SIM_FDS; i++) {
         if (w->disk.fds[i].node == NULL || w->disk.fds[i].process != p)
             continue;
-        disk_close(SIM_FD_DISK + i);
+        close_fd(SIM_FD_DISK + i);
         count++;
     }
     return count;
@@ -315,6 +329,15 @@ int disk_lock(int fd)
 static struct disk_facts facts(const struct sim_node *n)
 {
     return (struct disk_facts){n->text.len, n->changed_s, n->links, (uint64_t)(uintptr_t)n};
+}
+
+void disk_unlock(int fd)
+{
+    struct sim_node *n = sim_fd_of(fd)->node;
+
+    sim_process_call(sim_current());
+    if (n->locked_by == fd)
+        n->locked_by = 0;
 }
 
 int disk_facts_of(int fd, struct disk_facts *facts_out)
@@ -488,6 +511,11 @@ bool sim_file_flip(struct sim *w, const char *path, uint64_t bit)
     if (bit / 8 < n->durable.len)
         n->durable.at[bit / 8] ^= mask;
     return true;
+}
+
+uint64_t sim_closed_on_loop(const struct sim *w)
+{
+    return w->disk.closed_on_loop;
 }
 
 unsigned sim_open_files(const struct sim *w)

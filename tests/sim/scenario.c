@@ -101,6 +101,7 @@ static void begin(struct scenario *s)
     life_plan(s);
     scenario_configure(s);
     faults_plan(s);
+    s->plan.closed_by_us = sim_closed_on_loop(s->world);
     spool_watch(s);
     log_watch(s);
     s->beat.fn = on_beat;
@@ -113,6 +114,8 @@ static void finish(struct scenario *s)
     struct bytes log = sim_log(s->world);
 
     ledger_check(s);
+    if (!s->plan.has_memory_trouble && sim_closed_on_loop(s->world) != s->plan.closed_by_us)
+        scenario_fail(s, "a file was closed on the loop");
     trace(s, log);
     s->result->counts[COUNT_DISK_ERRORS] += sim_disk_failures(s->world);
     for (const uint8_t *at = log.at;

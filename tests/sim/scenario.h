@@ -178,7 +178,8 @@ struct scenario_plan {
     bool has_filter, has_boxes, has_operator, likes_boxes;
     bool is_split, has_reloads, has_cold, has_aborts, has_hangs;
     struct store_limits limits;
-    uint64_t expire_ms; /* of relays */
+    uint64_t expire_ms;    /* of relays */
+    uint64_t closed_by_us; /* files, while all this was planned */
 };
 
 /* Maildirs that take nothing at the moment; and what has gone wrong last. */

@@ -45,6 +45,8 @@ static void plan_disk(struct scenario *s)
     sim_disk_set_old(s->world, scenario_chance(s, 30));
     if (scenario_chance(s, 10))
         put_stray(s);
+    if (scenario_chance(s, 15))
+        sim_disk_without_unnamed(s->world);
 }
 
 void faults_plan(struct scenario *s)

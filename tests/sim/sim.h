@@ -211,12 +211,15 @@ void sim_on_disk_name(struct sim *w, void (*fn)(void *owner, const struct sim_di
  * sim_disk_go_on(): jobs stay where they are. False: there is no such directory. */
 bool sim_disk_hang(struct sim *w, const char *path);
 void sim_disk_go_on(struct sim *w);
+/* A file system that has no unnamed files. */
+void sim_disk_without_unnamed(struct sim *w);
 void sim_disk_set_free(struct sim *w, uint64_t bytes); /* what disk_free_bytes() says */
 /* False: there is no such file. */
 bool sim_file(struct sim *w, const char *path, struct bytes *octets_out);
 /* The path of the first, second ... file below `directory`, in the order of their names. */
 const char *sim_file_below(struct sim *w, const char *directory, unsigned index);
-unsigned sim_open_files(const struct sim *w); /* descriptors that nobody has closed */
+unsigned sim_open_files(const struct sim *w);     /* descriptors that nobody has closed */
+uint64_t sim_closed_on_loop(const struct sim *w); /* how many were closed, but not by a job */
 
 /* ---- log ---- */
 

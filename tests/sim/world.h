@@ -120,9 +120,10 @@ struct sim_disk {
         unsigned (*choose)(void *owner, unsigned ways);
         void *owner;
     } choice;
-    uint64_t failures, free_bytes;
+    uint64_t failures, free_bytes, closed_on_loop;
     unsigned spoiled, hanging; /* nodes */
     struct list hung;          /* fibers that wait for those */
+    bool has_no_unnamed;       /* files */
     bool lacks_move;
     void (*failed)(void *owner, const struct sim_disk_failure *failure);
     void *failed_owner;

@@ -53,6 +53,8 @@ static void on_more(struct reader *r)
     w->calls++;
 }
 
+static const struct draft_place drafts = {.directory = "/tmp"};
+
 void copy_world_begin(struct copy_world *f, uint64_t seed)
 {
     *f = (struct copy_world){.world = sim_new(seed)};
@@ -61,7 +63,7 @@ void copy_world_begin(struct copy_world *f, uint64_t seed)
     f->limits = (struct copy_limits){.memory_max_bytes = 64 * MILLION,
                                      .memory_each_bytes = 2 * CHUNK,
                                      .files_max_bytes = 64 * MILLION,
-                                     .directory = "/tmp"};
+                                     .drafts = &drafts};
     copy_limits_init(&f->limits);
     f->loop = loop_new();
     assert_non_null(f->loop);

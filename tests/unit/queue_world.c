@@ -75,7 +75,7 @@ static int put_message(void *owner)
                                .length = body.len,
                                .pieces = &body,
                                .piece_count = 1,
-                               .directory = store_directory(store)};
+                               .drafts = store_drafts(store)};
     struct id id;
     struct pool pool;
     struct buf records;
@@ -88,7 +88,7 @@ static int put_message(void *owner)
     error = store_commit(store, &image, &place, buf_bytes(&records));
     buf_done(&records);
     pool_done(&pool);
-    disk_close(image.fd);
+    draft_close(image.drafts, image.fd);
     store_close(store);
     store_free(&store);
     loop_free(&loop);

@@ -179,6 +179,8 @@ static void on_report(struct carrier *carrier, const struct event *ev)
 
 static const struct carrier_ops carrier_ops = {.report = on_report};
 
+static const struct draft_place drafts = {.directory = "/spool"};
+
 static void ignore(void *owner)
 {
     (void)owner;
@@ -552,7 +554,7 @@ static bool run(struct world *w, struct lib_text *seen, uint64_t seed, bool cuts
     pool_init(&w->pool, 4096, 2);
     arena_init(&w->arena, &w->pool, SIZE_MAX);
     w->copies = (struct copy_limits){
-        .memory_max_bytes = 1 << 24, .memory_each_bytes = 1 << 24, .directory = "/spool"};
+        .memory_max_bytes = 1 << 24, .memory_each_bytes = 1 << 24, .drafts = &drafts};
     copy_limits_init(&w->copies);
     w->loop = loop_new();
     is_made = w->loop != NULL;

@@ -109,7 +109,7 @@ void store_world_make(struct store_world *w, struct store_world_message *m, size
 
     *m = (struct store_world_message){.place = store_next_place(w->store, &id)};
     m->image = (struct copy_image){
-        .fd = -1, .length = body_bytes, .pieces = m->pieces, .directory = w->directory};
+        .fd = -1, .length = body_bytes, .pieces = m->pieces, .drafts = store_drafts(w->store)};
     for (size_t at = 0; at < body_bytes; at += STORE_WORLD_CHUNK) {
         struct bytes *piece = &m->pieces[m->image.piece_count++];
         size_t len = body_bytes - at < STORE_WORLD_CHUNK ? body_bytes - at : STORE_WORLD_CHUNK;
@@ -126,7 +126,7 @@ void store_world_done(struct store_world_message *m)
     for (size_t i = 0; i < ARRAY_LENGTH(m->pieces); i++)
         free((void *)(uintptr_t)m->pieces[i].at);
     if (m->image.fd >= 0)
-        disk_close(m->image.fd);
+        draft_close(m->image.drafts, m->image.fd);
     buf_done(&m->records);
 }
 

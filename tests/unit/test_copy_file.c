@@ -58,7 +58,7 @@ static void run_whole(struct copy_job_on_image *job)
     if (!w->writes || image->file_bytes == image->length)
         return;
     if (image->fd < 0)
-        image->fd = disk_open_unnamed(image->directory);
+        image->fd = draft_open(image->drafts);
     assert_int_equal(disk_write_pieces_at(image->fd, HEAD + image->file_bytes, image->pieces,
                                           (int)image->piece_count),
                      0);
@@ -274,6 +274,33 @@ static void reads_a_file(void **state)
     lib_end_rows();
 }
 
+/* The last close of an unnamed file takes as long as it is large. */
+static void closes_no_file_on_the_loop(void **state)
+{
+    (void)state;
+    for (int is_given = 0; is_given < 2; is_given++) {
+        struct copy_world f;
+        struct owner *o = &f.owners[0];
+
+        copy_world_begin(&f, 1);
+        if (is_given) {
+            o->copy = copy_of_file(f.loop, &f.limits, make_file(0, 5), 0, 5, &copy_world_use, o);
+        } else {
+            assert_true(copy_world_new(&f, 0));
+            assert_true(copy_world_append_all(o, MILLION));
+        }
+        copy_world_follow(&f, 0, o);
+        assert_true(copy_world_read_all(&f.followers[0]));
+        copy_world_stop_following(&f.followers[0]);
+        copy_free(&o->copy);
+        assert_int_equal(sim_open_files(f.world), 1);
+        copy_world_settle(&f);
+        assert_int_equal(sim_open_files(f.world), 0);
+        assert_int_equal(sim_closed_on_loop(f.world), 0);
+        copy_world_end(&f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +309,7 @@ int main(void)
         cmocka_unit_test(tells_what_became_of_the_job),
         cmocka_unit_test(runs_short_of_memory),
         cmocka_unit_test(reads_a_file),
+        cmocka_unit_test(closes_no_file_on_the_loop),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

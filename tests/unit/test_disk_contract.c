@@ -294,9 +294,16 @@ static void locks_files(void **state)
     assert_int_equal(disk_lock(second), -EAGAIN);
     assert_int_equal(disk_rename(p.a, p.b), 0); /* the name does not matter */
     assert_int_equal(disk_lock(second), -EAGAIN);
+    disk_unlock(second); /* it is not his */
+    assert_int_equal(disk_lock(second), -EAGAIN);
     assert_int_equal(disk_close(first), 0);
     assert_int_equal(disk_lock(second), 0);
+    first = disk_open_append(p.b);
+    assert_int_equal(disk_lock(first), -EAGAIN);
+    disk_unlock(second);
+    assert_int_equal(disk_lock(first), 0);
     assert_int_equal(disk_close(second), 0);
+    assert_int_equal(disk_close(first), 0);
     remove_place(&p);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What only real sockets show: signals, shortages, farewells, last octets, unix sockets. */
 /* needs: io */
+#include "proxy/io/disk.h"
 #include "tests/unit/raw_peers.h"
 
 static void on_signal(void *owner, int number)
@@ -280,13 +281,24 @@ static void talks_by_path(void **state)
     unlink(unix_path);
 }
 
+/* /proc has no files of anybody's. */
+static void has_no_unnamed_files_everywhere(void **state)
+{
+    int fd = disk_open_unnamed("/proc");
+
+    (void)state;
+    if (fd == -EACCES || fd == -EROFS)
+        skip();
+    assert_int_equal(fd, -EOPNOTSUPP);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hears_signals),     cmocka_unit_test(hears_farewell),
         cmocka_unit_test(asks_the_kernel),   cmocka_unit_test(closes_well),
         cmocka_unit_test(reads_in_portions), cmocka_unit_test(stands_shortage),
-        cmocka_unit_test(talks_by_path),
+        cmocka_unit_test(talks_by_path),     cmocka_unit_test(has_no_unnamed_files_everywhere),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,7 +2,7 @@
 /* A report is durable before its cause says so: the disk fails, the process dies, the power is cut
  * at each call, and there is one report in the end. */
 /* needs: spool/runner_report.c spool/store.c spool/store_list.c spool/store_message.c */
-/* needs: spool/store_commit.c spool/store_rewrite.c spool/spool_index.c sim */
+/* needs: spool/store_commit.c spool/store_draft.c spool/store_rewrite.c spool/spool_index.c sim */
 #include "spool/runner_report.h"
 
 #include <errno.h>
@@ -63,7 +63,7 @@ static void put_cause(struct world *w, struct store_place *place_out)
                                .length = body.len,
                                .pieces = &body,
                                .piece_count = 1,
-                               .directory = store_directory(w->store)};
+                               .drafts = store_drafts(w->store)};
     struct spool_message m = {.envelope.from.local = bytes_of("ann"), .recipient_count = 1};
     struct spool_recipient r = {.original = joe(),
                                 .to = joe(),
@@ -81,7 +81,7 @@ static void put_cause(struct world *w, struct store_place *place_out)
     spool_put_recipient(&writer, &r);
     *place_out = store_next_place(w->store, &id);
     assert_int_equal(store_commit(w->store, &image, place_out, buf_bytes(&records)), 0);
-    disk_close(image.fd);
+    draft_close(image.drafts, image.fd);
     buf_done(&records);
 }
 

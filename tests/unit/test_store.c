@@ -2,6 +2,7 @@
 /* The files of the spool, on a real disk: committed, taken, changed, moved, listed. */
 /* needs: tests/unit/store_world.c spool/store.c spool/store_list.c spool/store_message.c */
 /* needs: spool/store_commit.c spool/store_rewrite.c spool/store_mark.c spool/spool_index.c io */
+/* needs: spool/store_draft.c */
 #include "spool/store.h"
 
 #include <errno.h>
@@ -73,7 +74,7 @@ static void commits_what_has_begun(void **state)
         store_world_make(&w, &m, 200000);
         memcpy(all, m.pieces, sizeof(all));
         if (way % 2 == 1) {
-            m.image.fd = disk_open_unnamed(w.directory);
+            m.image.fd = draft_open(store_drafts(w.store));
             m.image.file_bytes = 2 * STORE_WORLD_CHUNK;
             m.image.sum = hash_chain(hash_chain(0, all[0]), all[1]);
             m.image.pieces = m.pieces + 2;
@@ -547,6 +548,10 @@ static void marks_who_is_at_work(void **state)
     store_world_end(&w);
 }
 
+#ifndef SETUP
+#define SETUP NULL
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -567,5 +572,5 @@ int main(void)
         cmocka_unit_test(marks_who_is_at_work),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, SETUP, NULL);
 }

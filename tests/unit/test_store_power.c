@@ -2,7 +2,7 @@
 /* The table of states in spool/README.md: the disk fails, the process dies, the power is cut, at
  * each call that touches a file. What was acknowledged must be there, and whole. */
 /* needs: tests/unit/store_world.c spool/store.c spool/store_list.c spool/store_message.c */
-/* needs: spool/store_commit.c spool/store_rewrite.c spool/spool_index.c sim */
+/* needs: spool/store_commit.c spool/store_draft.c spool/store_rewrite.c spool/spool_index.c sim */
 #include <errno.h>
 #include <stdio.h>
 
@@ -252,7 +252,7 @@ static void commit(struct store_world *w, struct told *told, int which)
                                .length = all.len,
                                .pieces = pieces,
                                .piece_count = all.len > STORE_WORLD_CHUNK ? 2 : 1,
-                               .directory = w->directory};
+                               .drafts = store_drafts(w->store)};
     struct id id = id_next(&w->ids, 1700000000000);
     struct buf records;
 
@@ -264,7 +264,7 @@ static void commit(struct store_world *w, struct told *told, int which)
         assert_int_equal(store_prepare(&image), 0);
     assert_int_equal(store_commit(w->store, &image, &told->places[which], buf_bytes(&records)), 0);
     told->is_committed[which] = true;
-    disk_close(image.fd);
+    draft_close(image.drafts, image.fd);
     buf_done(&records);
 }
 
@@ -418,11 +418,14 @@ static bool die(uint64_t nth, uint64_t seed)
     bool is_killed;
 
     told = (struct told){0};
+    if (seed % 2 == 0)
+        sim_disk_without_unnamed(world);
     sim_kill_at_call(world, nth);
     is_killed = !sim_process(world, live, &told, &code);
     if (seed != 1)
         sim_power_cut(world);
     assert_true(sim_process(world, look, &told, &code));
+    assert_null(sim_file_below(world, "/spool/tmp", 0));
     sim_free(&world);
     return is_killed;
 }

@@ -2,7 +2,7 @@
 /* Messages whose records outgrow them, on a real disk: what is written anew says the same, and
  * whoever comes meanwhile finds the file that has the name. */
 /* needs: tests/unit/store_world.c spool/store.c spool/store_commit.c spool/store_list.c */
-/* needs: spool/store_message.c spool/store_rewrite.c io */
+/* needs: spool/store_draft.c spool/store_message.c spool/store_rewrite.c io */
 #include "spool/store.h"
 
 #include <errno.h>

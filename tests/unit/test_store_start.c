@@ -2,7 +2,7 @@
 /* A start that was cut short leaves directories whose names are not durable. Whoever comes next
  * puts mail there: it must be there when the power has failed. */
 /* needs: tests/unit/store_world.c spool/store.c spool/store_list.c spool/store_message.c */
-/* needs: spool/store_commit.c spool/store_rewrite.c sim */
+/* needs: spool/store_commit.c spool/store_draft.c spool/store_rewrite.c sim */
 #include "proxy/io/disk.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/store_world.h"
