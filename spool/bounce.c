@@ -47,15 +47,17 @@ static bool is_same(const struct address *a, const struct address *b)
     return bytes_equal_nocase(a->local, b->local) && bytes_equal_nocase(a->domain, b->domain);
 }
 
-static void find_postmaster(const struct bounce_conf *conf, struct address *postmaster_out)
+struct address bounce_postmaster(const struct bounce_conf *conf)
 {
     struct bytes text = conf->postmaster;
     const uint8_t *at = text.len == 0 ? NULL : memrchr(text.at, '@', text.len);
     size_t local = at == NULL ? text.len : (size_t)(at - text.at);
+    struct address postmaster = {.local = bytes_first(text, local), .domain = conf->hostname};
 
-    postmaster_out->local = bytes_first(text, local);
-    postmaster_out->domain = local == text.len ? conf->hostname : bytes_skip(text, local + 1);
-    postmaster_out->is_literal = address_is_literal(postmaster_out->domain);
+    if (local != text.len)
+        postmaster.domain = bytes_skip(text, local + 1);
+    postmaster.is_literal = address_is_literal(postmaster.domain);
+    return postmaster;
 }
 
 struct audience {
@@ -193,9 +195,8 @@ static void put_report(struct buf *out, const struct bounce_report *report,
 
 enum bounce_result bounce_foresee(const struct bounce_conf *conf, const struct bounce_job *job)
 {
-    struct audience audience = {.has_sender = false};
+    struct audience audience = {.postmaster = bounce_postmaster(conf)};
 
-    find_postmaster(conf, &audience.postmaster);
     return choose_audience(conf, job, &audience);
 }
 
@@ -244,13 +245,12 @@ int bounce_make(const struct bounce_conf *conf, const struct bounce_job *job, st
                 enum bounce_result *result_out)
 {
     struct bounce_report report = {.conf = conf, .job = job, .id = derive_id(job)};
-    struct audience audience = {.has_sender = false};
+    struct audience audience = {.postmaster = bounce_postmaster(conf)};
     char boundary[BOUNDARY_MAX];
     struct spool_message made;
     enum bounce_result result;
     int error;
 
-    find_postmaster(conf, &audience.postmaster);
     result = choose_audience(conf, job, &audience);
     if (result != BOUNCE_MADE) {
         *result_out = result;

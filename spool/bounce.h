@@ -24,6 +24,9 @@ struct bounce_conf {
     enum bounce_to to;
 };
 
+/* Who is told where there is no sender. */
+struct address bounce_postmaster(const struct bounce_conf *conf);
+
 /* Does NOTIFY ask for this report? Without NOTIFY: failures and delays, no success. */
 bool bounce_is_wanted(const struct spool_recipient *r, enum bounce_kind kind);
 

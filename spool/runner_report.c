@@ -79,38 +79,91 @@ static struct bytes relay_of_sender(const struct runner_host *host, struct arena
     return bytes_make(NULL, 0);
 }
 
+/* Empty: there is none. */
 static struct bytes choose_relay(const struct runner_host *host, struct arena *arena,
                                  const struct runner_report *report)
 {
     const struct spool_message *message = report->message;
-    struct bytes first = {NULL, 0}, relay = {NULL, 0};
 
     if (host->bounce_relay.len > 0)
         return host->bounce_relay;
-    for (uint32_t i = message->recipient_count; i-- > 0;) {
-        if (!report->is_due[i])
-            continue;
-        first = message->recipients[i].target;
-        if (is_relay(host->find_target(host->owner, first)))
-            relay = first;
+    for (uint32_t i = 0; i < message->recipient_count; i++) {
+        struct bytes name = message->recipients[i].target;
+        if (report->is_due[i] && is_relay(host->find_target(host->owner, name)))
+            return name;
     }
-    if (relay.len == 0)
-        relay = relay_of_sender(host, arena, message);
-    return relay.len > 0 ? relay : first;
+    return relay_of_sender(host, arena, message);
+}
+
+/* As any recipient; by the bare name where the tables do not know our own domain. */
+static void route_postmaster(const struct runner_host *host, struct arena *arena,
+                             struct runner_report *report)
+{
+    struct address to = bounce_postmaster(report->conf);
+    struct bytes listener = report->message->listener;
+
+    host->route(host->owner, listener, &to, arena, &report->postmaster);
+    if (report->postmaster.leg_count != 0)
+        return;
+    to.domain = bytes_make(NULL, 0);
+    host->route(host->owner, listener, &to, arena, &report->postmaster);
+}
+
+static bool takes_8bit(const struct runner_host *host, struct bytes name)
+{
+    struct target *target = host->find_target(host->owner, name);
+
+    return is_relay(target) && (target->ops->capabilities(target) & CAPABILITY_8BITMIME) != 0;
 }
 
 void runner_report_address(const struct runner_host *host, struct arena *arena,
                            struct runner_report *report)
 {
-    struct target *target;
-
     report->relay = choose_relay(host, arena, report);
-    target = host->find_target(host->owner, report->relay);
-    report->is_7bit =
-        !is_relay(target) || (target->ops->capabilities(target) & CAPABILITY_8BITMIME) == 0;
+    report->has_no_relay = report->relay.len == 0;
+    if (report->has_no_relay)
+        route_postmaster(host, arena, report);
+    report->is_7bit = !takes_8bit(host, report->relay);
+}
+
+static struct bounce_conf conf_of(const struct runner_report *report)
+{
+    struct bounce_conf conf = *report->conf;
+
+    if (report->has_no_relay && conf.to != BOUNCE_TO_NONE)
+        conf.to = report->postmaster.leg_count == 0 ? BOUNCE_TO_NONE : BOUNCE_TO_POSTMASTER;
+    return conf;
+}
+
+enum bounce_result runner_report_foresee(const struct runner_report *report)
+{
+    const struct bounce_job job = {
+        .message = report->message, .is_due = report->is_due, .kind = report->kind};
+    struct bounce_conf conf = conf_of(report);
+
+    return bounce_foresee(&conf, &job);
 }
 
 /* ---- the job ---- */
+
+/* The postmaster, who alone is told, may be a list. */
+static int follow_tables(const struct runner_report *report, struct spool_message *made,
+                         struct arena *arena)
+{
+    uint32_t count = (uint32_t)report->postmaster.leg_count;
+    const struct spool_recipient postmaster = made->recipients[0];
+
+    made->recipients = arena_alloc(arena, count * sizeof(*made->recipients));
+    if (made->recipients == NULL)
+        return ERR_MEMORY;
+    made->recipient_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        made->recipients[i] = postmaster;
+        made->recipients[i].to = report->postmaster.legs[i].to;
+        made->recipients[i].target = report->postmaster.legs[i].target->name;
+    }
+    return 0;
+}
 
 static int put_records(const struct runner_report *report, struct spool_message *made,
                        struct workshop *w)
@@ -118,9 +171,15 @@ static int put_records(const struct runner_report *report, struct spool_message 
     struct spool_writer writer = {
         .id = made->head.id, .at = spool_records_at(&made->head), .out = &w->records};
 
+    if (report->has_no_relay) {
+        int error = follow_tables(report, made, &w->arena);
+        if (error != 0)
+            return error;
+    }
     spool_put_message(&writer, made);
     for (uint32_t i = 0; i < made->recipient_count; i++) {
-        made->recipients[i].target = report->relay;
+        if (!report->has_no_relay)
+            made->recipients[i].target = report->relay;
         made->recipients[i].identity = RELAY_IDENTITY_NONE; /* it is ours, no client's */
         spool_put_recipient(&writer, &made->recipients[i]);
     }
@@ -177,12 +236,13 @@ static int make(struct runner_report *report, struct workshop *w)
         .now_s = report->now_ms / 1000,
         .will_retry_s = report->will_retry_s,
     };
+    struct bounce_conf conf = conf_of(report);
     struct spool_message made = {.recipient_count = 0};
     enum bounce_result result;
     int error = read_original(report, w, &job.content);
 
     if (error == 0)
-        error = bounce_make(report->conf, &job, &w->arena, &made, &w->content, &result);
+        error = bounce_make(&conf, &job, &w->arena, &made, &w->content, &result);
     if (error == 0 && result == BOUNCE_MADE) {
         report->place.id = made.head.id;
         error = put_records(report, &made, w);

@@ -12,8 +12,12 @@
 struct runner_report {
     const struct store *store;
     const struct bounce_conf *conf;
-    struct bytes relay;                  /* that takes it; runner_report_address() */
-    bool is_7bit;                        /* ... and nothing over 127, as far as is known */
+    struct bytes relay; /* that takes it; runner_report_address() */
+    /* No relay takes it. In the sender's place the postmaster is told, where the tables lead him;
+     * if they lead nowhere, nobody. */
+    bool has_no_relay;
+    struct routed postmaster;
+    bool is_7bit;                        /* who takes it takes nothing over 127, as far as known */
     const struct spool_message *message; /* the cause, whose lock is held */
     int fd;                              /* its file: what is returned is read from there */
     enum bounce_kind kind;
@@ -26,11 +30,14 @@ struct runner_report {
     enum bounce_result result; /* set by _make() */
 };
 
-/* Sets `relay`, past all tables: bounce-relay, else the one that the first recipient due was routed
- * to. Only where that is none (a Maildir, or gone) the one that the tables lead the sender to. It
- * may be the name of no target, then the report waits for it. One recipient at least is due. */
+/* Sets where it goes. `relay`, past all tables: bounce-relay, else the one that the first recipient
+ * due was routed to; where that is none (a Maildir, or gone), the one that the tables lead the
+ * sender to. A report on mail for a Maildir never goes into that Maildir: where there is no relay
+ * it is the postmaster's. One recipient at least is due. */
 void runner_report_address(const struct runner_host *host, struct arena *arena,
                            struct runner_report *report);
+/* What _make() will come to. */
+enum bounce_result runner_report_foresee(const struct runner_report *report);
 
 /* Job: bounce_make(), then store_commit(). 0: `result` says what became of it: MADE: it is durable
  * at `place`, -EEXIST counts as that. Else nothing was made, and the cause must not say so. */

@@ -122,10 +122,7 @@ static void put_refused(struct spool_writer *w, struct acting *a)
  * returned, and a report that is missing is made by the next delivery. */
 static int refuse_and_report(struct acting *a)
 {
-    const struct bounce_job job = {
-        .message = &a->message, .is_due = a->is_changed, .kind = BOUNCE_FAILED};
-
-    if (bounce_foresee(a->report.conf, &job) == BOUNCE_HELD)
+    if (runner_report_foresee(&a->report) == BOUNCE_HELD)
         return -EADDRNOTAVAIL;
     int error = append(a, put_refused);
     a->is_refused = error == 0;

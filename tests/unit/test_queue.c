@@ -93,12 +93,48 @@ static void tells_no_time_where_there_is_none(void **state)
     queue_world_end(&w);
 }
 
+/* ---- reports ---- */
+
+static unsigned files_below(struct queue_world *w, const char *directory)
+{
+    unsigned count = 0;
+
+    while (sim_file_below(w->sim, directory, count) != NULL)
+        count++;
+    return count;
+}
+
+/* A report on mail for a Maildir does not become a Maildir that is named by the sender. */
+static void returns_nothing_into_maildirs(void **state)
+{
+    static const char table[] = "postmaster box\n";
+    static struct queue_world w;
+    struct queue_message m = first;
+    char text[1000];
+
+    (void)state;
+    m.from = "ann@elsewhere.test";
+    m.to = "joe@box.test";
+    m.target = "box";
+    m.fate = FATE_REFUSED;
+    m.reply = "550 5.1.1 no";
+    snprintf(text, sizeof(text), "%s%s", config, table);
+    queue_world_begin(&w, 1, text);
+    queue_world_put(&w, &m);
+    assert_true(queue_world_play(&w, (const char *const[]){"wait 100", "stop", NULL}));
+    assert_int_equal(files_below(&w, "/mail/elsewhere.test"), 0);
+    assert_int_equal(files_below(&w, "/mail/mx.test/postmaster/new"), 1);
+    assert_int_equal(files_below(&w, "/spool/hold"), 0);
+    queue_world_end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lists_past_strays),
         cmocka_unit_test(lists_past_damage),
         cmocka_unit_test(tells_no_time_where_there_is_none),
+        cmocka_unit_test(returns_nothing_into_maildirs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
