@@ -46,6 +46,7 @@ struct bounce_job {
     int64_t now_s;        /* wall clock */
     int64_t will_retry_s; /* DELAYED: until when it will be tried; 0: not told */
     struct bytes content; /* as bounce_content_bytes() asked; empty: nothing is returned */
+    bool is_unreadable;   /* ... since it cannot be read: the report says so */
 };
 
 enum bounce_result {

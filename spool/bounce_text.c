@@ -142,4 +142,6 @@ void bounce_text_put(struct buf *out, const struct bounce_report *report)
     if (report->returned.len > 0)
         buf_text(out, report->is_whole ? "The message itself is enclosed.\r\n"
                                        : "The headers of the message are enclosed.\r\n");
+    else if (job->is_unreadable)
+        buf_text(out, "The message itself cannot be read any more, and is not enclosed.\r\n");
 }

@@ -241,6 +241,10 @@ static int make(struct runner_report *report, struct workshop *w)
     enum bounce_result result;
     int error = read_original(report, w, &job.content);
 
+    if (error != 0 && error != ERR_MEMORY) { /* its sender is told all the same */
+        job.is_unreadable = true;
+        error = 0;
+    }
     if (error == 0)
         error = bounce_make(&conf, &job, &w->arena, &made, &w->content, &result);
     if (error == 0 && result == BOUNCE_MADE) {

@@ -39,8 +39,9 @@ void runner_report_address(const struct runner_host *host, struct arena *arena,
 /* What _make() will come to. */
 enum bounce_result runner_report_foresee(const struct runner_report *report);
 
-/* Job: bounce_make(), then store_commit(). 0: `result` says what became of it: MADE: it is durable
- * at `place`, -EEXIST counts as that. Else nothing was made, and the cause must not say so. */
+/* Job: bounce_make(), then store_commit(). What cannot be read of the cause is not returned. 0:
+ * `result` says what became of it: MADE: it is durable at `place`, -EEXIST counts as that. Else
+ * nothing was made, and the cause must not say so. */
 int runner_report_make(struct runner_report *report);
 
 #endif
