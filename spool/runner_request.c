@@ -95,6 +95,11 @@ static int hold(struct acting *a, bool is_held)
     error = append(a, put_hold);
     if (error != 0 || a->place.folder == folder)
         return error;
+    if (folder == STORE_QUEUE) { /* it may have lain there before */
+        error = spool_index_forget(a->runner->host.store, a->next.directory);
+        if (error != 0)
+            return error;
+    }
     return store_move(a->runner->host.store, &a->place, folder, a->next.directory, &a->place);
 }
 

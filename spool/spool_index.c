@@ -100,20 +100,20 @@ static void add(struct making *m, const struct id *id, const struct spool_messag
         m->error = ERR_MEMORY;
 }
 
-/* What cannot be read has no row: whoever starts will see for himself. */
+/* What cannot be read has no row: whoever starts will see for himself. Nor has what somebody has
+ * taken: he may have forgotten the index before this one was begun, and change the message after it
+ * was read. Whoever takes it later forgets this one. */
 static bool on_found(void *owner, const struct store_found *found)
 {
     struct making *m = owner;
+    struct spool_message message;
+    int fd;
 
     if (found->stray != NULL) {
         m->error = found->error;
         return found->error == 0;
     }
-    struct store_path path = store_message_path(m->store, &found->place);
-    struct spool_message message;
-    int fd = disk_open_read(path.text);
-
-    if (fd < 0)
+    if (store_take(m->store, &found->place, &fd) != 0)
         return true;
     int error = store_read(fd, &found->place.id, &m->arena, &message);
     if (error == 0 && message.recipient_count <= RECIPIENTS_MAX)
@@ -125,25 +125,8 @@ static bool on_found(void *owner, const struct store_found *found)
     return m->error == 0;
 }
 
-static int write_file(const char *path, const struct bytes *pieces, int count)
+static int save(struct making *m, int fd)
 {
-    int fd = disk_create(path);
-
-    if (fd == -EEXIST && disk_unlink(path) == 0)
-        fd = disk_create(path);
-    if (fd < 0)
-        return fd;
-    int error = disk_write_pieces_at(fd, 0, pieces, count);
-    disk_close(fd);
-    if (error != 0)
-        disk_unlink(path);
-    return error;
-}
-
-static int save(struct making *m, uint32_t directory)
-{
-    struct store_path path = store_queue_path(m->store, directory, STORE_INDEX);
-    struct store_path new_path = store_queue_path(m->store, directory, STORE_NEW_INDEX);
     uint8_t head[HEAD] = MAGIC;
     struct bytes pieces[] = {bytes_make(head, sizeof(head)), buf_bytes(&m->rows),
                              buf_bytes(&m->contents)};
@@ -151,28 +134,74 @@ static int save(struct making *m, uint32_t directory)
     spool_store_number(head + AT_VERSION, VERSION, 4);
     spool_store_number(head + AT_COUNT, m->count, 8);
     spool_store_number(head + AT_SUM, sum_of(pieces[0], pieces[1], pieces[2]), 8);
-    int error = write_file(new_path.text, pieces, (int)ARRAY_LENGTH(pieces));
-    return error == 0 ? disk_replace(new_path.text, path.text) : error;
+    return disk_write_pieces_at(fd, 0, pieces, (int)ARRAY_LENGTH(pieces));
 }
 
+static int read_all(struct making *m, uint32_t directory, int fd)
+{
+    int error = store_list_directory(m->store, directory, on_found, m);
+
+    if (error == 0)
+        error = m->error;
+    if (error != 0)
+        return error;
+    return m->count < store_limits(m->store)->index_messages_min ? -ENOENT : save(m, fd);
+}
+
+/* Its name stands there before the first message is read, and goes with the next change of any of
+ * them: then there is nothing to be renamed. */
+static int make_new(struct making *m, uint32_t directory)
+{
+    struct store_path path = store_queue_path(m->store, directory, STORE_INDEX);
+    struct store_path new_path = store_queue_path(m->store, directory, STORE_NEW_INDEX);
+    int fd = disk_create(new_path.text);
+
+    if (fd < 0)
+        return fd;
+    int error = read_all(m, directory, fd);
+    disk_close(fd);
+    if (error == 0)
+        error = disk_replace(new_path.text, path.text);
+    if (error != 0)
+        disk_unlink(new_path.text);
+    return error == -ENOENT ? 0 : error;
+}
+
+static bool count_message(void *owner, const struct store_found *found)
+{
+    uint32_t *count = owner;
+
+    *count += found->stray == NULL;
+    return true;
+}
+
+/* The old one is forgotten first: a power cut could undo that it was replaced. */
 static int make(const struct store *s, uint32_t directory)
 {
     struct making m = {.store = s};
+    uint32_t count = 0;
+    int error = store_list_directory(s, directory, count_message, &count);
 
+    if (error != 0 || count < store_limits(s)->index_messages_min)
+        return error;
     pool_init(&m.pool, 4096, 4);
     arena_init(&m.arena, &m.pool, SIZE_MAX);
     buf_init(&m.rows, &m.pool, FILE_MAX / 4);
     buf_init(&m.contents, &m.pool, FILE_MAX / 2);
-    int error = store_list_directory(s, directory, on_found, &m);
+    error = spool_index_forget(s, directory);
     if (error == 0)
-        error = m.error;
-    if (error == 0 && m.count >= store_limits(s)->index_messages_min)
-        error = save(&m, directory);
+        error = make_new(&m, directory);
     buf_done(&m.rows);
     buf_done(&m.contents);
     arena_reset(&m.arena);
     pool_done(&m.pool);
     return error;
+}
+
+/* A time to come is that of a clock which was set back since: it is long ago. */
+static bool is_recent(int64_t changed_s, int64_t now_s, int64_t quiet_s)
+{
+    return changed_s <= now_s && now_s - changed_s < quiet_s;
 }
 
 int spool_index_refresh(const struct store *s, uint32_t directory, int64_t now_s)
@@ -183,22 +212,46 @@ int spool_index_refresh(const struct store *s, uint32_t directory, int64_t now_s
 
     if (error != 0)
         return error == -ENOENT ? 0 : error;
-    if (now_s - of_directory.changed_s < quiet_s)
+    if (is_recent(of_directory.changed_s, now_s, quiet_s))
         return 0;
     error = disk_facts_of_path(store_queue_path(s, directory, STORE_INDEX).text, &of_index);
     /* Its own name was the last change, or one that came very soon behind it. */
-    if (error == 0 && of_index.changed_s + quiet_s / 2 > of_directory.changed_s)
+    if (error == 0 && of_index.changed_s <= now_s &&
+        of_index.changed_s + quiet_s / 2 > of_directory.changed_s)
         return 0;
     return error == 0 || error == -ENOENT ? make(s, directory) : error;
 }
 
+/* What it says is made worthless, durably: though its name came back. */
+static int spoil(const char *path)
+{
+    static const uint8_t nothing[HEAD];
+    int fd = disk_open_append(path);
+
+    if (fd < 0)
+        return fd;
+    int error = disk_write_at(fd, 0, bytes_make(nothing, sizeof(nothing)));
+    if (error == 0)
+        error = disk_sync(fd);
+    disk_close(fd);
+    return error;
+}
+
+/* One that is being made goes first: it must not get its name in between. */
 int spool_index_forget(const struct store *s, uint32_t directory)
 {
-    int error = disk_unlink(store_queue_path(s, directory, STORE_INDEX).text);
+    struct store_path path = store_queue_path(s, directory, STORE_INDEX);
+    int error = disk_unlink(store_queue_path(s, directory, STORE_NEW_INDEX).text);
 
-    if (error != 0)
-        return error == -ENOENT ? 0 : error;
-    return disk_sync_directory(store_queue_path(s, directory, "").text);
+    if (error != 0 && error != -ENOENT)
+        return error;
+    int spoil_error = spoil(path.text);
+    if (spoil_error == -ENOENT)
+        return 0;
+    error = disk_unlink(path.text);
+    if (error == 0)
+        error = disk_sync_directory(store_queue_path(s, directory, "").text);
+    return error == -ENOENT || spoil_error == 0 ? 0 : error;
 }
 
 /* ---- using ---- */

@@ -5,7 +5,8 @@
  * It is a hint, written without a sync, and it says what was true when it was written. A file that
  * is torn or strange is not used at all; a message that it does not name is to be opened; one that
  * has no name any more is to be forgotten; and what is taken for delivery is read from the message
- * itself. Whoever changes a message forgets the index of its directory first. */
+ * itself. Whoever changes a message has taken it, and forgets the index of its directory first:
+ * also the one that is being made just now. */
 #ifndef POSTERN_SPOOL_INDEX_H
 #define POSTERN_SPOOL_INDEX_H
 
@@ -31,7 +32,9 @@ int spool_index_find(const struct spool_index *index, const struct id *id, struc
 /* Job: makes it anew where it is due: in a directory that holds many messages, and to which none
  * came for a while. Opens each of them. 0 though nothing was due. */
 int spool_index_refresh(const struct store *s, uint32_t directory, int64_t now_s);
-/* Job: from here on there is none, durably. 0 though there was none. */
+/* Job: from here on there is none that says anything of what lies there now, durably; nor does one
+ * come of what is being made. For whoever has taken the message that he changes. 0 though there was
+ * none. */
 int spool_index_forget(const struct store *s, uint32_t directory);
 
 #endif
