@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* An index is made while messages change: it never says what was. */
 /* needs: tests/unit/store_world.c spool/store.c spool/store_list.c spool/store_message.c */
-/* needs: spool/spool_index.c sim */
+/* needs: spool/store_commit.c spool/spool_index.c sim */
 #include "spool/spool_index.h"
 
 #include <errno.h>
