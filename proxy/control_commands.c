@@ -109,6 +109,7 @@ static const char queue_header[] = " ID                STATE        TARGET      
 static void put_entry(struct control_run *run, const struct schedule_entry *e)
 {
     int64_t now_s = loop_wall_ms(run->worker->loop) / 1000;
+    int64_t wait_s = e->due_s - runner_now_s(run->runner);
     struct entry_state state = state_of(run, e);
     struct control_row row;
 
@@ -118,7 +119,7 @@ static void put_entry(struct control_run *run, const struct schedule_entry *e)
     control_put(&row, "target", 24, schedule_target_name(e->target));
     control_put_age(&row, "age", -4, now_s - e->arrived_s);
     control_put_time(&row, "arrived", CONTROL_JSON_ONLY, e->arrived_s);
-    control_put_age(&row, "next_try_in", -4, state.is_timed ? e->due_s - now_s : CONTROL_NO_AGE);
+    control_put_age(&row, "next_try_in", -4, state.is_timed ? wait_s : CONTROL_NO_AGE);
     control_put_number(&row, "tries", -5, e->tries);
     control_put_number(&row, "size", -9, e->body_bytes);
     control_put_number(&row, "recipients", -5, e->recipient_count);

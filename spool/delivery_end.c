@@ -118,10 +118,8 @@ static void note_all(struct delivery *d)
 /* Tried in vain now, or the target is away: and that for too long. */
 static void expire_all(struct delivery *d)
 {
-    const struct schedule_policy *policy = schedule_policy(d->entry->target);
-
-    if (policy->expire_ms == 0 ||
-        d->end.now_ms < d->message.arrived_ms + (int64_t)policy->expire_ms)
+    if (runner_now_s(d->runner) < d->entry->expires_s ||
+        (d->is_look && !schedule_was_missed(d->entry)))
         return;
     for (uint32_t i = 0; i < d->message.recipient_count; i++) {
         const struct spool_recipient *s = recipient_at(d, i);

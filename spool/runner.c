@@ -4,25 +4,23 @@
 #include "proxy/io/disk.h"
 #include "spool/runner_private.h"
 
-#define WAKE_MAX_S 60
-#define SYNC_MS    100 /* a removal is durable after so long: what comes back is delivered \ again */
+#define SYNC_MS 100 /* a removal is durable after so long: what comes back is delivered \ again */
 
 int64_t runner_now_s(const struct runner *r)
 {
-    return loop_wall_ms(r->host.loop) / 1000;
+    return (int64_t)(loop_now_ms(r->host.loop) / 1000);
 }
 
 /* ---- what is due ---- */
 
 static void arm(struct runner *r)
 {
-    int64_t wake_s = schedule_wake_s(r->schedule), now_ms = loop_wall_ms(r->host.loop);
+    int64_t wake_s = schedule_wake_s(r->schedule);
 
-    if (wake_s > now_ms / 1000 + WAKE_MAX_S)
-        wake_s = now_ms / 1000 + WAKE_MAX_S; /* the wall clock may be set meanwhile */
-    int64_t wait_ms = wake_s * 1000 - now_ms;
-    deadline_set(r->host.loop, &r->wake,
-                 loop_now_ms(r->host.loop) + (wait_ms < 0 ? 0 : (uint64_t)wait_ms));
+    if (wake_s == INT64_MAX)
+        deadline_clear(r->host.loop, &r->wake);
+    else
+        deadline_set(r->host.loop, &r->wake, wake_s < 0 ? 0 : (uint64_t)wake_s * 1000);
 }
 
 static void pump(void *owner)

@@ -104,6 +104,7 @@ struct runner_request {
 };
 void runner_request(struct runner *r, struct runner_request *request);
 
+int64_t runner_now_s(const struct runner *r); /* of the clock that schedule entries are told by */
 /* What lies in the queue, for listings; `after` NULL: the first. Valid until the loop goes on. */
 const struct schedule_entry *runner_next(struct runner *r, const struct schedule_entry *after);
 struct schedule *runner_schedule(struct runner *r);

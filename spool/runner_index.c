@@ -36,7 +36,7 @@ static void start_next(struct indexing *j)
 {
     struct runner *r = j->runner;
 
-    j->now_s = runner_now_s(r);
+    j->now_s = loop_wall_ms(r->host.loop) / 1000;
     j->work = (struct work){.run = run_indexing, .done = done_indexing};
     if (j->next == j->count || r->is_stopping || work_run(r->host.loop, &j->work) != 0) {
         mem_free(j);

@@ -3,9 +3,9 @@
 #include "proxy/base/mem.h"
 #include "spool/runner_private.h"
 
-#define GRACE_MAX_S    300 /* before a message that is read anew may expire */
 #define FIRST_BUCKETS  64
 #define REPORT_AGAIN_S 60 /* a report could not be made */
+#define LOOK_AGAIN_S   60 /* its time is over, and it was given back untried */
 
 bool runner_is_open(const struct spool_recipient *s)
 {
@@ -123,20 +123,31 @@ static int64_t seconds(uint64_t ms)
     return (int64_t)(ms / 1000);
 }
 
+/* By the clock of the schedule. */
+static int64_t from_wall_s(const struct runner *r, int64_t wall_s)
+{
+    return runner_now_s(r) + wall_s - loop_wall_ms(r->host.loop) / 1000;
+}
+
+static int64_t expires_s(const struct runner *r, const struct schedule_entry *e)
+{
+    uint64_t expire_ms = schedule_policy(e->target)->expire_ms;
+
+    return expire_ms == 0 ? INT64_MAX : from_wall_s(r, e->arrived_s + seconds(expire_ms));
+}
+
 /* When somebody must look at it though the target stays away: it expires, or its sender is to be
- * warned. After a long stop of ours each message is tried once more before. */
+ * warned. */
 static int64_t next_look_s(const struct runner *r, const struct schedule_entry *e, bool may_warn)
 {
-    const struct schedule_policy *policy = schedule_policy(e->target);
-    int64_t now_s = runner_now_s(r), look_s = e->arrived_s + seconds(policy->expire_ms);
-    int64_t warn_s = e->arrived_s + seconds(r->host.delay_warning_ms), grace_s = GRACE_MAX_S;
+    int64_t now_s = runner_now_s(r), look_s = e->expires_s;
+    int64_t warn_s = from_wall_s(r, e->arrived_s + seconds(r->host.delay_warning_ms));
 
-    if (policy->expire_ms == 0)
+    if (look_s == INT64_MAX)
         return INT64_MAX;
-    if (grace_s > seconds(policy->retry_ms[0]))
-        grace_s = seconds(policy->retry_ms[0]);
-    if (look_s < now_s + grace_s)
-        look_s = now_s + grace_s;
+    if (look_s <= now_s) /* the schedule may want to look sooner */
+        look_s = now_s < e->look_s && e->look_s < now_s + LOOK_AGAIN_S ? e->look_s
+                                                                       : now_s + LOOK_AGAIN_S;
     if (warn_s <= now_s)
         warn_s = now_s + 1;
     return may_warn && r->host.delay_warning_ms != 0 && warn_s < look_s ? warn_s : look_s;
@@ -188,10 +199,18 @@ bool runner_refresh(struct runner *r, struct schedule_entry *e, const struct spo
     e->look_s = next_look_s(r, e, rest.may_warn);
     runner_set_domains(r, e, message);
     if (rest.open == 0) {
-        e->due_s = INT64_MAX;
+        e->due_s = e->expires_s = INT64_MAX;
         e->look_s = runner_now_s(r) + REPORT_AGAIN_S;
     }
     return rest.open + rest.due != 0;
+}
+
+/* The wall clock may have been set back since. */
+static int64_t when_tried_s(const struct runner *r, const struct schedule_entry *e, int64_t wall_s)
+{
+    int64_t now_s = runner_now_s(r), tried_s = from_wall_s(r, wall_s == 0 ? e->arrived_s : wall_s);
+
+    return tried_s < now_s ? tried_s : now_s;
 }
 
 /* An entry of this message at the target of that recipient, which none is for yet. */
@@ -216,9 +235,9 @@ static struct schedule_entry *add_entry(struct runner *r, struct runner_message 
         return NULL;
     if (schedule_next_entry(t, NULL) == NULL)
         set_policy(r, t);
-    fresh.due_s = fresh.arrived_s;
+    fresh.expires_s = expires_s(r, &fresh);
     if (rest.waits)
-        schedule_set_due(t, &fresh, rest.tried_s == 0 ? fresh.arrived_s : rest.tried_s);
+        schedule_set_due(t, &fresh, when_tried_s(r, &fresh, rest.tried_s));
     runner_refresh(r, &fresh, message);
     if (rest.open == 0)
         fresh.look_s = 0; /* a report that a crash came before, or nothing but its end */

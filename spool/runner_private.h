@@ -101,7 +101,6 @@ struct runner {
     bool is_stopping, is_stopped, is_aborted;
 };
 
-int64_t runner_now_s(const struct runner *r);
 /* Something may be due: soon, outside every callback. */
 void runner_pump_later(struct runner *r);
 void runner_may_stop(struct runner *r); /* a delivery has ended: maybe the last one */

@@ -12,6 +12,8 @@
 #define GIVEN_BACK_MAX     256 /* entries that are looked at for a place */
 #define MADE_READY_MAX     256 /* by one schedule_take() at a target */
 #define LOOK_AGAIN_S       300 /* at an entry that nobody moved on */
+#define LAST_TRY_S         5 /* from one try at a target that is away to the next, of what expires */
+#define LAST_TURN_S        60 /* of what expires: is it tried, or the target away? */
 
 /* ---- turns ---- */
 
@@ -143,6 +145,27 @@ static struct schedule_entry *give_out(struct schedule_target *t, struct schedul
 
 /* ---- taking ---- */
 
+bool schedule_was_missed(const struct schedule_entry *e)
+{
+    return e->target->is_down && e->target->missed_s >= e->expires_s;
+}
+
+/* Its time is over, and nobody knows whether it could be delivered: clocks jump, and we may have
+ * been away. It is the first of the heap. */
+static void try_at_last(struct schedule_target *t, struct schedule_entry *e, int64_t now_s)
+{
+    int64_t try_s = t->missed_s + LAST_TRY_S;
+
+    if (e->state == SCHEDULE_WAITING) {
+        e->due_s = now_s;
+        make_ready(t, e, LAST);
+    }
+    e->look_s = now_s + (t->is_down ? LAST_TRY_S : LAST_TURN_S);
+    if (t->next_try_s > try_s)
+        t->next_try_s = try_s;
+    spool_schedule_heap_down(t, 0);
+}
+
 /* What has become due gets its turn. Returns an entry that is to be looked at, if there is one. */
 static struct schedule_entry *advance(struct schedule_target *t, int64_t now_s)
 {
@@ -150,6 +173,10 @@ static struct schedule_entry *advance(struct schedule_target *t, int64_t now_s)
         struct schedule_entry *e = t->heap[0];
         if (spool_schedule_key(e) > now_s)
             break;
+        if (e->look_s <= now_s && e->expires_s <= now_s && !schedule_was_missed(e)) {
+            try_at_last(t, e, now_s);
+            continue;
+        }
         if (e->look_s <= now_s) {
             if (e->state == SCHEDULE_READY)
                 leave_turn(t, e);
@@ -255,6 +282,7 @@ void schedule_up(struct schedule_target *t, int64_t now_s)
 
 static void went_down(struct schedule_target *t, int64_t now_s)
 {
+    t->missed_s = now_s;
     if (t->is_down && !t->is_probing)
         return; /* one of many that ran when it went down */
     t->probes = t->is_down ? t->probes + 1 : 1;
@@ -413,7 +441,7 @@ struct schedule_entry *schedule_add(struct schedule_target *t, const struct sche
         list_append(&t->others, &e->in_queue);
         t->held++;
     } else {
-        place(t, e, e->due_s <= e->arrived_s, LAST);
+        place(t, e, e->due_s == 0, LAST);
     }
     return e;
 }
@@ -484,6 +512,7 @@ struct schedule_target *schedule_target_of(struct schedule *s, struct bytes name
     t->schedule = s;
     t->concurrency = CONCURRENCY;
     t->wake_s = INT64_MAX;
+    t->missed_s = INT64_MIN;
     list_init(&t->in_active);
     list_init(&t->others);
     list_init(&t->ring);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* When which message is tried: one queue a target, fair among senders, bounded in concurrency.
- * Pure: time is an argument, nothing is opened, nobody is called. */
+ * Pure: time is an argument, nothing is opened, nobody is called. All times but `arrived_s` are of
+ * a clock that only goes on, whatever is done to the wall clock: due times outlive a jump of it. */
 #ifndef POSTERN_SPOOL_SCHEDULE_H
 #define POSTERN_SPOOL_SCHEDULE_H
 
@@ -29,11 +30,13 @@ struct schedule_entry {
     uint8_t doublings;     /* of the pause of a possible duplicate */
     bool may_be_duplicate; /* waits its time whatever drain, ETRN or flush of many say */
     bool is_held;
-    bool is_look; /* RUNNING: `look_s` has come, nothing is to be delivered */
-    int64_t arrived_s;
-    int64_t due_s;  /* wall clock */
+    bool is_look;      /* RUNNING: `look_s` has come, nothing is to be delivered */
+    int64_t arrived_s; /* wall clock */
+    int64_t due_s;
     int64_t look_s; /* it is given out then, whether the target is there or not: it expires, or its
                        sender is to be warned; INT64_MAX: never. Whoever gets it moves it on */
+    int64_t expires_s; /* from then on it is given out for a look only where the target was found
+                          away since: else it is tried first. INT64_MAX: never */
     uint64_t body_bytes;
 };
 
@@ -61,10 +64,11 @@ struct bytes schedule_target_name(const struct schedule_target *t);
 /* The first, or the one behind `t`; NULL: no more. */
 struct schedule_target *schedule_next_target(struct schedule *s, struct schedule_target *t);
 
-/* A copy of `entry` is queued: held, or due at `due_s`, which for a new message is when it arrived.
- * NULL: no memory. Nothing else needs any: what is queued can always be given out. */
+/* A copy of `entry` is queued: held, or due at `due_s`; 0: now, behind those that were added
+ * before. NULL: no memory. Nothing else needs any: what is queued can always be given out. */
 struct schedule_entry *schedule_add(struct schedule_target *t, const struct schedule_entry *entry);
-/* Of one that was read from the disk: when it is due after `tries`, the last of them then. */
+/* Of one that was read from the disk: when it is due after `tries`, the last of them then, which is
+ * not to come. */
 void schedule_set_due(const struct schedule_target *t, struct schedule_entry *e, int64_t tried_s);
 void schedule_remove(struct schedule_entry *e); /* frees it */
 /* Entries of a target, in no order; NULL: no more. */
@@ -90,6 +94,8 @@ void schedule_report(struct schedule_entry *e, enum schedule_result result, int6
 /* A probe found it there: all that waits is due now, but for possible duplicates. */
 void schedule_up(struct schedule_target *t, int64_t now_s);
 bool schedule_is_down(const struct schedule_target *t);
+/* The target was found away since the time of the entry was over, and was not there since. */
+bool schedule_was_missed(const struct schedule_entry *e);
 /* flush: like that, for one entry; `is_by_id`: possible duplicates too. Where the target is down
  * the next try to reach it is made now, with this one. False: nothing has changed by it. */
 bool schedule_hurry(struct schedule_entry *e, int64_t now_s, bool is_by_id);

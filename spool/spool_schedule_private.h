@@ -35,6 +35,7 @@ struct schedule_target {
     bool is_probing;    /* down, and one was given out */
     size_t probes;      /* since it is down */
     int64_t next_try_s; /* while it is down */
+    int64_t missed_s;   /* when it was found so the last time */
     uint8_t name[];
 };
 

@@ -221,7 +221,8 @@ unsigned queue_world_count_logged(struct queue_world *w, const char *text)
     unsigned count = 0;
 
     for (const uint8_t *at = log.at;
-         (at = memmem(at, log.len - (size_t)(at - log.at), text, strlen(text))) != NULL; at++)
+         (at = memmem(at, log.len - (size_t)(at - log.at), text, strlen(text))) != NULL;
+         at += strlen(text))
         count++;
     return count;
 }

@@ -128,6 +128,61 @@ static void returns_nothing_into_maildirs(void **state)
     queue_world_end(&w);
 }
 
+/* ---- time ---- */
+
+#define DAYS_MS(n) ((n)*INT64_C(86400000))
+
+static const struct queue_message deferred = {.id = "06H4TZ0BC00F3X04",
+                                              .from = "ann@a.test",
+                                              .to = "joe@box.test",
+                                              .target = "box",
+                                              .body = "Subject: one\r\n\r\nhello\r\n",
+                                              .fate = FATE_DEFERRED,
+                                              .reply = "451 4.2.0 later",
+                                              .tries = 1,
+                                              .tried_ms = 1};
+
+struct time_row {
+    const char *what;
+    const char *jump; /* while it waits */
+    int64_t arrived_ms, tried_ms;
+    const char *target;
+    unsigned delivered, expired; /* within a retry or two */
+};
+
+static const struct time_row time_rows[] = {
+    {"six days forward", "jump 518400", 1, 1, "box", 1, 0},
+    {"six days back", "jump -518400", 1, 1, "box", 1, 0},
+    {"set back while we were away", "wait 1", DAYS_MS(-6), DAYS_MS(-6), "box", 1, 0},
+    {"a long stop of ours", "wait 1", DAYS_MS(6), DAYS_MS(6), "box", 1, 0},
+    {"its last try was lately", "wait 1", DAYS_MS(6), 1, "box", 1, 0},
+    {"a long stop, and nobody there", "wait 1", DAYS_MS(6), DAYS_MS(6), "a", 0, 1},
+    {"forward, and nobody there", "jump 518400", 1, 1, "a", 0, 0},
+};
+
+/* Clocks may be set: nothing expires untried, and nothing waits for longer than a pause. */
+static void keeps_its_own_time(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(time_rows); i++) {
+        static struct queue_world w;
+        const struct time_row *row = &time_rows[i];
+        struct queue_message m = deferred;
+
+        m.arrived_ms = row->arrived_ms;
+        m.tried_ms = row->tried_ms;
+        m.target = row->target;
+        queue_world_begin(&w, 1, config);
+        queue_world_put(&w, &m);
+        assert_true(queue_world_play(
+            &w, (const char *const[]){"wait 1", row->jump, "wait 400", "stop", NULL}));
+        lib_same_number(i, row->what, row->delivered, queue_world_count_logged(&w, "\ndelivered "));
+        lib_same_number(i, row->what, row->expired, queue_world_count_logged(&w, "\nexpired "));
+        queue_world_end(&w);
+    }
+    lib_end_rows();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -135,6 +190,7 @@ int main(void)
         cmocka_unit_test(lists_past_damage),
         cmocka_unit_test(tells_no_time_where_there_is_none),
         cmocka_unit_test(returns_nothing_into_maildirs),
+        cmocka_unit_test(keeps_its_own_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

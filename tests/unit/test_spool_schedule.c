@@ -50,8 +50,8 @@ static void add(struct scene *s, char name, char sender, bool is_held)
     struct schedule_entry e = {
         .sender = (uint32_t)sender,
         .arrived_s = s->now_s,
-        .due_s = s->now_s,
         .look_s = INT64_MAX,
+        .expires_s = INT64_MAX,
         .recipient_count = 1,
         .is_held = is_held,
     };
@@ -131,6 +131,7 @@ static bool tell(struct scene *s, const char *at)
  * fa   it failed here
  * !a   hurry, by id     ?a  hurry, one of many  ^  the target is up
  * ha   hold             ra  release             la  it is to be looked at a minute from now
+ * xa   ... and expires then
  * >N   N seconds pass   w   when it wants to be called again                =  counts */
 static const char *step(struct scene *s, const char *at)
 {
@@ -165,6 +166,9 @@ static const char *step(struct scene *s, const char *at)
         return at + 2;
     case 'l':
         (*slot(s, name))->look_s = s->now_s + 60;
+        return at + 2;
+    case 'x':
+        (*slot(s, name))->look_s = (*slot(s, name))->expires_s = s->now_s + 60;
         return at + 2;
     case 'w':
         put_wake(s);
@@ -224,6 +228,13 @@ static void plays(void **state)
         {"+aX +bX . fa db = . w >300 . fa = . w", "ab.[1/0/0 c5].(300)a.[1/0/0 c5].(600)"},
         {"+aX 1 na >300 1 fa = . w >300 . na . w", "aa[1/0/0 c1 down].(300)a..(600)"},
         {"+aX 1 na la >60 . fa . w ^ .", "a*a..(240)a."},
+        /* its time is over: it is tried first, or the target */
+        {"+aX 1 xa 4a >59 . >1 .", "a.a."},
+        {"+aX 1 xa pa >600 .", "aa."},
+        {"+aX 1 xa ua >60 .", "aa."},
+        {"+aX 1 na xa >59 . >1 . na . >5 . w", "a.a..*a.(never)"},
+        {"+aX +bX . na nb xa >60 . na . >5 . w", "ab.a..*a.(595)"},
+        {"+aX 1 na xa >60 1 4a . >60 .", "aa.a."},
         /* put back */
         {"+aX 1 pa .", "aa."},
     };
@@ -300,8 +311,11 @@ static void keeps_order(void **state)
 
     (void)state;
     for (uint32_t i = 0; i < COUNT; i++) {
-        struct schedule_entry e = {
-            .sender = i, .arrived_s = 0, .due_s = BEGIN_S + i * 7919 % 1009, .look_s = INT64_MAX};
+        struct schedule_entry e = {.sender = i,
+                                   .arrived_s = 0,
+                                   .due_s = BEGIN_S + i * 7919 % 1009,
+                                   .look_s = INT64_MAX,
+                                   .expires_s = INT64_MAX};
         struct schedule_entry *added = schedule_add(s->target, &e);
         assert_non_null(added);
         if (i % 3 == 0)
@@ -325,7 +339,7 @@ static void copes_without_memory(void **state)
 {
     (void)state;
     for (uint64_t nth = 1; nth <= 8; nth++) {
-        struct schedule_entry e = {.look_s = INT64_MAX};
+        struct schedule_entry e = {.look_s = INT64_MAX, .expires_s = INT64_MAX};
         mem_fail_nth(nth);
         struct schedule *s = schedule_new((struct hash_key){{1, 2}});
         struct schedule_target *t = s == NULL ? NULL : schedule_target_of(s, bytes_of("t"));
