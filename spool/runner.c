@@ -154,7 +154,7 @@ struct runner *runner_new(const struct runner_host *host)
     if (r == NULL)
         return NULL;
     r->host = *host;
-    r->schedule = schedule_new(loop_hash_key(host->loop));
+    r->schedule = schedule_new(loop_hash_key(host->loop), RUNNER_DELIVERIES_MAX);
     if (r->schedule == NULL) {
         mem_free(r);
         return NULL;

@@ -108,6 +108,18 @@ static void place(struct schedule_target *t, struct schedule_entry *e, bool is_d
     activate(t);
 }
 
+/* A slot is free: whoever wanted one may have it. */
+static void free_slot(struct schedule *s)
+{
+    struct list *first;
+
+    s->running--;
+    while ((first = list_first(&s->shorts)) != NULL) {
+        list_remove(first);
+        activate(LIST_ENTRY(first, struct schedule_target, in_short));
+    }
+}
+
 static void detach(struct schedule_target *t, struct schedule_entry *e)
 {
     switch ((enum schedule_state)e->state) {
@@ -117,8 +129,10 @@ static void detach(struct schedule_target *t, struct schedule_entry *e)
         leave_turn(t, e);
         break;
     case SCHEDULE_RUNNING:
-        if (!e->is_look)
-            t->running--;
+        if (e->is_look)
+            break;
+        t->running--;
+        free_slot(t->schedule);
         break;
     case SCHEDULE_HELD:
         t->held--;
@@ -139,6 +153,7 @@ static struct schedule_entry *give_out(struct schedule_target *t, struct schedul
     if (is_look)
         return e;
     t->running++;
+    t->schedule->running++;
     t->is_probing = t->is_down;
     return e;
 }
@@ -201,13 +216,22 @@ static bool may_run(const struct schedule_target *t, int64_t now_s)
     return t->running < allowed(t);
 }
 
+static bool has_slot(const struct schedule_target *t)
+{
+    return t->running < t->schedule->slots - t->schedule->running;
+}
+
 static struct schedule_entry *take_of(struct schedule_target *t, int64_t now_s)
 {
     struct schedule_entry *e = advance(t, now_s);
 
-    if (e == NULL && !list_is_empty(&t->ring) && may_run(t, now_s))
-        e = give_out(t, next_in_turn(t), false);
-    return e;
+    if (e != NULL || list_is_empty(&t->ring) || !may_run(t, now_s))
+        return e;
+    if (has_slot(t))
+        return give_out(t, next_in_turn(t), false);
+    if (list_is_empty(&t->in_short))
+        list_append(&t->schedule->shorts, &t->in_short);
+    return NULL;
 }
 
 /* Nothing can be taken: until when? */
@@ -514,6 +538,7 @@ struct schedule_target *schedule_target_of(struct schedule *s, struct bytes name
     t->wake_s = INT64_MAX;
     t->missed_s = INT64_MIN;
     list_init(&t->in_active);
+    list_init(&t->in_short);
     list_init(&t->others);
     list_init(&t->ring);
     for (size_t i = 0; i < SPOOL_SCHEDULE_TURNS; i++) {
@@ -548,7 +573,7 @@ struct schedule_target *schedule_next_target(struct schedule *s, struct schedule
 
 /* ---- life ---- */
 
-struct schedule *schedule_new(struct hash_key secret)
+struct schedule *schedule_new(struct hash_key secret, uint32_t slots)
 {
     struct schedule *s = mem_zalloc(sizeof(*s));
 
@@ -557,6 +582,8 @@ struct schedule *schedule_new(struct hash_key secret)
     hash_table_init(&s->by_name, secret);
     list_init(&s->targets);
     list_init(&s->active);
+    list_init(&s->shorts);
+    s->slots = slots;
     s->wake_s = INT64_MAX;
     return s;
 }
@@ -568,6 +595,7 @@ static void free_target(struct schedule_target *t)
     while ((e = schedule_next_entry(t, NULL)) != NULL)
         schedule_remove(e);
     list_remove(&t->in_active);
+    list_remove(&t->in_short);
     list_remove(&t->in_schedule);
     mem_free(t->heap);
     mem_free(t);

@@ -52,8 +52,10 @@ struct schedule_policy { /* of a target; see struct target_queue */
 struct schedule_target;
 struct schedule;
 
-/* NULL: no memory. */
-struct schedule *schedule_new(struct hash_key secret);
+/* At most `slots` run at the same time, over all targets. The fewer are free, the fewer each target
+ * may have: always less than are free when it begins one more. So targets that are slow, however
+ * many, leave room for the next. NULL: no memory. */
+struct schedule *schedule_new(struct hash_key secret, uint32_t slots);
 void schedule_free(struct schedule **s); /* the entries too */
 
 /* The queue of that name, made where there is none; NULL: no memory. */

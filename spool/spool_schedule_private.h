@@ -19,6 +19,7 @@ struct schedule_target {
     struct schedule *schedule;
     struct list in_schedule;
     struct list in_active; /* something may be taken; else wake_s says when */
+    struct list in_short;  /* something may be taken, but for the want of slots */
     int64_t wake_s;
     struct schedule_policy policy;
     /* What waits or is ready, by the time at which something is to be done. There is room for
@@ -43,7 +44,9 @@ struct schedule {
     struct hash_table by_name;
     struct list targets; /* struct schedule_target.in_schedule */
     struct list active;  /* struct schedule_target.in_active */
+    struct list shorts;  /* struct schedule_target.in_short */
     int64_t wake_s;      /* of the other targets */
+    uint32_t slots, running;
 };
 
 /* When something is to be done about an entry that waits or is ready. */

@@ -2,6 +2,7 @@
 /* The schedule: who is tried when, told as small scripts. */
 #include "spool/spool_schedule.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "proxy/base/mem.h"
@@ -9,6 +10,7 @@
 
 #define BEGIN_S 1000000
 #define NAMES   26
+#define SLOTS   400
 
 /* A schedule, its time, and its entries by their letters. */
 struct scene {
@@ -27,7 +29,7 @@ static struct scene *open_scene(void)
 {
     struct scene *s = calloc(1, sizeof(*s));
 
-    s->schedule = schedule_new((struct hash_key){{1, 2}});
+    s->schedule = schedule_new((struct hash_key){{1, 2}}, SLOTS);
     s->target = schedule_target_of(s->schedule, bytes_of("t"));
     schedule_set_policy(s->target, &policy);
     s->now_s = BEGIN_S;
@@ -280,6 +282,70 @@ static void targets_are_apart(void **state)
     close_scene(s);
 }
 
+/* A hundred targets that are slow, with four at a time each, leave room for one more; when that has
+ * gone, the room is theirs again. */
+static void slow_targets_leave_room(void **state)
+{
+    enum { TARGETS = 100, EACH = 8 };
+    struct scene *s = open_scene();
+    struct schedule_entry *e = NULL, *last = NULL;
+    char name[16];
+    size_t running = 0;
+
+    (void)state;
+    for (int i = 0; i < TARGETS * EACH; i++) {
+        snprintf(name, sizeof(name), "slow%d", i % TARGETS);
+        s->target = schedule_target_of(s->schedule, bytes_of(name));
+        schedule_set_policy(s->target, &policy);
+        add(s, 'a', 'X', false);
+    }
+    for (; (e = schedule_take(s->schedule, s->now_s)) != NULL; running++)
+        last = e;
+    assert_in_range(running, 3 * TARGETS, SLOTS - 1);
+    s->target = schedule_target_of(s->schedule, bytes_of("quick"));
+    schedule_set_policy(s->target, &policy);
+    add(s, 'b', 'X', false);
+    e = schedule_take(s->schedule, s->now_s);
+    assert_ptr_equal(e, *slot(s, 'b'));
+    assert_null(schedule_take(s->schedule, s->now_s));
+    schedule_report(e, SCHEDULE_PUT_BACK, s->now_s);
+    schedule_remove(e);
+    schedule_report(last, SCHEDULE_DEFERRED, s->now_s);
+    assert_non_null(schedule_take(s->schedule, s->now_s));
+    close_scene(s);
+}
+
+/* More targets than slots: each that has nothing under way gets the next one that is free. */
+static void more_targets_than_slots(void **state)
+{
+    struct scene *s = open_scene();
+    struct schedule_entry *e;
+    size_t given = 0;
+    char name[16];
+
+    (void)state;
+    for (int i = 0; i < 2 * SLOTS; i++) {
+        snprintf(name, sizeof(name), "t%d", i);
+        s->target = schedule_target_of(s->schedule, bytes_of(name));
+        schedule_set_policy(s->target, &policy);
+        add(s, 'a', 'X', false);
+        add(s, 'a', 'X', false);
+    }
+    struct schedule_entry *running[SLOTS];
+    while ((e = schedule_take(s->schedule, s->now_s)) != NULL) {
+        assert_true(given < SLOTS);
+        running[given++] = e;
+    }
+    assert_int_equal(given, SLOTS);
+    for (size_t i = 0; i < SLOTS; i++) {
+        schedule_report(running[i], SCHEDULE_DEFERRED, s->now_s);
+        e = schedule_take(s->schedule, s->now_s);
+        assert_non_null(e);
+        assert_int_equal(schedule_count(e->target).running, 1);
+    }
+    close_scene(s);
+}
+
 /* No policy: nobody knows the target. Its mail waits, and is there when it is asked for. */
 static void waits_for_a_missing_target(void **state)
 {
@@ -341,7 +407,7 @@ static void copes_without_memory(void **state)
     for (uint64_t nth = 1; nth <= 8; nth++) {
         struct schedule_entry e = {.look_s = INT64_MAX, .expires_s = INT64_MAX};
         mem_fail_nth(nth);
-        struct schedule *s = schedule_new((struct hash_key){{1, 2}});
+        struct schedule *s = schedule_new((struct hash_key){{1, 2}}, SLOTS);
         struct schedule_target *t = s == NULL ? NULL : schedule_target_of(s, bytes_of("t"));
         if (t != NULL) {
             schedule_set_policy(t, &policy);
@@ -366,6 +432,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plays),
         cmocka_unit_test(targets_are_apart),
+        cmocka_unit_test(slow_targets_leave_room),
+        cmocka_unit_test(more_targets_than_slots),
         cmocka_unit_test(waits_for_a_missing_target),
         cmocka_unit_test(keeps_order),
         cmocka_unit_test(copes_without_memory),
