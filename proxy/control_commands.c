@@ -176,6 +176,15 @@ static void put_count(struct control_run *run, const char *what, uint64_t count)
     control_row_end(&row);
 }
 
+static void on_flushed(struct runner_flush *f)
+{
+    struct control_run *run = CONTAINER_OF(f, struct control_run, flush);
+
+    put_count(run, "flushed", f->flushed);
+    control_finish(run, 0, NULL);
+    control_wake(run);
+}
+
 static void step_flush(struct control_run *run)
 {
     struct runner_selection which;
@@ -198,8 +207,9 @@ static void step_flush(struct control_run *run)
         control_finish_error(run, which.text, -ENOENT);
         return;
     }
-    put_count(run, "flushed", runner_flush(run->runner, &which));
-    control_finish(run, 0, NULL);
+    run->has_begun = run->is_waiting = true;
+    run->flush = (struct runner_flush){.which = which, .done = on_flushed};
+    runner_flush(run->runner, &run->flush);
 }
 
 /* ---- hold, release, delete, bounce, reroute ---- */

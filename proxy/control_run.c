@@ -139,6 +139,7 @@ static void free_run(struct control_run *run)
     deadline_clear(run->worker->loop, &run->deadline);
     mem_free(run->content.at);
     mem_free(run->ids.at);
+    mem_free(run->oldest.at);
     buf_done(&run->out);
     arena_reset(&run->arena);
     mem_free(run);
@@ -222,14 +223,9 @@ static int compare_ids(const void *a, const void *b)
 static void sort_ids(struct work *work)
 {
     struct control_ids *ids = CONTAINER_OF(work, struct control_ids, work);
-    size_t kept = 0;
 
     if (ids->count != 0)
         qsort(ids->at, ids->count, sizeof(*ids->at), compare_ids);
-    for (size_t i = 0; i < ids->count; i++)
-        if (kept == 0 || compare_ids(&ids->at[kept - 1], &ids->at[i]) != 0)
-            ids->at[kept++] = ids->at[i];
-    ids->count = kept;
 }
 
 static void on_sorted(struct work *work)
@@ -237,39 +233,51 @@ static void on_sorted(struct work *work)
     control_wake(CONTAINER_OF(work, struct control_run, ids.work));
 }
 
-static int collect_ids(struct control_run *run, struct bytes target)
+static bool is_meant(const struct control_ids *ids, const struct list *entries)
 {
-    struct control_ids *ids = &run->ids;
-    size_t capacity = 0;
-
-    for (const struct schedule_entry *e = runner_next(run->runner, NULL); e != NULL;
-         e = runner_next(run->runner, e)) {
-        if (target.len != 0 && !bytes_equal(schedule_target_name(e->target), target))
-            continue;
-        if (ids->count == capacity) {
-            capacity = capacity == 0 ? 64 : 2 * capacity;
-            struct id *grown = mem_grow(ids->at, capacity * sizeof(*grown));
-            if (grown == NULL)
-                return ERR_MEMORY;
-            ids->at = grown;
-        }
-        ids->at[ids->count++] = e->id;
+    LIST_EACH (link, entries) {
+        const struct schedule_entry *e = LIST_ENTRY(link, struct schedule_entry, in_message);
+        if (ids->target.len == 0 || bytes_equal(schedule_target_name(e->target), ids->target))
+            return true;
     }
-    return 0;
+    return false;
+}
+
+static void collect(struct runner_walk *w, const struct list *entries)
+{
+    struct control_ids *ids = CONTAINER_OF(w, struct control_ids, walk);
+
+    if (ids->has_failed || !is_meant(ids, entries))
+        return;
+    if (ids->count == ids->capacity) {
+        size_t capacity = ids->capacity == 0 ? 64 : 2 * ids->capacity;
+        struct id *grown = mem_grow(ids->at, capacity * sizeof(*grown));
+        ids->has_failed = grown == NULL;
+        if (grown == NULL)
+            return;
+        ids->at = grown;
+        ids->capacity = capacity;
+    }
+    ids->at[ids->count++] = LIST_ENTRY(entries->next, struct schedule_entry, in_message)->id;
+}
+
+static void on_collected(struct runner_walk *w)
+{
+    struct control_run *run = CONTAINER_OF(w, struct control_run, ids.walk);
+
+    run->ids.work = (struct work){.run = sort_ids, .done = on_sorted};
+    if (!run->ids.has_failed && work_run(run->worker->loop, &run->ids.work) == 0)
+        return;
+    control_finish(run, EX_OSERR, "out of memory");
+    control_wake(run);
 }
 
 void control_collect(struct control_run *run, struct bytes target)
 {
-    int error = collect_ids(run, target);
-
-    run->ids.work = (struct work){.run = sort_ids, .done = on_sorted};
+    run->ids.target = target;
+    run->ids.walk = (struct runner_walk){.meet = collect, .done = on_collected};
     run->is_waiting = true;
-    if (error == 0)
-        error = work_run(run->worker->loop, &run->ids.work);
-    if (error == 0)
-        return;
-    run->is_waiting = false;
-    control_finish(run, EX_OSERR, "out of memory");
+    runner_walk(run->runner, &run->ids.walk);
 }
 
 struct schedule_target *control_find_queue(const struct control_run *run, struct bytes name)

@@ -45,9 +45,22 @@ struct control_content { /* of cat */
 };
 
 struct control_ids {
-    struct work work; /* puts them in order */
-    struct id *at;    /* ours */
-    size_t count, next;
+    struct runner_walk walk; /* finds them */
+    struct bytes target;     /* of one target alone; empty: all */
+    struct work work;        /* puts them in order */
+    struct id *at;           /* ours */
+    size_t count, capacity, next;
+    bool has_failed; /* no memory */
+};
+
+/* Since when messages wait, by targets. */
+struct control_oldest {
+    struct runner_walk walk;
+    struct control_oldest_of {
+        const struct schedule_target *target;
+        int64_t arrived_s;
+    } * at; /* ours */
+    size_t count, capacity;
 };
 
 struct control_run {
@@ -66,10 +79,12 @@ struct control_run {
     /* commands' own */
     struct runner_request act;
     struct runner_fsck fsck;
+    struct runner_flush flush;
     struct control_content content;
     struct control_ids ids;
-    uint64_t failed;  /* of reroute: how many could not be */
-    size_t target_at; /* of targets */
+    uint64_t failed;              /* of reroute: how many could not be */
+    struct control_oldest oldest; /* of targets */
+    size_t target_at;             /* likewise */
 };
 
 /* The last line: `text` may be NULL. */

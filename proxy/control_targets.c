@@ -44,6 +44,16 @@ static struct seen look_at_relay(const struct control_run *run, struct relay *re
     return seen;
 }
 
+static int64_t oldest_of(const struct control_run *run, const struct schedule_target *t)
+{
+    const struct control_oldest *o = &run->oldest;
+
+    for (size_t i = 0; i < o->count; i++)
+        if (o->at[i].target == t)
+            return o->at[i].arrived_s;
+    return INT64_MAX;
+}
+
 static void put_queue(struct control_run *run, struct control_row *row, struct bytes name)
 {
     struct schedule_target *t = control_find_queue(run, name);
@@ -56,8 +66,8 @@ static void put_queue(struct control_run *run, struct control_row *row, struct b
     control_put_number(row, "running", -7, counts.running);
     control_put_number(row, "held", -4, counts.held);
     control_put_number(row, "concurrency", CONTROL_JSON_ONLY, counts.concurrency);
-    control_put_age(row, "oldest", -6,
-                    counts.oldest_s == 0 ? CONTROL_NO_AGE : now_s - counts.oldest_s);
+    int64_t oldest_s = t == NULL ? INT64_MAX : oldest_of(run, t);
+    control_put_age(row, "oldest", -6, oldest_s == INT64_MAX ? CONTROL_NO_AGE : now_s - oldest_s);
 }
 
 static void put_keywords(struct control_row *row, uint32_t bits)
@@ -110,8 +120,50 @@ static struct schedule_target *find_gone(const struct control_run *run, size_t n
     return t;
 }
 
+/* Neighbours are mostly of the same target. NULL: no memory, its age is not told. */
+static struct control_oldest_of *place_of(struct control_oldest *o, const struct schedule_target *t)
+{
+    for (size_t i = o->count; i-- != 0;)
+        if (o->at[i].target == t)
+            return &o->at[i];
+    if (o->count == o->capacity) {
+        size_t capacity = o->capacity == 0 ? 16 : 2 * o->capacity;
+        struct control_oldest_of *grown = mem_grow(o->at, capacity * sizeof(*grown));
+        if (grown == NULL)
+            return NULL;
+        o->at = grown;
+        o->capacity = capacity;
+    }
+    o->at[o->count] = (struct control_oldest_of){.target = t, .arrived_s = INT64_MAX};
+    return &o->at[o->count++];
+}
+
+static void note_age(struct runner_walk *w, const struct list *entries)
+{
+    struct control_oldest *o = CONTAINER_OF(w, struct control_oldest, walk);
+
+    LIST_EACH (link, entries) {
+        const struct schedule_entry *e = LIST_ENTRY(link, struct schedule_entry, in_message);
+        struct control_oldest_of *of = place_of(o, e->target);
+        if (of != NULL && e->arrived_s < of->arrived_s)
+            of->arrived_s = e->arrived_s;
+    }
+}
+
+static void on_ages_noted(struct runner_walk *w)
+{
+    control_wake(CONTAINER_OF(w, struct control_run, oldest.walk));
+}
+
 void control_step_targets(struct control_run *run)
 {
+    if (!run->has_begun) {
+        run->has_begun = run->is_waiting = true;
+        run->oldest.walk = (struct runner_walk){.meet = note_age, .done = on_ages_noted};
+        runner_walk(run->runner, &run->oldest.walk);
+        return;
+    }
+
     struct targets *targets = &run->worker->targets;
     size_t at = run->target_at++;
     size_t maildir = at - targets->relay_count;

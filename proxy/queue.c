@@ -10,59 +10,99 @@
 
 /* ---- questions ---- */
 
-/* What has arrived before a question was asked counts: it is read first. */
+/* What has arrived before a question was asked counts: it is read first. Then how many wait is
+ * found out, and they are started. */
 struct waiting {
     struct list in_queue;
+    struct queue *queue;
     struct queue_question *question;
     uint64_t arrivals;
+    bool is_flushing;
+    struct runner_flush flush;
 };
 
-/* How many wait; and they are started. */
-static void answer(struct queue *q, struct queue_question *question)
+static void leave(struct waiting *w)
 {
-    bool is_known = !q->is_stopping && runner_is_loaded(q->runner);
-    uint64_t count = is_known ? runner_count(q->runner, &question->which) : 0;
-
-    if (count != 0)
-        runner_flush(q->runner, &question->which);
-    question->done(question, is_known, count);
+    if (w->is_flushing)
+        runner_walk_end(&w->flush.walk);
+    list_remove(&w->in_queue);
+    mem_free(w);
 }
 
-static void answer_waiting(struct queue *q, struct waiting *w)
+static void answer(struct waiting *w, bool is_known, uint64_t count)
 {
     struct queue_question *question = w->question;
 
-    list_remove(&w->in_queue);
-    mem_free(w);
-    answer(q, question);
+    leave(w);
+    question->done(question, is_known, count);
 }
 
-/* Answering may add and remove others. */
+static void on_flushed(struct runner_flush *f)
+{
+    struct waiting *w = CONTAINER_OF(f, struct waiting, flush);
+
+    answer(w, !w->queue->is_stopping, f->waiting);
+}
+
+static void flush(struct waiting *w)
+{
+    w->is_flushing = true;
+    w->flush = (struct runner_flush){.which = w->question->which, .done = on_flushed};
+    runner_flush(w->queue->runner, &w->flush);
+}
+
+static bool is_ready(const struct waiting *w)
+{
+    return !w->is_flushing && runner_knows(w->queue->runner, w->arrivals);
+}
+
+static void begin(struct waiting *w)
+{
+    if (!w->queue->is_stopping && runner_is_loaded(w->queue->runner))
+        flush(w);
+    else
+        answer(w, false, 0);
+}
+
+/* One answer may end other questions: each time the first that is ready. */
+static struct waiting *find_ready(struct queue *q)
+{
+    LIST_EACH (link, &q->waiting) {
+        struct waiting *w = LIST_ENTRY(link, struct waiting, in_queue);
+        if (is_ready(w))
+            return w;
+    }
+    return NULL;
+}
+
 static void on_read(void *owner)
 {
-    struct queue *q = owner;
+    struct waiting *w;
+
+    while ((w = find_ready(owner)) != NULL)
+        begin(w);
+}
+
+static void answer_all(struct queue *q)
+{
     struct list *first;
 
-    while ((first = list_first(&q->waiting)) != NULL) {
-        struct waiting *w = LIST_ENTRY(first, struct waiting, in_queue);
-        if (!q->is_stopping && !runner_knows(q->runner, w->arrivals))
-            break;
-        answer_waiting(q, w);
-    }
+    while ((first = list_first(&q->waiting)) != NULL)
+        answer(LIST_ENTRY(first, struct waiting, in_queue), false, 0);
 }
 
 static void ask_runner(struct queue *q, struct queue_question *question)
 {
-    uint64_t arrivals = runner_arrivals(q->runner);
-    bool must_wait = !q->is_stopping && !runner_knows(q->runner, arrivals);
-    struct waiting *w = must_wait ? mem_alloc(sizeof(*w)) : NULL;
+    struct waiting *w = q->is_stopping ? NULL : mem_alloc(sizeof(*w));
 
     if (w == NULL) {
-        answer(q, question);
+        question->done(question, false, 0);
         return;
     }
-    *w = (struct waiting){.question = question, .arrivals = arrivals};
+    *w = (struct waiting){.queue = q, .question = question, .arrivals = runner_arrivals(q->runner)};
     list_append(&q->waiting, &w->in_queue);
+    if (is_ready(w))
+        begin(w);
 }
 
 void queue_ask(struct queue *q, struct queue_question *question)
@@ -78,10 +118,8 @@ void queue_forget(struct queue *q, struct queue_question *question)
     queue_talk_forget(q, question);
     LIST_EACH (link, &q->waiting) {
         struct waiting *w = LIST_ENTRY(link, struct waiting, in_queue);
-        if (w->question != question)
-            continue;
-        list_remove(link);
-        mem_free(w);
+        if (w->question == question)
+            leave(w);
     }
 }
 
@@ -250,7 +288,7 @@ void queue_stop(struct queue *q, void (*stopped)(void *owner), void *owner)
     q->owner = owner;
     q->worker->relays.came_up = NULL;
     relay_memory_tell(q->worker->relays.memory, NULL, NULL);
-    on_read(q);
+    answer_all(q);
     queue_talk_stop(q);
     if (q->control != NULL)
         control_stop(q->control);

@@ -54,7 +54,7 @@ void runner_target_up(struct runner *r, struct target *target)
     if (t == NULL)
         return;
     r->up_count++;
-    schedule_up(t, runner_now_s(r));
+    schedule_up(t);
     runner_pump_later(r);
 }
 
@@ -161,6 +161,7 @@ struct runner *runner_new(const struct runner_host *host)
     }
     hash_table_init(&r->domains, loop_hash_key(host->loop));
     r->mark.fd = -1;
+    list_init(&r->walks);
     list_init(&r->deliveries);
     list_init(&r->spare);
     deadline_init(&r->wake, &wake_use);
@@ -199,6 +200,8 @@ void runner_stop(struct runner *r, void (*stopped)(void *owner))
     r->is_stopping = true;
     r->stopped = stopped;
     loop_unpost(r->host.loop, &r->pump);
+    loop_unpost(r->host.loop, &r->load.look);
+    runner_end_walks(r);
     deadline_clear(r->host.loop, &r->wake);
     deadline_clear(r->host.loop, &r->load.rescan);
     runner_may_stop(r);

@@ -72,10 +72,31 @@ struct runner_selection {
     struct bytes text;
 };
 
-/* How many of these messages wait or are being delivered; and how many were made due, which probes
- * targets that are down. Repeating it while it runs changes nothing. */
-uint64_t runner_count(struct runner *r, const struct runner_selection *which);
-uint64_t runner_flush(struct runner *r, const struct runner_selection *which);
+/* All that is known, some in each turn of the loop; what comes or goes meanwhile is met or not. */
+struct runner_walk {
+    /* `entries`: a message's, struct schedule_entry.in_message, one for each target. Leaves them
+     * where they are. */
+    void (*meet)(struct runner_walk *w, const struct list *entries);
+    void (*done)(struct runner_walk *w); /* once, never within runner_walk() */
+    /* the runner's */
+    struct runner *runner;
+    struct list in_runner;
+    size_t bucket; /* the next one */
+    struct loop_post post;
+};
+void runner_walk(struct runner *r, struct runner_walk *w);
+void runner_walk_end(struct runner_walk *w); /* before its end: `done` is not called */
+
+/* These messages are made due, and targets that are down are probed. */
+struct runner_flush {
+    struct runner_selection which;
+    void (*done)(struct runner_flush *f); /* once, never within runner_flush() */
+    uint64_t waiting;                     /* so many wait or are being delivered */
+    uint64_t flushed;                     /* so many were made due; repeating it changes nothing */
+    struct runner_walk walk;              /* runner_walk_end() gives it up */
+    const struct schedule_target *probed; /* the runner's: the last one */
+};
+void runner_flush(struct runner *r, struct runner_flush *f);
 
 /* One message for show, cat, hold, release, delete, bounce, reroute: by a job, with its lock held
  * but for show and cat.
@@ -105,10 +126,9 @@ struct runner_request {
 void runner_request(struct runner *r, struct runner_request *request);
 
 int64_t runner_now_s(const struct runner *r); /* of the clock that schedule entries are told by */
-/* What lies in the queue, for listings; `after` NULL: the first. Valid until the loop goes on. */
-const struct schedule_entry *runner_next(struct runner *r, const struct schedule_entry *after);
 struct schedule *runner_schedule(struct runner *r);
-/* The entries of one message, one for each target; `after` NULL: the first. Likewise. */
+/* The entries of one message, one for each target; `after` NULL: the first. Valid until the loop
+ * goes on. */
 const struct schedule_entry *runner_next_of(struct runner *r, const struct id *id,
                                             const struct schedule_entry *after);
 

@@ -8,8 +8,8 @@ struct indexing {
     struct work work;
     struct runner *runner;
     int64_t now_s;
-    size_t next, count;
-    uint32_t directories[];
+    size_t next;
+    struct runner_directories directories;
 };
 
 static void start_next(struct indexing *j);
@@ -18,7 +18,7 @@ static void start_next(struct indexing *j);
 static void run_indexing(struct work *w)
 {
     struct indexing *j = CONTAINER_OF(w, struct indexing, work);
-    spool_index_refresh(j->runner->host.store, j->directories[j->next], j->now_s);
+    spool_index_refresh(j->runner->host.store, j->directories.at[j->next], j->now_s);
 }
 
 static void done_indexing(struct work *w)
@@ -38,7 +38,9 @@ static void start_next(struct indexing *j)
 
     j->now_s = loop_wall_ms(r->host.loop) / 1000;
     j->work = (struct work){.run = run_indexing, .done = done_indexing};
-    if (j->next == j->count || r->is_stopping || work_run(r->host.loop, &j->work) != 0) {
+    if (j->next == j->directories.count || r->is_stopping ||
+        work_run(r->host.loop, &j->work) != 0) {
+        mem_free(j->directories.at);
         mem_free(j);
         return;
     }
@@ -46,21 +48,37 @@ static void start_next(struct indexing *j)
     r->job_count++;
 }
 
-void runner_index_start(struct runner *r, const struct runner_places *places)
+struct runner_directories runner_directories_of(const struct runner_places *places)
 {
+    struct runner_directories d = {.count = 0};
+    size_t capacity = 0;
     uint32_t last = 0;
 
-    if (r->load.is_indexing || places->count == 0)
-        return;
-    struct indexing *j = mem_alloc(sizeof(*j) + places->count * sizeof(j->directories[0]));
-    if (j == NULL)
-        return;
-    j->runner = r;
-    j->next = j->count = 0;
     for (size_t i = 0; i < places->count; i++) {
         const struct store_place *place = &places->at[i];
-        if (place->folder == STORE_QUEUE && place->directory != last)
-            j->directories[j->count++] = last = place->directory;
+        if (place->folder != STORE_QUEUE || place->directory == last)
+            continue;
+        if (d.count == capacity) {
+            capacity = capacity == 0 ? 64 : 2 * capacity;
+            uint32_t *grown = mem_grow(d.at, capacity * sizeof(*grown));
+            if (grown == NULL)
+                break;
+            d.at = grown;
+        }
+        d.at[d.count++] = last = place->directory;
     }
+    return d;
+}
+
+void runner_index_start(struct runner *r, struct runner_directories directories)
+{
+    struct indexing *j =
+        r->load.is_indexing || directories.count == 0 ? NULL : mem_alloc(sizeof(*j));
+
+    if (j == NULL) {
+        mem_free(directories.at);
+        return;
+    }
+    *j = (struct indexing){.runner = r, .directories = directories};
     start_next(j);
 }

@@ -13,6 +13,7 @@
 #define RESCAN_MS     30000 /* hints may be lost */
 #define RELOOK_MS     1000  /* ... and where this is likely */
 #define RESCAN_FACTOR 20    /* listing takes at most one part in so many of the time */
+#define LOOK_MAX      4096  /* places of one turn of the loop, of which most may be known */
 
 /* ---- places ---- */
 
@@ -52,12 +53,14 @@ static uint64_t next_arrival(const struct runner *r)
     return r->load.arrivals - (r->load.arrived.count - r->load.arrived.first);
 }
 
-/* The next message that is not known yet. */
-static bool next_place(struct runner *r, struct store_place *place_out)
+/* The next message that is not known yet. `left`: so many places may be looked at. */
+static bool next_place(struct runner *r, unsigned *left, struct store_place *place_out)
 {
-    while (take(&r->load.arrived, place_out) || take(&r->load.found, place_out))
+    while (*left != 0 && (take(&r->load.arrived, place_out) || take(&r->load.found, place_out))) {
+        --*left;
         if (runner_find(r, &place_out->id) == NULL)
             return true;
+    }
     return false;
 }
 
@@ -215,7 +218,7 @@ static unsigned free_slot(const struct runner *r)
     return slot;
 }
 
-static bool start_reading(struct runner *r)
+static bool start_reading(struct runner *r, unsigned *left)
 {
     struct reading *j = mem_alloc(sizeof(*j));
 
@@ -231,7 +234,7 @@ static bool start_reading(struct runner *r)
     uint64_t first = next_arrival(r);
     pool_init(&j->pool, 4096, 4);
     arena_init(&j->arena, &j->pool, SIZE_MAX);
-    while (j->count < BATCH && next_place(r, &j->items[j->count].place))
+    while (j->count < BATCH && next_place(r, left, &j->items[j->count].place))
         j->items[j->count++].is_bad = false;
     if (j->count != 0 && work_run(r->host.loop, &j->work) == 0) {
         r->load.oldest_read[j->slot] = first;
@@ -243,10 +246,19 @@ static bool start_reading(struct runner *r)
     return false;
 }
 
+static void look_on(void *owner)
+{
+    runner_load_pump(owner);
+}
+
 void runner_load_pump(struct runner *r)
 {
-    while (!r->is_stopping && r->load.readers < RUNNER_READERS_MAX && start_reading(r))
+    unsigned left = LOOK_MAX;
+
+    while (!r->is_stopping && r->load.readers < RUNNER_READERS_MAX && start_reading(r, &left))
         ;
+    if (left == 0 && !r->is_stopping)
+        loop_post(r->host.loop, &r->load.look, look_on, r);
     if (!r->load.is_listing && r->load.readers == 0 && r->load.found.count == 0)
         r->load.is_loaded = true;
 }
@@ -263,6 +275,7 @@ struct listing {
     struct work work;
     struct runner *runner;
     struct runner_places places;
+    struct runner_directories directories; /* of them */
     struct stray strays[RUNNER_STRAYS_MAX];
     size_t stray_count;
     uint64_t began_us;
@@ -307,6 +320,7 @@ static void run_listing(struct work *w)
     error = store_list(store, on_found, j);
     if (error != 0)
         j->error = error;
+    j->directories = runner_directories_of(&j->places);
 }
 
 static void log_not_listed(struct runner *r, int error)
@@ -374,7 +388,7 @@ static void done_listing(struct work *w)
     if (j->error != 0)
         log_not_listed(r, j->error);
     tell_strays(r, j);
-    runner_index_start(r, &j->places);
+    runner_index_start(r, j->directories);
     clear(&r->load.found); /* what was listed before, and is there still, was listed again */
     r->load.found = j->places;
     mem_free(j);

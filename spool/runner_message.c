@@ -3,7 +3,6 @@
 #include "proxy/base/mem.h"
 #include "spool/runner_private.h"
 
-#define FIRST_BUCKETS  64
 #define REPORT_AGAIN_S 60 /* a report could not be made */
 #define LOOK_AGAIN_S   60 /* its time is over, and it was given back untried */
 
@@ -17,65 +16,6 @@ bool runner_is_due(const struct spool_recipient *s)
 {
     return !s->is_reported &&
            (s->fate == FATE_REFUSED || (s->fate == FATE_ACCEPTED && s->is_relayed));
-}
-
-/* ---- messages by id ---- */
-
-static struct runner_message **bucket_of(const struct runner *r, const struct runner_table *t,
-                                         const struct id *id)
-{
-    struct hash_key key = loop_hash_key(r->host.loop);
-    return &t->buckets[hash_bytes(&key, bytes_make(id->text, ID_LENGTH)) & (t->bucket_count - 1)];
-}
-
-struct runner_message *runner_find(struct runner *r, const struct id *id)
-{
-    struct runner_message *m = NULL;
-
-    if (r->messages.bucket_count != 0)
-        m = *bucket_of(r, &r->messages, id);
-    while (m != NULL && memcmp(m->place.id.text, id->text, ID_LENGTH) != 0)
-        m = m->next;
-    return m;
-}
-
-static void put_in_table(struct runner *r, struct runner_table *t, struct runner_message *m)
-{
-    struct runner_message **bucket = bucket_of(r, t, &m->place.id);
-
-    m->next = *bucket;
-    *bucket = m;
-    t->message_count++;
-}
-
-static bool grow_table(struct runner *r)
-{
-    struct runner_table *t = &r->messages, larger = {0};
-
-    larger.bucket_count = t->bucket_count == 0 ? FIRST_BUCKETS : 2 * t->bucket_count;
-    larger.buckets = mem_zalloc(larger.bucket_count * sizeof(struct runner_message *));
-    if (larger.buckets == NULL)
-        return false;
-    for (size_t i = 0; i < t->bucket_count; i++) {
-        while (t->buckets[i] != NULL) {
-            struct runner_message *m = t->buckets[i];
-            t->buckets[i] = m->next;
-            put_in_table(r, &larger, m);
-        }
-    }
-    mem_free(t->buckets);
-    *t = larger;
-    return true;
-}
-
-static void take_from_table(struct runner *r, struct runner_message *m)
-{
-    struct runner_message **at = bucket_of(r, &r->messages, &m->place.id);
-
-    while (*at != m)
-        at = &(*at)->next;
-    *at = m->next;
-    r->messages.message_count--;
 }
 
 /* ---- entries ---- */
@@ -274,15 +214,16 @@ static bool add_entries(struct runner *r, struct runner_message *m,
 
 static struct runner_message *add_message(struct runner *r, const struct store_place *place)
 {
-    bool has_room = r->messages.message_count < r->messages.bucket_count || grow_table(r);
-    struct runner_message *m = has_room ? mem_zalloc(sizeof(*m)) : NULL;
+    struct runner_message *m = mem_zalloc(sizeof(*m));
 
     if (m == NULL)
         return NULL;
     m->place = *place;
     list_init(&m->entries);
-    put_in_table(r, &r->messages, m);
-    return m;
+    if (runner_table_add(r, m))
+        return m;
+    mem_free(m);
+    return NULL;
 }
 
 bool runner_learn(struct runner *r, const struct store_place *place,
@@ -318,7 +259,7 @@ void runner_forget(struct runner *r, struct runner_message *m)
         runner_leave_domains(r, e);
         schedule_remove(e);
     }
-    take_from_table(r, m);
+    runner_table_remove(r, m);
     mem_free(m);
 }
 
@@ -332,24 +273,13 @@ void runner_forget_entry(struct runner *r, struct schedule_entry *e)
         runner_forget(r, m);
 }
 
-/* What is known and has no entries. */
-static void forget_ignored(struct runner *r)
-{
-    for (size_t i = 0; i < r->messages.bucket_count; i++)
-        while (r->messages.buckets[i] != NULL)
-            runner_forget(r, r->messages.buckets[i]);
-    mem_free(r->messages.buckets);
-}
-
 void runner_forget_all(struct runner *r)
 {
-    struct schedule_target *t = NULL;
-    struct schedule_entry *e;
+    struct runner_message *m;
 
-    while ((t = schedule_next_target(r->schedule, t)) != NULL)
-        while ((e = schedule_next_entry(t, NULL)) != NULL)
-            runner_forget_entry(r, e);
-    forget_ignored(r);
+    while ((m = runner_table_any(r)) != NULL)
+        runner_forget(r, m);
+    runner_table_done(r);
     hash_table_done(&r->domains);
     schedule_free(&r->schedule);
 }

@@ -28,11 +28,16 @@ struct runner_message {
     bool is_busy; /* a job or a delivery has it: others come later */
 };
 
-/* Messages by id. There may be millions: hash_table keeps too much of each. */
+/* Messages by id. There may be millions: hash_table keeps too much of each, and takes too long when
+ * it grows. */
+struct runner_segment; /* some buckets */
 struct runner_table {
-    struct runner_message **buckets; /* a power of two of them; NULL until the first message */
+    struct runner_segment **segments;
+    size_t segment_count, segment_capacity;
     size_t bucket_count;
+    size_t level; /* the largest power of two that is not more than bucket_count */
     size_t message_count;
+    size_t emptied; /* at the end: so many buckets are empty */
 };
 
 /* Places of messages that are to be read, in the order in which they came. */
@@ -57,6 +62,7 @@ struct runner_load {
     unsigned readers;                         /* jobs */
     uint64_t arrivals;                        /* how many there were */
     uint64_t oldest_read[RUNNER_READERS_MAX]; /* of each job: its first arrival; UINT64_MAX: none */
+    struct loop_post look;                    /* at what was found: the next turn */
     bool is_listing, is_loaded, is_indexing;
 };
 
@@ -83,6 +89,7 @@ struct runner {
     struct runner_host host;
     struct schedule *schedule;
     struct runner_table messages;
+    struct list walks;         /* struct runner_walk.in_runner */
     struct hash_table domains; /* struct runner_domains.by_text */
     struct list deliveries;    /* struct delivery.in_runner */
     struct list spare;         /* the same, for the next ones */
@@ -95,7 +102,6 @@ struct runner {
     struct runner_load load;
     struct runner_strays strays;
     struct runner_mark mark;
-    const struct schedule_target *probed; /* by the flush that runs: the last one */
     void (*stopped)(void *owner);
     struct loop_post stopping;
     bool is_stopping, is_stopped, is_aborted;
@@ -108,9 +114,17 @@ void runner_job_done(struct runner *r); /* one of job_count has ended */
 /* A name was removed there: synced within 100 ms. */
 void runner_sync_later(struct runner *r, uint32_t directory);
 
-/* ---- runner_message.c: what is known ---- */
+/* ---- runner_table.c: what is known, by id ---- */
 
 struct runner_message *runner_find(struct runner *r, const struct id *id);
+bool runner_table_add(struct runner *r, struct runner_message *m); /* false: no memory */
+void runner_table_remove(struct runner *r, struct runner_message *m);
+struct runner_message *runner_table_any(struct runner *r); /* while all are removed; NULL: none */
+void runner_table_done(struct runner *r);                  /* it is empty: frees */
+void runner_end_walks(struct runner *r);                   /* at once: what they have met is all */
+
+/* ---- runner_message.c: what is known ---- */
+
 /* What the file says is what is known from now on. False: no memory; the message is found again by
  * the next scan. */
 bool runner_learn(struct runner *r, const struct store_place *place,
@@ -149,8 +163,15 @@ void runner_next_strays(struct runner *r); /* a listing has ended: forgets what 
 
 /* ---- runner_index.c ---- */
 
-/* Makes the indexes that are due of all directories in which something lies. */
-void runner_index_start(struct runner *r, const struct runner_places *places);
+/* The directories of queue/ in which something lies. */
+struct runner_directories {
+    uint32_t *at;
+    size_t count;
+};
+/* Job: of places in the order of their directories. Without memory there are none. */
+struct runner_directories runner_directories_of(const struct runner_places *places);
+/* Makes the indexes that are due there. Takes `directories` over. */
+void runner_index_start(struct runner *r, struct runner_directories directories);
 
 /* ---- delivery.c ---- */
 

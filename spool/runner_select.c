@@ -163,94 +163,67 @@ static bool is_meant(const struct schedule_entry *e, const struct runner_selecti
     return true;
 }
 
-/* What is held does not wait for anything but its release. */
-static uint64_t add(struct runner *r, struct runner_message *m,
-                    const struct runner_selection *which)
-{
-    (void)r;
-    LIST_EACH (link, &m->entries) {
-        const struct schedule_entry *e = LIST_ENTRY(link, struct schedule_entry, in_message);
-        if (e->state != SCHEDULE_HELD && is_meant(e, which))
-            return 1;
-    }
-    return 0;
-}
-
 /* Entries of one target mostly follow one another: it is asked once for each such run. */
-static void probe(struct runner *r, const struct schedule_target *t)
+static void probe(struct runner_flush *f, const struct schedule_target *t)
 {
-    if (r->probed == t)
+    const struct runner_host *host = &f->walk.runner->host;
+
+    if (f->probed == t)
         return;
-    r->probed = t;
-    struct target *target = r->host.find_target(r->host.owner, schedule_target_name(t));
-    if (target != NULL && target->ops->probe != NULL && !r->host.is_cold)
+    f->probed = t;
+    struct target *target = host->find_target(host->owner, schedule_target_name(t));
+    if (target != NULL && target->ops->probe != NULL && !host->is_cold)
         target->ops->probe(target);
 }
 
-static uint64_t hurry(struct runner *r, struct runner_message *m,
-                      const struct runner_selection *which)
+/* What is held does not wait for anything but its release. */
+static void hurry(struct runner_walk *w, const struct list *entries)
 {
-    bool is_hurried = false;
+    struct runner_flush *f = CONTAINER_OF(w, struct runner_flush, walk);
+    bool is_waiting = false, is_hurried = false;
 
-    LIST_EACH (link, &m->entries) {
+    LIST_EACH (link, entries) {
         struct schedule_entry *e = LIST_ENTRY(link, struct schedule_entry, in_message);
-        if (e->state == SCHEDULE_HELD || !is_meant(e, which))
+        if (e->state == SCHEDULE_HELD || !is_meant(e, &f->which))
             continue;
-        probe(r, e->target); /* though it is running: that may come to nothing */
-        if (schedule_hurry(e, runner_now_s(r), which->by == RUNNER_ID))
+        is_waiting = true;
+        probe(f, e->target); /* though it is running: that may come to nothing */
+        if (schedule_hurry(e, runner_now_s(w->runner), f->which.by == RUNNER_ID))
             is_hurried = true;
     }
-    return is_hurried;
+    f->waiting += is_waiting;
+    f->flushed += is_hurried;
+    if (is_hurried)
+        runner_pump_later(w->runner);
 }
 
-static uint64_t visit(struct runner *r, const struct runner_selection *which,
-                      uint64_t (*fn)(struct runner *r, struct runner_message *m,
-                                     const struct runner_selection *which))
+static void on_hurried(struct runner_walk *w)
+{
+    struct runner_flush *f = CONTAINER_OF(w, struct runner_flush, walk);
+    f->done(f);
+}
+
+/* The one that is meant is looked up: nothing else need be met. */
+static void hurry_one(struct runner *r, struct runner_flush *f)
 {
     struct id id = {{0}};
-    uint64_t sum = 0;
 
-    if (which->by == RUNNER_ID) {
-        memcpy(id.text, which->text.at, which->text.len == ID_LENGTH ? ID_LENGTH : 0);
-        struct runner_message *m = runner_find(r, &id);
-        return m == NULL ? 0 : fn(r, m, which);
-    }
-    for (size_t i = 0; i < r->messages.bucket_count; i++)
-        for (struct runner_message *m = r->messages.buckets[i]; m != NULL; m = m->next)
-            sum += fn(r, m, which);
-    return sum;
+    memcpy(id.text, f->which.text.at, f->which.text.len == ID_LENGTH ? ID_LENGTH : 0);
+    struct runner_message *m = runner_find(r, &id);
+    if (m != NULL)
+        hurry(&f->walk, &m->entries);
+    f->walk.bucket = r->messages.bucket_count;
 }
 
-uint64_t runner_count(struct runner *r, const struct runner_selection *which)
+void runner_flush(struct runner *r, struct runner_flush *f)
 {
-    return visit(r, which, add);
-}
-
-uint64_t runner_flush(struct runner *r, const struct runner_selection *which)
-{
-    r->probed = NULL;
-    uint64_t count = visit(r, which, hurry);
-
-    runner_pump_later(r);
-    return count;
-}
-
-const struct schedule_entry *runner_next(struct runner *r, const struct schedule_entry *after)
-{
-    struct schedule_target *t =
-        after == NULL ? schedule_next_target(r->schedule, NULL) : after->target;
-    struct schedule_entry *e = NULL;
-
-    if (after != NULL)
-        e = schedule_next_entry(t, after);
-    else if (t != NULL)
-        e = schedule_next_entry(t, NULL);
-    while (e == NULL && t != NULL) {
-        t = schedule_next_target(r->schedule, t);
-        if (t != NULL)
-            e = schedule_next_entry(t, NULL);
-    }
-    return e;
+    f->waiting = f->flushed = 0;
+    f->probed = NULL;
+    f->walk.meet = hurry;
+    f->walk.done = on_hurried;
+    runner_walk(r, &f->walk);
+    if (f->which.by == RUNNER_ID)
+        hurry_one(r, f);
 }
 
 const struct schedule_entry *runner_next_of(struct runner *r, const struct id *id,

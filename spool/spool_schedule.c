@@ -43,6 +43,7 @@ static void make_ready(struct schedule_target *t, struct schedule_entry *e, enum
     struct turn *turn = turn_of(t, e);
 
     e->state = SCHEDULE_READY;
+    list_remove(&e->in_queue);
     if (list_is_empty(&turn->ready))
         list_append(&t->ring, &turn->in_ring);
     if (where == FIRST)
@@ -104,6 +105,8 @@ static void place(struct schedule_target *t, struct schedule_entry *e, bool is_d
     e->state = SCHEDULE_WAITING;
     if (is_due)
         make_ready(t, e, where);
+    else if (!e->may_be_duplicate)
+        list_append(&t->waiting, &e->in_queue);
     spool_schedule_heap_push(t, e);
     activate(t);
 }
@@ -147,6 +150,7 @@ static struct schedule_entry *give_out(struct schedule_target *t, struct schedul
                                        bool is_look)
 {
     spool_schedule_heap_remove(t, e);
+    list_remove(&e->in_queue);
     list_append(&t->others, &e->in_queue);
     e->state = SCHEDULE_RUNNING;
     e->is_look = is_look;
@@ -181,9 +185,23 @@ static void try_at_last(struct schedule_target *t, struct schedule_entry *e, int
     spool_schedule_heap_down(t, 0);
 }
 
+/* Some of those that schedule_up() has meant: there may be a million. */
+static void rush(struct schedule_target *t, int64_t now_s)
+{
+    struct list *first;
+
+    for (int i = 0; i < MADE_READY_MAX && (first = list_first(&t->rushed)) != NULL; i++) {
+        struct schedule_entry *e = LIST_ENTRY(first, struct schedule_entry, in_queue);
+        e->due_s = now_s;
+        make_ready(t, e, LAST);
+        spool_schedule_heap_down(t, e->heap_at);
+    }
+}
+
 /* What has become due gets its turn. Returns an entry that is to be looked at, if there is one. */
 static struct schedule_entry *advance(struct schedule_target *t, int64_t now_s)
 {
+    rush(t, now_s);
     for (int i = 0; i < MADE_READY_MAX && t->heap_count != 0; i++) {
         struct schedule_entry *e = t->heap[0];
         if (spool_schedule_key(e) > now_s)
@@ -287,20 +305,13 @@ int64_t schedule_wake_s(const struct schedule *s)
 
 /* ---- what became of it ---- */
 
-void schedule_up(struct schedule_target *t, int64_t now_s)
+void schedule_up(struct schedule_target *t)
 {
     t->is_down = false;
     t->is_probing = false;
     if (t->concurrency < CONCURRENCY)
         t->concurrency = CONCURRENCY;
-    for (size_t i = 0; i < t->heap_count; i++) {
-        struct schedule_entry *e = t->heap[i];
-        if (e->state != SCHEDULE_WAITING || e->may_be_duplicate)
-            continue;
-        e->due_s = now_s;
-        make_ready(t, e, LAST);
-    }
-    spool_schedule_heap_order(t);
+    list_move_all(&t->rushed, &t->waiting);
     activate(t);
 }
 
@@ -317,10 +328,10 @@ static void went_down(struct schedule_target *t, int64_t now_s)
 }
 
 /* The target has spoken. */
-static void went_well(struct schedule_target *t, int64_t now_s)
+static void went_well(struct schedule_target *t)
 {
     if (t->is_down)
-        schedule_up(t, now_s);
+        schedule_up(t);
     if (t->concurrency < t->policy.connections_max)
         t->concurrency++;
 }
@@ -384,11 +395,11 @@ static void judge(struct schedule_entry *e, enum schedule_result result, int64_t
 
     switch (result) {
     case SCHEDULE_DONE:
-        went_well(t, now_s);
+        went_well(t);
         break;
     case SCHEDULE_DEFERRED:
         if (t->is_down)
-            schedule_up(t, now_s);
+            schedule_up(t);
         went_badly(t, t->concurrency - 1);
         failed(e, now_s);
         break;
@@ -495,27 +506,14 @@ struct schedule_entry *schedule_next_entry(struct schedule_target *t,
     return link == &t->others ? NULL : LIST_ENTRY(link, struct schedule_entry, in_queue);
 }
 
-static void older(struct schedule_counts *counts, const struct schedule_entry *e)
-{
-    if (counts->oldest_s == 0 || e->arrived_s < counts->oldest_s)
-        counts->oldest_s = e->arrived_s;
-}
-
 struct schedule_counts schedule_count(const struct schedule_target *t)
 {
-    struct schedule_counts counts = {
+    return (struct schedule_counts){
         .messages = t->entry_count,
         .running = t->running,
         .held = t->held,
         .concurrency = allowed(t),
     };
-    LIST_EACH (link, &t->others) {
-        const struct schedule_entry *e = LIST_ENTRY(link, struct schedule_entry, in_queue);
-        older(&counts, e);
-    }
-    for (size_t i = 0; i < t->heap_count; i++)
-        older(&counts, t->heap[i]);
-    return counts;
 }
 
 struct schedule_target *schedule_target_of(struct schedule *s, struct bytes name)
@@ -540,6 +538,8 @@ struct schedule_target *schedule_target_of(struct schedule *s, struct bytes name
     list_init(&t->in_active);
     list_init(&t->in_short);
     list_init(&t->others);
+    list_init(&t->waiting);
+    list_init(&t->rushed);
     list_init(&t->ring);
     for (size_t i = 0; i < SPOOL_SCHEDULE_TURNS; i++) {
         list_init(&t->turns[i].in_ring);

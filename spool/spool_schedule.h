@@ -16,7 +16,7 @@
 /* One message at one target: what the runner keeps in memory. A message with several targets has
  * several. At most 300 octets with all that belongs to it. */
 struct schedule_entry {
-    struct list in_queue;   /* of its target: ready by sender, or waiting by time */
+    struct list in_queue;   /* of its target: ready by sender, or waiting */
     struct list in_message; /* the other targets of the same message */
     struct schedule_target *target;
     struct id id;
@@ -94,7 +94,7 @@ enum schedule_result {
 };
 void schedule_report(struct schedule_entry *e, enum schedule_result result, int64_t now_s);
 /* A probe found it there: all that waits is due now, but for possible duplicates. */
-void schedule_up(struct schedule_target *t, int64_t now_s);
+void schedule_up(struct schedule_target *t);
 bool schedule_is_down(const struct schedule_target *t);
 /* The target was found away since the time of the entry was over, and was not there since. */
 bool schedule_was_missed(const struct schedule_entry *e);
@@ -104,7 +104,6 @@ bool schedule_hurry(struct schedule_entry *e, int64_t now_s, bool is_by_id);
 
 struct schedule_counts {
     uint64_t messages, running, held;
-    int64_t oldest_s;     /* arrival; 0: none */
     uint32_t concurrency; /* allowed now */
 };
 struct schedule_counts schedule_count(const struct schedule_target *t);

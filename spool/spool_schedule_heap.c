@@ -70,13 +70,6 @@ void spool_schedule_heap_remove(struct schedule_target *t, struct schedule_entry
     heap_moved(t, last);
 }
 
-/* Many keys have changed. */
-void spool_schedule_heap_order(struct schedule_target *t)
-{
-    for (size_t at = t->heap_count / 2; at-- != 0;)
-        spool_schedule_heap_down(t, at);
-}
-
 bool spool_schedule_heap_reserve(struct schedule_target *t)
 {
     if (t->entry_count < t->heap_capacity)

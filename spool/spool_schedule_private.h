@@ -27,8 +27,10 @@ struct schedule_target {
     struct schedule_entry **heap;
     size_t heap_count, heap_capacity;
     size_t entry_count;
-    struct list others; /* RUNNING and HELD: struct schedule_entry.in_queue */
-    struct list ring;   /* struct turn.in_ring */
+    struct list others;  /* RUNNING and HELD: struct schedule_entry.in_queue */
+    struct list waiting; /* WAITING, but possible duplicates: likewise */
+    struct list rushed;  /* WAITING, though they are due: the target is there again */
+    struct list ring;    /* struct turn.in_ring */
     struct turn turns[SPOOL_SCHEDULE_TURNS];
     uint32_t running, held;
     uint32_t concurrency;
@@ -56,6 +58,5 @@ bool spool_schedule_heap_reserve(struct schedule_target *t);
 void spool_schedule_heap_push(struct schedule_target *t, struct schedule_entry *e);
 void spool_schedule_heap_remove(struct schedule_target *t, struct schedule_entry *e);
 void spool_schedule_heap_down(struct schedule_target *t, size_t at); /* its key has grown */
-void spool_schedule_heap_order(struct schedule_target *t);           /* many keys have changed */
 
 #endif

@@ -45,6 +45,18 @@ static inline void list_remove(struct list *link)
     list_init(link);
 }
 
+/* All links of `from`, in their order, behind those of `head`. */
+static inline void list_move_all(struct list *head, struct list *from)
+{
+    if (list_is_empty(from))
+        return;
+    from->next->prev = head->prev;
+    from->prev->next = head;
+    head->prev->next = from->next;
+    head->prev = from->prev;
+    list_init(from);
+}
+
 /* NULL when the list is empty. */
 static inline struct list *list_first(const struct list *head)
 {

@@ -50,10 +50,36 @@ static void keeps_order(void **state)
     assert_true(list_is_empty(&items[2].link));
 }
 
+static void moves_all(void **state)
+{
+    struct item items[4];
+    struct list head, from;
+
+    (void)state;
+    list_init(&head);
+    list_init(&from);
+    list_move_all(&head, &from);
+    is_in_order(&head, "");
+    for (int i = 0; i < 4; i++) {
+        items[i].number = i;
+        list_append(i < 2 ? &head : &from, &items[i].link);
+    }
+    list_move_all(&head, &from);
+    is_in_order(&head, "0123");
+    assert_true(list_is_empty(&from));
+    list_move_all(&from, &head);
+    is_in_order(&from, "0123");
+    assert_true(list_is_empty(&head));
+    list_remove(&items[3].link);
+    list_remove(&items[0].link);
+    is_in_order(&from, "12");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_order),
+        cmocka_unit_test(moves_all),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
