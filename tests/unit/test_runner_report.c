@@ -475,14 +475,10 @@ static void test_damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_made),
-        cmocka_unit_test(test_held),
-        cmocka_unit_test(test_disk_trouble),
-        cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_survives),
-        cmocka_unit_test(test_no_trust_in_a_name),
-        cmocka_unit_test(test_unreadable),
-        cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_made),         cmocka_unit_test(test_held),
+        cmocka_unit_test(test_disk_trouble), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_survives),     cmocka_unit_test(test_no_trust_in_a_name),
+        cmocka_unit_test(test_unreadable),   cmocka_unit_test(test_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Where reports go: to a relay, else to the postmaster, else to nobody. */
 /* needs: spool/runner_report.c spool/store.c spool/store_list.c spool/store_message.c */
-/* needs: spool/store_commit.c spool/spool_index.c sim */
+/* needs: spool/store_commit.c spool/store_draft.c spool/store_rewrite.c spool/spool_index.c sim */
 #include "tests/unit/lib.h"
 
 #include "proxy/io/disk.h"
@@ -58,7 +58,7 @@ static void put_cause(struct world *w, struct store_place *place_out)
                                .length = body.len,
                                .pieces = &body,
                                .piece_count = 1,
-                               .directory = store_directory(w->store)};
+                               .drafts = store_drafts(w->store)};
     struct spool_message m = {.envelope.from.local = bytes_of("ann"), .recipient_count = 1};
     struct spool_recipient r = {.original = joe(),
                                 .to = joe(),
@@ -76,7 +76,7 @@ static void put_cause(struct world *w, struct store_place *place_out)
     spool_put_recipient(&writer, &r);
     *place_out = store_next_place(w->store, &id);
     assert_int_equal(store_commit(w->store, &image, place_out, buf_bytes(&records)), 0);
-    disk_close(image.fd);
+    draft_close(image.drafts, image.fd);
     buf_done(&records);
 }
 
@@ -85,7 +85,7 @@ static int take(struct world *w, const struct store_place *place, struct spool_m
     int fd;
 
     assert_int_equal(store_take(w->store, place, &fd), 0);
-    assert_int_equal(store_read(fd, true, &w->arena, message_out), 0);
+    assert_int_equal(store_read(fd, &place->id, &w->arena, message_out), 0);
     return fd;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* An index is made while messages change: it never says what was. */
 /* needs: tests/unit/store_world.c spool/store.c spool/store_list.c spool/store_message.c */
-/* needs: spool/store_commit.c spool/spool_index.c sim */
+/* needs: spool/store_commit.c spool/store_draft.c spool/store_rewrite.c spool/spool_index.c sim */
 #include "spool/spool_index.h"
 
 #include <errno.h>
@@ -28,7 +28,7 @@ static void change(struct making *m, int fd)
     struct buf records;
 
     arena_reset(&m->w.arena);
-    assert_int_equal(store_read(fd, false, &m->w.arena, &message), 0);
+    assert_int_equal(store_read(fd, &place->id, &m->w.arena, &message), 0);
     buf_init(&records, &m->w.pool, 1000);
     writer.out = &records;
     writer.at = message.records_end;
