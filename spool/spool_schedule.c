@@ -9,71 +9,10 @@
 #define DUPLICATE_S        600 /* the shortest pause of a possible duplicate */
 #define DOUBLINGS_MAX      12  /* of it: four weeks and more */
 #define DOUBLINGS_READ_MAX 4
-#define GIVEN_BACK_MAX     256 /* entries that are looked at for a place */
 #define MADE_READY_MAX     256 /* by one schedule_take() at a target */
 #define LOOK_AGAIN_S       300 /* at an entry that nobody moved on */
 #define LAST_TRY_S         5 /* from one try at a target that is away to the next, of what expires */
 #define LAST_TURN_S        60 /* of what expires: is it tried, or the target away? */
-
-/* ---- turns ---- */
-
-static struct turn *turn_of(struct schedule_target *t, const struct schedule_entry *e)
-{
-    return &t->turns[e->sender % SPOOL_SCHEDULE_TURNS];
-}
-
-/* Where an entry stands that has kept its place: behind those that came before it. What is given
- * back was given out lately, so that only few of them are ahead. */
-static struct list *place_of(struct turn *turn, const struct schedule_entry *e)
-{
-    struct list *link = turn->ready.next;
-
-    for (int i = 0; i < GIVEN_BACK_MAX && link != &turn->ready; i++, link = link->next) {
-        const struct schedule_entry *other = LIST_ENTRY(link, struct schedule_entry, in_queue);
-        if (memcmp(other->id.text, e->id.text, ID_LENGTH) >= 0)
-            break;
-    }
-    return link;
-}
-
-enum turn_place { LAST, AS_IT_CAME, FIRST };
-
-static void make_ready(struct schedule_target *t, struct schedule_entry *e, enum turn_place where)
-{
-    struct turn *turn = turn_of(t, e);
-
-    e->state = SCHEDULE_READY;
-    list_remove(&e->in_queue);
-    if (list_is_empty(&turn->ready))
-        list_append(&t->ring, &turn->in_ring);
-    if (where == FIRST)
-        list_prepend(&turn->ready, &e->in_queue);
-    else
-        list_append(where == AS_IT_CAME ? place_of(turn, e) : &turn->ready, &e->in_queue);
-}
-
-static void leave_turn(struct schedule_target *t, struct schedule_entry *e)
-{
-    struct turn *turn = turn_of(t, e);
-
-    list_remove(&e->in_queue);
-    if (list_is_empty(&turn->ready))
-        list_remove(&turn->in_ring);
-}
-
-/* There is something ready. */
-static struct schedule_entry *next_in_turn(struct schedule_target *t)
-{
-    struct turn *turn = LIST_ENTRY(t->ring.next, struct turn, in_ring);
-    struct schedule_entry *e = LIST_ENTRY(turn->ready.next, struct schedule_entry, in_queue);
-
-    leave_turn(t, e);
-    if (!list_is_empty(&turn->ready)) {
-        list_remove(&turn->in_ring);
-        list_append(&t->ring, &turn->in_ring);
-    }
-    return e;
-}
 
 /* ---- states ---- */
 
@@ -100,11 +39,11 @@ static int64_t pause_s(const struct schedule_target *t, size_t n)
 
 /* Puts an entry that is in no list where its time wants it. */
 static void place(struct schedule_target *t, struct schedule_entry *e, bool is_due,
-                  enum turn_place where)
+                  enum spool_schedule_place where)
 {
     e->state = SCHEDULE_WAITING;
     if (is_due)
-        make_ready(t, e, where);
+        spool_schedule_make_ready(t, e, where);
     else if (!e->may_be_duplicate)
         list_append(&t->waiting, &e->in_queue);
     spool_schedule_heap_push(t, e);
@@ -129,7 +68,7 @@ static void detach(struct schedule_target *t, struct schedule_entry *e)
     case SCHEDULE_WAITING:
         break;
     case SCHEDULE_READY:
-        leave_turn(t, e);
+        spool_schedule_leave_turn(t, e);
         break;
     case SCHEDULE_RUNNING:
         if (e->is_look)
@@ -177,7 +116,7 @@ static void try_at_last(struct schedule_target *t, struct schedule_entry *e, int
 
     if (e->state == SCHEDULE_WAITING) {
         e->due_s = now_s;
-        make_ready(t, e, LAST);
+        spool_schedule_make_ready(t, e, SPOOL_SCHEDULE_LAST);
     }
     e->look_s = now_s + (t->is_down ? LAST_TRY_S : LAST_TURN_S);
     if (t->next_try_s > try_s)
@@ -193,7 +132,7 @@ static void rush(struct schedule_target *t, int64_t now_s)
     for (int i = 0; i < MADE_READY_MAX && (first = list_first(&t->rushed)) != NULL; i++) {
         struct schedule_entry *e = LIST_ENTRY(first, struct schedule_entry, in_queue);
         e->due_s = now_s;
-        make_ready(t, e, LAST);
+        spool_schedule_make_ready(t, e, SPOOL_SCHEDULE_LAST);
         spool_schedule_heap_down(t, e->heap_at);
     }
 }
@@ -212,10 +151,10 @@ static struct schedule_entry *advance(struct schedule_target *t, int64_t now_s)
         }
         if (e->look_s <= now_s) {
             if (e->state == SCHEDULE_READY)
-                leave_turn(t, e);
+                spool_schedule_leave_turn(t, e);
             return give_out(t, e, true);
         }
-        make_ready(t, e, LAST);
+        spool_schedule_make_ready(t, e, SPOOL_SCHEDULE_LAST);
         spool_schedule_heap_down(t, 0);
     }
     return NULL;
@@ -246,7 +185,7 @@ static struct schedule_entry *take_of(struct schedule_target *t, int64_t now_s)
     if (e != NULL || list_is_empty(&t->ring) || !may_run(t, now_s))
         return e;
     if (has_slot(t))
-        return give_out(t, next_in_turn(t), false);
+        return give_out(t, spool_schedule_next_in_turn(t), false);
     if (list_is_empty(&t->in_short))
         list_append(&t->schedule->shorts, &t->in_short);
     return NULL;
@@ -431,7 +370,7 @@ void schedule_report(struct schedule_entry *e, enum schedule_result result, int6
         judge(e, result, now_s);
     e->is_look = false;
     if (result != SCHEDULE_DONE)
-        place(t, e, e->due_s <= now_s, AS_IT_CAME);
+        place(t, e, e->due_s <= now_s, SPOOL_SCHEDULE_AS_IT_CAME);
 }
 
 bool schedule_is_down(const struct schedule_target *t)
@@ -450,7 +389,7 @@ bool schedule_hurry(struct schedule_entry *e, int64_t now_s, bool is_by_id)
         return false;
     detach(t, e);
     e->due_s = now_s;
-    place(t, e, true, is_by_id ? FIRST : AS_IT_CAME);
+    place(t, e, true, is_by_id ? SPOOL_SCHEDULE_FIRST : SPOOL_SCHEDULE_AS_IT_CAME);
     if (t->is_down && t->running == 0)
         t->next_try_s = now_s;
     return true;
@@ -476,7 +415,7 @@ struct schedule_entry *schedule_add(struct schedule_target *t, const struct sche
         list_append(&t->others, &e->in_queue);
         t->held++;
     } else {
-        place(t, e, e->due_s == 0, LAST);
+        place(t, e, e->due_s == 0, SPOOL_SCHEDULE_LAST);
     }
     return e;
 }

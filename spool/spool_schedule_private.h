@@ -51,6 +51,14 @@ struct schedule {
     uint32_t slots, running;
 };
 
+/* spool_schedule_turns.c: it is READY from here on. AS_IT_CAME: it keeps its place. */
+enum spool_schedule_place { SPOOL_SCHEDULE_LAST, SPOOL_SCHEDULE_AS_IT_CAME, SPOOL_SCHEDULE_FIRST };
+void spool_schedule_make_ready(struct schedule_target *t, struct schedule_entry *e,
+                               enum spool_schedule_place where);
+void spool_schedule_leave_turn(struct schedule_target *t, struct schedule_entry *e);
+/* There is something ready. */
+struct schedule_entry *spool_schedule_next_in_turn(struct schedule_target *t);
+
 /* When something is to be done about an entry that waits or is ready. */
 int64_t spool_schedule_key(const struct schedule_entry *e);
 /* Room for one more entry. False: no memory. */
