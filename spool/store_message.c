@@ -234,6 +234,10 @@ int store_move(const struct store *s, const struct store_place *place, enum stor
     struct store_path parent = store_parent_path(s, &there);
     int error = move_file(from.text, path.text, parent.text);
 
+    /* A link that a move has left there which was cut short, before the message was written anew:
+     * the one in queue/ is what is true. */
+    if (error == -EEXIST && place->folder == STORE_QUEUE && to != STORE_QUEUE)
+        error = disk_replace(from.text, path.text);
     if (error == 0)
         error = disk_sync_directory(parent.text);
     if (error == 0)

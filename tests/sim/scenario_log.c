@@ -165,8 +165,9 @@ static void on_line(void *owner, struct bytes line)
         break;
     case 'b':
         break;
-    case 'q': /* queue-file, queue-not-read, queue-not-synced */
-        s->bad.line_ms = sim_now_ms(s->world);
+    case 'q':                              /* queue-file, queue-not-read, queue-not-synced */
+        if (!begins(line, "queue-stray ")) /* which is there, and no failure */
+            s->bad.line_ms = sim_now_ms(s->world);
         return;
     default:
         return;

@@ -254,6 +254,13 @@ static void moves(void **state)
     assert_int_equal(back.directory, 4711);
     assert_int_equal(store_world_look(&w, &back, 100, &message), 0);
     assert_int_equal(store_move(w.store, &back, STORE_BAD, 0, &there), 0);
+    /* Over what another move has left there before the message was written anew. */
+    assert_int_equal(store_world_put(&w, 100, &place), 0);
+    assert_int_equal(disk_close(disk_create(path_of(&w, "hold/x"))), 0);
+    snprintf(expected, sizeof(expected), "%s/hold/%s", w.directory, place.id.text);
+    assert_int_equal(disk_rename(path_of(&w, "hold/x"), expected), 0);
+    assert_int_equal(store_move(w.store, &place, STORE_HOLD, 0, &there), 0);
+    assert_int_equal(store_world_look(&w, &there, 100, &message), 0);
     assert_int_equal(store_sync(w.store, 4711, true), 0);
     assert_false(is_there(path_of(&w, "queue/004711")));
     assert_int_equal(store_sync(w.store, 4711, true), 0);
