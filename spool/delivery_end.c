@@ -370,7 +370,7 @@ static int write_records(struct delivery *d)
     return 0;
 }
 
-/* What it is found to be while it is reported or written anew. */
+/* What it is found to be while it is read again, reported or written anew. */
 static int set_aside(struct delivery *d, int error)
 {
     struct store_place bad;
@@ -387,6 +387,8 @@ static int write_end(struct delivery *d)
     bool is_stale = d->file->is_shared || d->end.has_written; /* where the records end */
     int error = is_stale ? read_again(d) : 0, damage;
 
+    if (store_is_damaged(error) && d->writing.is_alone)
+        return set_aside(d, error);
     if (error != 0)
         return error;
     make_reports(d);
