@@ -211,18 +211,37 @@ int store_remove(const struct store *s, const struct store_place *place)
     return disk_unlink(store_message_path(s, place).text);
 }
 
-/* A move whose file stands at its goal has happened: what was missing was a sync. */
-static int move_file(const char *from, const char *to, const char *directory)
+/* The ends of a move, and the directories that they lie in. */
+struct move {
+    struct store_path from, to, from_directory, to_directory;
+};
+
+/* Where the sync of a goal has failed no later one makes the name there durable; and the directory
+ * that the file has left is removed once it looks empty. So the old name comes back, for good
+ * before anything else is done. */
+static int take_back(const struct move *m)
+{
+    int error = disk_rename(m->to.text, m->from.text);
+    return error == 0 ? disk_sync_directory(m->from_directory.text) : error;
+}
+
+/* A move whose file stands at its goal has happened, but for a sync, which may have failed: it is
+ * done anew. Where the directory is gone that the file has left, all of it is durable. */
+static int move_file(const struct move *m)
 {
     struct disk_facts facts;
-    int error = disk_rename(from, to);
+    int error = disk_rename(m->from.text, m->to.text);
 
     if (error != -ENOENT)
         return error;
-    if (disk_facts_of_path(to, &facts) == 0)
+    if (disk_facts_of_path(m->to.text, &facts) != 0) {
+        error = disk_make_directories(m->to_directory.text);
+        return error == 0 ? disk_rename(m->from.text, m->to.text) : error;
+    }
+    error = take_back(m);
+    if (error == -ENOENT)
         return 0;
-    error = disk_make_directories(directory);
-    return error == 0 ? disk_rename(from, to) : error;
+    return error == 0 ? disk_rename(m->from.text, m->to.text) : error;
 }
 
 int store_move(const struct store *s, const struct store_place *place, enum store_folder to,
@@ -230,18 +249,24 @@ int store_move(const struct store *s, const struct store_place *place, enum stor
 {
     struct store_place there = {
         .id = place->id, .directory = to == STORE_QUEUE ? directory : 0, .folder = to};
-    struct store_path from = store_message_path(s, place), path = store_message_path(s, &there);
-    struct store_path parent = store_parent_path(s, &there);
-    int error = move_file(from.text, path.text, parent.text);
+    const struct move m = {.from = store_message_path(s, place),
+                           .to = store_message_path(s, &there),
+                           .from_directory = store_parent_path(s, place),
+                           .to_directory = store_parent_path(s, &there)};
+    int error = move_file(&m);
 
     /* A link that a move has left there which was cut short, before the message was written anew:
      * the one in queue/ is what is true. */
     if (error == -EEXIST && place->folder == STORE_QUEUE && to != STORE_QUEUE)
-        error = disk_replace(from.text, path.text);
-    if (error == 0)
-        error = disk_sync_directory(parent.text);
-    if (error == 0)
-        error = disk_sync_directory(store_parent_path(s, place).text);
+        error = disk_replace(m.from.text, m.to.text);
+    if (error != 0)
+        return error;
+    error = disk_sync_directory(m.to_directory.text);
+    if (error != 0) {
+        take_back(&m);
+        return error;
+    }
+    error = disk_sync_directory(m.from_directory.text);
     if (error == 0)
         *place_out = there;
     return error;
