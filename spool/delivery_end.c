@@ -411,6 +411,8 @@ static void run_end(struct work *w)
     struct delivery *d = CONTAINER_OF(w, struct delivery, work);
 
     d->error = write_end(d);
+    if (d->error == 0)
+        delivery_end_try(d);
     if ((d->error != 0 && !d->writing.is_last) || !d->writing.is_alone)
         return;
     if (d->file->is_of_copy) { /* who closes it, later */

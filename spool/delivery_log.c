@@ -77,7 +77,7 @@ void delivery_log_recipient(struct delivery *d, uint32_t index)
     log_put(&line, "reply", s->reply);
     log_put_number(&line, "tries", s->tries);
     log_put_number(&line, "delay_s", (d->end.now_ms - d->message.arrived_ms) / 1000);
-    if (s->may_be_duplicate)
+    if (s->may_be_duplicate || d->file->was_left)
         log_put_text(&line, "duplicate", "possible");
     if (is_told(d, report, index))
         log_put_text(&line, "report", report->report.place.id.text);

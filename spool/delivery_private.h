@@ -59,6 +59,7 @@ struct delivery_file {
     bool is_of_copy; /* a copy reads and closes it: nobody else may join */
     bool is_in_use;  /* a job of one of them reads or writes it */
     bool was_torn;   /* its end was: it is cut */
+    bool was_left;   /* somebody died while he delivered it */
 };
 
 /* Of a small message, as the first job has read it, until the copy has it. */
@@ -98,6 +99,8 @@ struct delivery {
 /* delivery_take.c: the job. `error`, or file, place, message and body are set; a message that says
  * it is held is not kept open. */
 void delivery_take(struct work *w);
+/* In the last job: a delivery has ended that did not take the message away. */
+void delivery_end_try(const struct delivery *d);
 
 /* The last one ends the hold on the message. */
 void delivery_leave_file(struct delivery *d);

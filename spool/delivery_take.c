@@ -83,10 +83,23 @@ void delivery_take(struct work *w)
     if (d->error == 0)
         d->error = mend(d);
     d->end.is_outdated = d->error == 0 && is_outdated(d);
-    if (d->error == 0 && !d->end.is_outdated)
+    if (d->error == 0 && !d->end.is_outdated) {
+        if (!d->is_look)
+            store_begin_try(d->file->taken.fd, &d->file->was_left);
         return;
+    }
     if (store_is_damaged(d->error))
         d->end.is_bad = store_move(store, &d->place, STORE_BAD, 0, &bad) == 0;
     disk_close(d->file->taken.fd);
     d->file->taken.fd = -1;
+}
+
+/* What a process that died had begun stays so until the message has gone: its target may have it,
+ * however often it is tried. */
+void delivery_end_try(const struct delivery *d)
+{
+    bool is_kept = !d->end.is_removed && d->writing.is_alone && !d->is_look;
+
+    if (is_kept && !d->file->was_left)
+        store_end_try(d->file->taken.fd);
 }

@@ -126,6 +126,12 @@ int store_change(const struct store *s, const struct store_change *change,
 int store_rewrite(const struct store *s, const struct store_change *change,
                   struct store_taken *taken);
 
+/* Job: says on a file that is taken that its delivery begins, until store_end_try().
+ * `was_left_out`: one had begun that nobody has ended: the process died, and the target may have
+ * the message. Where nothing can be written, nothing is said. */
+void store_begin_try(int fd, bool *was_left_out);
+void store_end_try(int fd);
+
 /* Job, S8: the name goes; the directory is to be synced by store_sync(). */
 int store_remove(const struct store *s, const struct store_place *place);
 /* Job, S9: durable when it returns. `directory`: for STORE_QUEUE; made where it is missing. After

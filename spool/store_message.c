@@ -204,6 +204,22 @@ int store_append(int fd, uint64_t at, struct bytes records, bool is_synced)
     return error;
 }
 
+/* ---- tries ---- */
+
+void store_begin_try(int fd, bool *was_left_out)
+{
+    struct disk_facts facts;
+
+    *was_left_out = disk_facts_of(fd, &facts) == 0 && facts.is_marked;
+    if (!*was_left_out)
+        disk_mark(fd, true);
+}
+
+void store_end_try(int fd)
+{
+    disk_mark(fd, false);
+}
+
 /* ---- names ---- */
 
 int store_remove(const struct store *s, const struct store_place *place)

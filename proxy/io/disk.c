@@ -230,12 +230,19 @@ int disk_truncate(int fd, uint64_t length)
     return result_of(ftruncate(fd, (off_t)length));
 }
 
+/* The sticky bit means nothing on a file, and setting it touches nothing else. */
+int disk_mark(int fd, bool is_marked)
+{
+    return result_of(fchmod(fd, is_marked ? 0600 | S_ISVTX : 0600));
+}
+
 static void put_facts(const struct stat *found, struct disk_facts *facts_out)
 {
     *facts_out = (struct disk_facts){.bytes = (uint64_t)found->st_size,
                                      .changed_s = found->st_mtime,
                                      .links = (uint32_t)found->st_nlink,
-                                     .number = found->st_ino};
+                                     .number = found->st_ino,
+                                     .is_marked = (found->st_mode & S_ISVTX) != 0};
 }
 
 int disk_facts_of(int fd, struct disk_facts *facts_out)

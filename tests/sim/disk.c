@@ -328,7 +328,8 @@ int disk_lock(int fd)
 
 static struct disk_facts facts(const struct sim_node *n)
 {
-    return (struct disk_facts){n->text.len, n->changed_s, n->links, (uint64_t)(uintptr_t)n};
+    return (struct disk_facts){n->text.len, n->changed_s, n->links, (uint64_t)(uintptr_t)n,
+                               n->is_marked};
 }
 
 void disk_unlock(int fd)
@@ -427,6 +428,17 @@ int disk_truncate(int fd, uint64_t length)
 
     if (error == 0)
         change(d->node, true, length, bytes_make(NULL, 0));
+    return error;
+}
+
+/* A power cut leaves it as it is: it may have been written, and nothing depends on it. */
+int disk_mark(int fd, bool is_marked)
+{
+    struct sim_node *n = sim_fd_of(fd)->node;
+    int error = sim_disk_begin(SIM_DISK_WRITE, n->path);
+
+    if (error == 0)
+        n->is_marked = is_marked;
     return error;
 }
 

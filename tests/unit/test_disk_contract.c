@@ -253,6 +253,31 @@ static void changes_files(void **state)
 }
 
 /* A name leads to the file that was given it last; descriptors stay with theirs. */
+static void marks_files(void **state)
+{
+    struct place p = new_place();
+    struct disk_facts facts;
+    int fd;
+
+    (void)state;
+    put_file(p.a, "text");
+    fd = disk_open_append(p.a);
+    assert_int_equal(disk_facts_of(fd, &facts), 0);
+    assert_false(facts.is_marked);
+    assert_int_equal(disk_mark(fd, true), 0);
+    assert_int_equal(disk_close(fd), 0);
+    assert_int_equal(disk_rename(p.a, p.b), 0); /* it is the file's, not its name's */
+    assert_int_equal(disk_facts_of_path(p.b, &facts), 0);
+    assert_true(facts.is_marked);
+    fd = disk_open_append(p.b);
+    assert_int_equal(disk_mark(fd, false), 0);
+    assert_int_equal(disk_facts_of(fd, &facts), 0);
+    assert_false(facts.is_marked);
+    assert_int_equal(disk_close(fd), 0);
+    assert_file(p.b, "text");
+    remove_place(&p);
+}
+
 static void tells_files_apart(void **state)
 {
     struct place p = new_place();
@@ -357,6 +382,7 @@ int main(void)
         cmocka_unit_test(makes_directories),
         cmocka_unit_test(lists_and_removes_directories),
         cmocka_unit_test(changes_files),
+        cmocka_unit_test(marks_files),
         cmocka_unit_test(tells_files_apart),
         cmocka_unit_test(locks_files),
         cmocka_unit_test(reads_whole_files),

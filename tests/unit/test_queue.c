@@ -183,6 +183,49 @@ static void keeps_its_own_time(void **state)
     lib_end_rows();
 }
 
+/* ---- death ---- */
+
+/* Killed at any call of the disk. Where the Maildir has it twice in the end, the line that tells of
+ * the second time says so; where the first life had not begun with it, nothing is said. False: the
+ * first life came to its end. */
+static bool delivers_after_death(uint64_t nth, unsigned *doubled)
+{
+    static struct queue_world w;
+    struct queue_message m = deferred;
+
+    m.fate = FATE_OPEN;
+    m.tries = 0;
+    m.tried_ms = 0;
+    queue_world_begin(&w, nth, config);
+    queue_world_put(&w, &m);
+    sim_kill_at_call(w.sim, nth);
+    bool has_ended = queue_world_play(&w, (const char *const[]){"wait 20", "stop", NULL});
+    sim_kill_at_call(w.sim, 0);
+    unsigned before = files_below(&w, "/mail/box.test/joe/new");
+    sim_forget_log(w.sim);
+    assert_true(queue_world_play(&w, (const char *const[]){"wait 20", "stop", NULL}));
+    unsigned after = files_below(&w, "/mail/box.test/joe/new");
+    bool is_told = queue_world_count_logged(&w, " duplicate=possible") != 0;
+    lib_is_true(nth, "it arrives", after != 0);
+    lib_is_true(nth, "twice, and that is told", after < 2 || is_told);
+    lib_is_true(nth, "it had begun", !is_told || queue_world_has_logged(&w, "\nunclean "));
+    *doubled += before == 1 && after == 2;
+    queue_world_end(&w);
+    return !has_ended;
+}
+
+static void tells_what_may_be_double(void **state)
+{
+    unsigned doubled = 0;
+    uint64_t nth = 1;
+
+    (void)state;
+    while (delivers_after_death(nth, &doubled))
+        nth++;
+    lib_end_rows();
+    assert_true(nth > 20 && doubled != 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -191,6 +234,7 @@ int main(void)
         cmocka_unit_test(tells_no_time_where_there_is_none),
         cmocka_unit_test(returns_nothing_into_maildirs),
         cmocka_unit_test(keeps_its_own_time),
+        cmocka_unit_test(tells_what_may_be_double),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
