@@ -203,6 +203,10 @@ static void reroute(struct scenario *s, struct spool_file *f)
         snprintf(text, sizeof(text), "reroute %s to %s\n", f->id, name_of_target(target));
     }
     ask(s, REROUTE, f, text);
+    if (scenario_chance(s, 50)) {
+        snprintf(text, sizeof(text), "flush %s\n", f->id);
+        ask(s, FLUSH, f, text);
+    }
 }
 
 /* All that waits for one target. */

@@ -38,7 +38,7 @@ static void put_stray(struct scenario *s)
 /* Of the disk, beside calls that fail now and then. */
 static void plan_disk(struct scenario *s)
 {
-    s->plan.has_bad_boxes = s->plan.has_boxes && scenario_chance(s, 20);
+    s->plan.has_bad_boxes = s->plan.has_boxes && scenario_chance(s, s->plan.likes_boxes ? 60 : 20);
     s->plan.has_rot = scenario_chance(s, 25);
     if (s->plan.has_boxes)
         disk_make_directories("/mail");
@@ -62,10 +62,12 @@ void faults_plan(struct scenario *s)
     s->plan.has_operator = scenario_chance(s, 30);
     s->plan.has_memory_trouble = scenario_chance(s, 15);
     s->plan.has_disk_trouble = scenario_chance(s, 25);
-    s->plan.likes_boxes = s->plan.has_operator && s->plan.has_boxes && scenario_chance(s, 30);
+    s->plan.likes_boxes = s->plan.has_operator && s->plan.has_boxes && scenario_chance(s, 60);
+    if (s->plan.likes_boxes) /* what waits is led there */
+        s->targets.down_until_ms[0] = s->heal_ms;
     s->plan.has_clock_trouble = scenario_chance(s, 15);
     s->targets.is_wordy = scenario_chance(s, 30);
-    s->targets.refuses_reports = scenario_chance(s, 10);
+    s->targets.refuses_reports = scenario_chance(s, 15);
     if (scenario_chance(s, 40))
         plan_limits(s);
     plan_disk(s);
@@ -118,12 +120,22 @@ static void spoil_box(struct scenario *s)
 static void rot(struct scenario *s)
 {
     unsigned index = (unsigned)scenario_below(s, 6);
-    const char *found = sim_file_below(s->world, STAGE_SPOOL "/queue", index);
-    char path[128];
+    const char *found;
+    char path[128] = "";
+    struct bytes octets;
+    size_t most = 0;
 
-    if (found == NULL)
+    for (unsigned i = 0; (found = sim_file_below(s->world, STAGE_SPOOL "/queue", i)) != NULL; i++) {
+        bool is_larger = sim_file(s->world, found, &octets) && octets.len > most;
+        if (i == index || (index >= 3 && is_larger))
+            snprintf(path, sizeof(path), "%s", found);
+        if (is_larger)
+            most = octets.len;
+        if (i == index && index < 3)
+            break;
+    }
+    if (path[0] == '\0')
         return;
-    snprintf(path, sizeof(path), "%s", found);
     spool_damage(s, path, scenario_chance(s, 30));
     s->plan.has_rot = false; /* one is enough */
 }
@@ -167,7 +179,7 @@ void faults_happen(struct scenario *s)
     for (int i = 0; i < s->targets.count; i++)
         if (scenario_chance(s, 2))
             s->targets.down_until_ms[i] = sim_now_ms(s->world) + scenario_below(s, DOWN_MAX_MS);
-    if (s->plan.has_operator && scenario_chance(s, 10))
+    if (s->plan.has_operator && scenario_chance(s, s->plan.likes_boxes ? 30 : 10))
         operator_interferes(s);
     if (life_is_starting(s)) /* it shall start */
         return;

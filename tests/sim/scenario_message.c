@@ -12,7 +12,7 @@
 static void put_content(struct scenario *s, struct message *m)
 {
     static const char *const lines[] = {".", "..dots", "", "some text", ". a dot", "the last one?"};
-    unsigned times = scenario_chance(s, 3) ? 400 : 1; /* more than is kept in memory */
+    unsigned times = scenario_chance(s, s->plan.has_rot ? 12 : 3) ? 400 : 1; /* not in memory */
     struct sim_text body = {.len = 0};
     char text[80];
 
