@@ -133,18 +133,62 @@ static bool is_enough(const struct way *y)
 }
 
 static const struct life kind_life = {.seconds = 1, .targets = TARGETS_KIND};
+static const struct life strict_life = {.seconds = 3, .targets = TARGETS_STRICT};
+
+static unsigned lose(void *owner, unsigned ways)
+{
+    (void)owner;
+    (void)ways;
+    return 1;
+}
 
 /* The next process finds what is there, and targets that take everything. */
-static void recover(struct way *y, struct sim *w, struct book *book, const char *what)
+static void end_well(struct way *y, struct sim *w, struct book *book, const char *what)
 {
-    book_look(book, w, y->operation);
     if (book->problem[0] == '\0' && !play_life(w, y->config, y->operation, &kind_life, book))
         book_fail(book, "the next process does not end");
     if (book->problem[0] == '\0')
         book_close(book, w, y->operation);
-    y->counts->states++;
     if (book->problem[0] != '\0')
         tell(y, book, what, w);
+}
+
+/* The next process goes on with the same targets as before, and then nothing stays that it has not
+ * synced. */
+static void try_again(struct way *y, const struct sim_moment *m, const struct book *found,
+                      const char *what)
+{
+    struct sim *w = sim_new_at(m);
+    struct book book = *found;
+    struct sim_moment *later;
+
+    if (!play_life(w, y->config, y->operation, &strict_life, &book))
+        book_fail(&book, "the next process does not end");
+    book_death(&book, w, true);
+    sim_set_choice(w, lose, NULL);
+    sim_power_cut(w);
+    sim_set_choice(w, NULL, NULL);
+    later = sim_moment_of(w);
+    sim_free(&w);
+    w = sim_new_at(later);
+    sim_moment_free(&later);
+    end_well(y, w, &book, what);
+    sim_free(&w);
+}
+
+/* What is there is given to two processes, each of which is the next. */
+static void recover(struct way *y, struct sim *w, struct book *book, const char *what)
+{
+    struct sim_moment *m = sim_moment_of(w);
+    struct book found;
+
+    book_look(book, w, y->operation);
+    found = *book;
+    y->counts->states++;
+    end_well(y, w, book, what);
+    if (book->problem[0] == '\0')
+        try_again(y, m, &found, what);
+    sim_moment_free(&m);
 }
 
 /* The process alone is no more. */

@@ -73,12 +73,15 @@ enum duty {
     DUTY_TARGET_B
 };
 
+/* struct store_limits: the server's; few messages reach them; each change writes the file anew. */
+enum limits { LIMITS_OF_SERVER, LIMITS_LOW, LIMITS_REWRITE };
+
 #define OPERATION_BEFORE 4
 
 struct operation {
     const char *name;
     const char *settings; /* of [core] */
-    bool has_low_limits;  /* struct store_limits: few messages reach them */
+    enum limits limits;
     struct life before[OPERATION_BEFORE];
     struct life life;
     unsigned mercy;
@@ -117,6 +120,7 @@ struct book_recipient {
 struct book_message {
     char sender[BOOK_ADDRESS];
     bool is_big, is_acknowledged;
+    bool is_refused; /* and nobody has cut the power since */
     struct book_recipient recipients[BOOK_RECIPIENTS];
     unsigned recipient_count;
 };
@@ -127,6 +131,7 @@ struct book {
     struct book_line lines[BOOK_LINES];
     unsigned line_count;
     bool is_duty_done; /* the operator heard so, or the log says it */
+    bool is_orderly;   /* the last process ended by itself, and no call has failed */
     char problem[300]; /* the first; empty: none */
 };
 

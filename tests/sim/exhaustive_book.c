@@ -122,21 +122,23 @@ static bool may_report_again(struct book *b, const struct book_line *line)
     return true;
 }
 
+/* With the last time that it was delivered; only that one can still be forgiven. */
 static void compare_with_before(struct book *b, const struct book_line *line)
 {
-    for (unsigned i = 0; i < b->line_count; i++) {
-        struct book_line *before = &b->lines[i];
-        bool is_same_cause =
-            strcmp(before->about, line->about) == 0 && strcmp(before->action, line->action) == 0;
+    const struct book_line *last = NULL;
 
-        if (!is_same_cause || strcmp(before->to, line->to) != 0)
-            continue;
-        if (strcmp(before->id, line->id) != 0)
-            book_fail(b, "%s and %s are the same for %s", before->id, line->id, line->to);
-        else if (!before->may_repeat && !may_report_again(b, line))
-            book_fail(b, "%s is delivered to %s twice", line->id, line->to);
-        before->may_repeat = false;
+    for (unsigned i = 0; i < b->line_count; i++) {
+        const struct book_line *before = &b->lines[i];
+        if (strcmp(before->about, line->about) == 0 && strcmp(before->action, line->action) == 0 &&
+            strcmp(before->to, line->to) == 0)
+            last = before;
     }
+    if (last == NULL)
+        return;
+    if (strcmp(last->id, line->id) != 0)
+        book_fail(b, "%s and %s are the same for %s", last->id, line->id, line->to);
+    else if (!last->may_repeat && !may_report_again(b, line))
+        book_fail(b, "%s is delivered to %s twice", line->id, line->to);
 }
 
 static struct book_line *add_line(struct book *b, const struct book_line *line)
@@ -173,6 +175,8 @@ static void note_message(struct book *b, struct book_line *line, struct bytes co
         book_fail(b, "mail for %s, which nobody sent", line->to);
     else if (!book_is_content(m, content, true))
         book_fail(b, "mail for %s is not what was sent", line->to);
+    else if (m->is_refused)
+        book_fail(b, "mail for %s is delivered, and was refused", line->to);
     else if (r->is_bounced)
         book_fail(b, "mail for %s is delivered, and was returned", line->to);
 }
@@ -279,13 +283,15 @@ static void forgive_recipient(struct book *b, struct book_recipient *r, struct s
 {
     bool is_told = false;
 
-    if (is_power && r->is_bounced && may_be_back(w, r->id, r->bounced_ms))
+    if (is_power && r->is_bounced && may_be_back(w, r->id, r->bounced_ms)) {
         r->is_bounced = false;
+        r->report_mercy++;
+    }
     for (unsigned i = 0; i < b->line_count; i++)
         if (b->lines[i].is_box && strcmp(b->lines[i].to, r->address) == 0)
             is_told = is_told || !b->lines[i].may_repeat;
     r->box_mercy += !is_told;
-    r->report_mercy += !r->is_reported;
+    r->report_mercy += !r->is_reported && !b->is_orderly;
 }
 
 /* What is in no record may be delivered again. What is may not, but where it was the removal of a
@@ -303,7 +309,10 @@ void book_death(struct book *b, struct sim *w, bool is_power)
             line->was_unsynced = true;
         }
     }
-    for (unsigned i = 0; i < b->message_count; i++)
-        for (unsigned k = 0; k < b->messages[i].recipient_count; k++)
-            forgive_recipient(b, &b->messages[i].recipients[k], w, is_power);
+    for (unsigned i = 0; i < b->message_count; i++) {
+        struct book_message *m = &b->messages[i];
+        m->is_refused = m->is_refused && !is_power; /* its name may be back */
+        for (unsigned k = 0; k < m->recipient_count; k++)
+            forgive_recipient(b, &m->recipients[k], w, is_power);
+    }
 }

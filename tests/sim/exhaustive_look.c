@@ -20,6 +20,13 @@ static bool is_message(const char *path)
     return strlen(name_of(path)) == ID_LENGTH;
 }
 
+/* What a rewrite leaves that was cut short: ID.new. */
+static bool is_rewritten(const char *path)
+{
+    const char *name = name_of(path);
+    return strlen(name) == ID_LENGTH + 4 && strcmp(name + ID_LENGTH, ".new") == 0;
+}
+
 /* ---- a message ---- */
 
 static uint64_t sum_of(struct bytes body)
@@ -95,7 +102,7 @@ static void see_strays(struct book *b, struct sim *w)
     const char *path;
 
     for (unsigned i = 0; (path = sim_file_below(w, STAGE_SPOOL "/queue", i)) != NULL; i++) {
-        bool is_ours = is_message(path);
+        bool is_ours = is_message(path) || is_rewritten(path);
         for (size_t n = 0; n < ARRAY_LENGTH(names); n++)
             is_ours = is_ours || strcmp(name_of(path), names[n]) == 0;
         if (!is_ours)

@@ -140,12 +140,21 @@ static void on_server_news(void *owner)
         sim_close(v->peer);
 }
 
+/* Once a message was led to another target, its old one is no more. */
+static bool is_down(const struct play *p, const struct sim_peer *peer)
+{
+    bool is_a = strncmp(sim_target_address(peer), FIRST_B, strlen(FIRST_B)) != 0;
+
+    return p->life->targets == TARGETS_DOWN ||
+           (is_a && p->operation->duty == DUTY_TARGET_B && p->book->is_duty_done);
+}
+
 static void on_asked(void *owner, struct sim_peer *peer)
 {
     struct play *p = owner;
     struct server *v;
 
-    if (p->life->targets == TARGETS_DOWN) {
+    if (is_down(p, peer)) {
         sim_refuse(peer, -ECONNREFUSED);
         return;
     }
@@ -199,8 +208,10 @@ static void hear_reply(struct asker *a, struct bytes line)
 
     if (line.len > 3 && line.at[3] == '-')
         return;
-    if (is_of_content && line.at[0] == '2')
-        a->message->is_acknowledged = true;
+    if (is_of_content) {
+        a->message->is_acknowledged = line.at[0] == '2';
+        a->message->is_refused = !a->message->is_acknowledged;
+    }
     if (a->said == a->count || (line.at[0] != '2' && line.at[0] != '3'))
         leave(a);
     else
@@ -366,13 +377,19 @@ static bool on_quiet(void *owner)
 
 static int serve(void *owner)
 {
-    static const struct store_limits low = {
-        .directory_names = 1, .index_messages_min = 1, .index_quiet_s = 1, .records_bytes = 1024};
+    static const struct store_limits limits[] = {[LIMITS_LOW] = {.directory_names = 1,
+                                                                 .index_messages_min = 1,
+                                                                 .index_quiet_s = 1,
+                                                                 .records_bytes = 1024},
+                                                 [LIMITS_REWRITE] = {.directory_names = 1000,
+                                                                     .index_messages_min = 100,
+                                                                     .index_quiet_s = 60,
+                                                                     .records_bytes = 0}};
     struct play *p = owner;
     struct worker_task task = {.is_alone = true, .runs_queue = true};
 
-    if (p->operation->has_low_limits)
-        task.store_limits = &low;
+    if (p->operation->limits != LIMITS_OF_SERVER)
+        task.store_limits = &limits[p->operation->limits];
     return stage_run_task(p->config, &task);
 }
 
@@ -390,7 +407,8 @@ bool play_life(struct sim *w, const struct config *config, const struct operatio
     sim_on_quiet(w, on_quiet, &p);
     sim_on_line(w, on_line, &p);
     has_ended = sim_process(w, serve, &p, &code);
-    if (has_ended && sim_disk_failures(w) == 0 &&
+    book->is_orderly = has_ended && sim_disk_failures(w) == 0;
+    if (book->is_orderly &&
         (p.asker.peer != NULL || (p.next_act < LIFE_ACTS && life->acts[p.next_act] != NULL)))
         book_fail(book, "not everything was done that was asked for");
     for (unsigned i = 0; i < p.server_count; i++)
