@@ -326,6 +326,9 @@ static void begin(struct way *y)
 {
     struct sim *w = sim_new(1);
 
+    if (y->operation->file_system == FS_WITHOUT_UNNAMED)
+        sim_disk_without_unnamed(w);
+    sim_disk_set_old(w, y->operation->file_system == FS_WITHOUT_MOVE);
     for (unsigned i = 0; i < OPERATION_BEFORE && y->operation->before[i].seconds > 0; i++) {
         const struct life *life = &y->operation->before[i];
         sim_kill_at_call(settle(w, life), life->killed_at_call);

@@ -141,7 +141,8 @@ void book_look(struct book *b, struct sim *w, const struct operation *o)
         each_message(b, w, STAGE_SPOOL "/hold", see_whole);
     }
     see_strays(b, w);
-    see_places(b, w);
+    if (o->file_system != FS_WITHOUT_MOVE) /* a move is a link and an unlink there */
+        see_places(b, w);
 }
 
 /* ---- at the end ---- */
@@ -280,13 +281,13 @@ static void check_recipient(struct book *b, const struct operation *o, const str
 
 void book_close(struct book *b, struct sim *w, const struct operation *o)
 {
-    const char *path = sim_file_below(w, STAGE_SPOOL "/queue", 0);
+    static const char *const empty[] = {STAGE_SPOOL "/queue", STAGE_SPOOL "/running",
+                                        STAGE_SPOOL "/tmp"};
+    const char *path;
 
-    if (path != NULL)
-        book_fail(b, "%s stays", path);
-    path = sim_file_below(w, STAGE_SPOOL "/running", 0);
-    if (path != NULL)
-        book_fail(b, "%s stays", path);
+    for (size_t i = 0; i < ARRAY_LENGTH(empty); i++)
+        if ((path = sim_file_below(w, empty[i], 0)) != NULL)
+            book_fail(b, "%s stays", path);
     each_message(b, w, STAGE_SPOOL "/hold", note_held);
     each_message(b, w, STAGE_SPOOL "/bad", note_bad);
     note_boxes(b, w);

@@ -8,6 +8,7 @@ struct sim_moment {
     uint64_t seed, chance, now_us;
     int64_t wall_jumps_ms;
     unsigned processes;
+    bool has_no_unnamed, lacks_move; /* the disk */
     struct sim_node *root;
     struct list operations;
 };
@@ -121,6 +122,8 @@ struct sim_moment *sim_moment_of(struct sim *w)
     m->now_us = w->now_us;
     m->wall_jumps_ms = w->wall_jumps_ms;
     m->processes = w->processes.count;
+    m->has_no_unnamed = w->disk.has_no_unnamed;
+    m->lacks_move = w->disk.lacks_move;
     m->root = copy_disk(w->disk.root, &w->disk.operations, &m->operations);
     return m;
 }
@@ -133,6 +136,8 @@ struct sim *sim_new_at(const struct sim_moment *m)
     w->now_us = m->now_us;
     w->wall_jumps_ms = m->wall_jumps_ms;
     w->processes.count = m->processes;
+    w->disk.has_no_unnamed = m->has_no_unnamed;
+    w->disk.lacks_move = m->lacks_move;
     sim_node_unuse(w->disk.root);
     w->disk.root = copy_disk(m->root, &m->operations, &w->disk.operations);
     return w;
