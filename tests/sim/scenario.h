@@ -139,12 +139,13 @@ struct spool_file {
     char directory[64]; /* of queue/, the last one */
     struct message *message;
     bool is_report, is_to_postmaster;
-    bool is_there;     /* in queue/, as far as names tell */
-    uint64_t telling;  /* of a report: hash of what it says of whom */
-    unsigned releases; /* that were not answered */
-    bool is_held;      /* by the operator, or that may be */
-    bool is_on_hold;   /* certainly: he has heard so, and has not asked for its release */
-    unsigned holds;    /* that were not answered */
+    bool is_there;          /* in queue/, as far as names tell */
+    uint64_t telling;       /* of a report: hash of what it says of whom */
+    unsigned releases;      /* that were not answered */
+    unsigned release_count; /* when all was well */
+    bool is_held;           /* by the operator, or that may be */
+    bool is_on_hold;        /* certainly: he has heard so, and has not asked for its release */
+    unsigned holds;         /* that were not answered */
     bool is_damaged, is_unreadable;
     uint64_t damaged_ms;
     uint64_t linked_ms;

@@ -8,6 +8,7 @@
 #include "tests/sim/stage.h"
 
 #define CONTROL_PATH STAGE_SPOOL "/control"
+#define RELEASES_MAX 20 /* of one message, when all is well */
 
 enum act { FLUSH, HOLD, RELEASE, SHOW, REROUTE, BOUNCE, DELETE, ACTS, OTHER };
 
@@ -271,7 +272,7 @@ void operator_releases(struct scenario *s)
 
     if (f == NULL && s->plan.has_operator && scenario_chance(s, 2))
         f = pick(s, STAGE_SPOOL "/queue");
-    if (f == NULL)
+    if (f == NULL || f->release_count++ >= RELEASES_MAX) /* nobody can be told of it */
         return;
     snprintf(text, sizeof(text), "release %s\n", f->id);
     ask(s, RELEASE, f, text);
