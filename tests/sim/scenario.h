@@ -178,6 +178,7 @@ struct scenario_plan {
     bool has_disk_trouble, has_memory_trouble, has_clock_trouble, has_bad_boxes, has_rot, has_rush;
     bool has_filter, has_boxes, has_operator, likes_boxes;
     bool is_split, has_reloads, has_cold, has_aborts, has_hangs;
+    uint64_t disk_slack_ms; /* what the disk does may take longer by so much */
     struct store_limits limits;
     uint64_t expire_ms;    /* of relays */
     uint64_t closed_by_us; /* files, while all this was planned */

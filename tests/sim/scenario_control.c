@@ -22,6 +22,7 @@ struct request {
     enum act act;
     struct spool_file *file; /* NULL: it is about none alone */
     bool is_settled;
+    bool is_crossed; /* HOLD: a release was asked for before it was answered */
 };
 
 /* ---- what it means ---- */
@@ -34,6 +35,10 @@ static void may_happen(const struct request *q)
     if (q->file != NULL && q->act == HOLD)
         q->file->holds++;
     if (q->file != NULL && q->act == RELEASE) {
+        LIST_EACH (link, &q->scenario->requests) {
+            struct request *other = LIST_ENTRY(link, struct request, link);
+            other->is_crossed = other->is_crossed || other->file == q->file;
+        }
         q->file->releases++;
         q->file->is_on_hold = false;
     }
@@ -78,7 +83,7 @@ static void settle(struct request *q, int code)
         q->file->is_held = q->file->is_held && code != 0;
     }
     if (q->act == HOLD && code == 0)
-        q->file->is_on_hold = q->file->releases == 0;
+        q->file->is_on_hold = q->file->releases == 0 && !q->is_crossed;
     has_happened(q, !was_refused);
 }
 

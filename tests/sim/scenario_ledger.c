@@ -136,7 +136,7 @@ static bool has_died_near(struct scenario *s, const struct delivery *d)
             continue;
         if (d->line_ms == 0 || death->at_ms < d->line_ms || (was_killed && death->is_power))
             return true;
-        if (death->at_ms - d->line_ms > DEATH_POWER_MS)
+        if (death->at_ms - d->line_ms > DEATH_POWER_MS + s->plan.disk_slack_ms)
             continue;
         if (death->is_power)
             return true;
@@ -147,7 +147,8 @@ static bool has_died_near(struct scenario *s, const struct delivery *d)
 
 static bool may_come_twice(struct scenario *s, const struct delivery *d)
 {
-    uint64_t until_ms = d->line_ms == 0 ? UINT64_MAX : d->line_ms + DEATH_POWER_MS;
+    uint64_t until_ms =
+        d->line_ms == 0 ? UINT64_MAX : d->line_ms + DEATH_POWER_MS + s->plan.disk_slack_ms;
 
     return d->is_orphan || d->message->has_torn_end || has_died_near(s, d) ||
            spool_has_failed(s, d, until_ms) || (d->is_report && spool_makes_again(s, d));

@@ -18,6 +18,7 @@
 #define TOGETHER_MAX    5
 #define IMPATIENCE_MS   25000
 #define HANGS_MAX_BEATS 12
+#define HANG_MAX_MS     65000 /* that is */
 
 enum role { ROLE_ALL, ROLE_WORKER, ROLE_RUNNER, ROLE_COLD };
 
@@ -340,6 +341,9 @@ void life_plan(struct scenario *s)
     s->plan.has_cold = scenario_chance(s, 30);
     s->plan.has_aborts = scenario_chance(s, 30);
     s->plan.has_hangs = scenario_chance(s, 10);
+    s->plan.disk_slack_ms = ways.interleaves ? UINT64_C(4) * ways.slow_ms : 0;
+    if (s->plan.has_hangs)
+        s->plan.disk_slack_ms += HANG_MAX_MS;
     s->life.may_die = scenario_chance(s, 75);
 }
 
