@@ -98,15 +98,22 @@ static int rename_file(struct maildir_file *file, const char *from, const char *
     return found == 0 ? 0 : error;
 }
 
+/* The directory is open before: what the sync of another job has lost meanwhile is told to us too.
+ */
 static int appear(struct maildir_file *file)
 {
     char from[MAILDIR_PATH_ROOM], to[MAILDIR_PATH_ROOM];
-    int error = rename_file(file, path_of(from, file, "/tmp/"), path_of(to, file, "/new/"));
+    int fd = disk_open_directory(maildir_path_join(to, file->directory, "/new", "")), error;
 
-    if (error != 0)
-        return error;
-    file->may_be_there = true;
-    return disk_sync_directory(maildir_path_join(to, file->directory, "/new", ""));
+    if (fd < 0)
+        return fd;
+    error = rename_file(file, path_of(from, file, "/tmp/"), path_of(to, file, "/new/"));
+    if (error == 0) {
+        file->may_be_there = true;
+        error = disk_sync_open_directory(fd);
+    }
+    disk_close(fd);
+    return error;
 }
 
 void maildir_file_commit(struct maildir_files *files)

@@ -91,16 +91,9 @@ static int write_file(const struct store_commit *c)
     return error == 0 ? write_head(c->image, &c->place) : error;
 }
 
-/* The directory may be gone: it was empty, and nobody seemed to fill it. */
 static int link_file(const struct store *s, const struct store_commit *c)
 {
-    struct store_path path = store_message_path(s, &c->place);
-    int error = draft_link(c->image->drafts, c->image->fd, path.text);
-
-    if (error != -ENOENT)
-        return error;
-    error = disk_make_directories(store_parent_path(s, &c->place).text);
-    return error != 0 ? error : draft_link(c->image->drafts, c->image->fd, path.text);
+    return draft_link(c->image->drafts, c->image->fd, store_message_path(s, &c->place).text);
 }
 
 /* ---- several: jobs ---- */
@@ -112,31 +105,55 @@ static void take_back(const struct store *s, struct store_commit *c)
     disk_unlink(store_message_path(s, &c->place).text);
 }
 
-/* Of all that were linked into this directory, from `commits` on. */
-static void sync_directory(const struct store *s, struct store_commit *const *commits, size_t count,
-                           bool *is_synced)
+static bool is_together(const struct store_commit *a, const struct store_commit *b)
 {
-    const struct store_place *place = &commits[0]->place;
-    struct store_path path = store_parent_path(s, place);
-    int error = disk_sync_directory(path.text);
+    return a->place.folder == b->place.folder && a->place.directory == b->place.directory;
+}
+
+/* Open before any name is made there: what a sync of somebody else has lost meanwhile is told to us
+ * too. It may be gone: it was empty, and nobody seemed to fill it. */
+static int open_directory(const struct store *s, const struct store_commit *c)
+{
+    struct store_path path = store_parent_path(s, &c->place);
+    int fd = disk_open_directory(path.text);
+
+    if (fd != -ENOENT)
+        return fd;
+    int error = disk_make_directories(path.text);
+    return error != 0 ? error : disk_open_directory(path.text);
+}
+
+/* All that belong into the directory of the first one. */
+static void link_together(const struct store *s, struct store_commit *const *commits, size_t count,
+                          bool *is_done)
+{
+    int fd = open_directory(s, commits[0]), error = fd < 0 ? fd : 0;
+    struct store_path path = store_parent_path(s, &commits[0]->place);
 
     for (size_t i = 0; i < count; i++) {
         struct store_commit *c = commits[i];
-        if (c->error != 0 || c->place.folder != place->folder ||
-            c->place.directory != place->directory)
+        is_done[i] = is_done[i] || is_together(commits[0], c);
+        if (c->error == 0 && is_together(commits[0], c))
+            c->error = error != 0 ? error : link_file(s, c);
+    }
+    if (error != 0)
+        return;
+    error = disk_sync_open_directory(fd);
+    for (size_t i = 0; i < count && error != 0; i++) {
+        struct store_commit *c = commits[i];
+        if (c->error != 0 || !is_together(commits[0], c))
             continue;
-        is_synced[i] = true;
         c->error = error;
-        if (error != 0)
-            take_back(s, c);
+        take_back(s, c);
     }
     if (error != 0)
         disk_sync_directory(path.text);
+    disk_close(fd);
 }
 
 void store_commit_all(const struct store *s, struct store_commit *const *commits, size_t count)
 {
-    bool is_synced[STORE_BATCH_MAX] = {false};
+    bool is_done[STORE_BATCH_MAX] = {false};
 
     assert(count <= STORE_BATCH_MAX);
     for (size_t i = 0; i < count; i++) {
@@ -148,11 +165,8 @@ void store_commit_all(const struct store *s, struct store_commit *const *commits
         if (commits[i]->error == 0)
             commits[i]->error = sync_file(commits[i]->image);
     for (size_t i = 0; i < count; i++)
-        if (commits[i]->error == 0)
-            commits[i]->error = link_file(s, commits[i]);
-    for (size_t i = 0; i < count; i++)
-        if (commits[i]->error == 0 && !is_synced[i])
-            sync_directory(s, commits + i, count - i, is_synced + i);
+        if (commits[i]->error == 0 && !is_done[i])
+            link_together(s, commits + i, count - i, is_done + i);
 }
 
 int store_commit(const struct store *s, struct copy_image *image, const struct store_place *place,

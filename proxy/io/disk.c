@@ -128,14 +128,24 @@ int disk_sync(int fd)
     return result_of(fdatasync(fd));
 }
 
+int disk_open_directory(const char *path)
+{
+    return result_of(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+}
+
+int disk_sync_open_directory(int fd)
+{
+    return result_of(fsync(fd));
+}
+
 int disk_sync_directory(const char *path)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = disk_open_directory(path);
     int error;
 
     if (fd < 0)
-        return -errno;
-    error = result_of(fsync(fd));
+        return fd;
+    error = disk_sync_open_directory(fd);
     close(fd);
     return error;
 }

@@ -26,6 +26,11 @@ int disk_read_at(int fd, uint64_t offset, void *into, size_t len);
 void disk_start_writing(int fd);
 int disk_sync(int fd); /* fdatasync */
 int disk_sync_directory(const char *path);
+/* The same in two steps: what the sync says is of all that has happened to the directory since it
+ * was opened, also where the sync of somebody else has failed meanwhile, which the next one would
+ * not know any more. */
+int disk_open_directory(const char *path);
+int disk_sync_open_directory(int fd);
 int disk_link_unnamed(int fd, const char *path);   /* gives an unnamed file its name */
 int disk_rename(const char *from, const char *to); /* never over an existing file: -EEXIST */
 int disk_replace(const char *from, const char *to);

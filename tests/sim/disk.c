@@ -293,6 +293,21 @@ static void close_fd(int fd)
     sim_node_unuse(n);
 }
 
+int disk_open_directory(const char *path)
+{
+    int error = sim_disk_begin(SIM_DISK_OPEN, path), fd;
+    struct sim_node *n = sim_node_at(path);
+
+    if (error == 0 && (n == NULL || !n->is_directory))
+        error = n == NULL ? -ENOENT : -ENOTDIR;
+    if (error != 0)
+        return error;
+    fd = open_node(n, false, false);
+    if (fd >= 0)
+        sim_fd_of(fd)->sync_failures = n->sync_failures;
+    return fd;
+}
+
 int disk_close(int fd)
 {
     if (sim_fiber_running() == NULL)

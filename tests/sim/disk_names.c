@@ -320,6 +320,25 @@ int disk_remove_directory(const char *path)
     return error != 0 ? error : unlink_node(path, true);
 }
 
+/* What has failed since it was opened is told once. */
+int disk_sync_open_directory(int fd)
+{
+    struct sim_fd *d = sim_fd_of(fd);
+    struct sim_node *n = d->node;
+    int error = sim_disk_begin_on(SIM_DISK_SYNC, n);
+
+    if (error == 0) {
+        sim_operations_keep(n);
+    } else {
+        sim_operations_risk(n);
+        n->sync_failures++;
+    }
+    if (error == 0 && d->sync_failures != n->sync_failures)
+        error = -EIO;
+    d->sync_failures = n->sync_failures;
+    return error;
+}
+
 int disk_sync_directory(const char *path)
 {
     int error = sim_disk_begin(SIM_DISK_SYNC, path);
@@ -329,8 +348,10 @@ int disk_sync_directory(const char *path)
         error = n == NULL ? -ENOENT : -ENOTDIR;
     if (error == 0)
         sim_operations_keep(n);
-    else if (n != NULL)
+    if (error != 0 && n != NULL) {
         sim_operations_risk(n);
+        n->sync_failures++;
+    }
     return error;
 }
 

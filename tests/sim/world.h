@@ -102,6 +102,7 @@ struct sim_fd {
     struct sim_node *node; /* NULL: free */
     struct sim_process *process;
     bool may_write, is_unnamed;
+    unsigned sync_failures; /* of a directory, when it was opened, or synced last */
 };
 
 #define SIM_FDS     1024

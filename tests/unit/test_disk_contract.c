@@ -78,6 +78,12 @@ static void reads_and_writes(void **state)
     assert_int_equal(disk_sync(fd), 0);
     assert_int_equal(disk_sync_directory(p.root), 0);
     assert_int_equal(disk_close(fd), 0);
+    assert_int_equal(disk_open_directory(p.a), -ENOTDIR);
+    assert_int_equal(disk_open_directory(p.b), -ENOENT);
+    fd = disk_open_directory(p.root);
+    assert_true(fd >= 0);
+    assert_int_equal(disk_sync_open_directory(fd), 0);
+    assert_int_equal(disk_close(fd), 0);
     assert_file(p.a, "0123xy6789");
 
     fd = disk_open_read(p.a);

@@ -403,12 +403,52 @@ static void makes_what_is_above_durable(void **state)
     }
 }
 
+/* ---- a sync of somebody else ---- */
+
+static int lose_beside(void *owner)
+{
+    int directory = disk_open_directory("/d"), fd = make("/d/f", "one");
+
+    (void)owner;
+    assert_true(directory >= 0);
+    assert_int_equal(disk_sync(fd), 0);
+    sim_disk_fail(sim_current(), SIM_DISK_SYNC, 1, -EIO);
+    assert_int_equal(disk_sync_directory("/d"), -EIO);
+    sim_disk_fail(sim_current(), SIM_DISK_SYNC, 0, 0);
+    assert_int_equal(disk_sync_directory("/d"), 0); /* knows nothing of it */
+    assert_int_equal(disk_sync_open_directory(directory), -EIO);
+    assert_int_equal(disk_sync_open_directory(directory), 0); /* told once */
+    disk_close(directory);
+    return disk_close(fd);
+}
+
+static void tells_what_others_have_lost(void **state)
+{
+    bool is_lost = false;
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct sim *w = sim_new(seed);
+        int code;
+        assert_true(sim_process(w, prepare, NULL, &code));
+        assert_true(sim_process(w, lose_beside, NULL, &code));
+        sim_power_cut(w);
+        is_lost = is_lost || look(w, "/d/f") == '-';
+        sim_free(&w);
+    }
+    assert_true(is_lost);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(leaves_what_may_be_left), cmocka_unit_test(kills),
-        cmocka_unit_test(ends_a_rename),           cmocka_unit_test(stays_bad),
-        cmocka_unit_test(sets_the_wall_clock),     cmocka_unit_test(makes_what_is_above_durable),
+        cmocka_unit_test(leaves_what_may_be_left),
+        cmocka_unit_test(kills),
+        cmocka_unit_test(ends_a_rename),
+        cmocka_unit_test(stays_bad),
+        cmocka_unit_test(sets_the_wall_clock),
+        cmocka_unit_test(makes_what_is_above_durable),
+        cmocka_unit_test(tells_what_others_have_lost),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
