@@ -283,7 +283,8 @@ int store_move(const struct store *s, const struct store_place *place, enum stor
         return error;
     }
     error = disk_sync_directory(m.from_directory.text);
-    if (error == 0)
-        *place_out = there;
-    return error;
+    if (error != 0 && error != -ENOENT) /* it was the last one there, and the directory has gone */
+        return error;
+    *place_out = there;
+    return 0;
 }

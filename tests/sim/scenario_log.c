@@ -77,7 +77,8 @@ static void on_delivered(struct scenario *s, struct bytes line)
     LIST_EACH (link, &s->deliveries) {
         struct delivery *d = LIST_ENTRY(link, struct delivery, link);
         bool may_be = d->line_ms == 0 || (d->is_of_session && last == NULL);
-        if (may_be && is_told(d, &told))
+        bool is_worse = last != NULL && last->read_ms != 0 && d->read_ms == 0;
+        if (may_be && !is_worse && is_told(d, &told)) /* two reports look the same */
             last = d;
     }
     if (last != NULL) {
