@@ -52,6 +52,17 @@ struct spool_file *spool_file_of(struct scenario *s, struct bytes id)
     return NULL;
 }
 
+/* Of a report whose cause could not be read there is but the address. */
+static struct message *find_cause(struct scenario *s, struct bytes report)
+{
+    const char *to = scenario_search(report, "\r\nTo: <");
+    struct bytes address = bytes_make(NULL, 0);
+
+    if (to != NULL)
+        address = bytes_skip(report, (size_t)(to - (const char *)report.at) + strlen("\r\nTo: <"));
+    return message_of_sender(s, bytes_first(address, bytes_find(address, '>')));
+}
+
 static struct spool_file *file_at(struct scenario *s, const char *path, struct bytes octets)
 {
     struct spool_file *f = spool_file_of(s, bytes_of(name_of(path)));
@@ -62,6 +73,8 @@ static struct spool_file *file_at(struct scenario *s, const char *path, struct b
     snprintf(f->id, sizeof(f->id), "%s", name_of(path));
     f->message = message_find(s, octets);
     f->is_report = scenario_search(octets, "multipart/report") != NULL;
+    if (f->message == NULL && f->is_report)
+        f->message = find_cause(s, octets);
     f->is_to_postmaster = scenario_search(octets, "To: <postmaster@") != NULL;
     f->telling = f->is_report ? ledger_telling(octets) : 0;
     f->linked_ms = sim_now_ms(s->world);
