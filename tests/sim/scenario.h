@@ -65,9 +65,7 @@ void scenario_forget_configs(void);
 /* ---- private ---- */
 
 /* What postern cannot do yet: 1 when it can, and then the line goes. */
-#define KNOWN_EXPIRY_UNTRIED 0 /* nothing expires without a try behind its deadline */
-#define KNOWN_ROT_FOR_EVER   0 /* ... and stays so: it holds a place at its target */
-#define KNOWN_CLOCK          0 /* the wall clock is set forward and back */
+#define KNOWN_ROT_FOR_EVER 0 /* ... and stays so: it holds a place at its target */
 
 #define SCENARIO_TARGETS    2
 #define SCENARIO_BOX        2 /* the Maildirs, in the place of a target's number */
@@ -89,7 +87,7 @@ struct story {
     bool is_bounced;
     bool is_queued;
     unsigned taken_count, box_count;
-    int64_t tried_wall_ms; /* the latest at which a target has put it off */
+    uint64_t tried_ms; /* the latest at which a target has put it off */
 };
 
 /* A target or a Maildir has taken a message for a recipient. */
@@ -103,8 +101,8 @@ struct delivery {
     bool is_of_session; /* the line that tells of it, perhaps */
     bool was_held;      /* it should not have been sent */
     uint64_t taken_ms;
-    int64_t taken_wall_ms;
-    uint64_t read_ms; /* when postern has read the answer; 0: never */
+    int64_t taken_wall_ms, latest_wall_ms; /* the latter: of all times since */
+    uint64_t read_ms;                      /* when postern has read the answer; 0: never */
     uint64_t line_ms; /* ... has logged it, which comes behind the record; 0: never */
     char path[128];   /* in a Maildir */
 };
@@ -124,6 +122,7 @@ struct message {
     int code;          /* of the reply to the end of data; 0: none was heard */
     uint64_t end_ms, code_ms;
     int64_t end_wall_ms;
+    uint64_t old_ms[2]; /* when its time at a relay was over, and at a Maildir; 0: it is not */
 };
 
 struct death {
@@ -170,7 +169,7 @@ struct scenario_targets {
     unsigned hello_refusals;  /* 5xx before any transaction */
     unsigned report_refusals;
     uint64_t down_until_ms[SCENARIO_TARGETS];
-    int64_t failed_wall_ms[SCENARIO_TARGETS + 1]; /* the latest at which one could not be reached */
+    uint64_t failed_ms[SCENARIO_TARGETS + 1]; /* the latest at which one could not be reached */
 };
 
 /* What the seed has chosen. */
@@ -305,6 +304,7 @@ void ledger_put_off(struct scenario *s, const char *sender, const char *to); /* 
 uint64_t ledger_telling(struct bytes content);
 /* The recipients that a report names. Returns the first one that is known, or NULL. */
 struct story *ledger_report(struct scenario *s, struct message *m, struct bytes content);
+void ledger_clock(struct scenario *s); /* looks at the wall clock */
 void ledger_check(struct scenario *s);
 void ledger_free(struct scenario *s);
 

@@ -86,7 +86,9 @@ static void set_clock(struct scenario *s)
     if (s->is_loud)
         printf("%9llu the clock is set by %lld s\n", (unsigned long long)sim_now_ms(s->world),
                (long long)jump_s);
+    ledger_clock(s);
     sim_wall_jump(s->world, jump_s * 1000);
+    ledger_clock(s);
 }
 
 /* ---- what stays bad ---- */
@@ -174,7 +176,7 @@ static void make_disk_trouble(struct scenario *s)
 void faults_happen(struct scenario *s)
 {
     make_disk_trouble(s);
-    if (KNOWN_CLOCK && s->plan.has_clock_trouble && scenario_chance(s, 4))
+    if (s->plan.has_clock_trouble && scenario_chance(s, 4))
         set_clock(s);
     for (int i = 0; i < s->targets.count; i++)
         if (scenario_chance(s, 2))

@@ -10,6 +10,8 @@
 #define FINAL_FIELD  "Final-Recipient: rfc822;"
 #define UNKNOWN_WAITS_MS                                                                           \
     599000 /* ten minutes in whole seconds, before the next try of what may have been taken */
+#define AGE_SLACK_MS   60000
+#define BOX_EXPIRE_MS  (INT64_C(5) * 24 * 3600 * 1000)
 #define DEATH_POWER_MS 250 /* from the log line to the sync of the removal */
 
 /* ---- refusals ---- */
@@ -30,12 +32,12 @@ void ledger_refuse(struct scenario *s, int target, const char *sender, const cha
 void ledger_put_off(struct scenario *s, const char *sender, const char *to)
 {
     struct message *m = message_of_sender(s, bytes_of(sender));
-    int64_t now_ms = sim_wall_ms(s->world);
+    uint64_t now_ms = sim_now_ms(s->world);
 
     for (unsigned i = 0; m != NULL && i < m->recipient_count; i++)
         if ((to == NULL || strcmp(m->recipients[i].address, to) == 0) &&
-            m->recipients[i].tried_wall_ms < now_ms)
-            m->recipients[i].tried_wall_ms = now_ms;
+            m->recipients[i].tried_ms < now_ms)
+            m->recipients[i].tried_ms = now_ms;
 }
 
 /* Is there a reason to tell the sender that it has failed? */
@@ -195,8 +197,8 @@ static struct delivery *last_delivery(struct scenario *s, const struct message *
 static void check_duplicate(struct scenario *s, const struct delivery *d)
 {
     uint64_t since_ms = sim_now_ms(s->world) - d->taken_ms;
-    bool has_waited = since_ms >= UNKNOWN_WAITS_MS ||
-                      sim_wall_ms(s->world) - d->taken_wall_ms >= UNKNOWN_WAITS_MS;
+    bool has_waited =
+        since_ms >= UNKNOWN_WAITS_MS || d->latest_wall_ms - d->taken_wall_ms >= UNKNOWN_WAITS_MS;
     const char *address = d->message->recipients[d->recipient].address;
     const char *what = d->is_report ? "the report on" : "message";
 
@@ -212,6 +214,26 @@ static void check_duplicate(struct scenario *s, const struct delivery *d)
                       (unsigned long long)since_ms);
 }
 
+/* The time of a message may be over by a clock that is set back afterwards. */
+void ledger_clock(struct scenario *s)
+{
+    const int64_t ages_ms[] = {(int64_t)s->plan.expire_ms, BOX_EXPIRE_MS};
+    int64_t wall_ms = sim_wall_ms(s->world);
+
+    LIST_EACH (link, &s->messages) {
+        struct message *m = LIST_ENTRY(link, struct message, link);
+        for (size_t i = 0; i < ARRAY_LENGTH(ages_ms); i++)
+            if (m->old_ms[i] == 0 && m->is_end_sent &&
+                wall_ms >= m->end_wall_ms + ages_ms[i] - AGE_SLACK_MS)
+                m->old_ms[i] = sim_now_ms(s->world);
+    }
+    LIST_EACH (link, &s->deliveries) {
+        struct delivery *d = LIST_ENTRY(link, struct delivery, link);
+        if (d->latest_wall_ms < wall_ms)
+            d->latest_wall_ms = wall_ms;
+    }
+}
+
 static struct delivery *note_delivery(struct scenario *s, struct message *m, const struct story *r,
                                       int target, bool is_report)
 {
@@ -219,6 +241,7 @@ static struct delivery *note_delivery(struct scenario *s, struct message *m, con
     struct delivery *before = last_delivery(s, m, index, target, is_report);
     struct delivery *d = sim_alloc(sizeof(*d));
 
+    ledger_clock(s);
     if (before != NULL)
         check_duplicate(s, before);
     *d = (struct delivery){.message = m,

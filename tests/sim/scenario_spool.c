@@ -158,7 +158,7 @@ static void note_bad_box(struct scenario *s)
 {
     unsigned recipients = s->message_count * SCENARIO_RECIPIENTS;
 
-    s->targets.failed_wall_ms[SCENARIO_BOX] = sim_wall_ms(s->world);
+    s->targets.failed_ms[SCENARIO_BOX] = sim_now_ms(s->world);
     if (s->bad.box[0] == '\0' || sim_now_ms(s->world) > s->bad.since_ms + 60000)
         return;
     if (++s->bad.failures == 20 + 4 * recipients)

@@ -111,7 +111,7 @@ static void wait_for(struct server *v, uint64_t ms)
 /* It has not been reached: whatever waits for it was tried. */
 static void note_outage(struct server *v)
 {
-    v->scenario->targets.failed_wall_ms[v->target] = sim_wall_ms(v->scenario->world);
+    v->scenario->targets.failed_ms[v->target] = sim_now_ms(v->scenario->world);
 }
 
 static void note_no(struct server *v, const char *to, bool is_for_good)
