@@ -101,8 +101,8 @@ struct delivery {
     bool is_of_session; /* the line that tells of it, perhaps */
     bool was_held;      /* it should not have been sent */
     uint64_t taken_ms;
-    int64_t taken_wall_ms, latest_wall_ms; /* the latter: of all times since */
-    uint64_t read_ms;                      /* when postern has read the answer; 0: never */
+    int64_t first_wall_ms, last_wall_ms; /* by all clocks since: the time of the record is one */
+    uint64_t read_ms;                    /* when postern has read the answer; 0: never */
     uint64_t line_ms; /* ... has logged it, which comes behind the record; 0: never */
     char path[128];   /* in a Maildir */
 };

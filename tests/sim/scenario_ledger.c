@@ -198,7 +198,7 @@ static void check_duplicate(struct scenario *s, const struct delivery *d)
 {
     uint64_t since_ms = sim_now_ms(s->world) - d->taken_ms;
     bool has_waited =
-        since_ms >= UNKNOWN_WAITS_MS || d->latest_wall_ms - d->taken_wall_ms >= UNKNOWN_WAITS_MS;
+        since_ms >= UNKNOWN_WAITS_MS || d->last_wall_ms - d->first_wall_ms >= UNKNOWN_WAITS_MS;
     const char *address = d->message->recipients[d->recipient].address;
     const char *what = d->is_report ? "the report on" : "message";
 
@@ -229,8 +229,10 @@ void ledger_clock(struct scenario *s)
     }
     LIST_EACH (link, &s->deliveries) {
         struct delivery *d = LIST_ENTRY(link, struct delivery, link);
-        if (d->latest_wall_ms < wall_ms)
-            d->latest_wall_ms = wall_ms;
+        if (d->last_wall_ms < wall_ms)
+            d->last_wall_ms = wall_ms;
+        if (d->first_wall_ms > wall_ms)
+            d->first_wall_ms = wall_ms;
     }
 }
 
@@ -250,7 +252,8 @@ static struct delivery *note_delivery(struct scenario *s, struct message *m, con
                            .is_report = is_report,
                            .was_held = spool_is_on_hold(s, m, is_report),
                            .taken_ms = sim_now_ms(s->world),
-                           .taken_wall_ms = sim_wall_ms(s->world)};
+                           .first_wall_ms = sim_wall_ms(s->world),
+                           .last_wall_ms = sim_wall_ms(s->world)};
     list_append(&s->deliveries, &d->link);
     return d;
 }
