@@ -53,12 +53,26 @@ static uint64_t next_arrival(const struct runner *r)
     return r->load.arrivals - (r->load.arrived.count - r->load.arrived.first);
 }
 
+/* Not known yet; or held, as far as is known, and found in the queue: another process has released
+ * it. */
+static bool is_news(struct runner *r, const struct store_place *place)
+{
+    struct runner_message *known = runner_find(r, &place->id);
+
+    if (known == NULL)
+        return true;
+    if (known->is_busy || known->place.folder != STORE_HOLD || place->folder != STORE_QUEUE)
+        return false;
+    runner_forget(r, known);
+    return true;
+}
+
 /* The next message that is not known yet. `left`: so many places may be looked at. */
 static bool next_place(struct runner *r, unsigned *left, struct store_place *place_out)
 {
     while (*left != 0 && (take(&r->load.arrived, place_out) || take(&r->load.found, place_out))) {
         --*left;
-        if (runner_find(r, &place_out->id) == NULL)
+        if (is_news(r, place_out))
             return true;
     }
     return false;

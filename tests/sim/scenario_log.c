@@ -46,13 +46,22 @@ struct told {
     bool is_report;
 };
 
+static struct message *message_of_transaction(struct scenario *s, struct bytes line)
+{
+    const struct spool_file *f = spool_file_of(s, value_of(line, " transaction="));
+
+    return f == NULL || f->is_report ? NULL : f->message;
+}
+
 static struct told read_line(struct scenario *s, struct bytes line)
 {
     struct bytes from = address_of(line, " from="), to = address_of(line, " rcpt=");
-    struct told told = {.is_report = from.len == 0,
-                        .target = target_of(value_of(line, " target="))};
+    bool is_report = bytes_is(value_of(line, " from="), "<>"); /* "": there was no memory for it */
+    struct told told = {.is_report = is_report, .target = target_of(value_of(line, " target="))};
 
     told.message = message_of_sender(s, told.is_report ? to : from);
+    if (from.len == 0 && !is_report)
+        told.message = message_of_transaction(s, line);
     if (!told.is_report)
         told.recipient = message_story(told.message, to);
     return told;
