@@ -526,6 +526,14 @@ int disk_read_file(const char *path, size_t max_bytes, uint8_t **octets_out, siz
     return 0;
 }
 
+bool sim_file_is_locked(struct sim *w, const char *path)
+{
+    const struct sim_node *n = sim_node_at(path);
+
+    (void)w;
+    return n != NULL && n->locked_by != 0;
+}
+
 bool sim_file_flip(struct sim *w, const char *path, uint64_t bit)
 {
     struct sim_node *n = sim_node_at(path);

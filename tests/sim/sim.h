@@ -188,6 +188,7 @@ void sim_disk_set_trouble(struct sim *w, uint32_t per_million);
 bool sim_disk_spoil(struct sim *w, const char *path, int error);
 /* True: the disk cannot rename without replacing, as some file systems. */
 void sim_disk_set_old(struct sim *w, bool lacks_move);
+bool sim_file_is_locked(struct sim *w, const char *path); /* by some process */
 /* One bit changes, in what processes see and in what is durable. False: there is no such bit. */
 bool sim_file_flip(struct sim *w, const char *path, uint64_t bit);
 uint64_t sim_disk_failures(const struct sim *w); /* so far */
