@@ -109,12 +109,12 @@ bool schedule_was_missed(const struct schedule_entry *e)
 }
 
 /* Its time is over, and nobody knows whether it could be delivered: clocks jump, and we may have
- * been away. It is the first of the heap. */
+ * been away. A possible duplicate waits all the same. It is the first of the heap. */
 static void try_at_last(struct schedule_target *t, struct schedule_entry *e, int64_t now_s)
 {
     int64_t try_s = t->missed_s + LAST_TRY_S;
 
-    if (e->state == SCHEDULE_WAITING) {
+    if (e->state == SCHEDULE_WAITING && !e->may_be_duplicate) {
         e->due_s = now_s;
         spool_schedule_make_ready(t, e, SPOOL_SCHEDULE_LAST);
     }

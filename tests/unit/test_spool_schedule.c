@@ -231,7 +231,7 @@ static const struct {
     /* its time is over: it is tried first, or the target */
     {"+aX 1 xa 4a >59 . >1 .", "a.a."},
     {"+aX 1 xa pa >600 .", "aa."},
-    {"+aX 1 xa ua >60 .", "aa."},
+    {"+aX 1 xa ua >60 . >539 . >1 .", "a..a."},
     {"+aX 1 na xa >59 . >1 . na . >5 . w", "a.a..*a.(never)"},
     {"+aX +bX . na nb xa >60 . na . >5 . w", "ab.a..*a.(595)"},
     {"+aX 1 na xa >60 1 4a . >60 .", "aa.a."},
