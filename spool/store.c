@@ -102,7 +102,8 @@ int store_make_own(const struct store *s, const char *folder, uint32_t number,
     int fd, error = disk_make_directories(directory.text);
 
     if (error != 0)
-        return error == -ENOTDIR ? -EEXIST : error; /* a stray file has its name */
+        return error == -ENOTDIR || error == -ENOENT ? -EEXIST
+                                                     : error; /* a stray file; or it went */
     fd = disk_create(owner.text);
     if (fd >= 0) { /* nothing open for writing: the file system can be remounted */
         disk_close(fd);
