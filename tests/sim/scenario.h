@@ -305,6 +305,9 @@ uint64_t ledger_telling(struct bytes content);
 /* The recipients that a report names. Returns the first one that is known, or NULL. */
 struct story *ledger_report(struct scenario *s, struct message *m, struct bytes content);
 void ledger_clock(struct scenario *s); /* looks at the wall clock */
+/* Its time was over at that target, and it was tried in vain since, or the target was away. */
+bool ledger_may_expire(const struct scenario *s, const struct message *m, const struct story *r,
+                       int target);
 void ledger_check(struct scenario *s);
 void ledger_free(struct scenario *s);
 
@@ -315,6 +318,8 @@ struct spool_file *spool_file_of(struct scenario *s, struct bytes id); /* NULL *
 bool spool_has_failed(struct scenario *s, const struct delivery *d, uint64_t until_ms);
 bool spool_has_refused(struct scenario *s, const struct message *m);  /* between end and reply */
 bool spool_makes_again(struct scenario *s, const struct delivery *d); /* the report */
+/* Death or the disk came between a report, which was made since then, and the record of it. */
+bool spool_has_untold_report(struct scenario *s, const struct message *m, uint64_t since_ms);
 /* A bit of that file flips, or it cannot be read from now on. */
 void spool_damage(struct scenario *s, const char *path, bool is_unreadable);
 void spool_mend(struct scenario *s); /* what could not be read */

@@ -11,6 +11,7 @@
 #define UNKNOWN_WAITS_MS                                                                           \
     599000 /* ten minutes in whole seconds, before the next try of what may have been taken */
 #define AGE_SLACK_MS   60000
+#define TRY_SLACK_MS   900000 /* from the begin of a try to its end */
 #define BOX_EXPIRE_MS  (INT64_C(5) * 24 * 3600 * 1000)
 #define DEATH_POWER_MS 250 /* from the log line to the sync of the removal */
 
@@ -38,6 +39,27 @@ void ledger_put_off(struct scenario *s, const char *sender, const char *to)
         if ((to == NULL || strcmp(m->recipients[i].address, to) == 0) &&
             m->recipients[i].tried_ms < now_ms)
             m->recipients[i].tried_ms = now_ms;
+}
+
+bool ledger_may_expire(const struct scenario *s, const struct message *m, const struct story *r,
+                       int target)
+{
+    uint64_t tried_ms = s->targets.failed_ms[target], old_ms = m->old_ms[target == SCENARIO_BOX];
+
+    if (tried_ms < r->tried_ms)
+        tried_ms = r->tried_ms;
+    return old_ms != 0 && tried_ms + TRY_SLACK_MS >= old_ms;
+}
+
+/* The report is durable before the cause says so. Where death comes between the two, or the disk,
+ * no line tells that it has expired, and the next process may deliver it as well. */
+static bool has_expired_untold(struct scenario *s, const struct message *m, const struct story *r)
+{
+    for (int target = 0; target <= SCENARIO_BOX; target++)
+        if ((r->ways & 1u << target) != 0 && ledger_may_expire(s, m, r, target) &&
+            spool_has_untold_report(s, m, m->old_ms[target == SCENARIO_BOX]))
+            return true;
+    return false;
 }
 
 /* Is there a reason to tell the sender that it has failed? */
@@ -79,7 +101,7 @@ static void note_failure(struct scenario *s, const struct message *m, struct sto
 {
     if (r->wants_no_report)
         scenario_fail(s, "a report on %u to %s, which wants none", m->id, r->address);
-    if (!may_have_failed(s, m, r))
+    if (!may_have_failed(s, m, r) && !has_expired_untold(s, m, r))
         scenario_fail(s, "message %u to %s is reported, and no target has refused it", m->id,
                       r->address);
     if (!r->is_bounced)
@@ -214,7 +236,8 @@ static void check_duplicate(struct scenario *s, const struct delivery *d)
                       (unsigned long long)since_ms);
 }
 
-/* The time of a message may be over by a clock that is set back afterwards. */
+/* The time of a message may be over by a clock that is set back afterwards. It begins when postern
+ * takes the message over, which may be long after the end of data: when its target fell silent. */
 void ledger_clock(struct scenario *s)
 {
     const int64_t ages_ms[] = {(int64_t)s->plan.expire_ms, BOX_EXPIRE_MS};
@@ -222,6 +245,8 @@ void ledger_clock(struct scenario *s)
 
     LIST_EACH (link, &s->messages) {
         struct message *m = LIST_ENTRY(link, struct message, link);
+        if (m->is_end_sent && m->code == 0 && m->end_wall_ms > wall_ms)
+            m->end_wall_ms = wall_ms;
         for (size_t i = 0; i < ARRAY_LENGTH(ages_ms); i++)
             if (m->old_ms[i] == 0 && m->is_end_sent &&
                 wall_ms >= m->end_wall_ms + ages_ms[i] - AGE_SLACK_MS)

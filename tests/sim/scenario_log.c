@@ -4,8 +4,7 @@
 
 #include "tests/sim/scenario.h"
 
-#define STILL_MS     90000  /* what fails then will fail for ever */
-#define TRY_SLACK_MS 900000 /* from the begin of a try to its end */
+#define STILL_MS 90000 /* what fails then will fail for ever */
 
 /* ---- reading ---- */
 
@@ -119,20 +118,16 @@ static void on_transaction(struct scenario *s, struct bytes line)
 static void on_expired(struct scenario *s, struct bytes line)
 {
     struct told told = read_line(s, line);
-    uint64_t tried_ms = s->targets.failed_ms[told.target], old_ms;
 
     s->targets.report_refusals += told.is_report;
     if (told.is_report || told.recipient == NULL)
         return;
     ledger_clock(s);
-    old_ms = told.message->old_ms[told.target == SCENARIO_BOX];
-    if (tried_ms < told.recipient->tried_ms)
-        tried_ms = told.recipient->tried_ms;
     told.recipient->has_expired = true;
-    if (old_ms == 0)
+    if (told.message->old_ms[told.target == SCENARIO_BOX] == 0)
         scenario_fail(s, "message %u to %s has expired too early", told.message->id,
                       told.recipient->address);
-    else if (tried_ms + TRY_SLACK_MS < old_ms)
+    else if (!ledger_may_expire(s, told.message, told.recipient, told.target))
         scenario_fail(s, "message %u to %s has expired, and was not tried before", told.message->id,
                       told.recipient->address);
 }

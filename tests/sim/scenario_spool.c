@@ -77,6 +77,7 @@ static struct spool_file *file_at(struct scenario *s, const char *path, struct b
         f->message = find_cause(s, octets);
     f->is_to_postmaster = scenario_search(octets, "To: <postmaster@") != NULL;
     f->telling = f->is_report ? ledger_telling(octets) : 0;
+    ledger_clock(s);
     f->linked_ms = sim_now_ms(s->world);
     list_append(&s->files, &f->link);
     return f;
@@ -270,6 +271,16 @@ bool spool_makes_again(struct scenario *s, const struct delivery *d)
     LIST_EACH (link, &s->files) {
         const struct spool_file *f = LIST_ENTRY(link, struct spool_file, link);
         if (f->is_report && f->message == d->message && is_made_again(s, f))
+            return true;
+    }
+    return false;
+}
+
+bool spool_has_untold_report(struct scenario *s, const struct message *m, uint64_t since_ms)
+{
+    LIST_EACH (link, &s->files) {
+        const struct spool_file *f = LIST_ENTRY(link, struct spool_file, link);
+        if (f->is_report && f->message == m && f->linked_ms >= since_ms && is_made_again(s, f))
             return true;
     }
     return false;
