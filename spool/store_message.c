@@ -210,14 +210,20 @@ void store_begin_try(int fd, bool *was_left_out)
 {
     struct disk_facts facts;
 
-    *was_left_out = disk_facts_of(fd, &facts) == 0 && facts.is_marked;
+    *was_left_out = false;
+    if (disk_facts_of(fd, &facts) != 0)
+        return;
+    *was_left_out = (facts.marks & DISK_MARK_TRIED) != 0;
     if (!*was_left_out)
-        disk_mark(fd, true);
+        disk_mark(fd, facts.marks | DISK_MARK_TRIED);
 }
 
 void store_end_try(int fd)
 {
-    disk_mark(fd, false);
+    struct disk_facts facts;
+
+    if (disk_facts_of(fd, &facts) == 0)
+        disk_mark(fd, facts.marks & ~(unsigned)DISK_MARK_TRIED);
 }
 
 /* ---- names ---- */

@@ -63,6 +63,26 @@ static int make_file(const struct store *s, int from, const struct spool_head *h
     return error;
 }
 
+/* ---- syncs that fail ---- */
+
+/* The file says so itself: whoever takes it next must know, also where this process dies. */
+static void break_file(struct store_taken *taken)
+{
+    struct disk_facts facts;
+
+    taken->is_broken = true;
+    if (disk_facts_of(taken->fd, &facts) == 0)
+        disk_mark(taken->fd, facts.marks | DISK_MARK_UNSYNCED);
+}
+
+static bool is_broken(const struct store_taken *taken)
+{
+    struct disk_facts facts;
+
+    return taken->is_broken ||
+           (disk_facts_of(taken->fd, &facts) == 0 && (facts.marks & DISK_MARK_UNSYNCED) != 0);
+}
+
 /* ---- R2 to R4: the name ---- */
 
 /* A file may be there that is left of a rewrite which came to nothing: nobody works on it, since
@@ -93,8 +113,10 @@ static int take_place(const struct store *s, const struct store_place *place, in
         return error;
     }
     taken->fd = fd;
+    taken->is_broken = false;
     error = disk_sync_directory(store_parent_path(s, place).text);
-    taken->is_broken = error != 0;
+    if (error != 0)
+        break_file(taken);
     return error;
 }
 
@@ -177,12 +199,14 @@ static int append(const struct store_change *change, struct store_taken *taken)
     const struct spool_message *m = change->message;
     int error = m->has_later_records ? disk_sync(taken->fd) : 0;
 
-    taken->is_broken = error != 0;
-    if (error == 0)
+    if (error != 0)
+        break_file(taken);
+    else
         error = store_append(taken->fd, m->records_end, change->records, false);
     if (error == 0 && change->is_synced) {
         error = disk_sync(taken->fd);
-        taken->is_broken = error != 0;
+        if (error != 0)
+            break_file(taken);
     }
     return error;
 }
@@ -192,6 +216,7 @@ int store_change(const struct store *s, const struct store_change *change,
 {
     bool has_room = records_bytes(change) <= SPOOL_RECORDS_MAX;
 
+    taken->is_broken = is_broken(taken);
     if (taken->is_broken || !has_room || is_worth_it(s, change)) {
         int error = store_rewrite(s, change, taken);
         if (error == 0 || taken->is_broken || !has_room)

@@ -240,10 +240,30 @@ int disk_truncate(int fd, uint64_t length)
     return result_of(ftruncate(fd, (off_t)length));
 }
 
-/* The sticky bit means nothing on a file, and setting it touches nothing else. */
-int disk_mark(int fd, bool is_marked)
+/* Two bits of the mode that mean nothing on a file of data; setting them touches nothing else. */
+static const struct {
+    unsigned mark;
+    mode_t bit;
+} mark_bits[] = {{DISK_MARK_TRIED, S_ISVTX}, {DISK_MARK_UNSYNCED, S_IXUSR}};
+
+int disk_mark(int fd, unsigned marks)
 {
-    return result_of(fchmod(fd, is_marked ? 0600 | S_ISVTX : 0600));
+    mode_t mode = 0600;
+
+    for (size_t i = 0; i < ARRAY_LENGTH(mark_bits); i++)
+        if ((marks & mark_bits[i].mark) != 0)
+            mode |= mark_bits[i].bit;
+    return result_of(fchmod(fd, mode));
+}
+
+static unsigned marks_of(mode_t mode)
+{
+    unsigned marks = 0;
+
+    for (size_t i = 0; i < ARRAY_LENGTH(mark_bits); i++)
+        if ((mode & mark_bits[i].bit) != 0)
+            marks |= mark_bits[i].mark;
+    return marks;
 }
 
 static void put_facts(const struct stat *found, struct disk_facts *facts_out)
@@ -252,7 +272,7 @@ static void put_facts(const struct stat *found, struct disk_facts *facts_out)
                                      .changed_s = found->st_mtime,
                                      .links = (uint32_t)found->st_nlink,
                                      .number = found->st_ino,
-                                     .is_marked = (found->st_mode & S_ISVTX) != 0};
+                                     .marks = marks_of(found->st_mode)};
 }
 
 int disk_facts_of(int fd, struct disk_facts *facts_out)

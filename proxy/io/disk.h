@@ -46,15 +46,16 @@ int disk_open_append(const char *path); /* to read and to write; it must exist *
 int disk_lock(int fd);
 void disk_unlock(int fd);
 int disk_truncate(int fd, uint64_t length);
-/* A mark on the file itself, for whoever opens it later: it outlives the process, and a power cut
- * maybe. */
-int disk_mark(int fd, bool is_marked);
+/* Marks on the file itself, for whoever opens it later: they outlive the process, and a power cut
+ * maybe. The file has these from now on, and no others. */
+enum disk_mark { DISK_MARK_TRIED = 1, DISK_MARK_UNSYNCED = 2 };
+int disk_mark(int fd, unsigned marks);
 struct disk_facts {
     uint64_t bytes;
     int64_t changed_s; /* mtime */
     uint32_t links;
     uint64_t number; /* which file it is, of those of its file system */
-    bool is_marked;  /* disk_mark() */
+    unsigned marks;  /* disk_mark() */
 };
 int disk_facts_of(int fd, struct disk_facts *facts_out);
 int disk_facts_of_path(const char *path, struct disk_facts *facts_out);

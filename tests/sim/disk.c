@@ -344,7 +344,7 @@ int disk_lock(int fd)
 static struct disk_facts facts(const struct sim_node *n)
 {
     return (struct disk_facts){n->text.len, n->changed_s, n->links, (uint64_t)(uintptr_t)n,
-                               n->is_marked};
+                               n->marks};
 }
 
 void disk_unlock(int fd)
@@ -447,13 +447,13 @@ int disk_truncate(int fd, uint64_t length)
 }
 
 /* A power cut leaves it as it is: it may have been written, and nothing depends on it. */
-int disk_mark(int fd, bool is_marked)
+int disk_mark(int fd, unsigned marks)
 {
     struct sim_node *n = sim_fd_of(fd)->node;
     int error = sim_disk_begin(SIM_DISK_WRITE, n->path);
 
     if (error == 0)
-        n->is_marked = is_marked;
+        n->marks = marks;
     return error;
 }
 

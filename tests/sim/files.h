@@ -25,7 +25,7 @@ struct sim_node {
     unsigned uses;  /* names, durable names, operations, descriptors */
     unsigned links; /* names that processes see */
     bool is_directory;
-    bool is_marked; /* disk_mark() */
+    unsigned marks; /* disk_mark() */
     struct sim_text text, durable;
     struct list changes; /* oldest first */
     int64_t changed_s;

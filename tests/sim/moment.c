@@ -56,7 +56,7 @@ static struct sim_node *twin_of(struct twins *t, struct sim_node *n)
     remember(t, n);
     n->twin->links = n->links;
     n->twin->changed_s = n->changed_s;
-    n->twin->is_marked = n->is_marked;
+    n->twin->marks = n->marks;
     n->twin->spoiled = n->spoiled;
     memcpy(n->twin->path, n->path, sizeof(n->path));
     n->twin->volume =

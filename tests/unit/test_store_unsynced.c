@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A sync of a message's file fails, and nobody can say what of it is durable. Whoever takes the
+ * message next must know that, also another process: what it appended and synced behind a gap would
+ * look like damage after a power cut. */
+/* needs: tests/unit/store_world.c spool/store.c spool/store_commit.c spool/store_list.c */
+/* needs: spool/store_draft.c spool/store_message.c spool/store_rewrite.c sim */
+#include <errno.h>
+
+#include "proxy/io/disk.h"
+#include "tests/sim/sim.h"
+#include "tests/unit/store_world.h"
+
+#define BODY_BYTES 5000
+#define SEEDS      40
+
+struct trial {
+    struct sim *world;
+    struct store_world w;
+    struct store_place place;
+    bool is_written_anew; /* by the last change */
+};
+
+static uint64_t number_of(int fd)
+{
+    struct disk_facts facts;
+
+    assert_int_equal(disk_facts_of(fd, &facts), 0);
+    return facts.number;
+}
+
+/* Takes the message, as a process does that knows nothing of those before it, and appends what it
+ * says of a recipient. `sync_error` != 0: no file can be made either. */
+static int change(struct trial *t, uint32_t recipient, int sync_error)
+{
+    struct buf records;
+    struct spool_message message;
+    struct spool_writer writer = {.id = t->place.id, .out = &records};
+    struct store_taken taken = {0};
+    struct store_change change = {.place = &t->place, .message = &message, .is_synced = true};
+
+    assert_int_equal(store_take(t->w.store, &t->place, &taken.fd), 0);
+    arena_reset(&t->w.arena);
+    assert_int_equal(store_read(taken.fd, &t->place.id, &t->w.arena, &message), 0);
+    buf_init(&records, &t->w.pool, 1000);
+    writer.at = message.records_end;
+    message.recipients[recipient].is_warned = true;
+    spool_put_warned(&writer, recipient);
+    change.records = buf_bytes(&records);
+    int before = taken.fd;
+    uint64_t number = number_of(before);
+    sim_disk_fail(t->world, SIM_DISK_SYNC, 1, sync_error);
+    sim_disk_fail(t->world, SIM_DISK_OPEN, 1, sync_error);
+    int error = store_change(t->w.store, &change, &taken);
+    sim_disk_fail(t->world, SIM_DISK_SYNC, 0, 0);
+    sim_disk_fail(t->world, SIM_DISK_OPEN, 0, 0);
+    t->is_written_anew = number_of(taken.fd) != number;
+    if (taken.fd != before)
+        disk_close(before);
+    disk_close(taken.fd);
+    buf_done(&records);
+    return error;
+}
+
+/* The power fails: what was synced last is there, and the message whole. */
+static void look(struct trial *t)
+{
+    struct spool_message message;
+
+    store_world_close(&t->w);
+    loop_free(&t->w.loop);
+    sim_power_cut(t->world);
+    t->w.loop = loop_new();
+    assert_int_equal(store_world_open(&t->w), 0);
+    assert_int_equal(store_world_look(&t->w, &t->place, BODY_BYTES, &message), 0);
+    assert_true(message.recipients[1].is_warned);
+}
+
+static void leaves_no_gap(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct trial t = {.world = sim_new(seed)};
+
+        store_world_begin(&t.w);
+        assert_int_equal(store_world_put(&t.w, BODY_BYTES, &t.place), 0);
+        assert_int_equal(change(&t, 0, -EIO), -EIO);
+        assert_int_equal(change(&t, 1, 0), 0);
+        assert_true(t.is_written_anew);
+        assert_int_equal(change(&t, 0, 0), 0); /* the new file has no such past */
+        assert_false(t.is_written_anew);
+        look(&t);
+        store_world_end(&t.w);
+        sim_free(&t.world);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(leaves_no_gap)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
