@@ -280,23 +280,29 @@ static void went_badly(struct schedule_target *t, uint32_t concurrency)
     t->concurrency = concurrency == 0 ? 1 : concurrency;
 }
 
-/* Possible duplicates wait, and each time at least twice as long. */
-static int64_t duplicate_pause_s(const struct schedule_target *t, const struct schedule_entry *e)
+/* The shortest that a possible duplicate waits. */
+static int64_t duplicate_pause_s(const struct schedule_target *t)
 {
     int64_t first_s = pause_s(t, 1);
-    return (first_s < DUPLICATE_S ? DUPLICATE_S : first_s) << e->doublings;
+    return first_s < DUPLICATE_S ? DUPLICATE_S : first_s;
 }
 
-/* `tries` counts the one that has just failed, at tried_s. */
+/* Possible duplicates wait, and each time at least twice as long, but not past the end of their
+ * time: it is then that the sender hears of it. `tries` counts the one that has just failed, at
+ * tried_s. */
 static void put_off(const struct schedule_target *t, struct schedule_entry *e, int64_t tried_s)
 {
-    int64_t wait_s = pause_s(t, e->tries == 0 ? 1 : e->tries);
+    int64_t first_s = duplicate_pause_s(t), due_s = tried_s + (first_s << e->doublings);
 
-    if (e->may_be_duplicate && wait_s < duplicate_pause_s(t, e))
-        wait_s = duplicate_pause_s(t, e);
-    if (e->may_be_duplicate && e->doublings < DOUBLINGS_MAX)
+    e->due_s = tried_s + pause_s(t, e->tries == 0 ? 1 : e->tries);
+    if (!e->may_be_duplicate)
+        return;
+    if (e->due_s < due_s)
+        e->due_s = due_s;
+    if (e->due_s > e->expires_s)
+        e->due_s = e->expires_s > tried_s + first_s ? e->expires_s : tried_s + first_s;
+    if (e->doublings < DOUBLINGS_MAX)
         e->doublings++;
-    e->due_s = tried_s + wait_s;
 }
 
 /* How often it was doubled is not on the disk: as if each try had been one, up to some hours. */

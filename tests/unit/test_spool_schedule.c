@@ -232,6 +232,7 @@ static const struct {
     {"+aX 1 xa 4a >59 . >1 .", "a.a."},
     {"+aX 1 xa pa >600 .", "aa."},
     {"+aX 1 xa ua >60 . >539 . >1 .", "a..a."},
+    {"+aX 1 ua >600 1 xa ua >599 . >1 .", "aa.a."},
     {"+aX 1 na xa >59 . >1 . na . >5 . w", "a.a..*a.(never)"},
     {"+aX +bX . na nb xa >60 . na . >5 . w", "ab.a..*a.(595)"},
     {"+aX 1 na xa >60 1 4a . >60 .", "aa.a."},
