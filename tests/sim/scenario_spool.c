@@ -124,18 +124,6 @@ static void note_end(struct scenario *s, const char *path)
         f->is_there = false;
 }
 
-/* After a sync that has failed nobody knows what a power cut leaves of the records, and who takes
- * the file later does not know of that: it may look damaged. Then it is kept. */
-static bool has_failed_file(struct scenario *s, struct spool_file *f)
-{
-    LIST_EACH (link, &s->troubles) {
-        const struct trouble *t = LIST_ENTRY(link, struct trouble, link);
-        if (strlen(t->path) > ID_LENGTH && strcmp(name_of(t->path), f->id) == 0)
-            f->is_damaged = true;
-    }
-    return f->is_damaged;
-}
-
 static void on_name(void *owner, const struct sim_disk_name *name)
 {
     struct scenario *s = owner;
@@ -161,7 +149,7 @@ static void on_name(void *owner, const struct sim_disk_name *name)
         set_directory(f->directory, name->to);
     else if (lies_below(name->to, HOLD))
         check_hold(s, f, is_new ? NULL : f->id);
-    else if (!f->is_damaged && !has_failed_file(s, f))
+    else if (!f->is_damaged)
         scenario_fail(s, "%s was whole, and goes to bad/", f->id);
 }
 
