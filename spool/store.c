@@ -93,6 +93,15 @@ static void close_own(struct store_own *own)
     own->fd = -1;
 }
 
+/* A stray file has the name, or another process has removed the directory while we were making it:
+ * the next number will do. Not where the folder itself cannot be had: then no number would. */
+static int why_not_made(const struct store *s, const char *folder)
+{
+    int error = disk_make_directories(store_folder_path(s, folder).text);
+
+    return error == 0 ? -EEXIST : error;
+}
+
 int store_make_own(const struct store *s, const char *folder, uint32_t number,
                    struct store_own *own_out)
 {
@@ -101,9 +110,10 @@ int store_make_own(const struct store *s, const char *folder, uint32_t number,
     struct disk_facts facts;
     int fd, error = disk_make_directories(directory.text);
 
+    if (error == -ENOTDIR || error == -ENOENT)
+        return why_not_made(s, folder);
     if (error != 0)
-        return error == -ENOTDIR || error == -ENOENT ? -EEXIST
-                                                     : error; /* a stray file; or it went */
+        return error;
     fd = disk_create(owner.text);
     if (fd >= 0) { /* nothing open for writing: the file system can be remounted */
         disk_close(fd);

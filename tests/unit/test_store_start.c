@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A start that was cut short leaves directories whose names are not durable. Whoever comes next
- * puts mail there: it must be there when the power has failed. */
+ * puts mail there: it must be there when the power has failed. And starts beside processes that
+ * end, which remove their empty directories: as in a reload. */
 /* needs: tests/unit/store_world.c spool/store.c spool/store_list.c spool/store_message.c */
 /* needs: spool/store_commit.c spool/store_draft.c spool/store_rewrite.c sim */
+#include <errno.h>
+
 #include "proxy/io/disk.h"
+#include "spool/store_private.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/store_world.h"
 
 #define SEEDS      8
 #define BODY_BYTES 300
+#define RELOADS    300
+#define TOGETHER   3
 
 static void begin(struct store_world *w)
 {
@@ -100,9 +106,91 @@ static void keeps_what_lies_in_new_directories(void **state)
     assert_true(nth > 15);
 }
 
+/* ---- side by side ---- */
+
+struct reload {
+    struct sim *world;
+    unsigned living, failed;
+};
+
+static int come_and_go(void *owner)
+{
+    struct store_world w = {.directory = "/spool"};
+
+    (void)owner;
+    w.loop = loop_new();
+    int error = store_world_open(&w);
+    if (error == 0)
+        store_world_close(&w);
+    loop_free(&w.loop);
+    return error;
+}
+
+static void on_end(void *owner, const struct sim_process_end *end)
+{
+    struct reload *r = owner;
+
+    if (end->code != 0)
+        r->failed++;
+    if (--r->living == 0)
+        sim_stop(r->world);
+}
+
+static unsigned reload(uint64_t seed, bool has_unnamed)
+{
+    const struct sim_ways ways = {.shuffles = true, .interleaves = true, .slow_ms = 20};
+    struct reload r = {.world = sim_new(seed), .living = TOGETHER};
+
+    sim_set_ways(r.world, &ways);
+    if (!has_unnamed)
+        sim_disk_without_unnamed(r.world);
+    for (unsigned i = 0; i < TOGETHER; i++)
+        sim_process_start(r.world, come_and_go, &r, on_end);
+    sim_run(r.world);
+    sim_free(&r.world);
+    return r.failed;
+}
+
+static void starts_while_others_end(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= RELOADS; seed++) {
+        lib_same_number(seed, "failed", 0, reload(seed, true));
+        lib_same_number(seed, "failed without unnamed files", 0, reload(seed, false));
+    }
+    lib_end_rows();
+}
+
+/* No number would help there. */
+static int make_below_a_file(void *owner)
+{
+    struct store_world w;
+    struct store_own own;
+
+    (void)owner;
+    begin(&w);
+    disk_close(disk_create("/spool/file"));
+    int error = store_make_next(w.store, "file", 0, &own);
+    end(&w);
+    return error == -ENOTDIR ? 0 : 1;
+}
+
+static void makes_none_in_a_folder_that_is_none(void **state)
+{
+    struct sim *world = sim_new(1);
+    int code;
+
+    (void)state;
+    assert_true(sim_process(world, make_below_a_file, NULL, &code));
+    assert_int_equal(code, 0);
+    sim_free(&world);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(keeps_what_lies_in_new_directories)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(keeps_what_lies_in_new_directories),
+                                       cmocka_unit_test(starts_while_others_end),
+                                       cmocka_unit_test(makes_none_in_a_folder_that_is_none)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
