@@ -62,7 +62,8 @@ struct message *message_new(struct scenario *s, unsigned recipient_count)
     struct message *m = sim_alloc(sizeof(*m));
 
     m->id = ++s->message_count;
-    snprintf(m->sender, sizeof(m->sender), "s%u@client.test", m->id);
+    snprintf(m->sender, sizeof(m->sender), "s%u@%s", m->id,
+             scenario_chance(s, 85) ? "client.test" : "far.test"); /* where no route leads */
     m->recipient_count = recipient_count;
     for (unsigned i = 0; i < recipient_count; i++)
         plan_recipient(s, m, &m->recipients[i], i);
