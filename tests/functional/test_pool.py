@@ -251,7 +251,7 @@ def test_idle_connections(target, to_target):
         client.data(PLAIN_MESSAGE)
         client.quit()
     backend.wait_command("QUIT", count=3)
-    assert sum(c.end is None for c in backend.connections) <= 1
+    backend.wait(lambda: sum(c.end is None for c in backend.connections) <= 1, "closed connections")
 
 
 def test_max_connections_waits(target, to_target):
