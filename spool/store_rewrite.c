@@ -69,10 +69,10 @@ static int make_file(const struct store *s, int from, const struct spool_head *h
 static void break_file(struct store_taken *taken)
 {
     struct disk_facts facts;
+    unsigned marks = disk_facts_of(taken->fd, &facts) == 0 ? facts.marks : 0;
 
     taken->is_broken = true;
-    if (disk_facts_of(taken->fd, &facts) == 0)
-        disk_mark(taken->fd, facts.marks | DISK_MARK_UNSYNCED);
+    disk_mark(taken->fd, marks | DISK_MARK_UNSYNCED);
 }
 
 static bool is_broken(const struct store_taken *taken)
