@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Messages become durable: one, or all that wait at the same moment. Each file is synced for
- * itself, but the journal of the file system and the directory are synced for all of them at once:
- * that is most of what a commit costs. */
+ * itself, but one job does it, and the directory is synced once for all of them. */
 #include <assert.h>
 #include <errno.h>
 
