@@ -58,6 +58,22 @@ void store_world_close(struct store_world *w)
     store_free(&w->store);
 }
 
+static void start(struct store_world *w)
+{
+    pool_init(&w->pool, 4096, 4);
+    arena_init(&w->arena, &w->pool, 1 << 20);
+    w->loop = loop_new();
+    assert_non_null(w->loop);
+    assert_int_equal(store_world_open(w), 0);
+}
+
+static void stop(struct store_world *w)
+{
+    arena_reset(&w->arena);
+    pool_done(&w->pool);
+    loop_free(&w->loop);
+}
+
 void store_world_begin(struct store_world *w)
 {
     struct disk_facts facts;
@@ -67,20 +83,27 @@ void store_world_begin(struct store_world *w)
     snprintf(w->directory, sizeof(w->directory), "%s/postern-store-%ld",
              disk_facts_of_path("/dev/shm", &facts) == 0 ? "/dev/shm" : "/tmp", (long)getpid());
     store_world_remove(w->directory);
-    pool_init(&w->pool, 4096, 4);
-    arena_init(&w->arena, &w->pool, 1 << 20);
-    w->loop = loop_new();
-    assert_non_null(w->loop);
-    assert_int_equal(store_world_open(w), 0);
+    start(w);
 }
 
 void store_world_end(struct store_world *w)
 {
     store_world_close(w);
     store_world_remove(w->directory);
-    arena_reset(&w->arena);
-    pool_done(&w->pool);
-    loop_free(&w->loop);
+    stop(w);
+}
+
+void store_world_enter(struct store_world *w)
+{
+    *w = (struct store_world){.directory = "/spool", .ids = {.process = 77}};
+    start(w);
+}
+
+int store_world_leave(struct store_world *w)
+{
+    store_world_close(w);
+    stop(w);
+    return 0;
 }
 
 /* ---- messages ---- */

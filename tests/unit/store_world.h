@@ -34,6 +34,9 @@ static inline uint8_t store_world_octet(uint64_t at)
 
 void store_world_begin(struct store_world *w); /* an empty place, a loop, a store */
 void store_world_end(struct store_world *w);   /* removes all of it */
+/* The same for a process of the simulator, which finds /spool as those before it have left it. */
+void store_world_enter(struct store_world *w);
+int store_world_leave(struct store_world *w); /* 0: an exit code */
 int store_world_open(struct store_world *w);
 void store_world_close(struct store_world *w); /* the store alone */
 

@@ -1,91 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A report is durable before its cause says so: the disk fails, the process dies, the power is cut
  * at each call, and there is one report in the end. */
-/* needs: spool/runner_report.c spool/store.c spool/store_list.c spool/store_message.c */
-/* needs: spool/store_commit.c spool/store_draft.c spool/store_rewrite.c spool/spool_index.c sim */
+/* needs: tests/unit/report_world.c spool/runner_report.c spool/store.c spool/store_list.c */
+/* needs: spool/store_message.c spool/store_commit.c spool/store_draft.c spool/store_rewrite.c */
+/* needs: spool/spool_index.c sim */
 #include "spool/runner_report.h"
 
 #include <errno.h>
-
-#include "tests/unit/lib.h"
 
 #include "proxy/base/error.h"
 #include "proxy/io/disk.h"
 #include "route/relay_conf.h"
 #include "tests/sim/sim.h"
+#include "tests/unit/report_world.h"
 
-static const char content[] =
-    "From: Ann <ann@example.com>\r\nSubject: hello\r\n\r\nHow are you?\r\n";
-
-/* ---- a spool with one message ---- */
-
-struct world {
-    struct pool pool;
-    struct arena arena;
-    struct loop *loop;
-    struct store *store;
-    struct bounce_conf conf;
-};
-
-static void begin(struct world *w)
-{
-    int error = 0;
-
-    *w = (struct world){
-        .conf = {.hostname = bytes_of("mx.example.net"), .postmaster = bytes_of("postmaster")}};
-    pool_init(&w->pool, 4096, 4);
-    arena_init(&w->arena, &w->pool, 1 << 20);
-    w->loop = loop_new();
-    w->store = store_open(w->loop, bytes_of("/spool"), NULL, &error);
-    assert_int_equal(error, 0);
-}
-
-static int end(struct world *w)
-{
-    store_close(w->store);
-    store_free(&w->store);
-    arena_reset(&w->arena);
-    pool_done(&w->pool);
-    loop_free(&w->loop);
-    return 0;
-}
-
-static struct address joe(void)
-{
-    return (struct address){.local = bytes_of("joe"), .domain = bytes_of("example.org")};
-}
-
-static void put_cause(struct world *w, struct store_place *place_out)
-{
-    struct id id = {.text = "06H4TZ0BC00F3X04"};
-    struct bytes body = bytes_of(content);
-    struct copy_image image = {.fd = -1,
-                               .length = body.len,
-                               .pieces = &body,
-                               .piece_count = 1,
-                               .drafts = store_drafts(w->store)};
-    struct spool_message m = {.envelope.from.local = bytes_of("ann"), .recipient_count = 1};
-    struct spool_recipient r = {.original = joe(),
-                                .to = joe(),
-                                .target = bytes_of("home"),
-                                .fate = FATE_REFUSED,
-                                .reply = bytes_of("550 5.1.1 no")};
-    struct spool_writer writer = {.id = id};
-    struct buf records;
-
-    buf_init(&records, &w->pool, 1 << 20);
-    writer.out = &records;
-    writer.at = spool_records_at(&(struct spool_head){.body_bytes = body.len});
-    m.envelope.id = id;
-    spool_put_message(&writer, &m);
-    spool_put_recipient(&writer, &r);
-    *place_out = store_next_place(w->store, &id);
-    assert_int_equal(store_commit(w->store, &image, place_out, buf_bytes(&records)), 0);
-    draft_close(image.drafts, image.fd);
-    buf_done(&records);
-}
-
-static int make(struct world *w, int fd, const struct store_place *cause,
+static int make(struct report_world *w, int fd, const struct store_place *cause,
                 const struct spool_message *message, struct store_place *place_out)
 {
     static const bool is_due[] = {true};
@@ -107,7 +36,7 @@ static int make(struct world *w, int fd, const struct store_place *cause,
     return error;
 }
 
-static void record(struct world *w, int fd, const struct spool_message *message)
+static void record(struct report_world *w, int fd, const struct spool_message *message)
 {
     struct spool_writer writer = {.id = message->head.id, .at = message->records_end};
     struct buf records;
@@ -119,15 +48,6 @@ static void record(struct world *w, int fd, const struct spool_message *message)
     buf_done(&records);
 }
 
-static int take(struct world *w, const struct store_place *place, struct spool_message *message_out)
-{
-    int fd;
-
-    assert_int_equal(store_take(w->store, place, &fd), 0);
-    assert_int_equal(store_read(fd, &place->id, &w->arena, message_out), 0);
-    return fd;
-}
-
 /* ---- what is made ---- */
 
 static bool see(void *owner, const struct store_found *found)
@@ -137,11 +57,11 @@ static bool see(void *owner, const struct store_found *found)
     return true;
 }
 
-static void check_report(struct world *w, const struct store_place *place)
+static void check_report(struct report_world *w, const struct store_place *place)
 {
     struct spool_message report;
     uint8_t body[4096];
-    int fd = take(w, place, &report);
+    int fd = report_world_take(w, place, &report);
 
     assert_true(report.is_report && address_is_null(&report.envelope.from));
     assert_int_equal(report.recipients[0].identity, RELAY_IDENTITY_NONE);
@@ -151,7 +71,8 @@ static void check_report(struct world *w, const struct store_place *place)
     assert_int_equal(report.recipients[0].fate, FATE_OPEN);
     assert_true(report.head.body_bytes < sizeof(body));
     assert_int_equal(disk_read_at(fd, SPOOL_HEAD_BYTES, body, report.head.body_bytes), 0);
-    assert_non_null(memmem(body, report.head.body_bytes, content, strlen(content)));
+    assert_non_null(
+        memmem(body, report.head.body_bytes, REPORT_WORLD_TEXT, strlen(REPORT_WORLD_TEXT)));
     disk_close(fd);
 }
 
@@ -161,13 +82,13 @@ static void test_made(void **state)
     struct sim *sim = sim_new(1);
     struct spool_message message;
     struct store_place cause, place, second;
-    struct world w;
+    struct report_world w;
     int fd;
 
     (void)state;
-    begin(&w);
-    put_cause(&w, &cause);
-    fd = take(&w, &cause, &message);
+    report_world_begin(&w);
+    report_world_put(&w, &cause);
+    fd = report_world_take(&w, &cause, &message);
     assert_int_equal(make(&w, fd, &cause, &message, &place), 0);
     assert_int_equal(place.directory, cause.directory);
     check_report(&w, &place);
@@ -178,7 +99,7 @@ static void test_made(void **state)
     assert_string_equal(again.at, seen.at);
     disk_close(fd);
     assert_int_equal(sim_open_files(sim), 1); /* the store's */
-    end(&w);
+    report_world_end(&w);
     sim_free(&sim);
 }
 
@@ -190,14 +111,14 @@ static void test_held(void **state)
     struct runner_report report;
     struct spool_message message;
     struct store_place cause;
-    struct world w;
+    struct report_world w;
     int fd;
 
     (void)state;
-    begin(&w);
+    report_world_begin(&w);
     w.conf.to = BOUNCE_TO_NONE;
-    put_cause(&w, &cause);
-    fd = take(&w, &cause, &message);
+    report_world_put(&w, &cause);
+    fd = report_world_take(&w, &cause, &message);
     report = (struct runner_report){.store = w.store,
                                     .conf = &w.conf,
                                     .message = &message,
@@ -209,7 +130,7 @@ static void test_held(void **state)
     assert_int_equal(report.result, BOUNCE_HELD);
     disk_close(fd);
     assert_int_equal(sim_open_files(sim), 1);
-    end(&w);
+    report_world_end(&w);
     sim_free(&sim);
 }
 
@@ -221,12 +142,12 @@ static bool try_with_failure(enum sim_disk_call call, uint64_t nth)
     struct sim *sim = sim_new(nth);
     struct spool_message message;
     struct store_place cause, place;
-    struct world w;
+    struct report_world w;
     int fd, error;
 
-    begin(&w);
-    put_cause(&w, &cause);
-    fd = take(&w, &cause, &message);
+    report_world_begin(&w);
+    report_world_put(&w, &cause);
+    fd = report_world_take(&w, &cause, &message);
     sim_disk_fail(sim, call, nth, -EIO);
     error = make(&w, fd, &cause, &message, &place);
     sim_disk_fail(sim, call, 0, 0);
@@ -238,7 +159,7 @@ static bool try_with_failure(enum sim_disk_call call, uint64_t nth)
     check_report(&w, &place);
     disk_close(fd);
     assert_int_equal(sim_open_files(sim), 1);
-    end(&w);
+    report_world_end(&w);
     sim_free(&sim);
     return error == 0;
 }
@@ -256,7 +177,7 @@ static void test_disk_trouble(void **state)
 }
 
 struct short_memory {
-    struct world w;
+    struct report_world w;
     struct store_place cause;
     struct spool_message message;
     int fd;
@@ -278,13 +199,13 @@ static void test_no_memory(void **state)
     struct short_memory s;
 
     (void)state;
-    begin(&s.w);
-    put_cause(&s.w, &s.cause);
-    s.fd = take(&s.w, &s.cause, &s.message);
+    report_world_begin(&s.w);
+    report_world_put(&s.w, &s.cause);
+    s.fd = report_world_take(&s.w, &s.cause, &s.message);
     assert_true(lib_fail_each_allocation(make_with_failures, &s) > 3);
     disk_close(s.fd);
     assert_int_equal(sim_open_files(sim), 1);
-    end(&s.w);
+    report_world_end(&s.w);
     sim_free(&sim);
 }
 
@@ -300,18 +221,18 @@ static int live(void *owner)
 {
     struct told *told = owner;
     struct spool_message message;
-    struct world w;
+    struct report_world w;
     int fd;
 
-    begin(&w);
-    put_cause(&w, &told->cause);
+    report_world_begin(&w);
+    report_world_put(&w, &told->cause);
     told->has_cause = true;
-    fd = take(&w, &told->cause, &message);
+    fd = report_world_take(&w, &told->cause, &message);
     assert_int_equal(make(&w, fd, &told->cause, &message, &told->place), 0);
     told->is_made = true;
     record(&w, fd, &message);
     disk_close(fd);
-    return end(&w);
+    return report_world_end(&w);
 }
 
 /* What the next process does with what it finds: what is said to be reported is there. */
@@ -321,11 +242,11 @@ static int resume(void *owner)
     struct told *told = owner;
     struct spool_message message;
     struct store_place place;
-    struct world w;
+    struct report_world w;
     int fd;
 
-    begin(&w);
-    fd = take(&w, &told->cause, &message);
+    report_world_begin(&w);
+    fd = report_world_take(&w, &told->cause, &message);
     if (!message.recipients[0].is_reported) {
         assert_int_equal(make(&w, fd, &told->cause, &message, &place), 0);
         if (told->is_made)
@@ -339,7 +260,7 @@ static int resume(void *owner)
     seen.len = 0;
     assert_int_equal(store_list(w.store, see, &seen), 0);
     assert_int_equal(seen.len, 2 * (ID_LENGTH + 3)); /* the cause, and one report */
-    return end(&w);
+    return report_world_end(&w);
 }
 
 /* False: it came to its end before it could be killed. */
@@ -381,12 +302,12 @@ static int live_in_trouble(void *owner)
     struct told *told = owner;
     struct sim *sim = sim_current();
     struct spool_message message;
-    struct world w;
+    struct report_world w;
     int fd;
 
-    begin(&w);
-    put_cause(&w, &told->cause);
-    fd = take(&w, &told->cause, &message);
+    report_world_begin(&w);
+    report_world_put(&w, &told->cause);
+    fd = report_world_take(&w, &told->cause, &message);
     sim_disk_fail(sim, SIM_DISK_SYNC, 2, -EIO);
     sim_disk_fail(sim, SIM_DISK_NAME, 2, -EIO);
     assert_int_equal(make(&w, fd, &told->cause, &message, &told->place), -EIO);
@@ -396,7 +317,7 @@ static int live_in_trouble(void *owner)
     told->is_made = true;
     record(&w, fd, &message);
     disk_close(fd);
-    return end(&w);
+    return report_world_end(&w);
 }
 
 static void test_no_trust_in_a_name(void **state)
@@ -417,7 +338,7 @@ static void test_no_trust_in_a_name(void **state)
 /* ---- the cause cannot be read ---- */
 
 /* The report on it says so, and has nothing of it. */
-static void check_without(struct world *w, int fd, const struct store_place *cause,
+static void check_without(struct report_world *w, int fd, const struct store_place *cause,
                           const struct spool_message *message)
 {
     static const char words[] = "cannot be read any more";
@@ -428,7 +349,7 @@ static void check_without(struct world *w, int fd, const struct store_place *cau
     assert_int_equal(make(w, fd, cause, message, &place), 0);
     disk_close(fd);
     sim_disk_fail(sim_current(), SIM_DISK_READ, 0, 0);
-    fd = take(w, &place, &report);
+    fd = report_world_take(w, &place, &report);
     assert_true(report.head.body_bytes < sizeof(body));
     assert_int_equal(disk_read_at(fd, SPOOL_HEAD_BYTES, body, report.head.body_bytes), 0);
     assert_null(memmem(body, report.head.body_bytes, "Subject: hello", 14));
@@ -436,40 +357,45 @@ static void check_without(struct world *w, int fd, const struct store_place *cau
     disk_close(fd);
 }
 
-static void test_unreadable(void **state)
+/* Something happens to the message after it was taken. */
+static void report_after(void (*harm)(struct sim *sim))
 {
     struct sim *sim = sim_new(1);
     struct spool_message message;
     struct store_place cause;
-    struct world w;
+    struct report_world w;
 
-    (void)state;
-    begin(&w);
-    put_cause(&w, &cause);
-    int fd = take(&w, &cause, &message);
-    sim_disk_fail(sim, SIM_DISK_READ, 1, -EIO);
+    report_world_begin(&w);
+    report_world_put(&w, &cause);
+    int fd = report_world_take(&w, &cause, &message);
+    harm(sim);
     check_without(&w, fd, &cause, &message);
-    end(&w);
+    report_world_end(&w);
     sim_free(&sim);
 }
 
-/* What was damaged since it was taken is returned to nobody, not even the part that is whole. */
+static void fail_reads(struct sim *sim)
+{
+    sim_disk_fail(sim, SIM_DISK_READ, 1, -EIO);
+}
+
+static void test_unreadable(void **state)
+{
+    (void)state;
+    report_after(fail_reads);
+}
+
+/* Of a damaged message nothing is returned, not even the part that is whole. */
+static void flip_a_bit(struct sim *sim)
+{
+    assert_true(sim_file_flip(sim, sim_file_below(sim, "/spool/queue", 0),
+                              8 * (SPOOL_HEAD_BYTES + strlen(REPORT_WORLD_TEXT) - 3)));
+}
+
 static void test_damaged(void **state)
 {
-    struct sim *sim = sim_new(1);
-    struct spool_message message;
-    struct store_place cause;
-    struct world w;
-
     (void)state;
-    begin(&w);
-    put_cause(&w, &cause);
-    int fd = take(&w, &cause, &message);
-    assert_true(sim_file_flip(sim, sim_file_below(sim, "/spool/queue", 0),
-                              8 * (SPOOL_HEAD_BYTES + strlen(content) - 3)));
-    check_without(&w, fd, &cause, &message);
-    end(&w);
-    sim_free(&sim);
+    report_after(flip_a_bit);
 }
 
 int main(void)

@@ -1,93 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Where reports go: to a relay, else to the postmaster, else to nobody. */
-/* needs: spool/runner_report.c spool/store.c spool/store_list.c spool/store_message.c */
-/* needs: spool/store_commit.c spool/store_draft.c spool/store_rewrite.c spool/spool_index.c sim */
-#include "tests/unit/lib.h"
-
+/* needs: tests/unit/report_world.c spool/runner_report.c spool/store.c spool/store_list.c */
+/* needs: spool/store_message.c spool/store_commit.c spool/store_draft.c spool/store_rewrite.c */
+/* needs: spool/spool_index.c sim */
 #include "proxy/io/disk.h"
 #include "route/relay_conf.h"
 #include "spool/runner_report.h"
 #include "tests/sim/sim.h"
-
-static const char content[] =
-    "From: Ann <ann@example.com>\r\nSubject: hello\r\n\r\nHow are you?\r\n";
-
-/* ---- a spool with one message ---- */
-
-struct world {
-    struct pool pool;
-    struct arena arena;
-    struct loop *loop;
-    struct store *store;
-    struct bounce_conf conf;
-};
-
-static void begin(struct world *w)
-{
-    int error = 0;
-
-    *w = (struct world){
-        .conf = {.hostname = bytes_of("mx.example.net"), .postmaster = bytes_of("postmaster")}};
-    pool_init(&w->pool, 4096, 4);
-    arena_init(&w->arena, &w->pool, 1 << 20);
-    w->loop = loop_new();
-    w->store = store_open(w->loop, bytes_of("/spool"), NULL, &error);
-    assert_int_equal(error, 0);
-}
-
-static int end(struct world *w)
-{
-    store_close(w->store);
-    store_free(&w->store);
-    arena_reset(&w->arena);
-    pool_done(&w->pool);
-    loop_free(&w->loop);
-    return 0;
-}
-
-static struct address joe(void)
-{
-    return (struct address){.local = bytes_of("joe"), .domain = bytes_of("example.org")};
-}
-
-static void put_cause(struct world *w, struct store_place *place_out)
-{
-    struct id id = {.text = "06H4TZ0BC00F3X04"};
-    struct bytes body = bytes_of(content);
-    struct copy_image image = {.fd = -1,
-                               .length = body.len,
-                               .pieces = &body,
-                               .piece_count = 1,
-                               .drafts = store_drafts(w->store)};
-    struct spool_message m = {.envelope.from.local = bytes_of("ann"), .recipient_count = 1};
-    struct spool_recipient r = {.original = joe(),
-                                .to = joe(),
-                                .target = bytes_of("home"),
-                                .fate = FATE_REFUSED,
-                                .reply = bytes_of("550 5.1.1 no")};
-    struct spool_writer writer = {.id = id};
-    struct buf records;
-
-    buf_init(&records, &w->pool, 1 << 20);
-    writer.out = &records;
-    writer.at = spool_records_at(&(struct spool_head){.body_bytes = body.len});
-    m.envelope.id = id;
-    spool_put_message(&writer, &m);
-    spool_put_recipient(&writer, &r);
-    *place_out = store_next_place(w->store, &id);
-    assert_int_equal(store_commit(w->store, &image, place_out, buf_bytes(&records)), 0);
-    draft_close(image.drafts, image.fd);
-    buf_done(&records);
-}
-
-static int take(struct world *w, const struct store_place *place, struct spool_message *message_out)
-{
-    int fd;
-
-    assert_int_equal(store_take(w->store, place, &fd), 0);
-    assert_int_equal(store_read(fd, &place->id, &w->arena, message_out), 0);
-    return fd;
-}
+#include "tests/unit/report_world.h"
 
 /* ---- which relay ---- */
 
@@ -202,11 +122,11 @@ static const struct senderless_row senderless_rows[] = {
     {"nobody", BOUNCE_TO_SENDER, BOUNCE_DELAYED, BOUNCE_NOTHING},
 };
 
-static void check_postmaster(struct world *w, const struct store_place *place)
+static void check_postmaster(struct report_world *w, const struct store_place *place)
 {
     struct spool_message report;
 
-    disk_close(take(w, place, &report));
+    disk_close(report_world_take(w, place, &report));
     assert_int_equal(report.recipient_count, 1);
     assert_true(bytes_is(report.recipients[0].original.local, "postmaster"));
     assert_true(bytes_is(report.recipients[0].original.domain, "mx.example.net"));
@@ -219,13 +139,13 @@ static void make_senderless(size_t i, const struct senderless_row *row)
     struct sim *sim = sim_new(1);
     struct spool_message message;
     struct store_place cause;
-    struct world w;
+    struct report_world w;
 
-    begin(&w);
+    report_world_begin(&w);
     w.conf.postmaster = bytes_of(row->postmaster);
     w.conf.to = row->to;
-    put_cause(&w, &cause);
-    int fd = take(&w, &cause, &message);
+    report_world_put(&w, &cause);
+    int fd = report_world_take(&w, &cause, &message);
     message.listener = bytes_of("mx");
     message.recipients[0].target = bytes_of("store");
     struct runner_host host = {.find_target = find_target, .route = route};
@@ -244,7 +164,7 @@ static void make_senderless(size_t i, const struct senderless_row *row)
     if (report.result == BOUNCE_MADE)
         check_postmaster(&w, &report.place);
     disk_close(fd);
-    end(&w);
+    report_world_end(&w);
     sim_free(&sim);
 }
 

@@ -14,36 +14,18 @@
 
 static struct lib_text seen;
 
-static void begin(struct store_world *w)
-{
-    *w = (struct store_world){.directory = "/spool", .ids = {.process = 77}};
-    pool_init(&w->pool, 4096, 4);
-    arena_init(&w->arena, &w->pool, 1 << 20);
-    w->loop = loop_new();
-    assert_int_equal(store_world_open(w), 0);
-}
-
-static int end(struct store_world *w)
-{
-    store_world_close(w);
-    arena_reset(&w->arena);
-    pool_done(&w->pool);
-    loop_free(&w->loop);
-    return 0;
-}
-
 /* Who comes to its end removes the directories that it takes for empty. */
 static int move_in_vain(void *owner)
 {
     struct store_place *place = owner, there;
     struct store_world w;
 
-    begin(&w);
+    store_world_enter(&w);
     assert_int_equal(store_world_put(&w, BODY_BYTES, place), 0);
     sim_disk_fail(sim_current(), SIM_DISK_SYNC, 1, -EIO);
     assert_int_equal(store_move(w.store, place, STORE_HOLD, 0, &there), -EIO);
     sim_disk_fail(sim_current(), SIM_DISK_SYNC, 1, 0);
-    return end(&w);
+    return store_world_leave(&w);
 }
 
 /* An earlier move has come to its goal, but for a sync that failed. */
@@ -53,7 +35,7 @@ static int move_once_more(void *owner)
     struct store_world w;
     char from[128], to[128];
 
-    begin(&w);
+    store_world_enter(&w);
     assert_int_equal(store_world_put(&w, BODY_BYTES, place), 0);
     snprintf(from, sizeof(from), "/spool/queue/000001/%s", place->id.text);
     snprintf(to, sizeof(to), "/spool/hold/%s", place->id.text);
@@ -62,7 +44,7 @@ static int move_once_more(void *owner)
     assert_int_equal(disk_sync_directory("/spool/hold"), -EIO);
     sim_disk_fail(sim_current(), SIM_DISK_SYNC, 1, 0);
     assert_int_equal(store_move(w.store, place, STORE_HOLD, 0, &there), 0);
-    return end(&w);
+    return store_world_leave(&w);
 }
 
 static int look(void *owner)
@@ -70,11 +52,11 @@ static int look(void *owner)
     const struct store_place *place = owner;
     struct store_world w;
 
-    begin(&w);
+    store_world_enter(&w);
     assert_int_equal(store_world_list(&w, &seen), 0);
     if (strstr(seen.at, place->id.text) == NULL)
         fail_msg("it is lost: %s", seen.at);
-    return end(&w);
+    return store_world_leave(&w);
 }
 
 static void is_kept(int (*move)(void *owner))

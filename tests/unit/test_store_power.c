@@ -326,30 +326,12 @@ static void move(struct store_world *w, struct told *told)
     told->is_released = true;
 }
 
-static void begin(struct store_world *w)
-{
-    *w = (struct store_world){.directory = "/spool", .ids = {.process = 77}};
-    pool_init(&w->pool, 4096, 4);
-    arena_init(&w->arena, &w->pool, 1 << 20);
-    w->loop = loop_new();
-    assert_int_equal(store_world_open(w), 0);
-}
-
-static int end(struct store_world *w)
-{
-    store_world_close(w);
-    arena_reset(&w->arena);
-    pool_done(&w->pool);
-    loop_free(&w->loop);
-    return 0;
-}
-
 static int live(void *owner)
 {
     struct told *told = owner;
     struct store_world w;
 
-    begin(&w);
+    store_world_enter(&w);
     for (int i = 0; i < LAST; i++)
         commit(&w, told, i);
     change(&w, told);
@@ -359,7 +341,7 @@ static int live(void *owner)
     assert_int_equal(store_remove(w.store, &told->places[REMOVED]), 0);
     assert_int_equal(store_sync(w.store, told->places[REMOVED].directory, true), 0);
     commit(&w, told, LAST);
-    return end(&w);
+    return store_world_leave(&w);
 }
 
 /* ---- what is left ---- */
@@ -399,14 +381,14 @@ static int look(void *owner)
 {
     struct check c = {.told = owner};
 
-    begin(&c.w);
+    store_world_enter(&c.w);
     assert_int_equal(store_list(c.w.store, keep_found, &c), 0);
     for (int i = 0; i < MESSAGES; i++) {
         bool must_be_there = c.told->is_committed[i] && (i != REMOVED || !c.told->is_removing);
         if (c.seen[i] > 1 || (c.seen[i] == 0 && must_be_there))
             fail_msg("message %d was seen %u times", i, c.seen[i]);
     }
-    return end(&c.w);
+    return store_world_leave(&c.w);
 }
 
 /* False: it came to its end before it could be killed. */
@@ -449,11 +431,11 @@ static int live_moving(void *owner)
     struct store_place there;
     struct store_world w;
 
-    begin(&w);
+    store_world_enter(&w);
     commit(&w, told, MOVED);
     assert_int_equal(store_move(w.store, &told->places[MOVED], STORE_HOLD, 0, &there), 0);
     told->is_moved = true;
-    return end(&w);
+    return store_world_leave(&w);
 }
 
 /* It dies; the next one sees a directory that is empty and removes it; the power is cut. */
@@ -489,9 +471,9 @@ static int live_and_leave_one(void *owner)
 {
     struct store_world w;
 
-    begin(&w);
+    store_world_enter(&w);
     commit(&w, owner, REMOVED);
-    return end(&w);
+    return store_world_leave(&w);
 }
 
 /* A listing finds the directory empty before the removal is synced. */
@@ -501,11 +483,11 @@ static int live_removing(void *owner)
     struct told *told = owner;
     struct store_world w;
 
-    begin(&w);
+    store_world_enter(&w);
     assert_int_equal(store_remove(w.store, &told->places[REMOVED]), 0);
     assert_int_equal(store_world_list(&w, &seen), 0);
     assert_int_equal(store_sync(w.store, told->places[REMOVED].directory, true), 0);
-    return end(&w);
+    return store_world_leave(&w);
 }
 
 static int look_for_nothing(void *owner)
@@ -514,10 +496,10 @@ static int look_for_nothing(void *owner)
     struct store_world w;
 
     (void)owner;
-    begin(&w);
+    store_world_enter(&w);
     assert_int_equal(store_world_list(&w, &seen), 0);
     assert_string_equal(seen.at, "");
-    return end(&w);
+    return store_world_leave(&w);
 }
 
 static void brings_back_nothing_that_was_synced(void **state)

@@ -16,31 +16,13 @@
 #define RELOADS    300
 #define TOGETHER   3
 
-static void begin(struct store_world *w)
-{
-    *w = (struct store_world){.directory = "/spool", .ids = {.process = 77}};
-    pool_init(&w->pool, 4096, 4);
-    arena_init(&w->arena, &w->pool, 1 << 20);
-    w->loop = loop_new();
-    assert_int_equal(store_world_open(w), 0);
-}
-
-static int end(struct store_world *w)
-{
-    store_world_close(w);
-    arena_reset(&w->arena);
-    pool_done(&w->pool);
-    loop_free(&w->loop);
-    return 0;
-}
-
 static int live(void *owner)
 {
     struct store_world w;
 
     (void)owner;
-    begin(&w);
-    return end(&w);
+    store_world_enter(&w);
+    return store_world_leave(&w);
 }
 
 /* What was acknowledged. */
@@ -53,13 +35,13 @@ static int promise(void *owner)
     struct promise *p = owner;
     struct store_world w;
 
-    begin(&w);
+    store_world_enter(&w);
     assert_int_equal(store_world_put(&w, BODY_BYTES, &p->queued), 0);
     assert_int_equal(store_world_put(&w, BODY_BYTES, &p->held), 0);
     assert_int_equal(store_world_put(&w, BODY_BYTES, &p->bad), 0);
     assert_int_equal(store_move(w.store, &p->held, STORE_HOLD, 0, &p->held), 0);
     assert_int_equal(store_move(w.store, &p->bad, STORE_BAD, 0, &p->bad), 0);
-    return end(&w);
+    return store_world_leave(&w);
 }
 
 static int look(void *owner)
@@ -68,11 +50,11 @@ static int look(void *owner)
     struct spool_message message;
     struct store_world w;
 
-    begin(&w);
+    store_world_enter(&w);
     assert_int_equal(store_world_look(&w, &p->queued, BODY_BYTES, &message), 0);
     assert_int_equal(store_world_look(&w, &p->held, BODY_BYTES, &message), 0);
     assert_int_equal(store_world_look(&w, &p->bad, BODY_BYTES, &message), 0);
-    return end(&w);
+    return store_world_leave(&w);
 }
 
 /* False: it came to its end before it could be killed. */
@@ -168,10 +150,10 @@ static int make_below_a_file(void *owner)
     struct store_own own;
 
     (void)owner;
-    begin(&w);
+    store_world_enter(&w);
     disk_close(disk_create("/spool/file"));
     int error = store_make_next(w.store, "file", 0, &own);
-    end(&w);
+    store_world_leave(&w);
     return error == -ENOTDIR ? 0 : 1;
 }
 
