@@ -249,15 +249,11 @@ static void collect(struct runner_walk *w, const struct list *entries)
 
     if (ids->has_failed || !is_meant(ids, entries))
         return;
-    if (ids->count == ids->capacity) {
-        size_t capacity = ids->capacity == 0 ? 64 : 2 * ids->capacity;
-        struct id *grown = mem_grow(ids->at, capacity * sizeof(*grown));
-        ids->has_failed = grown == NULL;
-        if (grown == NULL)
-            return;
-        ids->at = grown;
-        ids->capacity = capacity;
-    }
+    struct id *grown = mem_make_room(ids->at, ids->count, &ids->capacity, sizeof(*grown));
+    ids->has_failed = grown == NULL;
+    if (grown == NULL)
+        return;
+    ids->at = grown;
     ids->at[ids->count++] = LIST_ENTRY(entries->next, struct schedule_entry, in_message)->id;
 }
 

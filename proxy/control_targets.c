@@ -126,14 +126,10 @@ static struct control_oldest_of *place_of(struct control_oldest *o, const struct
     for (size_t i = o->count; i-- != 0;)
         if (o->at[i].target == t)
             return &o->at[i];
-    if (o->count == o->capacity) {
-        size_t capacity = o->capacity == 0 ? 16 : 2 * o->capacity;
-        struct control_oldest_of *grown = mem_grow(o->at, capacity * sizeof(*grown));
-        if (grown == NULL)
-            return NULL;
-        o->at = grown;
-        o->capacity = capacity;
-    }
+    struct control_oldest_of *grown = mem_make_room(o->at, o->count, &o->capacity, sizeof(*grown));
+    if (grown == NULL)
+        return NULL;
+    o->at = grown;
     o->at[o->count] = (struct control_oldest_of){.target = t, .arrived_s = INT64_MAX};
     return &o->at[o->count++];
 }

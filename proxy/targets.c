@@ -23,14 +23,11 @@ static int add(struct targets *t, struct target *target, struct relay *relay)
 
 static int add_relay(struct targets *t, const struct relay_conf *conf)
 {
-    if (t->relay_count == t->relay_capacity) {
-        size_t capacity = t->relay_capacity == 0 ? 16 : 2 * t->relay_capacity;
-        struct relay **grown = mem_grow(t->relays, capacity * sizeof(*grown));
-        if (grown == NULL)
-            return ERR_MEMORY;
-        t->relays = grown;
-        t->relay_capacity = capacity;
-    }
+    struct relay **grown =
+        mem_make_room(t->relays, t->relay_count, &t->relay_capacity, sizeof(*grown));
+    if (grown == NULL)
+        return ERR_MEMORY;
+    t->relays = grown;
     struct relay *relay = relay_new(t->service, conf);
     if (relay == NULL)
         return ERR_MEMORY;

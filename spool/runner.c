@@ -132,14 +132,11 @@ void runner_sync_later(struct runner *r, uint32_t directory)
 {
     if (is_dirty(r, directory))
         return;
-    if (r->dirty.count == r->dirty.capacity) {
-        size_t capacity = r->dirty.capacity == 0 ? 16 : 2 * r->dirty.capacity;
-        uint32_t *grown = mem_grow(r->dirty.at, capacity * sizeof(*grown));
-        if (grown == NULL)
-            return; /* the kernel writes it in its own time */
-        r->dirty.at = grown;
-        r->dirty.capacity = capacity;
-    }
+    uint32_t *grown =
+        mem_make_room(r->dirty.at, r->dirty.count, &r->dirty.capacity, sizeof(*grown));
+    if (grown == NULL)
+        return; /* the kernel writes it in its own time */
+    r->dirty.at = grown;
     if (r->dirty.count == 0)
         deadline_set(r->host.loop, &r->dirty.deadline, loop_now_ms(r->host.loop) + SYNC_MS);
     r->dirty.at[r->dirty.count++] = directory;

@@ -30,25 +30,12 @@ struct checking {
 
 /* ---- on a pool thread ---- */
 
-static void *make_room(void *array, size_t count, size_t *capacity, size_t item_bytes)
-{
-    size_t wanted = *capacity == 0 ? 64 : 2 * *capacity;
-    void *grown;
-
-    if (count < *capacity)
-        return array;
-    grown = mem_grow(array, wanted * item_bytes);
-    if (grown != NULL)
-        *capacity = wanted;
-    return grown;
-}
-
 static void find(struct checking *c, const struct store_place *place, const char *what,
                  const char *detail)
 {
     size_t len = strlen(what), detail_len = strlen(detail);
     struct finding *grown =
-        make_room(c->findings, c->finding_count, &c->finding_capacity, sizeof(*c->findings));
+        mem_make_room(c->findings, c->finding_count, &c->finding_capacity, sizeof(*c->findings));
     char *text = grown == NULL ? NULL : mem_zalloc(len + detail_len + 1);
 
     if (grown != NULL)
@@ -72,7 +59,7 @@ static bool on_listed(void *owner, const struct store_found *found)
              found->error == 0 ? "is no message: " : "cannot be listed: ", found->stray);
         return c->error == 0;
     }
-    grown = make_room(c->places, c->count, &c->capacity, sizeof(*grown));
+    grown = mem_make_room(c->places, c->count, &c->capacity, sizeof(*grown));
     if (grown == NULL) {
         c->error = ERR_MEMORY;
         return false;

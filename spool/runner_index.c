@@ -58,13 +58,10 @@ struct runner_directories runner_directories_of(const struct runner_places *plac
         const struct store_place *place = &places->at[i];
         if (place->folder != STORE_QUEUE || place->directory == last)
             continue;
-        if (d.count == capacity) {
-            capacity = capacity == 0 ? 64 : 2 * capacity;
-            uint32_t *grown = mem_grow(d.at, capacity * sizeof(*grown));
-            if (grown == NULL)
-                break;
-            d.at = grown;
-        }
+        uint32_t *grown = mem_make_room(d.at, d.count, &capacity, sizeof(*grown));
+        if (grown == NULL)
+            break;
+        d.at = grown;
         d.at[d.count++] = last = place->directory;
     }
     return d;

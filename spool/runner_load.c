@@ -19,14 +19,11 @@
 
 static bool push(struct runner_places *p, const struct store_place *place)
 {
-    if (p->count == p->capacity) {
-        size_t capacity = p->capacity == 0 ? 64 : 2 * p->capacity;
-        struct store_place *grown = mem_grow(p->at, capacity * sizeof(*grown));
-        if (grown == NULL)
-            return false;
-        p->at = grown;
-        p->capacity = capacity;
-    }
+    struct store_place *grown = mem_make_room(p->at, p->count, &p->capacity, sizeof(*grown));
+
+    if (grown == NULL)
+        return false;
+    p->at = grown;
     p->at[p->count++] = *place;
     return true;
 }

@@ -186,16 +186,13 @@ static bool tell_stray(struct listing *l, const char *name)
 
 static bool keep_name(struct names *n, const char *name)
 {
-    if (n->count == n->capacity) {
-        size_t capacity = n->capacity == 0 ? 256 : 2 * n->capacity;
-        void *grown = mem_grow(n->at, capacity * sizeof(*n->at));
-        if (grown == NULL) {
-            n->error = ERR_MEMORY;
-            return false;
-        }
-        n->at = grown;
-        n->capacity = capacity;
+    void *grown = mem_make_room(n->at, n->count, &n->capacity, sizeof(*n->at));
+
+    if (grown == NULL) {
+        n->error = ERR_MEMORY;
+        return false;
     }
+    n->at = grown;
     memcpy(n->at[n->count++], name, strlen(name) + 1);
     return true;
 }

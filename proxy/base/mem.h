@@ -22,6 +22,17 @@ void *mem_zalloc(size_t size_bytes);
 /* As realloc(): on failure NULL, and `block` is still the caller's. */
 void *mem_grow(void *block, size_t size_bytes);
 void mem_free(void *block); /* NULL is fine */
+/* An array of `count` items that shall hold one more: as it was where there is room, else grown to
+ * twice its size. NULL: no memory, and the array is still the caller's. */
+static inline void *mem_make_room(void *array, size_t count, size_t *capacity, size_t item_bytes)
+{
+    size_t wanted = *capacity == 0 ? 16 : 2 * *capacity;
+    void *grown = count < *capacity ? array : mem_grow(array, wanted * item_bytes);
+
+    if (grown != NULL && count == *capacity)
+        *capacity = wanted;
+    return grown;
+}
 
 /* Blocks of one size, the last one given back is the first one taken. Keeps at most
  * `keep_max` free blocks, the others go back to the allocator. One loop's, no locks. */

@@ -67,14 +67,10 @@ void copy_unkeep(struct copy *c, int error)
 
 static int add_chunk(struct copy *c)
 {
-    if (c->chunk_count == c->chunk_capacity) {
-        size_t capacity = c->chunk_capacity == 0 ? 4 : 2 * c->chunk_capacity;
-        uint8_t **grown = mem_grow(c->chunks, capacity * sizeof(*grown));
-        if (grown == NULL)
-            return ERR_MEMORY;
-        c->chunks = grown;
-        c->chunk_capacity = capacity;
-    }
+    uint8_t **grown = mem_make_room(c->chunks, c->chunk_count, &c->chunk_capacity, sizeof(*grown));
+    if (grown == NULL)
+        return ERR_MEMORY;
+    c->chunks = grown;
     uint8_t *chunk = pool_take(copy_chunk_pool(c));
     if (chunk == NULL)
         return ERR_MEMORY;

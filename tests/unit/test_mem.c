@@ -117,6 +117,31 @@ static void kept_blocks_can_fail_too(void **state)
     assert_int_equal(lib_fail_each_allocation(take_twice, NULL), 2);
 }
 
+/* Seventeen items: room for sixteen, then for twice as many. */
+static void makes_room_for_one_more(void **state)
+{
+    size_t capacity = 0, count = 0;
+    int *array = NULL;
+
+    (void)state;
+    while (count < 17) {
+        int *grown = mem_make_room(array, count, &capacity, sizeof(*array));
+        assert_non_null(grown);
+        array = grown;
+        array[count] = (int)count;
+        count++;
+        assert_int_equal(capacity, count <= 16 ? 16 : 32);
+    }
+    count = capacity;
+    mem_fail_nth(1);
+    assert_null(mem_make_room(array, count, &capacity, sizeof(*array)));
+    mem_fail_nth(0);
+    assert_int_equal(capacity, 32);
+    for (int i = 0; i < 17; i++)
+        assert_int_equal(array[i], i);
+    mem_free(array);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -126,6 +151,7 @@ int main(void)
         cmocka_unit_test(reuses_the_block_given_back_last),
         cmocka_unit_test(makes_room_for_its_own_link),
         cmocka_unit_test(kept_blocks_can_fail_too),
+        cmocka_unit_test(makes_room_for_one_more),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
