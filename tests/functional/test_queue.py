@@ -57,7 +57,9 @@ def test_after_refusals(target, to_target):
     """4xx: again after `retry`; 5xx: bounced; both in the words of the target."""
     backend = target()
     backend.unlisten()
-    server = to_target(backend, *SPOOL, core="bounce-to = none")
+    # What was being tried when the target came back is put back for two seconds: the second try of
+    # the one must not come before the first of the other.
+    server = to_target(backend, *SPOOL[:-1], "retry = 4s", core="bounce-to = none")
     later, never = send(server, 2)
     backend.on("end", "451 4.3.0 not now", "554 5.7.1 no spam", "250 2.0.0 Ok", repeat_last=False)
     backend.listen()
