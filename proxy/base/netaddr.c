@@ -362,6 +362,20 @@ bool netaddr_in(const struct netaddr *a, const struct netmask *mask)
     return true;
 }
 
+struct netaddr netaddr_prefix(const struct netaddr *a, unsigned bits)
+{
+    struct netaddr net = {.family = a->family};
+
+    for (unsigned i = 0; i < IPV6_OCTETS; i++)
+        net.octets[i] = a->octets[i] & prefix_octet(bits, i);
+    return net;
+}
+
+struct netaddr netaddr_client_net(const struct netaddr *a)
+{
+    return netaddr_prefix(a, a->family == NETADDR_IPV4 ? 24 : 48);
+}
+
 bool netaddr_is_loopback(const struct netaddr *a)
 {
     static const uint8_t ipv6_loopback[IPV6_OCTETS] = {[IPV6_OCTETS - 1] = 1};

@@ -40,6 +40,11 @@ const char *netaddr_text_with_port(const struct netaddr *a, char text_out[NETADD
 bool netaddr_equal(const struct netaddr *a, const struct netaddr *b); /* ports too */
 bool netaddr_same_host(const struct netaddr *a, const struct netaddr *b);
 bool netaddr_in(const struct netaddr *a, const struct netmask *mask);
+/* The net that it lies in: what is behind the first `bits` bits is 0, and so is the port. */
+struct netaddr netaddr_prefix(const struct netaddr *a, unsigned bits);
+/* Where one client may have as many addresses as it likes: its /24 or, of IPv6, its /48. Limits
+ * that share something out give each such net its part. */
+struct netaddr netaddr_client_net(const struct netaddr *a);
 bool netaddr_is_loopback(const struct netaddr *a); /* 127.0.0.0/8, ::1 */
 /* The in-addr.arpa or ip6.arpa name, NUL-terminated. */
 #define NETADDR_REVERSE_MAX 80

@@ -277,6 +277,56 @@ static void names_and_kinds(void **state)
 }
 
 /* Every address is read as it was written; the C library need not be asked. */
+static void finds_nets(void **state)
+{
+    static const struct {
+        const char *address;
+        unsigned bits;
+        const char *net;
+    } rows[] = {
+        {"192.0.2.77", 32, "192.0.2.77"},
+        {"192.0.2.77", 24, "192.0.2.0"},
+        {"192.0.2.77", 30, "192.0.2.76"},
+        {"192.0.2.77", 0, "0.0.0.0"},
+        {"2001:db8:1:2ff:4:5:6:7", 128, "2001:db8:1:2ff:4:5:6:7"},
+        {"2001:db8:1:2ff:4:5:6:7", 64, "2001:db8:1:2ff::"},
+        {"2001:db8:1:2ff:4:5:6:7", 56, "2001:db8:1:200::"},
+        {"2001:db8:1:2ff:4:5:6:7", 48, "2001:db8:1::"},
+        {"unix", 48, "unknown"},
+    };
+    char text[NETADDR_TEXT_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        struct netaddr address = {.family = NETADDR_NONE};
+        netaddr_parse(bytes_of(rows[i].address), &address);
+        address.port = 25;
+        struct netaddr net = netaddr_prefix(&address, rows[i].bits);
+        lib_same_text(i, "net", rows[i].net, netaddr_text(&net, text));
+        lib_same_number(i, "port", 0, net.port);
+    }
+}
+
+static void finds_nets_of_clients(void **state)
+{
+    static const struct {
+        const char *address, *net;
+    } rows[] = {
+        {"192.0.2.77", "192.0.2.0"},
+        {"::ffff:192.0.2.77", "192.0.2.0"},
+        {"2001:db8:1:2:3:4:5:6", "2001:db8:1::"},
+    };
+    char text[NETADDR_TEXT_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        struct netaddr address;
+        assert_int_equal(netaddr_parse(bytes_of(rows[i].address), &address), 0);
+        struct netaddr net = netaddr_client_net(&address);
+        lib_same_text(i, "net", rows[i].net, netaddr_text(&net, text));
+    }
+}
+
 static void reads_what_it_writes(void **state)
 {
     struct lib_random random = {.state = 3};
@@ -300,9 +350,14 @@ static void reads_what_it_writes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_addresses), cmocka_unit_test(reads_ports),
-        cmocka_unit_test(reads_nets),      cmocka_unit_test(tells_apart),
-        cmocka_unit_test(names_and_kinds), cmocka_unit_test(reads_what_it_writes),
+        cmocka_unit_test(reads_addresses),
+        cmocka_unit_test(reads_ports),
+        cmocka_unit_test(reads_nets),
+        cmocka_unit_test(tells_apart),
+        cmocka_unit_test(names_and_kinds),
+        cmocka_unit_test(finds_nets),
+        cmocka_unit_test(finds_nets_of_clients),
+        cmocka_unit_test(reads_what_it_writes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
