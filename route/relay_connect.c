@@ -73,10 +73,8 @@ static void go_on(struct relay_dial *d)
     int error;
 
     if (to == NULL) {
-        if (d->relay->places.state == RELAY_PLACES_OWN)
-            miss_own(d, REPLY_MAIL_LOOPS_BACK, true);
-        else
-            miss_own(d, REPLY_TARGET_DOWN, false);
+        enum reply_id refusal = relay_resolve_refusal(d->relay);
+        miss_own(d, refusal == REPLY_OK ? REPLY_TARGET_DOWN : refusal, refusal != REPLY_OK);
         return;
     }
     link = relay_link_open(d, to, d->user == NULL ? NULL : d->user->carrier, &error);

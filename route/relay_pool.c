@@ -313,7 +313,7 @@ void relay_pool_give(struct relay_link *link)
 void relay_pool_miss(struct relay *r, struct relay_branch *user, const struct reply *reply,
                      bool is_words)
 {
-    bool is_hopeless = relay_health_is_down(r) || r->places.state == RELAY_PLACES_OWN;
+    bool is_hopeless = relay_health_is_down(r) || relay_resolve_refusal(r) != REPLY_OK;
 
     if (user != NULL) {
         relay_branch_fail(user, reply, is_words);

@@ -4,7 +4,6 @@
 
 #include "proxy/base/error.h"
 #include "proxy/base/mem.h"
-#include "proxy/io/dns.h"
 #include "route/relay_connect.h"
 #include "route/relay_health.h"
 #include "route/relay_pool.h"
@@ -27,6 +26,7 @@ struct relay_lookup {
     bool has_names; /* else nothing can change */
     bool has_struck, has_no_answer;
     bool wants_name; /* there is no MX */
+    bool is_null_mx;
 };
 
 /* ---- places ---- */
@@ -118,29 +118,31 @@ static uint64_t expiry(const struct relay_lookup *u, uint64_t ttl_ms)
     return u->has_names ? loop_now_ms(u->relay->service->loop) + ttl_ms : UINT64_MAX;
 }
 
+static uint64_t expiry_by_ttl(const struct relay_lookup *u)
+{
+    return expiry(u, u->ttl_ms < TTL_MIN_MS ? TTL_MIN_MS : u->ttl_ms);
+}
+
 /* Nothing was found: addresses that were known are kept where nobody said they are wrong. */
 static void take_none(struct relay_lookup *u)
 {
-    struct relay *r = u->relay;
-    struct relay_places *places = &r->places;
-    bool was_failed = places->state == RELAY_PLACES_FAILED;
+    struct relay_places *places = &u->relay->places;
+    enum relay_places_state state = u->is_null_mx   ? RELAY_PLACES_NULL_MX
+                                    : u->has_struck ? RELAY_PLACES_OWN
+                                                    : RELAY_PLACES_FAILED;
 
-    places->expires_ms = expiry(u, TTL_STALE_MS);
-    if (!u->has_struck && u->has_no_answer && places->state == RELAY_PLACES_KNOWN)
+    places->expires_ms = u->is_null_mx ? expiry_by_ttl(u) : expiry(u, TTL_STALE_MS);
+    if (state == RELAY_PLACES_FAILED && u->has_no_answer && places->state == RELAY_PLACES_KNOWN)
         return;
     mem_free(places->at);
     places->at = NULL;
     places->count = places->down_count = 0;
-    places->state = u->has_struck ? RELAY_PLACES_OWN : RELAY_PLACES_FAILED;
-    if (!u->has_struck && !was_failed)
-        relay_health_unresolved(r);
+    places->state = state;
 }
 
 static void take_found(struct relay_lookup *u)
 {
-    struct relay *r = u->relay;
-    struct relay_places *places = &r->places;
-    bool was_down = relay_health_is_down(r);
+    struct relay_places *places = &u->relay->places;
     struct relay_place *at = mem_alloc(u->count * sizeof(*at));
 
     if (at == NULL) {
@@ -160,20 +162,23 @@ static void take_found(struct relay_lookup *u)
     places->at = at;
     places->count = u->count;
     places->state = RELAY_PLACES_KNOWN;
-    places->expires_ms = expiry(u, u->ttl_ms < TTL_MIN_MS ? TTL_MIN_MS : u->ttl_ms);
-    if (was_down && !relay_health_is_down(r))
-        relay_health_resolved(r);
+    places->expires_ms = expiry_by_ttl(u);
 }
 
 static void finish(struct relay_lookup *u)
 {
-    struct relay_places *places = &u->relay->places;
+    struct relay *r = u->relay;
+    bool was_failed = r->places.state == RELAY_PLACES_FAILED, was_down = relay_health_is_down(r);
 
     if (u->count == 0)
         take_none(u);
     else
         take_found(u);
-    places->lookup = NULL;
+    if (r->places.state == RELAY_PLACES_FAILED && !was_failed)
+        relay_health_unresolved(r);
+    if (was_down && !relay_health_is_down(r))
+        relay_health_resolved(r);
+    r->places.lookup = NULL;
     mem_free(u);
 }
 
@@ -212,15 +217,37 @@ static void on_addresses(void *owner, const struct dns_answer *answer)
     step_later(u);
 }
 
+/* Each place in turn is given to one of those up to it, so that all orders are equally likely. */
+void relay_resolve_shuffle(struct loop *l, struct dns_name *hosts, int count)
+{
+    for (int at = 0, first = 0; at < count; at++) {
+        if (hosts[at].preference != hosts[first].preference)
+            first = at;
+        int other = first + (int)(loop_random(l) % (uint64_t)(at - first + 1));
+        struct dns_name moved = hosts[at];
+        hosts[at] = hosts[other];
+        hosts[other] = moved;
+    }
+}
+
+/* RFC 7505 3: one record, which names the root. */
+static bool is_null_mx(const struct dns_answer *answer)
+{
+    return answer->name_count == 1 && answer->names[0].text[0] == '\0';
+}
+
 static void on_mx(void *owner, const struct dns_answer *answer)
 {
     struct relay_lookup *u = owner;
 
     u->query = NULL;
     note_ttl(u, answer);
-    if (answer->status == DNS_FOUND) {
+    if (answer->status == DNS_FOUND && is_null_mx(answer)) {
+        u->is_null_mx = true;
+    } else if (answer->status == DNS_FOUND) {
         u->host_count = answer->name_count;
         memcpy(u->hosts, answer->names, sizeof(u->hosts[0]) * (size_t)answer->name_count);
+        relay_resolve_shuffle(u->relay->service->loop, u->hosts, u->host_count);
     }
     /* RFC 5321 5.1: a name without MX is its own mail host. */
     if (answer->status == DNS_NOT_FOUND)
@@ -324,10 +351,12 @@ static void begin(struct relay *r)
 bool relay_resolve(struct relay *r)
 {
     struct relay_places *places = &r->places;
+    bool is_old =
+        places->state != RELAY_PLACES_FAILED && loop_now_ms(r->service->loop) >= places->expires_ms;
 
-    if (places->state == RELAY_PLACES_UNKNOWN ||
-        (places->state != RELAY_PLACES_FAILED &&
-         loop_now_ms(r->service->loop) >= places->expires_ms))
+    if (is_old && relay_resolve_refusal(r) != REPLY_OK)
+        places->state = RELAY_PLACES_UNKNOWN; /* nobody is refused for good by old answers */
+    if (is_old || places->state == RELAY_PLACES_UNKNOWN)
         begin(r);
     return places->state != RELAY_PLACES_UNKNOWN;
 }
@@ -335,6 +364,21 @@ bool relay_resolve(struct relay *r)
 void relay_resolve_again(struct relay *r)
 {
     begin(r);
+}
+
+enum reply_id relay_resolve_refusal(const struct relay *r)
+{
+    switch (r->places.state) {
+    case RELAY_PLACES_OWN:
+        return REPLY_MAIL_LOOPS_BACK;
+    case RELAY_PLACES_NULL_MX:
+        return REPLY_NULL_MX;
+    case RELAY_PLACES_UNKNOWN:
+    case RELAY_PLACES_KNOWN:
+    case RELAY_PLACES_FAILED:
+        break;
+    }
+    return REPLY_OK;
 }
 
 void relay_resolve_strike(struct relay *r, const struct stream_target *to)

@@ -6,7 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "proxy/io/dns.h"
 #include "proxy/io/stream.h"
+#include "proxy/smtp/reply.h"
 
 struct relay;
 struct relay_lookup;
@@ -24,7 +26,8 @@ enum relay_places_state {
     RELAY_PLACES_UNKNOWN, /* being looked up, or never asked for */
     RELAY_PLACES_KNOWN,
     RELAY_PLACES_FAILED, /* no address to be had now */
-    RELAY_PLACES_OWN     /* nothing is left but our own listeners */
+    RELAY_PLACES_OWN,    /* nothing is left but our own listeners */
+    RELAY_PLACES_NULL_MX /* the domain says that it takes no mail (RFC 7505) */
 };
 
 struct relay_places {
@@ -45,8 +48,14 @@ void relay_resolve_done(struct relay *r);
 bool relay_resolve(struct relay *r);
 /* Looks up again even what FAILED. */
 void relay_resolve_again(struct relay *r);
+/* What every recipient is refused with, for good, since there is nowhere to connect to; REPLY_OK:
+ * there is, or may be soon. */
+enum reply_id relay_resolve_refusal(const struct relay *r);
 /* This address turned out to be ourselves. */
 void relay_resolve_strike(struct relay *r, const struct stream_target *to);
+
+/* Hosts in the order of preference: those of equal preference change places by chance. */
+void relay_resolve_shuffle(struct loop *l, struct dns_name *hosts, int count);
 
 /* 0.0.0.0 or ::, as a listener has it. */
 bool relay_place_is_any(const struct netaddr *a);

@@ -12,7 +12,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 import pytest  # noqa: E402
 
 from harness import recipe  # noqa: E402
-from harness.dns import TRUSTED, Dns, SilentDns  # noqa: E402
+from harness.dns import TRUSTED, Dns, DnsTap, SilentDns  # noqa: E402
 from harness.maildir import Maildir  # noqa: E402
 from harness.postern import Postern  # noqa: E402
 from harness.postfix import Postfix  # noqa: E402
@@ -34,6 +34,13 @@ def silent_dns():
     server = SilentDns()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def dns_tap(dns):
+    tap = DnsTap(dns)
+    yield tap
+    tap.stop()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "proxy/base/error.h"
+#include "proxy/base/text.h"
 #include "tests/sim/world.h"
 
 #define GIVES_UP_MS 5000
@@ -27,6 +28,27 @@ struct dns {
 
 /* ---- the table ---- */
 
+/* "10/mail.test", "0/." for the root; without a number names come one behind the other. */
+static void read_name(struct dns_answer *answer, struct bytes word)
+{
+    struct dns_name *name = &answer->names[answer->name_count++];
+    size_t slash = bytes_find(word, '/');
+    uint64_t preference = (uint64_t)answer->name_count;
+    struct dns_name added = {.text = ""};
+
+    if (slash < word.len) {
+        if (text_decimal(bytes_first(word, slash), UINT16_MAX, &preference) != 0)
+            sim_fault("no preference in an answer of DNS");
+        word = bytes_skip(word, slash + 1);
+    }
+    if (!bytes_is(word, "."))
+        snprintf(added.text, sizeof(added.text), "%.*s", (int)word.len, (const char *)word.at);
+    added.preference = (uint16_t)preference;
+    for (; name > answer->names && name[-1].preference > preference; name--)
+        *name = name[-1];
+    *name = added;
+}
+
 static void read_text(struct dns_answer *answer, enum sim_question what, const char *text)
 {
     struct bytes left = bytes_of(text);
@@ -38,9 +60,7 @@ static void read_text(struct dns_answer *answer, enum sim_question what, const c
             if (netaddr_parse(word, &answer->addresses[answer->address_count++]) != 0)
                 sim_fault("no address in an answer of DNS");
         } else {
-            struct dns_name *name = &answer->names[answer->name_count++];
-            snprintf(name->text, sizeof(name->text), "%.*s", (int)word.len, (const char *)word.at);
-            name->preference = (uint16_t)answer->name_count;
+            read_name(answer, word);
         }
     }
 }

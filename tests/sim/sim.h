@@ -160,7 +160,8 @@ enum sim_question { SIM_ADDRESSES, SIM_NAMES, SIM_MX };
 #define SIM_NEVER UINT64_MAX /* as a delay: no answer; DNS_TEMPORARY comes after five seconds */
 
 /* What is asked about: a name, or an address as text. The newest answer counts; without one it is
- * DNS_NOT_FOUND, at once. `text`: addresses or names, separated by blanks. */
+ * DNS_NOT_FOUND, at once. `text`: addresses or names, separated by blanks; a name may have its
+ * preference before it: "10/mail.test"; "." is the root. */
 void sim_dns(struct sim *w, enum sim_question what, const char *about, enum dns_status status,
              uint64_t delay_ms, const char *text);
 

@@ -365,11 +365,9 @@ static void target_step(struct world *w, const struct relay_step *step)
 static void look_at_log(struct world *w, const struct relay_step *step)
 {
     struct bytes log = sim_log(w->sim);
-    bool is_there;
+    bool is_there = log.len == 0;
 
-    if (step->verb == SILENT)
-        is_there = log.len == 0;
-    else
+    if (step->verb != SILENT)
         is_there = log.len != 0 && memmem(log.at, log.len, step->text, strlen(step->text)) != NULL;
     if (!w->is_starved &&
         !lib_is_true(w->row, step->verb == SILENT ? "silent" : step->text, is_there))
@@ -403,7 +401,11 @@ static void take_step(struct world *w, const struct relay_step *step)
     else if (step->verb == STOP)
         relay_close(w->relay);
     else if (step->verb == NAMES)
-        sim_dns(w->sim, SIM_ADDRESSES, "t.test", DNS_FOUND, 0, step->text);
+        sim_dns(w->sim, SIM_ADDRESSES, step->number == 0 ? "t.test" : "u.test", DNS_FOUND, 0,
+                step->text);
+    else if (step->verb == MX)
+        sim_dns(w->sim, SIM_MX, "relay", *step->text == '\0' ? DNS_TEMPORARY : DNS_FOUND, 0,
+                step->text);
     else if (step->verb == CAME_UP)
         count_ups(w, step);
     else if (step->verb == PASS)
@@ -446,7 +448,7 @@ static bool on_quiet(void *owner)
 
 /* ---- life ---- */
 
-static bool read_addresses(struct world *w)
+static void read_addresses(struct world *w)
 {
     char *rest = w->hosts;
     const char *one;
@@ -454,7 +456,7 @@ static bool read_addresses(struct world *w)
     strncpy(w->hosts, w->scenario->addresses, sizeof(w->hosts) - 1);
     w->conf.addresses.at = w->addresses;
     w->conf.addresses.count = 0;
-    while ((one = strsep(&rest, " ")) != NULL) {
+    while (*w->hosts != '\0' && (one = strsep(&rest, " ")) != NULL) {
         struct relay_address *a = &w->addresses[w->conf.addresses.count++];
         *a = (struct relay_address){.kind = RELAY_ADDRESS_IP};
         if (strncmp(one, "unix:", 5) == 0)
@@ -463,7 +465,6 @@ static bool read_addresses(struct world *w)
             *a = (struct relay_address){
                 .kind = RELAY_ADDRESS_HOST, .host = bytes_of(one), .port = 25};
     }
-    return true;
 }
 
 static void init_client(struct world *w, unsigned number)
@@ -544,8 +545,6 @@ static void free_world(struct world *w)
  * is there before an allocation may fail. */
 static bool run(struct world *w, struct lib_text *seen, uint64_t seed, bool cuts)
 {
-    bool is_made;
-
     w->sim = sim_new(seed);
     sim_set_ways(w->sim, &(struct sim_ways){.shuffles = cuts, .cuts = cuts});
     sim_ask_targets(w->sim, true);
@@ -557,7 +556,7 @@ static bool run(struct world *w, struct lib_text *seen, uint64_t seed, bool cuts
         .memory_max_bytes = 1 << 24, .memory_each_bytes = 1 << 24, .drafts = &drafts};
     copy_limits_init(&w->copies);
     w->loop = loop_new();
-    is_made = w->loop != NULL;
+    bool is_made = w->loop != NULL;
     if (is_made) {
         for (unsigned i = 0; i < CLIENTS; i++) {
             init_client(w, i);

@@ -40,7 +40,8 @@ enum relay_verb {
     /* the relay */
     WARM,
     STOP,    /* relay_close() */
-    NAMES,   /* text: the addresses of t.test from now on */
+    NAMES,   /* text: the addresses of t.test from now on; number 1: of u.test */
+    MX,      /* text: the MX records of relay from now on, see sim_dns(); empty: no answer */
     PASS,    /* number: milliseconds */
     CAME_UP, /* number: how often it was told since the last time that the target is there again */
     LOGGED,  /* text: in some line since the last time */
@@ -57,7 +58,8 @@ struct relay_step {
 
 struct relay_scenario {
     const char *name;
-    const char *addresses; /* separated by blanks; a name stands for port 25 there */
+    const char *addresses; /* separated by blanks; a name stands for port 25 there; empty:
+                              relay is looked up */
     unsigned identity;     /* enum relay_identity bits */
     void (*configure)(struct relay_conf *conf); /* or NULL */
     struct relay_step steps[RELAY_STEPS_MAX];

@@ -32,6 +32,10 @@ HOSTILE = {
     HOSTILE_SPACE: "two words ADDR=192.0.2.1",
     HOSTILE_NUL: "trusted.example.test\0",
 }
+# Domains that differ in nothing but their names: two MX hosts of equal preference.
+TWINS = [f"twins{n}.example.test" for n in range(20)]
+TWIN_HOSTS = ("127.0.0.1", "127.0.0.50")
+
 LABEL63 = "a" * 63
 LONG_NAME = ".".join([LABEL63] * 3 + ["b" * 61])        # 253 octets
 
@@ -53,6 +57,10 @@ target.example.test.        A   127.0.0.1
 two-targets.example.test.   A   127.0.0.1
 two-targets.example.test.   A   127.0.0.50
 own.example.test.           A   127.0.0.1
+null-mx.example.test.       MX  0 .
+null-mx.example.test.       A   127.0.0.1
+twin0.example.test.         A   127.0.0.1
+twin1.example.test.         A   127.0.0.50
 
 2.0.0.127.in-addr.arpa.     PTR client.example.test.
 9.0.0.127.in-addr.arpa.     PTR trusted.example.test.
@@ -98,6 +106,10 @@ def _hostile_records():
                    for address, name in names.items())
 
 
+def _twins():
+    return "".join(f"{name}. MX 10 twin{n}.example.test.\n" for name in TWINS for n in (0, 1))
+
+
 def _many_names():
     names = [f"wrong{n}.example.test." for n in range(39)] + ["many.example.test."]
     return "".join(f"{_reverse(MANY_NAMES)} PTR {name}\n" for name in names)
@@ -117,7 +129,7 @@ class Dns:
         if is_root():
             os.chown(self.root, pwd.getpwnam("nobody").pw_uid, -1)
             user = "user: nobody:nogroup"
-        (self.root / "root.zone").write_text(ROOT_ZONE + _hostile_records() + _many_names())
+        (self.root / "root.zone").write_text(ROOT_ZONE + _hostile_records() + _many_names() + _twins())
         (self.root / "knot.conf").write_text(
             CONF.format(port=self.port, root=self.root, user=user))
         self.process = Process(["/usr/sbin/knotd", "-c", str(self.root / "knot.conf")])
@@ -167,3 +179,49 @@ class SilentDns:
 
     def stop(self):
         self.sock.close()
+
+
+class DnsTap:
+    """Stands before a server and knows what it is asked; names in `broken` get SERVFAIL."""
+
+    def __init__(self, server):
+        self.broken = set()
+        self.asked = []             # (name, type) of each query
+        self._server = ("127.0.0.1", server.port)
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind(("127.0.0.1", 0))
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                query, peer = self.sock.recvfrom(4096)
+                self.sock.sendto(self._answer(query), peer)
+            except OSError:
+                return
+
+    def _answer(self, query):
+        name, kind = _question(query)
+        self.asked.append((name, kind))
+        if name in self.broken:
+            return query[:2] + b"\x84\x02" + query[4:]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as upstream:
+            upstream.settimeout(10)
+            upstream.sendto(query, self._server)
+            return upstream.recv(4096)
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.sock.getsockname()[1]}"
+
+    def stop(self):
+        self.sock.close()
+
+
+def _question(query):
+    """Its name, without the dot at the end, and its type."""
+    labels, at = [], 12
+    while query[at]:
+        labels.append(query[at + 1:at + 1 + query[at]].decode("latin-1").lower())
+        at += 1 + query[at]
+    return ".".join(labels), int.from_bytes(query[at + 1:at + 3], "big")

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""MX records, what is remembered of answers, and how many questions are open at once."""
+from harness.control import Control
+from harness.dns import TWIN_HOSTS, TWINS
+from harness.messages import PLAIN_MESSAGE
+from harness.process import free_port
+
+NULL = """
+[relay "null"]
+name = null-mx.example.test
+mx = yes
+port = {port}
+identity = none
+health-interval = 1s
+[relay "target"]
+address = {target}
+identity = none
+[route]
+@null.test null
+@example.test target
+"""
+
+
+def test_null_mx(target, postern):
+    """RFC 7505: 556 5.1.10 for its recipients alone; the host of that name is not asked, nothing is
+    spooled, and the target is not down."""
+    backend, host = target(), target()
+    server = postern(NULL.format(target=backend.address, port=host.port))
+    with server.client() as client:
+        client.hello()
+        client.expect(250, "MAIL FROM:<sender@example.org>")
+        for _ in range(2):
+            assert client.expect(556, "RCPT TO:<joe@null.test>").enhanced == "5.1.10"
+        client.expect(250, "RCPT TO:<joe@example.test>")
+        assert client.data(PLAIN_MESSAGE).code == 250
+    backend.wait_ended(1)
+    assert not host.connections
+    assert Control(server).queue() == {}
+    assert not server.events("target-down")
+
+
+def test_null_mx_in_the_queue(target, postern, dns_tap):
+    """What was spooled while nobody answered is returned with the same words."""
+    dns_tap.broken.add("null-mx.example.test")
+    backend = target()
+    server = postern(NULL.format(target=backend.address, port=free_port()),
+                     core="bounce-relay = target\n", resolver=dns_tap.address)
+    with server.client() as client:
+        client.hello()
+        assert client.mail(PLAIN_MESSAGE, recipients=["joe@null.test"]).code == 250
+    server.wait_event("target-down")
+    dns_tap.broken.clear()
+    report, = backend.wait_ended(1)
+    assert b"Status: 5.1.10\r\n" in report.content
+    assert b"Diagnostic-Code: x-postern; 556 5.1.10 " in report.content
+    Control(server).wait_queue([])
+
+
+def test_equal_preference_is_shuffled(target, postern):
+    """RFC 5321 5.1: of two MX hosts of equal preference each is the first for some domains."""
+    first = target()
+    hosts = [first, target(address=(TWIN_HOSTS[1], first.port))]
+    server = postern("".join(
+        f'[relay "{name}"]\nname = {name}\nmx = yes\nport = {first.port}\nidentity = none\n'
+        for name in TWINS) + "[route]\n" + "".join(f"@{name} {name}\n" for name in TWINS))
+    with server.client() as client:
+        client.hello()
+        client.expect(250, "MAIL FROM:<sender@example.org>")
+        for name in TWINS:
+            client.expect(250, f"RCPT TO:<joe@{name}>")
+        client.expect(250, "RSET")
+    assert all(host.connections for host in hosts)
