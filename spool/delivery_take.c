@@ -40,9 +40,9 @@ static int read_message(struct delivery *d)
 static int mend(struct delivery *d)
 {
     const struct store *store = d->runner->host.store;
-    int error = 0;
+    int error = store_end_move(store, &d->place, d->file->taken.fd, d->message.is_held);
 
-    if (d->message.has_torn_end) {
+    if (error == 0 && d->message.has_torn_end) {
         error = store_append(d->file->taken.fd, d->message.records_end, bytes_make(NULL, 0), false);
         d->file->was_torn = error == 0;
     }

@@ -189,6 +189,8 @@ static void run_act(struct work *w)
     if (a->error != 0)
         return;
     a->error = store_read(a->fd, &a->place.id, &a->arena, &a->message);
+    if (a->error == 0 && !is_look(a->request))
+        a->error = store_end_move(a->runner->host.store, &a->place, a->fd, a->message.is_held);
     if (a->error == 0)
         a->error = act(a);
     if (a->error != 0 || !has_second_job(a))

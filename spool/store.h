@@ -138,6 +138,9 @@ int store_remove(const struct store *s, const struct store_place *place);
  * an error it lies in one of both places. */
 int store_move(const struct store *s, const struct store_place *place, enum store_folder to,
                uint32_t directory, struct store_place *place_out);
+/* Job: of a message that is taken, before anything else is done to it: a hold or a release that was
+ * cut short between both names is ended. `is_held`: the file says so. */
+int store_end_move(const struct store *s, const struct store_place *place, int fd, bool is_held);
 /* Job: syncs a directory of queue/; removes it where it is empty and nobody fills it any more. */
 int store_sync(const struct store *s, uint32_t directory, bool may_remove);
 /* Job: the same for hold/ and bad/. */

@@ -109,11 +109,9 @@ static bool is_together(const struct store_commit *a, const struct store_commit 
     return a->place.folder == b->place.folder && a->place.directory == b->place.directory;
 }
 
-/* Open before any name is made there: what a sync of somebody else has lost meanwhile is told to us
- * too. It may be gone: it was empty, and nobody seemed to fill it. */
-static int open_directory(const struct store *s, const struct store_commit *c)
+int store_open_parent(const struct store *s, const struct store_place *place)
 {
-    struct store_path path = store_parent_path(s, &c->place);
+    struct store_path path = store_parent_path(s, place);
     int fd = disk_open_directory(path.text);
 
     if (fd != -ENOENT)
@@ -126,7 +124,7 @@ static int open_directory(const struct store *s, const struct store_commit *c)
 static void link_together(const struct store *s, struct store_commit *const *commits, size_t count,
                           bool *is_done)
 {
-    int fd = open_directory(s, commits[0]), error = fd < 0 ? fd : 0;
+    int fd = store_open_parent(s, &commits[0]->place), error = fd < 0 ? fd : 0;
     struct store_path path = store_parent_path(s, &commits[0]->place);
 
     for (size_t i = 0; i < count; i++) {

@@ -45,22 +45,6 @@ static int take_once(const char *path, int *fd_out)
     return 0;
 }
 
-/* On a file system that renames by links a release may have been cut short: the name in hold/ goes,
- * or the message would be delivered once more. */
-static int end_release(const struct store *s, const struct store_place *place, int fd)
-{
-    struct store_place held = {.id = place->id, .folder = STORE_HOLD};
-    struct disk_facts facts;
-    int error = disk_facts_of(fd, &facts);
-
-    if (error != 0 || facts.links < 2 || place->folder != STORE_QUEUE)
-        return error;
-    error = disk_unlink(store_message_path(s, &held).text);
-    if (error != 0)
-        return error == -ENOENT ? 0 : error;
-    return disk_sync_directory(store_parent_path(s, &held).text);
-}
-
 int store_take(const struct store *s, const struct store_place *place, int *fd_out)
 {
     struct store_path path = store_message_path(s, place);
@@ -68,12 +52,7 @@ int store_take(const struct store *s, const struct store_place *place, int *fd_o
 
     for (int i = 0; i < TAKE_TRIES && error == -ESTALE; i++)
         error = take_once(path.text, fd_out);
-    if (error != 0)
-        return error == -ESTALE ? -EAGAIN : error;
-    error = end_release(s, place, *fd_out);
-    if (error != 0)
-        disk_close(*fd_out);
-    return error;
+    return error == -ESTALE ? -EAGAIN : error;
 }
 
 int store_look(const struct store *s, const struct store_place *place, int *fd_out)
@@ -235,35 +214,42 @@ int store_remove(const struct store *s, const struct store_place *place)
 
 /* The ends of a move, and the directories that they lie in. */
 struct move {
-    struct store_path from, to, from_directory, to_directory;
+    struct store_path from, to, from_directory;
+    int goal; /* the directory of `to` */
 };
 
-/* Where the sync of a goal has failed no later one makes the name there durable; and the directory
- * that the file has left is removed once it looks empty. So the old name comes back, for good
- * before anything else is done. */
-static int take_back(const struct move *m)
+/* What stands at the goal already has been left by an earlier move that was cut short. No sync
+ * makes a name durable whose sync has failed before, and it may be of a file that was written anew
+ * since: it goes, and comes anew. Until then the old name must hold. */
+static int link_goal(const struct move *m)
 {
-    int error = disk_rename(m->to.text, m->from.text);
-    return error == 0 ? disk_sync_directory(m->from_directory.text) : error;
+    int error = disk_link(m->from.text, m->to.text);
+
+    if (error != -EEXIST)
+        return error;
+    error = disk_sync_directory(m->from_directory.text);
+    if (error == 0)
+        error = disk_unlink(m->to.text);
+    return error == 0 || error == -ENOENT ? disk_link(m->from.text, m->to.text) : error;
 }
 
-/* A move whose file stands at its goal has happened, but for a sync, which may have failed: it is
- * done anew. Where the directory is gone that the file has left, all of it is durable. */
+/* The old name goes when the new one is durable: whatever fails, one of both is. */
 static int move_file(const struct move *m)
 {
     struct disk_facts facts;
-    int error = disk_rename(m->from.text, m->to.text);
+    int error = link_goal(m);
 
-    if (error != -ENOENT)
+    if (error == -ENOENT && disk_facts_of_path(m->to.text, &facts) == 0)
+        return 0; /* it had come so far before */
+    if (error != 0)
         return error;
-    if (disk_facts_of_path(m->to.text, &facts) != 0) {
-        error = disk_make_directories(m->to_directory.text);
-        return error == 0 ? disk_rename(m->from.text, m->to.text) : error;
+    error = disk_sync_open_directory(m->goal);
+    if (error != 0) {
+        disk_unlink(m->to.text);
+        return error;
     }
-    error = take_back(m);
-    if (error == -ENOENT)
-        return 0;
-    return error == 0 ? disk_rename(m->from.text, m->to.text) : error;
+    error = disk_unlink(m->from.text);
+    return error == -ENOENT ? 0 : error;
 }
 
 int store_move(const struct store *s, const struct store_place *place, enum store_folder to,
@@ -271,26 +257,40 @@ int store_move(const struct store *s, const struct store_place *place, enum stor
 {
     struct store_place there = {
         .id = place->id, .directory = to == STORE_QUEUE ? directory : 0, .folder = to};
-    const struct move m = {.from = store_message_path(s, place),
-                           .to = store_message_path(s, &there),
-                           .from_directory = store_parent_path(s, place),
-                           .to_directory = store_parent_path(s, &there)};
-    int error = move_file(&m);
+    struct move m = {.from = store_message_path(s, place),
+                     .to = store_message_path(s, &there),
+                     .from_directory = store_parent_path(s, place),
+                     .goal = store_open_parent(s, &there)};
 
-    /* A link that a move has left there which was cut short, before the message was written anew:
-     * the one in queue/ is what is true. */
-    if (error == -EEXIST && place->folder == STORE_QUEUE && to != STORE_QUEUE)
-        error = disk_replace(m.from.text, m.to.text);
+    if (m.goal < 0)
+        return m.goal;
+    int error = move_file(&m);
+    disk_close(m.goal);
     if (error != 0)
         return error;
-    error = disk_sync_directory(m.to_directory.text);
-    if (error != 0) {
-        take_back(&m);
-        return error;
-    }
     error = disk_sync_directory(m.from_directory.text);
     if (error != 0 && error != -ENOENT) /* it was the last one there, and the directory has gone */
         return error;
     *place_out = there;
     return 0;
+}
+
+/* It has two names then: what the file says tells where it was going, and the one that it was
+ * leaving is certain. */
+int store_end_move(const struct store *s, const struct store_place *place, int fd, bool is_held)
+{
+    struct store_place held = {.id = place->id, .folder = STORE_HOLD}, there;
+    struct store_path path = store_message_path(s, &held);
+    struct disk_facts facts;
+    int error = disk_facts_of(fd, &facts);
+
+    if (error != 0 || facts.links < 2 || place->folder != STORE_QUEUE)
+        return error;
+    error = store_compare_name(fd, path.text);
+    if (error != 0)
+        return error == -ENOENT || error == -ESTALE ? 0 : error;
+    if (!is_held)
+        return store_move(s, &held, STORE_QUEUE, place->directory, &there);
+    error = disk_unlink(path.text);
+    return error == 0 ? store_sync_folder(s, STORE_HOLD) : error;
 }

@@ -72,6 +72,10 @@ struct store_path store_new_path(const struct store *s, const struct store_place
 struct store_path store_mark_path(const struct store *s, const char *name);
 /* The directory that it lies in. */
 struct store_path store_parent_path(const struct store *s, const struct store_place *place);
+/* Job: that directory, which is made where it is missing: it may be gone, since it was empty, and
+ * nobody seemed to fill it. Open before any name is made there: what a sync of somebody else has
+ * lost meanwhile is told to us too. A descriptor, or an error. */
+int store_open_parent(const struct store *s, const struct store_place *place);
 
 /* Job: fn gets the body, block by block; what it returns other than 0 ends that. Only at the end is
  * it known whether that was the body: -EBADMSG. */

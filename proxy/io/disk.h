@@ -32,6 +32,7 @@ int disk_sync_directory(const char *path);
 int disk_open_directory(const char *path);
 int disk_sync_open_directory(int fd);
 int disk_link_unnamed(int fd, const char *path);   /* gives an unnamed file its name */
+int disk_link(const char *from, const char *to);   /* a second name; -EEXIST: it is in use */
 int disk_rename(const char *from, const char *to); /* never over an existing file: -EEXIST */
 int disk_replace(const char *from, const char *to);
 int disk_unlink(const char *path);

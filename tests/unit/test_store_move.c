@@ -14,21 +14,35 @@
 
 static struct lib_text seen;
 
-/* Who comes to its end removes the directories that it takes for empty. */
-static int move_in_vain(void *owner)
+/* `nth`: of the calls that change names; none succeeds from it on. Who comes to its end removes the
+ * directories that it takes for empty. */
+static int move_in_vain(struct store_place *place, uint64_t nth)
 {
-    struct store_place *place = owner, there;
+    struct store_place there;
     struct store_world w;
 
     store_world_enter(&w);
     assert_int_equal(store_world_put(&w, BODY_BYTES, place), 0);
     sim_disk_fail(sim_current(), SIM_DISK_SYNC, 1, -EIO);
+    sim_disk_fail(sim_current(), SIM_DISK_NAME, nth, -EIO);
     assert_int_equal(store_move(w.store, place, STORE_HOLD, 0, &there), -EIO);
     sim_disk_fail(sim_current(), SIM_DISK_SYNC, 1, 0);
+    sim_disk_fail(sim_current(), SIM_DISK_NAME, 1, 0);
     return store_world_leave(&w);
 }
 
-/* An earlier move has come to its goal, but for a sync that failed. */
+static int move_and_take_back(void *owner)
+{
+    return move_in_vain(owner, UINT64_MAX);
+}
+
+/* The first one moves it, the next one would take it back. */
+static int move_and_not_take_back(void *owner)
+{
+    return move_in_vain(owner, 2);
+}
+
+/* An earlier move was cut short behind its link, whose sync has failed. */
 static int move_once_more(void *owner)
 {
     struct store_place *place = owner, there;
@@ -39,11 +53,34 @@ static int move_once_more(void *owner)
     assert_int_equal(store_world_put(&w, BODY_BYTES, place), 0);
     snprintf(from, sizeof(from), "/spool/queue/000001/%s", place->id.text);
     snprintf(to, sizeof(to), "/spool/hold/%s", place->id.text);
-    assert_int_equal(disk_rename(from, to), 0);
+    assert_int_equal(disk_link(from, to), 0);
     sim_disk_fail(sim_current(), SIM_DISK_SYNC, 1, -EIO);
     assert_int_equal(disk_sync_directory("/spool/hold"), -EIO);
     sim_disk_fail(sim_current(), SIM_DISK_SYNC, 1, 0);
     assert_int_equal(store_move(w.store, place, STORE_HOLD, 0, &there), 0);
+    return store_world_leave(&w);
+}
+
+/* A release was cut short behind its link, whose sync has failed; who takes it ends the release. */
+static int end_release(void *owner)
+{
+    struct store_place *place = owner, there;
+    struct store_world w;
+    char from[128], to[128];
+    int fd;
+
+    store_world_enter(&w);
+    assert_int_equal(store_world_put(&w, BODY_BYTES, place), 0);
+    snprintf(from, sizeof(from), "/spool/hold/%s", place->id.text);
+    snprintf(to, sizeof(to), "/spool/queue/000001/%s", place->id.text);
+    assert_int_equal(store_move(w.store, place, STORE_HOLD, 0, &there), 0);
+    assert_int_equal(disk_link(from, to), 0);
+    sim_disk_fail(sim_current(), SIM_DISK_SYNC, 1, -EIO);
+    assert_int_equal(disk_sync_directory("/spool/queue/000001"), -EIO);
+    sim_disk_fail(sim_current(), SIM_DISK_SYNC, 1, 0);
+    assert_int_equal(store_take(w.store, place, &fd), 0);
+    assert_int_equal(store_end_move(w.store, place, fd, false), 0);
+    disk_close(fd);
     return store_world_leave(&w);
 }
 
@@ -77,7 +114,8 @@ static void is_kept(int (*move)(void *owner))
 static void keeps_what_was_moved_in_vain(void **state)
 {
     (void)state;
-    is_kept(move_in_vain);
+    is_kept(move_and_take_back);
+    is_kept(move_and_not_take_back);
 }
 
 static void keeps_what_was_moved_twice(void **state)
@@ -86,11 +124,18 @@ static void keeps_what_was_moved_twice(void **state)
     is_kept(move_once_more);
 }
 
+static void keeps_what_was_released_twice(void **state)
+{
+    (void)state;
+    is_kept(end_release);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_what_was_moved_in_vain),
         cmocka_unit_test(keeps_what_was_moved_twice),
+        cmocka_unit_test(keeps_what_was_released_twice),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -166,7 +166,17 @@ static int try_list(struct store_world *w, const struct store_place *place)
     return error == 0 ? store_sync(w->store, place->directory, true) : error;
 }
 
-/* Whatever fails, the message lies in one place, whole. */
+static unsigned count_of(const struct lib_text *seen, const struct store_place *place)
+{
+    unsigned count = 0;
+
+    for (const char *at = seen->at; (at = strstr(at, place->id.text)) != NULL; at++)
+        count++;
+    return count;
+}
+
+/* Whatever fails, the message lies in one place, whole; one that is being moved, in both perhaps.
+ */
 static bool keeps_it(int (*act)(struct store_world *w, const struct store_place *place),
                      enum sim_disk_call call, uint64_t nth)
 {
@@ -185,8 +195,8 @@ static bool keeps_it(int (*act)(struct store_world *w, const struct store_place 
     assert_true(error == 0 || error == -EIO);
     assert_int_equal(sim_open_files(world), 1);
     assert_int_equal(store_world_list(&w, &seen), 0);
-    assert_non_null(strstr(seen.at, place.id.text));
-    assert_null(strstr(strstr(seen.at, place.id.text) + 1, place.id.text));
+    unsigned count = count_of(&seen, &place);
+    assert_true(count == 1 || (count == 2 && act == try_moves && error != 0));
     assert_null(strstr(seen.at, "stray"));
     store_world_end(&w);
     sim_free(&world);
@@ -377,6 +387,14 @@ static bool keep_found(void *owner, const struct store_found *found)
     return true;
 }
 
+/* In how many places it may lie at most. */
+static unsigned most_of(const struct told *told, int which)
+{
+    bool is_moving = (which == HELD && !told->is_held) || (which == MOVED && !told->is_moved) ||
+                     (which == RELEASED && !told->is_released);
+    return is_moving ? 2 : 1;
+}
+
 static int look(void *owner)
 {
     struct check c = {.told = owner};
@@ -385,7 +403,7 @@ static int look(void *owner)
     assert_int_equal(store_list(c.w.store, keep_found, &c), 0);
     for (int i = 0; i < MESSAGES; i++) {
         bool must_be_there = c.told->is_committed[i] && (i != REMOVED || !c.told->is_removing);
-        if (c.seen[i] > 1 || (c.seen[i] == 0 && must_be_there))
+        if (c.seen[i] > most_of(c.told, i) || (c.seen[i] == 0 && must_be_there))
             fail_msg("message %d was seen %u times", i, c.seen[i]);
     }
     return store_world_leave(&c.w);

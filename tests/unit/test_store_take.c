@@ -11,7 +11,6 @@ static int lock_later(int fd);
 
 #include <stdio.h>
 
-#include "proxy/io/disk_private.h"
 #include "tests/unit/store_world.h"
 
 /* ---- somebody else ---- */
@@ -118,8 +117,8 @@ static void takes_what_has_the_name(void **state)
     store_world_end(&w);
 }
 
-/* A release by a link and an unlink was cut short between them. */
-static void takes_the_other_name_away(void **state)
+/* A release or a hold was cut short between its link and its unlink. */
+static void ends_a_move(void **state)
 {
     struct store_place held;
     char from[STORE_PATH_MAX], to[STORE_PATH_MAX];
@@ -129,15 +128,21 @@ static void takes_the_other_name_away(void **state)
     meanwhile = NULL;
     is_repeated = false;
     store_world_begin(&w);
-    assert_int_equal(store_world_put(&w, 10, &place), 0);
-    assert_int_equal(store_move(w.store, &place, STORE_HOLD, 0, &held), 0);
-    snprintf(from, sizeof(from), "%s/hold/%s", w.directory, place.id.text);
-    snprintf(to, sizeof(to), "%s/queue/%06u/%s", w.directory, (unsigned)place.directory,
-             place.id.text);
-    assert_int_equal(disk_link(from, to), 0);
-    assert_int_equal(store_take(w.store, &place, &fd), 0);
-    assert_int_equal(disk_close(fd), 0);
-    assert_int_equal(store_take(w.store, &held, &fd), -ENOENT);
+    for (int is_held = 0; is_held < 2; is_held++) {
+        assert_int_equal(store_world_put(&w, 10, &place), 0);
+        assert_int_equal(store_move(w.store, &place, STORE_HOLD, 0, &held), 0);
+        snprintf(from, sizeof(from), "%s/hold/%s", w.directory, place.id.text);
+        snprintf(to, sizeof(to), "%s/queue/%06u/%s", w.directory, (unsigned)place.directory,
+                 place.id.text);
+        assert_int_equal(disk_link(from, to), 0);
+        assert_int_equal(store_take(w.store, &place, &fd), 0);
+        assert_int_equal(store_end_move(w.store, &place, fd, is_held), 0);
+        assert_int_equal(disk_close(fd), 0);
+        assert_int_equal(store_take(w.store, &held, &fd), -ENOENT);
+        assert_int_equal(store_take(w.store, &place, &fd), 0);
+        assert_int_equal(store_end_move(w.store, &place, fd, is_held), 0);
+        assert_int_equal(disk_close(fd), 0);
+    }
     store_world_end(&w);
 }
 
@@ -145,7 +150,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_what_has_the_name),
-        cmocka_unit_test(takes_the_other_name_away),
+        cmocka_unit_test(ends_a_move),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
