@@ -55,17 +55,7 @@ static int mend(struct delivery *d)
  * held, or its target may have taken it, and then it waits. */
 static bool is_outdated(const struct delivery *d)
 {
-    struct bytes target = schedule_target_name(d->entry->target);
-
-    if (d->message.is_held)
-        return true;
-    for (uint32_t i = 0; i < d->message.recipient_count && !d->is_look; i++) {
-        const struct spool_recipient *s = &d->message.recipients[i];
-        if (runner_is_open(s) && bytes_equal(s->target, target) && !d->entry->may_be_duplicate &&
-            (s->may_be_duplicate || s->fate == FATE_UNKNOWN))
-            return true;
-    }
-    return false;
+    return d->message.is_held || (!d->is_look && runner_is_outdated(d->entry, &d->message));
 }
 
 void delivery_take(struct work *w)

@@ -136,6 +136,7 @@ bool runner_refresh(struct runner *r, struct schedule_entry *e, const struct spo
 
     e->recipient_count = (uint16_t)(rest.open < UINT16_MAX ? rest.open : UINT16_MAX);
     e->may_be_duplicate = rest.may_be_duplicate;
+    e->tried_s = rest.tried_s;
     e->look_s = next_look_s(r, e, rest.may_warn);
     runner_set_domains(r, e, message);
     if (rest.open == 0) {
@@ -143,6 +144,13 @@ bool runner_refresh(struct runner *r, struct schedule_entry *e, const struct spo
         e->look_s = runner_now_s(r) + REPORT_AGAIN_S;
     }
     return rest.open + rest.due != 0;
+}
+
+bool runner_is_outdated(const struct schedule_entry *e, const struct spool_message *message)
+{
+    struct rest rest = rest_of(message, schedule_target_name(e->target));
+
+    return rest.may_be_duplicate && (!e->may_be_duplicate || rest.tried_s != e->tried_s);
 }
 
 /* The wall clock may have been set back since. */

@@ -135,6 +135,8 @@ void runner_forget(struct runner *r, struct runner_message *m); /* with its entr
 /* The entry's numbers anew. False: nothing is left to be done at its target. */
 bool runner_refresh(struct runner *r, struct schedule_entry *e,
                     const struct spool_message *message);
+/* The message says that its target may have it since a try that the entry does not know of. */
+bool runner_is_outdated(const struct schedule_entry *e, const struct spool_message *message);
 void runner_forget_entry(struct runner *r, struct schedule_entry *e);
 void runner_forget_all(struct runner *r);
 /* To be delivered to `target` still. */

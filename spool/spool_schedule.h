@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* When which message is tried: one queue a target, fair among senders, bounded in concurrency.
- * Pure: time is an argument, nothing is opened, nobody is called. All times but `arrived_s` are of
- * a clock that only goes on, whatever is done to the wall clock: due times outlive a jump of it. */
+ * Pure: time is an argument, nothing is opened, nobody is called. All times but two are of a
+ * clock that only goes on, whatever is done to the wall clock: due times outlive a jump of it. */
 #ifndef POSTERN_SPOOL_SCHEDULE_H
 #define POSTERN_SPOOL_SCHEDULE_H
 
@@ -32,6 +32,7 @@ struct schedule_entry {
     bool is_held;
     bool is_look;      /* RUNNING: `look_s` has come, nothing is to be delivered */
     int64_t arrived_s; /* wall clock */
+    int64_t tried_s;   /* likewise; the last time that is known of, its owner's */
     int64_t due_s;
     int64_t look_s; /* it is given out then, whether the target is there or not: it expires, or its
                        sender is to be warned; INT64_MAX: never. Whoever gets it moves it on */
