@@ -122,8 +122,6 @@ static void finish(struct scenario *s)
          (at = memmem(at, log.len - (size_t)(at - log.at), "spooled ", 8)); at++)
         if (at == log.at || at[-1] == '\n')
             scenario_count(s, COUNT_SPOOLED);
-    if (s->is_loud)
-        printf("%.*s", (int)log.len, (const char *)log.at);
     sim_free(&s->world);
     clients_free(s);
     servers_free(s);

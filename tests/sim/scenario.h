@@ -300,6 +300,8 @@ void ledger_box(struct scenario *s, const char *path, struct bytes content); /* 
 /* A target has said no for good; `to` NULL: to all that goes there of that sender. */
 void ledger_refuse(struct scenario *s, int target, const char *sender, const char *to);
 void ledger_put_off(struct scenario *s, const char *sender, const char *to); /* for now */
+/* Of a report on a report: it names the sender that could not be told. NULL: it is none. */
+struct message *ledger_cause(struct scenario *s, struct bytes report);
 /* What a report says of whom, as a hash. */
 uint64_t ledger_telling(struct bytes content);
 /* The recipients that a report names. Returns the first one that is known, or NULL. */

@@ -115,6 +115,11 @@ static bool may_have_failed_all(struct scenario *s, struct bytes sender)
     return message_of_sender(s, sender)->bounces > 0 || s->targets.hello_refusals > 0;
 }
 
+struct message *ledger_cause(struct scenario *s, struct bytes report)
+{
+    return message_of_sender(s, value_of(report, FINAL_FIELD, &report));
+}
+
 uint64_t ledger_telling(struct bytes content)
 {
     uint64_t hash = 1;

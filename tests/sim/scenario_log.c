@@ -154,6 +154,9 @@ static void on_line(void *owner, struct bytes line)
 {
     struct scenario *s = owner;
 
+    if (s->is_loud)
+        printf("%9llu %.*s", (unsigned long long)sim_now_ms(s->world), (int)line.len,
+               (const char *)line.at);
     switch (line.at[0]) {
     case 'd':
         if (begins(line, "delivered "))

@@ -52,7 +52,8 @@ struct spool_file *spool_file_of(struct scenario *s, struct bytes id)
     return NULL;
 }
 
-/* Of a report whose cause could not be read there is but the address. */
+/* Of a report whose cause could not be read, or was too long to be returned, there is but an
+ * address. */
 static struct message *find_cause(struct scenario *s, struct bytes report)
 {
     const char *to = scenario_search(report, "\r\nTo: <");
@@ -60,7 +61,8 @@ static struct message *find_cause(struct scenario *s, struct bytes report)
 
     if (to != NULL)
         address = bytes_skip(report, (size_t)(to - (const char *)report.at) + strlen("\r\nTo: <"));
-    return message_of_sender(s, bytes_first(address, bytes_find(address, '>')));
+    struct message *m = message_of_sender(s, bytes_first(address, bytes_find(address, '>')));
+    return m != NULL ? m : ledger_cause(s, report);
 }
 
 static struct spool_file *file_at(struct scenario *s, const char *path, struct bytes octets)
