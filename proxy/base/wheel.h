@@ -18,6 +18,7 @@ struct wheel_entry {
 
 struct wheel {
     struct list slots[WHEEL_SLOTS];
+    uint64_t marks[WHEEL_SLOTS / 64]; /* a bit for each slot, set where one may lie */
     struct list due; /* what now_tick has reached and wheel_next_due() has not yet returned */
     uint64_t now_tick;
     size_t armed;
