@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Code with a stack of its own, which gives way and goes on later: jobs, and what a process does
  * outside of its loop. Stacks are kept from one world to the next. */
-#undef _FORTIFY_SOURCE /* which takes a jump to another stack for an attack */
-#include <setjmp.h>
 #include <stdlib.h>
 #include <ucontext.h>
 
@@ -18,13 +16,22 @@
 #define FINISH_SWITCH(fake, at_out, size) ((void)(fake), (void)(at_out), (void)(size))
 #endif
 
+/* The compiler's own jumps: AddressSanitizer clears its shadow of whole stacks at each of libc's,
+ * and _FORTIFY_SOURCE takes one to another stack for an attack. */
+typedef void *jump[5];
+#define COMES_BACK(at) (__builtin_setjmp(at) != 0)
+#define JUMP(at)       __builtin_longjmp(at, 1)
+
+/* For functions that jump, and those that are left so. */
+#define JUMPS __attribute__((noinline, no_sanitize("address")))
+
 #define STACK_BYTES 262144
 #define KEPT_MAX    64
 #define BOTTOM      0x706f737465726e21u /* stands at the end of each stack: it has not run over */
 
 /* What one side of a switch needs to be come back to. */
 struct side {
-    jmp_buf at;
+    jump at;
     void *fake_stack; /* AddressSanitizer's */
     const void *stack;
     size_t stack_bytes;
@@ -55,14 +62,14 @@ static struct {
 /* ---- switching ---- */
 
 /* Who runs stands in `fibers`: a local variable may not outlast setjmp(). */
-static void leave(void)
+JUMPS static void leave(void)
 {
     struct sim_fiber *f = fibers.running;
 
     if (*f->memory != BOTTOM)
         sim_fault("a stack has run over");
     START_SWITCH(&f->inside.fake_stack, f->outside.stack, f->outside.stack_bytes);
-    longjmp(f->outside.at, 1);
+    JUMP(f->outside.at);
 }
 
 static void arrive_inside(void *fake_stack)
@@ -72,9 +79,9 @@ static void arrive_inside(void *fake_stack)
     FINISH_SWITCH(fake_stack, &f->outside.stack, &f->outside.stack_bytes);
 }
 
-void sim_fiber_give_way(void)
+JUMPS void sim_fiber_give_way(void)
 {
-    if (setjmp(fibers.running->inside.at) == 0)
+    if (!COMES_BACK(fibers.running->inside.at))
         leave();
     arrive_inside(fibers.running->inside.fake_stack);
 }
@@ -108,7 +115,7 @@ static void prepare(struct sim_fiber *f)
 }
 
 /* As in leave(), nothing of the frame may need to be tidied up: it is not returned from. */
-static void enter(void)
+JUMPS static void enter(void)
 {
     struct sim_fiber *f = fibers.running;
     bool is_begun = f->is_begun;
@@ -117,7 +124,7 @@ static void enter(void)
         prepare(f);
     START_SWITCH(&f->outside.fake_stack, f->memory, STACK_BYTES);
     if (is_begun)
-        longjmp(f->inside.at, 1);
+        JUMP(f->inside.at);
     setcontext(&fibers.first);
 }
 
@@ -129,12 +136,12 @@ static void arrive_outside(void)
     FINISH_SWITCH(f->outside.fake_stack, &f->inside.stack, &f->inside.stack_bytes);
 }
 
-static void switch_to(struct sim_fiber *f)
+JUMPS static void switch_to(struct sim_fiber *f)
 {
     if (fibers.running != NULL)
         sim_fault("a fiber within a fiber");
     fibers.running = f;
-    if (setjmp(f->outside.at) == 0)
+    if (!COMES_BACK(f->outside.at))
         enter();
     arrive_outside();
 }
