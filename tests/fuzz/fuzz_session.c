@@ -12,7 +12,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define CALM_MS    1200000 /* at the end: every deadline passes */
+#define CALM_MS    150000 /* at the end: every deadline passes */
 #define STEPS_MAX  400
 #define MEMORY_MAX ((size_t)24 << 20) /* octets in blocks of the pools */
 
@@ -25,18 +25,21 @@ static const char *const configs[] = {
 };
 #define TEMPFAIL (ARRAY_LENGTH(configs) - 1) /* the one without a spool */
 
+/* Deadlines are short, since what happens meanwhile costs time: look-outs of the spool, probes. */
 static const char common[] =
     "copy-memory = 64k\nmax-copies = 2m\nbounce-to = none\n"
     "[smtpd \"mx.test\"]\nlisten-port = 192.0.2.1:25\nmax-recipients = 4\n"
     "max-message-size = 300k\nearly-input = accept\n"
-    "[relay \"target\"]\naddress = 198.51.100.1:25\nreceived = never\n"
+    "command-timeout = 50s\ndata-timeout = 50s\n"
+    "[relay \"target\"]\naddress = 198.51.100.1:25\nreceived = never\nretry = 45s\n"
+    "command-timeout = 20s\nenvelope-timeout = 30s\ndata-timeout = 40s\nfinal-timeout = 55s\n"
     "[maildir \"box\"]\npath = \"/mail/${RCPT_DOMAIN}/${RCPT_LOCAL}\"\n"
     "[route]\n@target.test target\n@mail.test box\n@list.test target, box\n";
 
 struct fuzz {
     struct bytes in;
     struct sim *world;
-    struct session_ledger ledger;
+    struct session_ledger *ledger; /* whose blocks serve one input after the other */
     unsigned caps;
     unsigned refuse_next; /* 1: refuses, 2: hangs */
     int steps;
@@ -64,7 +67,7 @@ static void connect_client(struct fuzz *f, struct session_client *c)
         return;
     netaddr_parse_with_port(bytes_of("192.0.2.9:40001"), 1, &from);
     netaddr_parse_with_port(bytes_of("192.0.2.1:25"), 1, &to);
-    from.octets[3] = (uint8_t)(from.octets[3] + (c - f->ledger.clients));
+    from.octets[3] = (uint8_t)(from.octets[3] + (c - f->ledger->clients));
     c->peer = sim_connect(f->world, &from, &to);
     PIECES_MUST(c->peer != NULL);
 }
@@ -105,20 +108,20 @@ static void say_raw(struct fuzz *f, struct session_client *c)
     session_client_say(c, raw);
 }
 
-static void say_much(struct session_client *c, uint8_t kilobytes)
+/* At most one and a half of what a copy keeps in memory. */
+static void say_much(struct session_client *c, uint8_t amount)
 {
     static const char line[] = "0123456789012345678901234567890123456789012345678901234567890\r\n";
-    struct pieces_seen all = {.len = 0};
+    static struct pieces_seen all;
 
-    for (int i = 0; i < kilobytes * 16; i++)
+    while (all.len < UINT8_MAX * (size_t)384)
         pieces_see(&all, bytes_of(line));
-    session_client_say(c, pieces_seen_bytes(&all));
-    pieces_forget(&all);
+    session_client_say(c, bytes_first(pieces_seen_bytes(&all), amount * (size_t)384));
 }
 
 static void act_as_client(struct fuzz *f, uint8_t what)
 {
-    struct session_client *c = &f->ledger.clients[(what >> 6) % SESSION_CLIENTS];
+    struct session_client *c = &f->ledger->clients[(what >> 6) % SESSION_CLIENTS];
 
     connect_client(f, c);
     switch ((what >> 2) % 8) {
@@ -168,7 +171,7 @@ static const char *const replies[] = {
 /* Connections that wait are answered at once, as the input said before. */
 static bool meet_targets(struct fuzz *f)
 {
-    struct session_ledger *l = &f->ledger;
+    struct session_ledger *l = f->ledger;
     struct sim_peer *peer;
     bool has_any = false;
 
@@ -190,7 +193,7 @@ static bool meet_targets(struct fuzz *f)
 
 static struct session_target *pick_target(struct fuzz *f, uint8_t which)
 {
-    struct session_ledger *l = &f->ledger;
+    struct session_ledger *l = f->ledger;
     struct session_target *t = &l->targets[l->target_count - 1 - which % l->target_count];
 
     return sim_peer_state(t->peer) == SIM_PEER_OPEN ? t : NULL;
@@ -199,7 +202,7 @@ static struct session_target *pick_target(struct fuzz *f, uint8_t which)
 static void act_as_target(struct fuzz *f, uint8_t what)
 {
     struct session_target *t =
-        f->ledger.target_count == 0 ? NULL : pick_target(f, (uint8_t)(what >> 6));
+        f->ledger->target_count == 0 ? NULL : pick_target(f, (uint8_t)(what >> 6));
     uint8_t more = take(f);
 
     if ((what >> 2) % 8 == 0)
@@ -252,7 +255,7 @@ static void ask_dns(struct fuzz *f, uint8_t more)
 
 static void act_on_world(struct fuzz *f, uint8_t what)
 {
-    static const uint64_t waits_ms[] = {100, 1000, 5000, 11000, 31000, 61000, 300000, 500000};
+    static const uint64_t waits_ms[] = {100, 1000, 5000, 11000, 21000, 31000, 61000, 120000};
     uint8_t more = take(f);
 
     switch ((what >> 2) % 4) {
@@ -263,12 +266,12 @@ static void act_on_world(struct fuzz *f, uint8_t what)
         ask_dns(f, more);
         break;
     case 2:
-        f->ledger.has_faults = true;
+        f->ledger->has_faults = true;
         sim_disk_fail(f->world, (enum sim_disk_call)(more % SIM_DISK_CALLS), 1 + more / 64u,
                       more & 32 ? -ENOSPC : 0);
         break;
     case 3:
-        f->ledger.has_faults = true;
+        f->ledger->has_faults = true;
         mem_fail_nth(more);
         break;
     }
@@ -299,9 +302,9 @@ static bool look_around(struct fuzz *f)
     bool has_any = meet_targets(f);
 
     for (int i = 0; i < SESSION_CLIENTS; i++)
-        session_client_listen(&f->ledger.clients[i]);
-    for (int i = 0; i < f->ledger.target_count; i++)
-        has_any = session_target_serve(&f->ledger.targets[i]) || has_any;
+        session_client_listen(&f->ledger->clients[i]);
+    for (int i = 0; i < f->ledger->target_count; i++)
+        has_any = session_target_serve(&f->ledger->targets[i]) || has_any;
     PIECES_MUST(sim_pool_bytes(f->world) <= MEMORY_MAX);
     return has_any;
 }
@@ -312,15 +315,15 @@ static void calm_down(struct fuzz *f)
     mem_fail_nth(0);
     for (int i = 0; i < SIM_DISK_CALLS; i++)
         sim_disk_fail(f->world, (enum sim_disk_call)i, 0, 0);
-    for (int i = 0; i < f->ledger.target_count; i++) {
-        if (sim_peer_state(f->ledger.targets[i].peer) != SIM_PEER_OPEN)
+    for (int i = 0; i < f->ledger->target_count; i++) {
+        if (sim_peer_state(f->ledger->targets[i].peer) != SIM_PEER_OPEN)
             continue;
-        session_target_release(&f->ledger.targets[i]);
-        sim_set_reading(f->ledger.targets[i].peer, true);
+        session_target_release(&f->ledger->targets[i]);
+        sim_set_reading(f->ledger->targets[i].peer, true);
     }
     for (int i = 0; i < SESSION_CLIENTS; i++)
-        if (f->ledger.clients[i].peer != NULL)
-            sim_set_reading(f->ledger.clients[i].peer, true);
+        if (f->ledger->clients[i].peer != NULL)
+            sim_set_reading(f->ledger->clients[i].peer, true);
     sim_wait(f->world, CALM_MS);
 }
 
@@ -362,20 +365,21 @@ static void check_shortage(const struct fuzz *f)
     static const char shortage[] = "shortage target=";
     struct bytes log = sim_log(f->world);
 
-    PIECES_MUST(f->ledger.has_faults || log.len == 0 ||
+    PIECES_MUST(f->ledger->has_faults || log.len == 0 ||
                 memmem(log.at, log.len, shortage, sizeof(shortage) - 1) == NULL);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct fuzz fuzz;
+    static struct session_ledger ledger;
     struct fuzz *f = &fuzz;
     uint8_t way;
 
-    *f = (struct fuzz){.in = bytes_make(data, size)};
+    *f = (struct fuzz){.in = bytes_make(data, size), .ledger = &ledger};
     unsigned which = take(f) % ARRAY_LENGTH(configs);
     const struct config *config = config_for(which);
-    f->ledger.spools = which != TEMPFAIL;
+    f->ledger->spools = which != TEMPFAIL;
     f->caps = take(f);
     way = take(f);
     f->world = sim_new(way);
@@ -386,9 +390,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     sim_ask_targets(f->world, true);
     PIECES_MUST(stage_run(config) == 0);
     mem_fail_nth(0);
-    session_ledger_check(&f->ledger, f->world);
+    session_ledger_check(f->ledger, f->world);
     check_shortage(f);
-    session_ledger_forget(&f->ledger);
+    session_ledger_forget(f->ledger);
     sim_free(&f->world);
     return 0;
 }

@@ -30,8 +30,8 @@ void session_client_listen(struct session_client *c)
 
 void session_client_forget(struct session_client *c)
 {
-    pieces_forget(&c->said);
-    pieces_forget(&c->heard);
+    c->peer = NULL;
+    c->said.len = c->heard.len = 0;
 }
 
 /* ---- replies ---- */
@@ -69,28 +69,35 @@ static unsigned next_reply(struct reading *r)
 /* Where the final dot begins; said.len: it has not come. Only CRLF . CRLF counts. */
 static size_t find_end(struct bytes said)
 {
-    for (size_t i = 0; i + 2 < said.len; i++)
-        if (memcmp(said.at + i, ".\r\n", 3) == 0 &&
-            (i == 0 || (i >= 2 && memcmp(said.at + i - 2, "\r\n", 2) == 0)))
-            return i;
-    return said.len;
+    static const char final[] = "\r\n.\r\n";
+    const uint8_t *end;
+
+    if (said.len >= 3 && memcmp(said.at, final + 2, 3) == 0)
+        return 0;
+    end = said.len == 0 ? NULL : memmem(said.at, said.len, final, strlen(final));
+    return end == NULL ? said.len : (size_t)(end - said.at) + 2;
 }
 
-/* bare-newline = normalize. */
+/* bare-newline = normalize. Line by line: what stands before an LF, with its CRs. */
 static void decode(struct bytes in, struct pieces_seen *out)
 {
-    for (size_t i = 0; i < in.len; i++) {
-        bool is_start = i == 0 || (i >= 2 && memcmp(in.at + i - 2, "\r\n", 2) == 0);
-        bool has_return = i > 0 && in.at[i - 1] == '\r';
-        bool has_feed = i + 1 < in.len && in.at[i + 1] == '\n';
-        if (in.at[i] == '.' && is_start)
-            continue;
-        if (in.at[i] == '\n' && !has_return)
+    bool is_start = true;
+
+    while (in.len > 0) {
+        size_t feed = bytes_find(in, '\n');
+        bool has_feed = feed < in.len, has_return = has_feed && feed > 0 && in.at[feed - 1] == '\r';
+        struct bytes line = bytes_first(in, has_return ? feed - 1 : feed);
+
+        in = bytes_skip(in, has_feed ? feed + 1 : feed);
+        if (is_start && line.len > 0 && line.at[0] == '.')
+            line = bytes_skip(line, 1);
+        pieces_see(out, line);
+        for (uint8_t *at = out->at + out->len - line.len; at < out->at + out->len; at++)
+            if (*at == '\r')
+                *at = ' ';
+        if (has_feed)
             pieces_see(out, bytes_of("\r\n"));
-        else if (in.at[i] == '\r' && !has_feed)
-            pieces_see(out, bytes_of(" "));
-        else
-            pieces_see(out, bytes_make(in.at + i, 1));
+        is_start = has_return;
     }
 }
 

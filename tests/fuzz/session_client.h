@@ -35,6 +35,7 @@ void session_client_listen(struct session_client *c);
  * and returns how many there are now. Aborts where replies do not fit the commands. */
 int session_client_read(const struct session_client *c, struct session_message *messages, int count,
                         int max);
+/* Has not begun again; the blocks stay. */
 void session_client_forget(struct session_client *c);
 
 #endif

@@ -90,9 +90,15 @@ static void without_returns(const struct pieces_seen *content, struct pieces_see
 {
     struct bytes in = pieces_seen_bytes(content);
 
-    for (size_t i = 0; i < in.len; i++)
-        if (in.at[i] != '\r' || i + 1 == in.len || in.at[i + 1] != '\n')
-            pieces_see(out, bytes_make(in.at + i, 1));
+    while (in.len > 0) {
+        size_t feed = bytes_find(in, '\n');
+        bool has_return = feed < in.len && feed > 0 && in.at[feed - 1] == '\r';
+
+        pieces_see(out, bytes_first(in, has_return ? feed - 1 : feed));
+        if (feed < in.len)
+            pieces_see(out, bytes_of("\n"));
+        in = bytes_skip(in, feed < in.len ? feed + 1 : feed);
+    }
 }
 
 /* Our own lines, which end with the date of Received, an empty one where the content would continue
@@ -251,4 +257,6 @@ void session_ledger_forget(struct session_ledger *l)
         session_client_forget(&l->clients[i]);
     for (int i = 0; i < l->target_count; i++)
         session_target_forget(&l->targets[i]);
+    l->target_count = 0;
+    l->spools = l->has_faults = false;
 }
