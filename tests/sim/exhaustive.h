@@ -156,7 +156,7 @@ void book_take(struct book *b, bool is_at_b, struct bytes sender, struct bytes t
 void book_hear(struct book *b, struct bytes line, uint64_t now_ms);
 /* The process is no more; `is_power`: and the power will be cut. What lies there is not touched. */
 void book_death(struct book *b, struct sim *w, bool is_power);
-/* What lies there now: every message is whole, and in one place. */
+/* What lies there now: every message is whole, and one file. */
 void book_look(struct book *b, struct sim *w, const struct operation *o);
 /* All is over: the queue is empty, and everybody has what is due to him. */
 void book_close(struct book *b, struct sim *w, const struct operation *o);

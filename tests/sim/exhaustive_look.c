@@ -110,16 +110,24 @@ static void see_strays(struct book *b, struct sim *w)
     }
 }
 
+/* How many files have that name, some of which may have it in two places. */
 static unsigned count_of(struct sim *w, const char *name)
 {
+    struct bytes file, before = {NULL, 0};
     const char *path;
     unsigned count = 0;
 
-    for (unsigned i = 0; (path = sim_file_below(w, STAGE_SPOOL, i)) != NULL; i++)
-        count += strstr(path, "/running/") == NULL && strcmp(name_of(path), name) == 0;
+    for (unsigned i = 0; (path = sim_file_below(w, STAGE_SPOOL, i)) != NULL; i++) {
+        if (strstr(path, "/running/") != NULL || strcmp(name_of(path), name) != 0 ||
+            !sim_file(w, path, &file))
+            continue;
+        count += file.at != before.at;
+        before = file;
+    }
     return count;
 }
 
+/* A move that was cut short leaves both its names. */
 static void see_places(struct book *b, struct sim *w)
 {
     const char *path;
@@ -130,7 +138,7 @@ static void see_places(struct book *b, struct sim *w)
             continue;
         memcpy(name, name_of(path), sizeof(name));
         if (count_of(w, name) > 1)
-            book_fail(b, "%s lies in two places", name);
+            book_fail(b, "there are two files of %s", name);
     }
 }
 
@@ -141,8 +149,7 @@ void book_look(struct book *b, struct sim *w, const struct operation *o)
         each_message(b, w, STAGE_SPOOL "/hold", see_whole);
     }
     see_strays(b, w);
-    if (o->file_system != FS_WITHOUT_MOVE) /* a move is a link and an unlink there */
-        see_places(b, w);
+    see_places(b, w);
 }
 
 /* ---- at the end ---- */
