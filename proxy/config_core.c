@@ -77,7 +77,7 @@ static const struct setting core_rows[] = {
      .wrong = wrong_path,
      .help =
          "where messages wait whose target is down, and where copies of large messages go while "
-         "they are under way"},
+         "they are under way; it must belong to user-id, and nobody else may write to it"},
     {"workers", SETTING_COUNT, AT(workers), NULL, "..64", .initial_help = "one for each core",
      .help = "processes that serve clients; 0: one process does everything, for debugging"},
     {"control-socket", SETTING_TEXT, AT(control_socket), NULL, NULL,

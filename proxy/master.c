@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "proxy/master_private.h"
+#include "proxy/privileged.h"
 #include "proxy/version.h"
 #include "proxy/worker.h"
 
@@ -83,12 +84,12 @@ static int run_alone(const struct config *config, bool wants_daemon)
     if (code == 0 && wants_daemon)
         code = master_open_detach(&ready);
     if (code == 0)
-        code = master_open_pid(config->core.pid_file);
+        code = privileged_write_pid(config->core.pid_file);
     if (code == 0)
-        code = master_open_drop_privileges(config);
+        code = privileged_drop(config);
     if (code == 0) {
         code = serve_alone(config, listeners, count, &ready);
-        master_open_remove_pid(config->core.pid_file);
+        privileged_remove_pid(config->core.pid_file);
     }
     mem_free(listeners);
     return code;
@@ -430,7 +431,7 @@ static int take_signals(struct master *m)
 
 static void end(struct master *m)
 {
-    master_open_remove_pid(m->pid_file);
+    privileged_remove_pid(m->pid_file);
     mem_free(m->pid_file_memory);
     if (m->serving != NULL) {
         log_life(m, "stop");
@@ -469,7 +470,7 @@ static int write_pid(struct master *m)
 {
     struct bytes name = m->coming->config->core.pid_file;
     uint8_t *copy = mem_alloc(name.len + 1);
-    int code = copy == NULL ? EX_OSERR : master_open_pid(name);
+    int code = copy == NULL ? EX_OSERR : privileged_write_pid(name);
 
     if (code != 0) {
         mem_free(copy);
@@ -500,7 +501,7 @@ static int run_many(struct config *config, const struct flags *flags)
 int master_run(struct config *config, const struct flags *flags)
 {
     signal(SIGPIPE, SIG_IGN);
-    int code = master_open_spool(config);
+    int code = privileged_make_spool(config);
     if (code == 0 && config->core.workers != 0)
         return run_many(config, flags);
     if (code == 0)

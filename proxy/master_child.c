@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "proxy/master_private.h"
+#include "proxy/privileged.h"
 #include "proxy/worker.h"
 
 #define STEADY_MS    5000 /* who lived so long starts again at once */
@@ -103,7 +104,7 @@ static int serve(struct master_child *child)
     const struct master_generation *g = child->generation;
     struct worker_listener *listeners = NULL;
     size_t count = 0;
-    int code = master_open_drop_privileges(g->config);
+    int code = privileged_drop(g->config);
 
     if (code == 0)
         code = follow(g->master);

@@ -4,6 +4,7 @@
 
 #include "proxy/logging.h"
 #include "proxy/master_private.h"
+#include "proxy/privileged.h"
 
 static void write_line(const struct config *config, enum log_level level, const char *event,
                        const struct master_field *fields, size_t count)
@@ -42,7 +43,7 @@ void master_log(struct master *m, enum log_level level, const char *event,
     /* A socket that is closed shall be closed for the kernel, too. */
     LIST_EACH (link, &m->generations)
         master_generation_close_sockets(LIST_ENTRY(link, struct master_generation, link));
-    if (master_open_drop_privileges(config) == 0)
+    if (privileged_drop(config) == 0)
         write_line(config, level, event, fields, count);
     _exit(0);
 }

@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the master opens while it has its privileges: spool directory, sockets, the pid file. */
+/* The sockets that the master opens, and its way to the background. */
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "proxy/io/disk.h"
 #include "proxy/io/listen.h"
 #include "proxy/master_private.h"
 
@@ -20,27 +17,6 @@ static int complain(int code, const char *what, struct bytes name, int error)
     fprintf(stderr, "postern: %s %.*s: %s\n", what, (int)name.len, (const char *)name.at,
             strerror(-error));
     return code;
-}
-
-static char *c_string(struct bytes text)
-{
-    char *copy = mem_zalloc(text.len + 1);
-    if (copy != NULL)
-        memcpy(copy, text.at, text.len);
-    return copy;
-}
-
-int master_open_spool(const struct config *config)
-{
-    struct bytes name = config->core.spool_directory;
-    const struct config_account *account = &config->account;
-    char *path = c_string(name);
-    int error = path == NULL ? -ENOMEM : disk_make_directories(path);
-
-    if (error == 0 && account->is_set && chown(path, account->user, account->group) != 0)
-        error = -errno;
-    mem_free(path);
-    return error == 0 ? 0 : complain(EX_CANTCREAT, "cannot make spool directory", name, error);
 }
 
 /* ---- sockets ---- */
@@ -121,34 +97,6 @@ void master_open_close(struct master_socket *s)
     s->fd_count = 0;
 }
 
-/* ---- the pid file, written before privileges go ---- */
-
-int master_open_pid(struct bytes name)
-{
-    if (name.len == 0)
-        return 0;
-    char *path = c_string(name);
-    FILE *file = path == NULL ? NULL : fopen(path, "we");
-    mem_free(path);
-    if (file == NULL)
-        return complain(EX_CANTCREAT, "cannot write pid file", name, -errno);
-    fprintf(file, "%ld\n", (long)getpid());
-    if (fclose(file) != 0)
-        return complain(EX_CANTCREAT, "cannot write pid file", name, -errno);
-    return 0;
-}
-
-/* The directory may be one that only root can change: then the file stays. */
-void master_open_remove_pid(struct bytes name)
-{
-    if (name.len == 0)
-        return;
-    char *path = c_string(name);
-    if (path != NULL)
-        (void)unlink(path);
-    mem_free(path);
-}
-
 /* ---- going to the background ---- */
 
 /* The parent stays until the child serves, and ends with its exit code if it never does. */
@@ -192,17 +140,4 @@ void master_open_silence(void)
     for (int fd = 0; fd <= 2; fd++)
         (void)dup2(null, fd);
     close(null);
-}
-
-/* ---- privileges ---- */
-
-int master_open_drop_privileges(const struct config *config)
-{
-    const struct config_account *account = &config->account;
-
-    if (!account->is_set || geteuid() != 0)
-        return 0;
-    if (setgroups(0, NULL) != 0 || setgid(account->group) != 0 || setuid(account->user) != 0)
-        return complain(EX_NOPERM, "cannot become user", config->core.user_id, -errno);
-    return 0;
 }

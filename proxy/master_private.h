@@ -78,7 +78,6 @@ uint64_t master_now_ms(void);
 
 /* ---- master_open.c: each tells on stderr what fails, and returns 0 or an exit code ---- */
 
-int master_open_spool(const struct config *config);
 /* `socket->fds` gets `count` sockets: those of `like` (another generation's, or NULL) as far as
  * there are any, new ones beyond them. */
 int master_open_socket(struct master_socket *s, const struct master_socket *like, size_t count);
@@ -87,9 +86,6 @@ void master_open_close(struct master_socket *s);
 int master_open_detach(int *ready_out);
 /* From here on nobody reads what we write to stderr. */
 void master_open_silence(void);
-int master_open_pid(struct bytes path);
-void master_open_remove_pid(struct bytes path);
-int master_open_drop_privileges(const struct config *config);
 
 /* ---- master_generation.c ---- */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The server's main(): flags, the configuration, and what is asked of it. */
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 
 #include "proxy/config.h"
@@ -33,6 +34,7 @@ int main(int argc, char **argv)
     struct flags flags;
     char problem[FLAGS_ERROR_MAX];
 
+    umask(077); /* what others may read is said where it is made */
     if (flags_parse(argc, argv, &flags, problem) != 0) {
         fprintf(stderr, "postern: %s\n", problem);
         return EX_USAGE;

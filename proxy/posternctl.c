@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The control client's main(): asks the server, or works on the spool when none runs. */
 #include <errno.h>
-#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -13,6 +13,7 @@
 #include "proxy/config.h"
 #include "proxy/control.h"
 #include "proxy/flags.h"
+#include "proxy/privileged.h"
 #include "proxy/version.h"
 #include "proxy/worker.h"
 
@@ -264,18 +265,6 @@ static void on_started(void *owner, struct worker *w)
         on_news(c);
 }
 
-/* Files that we make must be the server's. */
-static int become_server(const struct config *config)
-{
-    const struct config_account *account = &config->account;
-
-    if (!account->is_set || geteuid() != 0)
-        return 0;
-    if (setgroups(0, NULL) != 0 || setgid(account->group) != 0 || setuid(account->user) != 0)
-        return complain(EX_NOPERM, "cannot become the server's account", strerror(errno));
-    return 0;
-}
-
 static int work_cold(struct config *config, struct bytes request)
 {
     struct cold cold = {.request = request};
@@ -292,7 +281,7 @@ static int work_cold(struct config *config, struct bytes request)
     if (code != 0)
         config_print_problems(config, stderr);
     if (code == 0)
-        code = become_server(config);
+        code = privileged_drop(config); /* files that we make must be the server's */
     if (code == 0)
         code = worker_run(config, &task);
     return code == 0 ? finish_answer(&cold.answer) : code;
@@ -383,6 +372,7 @@ int main(int argc, char **argv)
 {
     struct options options = {.config = FLAGS_CONFIG_PATH};
 
+    umask(077);
     signal(SIGPIPE, SIG_IGN);
     int code = read_options(argc, argv, &options);
     if (code != 0)

@@ -70,8 +70,13 @@ static int start_dns(struct worker *w)
 
 static int start_store(struct worker *w)
 {
+    struct bytes name = w->config->core.spool_directory;
     int error = 0;
-    w->store = store_open(w->loop, w->config->core.spool_directory, w->task->store_limits, &error);
+
+    w->store = store_open(w->loop, name, w->task->store_limits, &error);
+    if (error != 0)
+        fprintf(stderr, "postern: cannot open spool directory %.*s\n", (int)name.len,
+                (const char *)name.at);
     return error;
 }
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -43,8 +44,13 @@ static int path_now(const struct log_out *o, int64_t wall_s, char path_out[PATH_
 /* Opens what the pattern names now. On failure the file that was open stays. */
 static int open_file(struct log_out *o, const char *path)
 {
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, FILE_MODE);
+    int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC;
+    int fd = open(path, flags | O_EXCL, FILE_MODE);
 
+    if (fd >= 0)
+        (void)fchmod(fd, FILE_MODE); /* whatever the umask; one that is there stays as it is */
+    else if (errno == EEXIST)
+        fd = open(path, flags, FILE_MODE);
     if (fd < 0)
         return -errno;
     if (o->fd >= 0)

@@ -102,7 +102,7 @@ def test_delivered_once_though_it_cannot_be_removed(later):
 def tmpfs(directory, options):
     """An empty file system at that place."""
     directory.mkdir(exist_ok=True)
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", directory], check=False,
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"mode=700,{options}", "tmpfs", directory], check=False,
                           capture_output=True)
     if done.returncode != 0:
         pytest.skip(f"no tmpfs can be mounted: {done.stderr.decode().strip()}")

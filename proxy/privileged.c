@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Paths are walked with descriptors, so that what was looked at is what is used. */
+#include "proxy/privileged.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+static int complain(int code, const char *what, struct bytes name, const char *why)
+{
+    fprintf(stderr, "postern: %s %.*s: %s\n", what, (int)name.len, (const char *)name.at, why);
+    return code;
+}
+
+/* ---- the spool directory ---- */
+
+#define WALK (O_PATH | O_DIRECTORY | O_CLOEXEC)
+
+/* A directory of mode 0700 below `at`, the account's; the descriptor, or -errno. */
+static int make_directory(int at, const char *name, const struct config_account *account)
+{
+    int parent, fd;
+
+    if (mkdirat(at, name, 0700) != 0)
+        return -errno;
+    fd = openat(at, name, WALK | O_NOFOLLOW);
+    if (fd < 0)
+        return -errno;
+    parent = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (parent < 0 || fsync(parent) != 0 ||
+        (account->is_set && fchownat(fd, "", account->user, account->group, AT_EMPTY_PATH) != 0)) {
+        int error = -errno;
+        close(fd);
+        fd = error;
+    }
+    if (parent >= 0)
+        close(parent);
+    return fd;
+}
+
+/* Goes down `path`, which is cut up, and makes what is missing. The descriptor, or -errno. */
+static int walk(char *path, const struct config_account *account)
+{
+    char *rest = path, *name;
+    int at = open(path[0] == '/' ? "/" : ".", WALK);
+
+    while (at >= 0 && (name = strtok_r(rest, "/", &rest)) != NULL) {
+        int next = openat(at, name, WALK);
+
+        if (next < 0)
+            next = errno == ENOENT ? make_directory(at, name, account) : -errno;
+        close(at);
+        at = next;
+    }
+    return at;
+}
+
+/* NULL: fine. */
+static const char *why_not_ours(int directory, const struct config_account *account)
+{
+    uid_t user = account->is_set ? account->user : geteuid();
+    struct stat found;
+
+    if (fstat(directory, &found) != 0)
+        return strerror(errno);
+    if (found.st_uid != user)
+        return "it belongs to another account than user-id; give it to that one (chown)";
+    if ((found.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+        return "others may write to it; forbid that (chmod go-w)";
+    return NULL;
+}
+
+int privileged_make_spool(const struct config *config)
+{
+    struct bytes name = config->core.spool_directory;
+    char path[PATH_MAX];
+    const char *why;
+    int directory;
+
+    if (name.len >= sizeof(path))
+        return complain(EX_CANTCREAT, "cannot make spool directory", name, strerror(ENAMETOOLONG));
+    snprintf(path, sizeof(path), "%.*s", (int)name.len, (const char *)name.at);
+    directory = walk(path, &config->account);
+    if (directory < 0)
+        return complain(EX_CANTCREAT, "cannot make spool directory", name, strerror(-directory));
+    why = why_not_ours(directory, &config->account);
+    close(directory);
+    return why == NULL ? 0 : complain(EX_CANTCREAT, "cannot use spool directory", name, why);
+}
+
+/* ---- the pid file ---- */
+
+/* Where it lies: the directory's descriptor, or -errno. */
+static int open_parent(struct bytes path, char name_out[NAME_MAX + 1])
+{
+    char directory[PATH_MAX];
+    size_t slash = path.len;
+
+    while (slash > 0 && path.at[slash - 1] != '/')
+        slash--;
+    if (path.len - slash > NAME_MAX || slash >= sizeof(directory))
+        return -ENAMETOOLONG;
+    snprintf(name_out, NAME_MAX + 1, "%.*s", (int)(path.len - slash),
+             (const char *)path.at + slash);
+    snprintf(directory, sizeof(directory), "%.*s", (int)slash, (const char *)path.at);
+    int fd = open(slash == 0 ? "." : directory, WALK);
+    return fd < 0 ? -errno : fd;
+}
+
+static int put_number(int fd)
+{
+    int error = fchmod(fd, 0644) == 0 && dprintf(fd, "%ld\n", (long)getpid()) > 0 ? 0 : -errno;
+
+    return close(fd) == 0 ? error : -errno;
+}
+
+/* What bears the name and is no file, a device say, stays; a symbolic link goes, not its goal. */
+static int replace_pid(int directory, const char *name)
+{
+    char fresh[32];
+    struct stat there;
+    int fd, error;
+
+    snprintf(fresh, sizeof(fresh), ".postern-%ld", (long)getpid());
+
+    if (fstatat(directory, name, &there, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISREG(there.st_mode) &&
+        !S_ISLNK(there.st_mode))
+        return -EEXIST;
+    if (unlinkat(directory, fresh, 0) != 0 && errno != ENOENT)
+        return -errno;
+    fd = openat(directory, fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    error = put_number(fd);
+    if (error == 0 && renameat(directory, fresh, directory, name) != 0)
+        error = -errno;
+    if (error != 0)
+        (void)unlinkat(directory, fresh, 0);
+    return error;
+}
+
+int privileged_write_pid(struct bytes path)
+{
+    char name[NAME_MAX + 1];
+    int directory, error;
+
+    if (path.len == 0)
+        return 0;
+    directory = open_parent(path, name);
+    error = directory < 0 ? directory : replace_pid(directory, name);
+    if (directory >= 0)
+        close(directory);
+    return error == 0 ? 0 : complain(EX_CANTCREAT, "cannot write pid file", path, strerror(-error));
+}
+
+void privileged_remove_pid(struct bytes path)
+{
+    char name[NAME_MAX + 1], text[32] = "";
+    int directory = path.len == 0 ? -1 : open_parent(path, name);
+
+    if (directory < 0)
+        return;
+    int fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && strtol(text, NULL, 10) == getpid())
+        (void)unlinkat(directory, name, 0);
+    if (fd >= 0)
+        close(fd);
+    close(directory);
+}
+
+/* ---- the account ---- */
+
+int privileged_drop(const struct config *config)
+{
+    const struct config_account *account = &config->account;
+
+    if (!account->is_set || geteuid() != 0)
+        return 0;
+    if (setgroups(0, NULL) != 0 || setgid(account->group) != 0 || setuid(account->user) != 0)
+        return complain(EX_NOPERM, "cannot become user", config->core.user_id, strerror(errno));
+    return 0;
+}
