@@ -26,8 +26,8 @@ static const struct route_word *next_simple_target(const struct route_line *line
 
 static bool sees_clients(const struct relay_conf *relay)
 {
-    const unsigned seeing = RELAY_IDENTITY_AUTO | RELAY_IDENTITY_XCLIENT | RELAY_IDENTITY_PROXY_V1 |
-                            RELAY_IDENTITY_PROXY_V2;
+    const unsigned seeing = IDENTITY_KIND_AUTO | IDENTITY_KIND_XCLIENT | IDENTITY_KIND_PROXY_V1 |
+                            IDENTITY_KIND_PROXY_V2;
     return (relay->identity & seeing) != 0;
 }
 

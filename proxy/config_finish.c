@@ -121,13 +121,13 @@ static int finish_smtpd(struct config *config, const struct config_section *sect
 static void check_identity(struct config *config, const struct config_section *section,
                            struct relay_conf *relay)
 {
-    const unsigned proxies = RELAY_IDENTITY_PROXY_V1 | RELAY_IDENTITY_PROXY_V2;
-    const unsigned loners = RELAY_IDENTITY_AUTO | RELAY_IDENTITY_NONE;
+    const unsigned proxies = IDENTITY_KIND_PROXY_V1 | IDENTITY_KIND_PROXY_V2;
+    const unsigned loners = IDENTITY_KIND_AUTO | IDENTITY_KIND_NONE;
     struct cf_place place = config_builder_place(section, "identity", 0);
     bool is_several = (relay->identity & (relay->identity - 1)) != 0;
     if (relay->is_mx && !config_builder_is_given(section, "identity"))
-        relay->identity = RELAY_IDENTITY_NONE;
-    else if (relay->is_mx && relay->identity != RELAY_IDENTITY_NONE)
+        relay->identity = IDENTITY_KIND_NONE;
+    else if (relay->is_mx && relay->identity != IDENTITY_KIND_NONE)
         cf_unexpected(&config->problems, place, "an identity with mx = yes", "none");
     if (is_several && (relay->identity & loners) != 0)
         cf_unexpected(&config->problems, place, "auto or none beside another identity",

@@ -56,7 +56,7 @@ static struct relay_identity_choice choose(const struct relay_branch *w)
     const struct relay_conf *conf = w->relay->conf;
     struct relay_identity_facts facts = {
         .caps = &w->link->out.caps,
-        .has_announced_xclient = (conf->identity & RELAY_IDENTITY_AUTO) != 0 &&
+        .has_announced_xclient = (conf->identity & IDENTITY_KIND_AUTO) != 0 &&
                                  relay_pool_has_announced_xclient(w->relay),
         .is_xclient_done = w->link->out.is_xclient_sent,
         .avoids_xclient = w->again.avoids_xclient,
@@ -142,8 +142,8 @@ static void begin(struct relay_branch *w)
     struct outbound_job job = {
         .envelope = &w->branch->transaction->envelope,
         .client = w->carrier->client,
-        .sends_xclient = (choice.kinds & RELAY_IDENTITY_XCLIENT) != 0,
-        .sends_xforward = (choice.kinds & RELAY_IDENTITY_XFORWARD) != 0,
+        .sends_xclient = (choice.kinds & IDENTITY_KIND_XCLIENT) != 0,
+        .sends_xforward = (choice.kinds & IDENTITY_KIND_XFORWARD) != 0,
         .passes_without_identity = conf->identity_failure == RELAY_IDENTITY_FAILURE_PASS,
         .form = relay_identity_form(conf),
         .size_bytes = w->carrier->is_spooled ? copy_length(w->carrier->copy) : 0,
@@ -178,7 +178,7 @@ void relay_branch_start(struct relay_branch *w, struct relay_link *link)
     w->state = RELAY_BRANCH_NAMING;
     link->user = w;
     relay_link_set(link, RELAY_LINK_BUSY, &w->relay->busy);
-    waits_for_name = (choose(w).kinds & RELAY_IDENTITY_XCLIENT) != 0 &&
+    waits_for_name = (choose(w).kinds & IDENTITY_KIND_XCLIENT) != 0 &&
                      !link->out.is_xclient_sent &&
                      w->carrier->client->name_state == IDENTITY_NAME_PENDING &&
                      now_ms(w) < w->carrier->resolve_by_ms;
@@ -338,7 +338,7 @@ static struct bytes make_prefix(struct relay_branch *w)
     };
     struct buf out;
 
-    if (received == RELAY_RECEIVED_NEVER || carrier->spooled_identity == RELAY_IDENTITY_NONE ||
+    if (received == RELAY_RECEIVED_NEVER || carrier->spooled_identity == IDENTITY_KIND_NONE ||
         (received == RELAY_RECEIVED_AUTO && !carrier->is_spooled &&
          relay_identity_judges(w->identity)))
         return prefix;
@@ -398,11 +398,11 @@ static void on_gone(struct relay_branch *w, const struct outbound_event *ev)
         break;
     case GONE_IDENTITY:
         if (passes && !w->again.avoids_xclient) {
-            relay_log_identity_failed(w->relay, RELAY_IDENTITY_XCLIENT, &ev->reply);
+            relay_log_identity_failed(w->relay, IDENTITY_KIND_XCLIENT, &ev->reply);
             w->again.avoids_xclient = true;
             ask_again(w);
         } else {
-            identity_failed(w, RELAY_IDENTITY_XCLIENT, &ev->reply);
+            identity_failed(w, IDENTITY_KIND_XCLIENT, &ev->reply);
         }
         break;
     case GONE_SHORTAGE:

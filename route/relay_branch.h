@@ -51,7 +51,7 @@ struct relay_branch {
     struct reply failure;     /* FAILED; in the mail arena, or a constant */
     struct relay_content content;
     unsigned unanswered; /* recipients whose RCPT awaits its reply, all connections */
-    unsigned identity;   /* enum relay_identity bits in use */
+    unsigned identity;   /* enum identity_kind bits in use */
     bool is_words;       /* `failure` is the target's verdict, or final: not a breakdown */
     bool wants_data, is_end_released;
     struct relay_again again;

@@ -128,6 +128,11 @@ static const struct setting_type remember_type = {
 
 #define AT(member) SETTING_AT(relay_conf, member)
 
+/* What the words of `identity` stand for, in their order. */
+static const unsigned identity_kinds[] = {IDENTITY_KIND_AUTO,     IDENTITY_KIND_XCLIENT,
+                                          IDENTITY_KIND_XFORWARD, IDENTITY_KIND_PROXY_V1,
+                                          IDENTITY_KIND_PROXY_V2, IDENTITY_KIND_NONE};
+
 static const struct setting rows[] = {
     {"name", SETTING_TEXT, AT(name), NULL, NULL, .initial_help = "the section's name",
      .help = "the host that is looked up when there is no address"},
@@ -141,7 +146,7 @@ static const struct setting rows[] = {
     {"helo", SETTING_TEXT, AT(helo), NULL, NULL, .initial_help = "core.hostname",
      .wrong = setting_wrong_host, .help = "the name that EHLO gives"},
     {"identity", SETTING_CHOICES, AT(identity), "auto",
-     "auto|xclient|xforward|proxy-v1|proxy-v2|none",
+     "auto|xclient|xforward|proxy-v1|proxy-v2|none", .bits = identity_kinds,
      .help = "how the client's identity is handed on; auto: XCLIENT, else XFORWARD, as announced; "
              "several named are used together"},
     {"identity-failure", SETTING_CHOICE, AT(identity_failure), "defer", "defer|pass",
@@ -222,7 +227,7 @@ int relay_conf_implicit(struct bytes host, struct bytes helo, struct arena *aren
     }
     conf.name = host;
     conf.helo = helo;
-    conf.identity = RELAY_IDENTITY_NONE;
+    conf.identity = IDENTITY_KIND_NONE;
     conf.is_implicit = true;
     relay_conf_finish(&conf);
     *conf_out = conf;

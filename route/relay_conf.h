@@ -29,15 +29,6 @@ struct relay_addresses {
 };
 
 enum relay_protocol { RELAY_SMTP };
-/* Bits of relay_conf.identity; AUTO and NONE stand alone. */
-enum relay_identity {
-    RELAY_IDENTITY_AUTO = 1,
-    RELAY_IDENTITY_XCLIENT = 2,
-    RELAY_IDENTITY_XFORWARD = 4,
-    RELAY_IDENTITY_PROXY_V1 = 8,
-    RELAY_IDENTITY_PROXY_V2 = 16,
-    RELAY_IDENTITY_NONE = 32
-};
 enum relay_identity_failure { RELAY_IDENTITY_FAILURE_DEFER, RELAY_IDENTITY_FAILURE_PASS };
 enum relay_xclient_address { RELAY_XCLIENT_AUTO, RELAY_XCLIENT_PREFIXED, RELAY_XCLIENT_BARE };
 enum relay_received { RELAY_RECEIVED_AUTO, RELAY_RECEIVED_ALWAYS, RELAY_RECEIVED_NEVER };
@@ -71,7 +62,7 @@ struct relay_conf {
     bool is_mx;
     bool is_implicit; /* made from a route's target, not from a section */
     struct bytes helo;
-    unsigned identity; /* enum relay_identity bits */
+    unsigned identity; /* enum identity_kind bits */
     enum relay_identity_failure identity_failure;
     enum relay_xclient_address xclient_address;
     enum relay_received received;

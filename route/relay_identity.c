@@ -2,13 +2,13 @@
 /* Which ways of telling the client's identity a transaction uses on a connection. */
 #include "route/relay_identity.h"
 
-#define PROXY_KINDS (RELAY_IDENTITY_PROXY_V1 | RELAY_IDENTITY_PROXY_V2)
+#define PROXY_KINDS (IDENTITY_KIND_PROXY_V1 | IDENTITY_KIND_PROXY_V2)
 
 unsigned relay_identity_proxy(const struct relay_conf *conf)
 {
-    if (conf->identity & RELAY_IDENTITY_PROXY_V2)
+    if (conf->identity & IDENTITY_KIND_PROXY_V2)
         return 2;
-    return conf->identity & RELAY_IDENTITY_PROXY_V1 ? 1 : 0;
+    return conf->identity & IDENTITY_KIND_PROXY_V1 ? 1 : 0;
 }
 
 static unsigned proxy_kind(const struct relay_conf *conf)
@@ -16,7 +16,7 @@ static unsigned proxy_kind(const struct relay_conf *conf)
     unsigned version = relay_identity_proxy(conf);
     if (version == 0)
         return 0;
-    return version == 2 ? RELAY_IDENTITY_PROXY_V2 : RELAY_IDENTITY_PROXY_V1;
+    return version == 2 ? IDENTITY_KIND_PROXY_V2 : IDENTITY_KIND_PROXY_V1;
 }
 
 static bool has_xclient(const struct relay_identity_facts *facts)
@@ -30,13 +30,13 @@ static struct relay_identity_choice choose_auto(const struct relay_identity_fact
     struct relay_identity_choice choice = {.kinds = 0};
 
     if (has_xclient(facts)) {
-        choice.kinds = RELAY_IDENTITY_XCLIENT;
+        choice.kinds = IDENTITY_KIND_XCLIENT;
         return choice;
     }
     if (capability_has(facts->caps, CAPABILITY_XFORWARD))
-        choice.kinds = RELAY_IDENTITY_XFORWARD;
+        choice.kinds = IDENTITY_KIND_XFORWARD;
     choice.is_failure = facts->has_announced_xclient && !facts->avoids_xclient;
-    choice.missing = choice.is_failure ? RELAY_IDENTITY_XCLIENT : 0;
+    choice.missing = choice.is_failure ? IDENTITY_KIND_XCLIENT : 0;
     choice.is_unannounced = choice.kinds == 0;
     return choice;
 }
@@ -46,19 +46,19 @@ struct relay_identity_choice relay_identity_choose(const struct relay_conf *conf
 {
     struct relay_identity_choice choice = {.kinds = proxy_kind(conf)};
 
-    if (conf->identity & RELAY_IDENTITY_AUTO)
+    if (conf->identity & IDENTITY_KIND_AUTO)
         return choose_auto(facts);
-    if (conf->identity & RELAY_IDENTITY_XCLIENT) {
+    if (conf->identity & IDENTITY_KIND_XCLIENT) {
         if (has_xclient(facts))
-            choice.kinds |= RELAY_IDENTITY_XCLIENT;
+            choice.kinds |= IDENTITY_KIND_XCLIENT;
         else if (!facts->avoids_xclient)
-            choice.missing |= RELAY_IDENTITY_XCLIENT;
+            choice.missing |= IDENTITY_KIND_XCLIENT;
     }
-    if (conf->identity & RELAY_IDENTITY_XFORWARD) {
+    if (conf->identity & IDENTITY_KIND_XFORWARD) {
         if (capability_has(facts->caps, CAPABILITY_XFORWARD))
-            choice.kinds |= RELAY_IDENTITY_XFORWARD;
+            choice.kinds |= IDENTITY_KIND_XFORWARD;
         else if (!facts->is_xclient_done) /* behind XCLIENT it is often not on offer any more */
-            choice.missing |= RELAY_IDENTITY_XFORWARD;
+            choice.missing |= IDENTITY_KIND_XFORWARD;
     }
     choice.is_failure = choice.missing != 0;
     return choice;
@@ -72,38 +72,38 @@ struct relay_identity_choice relay_identity_choose_again(const struct relay_conf
     struct relay_identity_choice choice = {.kinds = proxy_kind(conf)};
     bool sees_now = relay_identity_judges(live.kinds);
     bool is_blind = live.is_failure && !sees_now && relay_identity_may_judge(conf);
-    bool is_ours = before == RELAY_IDENTITY_NONE;
+    bool is_ours = before == IDENTITY_KIND_NONE;
 
     if (before == 0 || (sees_now && !has_accepted && !is_ours)) {
         live.is_lost = is_blind;
         live.is_failure = live.is_failure && !is_blind;
         return live;
     }
-    if ((before & RELAY_IDENTITY_XCLIENT) != 0 && has_xclient(facts))
-        choice.kinds |= RELAY_IDENTITY_XCLIENT;
+    if ((before & IDENTITY_KIND_XCLIENT) != 0 && has_xclient(facts))
+        choice.kinds |= IDENTITY_KIND_XCLIENT;
     choice.is_lost = !relay_identity_judges(choice.kinds) && !is_ours &&
                      (relay_identity_judges(before) || sees_now || is_blind);
-    if ((choice.is_lost || (before & RELAY_IDENTITY_XFORWARD) != 0) &&
+    if ((choice.is_lost || (before & IDENTITY_KIND_XFORWARD) != 0) &&
         capability_has(facts->caps, CAPABILITY_XFORWARD))
-        choice.kinds |= RELAY_IDENTITY_XFORWARD;
-    choice.is_failure = (before & conf->identity & RELAY_IDENTITY_XFORWARD) != 0 &&
+        choice.kinds |= IDENTITY_KIND_XFORWARD;
+    choice.is_failure = (before & conf->identity & IDENTITY_KIND_XFORWARD) != 0 &&
                         choice.kinds == 0 && !choice.is_lost;
     if (choice.is_lost)
         choice.missing =
-            (before | live.kinds | live.missing) & (RELAY_IDENTITY_XCLIENT | PROXY_KINDS);
+            (before | live.kinds | live.missing) & (IDENTITY_KIND_XCLIENT | PROXY_KINDS);
     else if (choice.is_failure)
-        choice.missing = RELAY_IDENTITY_XFORWARD;
+        choice.missing = IDENTITY_KIND_XFORWARD;
     return choice;
 }
 
 bool relay_identity_may_judge(const struct relay_conf *conf)
 {
-    return (conf->identity & (RELAY_IDENTITY_AUTO | RELAY_IDENTITY_XCLIENT | PROXY_KINDS)) != 0;
+    return (conf->identity & (IDENTITY_KIND_AUTO | IDENTITY_KIND_XCLIENT | PROXY_KINDS)) != 0;
 }
 
 bool relay_identity_judges(unsigned kinds)
 {
-    return (kinds & (RELAY_IDENTITY_XCLIENT | PROXY_KINDS)) != 0;
+    return (kinds & (IDENTITY_KIND_XCLIENT | PROXY_KINDS)) != 0;
 }
 
 enum identity_form relay_identity_form(const struct relay_conf *conf)
@@ -126,11 +126,11 @@ const char *relay_identity_text(unsigned kinds)
         {"proxy-v1", "proxy-v1+xclient", "proxy-v1+xforward", "proxy-v1+xclient+xforward"},
         {"proxy-v2", "proxy-v2+xclient", "proxy-v2+xforward", "proxy-v2+xclient+xforward"},
     };
-    unsigned proxy = kinds & RELAY_IDENTITY_PROXY_V1 ? 1 : 0;
+    unsigned proxy = kinds & IDENTITY_KIND_PROXY_V1 ? 1 : 0;
     unsigned commands =
-        (kinds & RELAY_IDENTITY_XCLIENT ? 1U : 0U) | (kinds & RELAY_IDENTITY_XFORWARD ? 2U : 0U);
+        (kinds & IDENTITY_KIND_XCLIENT ? 1U : 0U) | (kinds & IDENTITY_KIND_XFORWARD ? 2U : 0U);
 
-    if (kinds & RELAY_IDENTITY_PROXY_V2)
+    if (kinds & IDENTITY_KIND_PROXY_V2)
         proxy = 2;
     return texts[proxy][commands];
 }

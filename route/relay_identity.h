@@ -18,7 +18,7 @@ struct relay_identity_facts {
 };
 
 struct relay_identity_choice {
-    unsigned kinds;      /* enum relay_identity bits; 0: none */
+    unsigned kinds;      /* enum identity_kind bits; 0: none */
     unsigned missing;    /* is_failure, is_lost: what should be used, and is not on offer */
     bool is_lost;        /* a delivery of the spool: the target does not see the client as it did
                             then, or could: who was never accepted has to wait */
@@ -31,7 +31,7 @@ struct relay_identity_choice relay_identity_choose(const struct relay_conf *conf
                                                    const struct relay_identity_facts *facts);
 /* The same for mail that was spooled: the kinds of its session once more (`before`), as far as they
  * are still on offer; where XCLIENT and PROXY are not, XFORWARD. 0: no target was reached then, and
- * the settings decide; RELAY_IDENTITY_NONE: it is nobody's but our own. A message has one `before`
+ * the settings decide; IDENTITY_KIND_NONE: it is nobody's but our own. A message has one `before`
  * for all of its targets, so the target must see the client where it can whenever it has accepted
  * none of these recipients (`has_accepted`). */
 struct relay_identity_choice relay_identity_choose_again(const struct relay_conf *conf,

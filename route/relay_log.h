@@ -23,7 +23,7 @@ void relay_log_lost(struct relay *r, const struct id *transaction, const struct 
                     int error, const struct reply *heard);
 /* There was no memory for the conversation. `transaction` NULL: it was about nobody's yet. */
 void relay_log_shortage(struct relay *r, const struct id *transaction);
-/* Once in a while, of these enum relay_identity bits: `heard` is what the target said to them; NULL
+/* Once in a while, of these enum identity_kind bits: `heard` is what the target said to them; NULL
  * or code 0: it does not announce them. */
 void relay_log_identity_failed(struct relay *r, unsigned kinds, const struct reply *heard);
 /* Once: auto, and the target announces neither. */

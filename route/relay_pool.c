@@ -49,7 +49,7 @@ static bool is_stale_for_xclient(const struct relay_link *link, const struct rel
     if (c->is_spooled)
         identity |= c->spooled_identity;
     return link->out.transactions != 0 && !w->again.avoids_xclient &&
-           (identity & (RELAY_IDENTITY_AUTO | RELAY_IDENTITY_XCLIENT)) != 0 &&
+           (identity & (IDENTITY_KIND_AUTO | IDENTITY_KIND_XCLIENT)) != 0 &&
            capability_has(&link->out.caps, CAPABILITY_XCLIENT);
 }
 

@@ -32,8 +32,8 @@ struct carrier {
     const struct identity *client;
     struct bytes hostname; /* "by" in Received */
     bool is_spooled;       /* a delivery of the spool: identity is replayed, Received is added */
-    /* is_spooled: enum relay_identity bits that the session's target was told by; 0: it was not
-     * reached, and the relay's settings decide; RELAY_IDENTITY_NONE: a report of our own. */
+    /* is_spooled: enum identity_kind bits that the session's target was told by; 0: it was not
+     * reached, and the relay's settings decide; IDENTITY_KIND_NONE: a report of our own. */
     unsigned spooled_identity;
     int64_t spooled_wall_ms;  /* is_spooled: when the message came */
     uint64_t resolve_by_ms;   /* the client's name is waited for until then */

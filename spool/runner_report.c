@@ -180,7 +180,7 @@ static int put_records(const struct runner_report *report, struct spool_message 
     for (uint32_t i = 0; i < made->recipient_count; i++) {
         if (!report->has_no_relay)
             made->recipients[i].target = report->relay;
-        made->recipients[i].identity = RELAY_IDENTITY_NONE; /* it is ours, no client's */
+        made->recipients[i].identity = IDENTITY_KIND_NONE; /* it is ours, no client's */
         spool_put_recipient(&writer, &made->recipients[i]);
     }
     return w->records.has_failed ? ERR_MEMORY : 0;

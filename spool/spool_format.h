@@ -44,7 +44,7 @@ struct spool_recipient {
     struct address original, to;
     struct bytes target; /* name */
     struct bytes params; /* NOTIFY, ORCPT */
-    unsigned identity;   /* enum relay_identity bits that its target was told by; 0: not reached */
+    unsigned identity;   /* enum identity_kind bits that its target was told by; 0: not reached */
     bool is_unverified;  /* the target has never accepted it: an outage */
     /* OPEN and DEFERRED: to be delivered; UNKNOWN likewise, and may be a duplicate; ACCEPTED: done;
      * REFUSED: a bounce is due, or was made: `is_reported`; DISCARDED: deleted by an operator. */

@@ -259,7 +259,7 @@ static int assign_choice(const struct given *given, void *member)
         return refuse(given);
     if (given->row->kind == SETTING_CHOICES) {
         memcpy(&value, member, sizeof value);
-        value |= 1U << position;
+        value |= given->row->bits[position];
     } else {
         value = (unsigned)position;
     }

@@ -24,7 +24,7 @@ enum setting_kind {
     SETTING_TEXT,        /* struct bytes, empty when neither given nor defaulted */
     SETTING_CUSTOM,      /* whatever setting_type says */
     SETTING_PHRASE,      /* the same, made of all words of the assignment */
-    SETTING_CHOICES,     /* unsigned: bit n set: the word at position n of `allowed` was named */
+    SETTING_CHOICES,     /* unsigned: the bits of the words that were named */
     SETTING_TEXTS,       /* struct setting_texts */
     SETTING_NETS,        /* struct setting_nets */
     SETTING_DURATIONS,   /* struct setting_durations */
@@ -84,6 +84,7 @@ struct setting {
                             case; numbers: NULL or "MIN..MAX", either end may be missing */
     const char *help;    /* one line for the man page */
     /* The rest may stay away. */
+    const unsigned *bits;            /* CHOICES, which need it: a bit for each word of `allowed` */
     const char *initial_help;        /* what the man page says of a default that is no constant */
     const struct setting_type *type; /* CUSTOM, PHRASE and lists of them */
     /* TEXT and TEXTS: NULL when the value is fine, else what was expected. */

@@ -39,9 +39,8 @@ static void put_choice(const struct setting *row, const void *member, size_t ind
     memcpy(&value, member, sizeof value);
     if (row->kind == SETTING_CHOICES) {
         unsigned position = 0;
-        for (; value != 0; value >>= 1, position++)
-            if ((value & 1) != 0 && index-- == 0)
-                break;
+        while ((value & row->bits[position]) == 0 || index-- != 0)
+            position++;
         value = position;
     }
     buf_put(out, setting_choice_at(row->allowed, value));

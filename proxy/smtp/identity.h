@@ -28,6 +28,16 @@ struct identity {
     bool is_esmtp;             /* greeted with EHLO */
 };
 
+/* The ways to hand it on, as bits. The values stand in files of the spool: never change one. */
+enum identity_kind {
+    IDENTITY_KIND_AUTO = 1, /* a setting: by what the target announces */
+    IDENTITY_KIND_XCLIENT = 2,
+    IDENTITY_KIND_XFORWARD = 4,
+    IDENTITY_KIND_PROXY_V1 = 8,
+    IDENTITY_KIND_PROXY_V2 = 16,
+    IDENTITY_KIND_NONE = 32 /* on purpose */
+};
+
 /* How XCLIENT and XFORWARD write an IPv6 address (relay.xclient-address). */
 enum identity_form { IDENTITY_FORM_AUTO, IDENTITY_FORM_PREFIXED, IDENTITY_FORM_BARE };
 

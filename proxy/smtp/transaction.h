@@ -67,7 +67,7 @@ struct branch_facts {
     struct bytes target;     /* its name */
     struct bytes address;    /* that the connection went to, or the path */
     struct bytes identity;   /* what was handed on: "xclient", "xforward", "proxy-v1", ... "none" */
-    unsigned identity_kinds; /* the same as enum relay_identity bits; 0: none, or no relay */
+    unsigned identity_kinds; /* the same as enum identity_kind bits; 0: none, or no relay */
     bool is_reused;          /* the connection had served before */
     bool is_replayed;        /* a reused connection broke, and a fresh one served */
     bool may_be_duplicate;   /* lost after the end of data was sent */

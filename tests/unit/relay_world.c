@@ -265,10 +265,10 @@ static void make_spooled(struct client *c, const char *text)
     static const struct {
         const char *text;
         unsigned kind;
-    } kinds[] = {{"xclient", RELAY_IDENTITY_XCLIENT},
-                 {"xforward", RELAY_IDENTITY_XFORWARD},
-                 {"proxy-v1", RELAY_IDENTITY_PROXY_V1},
-                 {"none", RELAY_IDENTITY_NONE}};
+    } kinds[] = {{"xclient", IDENTITY_KIND_XCLIENT},
+                 {"xforward", IDENTITY_KIND_XFORWARD},
+                 {"proxy-v1", IDENTITY_KIND_PROXY_V1},
+                 {"none", IDENTITY_KIND_NONE}};
 
     c->carrier.is_spooled = true;
     for (size_t i = 0; i < ARRAY_LENGTH(kinds); i++)

@@ -60,7 +60,7 @@ struct relay_scenario {
     const char *name;
     const char *addresses; /* separated by blanks; a name stands for port 25 there; empty:
                               relay is looked up */
-    unsigned identity;     /* enum relay_identity bits */
+    unsigned identity;     /* enum identity_kind bits */
     void (*configure)(struct relay_conf *conf); /* or NULL */
     struct relay_step steps[RELAY_STEPS_MAX];
 };

@@ -394,7 +394,7 @@ static void fills_the_tree(void **state)
     lib_same_number(1, "tables", 3, (int64_t)s->table_count);
     lib_same_bytes(1, "first table", bytes_of("t"), s->tables[0]->name);
     lib_same_bytes(1, "last table", bytes_of(""), s->tables[2]->name);
-    lib_same_number(2, "identity", RELAY_IDENTITY_XCLIENT | RELAY_IDENTITY_PROXY_V1, r->identity);
+    lib_same_number(2, "identity", IDENTITY_KIND_XCLIENT | IDENTITY_KIND_PROXY_V1, r->identity);
     lib_same_number(2, "addresses", 6, (int64_t)r->addresses.count);
     lib_same_number(2, "kind", RELAY_ADDRESS_UNIX, r->addresses.at[5].kind);
     lib_same_bytes(2, "path", bytes_of("/run/a \"b"), r->addresses.at[5].path);

@@ -64,7 +64,7 @@ static void check_report(struct report_world *w, const struct store_place *place
     int fd = report_world_take(w, place, &report);
 
     assert_true(report.is_report && address_is_null(&report.envelope.from));
-    assert_int_equal(report.recipients[0].identity, RELAY_IDENTITY_NONE);
+    assert_int_equal(report.recipients[0].identity, IDENTITY_KIND_NONE);
     assert_int_equal(report.recipient_count, 1);
     assert_true(bytes_is(report.recipients[0].to.local, "ann"));
     assert_true(bytes_is(report.recipients[0].target, "bounces"));

@@ -73,6 +73,7 @@ static const struct setting_type pair_type = {.expected = "two words",
 
 #define AT(member) SETTING_AT(sample, member)
 
+static const unsigned way_bits[] = {1, 2, 4, 8};
 static const struct setting rows[] = {
     {"wait", SETTING_DURATION, AT(wait_ms), "90s", "1s..1h", .help = "h"},
     {"size", SETTING_SIZE, AT(size_bytes), "50m", "1k..", .help = "h"},
@@ -84,7 +85,8 @@ static const struct setting rows[] = {
     {"color", SETTING_TEXT, AT(color), "red", "red|green", .help = "h"},
     {"address", SETTING_CUSTOM, AT(address), "127.0.0.1", NULL, .type = &setting_address,
      .help = "h"},
-    {"way", SETTING_CHOICES, AT(ways), "north", "north|east|south|west", .help = "h"},
+    {"way", SETTING_CHOICES, AT(ways), "north", "north|east|south|west", .help = "h",
+     .bits = way_bits},
     {"word", SETTING_TEXTS, AT(words), NULL, NULL, .wrong = wrong_text, .help = "h"},
     {"keyword", SETTING_TEXTS, AT(keywords), NULL, "SIZE|8BITMIME", .help = "h"},
     {"net", SETTING_NETS, AT(nets), "127.0.0.0/8 ::1", NULL, .help = "h"},
