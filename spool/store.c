@@ -19,12 +19,52 @@ static const struct store_limits server_limits = {
 
 /* ---- paths ---- */
 
+/* What does not fit is cut off: the spool's own path has been measured. */
+static void put(struct store_path *path, size_t *at, const char *text)
+{
+    size_t len = strlen(text);
+
+    if (len > sizeof(path->text) - 1 - *at)
+        len = sizeof(path->text) - 1 - *at;
+    memcpy(path->text + *at, text, len);
+    *at += len;
+    path->text[*at] = '\0';
+}
+
+static void put_number(struct store_path *path, size_t *at, uint32_t number)
+{
+    char digits[11];
+    size_t first = sizeof(digits) - 1;
+
+    digits[first] = '\0';
+    do {
+        digits[--first] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0 || sizeof(digits) - 1 - first < 6);
+    put(path, at, digits + first);
+}
+
+static void put_folder(struct store_path *path, size_t *at, const struct store *s,
+                       const char *folder)
+{
+    put(path, at, s->directory);
+    put(path, at, "/");
+    put(path, at, folder);
+}
+
+static void put_name(struct store_path *path, size_t *at, const char *name)
+{
+    put(path, at, name[0] == '\0' ? "" : "/");
+    put(path, at, name);
+}
+
 static struct store_path path_of(const struct store *s, const char *folder, const char *name)
 {
     struct store_path path;
+    size_t at = 0;
 
-    snprintf(path.text, sizeof(path.text), "%s/%s%s%s", s->directory, folder,
-             name[0] == '\0' ? "" : "/", name);
+    put_folder(&path, &at, s, folder);
+    put_name(&path, &at, name);
     return path;
 }
 
@@ -36,10 +76,14 @@ struct store_path store_folder_path(const struct store *s, const char *name)
 struct store_path store_numbered_path(const struct store *s, const char *folder, uint32_t directory,
                                       const char *name)
 {
-    char numbered[32];
+    struct store_path path;
+    size_t at = 0;
 
-    snprintf(numbered, sizeof(numbered), "%s/%06u", folder, (unsigned)directory);
-    return path_of(s, numbered, name);
+    put_folder(&path, &at, s, folder);
+    put(&path, &at, "/");
+    put_number(&path, &at, directory);
+    put_name(&path, &at, name);
+    return path;
 }
 
 struct store_path store_queue_path(const struct store *s, uint32_t directory, const char *name)
