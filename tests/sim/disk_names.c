@@ -45,21 +45,22 @@ void sim_node_unuse(struct sim_node *n)
     free(n);
 }
 
-static int compare(const struct sim_name *name, struct bytes text)
-{
-    int order = strncmp(name->text, (const char *)text.at, text.len);
-
-    return order != 0 ? order : name->text[text.len] != '\0';
-}
-
 struct sim_name *sim_name_in(const struct list *names, struct bytes text)
 {
     LIST_EACH (link, names) {
         struct sim_name *name = LIST_ENTRY(link, struct sim_name, link);
-        if (compare(name, text) == 0)
+        if (name->len == text.len && memcmp(name->text, text.at, text.len) == 0)
             return name;
     }
     return NULL;
+}
+
+static bool is_behind(const struct sim_name *name, struct bytes text)
+{
+    size_t least = name->len < text.len ? name->len : text.len;
+    int order = memcmp(name->text, text.at, least);
+
+    return order > 0 || (order == 0 && name->len > text.len);
 }
 
 struct sim_name *sim_name_set(struct list *names, struct bytes text, struct sim_node *n)
@@ -74,13 +75,14 @@ struct sim_name *sim_name_set(struct list *names, struct bytes text, struct sim_
         return name;
     }
     LIST_EACH (link, names) {
-        if (compare(LIST_ENTRY(link, struct sim_name, link), text) > 0) {
+        if (is_behind(LIST_ENTRY(link, struct sim_name, link), text)) {
             behind = link;
             break;
         }
     }
     name = sim_alloc(sizeof(*name) + text.len + 1);
     memcpy(name->text, text.at, text.len);
+    name->len = text.len;
     name->node = n;
     list_append(behind, &name->link);
     return name;
@@ -392,14 +394,14 @@ int disk_list(const char *path, bool (*fn)(void *owner, const char *name), void 
     if (error != 0)
         return error;
     LIST_EACH (link, &n->names)
-        size += strlen(LIST_ENTRY(link, struct sim_name, link)->text) + 1;
+        size += LIST_ENTRY(link, struct sim_name, link)->len + 1;
     at = names = mem_zalloc(size);
     if (names == NULL)
         return ERR_MEMORY;
     LIST_EACH (link, &n->names) {
-        const char *text = LIST_ENTRY(link, struct sim_name, link)->text;
-        memcpy(at, text, strlen(text) + 1);
-        at += strlen(text) + 1;
+        const struct sim_name *name = LIST_ENTRY(link, struct sim_name, link);
+        memcpy(at, name->text, name->len + 1);
+        at += name->len + 1;
     }
     for (at = names; goes_on && *at != '\0'; at += strlen(at) + 1)
         goes_on = fn(owner, at);
@@ -451,7 +453,7 @@ static bool find_nth(const struct sim_node *directory, struct sim_text *path, un
         const struct sim_name *name = LIST_ENTRY(link, struct sim_name, link);
         path->len = len;
         sim_put(path, bytes_of("/"));
-        sim_put(path, bytes_of(name->text));
+        sim_put(path, bytes_make(name->text, name->len));
         if (name->node->is_directory ? find_nth(name->node, path, index) : (*index)-- == 0)
             return true;
     }

@@ -42,7 +42,8 @@ struct sim_node {
 struct sim_name {
     struct list link;
     struct sim_node *node;
-    char text[];
+    size_t len;
+    char text[]; /* ends with NUL */
 };
 
 /* A name went, a name came, or both; that is atomic. */

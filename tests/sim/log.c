@@ -74,36 +74,43 @@ struct log_line log_begin(struct log *g, uint32_t sinks, enum log_level level, c
     return line;
 }
 
-static bool is_plain(struct bytes value)
+static bool is_plain(uint8_t c)
 {
-    for (size_t i = 0; i < value.len; i++)
-        if (value.at[i] <= ' ' || value.at[i] > '~' || value.at[i] == '"' || value.at[i] == '\\')
-            return false;
-    return value.len > 0;
+    return c > ' ' && c <= '~' && c != '"' && c != '\\';
+}
+
+/* What stands as it is; blanks too where there are quotes. */
+static size_t plain_length(struct bytes value, bool is_quoted)
+{
+    size_t len = 0;
+
+    while (len < value.len && (is_plain(value.at[len]) || (is_quoted && value.at[len] == ' ')))
+        len++;
+    return len;
 }
 
 void log_put(struct log_line *line, const char *key, struct bytes value)
 {
-    bool plain = is_plain(value);
+    bool is_quoted = value.len == 0 || plain_length(value, false) < value.len;
     char octet[5];
 
     if (!line->is_open)
         return;
     put_text(line, " ");
     put_text(line, key);
-    put_text(line, plain ? "=" : "=\"");
-    if (plain)
-        sim_put(&line->log->loop->world->log, value);
-    for (size_t i = 0; i < value.len && !plain; i++) {
-        uint8_t c = value.at[i];
-        if (c >= ' ' && c <= '~' && c != '"' && c != '\\') {
-            sim_put(&line->log->loop->world->log, bytes_make(&c, 1));
-            continue;
-        }
+    put_text(line, is_quoted ? "=\"" : "=");
+    for (;;) {
+        size_t len = plain_length(value, is_quoted);
+        sim_put(&line->log->loop->world->log, bytes_first(value, len));
+        value = bytes_skip(value, len);
+        if (value.len == 0)
+            break;
+        uint8_t c = value.at[0];
         snprintf(octet, sizeof(octet), c == '"' || c == '\\' ? "\\%c" : "\\x%02x", c);
         put_text(line, octet);
+        value = bytes_skip(value, 1);
     }
-    put_text(line, plain ? "" : "\"");
+    put_text(line, is_quoted ? "\"" : "");
 }
 
 void log_put_text(struct log_line *line, const char *key, const char *value)

@@ -39,8 +39,12 @@ static void trace(struct scenario *s, struct bytes octets)
 {
     uint64_t hash = s->result->trace;
 
-    for (size_t i = 0; i < octets.len; i++)
-        hash = (hash ^ octets.at[i]) * 0x100000001b3u;
+    for (uint64_t word; octets.len > 0;
+         octets = bytes_skip(octets, bytes_first(octets, sizeof(word)).len)) {
+        word = octets.len;
+        memcpy(&word, octets.at, octets.len < sizeof(word) ? octets.len : sizeof(word));
+        hash = (hash ^ word ^ hash >> 29) * 0x9e3779b97f4a7c15u;
+    }
     s->result->trace = hash;
 }
 

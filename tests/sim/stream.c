@@ -21,6 +21,7 @@ struct stream {
     struct sim_peer *asked;   /* whom we would like to be connected to */
     uint8_t *unread, *unsent; /* mem_alloc()ed, NULL when empty */
     size_t unread_len, unsent_len;
+    size_t unsent_start; /* what stands before it was sent */
     int error;
     struct netaddr peer, local;
     bool is_connecting, is_answered, is_offering, is_closing, is_shut;
@@ -136,11 +137,19 @@ static size_t write_some(struct stream *s, struct bytes octets)
     return sim_end_write(s->end, bytes_first(octets, some_of(world_of(s), most)));
 }
 
+static struct bytes unsent_of(const struct stream *s)
+{
+    return bytes_make(s->unsent + s->unsent_start, s->unsent_len);
+}
+
 static size_t keep_unsent(struct stream *s, struct bytes rest)
 {
     rest = bytes_first(rest, STREAM_UNSENT_MAX - s->unsent_len);
     if (rest.len == 0)
         return 0;
+    if (s->unsent_start > 0)
+        memmove(s->unsent, s->unsent + s->unsent_start, s->unsent_len);
+    s->unsent_start = 0;
     uint8_t *grown = mem_grow(s->unsent, s->unsent_len + rest.len);
     if (grown == NULL) {
         fail(s, ERR_MEMORY);
@@ -193,12 +202,12 @@ size_t stream_unsent(const struct stream *s)
 static void drop_unsent(struct stream *s, size_t octets)
 {
     s->unsent_len -= octets;
-    if (s->unsent_len > 0) {
-        memmove(s->unsent, s->unsent + octets, s->unsent_len);
+    s->unsent_start += octets;
+    if (s->unsent_len > 0)
         return;
-    }
     mem_free(s->unsent);
     s->unsent = NULL;
+    s->unsent_start = 0;
 }
 
 static void flush(struct stream *s)
@@ -207,7 +216,7 @@ static void flush(struct stream *s)
         fail(s, ERR_CLOSED);
         return;
     }
-    drop_unsent(s, write_some(s, bytes_make(s->unsent, s->unsent_len)));
+    drop_unsent(s, write_some(s, unsent_of(s)));
     if (s->unsent_len > 0)
         return;
     if (s->is_shut)
@@ -323,7 +332,7 @@ void stream_close(struct stream *s)
     s->is_closing = true;
     if (s->end != NULL) {
         if (s->error == 0 && !s->is_connecting && s->unsent_len > 0)
-            write_some(s, bytes_make(s->unsent, s->unsent_len));
+            write_some(s, unsent_of(s));
         sim_end_close(s->end, false);
     }
     if (s->asked != NULL) {
@@ -334,7 +343,7 @@ void stream_close(struct stream *s)
     drop_unread(s);
     mem_free(s->unsent);
     s->unsent = NULL;
-    s->unsent_len = 0;
+    s->unsent_len = s->unsent_start = 0;
     wake(s);
 }
 
