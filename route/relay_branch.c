@@ -178,8 +178,7 @@ void relay_branch_start(struct relay_branch *w, struct relay_link *link)
     w->state = RELAY_BRANCH_NAMING;
     link->user = w;
     relay_link_set(link, RELAY_LINK_BUSY, &w->relay->busy);
-    waits_for_name = (choose(w).kinds & IDENTITY_KIND_XCLIENT) != 0 &&
-                     !link->out.is_xclient_sent &&
+    waits_for_name = (choose(w).kinds & IDENTITY_KIND_XCLIENT) != 0 && !link->out.is_xclient_sent &&
                      w->carrier->client->name_state == IDENTITY_NAME_PENDING &&
                      now_ms(w) < w->carrier->resolve_by_ms;
     if (!waits_for_name)
