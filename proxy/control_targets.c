@@ -10,16 +10,6 @@ static const char header[] =
     " NAME                      KIND     STATE   CONNS  IDLE  MESSAGES  RUNNING  "
     "HELD  OLDEST  ACCEPTED  REFUSED  CAPABILITIES\n";
 
-static const struct {
-    uint32_t bit;
-    const char *name;
-} keywords[] = {
-    {CAPABILITY_PIPELINING, "PIPELINING"}, {CAPABILITY_SIZE, "SIZE"},
-    {CAPABILITY_8BITMIME, "8BITMIME"},     {CAPABILITY_ENHANCEDSTATUSCODES, "ENHANCEDSTATUSCODES"},
-    {CAPABILITY_CHUNKING, "CHUNKING"},     {CAPABILITY_DSN, "DSN"},
-    {CAPABILITY_XCLIENT, "XCLIENT"},       {CAPABILITY_XFORWARD, "XFORWARD"},
-};
-
 /* What is known of one target, whatever it is. */
 struct seen {
     struct bytes name;
@@ -75,11 +65,11 @@ static void put_keywords(struct control_row *row, uint32_t bits)
     char text[128] = "";
     size_t len = 0;
 
-    for (size_t i = 0; i < ARRAY_LENGTH(keywords); i++) {
-        if ((bits & keywords[i].bit) == 0)
+    for (const struct capability_row *known = capability_rows; known->name != NULL; known++) {
+        if ((bits & known->bit) == 0)
             continue;
         len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s", len == 0 ? "" : " ",
-                                keywords[i].name);
+                                known->name);
     }
     control_put_text(row, "capabilities", CONTROL_REST, text);
 }

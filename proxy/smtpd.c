@@ -169,9 +169,6 @@ uint32_t smtpd_bridged(struct smtpd *d)
 
 /* ---- life ---- */
 
-#define BRIDGED                                                                                    \
-    (CAPABILITY_PIPELINING | CAPABILITY_SIZE | CAPABILITY_ENHANCEDSTATUSCODES | CAPABILITY_ETRN)
-
 static uint32_t keywords_of(const struct setting_texts *names)
 {
     uint32_t keywords = 0;
@@ -184,6 +181,8 @@ static uint32_t keywords_of(const struct setting_texts *names)
 static int make_session_conf(struct smtpd *d, struct arena *arena)
 {
     const struct smtpd_conf *conf = d->conf;
+    uint32_t own = capability_offered(CAPABILITY_OFFER_OWN);
+    uint32_t passed = capability_offered(CAPABILITY_OFFER_PASSED);
 
     d->strict = (struct session_conf){
         .name = conf->name,
@@ -195,8 +194,8 @@ static int make_session_conf(struct smtpd *d, struct arena *arena)
         .rejects_early_input = conf->early_input == SMTPD_EARLY_INPUT_REJECT,
         .rejects_bare_newline = conf->bare_newline == SMTPD_BARE_NEWLINE_REJECT,
         .has_filters = d->worker->task->judge != NULL,
-        .announces = (BRIDGED | CAPABILITY_8BITMIME | CAPABILITY_DSN) & ~keywords_of(&conf->hide),
-        .bridges = BRIDGED | keywords_of(&conf->announce),
+        .announces = (own | passed) & ~keywords_of(&conf->hide),
+        .bridges = own | keywords_of(&conf->announce),
         .is_storage_low = &d->worker->storage.is_low,
     };
     if (conf->refuse.len != 0) {

@@ -118,7 +118,16 @@ static const struct setting_type etrn_type = {
 /* ---- rows ---- */
 
 #define AT(member) SETTING_AT(smtpd_conf, member)
-#define KEYWORDS   "PIPELINING|SIZE|8BITMIME|ENHANCEDSTATUSCODES|DSN|ETRN"
+
+/* "|" and what a listener may announce, for each. */
+#define WORD_OWN(name)               "|" #name
+#define WORD_PASSED(name)            "|" #name
+#define WORD_NEVER(name)             ""
+#define CAPABILITY(name, bit, offer) WORD_##offer(name)
+static const char keywords[] =
+#include "proxy/smtp/capability.def"
+    ;
+#undef CAPABILITY
 
 static const struct setting rows[] = {
     {"name", SETTING_TEXT, AT(name), NULL, NULL, .initial_help = "the section's name",
@@ -187,10 +196,10 @@ static const struct setting rows[] = {
      .wrong = wrong_reply_text, .help = "answer every connection 521 and this text"},
     {"resolve-names", SETTING_FLAG, AT(resolves_names), "yes", NULL,
      .help = "look up the names of clients, forward-confirmed"},
-    {"announce", SETTING_TEXTS, AT(announce), NULL, KEYWORDS,
+    {"announce", SETTING_TEXTS, AT(announce), NULL, keywords + 1,
      .initial_help = "what the targets announce",
      .help = "EHLO keywords that are announced whatever the targets can do"},
-    {"hide", SETTING_TEXTS, AT(hide), NULL, KEYWORDS, .initial_help = "none",
+    {"hide", SETTING_TEXTS, AT(hide), NULL, keywords + 1, .initial_help = "none",
      .help = "EHLO keywords that are never announced"},
 };
 

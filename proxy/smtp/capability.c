@@ -4,25 +4,17 @@
 
 #include "proxy/base/text.h"
 
-struct named_bit {
+const struct capability_row capability_rows[] = {
+#define CAPABILITY(name, bit, offer) {#name, CAPABILITY_##name, CAPABILITY_OFFER_##offer},
+#include "proxy/smtp/capability.def"
+#undef CAPABILITY
+    {.name = NULL},
+};
+
+static const struct {
     const char *name;
-    uint32_t bit;
-};
-
-static const struct named_bit keywords[] = {
-    {"PIPELINING", CAPABILITY_PIPELINING},
-    {"SIZE", CAPABILITY_SIZE},
-    {"8BITMIME", CAPABILITY_8BITMIME},
-    {"ENHANCEDSTATUSCODES", CAPABILITY_ENHANCEDSTATUSCODES},
-    {"CHUNKING", CAPABILITY_CHUNKING},
-    {"XCLIENT", CAPABILITY_XCLIENT},
-    {"XFORWARD", CAPABILITY_XFORWARD},
-    {"ETRN", CAPABILITY_ETRN},
-    {"DSN", CAPABILITY_DSN},
-    {"SMTPUTF8", CAPABILITY_SMTPUTF8},
-};
-
-static const struct named_bit attributes[] = {
+    uint16_t bit;
+} attributes[] = {
     {"NAME", ATTRIBUTE_NAME},
     {"ADDR", ATTRIBUTE_ADDR},
     {"PORT", ATTRIBUTE_PORT},
@@ -36,27 +28,39 @@ static const struct named_bit attributes[] = {
     {"SOURCE", ATTRIBUTE_SOURCE},
 };
 
-static uint32_t find(const struct named_bit *table, size_t count, struct bytes word,
-                     uint32_t otherwise)
+static uint16_t find_attribute(struct bytes word)
 {
-    for (size_t i = 0; i < count; i++)
-        if (bytes_is_nocase(word, table[i].name))
-            return table[i].bit;
-    return otherwise;
+    for (size_t i = 0; i < ARRAY_LENGTH(attributes); i++)
+        if (bytes_is_nocase(word, attributes[i].name))
+            return attributes[i].bit;
+    return ATTRIBUTE_OTHER;
 }
 
 static uint16_t read_attributes(struct bytes rest)
 {
-    uint32_t found = 0;
+    uint16_t found = 0;
 
     for (struct bytes word = text_word(&rest); word.len > 0; word = text_word(&rest))
-        found |= find(attributes, ARRAY_LENGTH(attributes), word, ATTRIBUTE_OTHER);
-    return (uint16_t)found;
+        found |= find_attribute(word);
+    return found;
 }
 
 uint32_t capability_keyword(struct bytes word)
 {
-    return find(keywords, ARRAY_LENGTH(keywords), word, 0);
+    for (const struct capability_row *row = capability_rows; row->name != NULL; row++)
+        if (bytes_is_nocase(word, row->name))
+            return row->bit;
+    return 0;
+}
+
+uint32_t capability_offered(enum capability_offer offer)
+{
+    uint32_t bits = 0;
+
+    for (const struct capability_row *row = capability_rows; row->name != NULL; row++)
+        if (row->offer == offer)
+            bits |= row->bit;
+    return bits;
 }
 
 /* `line` is what stands behind the code. */

@@ -8,18 +8,23 @@
 
 #include "proxy/smtp/reply.h"
 
+/* Every keyword is one line of capability.def. */
 enum capability_keyword {
-    CAPABILITY_PIPELINING = 1 << 0,
-    CAPABILITY_SIZE = 1 << 1,
-    CAPABILITY_8BITMIME = 1 << 2,
-    CAPABILITY_ENHANCEDSTATUSCODES = 1 << 3,
-    CAPABILITY_CHUNKING = 1 << 4,
-    CAPABILITY_XCLIENT = 1 << 5,
-    CAPABILITY_XFORWARD = 1 << 6,
-    CAPABILITY_DSN = 1 << 7,
-    CAPABILITY_ETRN = 1 << 8,
-    CAPABILITY_SMTPUTF8 = 1 << 9
+#define CAPABILITY(name, bit, offer) CAPABILITY_##name = 1 << (bit),
+#include "proxy/smtp/capability.def"
+#undef CAPABILITY
 };
+
+enum capability_offer { CAPABILITY_OFFER_NEVER, CAPABILITY_OFFER_OWN, CAPABILITY_OFFER_PASSED };
+
+struct capability_row {
+    const char *name;
+    uint32_t bit;
+    enum capability_offer offer;
+};
+
+/* In the order in which they are said and shown; ends with a name of NULL. */
+extern const struct capability_row capability_rows[];
 
 /* Attributes of XCLIENT and XFORWARD. */
 enum capability_attribute {
@@ -49,6 +54,8 @@ struct capability capability_parse(const struct reply *r);
 
 /* The capability_keyword bit of a word, in any case; 0: none that we know. */
 uint32_t capability_keyword(struct bytes word);
+/* All bits that are offered so. */
+uint32_t capability_offered(enum capability_offer offer);
 
 static inline bool capability_has(const struct capability *c, uint32_t keywords)
 {

@@ -45,18 +45,6 @@ static void on_helo(struct session *s, struct bytes argument)
     buf_text(&s->out, "\r\n");
 }
 
-static const struct {
-    uint32_t keyword;
-    const char *text;
-} keywords[] = {
-    {CAPABILITY_PIPELINING, "PIPELINING"},
-    {CAPABILITY_SIZE, "SIZE "}, /* and the number */
-    {CAPABILITY_8BITMIME, "8BITMIME"},
-    {CAPABILITY_ENHANCEDSTATUSCODES, "ENHANCEDSTATUSCODES"},
-    {CAPABILITY_DSN, "DSN"},
-    {CAPABILITY_ETRN, "ETRN"},
-};
-
 /* RFC 5321 4.1.1.1: the last line has a space behind the code, the others a hyphen. */
 static void on_ehlo(struct session *s, struct bytes argument)
 {
@@ -69,13 +57,15 @@ static void on_ehlo(struct session *s, struct bytes argument)
     uint32_t left = s->offered;
     buf_text(&s->out, left == 0 ? "250 " : "250-");
     buf_put(&s->out, s->conf->name);
-    for (size_t i = 0; i < ARRAY_LENGTH(keywords); i++) {
-        if ((s->offered & keywords[i].keyword) == 0)
+    for (const struct capability_row *row = capability_rows; row->name != NULL; row++) {
+        if ((s->offered & row->bit) == 0)
             continue;
-        left &= ~keywords[i].keyword;
-        buf_cat(&s->out, left == 0 ? "\r\n250 " : "\r\n250-", keywords[i].text, NULL);
-        if (keywords[i].keyword == CAPABILITY_SIZE)
+        left &= ~row->bit;
+        buf_cat(&s->out, left == 0 ? "\r\n250 " : "\r\n250-", row->name, NULL);
+        if (row->bit == CAPABILITY_SIZE) {
+            buf_byte(&s->out, ' ');
             buf_decimal(&s->out, s->conf->message_max_bytes);
+        }
     }
     buf_text(&s->out, "\r\n");
 }
