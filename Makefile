@@ -22,6 +22,7 @@ JOBS := $(shell nproc 2>/dev/null || echo 1)
 # --- sources -------------------------------------------------------------------------------------
 
 PURE_SRC  := $(sort $(wildcard proxy/base/*.c proxy/smtp/*.c route/route_table.c) \
+	$(wildcard route/relay_line.c route/relay_pace.c) \
 	$(wildcard spool/spool_format*.c spool/spool_schedule*.c spool/bounce*.c))
 IO_SRC    := $(sort $(wildcard proxy/io/*.c))
 SHELL_SRC := $(filter-out $(PURE_SRC),$(sort $(wildcard filters/*.c route/*.c spool/*.c proxy/*.c)))

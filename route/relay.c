@@ -30,12 +30,13 @@ static void on_rcpt(struct branch *b, struct recipient *r)
     struct relay_branch *w = b->shell;
 
     w->last = r;
-    w->heard_ms = now_ms(w);
     if (r->envelope != FATE_OPEN) /* somebody else has answered it */
         return;
+    w->pace.recipients++;
     if (w->unanswered++ == 0) {
         w->mark = r;
-        w->envelope_due_ms = w->heard_ms + w->relay->conf->times.envelope_ms;
+        w->envelope_due_ms = now_ms(w) + w->relay->conf->times.envelope_ms;
+        relay_pace_asked(&w->pace, now_ms(w));
     }
     switch (w->state) {
     case RELAY_BRANCH_NEW:
@@ -60,7 +61,6 @@ static void on_go(struct branch *b)
     struct relay_branch *w = b->shell;
 
     w->wants_data = true;
-    w->heard_ms = now_ms(w);
     if (w->state == RELAY_BRANCH_ACTIVE)
         outbound_data(&w->link->out);
 }
@@ -70,7 +70,7 @@ static void on_end(struct branch *b)
     struct relay_branch *w = b->shell;
 
     w->is_end_released = true;
-    if (w->state == RELAY_BRANCH_NEW) /* the connection was given up meanwhile */
+    if (w->state == RELAY_BRANCH_NEW) /* the connection was taken back meanwhile */
         relay_branch_ask(w);
 }
 
@@ -80,7 +80,7 @@ static void on_drop(struct branch *b)
         relay_tell_detach(b->shell);
 }
 
-/* Its connection was given up until the message is whole, and now the copy waits for it. */
+/* Its connection was taken back until the message is whole, and now the copy waits for it. */
 static bool is_needed_again(const struct relay_branch *w)
 {
     return w->state == RELAY_BRANCH_NEW && w->wants_data && w->carrier->copy != NULL &&
@@ -91,8 +91,6 @@ static void on_flush(struct branch *b)
 {
     struct relay_branch *w = b->shell;
 
-    if (w->content.is_open && reader_left(&w->content.reader) != 0)
-        w->heard_ms = now_ms(w);
     if (!relay_tell_due(w))
         return;
     if (is_needed_again(w))
@@ -138,7 +136,7 @@ struct relay_view relay_view(const struct relay *r)
         .is_down = relay_health_is_down(r),
         .connections = relay_host_connections(r),
         .idle = r->idle_count,
-        .waiting = r->waiting_count,
+        .waiting = r->line.waiting_count,
         .addresses = r->places.count,
         .addresses_down = r->places.down_count,
     };

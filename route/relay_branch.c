@@ -11,8 +11,6 @@
 #include "route/relay_pool.h"
 #include "route/relay_tell.h"
 
-#define SILENT_MS 10000 /* a client that says nothing for so long has no right to a connection */
-
 static struct loop *loop_of(const struct relay_branch *w)
 {
     return w->carrier->loop;
@@ -124,6 +122,7 @@ static void identity_failed(struct relay_branch *w, unsigned kinds, const struct
 static void run(struct relay_branch *w, const struct outbound_job *job)
 {
     w->state = RELAY_BRANCH_ACTIVE;
+    relay_pace_begin(&w->pace, now_ms(w));
     relay_content_reset(&w->content);
     outbound_begin(&w->link->out, job);
     RELAY_EACH_RECIPIENT (r, w)
@@ -263,8 +262,7 @@ void relay_branch_init(struct relay_branch *w, struct carrier *c, struct branch 
     w->branch = b;
     w->carrier = c;
     w->relay = CONTAINER_OF(b->target, struct relay, target);
-    w->heard_ms = loop_now_ms(c->loop);
-    list_init(&w->in_waiting);
+    list_init(&w->waiter.in_net);
     deadline_init(&w->deadline, &deadline_use);
     if (c->copy != NULL)
         relay_content_attach(&w->content, c->copy, more);
@@ -350,8 +348,7 @@ static struct bytes make_prefix(struct relay_branch *w)
     return prefix;
 }
 
-/* Nothing of the message has been freed. */
-static bool may_begin_anew(const struct relay_branch *w)
+bool relay_branch_may_begin_anew(const struct relay_branch *w)
 {
     return w->carrier->copy == NULL || copy_is_whole(w->carrier->copy);
 }
@@ -361,7 +358,8 @@ static void lose(struct relay_branch *w, bool is_end_sent, int error, const stru
 {
     struct reply reply = reply_own(error == ERR_TIMEOUT ? REPLY_TARGET_SLOW : REPLY_TARGET_LOST);
 
-    if (!is_end_sent && w->link->is_pooled && !w->again.is_replay && may_begin_anew(w)) {
+    if (!is_end_sent && w->link->is_pooled && !w->again.is_replay &&
+        relay_branch_may_begin_anew(w)) {
         w->again.is_replay = true;
         w->again.needs_fresh = true;
         w->branch->facts.is_replayed = true;
@@ -446,16 +444,28 @@ void relay_branch_lost(struct relay_branch *w, int error)
     lose(w, w->link->out.state == OUT_FINAL, error, NULL);
 }
 
-bool relay_branch_park(struct relay_branch *w, uint64_t now)
-{
-    const struct relay_content *c = &w->content;
+/* ---- others wait for a connection ---- */
 
-    if (w->state != RELAY_BRANCH_ACTIVE || w->is_end_released || w->unanswered != 0 ||
-        w->link->out.sent.count != 0 || now - w->heard_ms < SILENT_MS ||
-        (c->is_open && reader_left(&c->reader) != 0) || !may_begin_anew(w))
-        return false;
+uint64_t relay_branch_net(const struct relay_branch *w)
+{
+    return w->carrier->is_spooled ? RELAY_LINE_QUEUE : relay_line_key(&w->carrier->client->client);
+}
+
+bool relay_branch_is_unfinished(const struct relay_branch *w)
+{
+    return w->state == RELAY_BRANCH_ACTIVE && !w->is_end_released && w->unanswered == 0 &&
+           !w->carrier->is_spooled;
+}
+
+void relay_branch_yield(struct relay_branch *w)
+{
+    struct reply reply = reply_own(REPLY_TARGET_BUSY);
+
+    if (!relay_branch_may_begin_anew(w)) {
+        relay_branch_fail(w, &reply, true);
+        return;
+    }
     relay_tell_release(w);
     relay_content_reset(&w->content);
     w->state = RELAY_BRANCH_NEW;
-    return true;
 }

@@ -12,6 +12,8 @@
 #include "proxy/smtp/outbound.h"
 #include "proxy/smtp/reply.h"
 #include "route/relay_content.h"
+#include "route/relay_line.h"
+#include "route/relay_pace.h"
 #include "route/target.h"
 
 struct relay;
@@ -19,8 +21,8 @@ struct relay_dial;
 struct relay_link;
 
 enum relay_branch_state {
-    RELAY_BRANCH_NEW,     /* has asked for nothing, or its connection was given up */
-    RELAY_BRANCH_WAITING, /* in relay.waiting */
+    RELAY_BRANCH_NEW,     /* has asked for nothing, or its connection was taken back */
+    RELAY_BRANCH_WAITING, /* in relay.line */
     RELAY_BRANCH_NAMING,  /* has a connection; the client's name is being looked up */
     RELAY_BRANCH_ACTIVE,  /* its transaction runs on `link` */
     RELAY_BRANCH_FAILED   /* `failure` is the answer to everything */
@@ -40,14 +42,14 @@ struct relay_branch {
     struct relay *relay;
     struct relay_link *link; /* NAMING and ACTIVE */
     struct relay_dial *dial; /* WAITING for a PROXY connection of its own */
-    struct list in_waiting;
+    struct relay_waiter waiter;
     struct recipient *last; /* the last one that rcpt() brought */
     struct recipient *mark; /* when it is answered, the others' time begins anew */
     enum relay_branch_state state;
     struct deadline deadline;
     struct loop_post post;
     uint64_t envelope_due_ms; /* while `unanswered` is not 0 */
-    uint64_t heard_ms;        /* when the client last brought something */
+    struct relay_pace pace;   /* while ACTIVE */
     struct reply failure;     /* FAILED; in the mail arena, or a constant */
     struct relay_content content;
     unsigned unanswered; /* recipients whose RCPT awaits its reply, all connections */
@@ -80,7 +82,17 @@ void relay_branch_fail(struct relay_branch *w, const struct reply *reply, bool i
 void relay_branch_event(struct relay_branch *w, const struct outbound_event *ev);
 /* Its connection was closed, `error` says why. Reports. */
 void relay_branch_lost(struct relay_branch *w, int error);
-/* The client is silent and others wait: the connection is given up until the message is whole. */
-bool relay_branch_park(struct relay_branch *w, uint64_t now_ms);
+
+/* ---- others wait for a connection: from relay_yield.c ---- */
+
+/* For which client net it waits and holds a connection. */
+uint64_t relay_branch_net(const struct relay_branch *w);
+/* It is the client's turn, and the end of its message has not come. */
+bool relay_branch_is_unfinished(const struct relay_branch *w);
+/* Nothing of the message has been freed. */
+bool relay_branch_may_begin_anew(const struct relay_branch *w);
+/* The connection is taken back until the message is whole; or, where it may not begin anew, for
+ * good. */
+void relay_branch_yield(struct relay_branch *w);
 
 #endif

@@ -19,8 +19,10 @@ static void end(struct relay_dial *d)
     r->reserved -= d->link == NULL;
     relay_host_tell(r);
     r->dial_count -= !d->is_probe;
-    if (d->user != NULL)
+    if (d->user != NULL) {
+        relay_line_let_go(&r->line, d->net);
         d->user->dial = NULL;
+    }
     mem_free(d);
 }
 
@@ -108,8 +110,10 @@ bool relay_connect_begin(struct relay *r, struct relay_branch *user)
     }
     r->dial_count++;
     d->user = user;
-    if (user != NULL)
+    if (user != NULL) {
         user->dial = d;
+        d->net = relay_line_hold(&r->line, relay_branch_net(user));
+    }
     d->is_asleep = !relay_resolve(r);
     if (!d->is_asleep)
         go_on(d);

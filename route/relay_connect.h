@@ -12,11 +12,13 @@
 struct relay;
 struct relay_branch;
 struct relay_link;
+struct relay_net;
 
 struct relay_dial {
     struct list in_relay;
     struct relay *relay;
     struct relay_branch *user;   /* PROXY: for whom; else NULL: for whoever waits */
+    struct relay_net *net;       /* of `user` */
     struct relay_link *link;     /* NULL: names are being looked up */
     struct stream_target probed; /* is_probe: the one address */
     unsigned start, tried;       /* place in the list, and how many were looked at */

@@ -3,6 +3,7 @@
 #include "route/relay_host.h"
 
 #include "route/relay_pool.h"
+#include "route/relay_yield.h"
 
 #define LOOK_MS 100
 
@@ -61,10 +62,12 @@ static void on_looking(struct deadline *d)
 
     r->share.others = others_waiting(r);
     tell_idle(r);
-    if (r->share.others != 0)
+    if (r->share.others != 0) {
         relay_pool_make_way(r);
-    else
+        relay_yield(r, r->share.others, r->share.others);
+    } else {
         relay_pool_thin_out(r, surplus(r));
+    }
     tell_idle(r);
     if (r->share.told_connections != 0)
         look_later(r);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* max-connections and idle-connections hold for all processes of a host together. Whoever waits at
- * that limit says so, and looks again every 50 ms; whoever sees it closes what lies idle, and after
- * a transaction what is more than his share. Of too many idle connections each process closes its
- * part, when it looks next. Without other processes none of this happens. */
+ * that limit says so, and looks again every 50 ms; whoever sees it closes what lies idle, takes
+ * back what does not move (relay_yield.h), and after a transaction closes what is more than his
+ * share. Of too many idle connections each process closes its part, when it looks next. Without
+ * other processes none of this happens. */
 #ifndef POSTERN_RELAY_HOST_H
 #define POSTERN_RELAY_HOST_H
 
@@ -18,7 +19,8 @@ struct relay;
 struct relay_share {
     void *counts;             /* NULL: there are no others */
     struct deadline looking;  /* runs while there are connections */
-    struct deadline starving; /* who waits at the limit looks again, and for silent clients */
+    struct deadline starving; /* who waits at the limit looks again, and who does not move */
+    bool is_starving;         /* it is set */
     uint32_t others;          /* that waited when we looked last: messages touch nothing shared */
     unsigned told_connections, told_idle;
     bool told_waiting;

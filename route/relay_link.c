@@ -63,6 +63,11 @@ void relay_link_set(struct relay_link *link, enum relay_link_state state, struct
     struct relay *r = link->relay;
 
     list_remove(&link->in_pool);
+    if (link->net != NULL)
+        relay_line_let_go(&r->line, link->net);
+    link->net = NULL;
+    if (state == RELAY_LINK_BUSY && link->user != NULL)
+        link->net = relay_line_hold(&r->line, relay_branch_net(link->user));
     r->idle_count -= link->state == RELAY_LINK_IDLE;
     r->idle_count += state == RELAY_LINK_IDLE;
     link->state = state;

@@ -17,6 +17,7 @@ struct carrier;
 struct relay;
 struct relay_branch;
 struct relay_dial;
+struct relay_net;
 
 enum relay_link_state {
     RELAY_LINK_CONNECTING,
@@ -42,6 +43,7 @@ struct relay_link {
     struct relay *relay;
     struct relay_dial *dial; /* while CONNECTING or GREETING */
     struct relay_branch *user;
+    struct relay_net *net;         /* BUSY: counts it as its own; NULL: nobody's */
     struct carrier *client;        /* bound to; NULL: to nobody, or to one that is gone */
     struct relay_link *bound_next; /* carrier.bound */
     struct stream *stream;

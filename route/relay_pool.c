@@ -9,19 +9,15 @@
 #include "route/relay_identity.h"
 #include "route/relay_link.h"
 #include "route/relay_memory.h"
+#include "route/relay_yield.h"
 
 #define AGE_MAX_MS   300000 /* of a connection, when it is looked at between transactions */
 #define REFUSALS_MAX 5      /* the target's count of errors must not fall on the next client */
-#define STARVING_MS  1000   /* how often those who wait at the limit look for silent clients */
+#define STARVING_MS  1000   /* how often those who wait at the limit look who does not move */
 
 static uint64_t now_ms(const struct relay *r)
 {
     return loop_now_ms(r->service->loop);
-}
-
-static struct relay_branch *branch_of(struct list *at)
-{
-    return LIST_ENTRY(at, struct relay_branch, in_waiting);
 }
 
 static struct relay_link *link_of(struct list *at)
@@ -95,26 +91,48 @@ static struct relay_link *take_bound(const struct relay *r, const struct relay_b
 
 /* ---- the line ---- */
 
+unsigned relay_pool_share(const struct relay *r)
+{
+    return relay_line_share(r->link_count + r->reserved);
+}
+
+/* Whose turn it is, and then whose. NULL: nobody's. */
+static struct relay_branch *next_waiting(const struct relay *r, const struct relay_branch *after)
+{
+    struct relay_waiter *w =
+        relay_line_next(&r->line, relay_pool_share(r), after == NULL ? NULL : &after->waiter);
+
+    return w == NULL ? NULL : CONTAINER_OF(w, struct relay_branch, waiter);
+}
+
 static void enter_line(struct relay_branch *w)
 {
     w->state = RELAY_BRANCH_WAITING;
-    list_append(&w->relay->waiting, &w->in_waiting);
-    w->relay->waiting_count++;
+    relay_line_enter(&w->relay->line, &w->waiter, relay_branch_net(w));
 }
 
 static void leave_line(struct relay_branch *w)
 {
-    list_remove(&w->in_waiting);
-    w->relay->waiting_count--;
+    relay_line_leave(&w->relay->line, &w->waiter);
 }
 
 void relay_pool_leave(struct relay_branch *w)
 {
     leave_line(w);
-    if (list_is_empty(&w->relay->waiting))
+    if (w->relay->line.waiting_count == 0)
         relay_host_wait(w->relay, false);
     if (w->dial != NULL)
         relay_connect_cancel(w->dial);
+}
+
+/* New ones who wait do not put the look off. */
+static void look_later(struct relay *r)
+{
+    if (r->share.is_starving)
+        return;
+    r->share.is_starving = true;
+    deadline_set(r->service->loop, &r->share.starving,
+                 now_ms(r) + (r->share.counts == NULL ? STARVING_MS : RELAY_HOST_WAIT_MS));
 }
 
 /* Is there room for one more connection? If not, room is made where a connection lies idle. */
@@ -130,8 +148,7 @@ static bool make_room(struct relay *r)
     if (oldest != NULL)
         relay_link_quit(link_of(oldest));
     else
-        deadline_set(r->service->loop, &r->share.starving,
-                     now_ms(r) + (r->share.counts == NULL ? STARVING_MS : RELAY_HOST_WAIT_MS));
+        look_later(r);
     return false;
 }
 
@@ -144,46 +161,55 @@ static bool needs_successor(struct relay *r, const struct relay_link *link)
     return is_last || (now_ms(r) < r->warm_until_ms && relay_pool_has_announced_xclient(r));
 }
 
-static void hand_out(struct relay *r)
+/* One idle connection, to the first for whom it will do. NULL: there is none, or nobody. */
+static struct relay_link *hand_out_one(struct relay *r)
 {
-    bool is_short = false;
+    struct relay_branch *w = next_waiting(r, NULL);
 
-    LIST_EACH (at, &r->waiting) {
-        struct relay_branch *w = branch_of(at);
-        struct relay_link *link = list_is_empty(&r->idle) ? NULL : take_idle(r, w);
-        if (link == NULL && !w->again.needs_fresh)
-            break;
+    for (; w != NULL && !list_is_empty(&r->idle); w = next_waiting(r, w)) {
+        struct relay_link *link = take_idle(r, w);
         if (link == NULL)
             continue;
         leave_line(w);
         relay_branch_start(w, link);
-        is_short = is_short || needs_successor(r, link);
         relay_link_drain_later(link);
+        return link;
     }
+    return NULL;
+}
+
+static void hand_out(struct relay *r)
+{
+    struct relay_link *link;
+    bool is_short = false;
+
+    while ((link = hand_out_one(r)) != NULL)
+        is_short = needs_successor(r, link) || is_short;
     if (is_short) /* not before: it may end the waiting of others */
         relay_warm(r);
 }
 
 static struct relay_branch *first_without_dial(struct relay *r)
 {
-    LIST_EACH (at, &r->waiting)
-        if (branch_of(at)->dial == NULL)
-            return branch_of(at);
-    return NULL;
+    struct relay_branch *w = next_waiting(r, NULL);
+
+    while (w != NULL && w->dial != NULL)
+        w = next_waiting(r, w);
+    return w;
 }
 
 static void dial_more(struct relay *r)
 {
     bool is_own = relay_identity_proxy(r->conf) != 0;
 
-    while (r->dial_count < r->waiting_count && make_room(r)) {
+    while (r->dial_count < r->line.waiting_count && make_room(r)) {
         struct relay_branch *w = is_own ? first_without_dial(r) : NULL;
         bool is_begun = (!is_own || w != NULL) && relay_connect_begin(r, w);
         relay_host_tell(r);
         if (!is_begun)
             break;
     }
-    relay_host_wait(r, r->dial_count < r->waiting_count);
+    relay_host_wait(r, r->dial_count < r->line.waiting_count);
 }
 
 void relay_pool_thin_out(struct relay *r, unsigned count)
@@ -227,7 +253,7 @@ static void on_post(void *owner)
 
 void relay_pool_serve_later(struct relay *r)
 {
-    if (!list_is_empty(&r->waiting) && !r->is_closing)
+    if (r->line.waiting_count != 0 && !r->is_closing)
         loop_post(r->service->loop, &r->post, on_post, r);
 }
 
@@ -237,7 +263,7 @@ static struct relay_link *take(struct relay *r, const struct relay_branch *w)
 {
     struct relay_link *link = take_bound(r, w);
 
-    if (link == NULL && list_is_empty(&r->waiting))
+    if (link == NULL && r->line.waiting_count == 0)
         link = take_idle(r, w);
     return link;
 }
@@ -314,13 +340,14 @@ void relay_pool_miss(struct relay *r, struct relay_branch *user, const struct re
                      bool is_words)
 {
     bool is_hopeless = relay_health_is_down(r) || relay_resolve_refusal(r) != REPLY_OK;
+    struct relay_branch *w;
 
     if (user != NULL) {
         relay_branch_fail(user, reply, is_words);
         return;
     }
-    while (!list_is_empty(&r->waiting)) {
-        relay_branch_fail(branch_of(r->waiting.next), reply, is_words);
+    while ((w = next_waiting(r, NULL)) != NULL) {
+        relay_branch_fail(w, reply, is_words);
         if (!is_hopeless)
             break;
     }
@@ -353,19 +380,13 @@ static void on_idle_deadline(struct deadline *deadline)
     }
 }
 
-/* Others wait at the limit: clients that say nothing give their connections up. */
+/* Others wait at the limit: who does not move, or has too many, gives connections up. */
 static void on_starving(struct deadline *deadline)
 {
     struct relay *r = CONTAINER_OF(deadline, struct relay, share.starving);
-    unsigned wanted = r->waiting_count;
 
-    LIST_EACH (at, &r->busy) {
-        struct relay_branch *user = link_of(at)->user;
-        if (wanted == 0)
-            break;
-        if (user != NULL && relay_branch_park(user, now_ms(r)))
-            wanted--;
-    }
+    r->share.is_starving = false;
+    relay_yield_to_waiting(r);
     r->share.has_turn = true;
     serve(r);
     r->share.has_turn = false;
@@ -394,7 +415,7 @@ void relay_warm(struct relay *r)
         relay_health_is_down(r))
         return;
     r->warm_until_ms = now_ms(r) + r->conf->times.idle_ms;
-    if (r->idle_count + r->dial_count > r->waiting_count || relay_host_is_over(r, 1) ||
+    if (r->idle_count + r->dial_count > r->line.waiting_count || relay_host_is_over(r, 1) ||
         !relay_host_reserve(r))
         return;
     relay_connect_begin(r, NULL);
@@ -407,7 +428,6 @@ static void init_lists(struct relay *r)
     list_init(&r->idle);
     list_init(&r->bound);
     list_init(&r->busy);
-    list_init(&r->waiting);
     list_init(&r->dials);
 }
 
@@ -429,6 +449,7 @@ struct relay *relay_new(struct relay_service *service, const struct relay_conf *
     r->service = service;
     r->outbound.uses_chunking = conf->chunking == RELAY_CHUNKING_AUTO;
     init_lists(r);
+    relay_line_init(&r->line, loop_hash_key(service->loop));
     deadline_init(&r->idle_deadline, &idle_use);
     deadline_init(&r->share.starving, &starving_use);
     relay_health_init(r);
@@ -444,6 +465,7 @@ void relay_close(struct relay *r)
 {
     struct loop *l = r->service->loop;
     struct reply down = reply_own(REPLY_TARGET_DOWN);
+    struct relay_branch *w;
 
     r->is_closing = true;
     relay_resolve_done(r);
@@ -453,8 +475,8 @@ void relay_close(struct relay *r)
     deadline_clear(l, &r->share.starving);
     relay_host_stop(r);
     loop_unpost(l, &r->post);
-    while (!list_is_empty(&r->waiting))
-        relay_branch_fail(branch_of(r->waiting.next), &down, false);
+    while ((w = next_waiting(r, NULL)) != NULL)
+        relay_branch_fail(w, &down, false);
     relay_pool_make_way(r);
     LIST_EACH (at, &r->busy)
         if (link_of(at)->user == NULL) /* answers that nobody waits for */
@@ -474,6 +496,7 @@ void relay_free(struct relay **relay)
     if (r == NULL)
         return;
     relay_host_leave(r);
+    relay_line_done(&r->line);
     for (size_t i = 0; r->places.paths != NULL && i < r->conf->addresses.count; i++)
         mem_free(r->places.paths[i]);
     mem_free(r->places.paths);

@@ -14,6 +14,7 @@
 #include "proxy/smtp/reply.h"
 #include "route/relay.h"
 #include "route/relay_host.h"
+#include "route/relay_line.h"
 #include "route/relay_resolve.h"
 
 struct relay_branch;
@@ -41,9 +42,9 @@ struct relay {
     struct list idle;  /* newest first */
     struct list bound; /* between two transactions of one client; oldest first */
     struct list busy;
-    struct list waiting; /* struct relay_branch.in_waiting, in order */
-    struct list dials;   /* struct relay_dial.in_relay */
-    unsigned link_count, idle_count, waiting_count;
+    struct list dials;      /* struct relay_dial.in_relay */
+    struct relay_line line; /* struct relay_branch.waiter; which nets hold how many */
+    unsigned link_count, idle_count;
     unsigned dial_count;            /* without probes */
     unsigned reserved;              /* dials that have no connection yet: they count as one each */
     struct deadline idle_deadline;  /* the oldest of the idle ones */
@@ -66,6 +67,9 @@ void relay_pool_leave(struct relay_branch *w);
 bool relay_pool_has_announced_xclient(struct relay *r);
 /* Those who wait get what is idle, or are dialled for, soon: legal anywhere. */
 void relay_pool_serve_later(struct relay *r);
+
+/* How many connections one client net may hold while others wait. */
+unsigned relay_pool_share(const struct relay *r);
 
 /* Others want what lies idle here. */
 void relay_pool_make_way(struct relay *r);

@@ -107,7 +107,8 @@ static bool answer(struct relay_branch *w, struct event *ev)
     struct recipient *r = ev->rcpt;
 
     ev->kind = EV_ANSWER;
-    w->unanswered--;
+    if (--w->unanswered == 0)
+        relay_pace_answered(&w->pace, loop_now_ms(loop_of(w)));
     if (r == w->mark) {
         w->mark = w->last;
         w->envelope_due_ms = loop_now_ms(loop_of(w)) + w->relay->conf->times.envelope_ms;

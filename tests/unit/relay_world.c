@@ -481,8 +481,8 @@ static void init_client(struct world *w, unsigned number)
     c->helo[1] = (char)('0' + number);
     c->who = (struct identity){
         .name_state = IDENTITY_NAME_PENDING, .helo = bytes_of(c->helo), .is_esmtp = true};
-    c->who.client = (struct netaddr){.family = NETADDR_IPV4, .port = 4000};
-    memcpy(c->who.client.octets, (uint8_t[4]){192, 0, 2, (uint8_t)(number + 1)}, 4);
+    uint8_t net = number == 3 ? 3 : 2, host = (uint8_t)(number + 1);
+    c->who.client = (struct netaddr){NETADDR_IPV4, .port = 4000, .octets = {192, 0, net, host}};
     c->who.local = (struct netaddr){.family = NETADDR_IPV4, .port = 25, .octets = {10, 0, 0, 1}};
     arena_init(&c->mail, &loop_pools(w->loop)->small, SIZE_MAX);
 }

@@ -4,7 +4,7 @@
 /* needs: route/relay_branch.c route/relay_conf.c route/relay_connect.c route/relay_content.c */
 /* needs: route/relay_facts.c route/relay_health.c route/relay_host.c route/relay_identity.c */
 /* needs: route/relay_link.c route/relay_log.c route/relay_memory.c route/relay_pool.c */
-/* needs: route/relay_resolve.c route/relay_tell.c */
+/* needs: route/relay_resolve.c route/relay_tell.c route/relay_yield.c */
 #include <stdio.h>
 
 #include "route/relay_resolve.h"

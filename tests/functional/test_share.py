@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Hostile clients hold every connection to a target; another one must not notice.
+
+A connection is kept by progress: the hostile clients are never silent, and yet bring next to nothing,
+or no more than lets them stay.
+"""
+import threading
+
+import pytest
+
+from harness.dns import CLIENT
+from harness.messages import HEADER, PLAIN_MESSAGE
+from peers.target import DEFAULT_EHLO
+
+OTHER = "127.1.0.2"             # another /24
+PATIENCE_S = 60                 # well below envelope-timeout
+ENOUGH = (b"x" * 1022 + b"\r\n") * 20     # a second, to keep a connection
+WITH_CHUNKING = (*DEFAULT_EHLO, "CHUNKING")
+
+
+class Drip:
+    """Clients in DATA whose messages begin with `first`, and then go on: `octets` each, every
+    `period_s`."""
+
+    def __init__(self, server, count, first=HEADER + b"\r\n", octets=b"x\r\n", period_s=1.0,
+                 source=CLIENT):
+        self.first = first
+        self.octets = octets
+        self.period_s = period_s
+        self.clients = [server.client(source=source, timeout_s=PATIENCE_S) for _ in range(count)]
+        self.sent = [b""] * count
+        self.is_over = threading.Event()
+        for client in self.clients:
+            client.hello()
+            client.envelope()
+            client.expect(354, "DATA")
+        self.thread = threading.Thread(target=self._run)
+
+    def __enter__(self):
+        self._send(self.first)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop()
+        for client in self.clients:
+            client.close()
+
+    def _send(self, content):
+        for number, client in enumerate(self.clients):
+            client.send(content)
+            self.sent[number] += content
+
+    def _run(self):
+        while not self.is_over.wait(self.period_s):
+            self._send(self.octets)
+
+    def _stop(self):
+        self.is_over.set()
+        self.thread.join()
+
+    def end(self):
+        """The clients' last replies."""
+        self._stop()
+        for client in self.clients:
+            client.send(b".\r\n")
+        return [client.reply() for client in self.clients]
+
+
+def send_one(server, source=OTHER):
+    with server.client(source=source, timeout_s=PATIENCE_S) as client:
+        client.hello()
+        client.envelope("innocent@example.org")
+        return client.data(PLAIN_MESSAGE)
+
+
+def delivered(backend):
+    """What the target took of the hostile clients."""
+    return sorted(t.content for t in backend.accepted if "innocent" not in t.mail)
+
+
+@pytest.mark.parametrize("ehlo", [DEFAULT_EHLO, WITH_CHUNKING], ids=["data", "bdat"])
+def test_drip_shuts_nobody_out(target, to_target, ehlo):
+    """40 messages that drip hold 40 connections: who moves least gives his to the one who waits. All
+    of them end at the same time, and each is delivered once."""
+    backend = target(ehlo=ehlo)
+    server = to_target(backend, "received = never")
+    with Drip(server, 40) as drip:
+        assert send_one(server).code == 250
+        assert send_one(server).code == 250
+        assert not delivered(backend)
+        assert [reply.code for reply in drip.end()] == [250] * 40
+    assert delivered(backend) == sorted(drip.sent)
+    assert len(backend.accepted) == 42
+
+
+def test_share_of_a_net(target, to_target):
+    """Clients of one net who bring enough to stay have a quarter of the connections, no more, while
+    another net waits; what is taken from them is delivered, once."""
+    backend = target()
+    server = to_target(backend, "received = never", "max-connections = 8", "on-failure = spool")
+    with Drip(server, 8, octets=ENOUGH) as drip:
+        assert send_one(server).code == 250
+        assert not delivered(backend)
+        assert [reply.code for reply in drip.end()] == [250] * 8
+    assert delivered(backend) == sorted(drip.sent)
+
+
+def test_drip_that_cannot_be_replayed(target, to_target):
+    """Part of its copy was freed: it gets 451, and the other one its connection."""
+    backend = target()
+    server = to_target(backend, "max-connections = 1", core="copy-memory = 128k")
+    with Drip(server, 1, first=(b"x" * 1022 + b"\r\n") * 1024) as drip:
+        assert send_one(server).code == 250
+        reply = drip.end()[0]
+    assert (reply.code, reply.enhanced) == (451, "4.3.2")
+    assert not delivered(backend)
+
+
+def process_of(server, client):
+    """An id names its process behind the time."""
+    server.log.wait_line(rf"Z connect .*client=[0-9.]+:{client.port} ")
+    line = next(line for line in server.events("connect")
+                if line["client"].endswith(f":{client.port}"))
+    return line["session"][9:14]
+
+
+def test_drip_in_another_process(target, to_target):
+    """The only connection is another worker's, where nobody waits."""
+    backend = target()
+    server = to_target(backend, "received = never", "max-connections = 1", core="workers = 2")
+    with Drip(server, 1) as drip:
+        hostile = process_of(server, drip.clients[0])
+        clients = [server.client(source=OTHER, timeout_s=PATIENCE_S) for _ in range(20)]
+        for client in clients:
+            client.hello()
+        other = next(client for client in clients if process_of(server, client) != hostile)
+        assert other.mail(PLAIN_MESSAGE, "innocent@example.org").code == 250
+        assert [reply.code for reply in drip.end()] == [250]
+    assert delivered(backend) == drip.sent
+
+
+def test_share_of_a_net_in_all_processes(target, to_target):
+    """Each of some workers has its part of the connections, and keeps it open for other nets."""
+    backend = target()
+    server = to_target(backend, "received = never", "max-connections = 8", "on-failure = spool",
+                       core="workers = 2")
+    with Drip(server, 8, octets=ENOUGH) as drip:
+        for _ in range(6):
+            assert send_one(server).code == 250
+        assert [reply.code for reply in drip.end()] == [250] * 8
+    assert delivered(backend) == sorted(drip.sent)
