@@ -39,8 +39,8 @@ struct relay_line {
 void relay_line_init(struct relay_line *line, struct hash_key secret);
 void relay_line_done(struct relay_line *line); /* nobody waits, and no net holds a connection */
 
-/* IPv4 /24, IPv6 /48; all others are one net. */
-#define RELAY_LINE_QUEUE 0 /* what the spool delivers is one net too */
+#define RELAY_LINE_QUEUE 0 /* the key of all that the spool delivers */
+/* That of an IPv4 /24 or IPv6 /48; all other clients are one net. */
 uint64_t relay_line_key(const struct netaddr *client);
 
 /* One more connection of this net. */

@@ -10,12 +10,13 @@ import pytest
 
 from harness.dns import CLIENT
 from harness.messages import HEADER, PLAIN_MESSAGE
-from peers.target import DEFAULT_EHLO
+from peers.target import DEFAULT_EHLO, XCLIENT
 
 OTHER = "127.1.0.2"             # another /24
 PATIENCE_S = 60                 # well below envelope-timeout
 ENOUGH = (b"x" * 1022 + b"\r\n") * 20     # a second, to keep a connection
 WITH_CHUNKING = (*DEFAULT_EHLO, "CHUNKING")
+WITH_XCLIENT = (*DEFAULT_EHLO, XCLIENT)
 
 
 class Drip:
@@ -79,12 +80,14 @@ def delivered(backend):
     return sorted(t.content for t in backend.accepted if "innocent" not in t.mail)
 
 
-@pytest.mark.parametrize("ehlo", [DEFAULT_EHLO, WITH_CHUNKING], ids=["data", "bdat"])
-def test_drip_shuts_nobody_out(target, to_target, ehlo):
+@pytest.mark.parametrize("identity, ehlo", [("none", DEFAULT_EHLO), ("none", WITH_CHUNKING),
+                                            ("xclient", WITH_XCLIENT), ("proxy-v1", DEFAULT_EHLO)],
+                         ids=["data", "bdat", "xclient", "proxy"])
+def test_drip_shuts_nobody_out(target, to_target, identity, ehlo):
     """40 messages that drip hold 40 connections: who moves least gives his to the one who waits. All
     of them end at the same time, and each is delivered once."""
-    backend = target(ehlo=ehlo)
-    server = to_target(backend, "received = never")
+    backend = target(ehlo=ehlo, proxy=identity == "proxy-v1")
+    server = to_target(backend, "received = never", identity=identity)
     with Drip(server, 40) as drip:
         assert send_one(server).code == 250
         assert send_one(server).code == 250
