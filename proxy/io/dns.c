@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Questions and answers on c-ares. Owners are called by posts alone, never by c-ares. */
+/* Who asks and who is told. Owners are called by posts alone, never by c-ares. */
 #include "proxy/io/dns.h"
 
 #include <netdb.h>
@@ -11,123 +11,37 @@
 #define SERVERS_TEXT_MAX 1024
 #define TRY_MS           1500 /* the second try waits twice as long */
 #define TRIES            2
-#define GIVE_UP_MS       5000 /* however many servers there are */
-#define TICK_MS          250
 #define HOSTS_TTL_S      60
 #define NAME_IN_MAX      255 /* RFC 1035 2.3.4 */
-#define CLASS_IN         1
-
-struct dns_query {
-    struct dns *dns;
-    struct list link;
-    struct loop_post telling;
-    dns_callback *fn; /* NULL: nobody waits */
-    void *owner;
-    struct dns_answer *answer; /* NULL: nothing found yet */
-    enum dns_type type;
-    unsigned responses_due; /* c-ares holds on to this while not 0 */
-    bool is_temporary;      /* one response was no answer */
-    uint64_t asked_ms;
-};
 
 static const struct dns_answer not_found = {.status = DNS_NOT_FOUND};
 static const struct dns_answer temporary = {.status = DNS_TEMPORARY};
 
 /* ---- answering ---- */
 
-static void free_query(struct dns_query *q)
-{
-    list_remove(&q->link);
-    mem_free(q->answer);
-    mem_free(q);
-}
-
 /* Called by the loop. The owner may do anything, dns_free() included: nothing of `q` or the dns
  * is used after the call. */
 static void tell(void *owner)
 {
     struct dns_query *q = owner;
-    struct dns_answer *own = q->answer;
-    const struct dns_answer *answer = q->is_temporary ? &temporary : &not_found;
+    struct dns_answer *answer = q->answer;
     dns_callback *fn = q->fn;
     void *fn_owner = q->owner;
 
-    q->fn = NULL;
-    q->answer = NULL;
-    if (own != NULL && own->address_count + own->name_count > 0)
-        answer = own;
     list_remove(&q->link);
-    if (q->responses_due > 0)
-        list_append(&q->dns->given_up, &q->link);
-    else
-        free_query(q);
-    fn(fn_owner, answer);
-    mem_free(own);
+    mem_free(q);
+    fn(fn_owner, answer == NULL ? &temporary : answer);
+    mem_free(answer);
 }
 
-static void answer_later(struct dns_query *q)
+void dns_answer_later(struct dns_query *q, const struct dns_answer *answer)
 {
+    if (answer != NULL && (q->answer = mem_alloc(sizeof(*answer))) != NULL)
+        *q->answer = *answer;
     list_remove(&q->link);
     list_append(&q->dns->answered, &q->link);
     loop_post(q->dns->loop, &q->telling, tell, q);
 }
-
-static void add_response(struct dns_query *q, struct bytes octets)
-{
-    if (q->answer == NULL) {
-        q->answer = mem_alloc(sizeof(*q->answer));
-        if (q->answer == NULL) {
-            q->is_temporary = true;
-            return;
-        }
-        q->answer->status = DNS_FOUND;
-        q->answer->ttl_s = UINT32_MAX;
-        q->answer->address_count = q->answer->name_count = 0;
-    }
-    if (!dns_parse_response(octets, q->type, q->answer))
-        q->is_temporary = true;
-}
-
-static void on_response(void *argument, int status, int timeouts, unsigned char *octets, int len)
-{
-    struct dns_query *q = argument;
-    bool is_wanted = q->fn != NULL && !q->telling.is_posted && !q->dns->is_ending;
-
-    (void)timeouts;
-    q->responses_due--;
-    if (is_wanted && status == ARES_SUCCESS && len > 0)
-        add_response(q, bytes_make(octets, (size_t)len));
-    else if (status != ARES_ENODATA && status != ARES_ENOTFOUND && status != ARES_EBADNAME)
-        q->is_temporary = true;
-    if (q->responses_due > 0)
-        return;
-    if (is_wanted)
-        answer_later(q);
-    else if (!q->telling.is_posted)
-        free_query(q);
-}
-
-static void on_tick(struct deadline *tick)
-{
-    struct dns *d = CONTAINER_OF(tick, struct dns, tick);
-    uint64_t now_ms = loop_now_ms(d->loop);
-    struct list *oldest;
-
-    ares_process_fd(d->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-    while ((oldest = list_first(&d->asked)) != NULL) {
-        struct dns_query *q = LIST_ENTRY(oldest, struct dns_query, link);
-
-        if (q->asked_ms + GIVE_UP_MS > now_ms)
-            break;
-        q->is_temporary = true;
-        answer_later(q);
-    }
-    d->is_ticking = !list_is_empty(&d->asked) || !list_is_empty(&d->given_up);
-    if (d->is_ticking)
-        deadline_set(d->loop, tick, now_ms + TICK_MS);
-}
-
-static const struct deadline_use tick_use = {.reached = on_tick};
 
 /* ---- beginning and ending ---- */
 
@@ -169,11 +83,9 @@ struct dns *dns_new(struct loop *l, const struct bytes *servers, int count, int 
         return NULL;
     }
     d->loop = l;
-    list_init(&d->asked);
-    list_init(&d->given_up);
     list_init(&d->answered);
     list_init(&d->sockets);
-    deadline_init(&d->tick, &tick_use);
+    dns_questions_init(d);
     options.sock_state_cb_data = d;
     if (ares_init_options(&d->channel, &options,
                           ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
@@ -193,55 +105,29 @@ struct dns *dns_new(struct loop *l, const struct bytes *servers, int count, int 
 void dns_free(struct dns **dns)
 {
     struct dns *d = *dns;
-    struct list *link;
 
     if (d == NULL)
         return;
-    deadline_clear(d->loop, &d->tick);
-    while ((link = list_first(&d->answered)) != NULL) {
-        struct dns_query *q = LIST_ENTRY(link, struct dns_query, link);
-
-        loop_unpost(d->loop, &q->telling);
-        q->fn = NULL;
-        list_remove(link);
-        if (q->responses_due == 0)
-            free_query(q);
-    }
-    d->is_ending = true;
-    ares_destroy(d->channel); /* on_response() frees what c-ares held on to */
+    LIST_EACH (link, &d->answered)
+        dns_cancel(LIST_ENTRY(link, struct dns_query, link));
+    dns_questions_done(d);
     mem_free(d);
     *dns = NULL;
 }
 
 /* ---- asking ---- */
 
-static struct dns_query *new_query(struct dns *d, enum dns_type type, dns_callback *fn, void *owner)
+static struct dns_query *new_query(struct dns *d, dns_callback *fn, void *owner)
 {
     struct dns_query *q = mem_zalloc(sizeof(*q));
 
     if (q == NULL)
         return NULL;
     q->dns = d;
-    q->type = type;
     q->fn = fn;
     q->owner = owner;
-    q->asked_ms = loop_now_ms(d->loop);
     list_init(&q->link);
     return q;
-}
-
-static void ask(struct dns_query *q, const char *name)
-{
-    struct dns *d = q->dns;
-
-    list_append(&d->asked, &q->link);
-    if (!d->is_ticking)
-        deadline_set(d->loop, &d->tick, q->asked_ms + TICK_MS);
-    d->is_ticking = true;
-    q->responses_due = q->type == DNS_TYPE_A ? 2 : 1;
-    if (q->type == DNS_TYPE_A)
-        ares_query(d->channel, name, CLASS_IN, DNS_TYPE_AAAA, on_response, q);
-    ares_query(d->channel, name, CLASS_IN, (int)q->type, on_response, q);
 }
 
 /* The name as c-ares wants it; false where no such name can exist. */
@@ -286,61 +172,53 @@ static bool answer_locally(struct dns_query *q, struct bytes name, const char *t
     }
     if (found.address_count == 0)
         return false;
-    q->answer = mem_alloc(sizeof(found));
-    if (q->answer == NULL)
-        q->is_temporary = true;
-    else
-        *q->answer = found;
-    answer_later(q);
+    dns_answer_later(q, &found);
     return true;
 }
 
 struct dns_query *dns_ask_addresses(struct dns *d, struct bytes name, dns_callback *fn, void *owner)
 {
-    struct dns_query *q = new_query(d, DNS_TYPE_A, fn, owner);
+    struct dns_query *q = new_query(d, fn, owner);
     char text[NAME_IN_MAX + 1];
 
     if (q == NULL)
         return NULL;
     if (!copy_name(name, text))
-        answer_later(q);
+        dns_answer_later(q, &not_found);
     else if (!answer_locally(q, name, text))
-        ask(q, text);
+        dns_question_ask(q, DNS_TYPE_A, text);
     return q;
 }
 
 struct dns_query *dns_ask_names(struct dns *d, const struct netaddr *address, dns_callback *fn,
                                 void *owner)
 {
-    struct dns_query *q = new_query(d, DNS_TYPE_PTR, fn, owner);
+    struct dns_query *q = new_query(d, fn, owner);
     char text[NETADDR_REVERSE_MAX];
 
     if (q != NULL && address->family == NETADDR_NONE)
-        answer_later(q);
+        dns_answer_later(q, &not_found);
     else if (q != NULL)
-        ask(q, netaddr_reverse_name(address, text));
+        dns_question_ask(q, DNS_TYPE_PTR, netaddr_reverse_name(address, text));
     return q;
 }
 
 struct dns_query *dns_ask_mx(struct dns *d, struct bytes name, dns_callback *fn, void *owner)
 {
-    struct dns_query *q = new_query(d, DNS_TYPE_MX, fn, owner);
+    struct dns_query *q = new_query(d, fn, owner);
     char text[NAME_IN_MAX + 1];
 
     if (q != NULL && copy_name(name, text))
-        ask(q, text);
+        dns_question_ask(q, DNS_TYPE_MX, text);
     else if (q != NULL)
-        answer_later(q);
+        dns_answer_later(q, &not_found);
     return q;
 }
 
 void dns_cancel(struct dns_query *q)
 {
     loop_unpost(q->dns->loop, &q->telling);
-    q->fn = NULL;
     list_remove(&q->link);
-    if (q->responses_due > 0)
-        list_append(&q->dns->given_up, &q->link);
-    else
-        free_query(q);
+    mem_free(q->answer);
+    mem_free(q);
 }

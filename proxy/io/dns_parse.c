@@ -129,33 +129,63 @@ static bool is_wanted(unsigned type, enum dns_type wanted)
     return type == (unsigned)wanted || (type == DNS_TYPE_AAAA && wanted == DNS_TYPE_A);
 }
 
-static bool take_record(struct place *p, enum dns_type wanted, struct dns_answer *answer)
+/* What stands before the data of a record; they lie within the response. */
+static bool take_head(struct place *p, unsigned *type_out, uint32_t *ttl_s_out, unsigned *len_out)
 {
-    const uint8_t *head, *data;
-    unsigned type, len;
-    uint32_t ttl_s;
+    const uint8_t *head;
 
     if (!skip_name(p) || !take(p, 10, &head))
         return false;
-    type = read_16(head);
-    ttl_s = read_32(head + 4);
-    len = read_16(head + 8);
-    if (len > p->all.len - p->at)
-        return false;
-    if (read_16(head + 2) != CLASS_IN || (type != DNS_TYPE_CNAME && !is_wanted(type, wanted)))
-        return take(p, len, &data);
-    if (ttl_s > INT32_MAX)
-        ttl_s = 0; /* RFC 2181 8 */
+    *type_out = read_16(head + 2) == CLASS_IN ? read_16(head) : 0;
+    *ttl_s_out = read_32(head + 4);
+    *len_out = read_16(head + 8);
+    if (*ttl_s_out > INT32_MAX)
+        *ttl_s_out = 0; /* RFC 2181 8 */
+    return *len_out <= p->all.len - p->at;
+}
+
+static void note_ttl(struct dns_answer *answer, uint32_t ttl_s)
+{
     if (ttl_s < answer->ttl_s)
         answer->ttl_s = ttl_s;
+}
+
+static bool take_record(struct place *p, enum dns_type wanted, struct dns_answer *answer)
+{
+    const uint8_t *data;
+    unsigned type, len;
+    uint32_t ttl_s;
+
+    if (!take_head(p, &type, &ttl_s, &len))
+        return false;
+    if (type != DNS_TYPE_CNAME && !is_wanted(type, wanted))
+        return take(p, len, &data);
+    note_ttl(answer, ttl_s);
     if (type == DNS_TYPE_CNAME)
         return take(p, len, &data);
     return add_record(p, len, type, wanted, answer);
 }
 
+/* For how long there is no such thing: the SOA record of the authority section says it (RFC 2308
+ * 5), in its TTL and in the last four octets of its data. */
+static void note_absence(struct place *p, unsigned records, struct dns_answer *answer)
+{
+    const uint8_t *data;
+    unsigned type, len;
+    uint32_t ttl_s;
+
+    while (records-- > 0 && take_head(p, &type, &ttl_s, &len) && take(p, len, &data)) {
+        if (type != DNS_TYPE_SOA || len < 4)
+            continue;
+        note_ttl(answer, ttl_s);
+        note_ttl(answer, read_32(data + len - 4));
+    }
+}
+
 bool dns_parse_response(struct bytes octets, enum dns_type wanted, struct dns_answer *answer)
 {
     struct place p = {.all = octets};
+    int had = answer->address_count + answer->name_count;
     const uint8_t *header, *rest;
 
     if (octets.len > 65535 || !take(&p, HEADER_BYTES, &header))
@@ -166,5 +196,7 @@ bool dns_parse_response(struct bytes octets, enum dns_type wanted, struct dns_an
     for (unsigned left = read_16(header + 6); left > 0; left--)
         if (!take_record(&p, wanted, answer))
             return false;
+    if (answer->address_count + answer->name_count == had)
+        note_absence(&p, read_16(header + 8), answer);
     return true;
 }

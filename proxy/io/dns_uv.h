@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Questions on c-ares and libuv, shared by dns.c, dns_socket.c and dns_parse.c. */
+/* Questions on c-ares and libuv, shared by dns.c and the dns_*.c files. */
 #ifndef POSTERN_DNS_UV_H
 #define POSTERN_DNS_UV_H
 
@@ -8,10 +8,12 @@
 #include "proxy/base/list.h"
 #include "proxy/io/deadline.h"
 #include "proxy/io/dns.h"
+#include "proxy/io/dns_cache.h"
 
 enum dns_type {
     DNS_TYPE_A = 1,
     DNS_TYPE_CNAME = 5,
+    DNS_TYPE_SOA = 6,
     DNS_TYPE_PTR = 12,
     DNS_TYPE_MX = 15,
     DNS_TYPE_AAAA = 28
@@ -20,19 +22,42 @@ enum dns_type {
 struct dns {
     struct loop *loop;
     ares_channel channel;
-    struct deadline tick; /* armed while c-ares has something to do */
-    struct list asked;    /* queries that c-ares has, the oldest first */
-    struct list given_up; /* c-ares has them still, but nobody waits for them */
-    struct list answered; /* their posts will tell */
+    struct deadline tick;        /* armed while c-ares has something to do */
+    struct hash_table questions; /* that c-ares has */
+    struct list in_time;         /* those that may still be answered, the oldest first */
+    struct list answered;        /* queries whose posts will tell */
     struct list sockets;
+    struct dns_cache cache;
     bool is_ticking, is_ending;
 };
+
+/* One owner's wish to know something. */
+struct dns_query {
+    struct dns *dns;
+    struct list link; /* question.queries, or dns.answered */
+    struct loop_post telling;
+    dns_callback *fn;
+    void *owner;
+    struct dns_answer *answer; /* NULL: DNS_TEMPORARY */
+};
+
+/* dns.c: the owner will be told, soon. NULL: DNS_TEMPORARY. */
+void dns_answer_later(struct dns_query *q, const struct dns_answer *answer);
+
+/* dns_question.c */
+void dns_questions_init(struct dns *d);
+/* The query is answered from what is known, or when the name servers have spoken; it joins those
+ * who wait for the same. A and AAAA are asked for together. */
+void dns_question_ask(struct dns_query *q, enum dns_type type, const char *name);
+/* Frees the queries that wait, and ends c-ares. */
+void dns_questions_done(struct dns *d);
 
 /* dns_socket.c */
 void dns_socket_changed(void *dns, ares_socket_t fd, int wants_read, int wants_write);
 
-/* Adds the records of one response that fit the question: A and AAAA, or PTR, or MX. False: it
- * is garbage, and what was added before stays. `octets` are hostile. */
+/* Adds the records of one response that fit the question: A and AAAA, or PTR, or MX. Where there
+ * is none, `ttl_s` is at most for how long that is so (RFC 2308). False: it is garbage, and what
+ * was added before stays. `octets` are hostile. */
 bool dns_parse_response(struct bytes octets, enum dns_type wanted, struct dns_answer *answer);
 
 #endif

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """MX records, what is remembered of answers, and how many questions are open at once."""
+import time
+
 from harness.control import Control
-from harness.dns import TWIN_HOSTS, TWINS
+from harness.dns import BRIEF, CLIENT, NAMELESS, TWIN_HOSTS, TWINS
 from harness.messages import PLAIN_MESSAGE
+from harness.postern import PATIENT
 from harness.process import free_port
+
+PTR = 12
 
 NULL = """
 [relay "null"]
@@ -70,3 +75,41 @@ def test_equal_preference_is_shuffled(target, postern):
             client.expect(250, f"RCPT TO:<joe@{name}>")
         client.expect(250, "RSET")
     assert all(host.connections for host in hosts)
+
+
+def connect(server, source):
+    """A session whose name has been looked up."""
+    with server.client(source=source) as client:
+        client.hello()
+        server.wait_named(client)
+
+
+def reverse(address):
+    return ".".join(reversed(address.split("."))) + ".in-addr.arpa"
+
+
+def test_answers_are_remembered(target, postern, dns_tap):
+    """Each thing is asked for once within its TTL, for clients and for relays, also what is not."""
+    backend = target()
+    server = postern("".join(
+        f'[relay "{name}"]\nname = target.example.test\nport = {backend.port}\nidentity = none\n'
+        for name in ("one", "two")) + "[route]\n@one.test one\n@two.test two\n",
+        smtpd=PATIENT, resolver=dns_tap.address)
+    for source in (CLIENT, NAMELESS) * 3:
+        connect(server, source)
+    with server.client() as client:
+        client.hello()
+        assert client.mail(PLAIN_MESSAGE, recipients=["joe@one.test", "joe@two.test"]).code == 250
+    asked = [name for name, _ in dns_tap.asked]
+    assert asked.count(reverse(CLIENT)) == asked.count(reverse(NAMELESS)) == 1
+    # A and AAAA of each
+    assert asked.count("client.example.test") == asked.count("target.example.test") == 2
+
+
+def test_answers_are_forgotten(postern, dns_tap):
+    """... and asked for again when the TTL is over."""
+    server = postern("[route]\n@example.test discard\n", smtpd=PATIENT, resolver=dns_tap.address)
+    end = time.monotonic() + 20
+    while dns_tap.asked.count((reverse(BRIEF), PTR)) < 2:
+        assert time.monotonic() < end
+        connect(server, BRIEF)

@@ -6,7 +6,9 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -26,7 +28,8 @@
 struct reply {
     const char *name; /* what was asked, as text */
     unsigned type;
-    unsigned rcode; /* 16: no reply at all; 17: truncated by half; */
+    unsigned rcode; /* 16: no reply at all; 17: truncated by half; 18: NXDOMAIN, and the records
+                       are of the authority section */
     unsigned answers;
     const char *records;
     size_t len;
@@ -35,6 +38,10 @@ struct reply {
     {                                                                                              \
         name, type, rcode, answers, records, sizeof(records) - 1                                   \
     }
+
+/* For so long there is no such record: the record's TTL, the zone's minimum. */
+#define SOA(ttl, minimum)                                                                          \
+    RECORD("\6", ttl, "\26") "\0\0\0\0\0\1\0\0\0\2\0\0\0\3\0\0\0\4\0\0" minimum
 
 #define ONES21  "\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1"
 #define LABEL60 "\74aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffff"
@@ -49,6 +56,16 @@ static const struct reply replies[] = {
     REPLY("none.example", TYPE_A, 3, 0, ""),
     REPLY("none.example", TYPE_AAAA, 3, 0, ""),
     REPLY("empty.example", TYPE_A, 0, 0, ""),
+    REPLY("absent.example", TYPE_MX, 18, 1, SOA("\0\x14", "\0\x1e")),
+    REPLY("absent2.example", TYPE_MX, 18, 2,
+          RECORD("\2", "\0\1", "\1") "\0" SOA("\0\x1e", "\0\x14")),
+    REPLY("absent3.example", TYPE_MX, 18, 1, SOA("\xff\xff", "\xff\xff")),
+    REPLY("absent4.example", TYPE_MX, 18, 1, RECORD("\6", "\0\x14", "\3") "\0\0\0"),
+    REPLY("absent5.example", TYPE_MX, 18, 1, RECORD("\6", "\0\x14", "\xff") "\0\0"),
+    REPLY("absent6.example", TYPE_MX, 18, 0, ""),
+    REPLY("once.example", TYPE_MX, 0, 1, RECORD("\17", "\0\0", "\5") "\0\x0a\1y\0"),
+    REPLY("long.example", TYPE_MX, 0, 1, RECORD("\17", "\xff\xff", "\5") "\0\x0a\1y\0"),
+    REPLY("bad.example", TYPE_MX, 2, 0, ""),
     REPLY("half.example", TYPE_A, 2, 0, ""),
     REPLY("sick.example", TYPE_A, 2, 0, ""),
     REPLY("sick.example", TYPE_AAAA, 2, 0, ""),
@@ -83,6 +100,7 @@ static struct {
     int fd;
     pthread_t thread;
     char address[32];
+    atomic_uint asked; /* queries that came */
 } server;
 
 /* The question's name as text, dots between labels; returns the offset behind the question. */
@@ -105,11 +123,11 @@ static size_t read_question(const uint8_t *query, size_t len, char name_out[256]
 static size_t make_reply(uint8_t *message, size_t len)
 {
     char name[256];
-    unsigned type, rcode = 0, answers = 0;
+    unsigned type, rcode = 0, answers = 0, authorities = 0;
     size_t end = read_question(message, len, name, &type), full = end;
 
     for (size_t i = 0; i < ARRAY_LENGTH(replies); i++) {
-        if (strcmp(replies[i].name, name) != 0 || replies[i].type != type)
+        if (strcasecmp(replies[i].name, name) != 0 || replies[i].type != type)
             continue;
         if (replies[i].rcode == 16)
             return 0;
@@ -122,10 +140,16 @@ static size_t make_reply(uint8_t *message, size_t len)
         full -= 3;
         rcode = 0;
     }
+    if (rcode == 18) {
+        authorities = answers;
+        answers = 0;
+        rcode = 3;
+    }
     message[2] = 0x81;
     message[3] = (uint8_t)(0x80 | rcode);
     message[7] = (uint8_t)answers;
     memset(message + 8, 0, 4);
+    message[9] = (uint8_t)authorities;
     return full;
 }
 
@@ -141,6 +165,7 @@ static void *serve(void *unused)
 
         if (n < 17)
             return unused; /* the end of the test */
+        server.asked++;
         out = make_reply(message, (size_t)n);
         if (out > 0)
             sendto(server.fd, message, out, 0, (struct sockaddr *)&from, length);
@@ -178,7 +203,7 @@ struct asker {
     struct loop *loop;
     struct dns *dns;
     int left;
-    bool is_in_call;
+    bool is_in_call, stays;   /* stays: when it has its answers it may ask again */
     struct dns_answer answer; /* the last one */
 };
 
@@ -188,10 +213,11 @@ static void on_answer(void *owner, const struct dns_answer *answer)
 
     assert_false(a->is_in_call);
     a->answer = *answer;
-    if (--a->left == 0) {
+    if (--a->left > 0)
+        return;
+    if (!a->stays)
         dns_free(&a->dns);
-        loop_stop(a->loop);
-    }
+    loop_stop(a->loop);
 }
 
 static void open_asker(struct asker *a)
@@ -311,6 +337,82 @@ static void answers_many_at_once(void **state)
     assert_int_equal(a.answer.name_count, 3);
 }
 
+/* ---- what is asked once ---- */
+
+/* Asks for the MX of `name`; how many queries that took. */
+static unsigned asked_for(struct asker *a, const char *name)
+{
+    unsigned before = server.asked;
+
+    a->left = 1;
+    assert_non_null(dns_ask_mx(a->dns, bytes_of(name), on_answer, a));
+    assert_int_equal(loop_run(a->loop), 0);
+    return server.asked - before;
+}
+
+static void keeps_answers(void **state)
+{
+    static const struct {
+        const char *name;
+        unsigned again; /* queries, the second time */
+        enum dns_status status;
+        uint32_t ttl_s, again_ttl_s; /* 0: whatever */
+    } rows[] = {
+        {"mx.example", 0, DNS_FOUND, 256, 256},
+        {"MX.example", 0, DNS_FOUND, 256, 256},
+        {"nullmx.example", 0, DNS_FOUND, 256, 256},
+        {"absent.example", 0, DNS_NOT_FOUND, 20, 20},
+        {"absent2.example", 0, DNS_NOT_FOUND, 20, 20},
+        {"absent3.example", 0, DNS_NOT_FOUND, 60, 60},
+        {"absent4.example", 0, DNS_NOT_FOUND, 60, 60},
+        {"absent5.example", 0, DNS_NOT_FOUND, 60, 60},
+        {"absent6.example", 0, DNS_NOT_FOUND, 60, 60},
+        {"once.example", 1, DNS_FOUND, 0, 0},
+        {"long.example", 0, DNS_FOUND, 3600, 3600},
+        {"bad.example", 1, DNS_TEMPORARY, 0, 0},
+    };
+    static struct asker a;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        unsigned first, again;
+
+        open_asker(&a);
+        a.stays = true;
+        first = asked_for(&a, rows[i].name);
+        lib_is_true(i, "was asked", first > 0);
+        lib_same_number(i, "status", rows[i].status, a.answer.status);
+        lib_same_number(i, "ttl", rows[i].ttl_s, a.answer.ttl_s);
+        again = asked_for(&a, rows[i].name);
+        lib_same_number(i, "asked again", rows[i].again * first, again);
+        lib_same_number(i, "status again", rows[i].status, a.answer.status);
+        lib_same_number(i, "ttl again", rows[i].again_ttl_s, a.answer.ttl_s);
+        dns_free(&a.dns);
+        loop_free(&a.loop);
+    }
+    lib_end_rows();
+}
+
+/* However many wait for it, in whatever case it is written; some lose their patience. */
+static void asks_once_for_all(void **state)
+{
+    static struct asker a;
+    unsigned before;
+
+    (void)state;
+    open_asker(&a);
+    before = server.asked;
+    a.left = 50;
+    for (int i = 0; i < 50; i++) {
+        assert_non_null(dns_ask_addresses(a.dns, bytes_of(i % 2 ? "both.example" : "BOTH.example"),
+                                          on_answer, &a));
+        dns_cancel(dns_ask_addresses(a.dns, bytes_of("both.example"), on_answer, NULL));
+    }
+    await_answer(&a);
+    assert_int_equal(a.answer.address_count, 3);
+    assert_int_equal(server.asked - before, 2); /* A and AAAA */
+}
+
 /* A server that never answers; another question is freed unanswered. */
 static void times_out(void **state)
 {
@@ -370,10 +472,9 @@ static void survives_shortage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(answers),
-        cmocka_unit_test(answers_many_at_once),
-        cmocka_unit_test(times_out),
-        cmocka_unit_test(survives_shortage),
+        cmocka_unit_test(answers),       cmocka_unit_test(answers_many_at_once),
+        cmocka_unit_test(keeps_answers), cmocka_unit_test(asks_once_for_all),
+        cmocka_unit_test(times_out),     cmocka_unit_test(survives_shortage),
     };
 
     return cmocka_run_group_tests(tests, start_server, stop_server);

@@ -32,6 +32,7 @@ HOSTILE = {
     HOSTILE_SPACE: "two words ADDR=192.0.2.1",
     HOSTILE_NUL: "trusted.example.test\0",
 }
+BRIEF = "127.0.0.27"            # brief.example.test, for a second
 # Domains that differ in nothing but their names: two MX hosts of equal preference.
 TWINS = [f"twins{n}.example.test" for n in range(20)]
 TWIN_HOSTS = ("127.0.0.1", "127.0.0.50")
@@ -42,7 +43,7 @@ LONG_NAME = ".".join([LABEL63] * 3 + ["b" * 61])        # 253 octets
 ROOT_ZONE = """
 $ORIGIN .
 $TTL 60
-@                           SOA ns.invalid. root.invalid. 1 3600 600 86400 1
+@                           SOA ns.invalid. root.invalid. 1 3600 600 86400 60
 @                           NS  ns.invalid.
 ns.invalid.                 A   127.0.0.1
 
@@ -54,6 +55,7 @@ six.example.test.           AAAA ::1
 many.example.test.          A   127.0.0.25
 alias.example.test.         A   127.0.0.26
 target.example.test.        A   127.0.0.1
+brief.example.test.   1     A   127.0.0.27
 two-targets.example.test.   A   127.0.0.1
 two-targets.example.test.   A   127.0.0.50
 own.example.test.           A   127.0.0.1
@@ -66,6 +68,7 @@ twin1.example.test.         A   127.0.0.50
 9.0.0.127.in-addr.arpa.     PTR trusted.example.test.
 4.0.0.127.in-addr.arpa.     PTR mismatch.example.test.
 14.0.0.127.in-addr.arpa.    PTR blocked.example.test.
+27.0.0.127.in-addr.arpa. 1  PTR brief.example.test.
 26.0.0.127.in-addr.arpa.    CNAME 26.net.example.test.
 26.net.example.test.        PTR alias.example.test.
 1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa. PTR six.example.test.
