@@ -99,6 +99,14 @@ static bool is_routed(const void *owner, struct bytes domain)
     return route_set_knows_domain(owner, domain);
 }
 
+/* Names of sections are those of the configuration, which are not everybody's to know: this is
+ * looked at when the client has shown that it may ask. */
+static bool is_there(const struct smtpd *d, const struct etrn_node *node)
+{
+    struct route_directory targets = targets_directory(&d->worker->targets);
+    return node->form != COMMAND_ETRN_TARGET || targets.find(targets.owner, node->name) != NULL;
+}
+
 static struct etrn *new_question(struct bridge *b, struct bytes argument)
 {
     struct etrn *e = mem_zalloc(sizeof(*e) + argument.len);
@@ -125,13 +133,14 @@ void etrn_ask(struct bridge *b, struct bytes argument)
         refuse(b, &(struct etrn){.argument = argument}, REPLY_ETRN_FAILED);
         return;
     }
-    if (etrn_is_entitled(&d->conf->etrn_from, &b->session.client.client, &e->node, is_routed,
-                         d->routes)) {
+    bool may_ask = etrn_is_entitled(&d->conf->etrn_from, &b->session.client.client, &e->node,
+                                    is_routed, d->routes);
+    if (may_ask && is_there(d, &e->node)) {
         b->etrn = e;
         queue_ask(d->worker->queue, &e->question);
         return;
     }
-    refuse(b, e, REPLY_ETRN_DENIED);
+    refuse(b, e, may_ask ? REPLY_ETRN_FAILED : REPLY_ETRN_DENIED);
     mem_free(e);
 }
 

@@ -94,6 +94,7 @@ def test_announced_to_those_who_may(server):
     ("ETRN 127.0.0.1", 501), ("etrn example.test", 251), ("ETRN EXAMPLE.test", 251),
     ("ETRN @example.test", 251), ("ETRN a.example.test", 251), ("ETRN @a.b.example.test", 251),
     ("ETRN single.test", 251), ("ETRN old.test", 251), ("ETRN #one", 251),
+    ("ETRN #ONE", 458), ("ETRN #three", 458), ("ETRN #example.test", 458),
     ("ETRN unknown.test", 459), ("ETRN refused.test", 459), ("ETRN @test", 459),
     ("ETRN @com", 459), ("ETRN test", 459)])
 def test_syntax_and_entitlement(server, greeted, line, code):
@@ -106,11 +107,20 @@ def test_syntax_and_entitlement(server, greeted, line, code):
 @pytest.mark.parametrize("line, code", [
     ("ETRN example.test", 251), ("ETRN @example.test", 251), ("ETRN @a.example.test", 251),
     ("ETRN a.example.test", 459), ("ETRN other.test", 459), ("ETRN @test", 459),
-    ("ETRN #one", 459), ("ETRN #two", 251), ("ETRN #TWO", 459)])
+    ("ETRN #one", 459), ("ETRN #two", 251), ("ETRN #TWO", 459), ("ETRN #three", 459),
+    ("ETRN #gone", 458)])
 def test_entitled_by_name(server, greeted, line, code):
-    """An entry that names domains and targets entitles to these alone."""
-    client = greeted(server(etrn_from='etrn-from = 127.0.0.1 example.test "#two"\n'))
+    """An entry that names domains and targets entitles to these alone; to nobody else does it show
+    which targets there are."""
+    client = greeted(server(etrn_from='etrn-from = 127.0.0.1 example.test "#two" "#gone"\n'))
     client.expect(code, line)
+
+
+@pytest.mark.parametrize("node", ["#one", "#three"])
+def test_others_learn_nothing(server, greeted, node):
+    """Who may not ask hears the same of a target that is there and of one that is not."""
+    client = greeted(server(etrn_from=f"etrn-from = {CLIENT}\n"))
+    assert client.expect(459, f"ETRN {node}").text == "4.7.1 Node not allowed: not for you to ask"
 
 
 def test_when(server, greeted):
