@@ -74,8 +74,8 @@ size_t route_set_targets(const struct route_set *set, struct target *const **tar
 
 /* All tables are read, so that all that is wrong is told at once. */
 static int read_tables(struct route_set *set, struct route_source *const *sources, size_t count,
-                       const struct route_directory *directory, struct hash_key key,
-                       struct arena *arena, struct cf_problems *problems)
+                       const struct route_directory *directory, struct arena *arena,
+                       struct cf_problems *problems)
 {
     struct route_table_names names = {.owner = directory->owner,
                                       .find = directory->find,
@@ -85,7 +85,7 @@ static int read_tables(struct route_set *set, struct route_source *const *source
     if (set->tables == NULL)
         return ERR_MEMORY;
     for (size_t i = 0; i < count; i++) {
-        int error = route_table_new(sources[i], &names, key, arena, problems,
+        int error = route_table_new(sources[i], &names, set->key, arena, problems,
                                     &set->tables[set->table_count]);
         if (error == 0)
             error = add_targets(set, set->tables[set->table_count++], arena);
@@ -103,7 +103,8 @@ int route_set_new(struct route_source *const *sources, size_t count,
     struct route_set *set = arena_alloc(arena, sizeof(*set));
     if (set == NULL)
         return ERR_MEMORY;
-    int error = read_tables(set, sources, count, directory, key, arena, problems);
+    set->key = key;
+    int error = read_tables(set, sources, count, directory, arena, problems);
     if (error == 0)
         error = route_check(set, directory, problems);
     if (error == 0 && problems->has_no_memory)

@@ -20,12 +20,14 @@ struct route_set {
     size_t target_count, target_capacity;
     struct target **slots; /* the same, by address; a power of two of them, NULL: empty */
     size_t slot_count;
+    struct hash_key key; /* a secret of those who look things up here */
 };
 
 /* ---- one address on its way ---- */
 
 /* An address, and the line that matched it. */
 struct route_step {
+    struct hash_entry seen;        /* walk.seen */
     struct route_step *next;       /* in the order in which they were come to */
     struct route_step *parent;     /* NULL: the client's own address */
     const struct route_action *by; /* the parent's action that led here */
@@ -40,6 +42,7 @@ struct route_step {
 };
 
 struct route_walk_leg {
+    struct hash_entry seen; /* walk.seen */
     struct route_walk_leg *next;
     struct routed_leg leg;
     const struct route_step *step;
@@ -57,6 +60,7 @@ enum route_trouble {
 struct route_walk {
     const struct route_set *set;
     struct arena *arena;
+    struct hash_table seen; /* while it walks: where it has been, and whom it has found */
     struct route_step *first, *last;
     unsigned step_count;
     struct route_walk_leg *first_leg, *last_leg;

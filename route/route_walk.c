@@ -25,9 +25,27 @@ static void note_trouble(struct route_walk *walk, enum route_trouble trouble,
     refuse(walk, reply_own(reply));
 }
 
-static bool is_same_address(const struct address *a, const struct address *b)
+/* ---- what was seen ---- */
+
+/* The same octets for the same address, whatever the case of its domain, at the same target;
+ * `target` NULL: for the same step. 0 or ERR_MEMORY. */
+static int make_key(struct route_walk *walk, const struct address *address, bool is_name,
+                    const struct target *target, struct bytes *key_out)
 {
-    return bytes_equal(a->local, b->local) && bytes_equal_nocase(a->domain, b->domain);
+    size_t len = 1 + sizeof(target) + address->domain.len + 1 + address->local.len;
+    uint8_t *key = arena_alloc(walk->arena, len), *at = key;
+    if (key == NULL)
+        return ERR_MEMORY;
+    *at++ = is_name;
+    memcpy(at, &target, sizeof(target));
+    at += sizeof(target);
+    for (size_t i = 0; i < address->domain.len; i++)
+        *at++ = byte_lower(address->domain.at[i]);
+    *at++ = 0; /* which no domain has */
+    if (address->local.len > 0)
+        memcpy(at, address->local.at, address->local.len);
+    *key_out = bytes_make(key, len);
+    return 0;
 }
 
 /* ---- which line ---- */
@@ -142,22 +160,16 @@ static enum reply_id reply_to_unknown(const struct route_walk *walk, const struc
 
 /* ---- legs ---- */
 
-static bool has_leg(const struct route_walk *walk, const struct target *target,
-                    const struct address *to)
-{
-    for (const struct route_walk_leg *l = walk->first_leg; l != NULL; l = l->next)
-        if (l->leg.target == target && is_same_address(&l->leg.to, to))
-            return true;
-    return false;
-}
-
 static int add_leg(struct route_walk *walk, const struct route_step *step,
                    const struct route_action *by, struct target *target)
 {
-    if (has_leg(walk, target, &step->address))
+    struct bytes key;
+    if (make_key(walk, &step->address, false, target, &key) != 0)
+        return ERR_MEMORY;
+    if (hash_table_find(&walk->seen, key) != NULL)
         return 0;
     struct route_walk_leg *leg = arena_alloc(walk->arena, sizeof(*leg));
-    if (leg == NULL)
+    if (leg == NULL || hash_table_add(&walk->seen, &leg->seen, key) != 0)
         return ERR_MEMORY;
     leg->leg = (struct routed_leg){
         .target = target,
@@ -185,11 +197,12 @@ static int add_leg(struct route_walk *walk, const struct route_step *step,
 
 /* ---- steps ---- */
 
+/* `key`: of make_key(). NULL: no memory. */
 static struct route_step *add_step(struct route_walk *walk, struct route_step *parent,
-                                   const struct address *address, bool is_name)
+                                   const struct address *address, bool is_name, struct bytes key)
 {
     struct route_step *step = arena_alloc(walk->arena, sizeof(*step));
-    if (step == NULL)
+    if (step == NULL || hash_table_add(&walk->seen, &step->seen, key) != 0)
         return NULL;
     step->parent = parent;
     step->address = *address;
@@ -206,13 +219,10 @@ static struct route_step *add_step(struct route_walk *walk, struct route_step *p
     return step;
 }
 
-static const struct route_step *find_step(const struct route_walk *walk,
-                                          const struct address *address, bool is_name)
+static const struct route_step *find_step(const struct route_walk *walk, struct bytes key)
 {
-    for (const struct route_step *s = walk->first; s != NULL; s = s->next)
-        if (s->is_name == is_name && is_same_address(&s->address, address))
-            return s;
-    return NULL;
+    struct hash_entry *found = hash_table_find(&walk->seen, key);
+    return found == NULL ? NULL : CONTAINER_OF(found, struct route_step, seen);
 }
 
 static bool is_above(const struct route_step *step, const struct route_step *below)
@@ -245,7 +255,10 @@ static int rewrite(struct route_walk *walk, struct route_step *step,
 {
     bool is_name = action->kind == ROUTE_ACTION_NAME;
     struct address address = rewritten(&step->address, action);
-    const struct route_step *again = find_step(walk, &address, is_name);
+    struct bytes key;
+    if (make_key(walk, &address, is_name, NULL, &key) != 0)
+        return ERR_MEMORY;
+    const struct route_step *again = find_step(walk, key);
     if (again != NULL && !is_above(again, step))
         return 0; /* all that it leads to is known */
     if (again != NULL) {
@@ -259,7 +272,7 @@ static int rewrite(struct route_walk *walk, struct route_step *step,
                      step, REPLY_MAIL_LOOPS_BACK);
         return 0;
     }
-    struct route_step *to = add_step(walk, step, &address, is_name);
+    struct route_step *to = add_step(walk, step, &address, is_name, key);
     if (to == NULL)
         return ERR_MEMORY;
     to->by = action;
@@ -308,9 +321,15 @@ static int visit(struct route_walk *walk, struct route_step *step)
 int route_walk(const struct route_set *set, const struct address *address, bool is_name,
                struct arena *arena, struct route_walk *walk_out)
 {
+    struct bytes key;
     *walk_out = (struct route_walk){.set = set, .arena = arena};
-    struct route_step *step = add_step(walk_out, NULL, address, is_name);
-    return step == NULL ? ERR_MEMORY : visit(walk_out, step);
+    if (make_key(walk_out, address, is_name, NULL, &key) != 0)
+        return ERR_MEMORY;
+    hash_table_init(&walk_out->seen, set->key);
+    struct route_step *step = add_step(walk_out, NULL, address, is_name, key);
+    int error = step == NULL ? ERR_MEMORY : visit(walk_out, step);
+    hash_table_done(&walk_out->seen);
+    return error;
 }
 
 /* ---- what becomes of it ---- */
