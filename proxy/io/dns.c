@@ -2,15 +2,13 @@
 /* Who asks and who is told. Owners are called by posts alone, never by c-ares. */
 #include "proxy/io/dns.h"
 
-#include <netdb.h>
-#include <sys/socket.h>
-
 #include "proxy/base/error.h"
 #include "proxy/io/dns_uv.h"
 
 #define SERVERS_TEXT_MAX 1024
 #define TRY_MS           1500 /* the second try waits twice as long */
 #define TRIES            2
+#define HOSTS_FILE       "/etc/hosts"
 #define HOSTS_TTL_S      60
 #define NAME_IN_MAX      255 /* RFC 1035 2.3.4 */
 
@@ -94,7 +92,9 @@ struct dns *dns_new(struct loop *l, const struct bytes *servers, int count, int 
         *error_out = ERR_MEMORY;
         return NULL;
     }
-    error = set_servers(d, servers, count);
+    error = dns_hosts_read(&d->hosts, loop_hash_key(l), HOSTS_FILE);
+    if (error == 0)
+        error = set_servers(d, servers, count);
     if (error != 0) {
         dns_free(&d);
         *error_out = error;
@@ -111,6 +111,7 @@ void dns_free(struct dns **dns)
     LIST_EACH (link, &d->answered)
         dns_cancel(LIST_ENTRY(link, struct dns_query, link));
     dns_questions_done(d);
+    dns_hosts_done(&d->hosts);
     mem_free(d);
     *dns = NULL;
 }
@@ -140,40 +141,18 @@ static bool copy_name(struct bytes name, char copy_out[NAME_IN_MAX + 1])
     return true;
 }
 
-static void add_host_addresses(struct dns_answer *answer, const struct hostent *host)
-{
-    for (char **at = host->h_addr_list; *at != NULL; at++) {
-        struct netaddr *a = &answer->addresses[answer->address_count];
-
-        if (answer->address_count == DNS_ADDRESSES_MAX)
-            return;
-        *a = (struct netaddr){.family = host->h_addrtype == AF_INET ? NETADDR_IPV4 : NETADDR_IPV6};
-        memcpy(a->octets, *at, host->h_addrtype == AF_INET ? 4 : 16);
-        answer->address_count++;
-    }
-}
-
 /* A literal, or a name of the hosts file: answered without a question. */
-static bool answer_locally(struct dns_query *q, struct bytes name, const char *text)
+static bool answer_locally(struct dns_query *q, struct bytes name)
 {
-    static const int families[] = {AF_INET, AF_INET6};
     struct dns_answer found = {.status = DNS_FOUND, .ttl_s = HOSTS_TTL_S};
-    struct hostent *host;
 
-    if (netaddr_parse(name, &found.addresses[0]) == 0) {
+    if (netaddr_parse(name, &found.addresses[0]) == 0)
         found.address_count = 1;
-    } else {
-        for (size_t i = 0; i < ARRAY_LENGTH(families); i++) {
-            if (ares_gethostbyname_file(q->dns->channel, text, families[i], &host) != ARES_SUCCESS)
-                continue;
-            add_host_addresses(&found, host);
-            ares_free_hostent(host);
-        }
-    }
-    if (found.address_count == 0)
-        return false;
-    dns_answer_later(q, &found);
-    return true;
+    else
+        dns_hosts_find(&q->dns->hosts, name, &found);
+    if (found.address_count > 0)
+        dns_answer_later(q, &found);
+    return found.address_count > 0;
 }
 
 struct dns_query *dns_ask_addresses(struct dns *d, struct bytes name, dns_callback *fn, void *owner)
@@ -185,7 +164,7 @@ struct dns_query *dns_ask_addresses(struct dns *d, struct bytes name, dns_callba
         return NULL;
     if (!copy_name(name, text))
         dns_answer_later(q, &not_found);
-    else if (!answer_locally(q, name, text))
+    else if (!answer_locally(q, name))
         dns_question_ask(q, DNS_TYPE_A, text);
     return q;
 }

@@ -12,8 +12,9 @@
 struct dns;
 struct dns_query; /* a question under way */
 
-/* `servers`: "ADDR" or "ADDR:PORT" ("[V6]:PORT") each; none: resolv.conf. Queries time out by
- * themselves after about 5 s; callers set shorter deadlines and cancel. NULL and *error_out. */
+/* `servers`: "ADDR" or "ADDR:PORT" ("[V6]:PORT") each; none: resolv.conf. That and the hosts file
+ * are read here, and never again. Queries time out by themselves after about 5 s; callers set
+ * shorter deadlines and cancel. NULL and *error_out. */
 struct dns *dns_new(struct loop *l, const struct bytes *servers, int count, int *error_out);
 /* Pending questions are cancelled (their callbacks are not called). */
 void dns_free(struct dns **d);

@@ -56,27 +56,34 @@ static bool skip_name(struct place *p)
     return true;
 }
 
-/* IPv4 first, else in the order in which they came: the two responses come in any order. */
+void dns_add_address(struct dns_answer *answer, const struct netaddr *address)
+{
+    int at = answer->address_count;
+
+    if (at == DNS_ADDRESSES_MAX)
+        return;
+    for (; address->family == NETADDR_IPV4 && at > 0; at--) {
+        if (answer->addresses[at - 1].family == NETADDR_IPV4)
+            break;
+        answer->addresses[at] = answer->addresses[at - 1];
+    }
+    answer->addresses[at] = *address;
+    answer->address_count++;
+}
+
+/* The responses for A and AAAA come in any order. */
 static void add_address(struct dns_answer *answer, const uint8_t *octets, size_t len)
 {
     static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
     struct netaddr a = {.family = len == 4 ? NETADDR_IPV4 : NETADDR_IPV6};
-    int at;
 
-    if (answer->address_count == DNS_ADDRESSES_MAX)
-        return;
     if (len == 16 && memcmp(octets, mapped, sizeof(mapped)) == 0) {
         a.family = NETADDR_IPV4;
         octets += 12;
         len = 4;
     }
     memcpy(a.octets, octets, len);
-    at = answer->address_count++;
-    while (a.family == NETADDR_IPV4 && at > 0 && answer->addresses[at - 1].family == NETADDR_IPV6) {
-        answer->addresses[at] = answer->addresses[at - 1];
-        at--;
-    }
-    answer->addresses[at] = a;
+    dns_add_address(answer, &a);
 }
 
 /* Names of equal preference stay in the order in which they came. */

@@ -9,6 +9,7 @@
 #include "proxy/io/deadline.h"
 #include "proxy/io/dns.h"
 #include "proxy/io/dns_cache.h"
+#include "proxy/io/dns_hosts.h"
 
 enum dns_type {
     DNS_TYPE_A = 1,
@@ -27,6 +28,7 @@ struct dns {
     struct list in_time;         /* those that may still be answered, the oldest first */
     struct list answered;        /* queries whose posts will tell */
     struct list sockets;
+    struct dns_hosts hosts;
     struct dns_cache cache;
     bool is_ticking, is_ending;
 };
@@ -55,6 +57,8 @@ void dns_questions_done(struct dns *d);
 /* dns_socket.c */
 void dns_socket_changed(void *dns, ares_socket_t fd, int wants_read, int wants_write);
 
+/* IPv4 comes first, else the order stays; what does not fit is left out. */
+void dns_add_address(struct dns_answer *answer, const struct netaddr *address);
 /* Adds the records of one response that fit the question: A and AAAA, or PTR, or MX. Where there
  * is none, `ttl_s` is at most for how long that is so (RFC 2308). False: it is garbage, and what
  * was added before stays. `octets` are hostile. */
