@@ -60,7 +60,7 @@ static void on_names(void *owner, const struct dns_answer *answer)
     b->query = NULL;
     if (answer->status == DNS_FOUND && keep_reverse_name(b, answer))
         b->query = dns_ask_addresses(b->smtpd->worker->dns, b->session.client.reverse_name,
-                                     on_addresses, b);
+                                     &b->session.client.client, on_addresses, b);
     if (b->query == NULL)
         settle(b, answer->status == DNS_NOT_FOUND || answer->status == DNS_FOUND
                       ? IDENTITY_NAME_UNAVAILABLE

@@ -262,8 +262,8 @@ static bool ask(struct relay_lookup *u, struct bytes host, uint16_t port, bool i
 
     u->has_names = true;
     u->port = port;
-    u->query =
-        is_mx ? dns_ask_mx(dns, host, on_mx, u) : dns_ask_addresses(dns, host, on_addresses, u);
+    u->query = is_mx ? dns_ask_mx(dns, host, on_mx, u)
+                     : dns_ask_addresses(dns, host, NULL, on_addresses, u);
     if (u->query == NULL)
         u->has_no_answer = true;
     return u->query != NULL;

@@ -155,7 +155,8 @@ static bool answer_locally(struct dns_query *q, struct bytes name)
     return found.address_count > 0;
 }
 
-struct dns_query *dns_ask_addresses(struct dns *d, struct bytes name, dns_callback *fn, void *owner)
+struct dns_query *dns_ask_addresses(struct dns *d, struct bytes name, const struct netaddr *client,
+                                    dns_callback *fn, void *owner)
 {
     struct dns_query *q = new_query(d, fn, owner);
     char text[NAME_IN_MAX + 1];
@@ -165,7 +166,7 @@ struct dns_query *dns_ask_addresses(struct dns *d, struct bytes name, dns_callba
     if (!copy_name(name, text))
         dns_answer_later(q, &not_found);
     else if (!answer_locally(q, name))
-        dns_question_ask(q, DNS_TYPE_A, text);
+        dns_question_ask(q, DNS_TYPE_A, text, client);
     return q;
 }
 
@@ -178,7 +179,7 @@ struct dns_query *dns_ask_names(struct dns *d, const struct netaddr *address, dn
     if (q != NULL && address->family == NETADDR_NONE)
         dns_answer_later(q, &not_found);
     else if (q != NULL)
-        dns_question_ask(q, DNS_TYPE_PTR, netaddr_reverse_name(address, text));
+        dns_question_ask(q, DNS_TYPE_PTR, netaddr_reverse_name(address, text), address);
     return q;
 }
 
@@ -188,7 +189,7 @@ struct dns_query *dns_ask_mx(struct dns *d, struct bytes name, dns_callback *fn,
     char text[NAME_IN_MAX + 1];
 
     if (q != NULL && copy_name(name, text))
-        dns_question_ask(q, DNS_TYPE_MX, text);
+        dns_question_ask(q, DNS_TYPE_MX, text, NULL);
     else if (q != NULL)
         dns_answer_later(q, &not_found);
     return q;

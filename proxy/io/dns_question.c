@@ -10,7 +10,9 @@
 
 struct dns_question {
     struct dns *dns;
-    struct list link; /* dns.in_time; in none: it is too late for an answer */
+    struct list link;          /* dns.in_time; in none: it is too late for an answer */
+    struct list in_clients;    /* dns.of_clients; in none: it is for a target */
+    struct netaddr client_net; /* whose clients were the first to ask */
     struct hash_entry by_text;
     struct list queries;
     struct dns_answer *answer; /* NULL: no response has come */
@@ -53,6 +55,8 @@ static void end(struct dns_question *u)
 {
     hash_table_remove(&u->dns->questions, &u->by_text);
     list_remove(&u->link);
+    u->dns->of_client_count -= !list_is_empty(&u->in_clients);
+    list_remove(&u->in_clients);
     mem_free(u->answer);
     mem_free(u);
 }
@@ -116,10 +120,41 @@ static const struct deadline_use tick_use = {.reached = on_tick};
 
 /* ---- questions ---- */
 
-/* NULL: no memory. */
-static struct dns_question *new_question(struct dns *d, struct bytes text)
+static unsigned count_of_net(const struct dns *d, const struct netaddr *net)
 {
-    struct dns_question *u = mem_zalloc(sizeof(*u));
+    unsigned count = 0;
+
+    LIST_EACH (link, &d->of_clients)
+        count += netaddr_equal(&LIST_ENTRY(link, struct dns_question, in_clients)->client_net, net);
+    return count;
+}
+
+/* c-ares holds on to what nobody waits for any more, so what counts is what c-ares has. */
+static bool has_room(const struct dns *d, const struct netaddr *client)
+{
+    if (d->questions.entry_count >= DNS_QUESTIONS_MAX)
+        return false;
+    if (client == NULL || d->of_client_count < DNS_OF_CLIENT_NET_MAX)
+        return true;
+    struct netaddr net = netaddr_client_net(client);
+    return d->of_client_count < DNS_OF_CLIENTS_MAX && count_of_net(d, &net) < DNS_OF_CLIENT_NET_MAX;
+}
+
+static void count_for(struct dns_question *u, const struct netaddr *client)
+{
+    list_init(&u->in_clients);
+    if (client == NULL)
+        return;
+    u->client_net = netaddr_client_net(client);
+    list_append(&u->dns->of_clients, &u->in_clients);
+    u->dns->of_client_count++;
+}
+
+/* NULL: no memory, or no room. */
+static struct dns_question *new_question(struct dns *d, struct bytes text,
+                                         const struct netaddr *client)
+{
+    struct dns_question *u = has_room(d, client) ? mem_zalloc(sizeof(*u)) : NULL;
 
     if (u == NULL)
         return NULL;
@@ -131,6 +166,7 @@ static struct dns_question *new_question(struct dns *d, struct bytes text)
     u->dns = d;
     u->type = (enum dns_type)text.at[0];
     u->asked_ms = loop_now_ms(d->loop);
+    count_for(u, client);
     list_init(&u->queries);
     list_append(&d->in_time, &u->link);
     if (!d->is_ticking)
@@ -161,7 +197,8 @@ static struct bytes make_text(enum dns_type type, const char *name,
     return bytes_make(text_out, 1 + len);
 }
 
-void dns_question_ask(struct dns_query *q, enum dns_type type, const char *name)
+void dns_question_ask(struct dns_query *q, enum dns_type type, const char *name,
+                      const struct netaddr *client)
 {
     struct dns *d = q->dns;
     uint8_t space[1 + DNS_NAME_MAX];
@@ -175,7 +212,8 @@ void dns_question_ask(struct dns_query *q, enum dns_type type, const char *name)
         return;
     }
     asked = hash_table_find(&d->questions, text);
-    u = asked == NULL ? new_question(d, text) : CONTAINER_OF(asked, struct dns_question, by_text);
+    u = asked == NULL ? new_question(d, text, client)
+                      : CONTAINER_OF(asked, struct dns_question, by_text);
     if (u == NULL || list_is_empty(&u->link)) { /* what was late a moment ago is no better now */
         dns_answer_later(q, NULL);
         return;
@@ -192,6 +230,7 @@ void dns_questions_init(struct dns *d)
     hash_table_init(&d->questions, loop_hash_key(d->loop));
     dns_cache_init(&d->cache, loop_hash_key(d->loop));
     list_init(&d->in_time);
+    list_init(&d->of_clients);
     deadline_init(&d->tick, &tick_use);
 }
 

@@ -26,7 +26,9 @@ struct dns {
     struct deadline tick;        /* armed while c-ares has something to do */
     struct hash_table questions; /* that c-ares has */
     struct list in_time;         /* those that may still be answered, the oldest first */
-    struct list answered;        /* queries whose posts will tell */
+    struct list of_clients;      /* those that clients had us ask */
+    unsigned of_client_count;
+    struct list answered; /* queries whose posts will tell */
     struct list sockets;
     struct dns_hosts hosts;
     struct dns_cache cache;
@@ -49,8 +51,9 @@ void dns_answer_later(struct dns_query *q, const struct dns_answer *answer);
 /* dns_question.c */
 void dns_questions_init(struct dns *d);
 /* The query is answered from what is known, or when the name servers have spoken; it joins those
- * who wait for the same. A and AAAA are asked for together. */
-void dns_question_ask(struct dns_query *q, enum dns_type type, const char *name);
+ * who wait for the same. A and AAAA are asked for together. `client` NULL: it is for a target. */
+void dns_question_ask(struct dns_query *q, enum dns_type type, const char *name,
+                      const struct netaddr *client);
 /* Frees the queries that wait, and ends c-ares. */
 void dns_questions_done(struct dns *d);
 

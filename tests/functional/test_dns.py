@@ -113,3 +113,16 @@ def test_answers_are_forgotten(postern, dns_tap):
     while dns_tap.asked.count((reverse(BRIEF), PTR)) < 2:
         assert time.monotonic() < end
         connect(server, BRIEF)
+
+
+def test_open_questions_are_bounded(postern, dns_tap):
+    """A net whose name servers are silent, and whose clients come and go, gets its share of open
+    questions and no more; the name of another client is found all the while."""
+    dns_tap.silent = ".9.127.in-addr.arpa"
+    server = postern("[route]\n@example.test discard\n", smtpd=PATIENT, resolver=dns_tap.address)
+    for n in range(1, 251):
+        with server.client(source=f"127.9.0.{n}") as client:
+            client.expect(220)
+    connect(server, CLIENT)
+    silent = {name for name, _ in dns_tap.asked if name.endswith(dns_tap.silent)}
+    assert 100 <= len(silent) <= 128

@@ -185,8 +185,10 @@ static struct dns_query *ask(struct dns *d, enum sim_question what, struct bytes
     return q;
 }
 
-struct dns_query *dns_ask_addresses(struct dns *d, struct bytes name, dns_callback *fn, void *owner)
+struct dns_query *dns_ask_addresses(struct dns *d, struct bytes name, const struct netaddr *client,
+                                    dns_callback *fn, void *owner)
 {
+    (void)client;
     return ask(d, SIM_ADDRESSES, name, fn, owner);
 }
 

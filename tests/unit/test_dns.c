@@ -28,8 +28,8 @@
 struct reply {
     const char *name; /* what was asked, as text */
     unsigned type;
-    unsigned rcode; /* 16: no reply at all; 17: truncated by half; 18: NXDOMAIN, and the records
-                       are of the authority section */
+    unsigned rcode; /* 17: truncated by half; 18: NXDOMAIN, and the records are of the authority
+                       section */
     unsigned answers;
     const char *records;
     size_t len;
@@ -93,7 +93,6 @@ static const struct reply replies[] = {
           RECORD("\17", "\1\0", "\5") "\0\x14\1z\0" RECORD(
               "\17", "\1\0", "\5") "\0\x0a\1y\0" RECORD("\17", "\1\0", "\5") "\0\x14\1x\0"),
     REPLY("nullmx.example", TYPE_MX, 0, 1, RECORD("\17", "\1\0", "\3") "\0\0\0"),
-    REPLY("silent.example", TYPE_MX, 16, 0, ""),
 };
 
 static struct {
@@ -126,11 +125,11 @@ static size_t make_reply(uint8_t *message, size_t len)
     unsigned type, rcode = 0, answers = 0, authorities = 0;
     size_t end = read_question(message, len, name, &type), full = end;
 
+    if (strncmp(name, "silent", 6) == 0 || strstr(name, ".9.in-addr.arpa") != NULL)
+        return 0; /* no reply at all */
     for (size_t i = 0; i < ARRAY_LENGTH(replies); i++) {
         if (strcasecmp(replies[i].name, name) != 0 || replies[i].type != type)
             continue;
-        if (replies[i].rcode == 16)
-            return 0;
         rcode = replies[i].rcode;
         answers = replies[i].answers;
         memcpy(message + end, replies[i].records, replies[i].len);
@@ -305,7 +304,7 @@ static void answers(void **state)
         open_asker(&a);
         a.is_in_call = true;
         if (rows[i].kind == 'a')
-            assert_non_null(dns_ask_addresses(a.dns, question, on_answer, &a));
+            assert_non_null(dns_ask_addresses(a.dns, question, NULL, on_answer, &a));
         else if (rows[i].kind == 'm')
             assert_non_null(dns_ask_mx(a.dns, question, on_answer, &a));
         else if (netaddr_parse(question, &address) == 0)
@@ -328,7 +327,7 @@ static void answers_many_at_once(void **state)
     a.is_in_call = true;
     for (int i = 0; i < 100; i++) {
         assert_non_null(dns_ask_mx(a.dns, bytes_of("mx.example"), on_answer, &a));
-        dropped[i] = dns_ask_addresses(a.dns, bytes_of("both.example"), on_answer, NULL);
+        dropped[i] = dns_ask_addresses(a.dns, bytes_of("both.example"), NULL, on_answer, NULL);
         assert_non_null(dropped[i]);
     }
     for (int i = 0; i < 100; i++)
@@ -405,12 +404,61 @@ static void asks_once_for_all(void **state)
     a.left = 50;
     for (int i = 0; i < 50; i++) {
         assert_non_null(dns_ask_addresses(a.dns, bytes_of(i % 2 ? "both.example" : "BOTH.example"),
-                                          on_answer, &a));
-        dns_cancel(dns_ask_addresses(a.dns, bytes_of("both.example"), on_answer, NULL));
+                                          NULL, on_answer, &a));
+        dns_cancel(dns_ask_addresses(a.dns, bytes_of("both.example"), NULL, on_answer, NULL));
     }
     await_answer(&a);
     assert_int_equal(a.answer.address_count, 3);
     assert_int_equal(server.asked - before, 2); /* A and AAAA */
+}
+
+/* ---- how many at the same time ---- */
+
+static void on_refusal(void *owner, const struct dns_answer *answer)
+{
+    assert_int_equal(answer->status, DNS_TEMPORARY);
+    ++*(int *)owner;
+}
+
+/* For `count` clients of the net 9.0.`net`.0/24, of which nobody gets an answer. */
+static void ask_for_clients(struct dns *d, uint8_t net, int count, int *refused)
+{
+    struct netaddr client = {.family = NETADDR_IPV4, .octets = {9, 0, net}};
+
+    for (int i = 0; i < count; i++) {
+        client.octets[3] = (uint8_t)i;
+        assert_non_null(dns_ask_names(d, &client, on_refusal, refused));
+    }
+}
+
+/* A net of clients has its share, clients have theirs, and targets always find room. */
+static void bounds_questions(void **state)
+{
+    static struct asker a;
+    struct netaddr client = {.family = NETADDR_IPV4, .octets = {9, 0, 1}};
+    int of_net = 0, of_others = 0, of_last_net = 0, of_name = 0, of_targets = 0;
+    char name[32];
+
+    (void)state;
+    open_asker(&a);
+    ask_for_clients(a.dns, 0, DNS_OF_CLIENT_NET_MAX + 70, &of_net);
+    for (uint8_t net = 1; net < 4; net++)
+        ask_for_clients(a.dns, net, DNS_OF_CLIENT_NET_MAX, &of_others);
+    ask_for_clients(a.dns, 4, 10, &of_last_net); /* all of theirs is used */
+    assert_non_null(
+        dns_ask_addresses(a.dns, bytes_of("both.example"), &client, on_refusal, &of_name));
+    assert_non_null(dns_ask_mx(a.dns, bytes_of("mx.example"), on_answer, &a));
+    for (int i = 0; i < DNS_QUESTIONS_MAX - DNS_OF_CLIENTS_MAX - 1 + 5; i++) {
+        snprintf(name, sizeof(name), "silent%d.example", i);
+        assert_non_null(dns_ask_mx(a.dns, bytes_of(name), on_refusal, &of_targets));
+    }
+    await_answer(&a); /* of mx.example; who was refused has heard so before */
+    assert_int_equal(a.answer.name_count, 3);
+    assert_int_equal(of_net, 70);
+    assert_int_equal(of_others, 0);
+    assert_int_equal(of_last_net, 10);
+    assert_int_equal(of_name, 1);
+    assert_int_equal(of_targets, 5);
 }
 
 /* A server that never answers; another question is freed unanswered. */
@@ -472,9 +520,10 @@ static void survives_shortage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(answers),       cmocka_unit_test(answers_many_at_once),
-        cmocka_unit_test(keeps_answers), cmocka_unit_test(asks_once_for_all),
-        cmocka_unit_test(times_out),     cmocka_unit_test(survives_shortage),
+        cmocka_unit_test(answers),           cmocka_unit_test(answers_many_at_once),
+        cmocka_unit_test(keeps_answers),     cmocka_unit_test(asks_once_for_all),
+        cmocka_unit_test(bounds_questions),  cmocka_unit_test(times_out),
+        cmocka_unit_test(survives_shortage),
     };
 
     return cmocka_run_group_tests(tests, start_server, stop_server);

@@ -178,12 +178,12 @@ static void test_read_once(void **state)
     netaddr_parse(bytes_of("192.0.2.1"), &address);
     for (int i = 0; i < 50; i++) {
         snprintf(name, sizeof(name), "name%d.example", i);
-        dns_cancel(dns_ask_addresses(d, bytes_of(name), on_answer, l));
+        dns_cancel(dns_ask_addresses(d, bytes_of(name), NULL, on_answer, l));
         dns_cancel(dns_ask_mx(d, bytes_of(name), on_answer, l));
         address.octets[3] = (uint8_t)i;
         dns_cancel(dns_ask_names(d, &address, on_answer, l));
     }
-    assert_non_null(dns_ask_addresses(d, bytes_of("localhost"), on_answer, l));
+    assert_non_null(dns_ask_addresses(d, bytes_of("localhost"), NULL, on_answer, l));
     loop_run(l);
     assert_int_equal(opened, before);
     dns_free(&d);

@@ -360,18 +360,18 @@ static void asks_and_cancels(void **state)
     a.dns = dns_new(a.loop, servers, 2, &error);
     assert_non_null(a.dns);
     netaddr_parse(bytes_of("192.0.2.1"), &address);
-    dns_cancel(dns_ask_addresses(a.dns, name, on_wrong_answer, NULL));
+    dns_cancel(dns_ask_addresses(a.dns, name, NULL, on_wrong_answer, NULL));
     dns_cancel(dns_ask_names(a.dns, &address, on_wrong_answer, NULL));
     dns_cancel(dns_ask_mx(a.dns, name, on_wrong_answer, NULL));
-    dns_cancel(dns_ask_addresses(a.dns, bytes_of(""), on_wrong_answer, NULL));
-    assert_non_null(dns_ask_addresses(a.dns, name, on_wrong_answer, NULL));
+    dns_cancel(dns_ask_addresses(a.dns, bytes_of(""), NULL, on_wrong_answer, NULL));
+    assert_non_null(dns_ask_addresses(a.dns, name, NULL, on_wrong_answer, NULL));
     dns_free(&a.dns);
     assert_null(a.dns);
     dns_free(&a.dns);
 
     /* What cannot be a name is an answer too, and also comes later. */
     a.dns = dns_new(a.loop, servers, 2, &error);
-    assert_non_null(dns_ask_addresses(a.dns, bytes_make("a\0b", 3), on_answer, &a));
+    assert_non_null(dns_ask_addresses(a.dns, bytes_make("a\0b", 3), NULL, on_answer, &a));
     a.is_in_call = false;
     assert_int_equal(loop_run(a.loop), 0);
     assert_int_equal(a.answers, 1);

@@ -185,10 +185,12 @@ class SilentDns:
 
 
 class DnsTap:
-    """Stands before a server and knows what it is asked; names in `broken` get SERVFAIL."""
+    """Stands before a server and knows what it is asked; names in `broken` get SERVFAIL, and those
+    that end in `silent` no answer."""
 
     def __init__(self, server):
         self.broken = set()
+        self.silent = None
         self.asked = []             # (name, type) of each query
         self._server = ("127.0.0.1", server.port)
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -199,13 +201,16 @@ class DnsTap:
         while True:
             try:
                 query, peer = self.sock.recvfrom(4096)
-                self.sock.sendto(self._answer(query), peer)
+                if answer := self._answer(query):
+                    self.sock.sendto(answer, peer)
             except OSError:
                 return
 
     def _answer(self, query):
         name, kind = _question(query)
         self.asked.append((name, kind))
+        if self.silent and name.endswith(self.silent):
+            return None
         if name in self.broken:
             return query[:2] + b"\x84\x02" + query[4:]
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as upstream:
