@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 
 #include "proxy/base/hash.h"
 #include "proxy/base/mem.h"
@@ -29,6 +30,9 @@ struct map {
 struct shared {
     struct map *map;
     unsigned column; /* ours; each process has its own copy of this struct */
+    /* Of all keys: else clients could choose addresses that fill the cells of others, whose limits
+     * would then hold for each process alone. */
+    struct hash_key secret;
 };
 
 struct shared *shared_new(void)
@@ -38,6 +42,10 @@ struct shared *shared_new(void)
 
     if (s == NULL)
         return NULL;
+    if (getrandom(&s->secret, sizeof(s->secret), 0) != sizeof(s->secret)) {
+        mem_free(s);
+        return NULL;
+    }
     void *map = mmap(NULL, sizeof(struct map), PROT_READ | PROT_WRITE, flags, -1, 0);
     if (map == MAP_FAILED) {
         mem_free(s);
@@ -74,26 +82,25 @@ void shared_clear(struct shared *s, unsigned column)
 
 /* ---- keys ---- */
 
-/* The same in every process; a client that chose its address to fall together with another's would
- * only limit the two together. */
-static const struct hash_key hash_key = {{0x706f737465726e31, 0x736861726564206b}};
-
-uint64_t shared_key(const char *kind, struct bytes name)
+uint64_t shared_key(const struct shared *s, const char *kind, struct bytes name)
 {
-    uint64_t both[2] = {hash_bytes(&hash_key, bytes_of(kind)), hash_bytes(&hash_key, name)};
-    uint64_t key = hash_bytes(&hash_key, bytes_make(both, sizeof(both)));
+    static const struct hash_key none;
+    const struct hash_key *secret = s == NULL ? &none : &s->secret;
+    uint64_t both[2] = {hash_bytes(secret, bytes_of(kind)), hash_bytes(secret, name)};
+    uint64_t key = hash_bytes(secret, bytes_make(both, sizeof(both)));
     return key > KEY_BUSY ? key : key + 2;
 }
 
-uint64_t shared_key_of_client(struct bytes smtpd, const struct netaddr *client)
+uint64_t shared_key_of_client(const struct shared *s, struct bytes smtpd,
+                              const struct netaddr *client)
 {
     uint8_t text[1 + sizeof(client->octets) + sizeof(uint64_t)] = {0};
-    uint64_t listener = shared_key("smtpd", smtpd);
+    uint64_t listener = shared_key(s, "smtpd", smtpd);
 
     text[0] = (uint8_t)client->family;
     memcpy(text + 1, client->octets, client->family == NETADDR_IPV4 ? 4 : 8);
     memcpy(text + 1 + sizeof(client->octets), &listener, sizeof(listener));
-    return shared_key("client", bytes_make(text, sizeof(text)));
+    return shared_key(s, "client", bytes_make(text, sizeof(text)));
 }
 
 /* ---- cells ---- */

@@ -13,7 +13,8 @@ struct shared; /* made by the master before it forks */
 
 #define SHARED_COLUMNS_MAX 256
 
-/* NULL: no memory. */
+/* With a secret of its own, which the processes that are forked later share. NULL: no memory, or no
+ * chance to be had from the kernel. */
 struct shared *shared_new(void);
 void shared_free(struct shared **s);
 /* Which column is ours; the master's choice. */
@@ -21,9 +22,12 @@ void shared_use(struct shared *s, unsigned column);
 /* A process has died: its column counts no more. The master's alone. */
 void shared_clear(struct shared *s, unsigned column);
 
-/* `kind` says what is counted under the name. */
-uint64_t shared_key(const char *kind, struct bytes name);
-uint64_t shared_key_of_client(struct bytes smtpd, const struct netaddr *client); /* IPv6: its /64 */
+/* `kind` says what is counted under the name. `s` NULL: there are no others, and any key will do.
+ */
+uint64_t shared_key(const struct shared *s, const char *kind, struct bytes name);
+/* IPv6: its /64 */
+uint64_t shared_key_of_client(const struct shared *s, struct bytes smtpd,
+                              const struct netaddr *client);
 
 /* What is counted under one key, embedded in its owner. All zero but for the key at first. Keys
  * that fall together share a count only by their 64 bits. A cell of the table is held while our own

@@ -18,7 +18,7 @@ static void *join(void *owner, struct bytes target)
         return NULL;
     t->shared = owner;
     for (int i = 0; i < RELAY_HOST_COUNTS; i++)
-        t->counts[i].key = shared_key(kinds[i], target);
+        t->counts[i].key = shared_key(owner, kinds[i], target);
     return t;
 }
 

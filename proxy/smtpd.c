@@ -37,7 +37,7 @@ static struct smtpd_client *count_in(struct smtpd *d, const struct netaddr *addr
     if (client == NULL)
         return NULL;
     memcpy(client->key, key, sizeof(key));
-    client->connections.key = shared_key_of_client(d->conf->section, address);
+    client->connections.key = shared_key_of_client(shared_of(d), d->conf->section, address);
     if (hash_table_add(&d->clients, &client->entry, bytes_make(client->key, wanted.len)) != 0) {
         mem_free(client);
         return NULL;
@@ -258,7 +258,7 @@ int smtpd_start(struct smtpd *d, struct worker *worker, const struct smtpd_conf 
     d->conf = conf;
     d->routes = routes;
     d->log_sinks = worker_log_sinks(worker, conf->logger);
-    d->connections.key = shared_key("smtpd", conf->section);
+    d->connections.key = shared_key(shared_of(d), "smtpd", conf->section);
     list_init(&d->bridges);
     hash_table_init(&d->clients, loop_hash_key(worker->loop));
     int error = make_session_conf(d, arena);

@@ -7,37 +7,43 @@
 #include "proxy/shared.h"
 #include "tests/unit/lib.h"
 
-static uint64_t key_of_number(uint32_t number)
+static uint64_t key_of_number(const struct shared *s, uint32_t number)
 {
-    return shared_key("test", bytes_make(&number, sizeof(number)));
+    return shared_key(s, "test", bytes_make(&number, sizeof(number)));
 }
 
 /* ---- keys ---- */
 
-static uint64_t key_of_client(const char *address)
+static uint64_t key_of_client(const struct shared *s, const char *address)
 {
     struct netaddr client;
 
     assert_int_equal(netaddr_parse(bytes_of(address), &client), 0);
-    return shared_key_of_client(bytes_of("mx"), &client);
+    return shared_key_of_client(s, bytes_of("mx"), &client);
 }
 
 static void test_keys(void **state)
 {
+    struct shared *s = shared_new(), *other = shared_new();
+
     (void)state;
-    assert_true(shared_key("target", bytes_of("a")) == shared_key("target", bytes_of("a")));
-    assert_true(shared_key("target", bytes_of("a")) != shared_key("target", bytes_of("b")));
-    assert_true(shared_key("target", bytes_of("a")) != shared_key("waiting", bytes_of("a")));
-    assert_true(key_of_client("192.0.2.1") != key_of_client("192.0.2.2"));
-    assert_true(key_of_client("2001:db8::1") == key_of_client("2001:db8::ffff:2"));
-    assert_true(key_of_client("2001:db8::1") != key_of_client("2001:db8:0:1::1"));
+    assert_true(shared_key(s, "target", bytes_of("a")) == shared_key(s, "target", bytes_of("a")));
+    assert_true(shared_key(s, "target", bytes_of("a")) != shared_key(s, "target", bytes_of("b")));
+    assert_true(shared_key(s, "target", bytes_of("a")) != shared_key(s, "waiting", bytes_of("a")));
+    assert_true(key_of_client(s, "192.0.2.1") != key_of_client(s, "192.0.2.2"));
+    assert_true(key_of_client(s, "2001:db8::1") == key_of_client(s, "2001:db8::ffff:2"));
+    assert_true(key_of_client(s, "2001:db8::1") != key_of_client(s, "2001:db8:0:1::1"));
+    /* Nobody can know in which cell an address will be counted. */
+    assert_true(key_of_client(s, "192.0.2.1") != key_of_client(other, "192.0.2.1"));
+    shared_free(&s);
+    shared_free(&other);
 }
 
 /* ---- alone ---- */
 
 static void test_without_others(void **state)
 {
-    struct shared_count count = {.key = key_of_number(1)};
+    struct shared_count count = {.key = key_of_number(NULL, 1)};
 
     (void)state;
     shared_add(NULL, &count, 3);
@@ -49,10 +55,10 @@ static void test_without_others(void **state)
 static void test_columns(void **state)
 {
     struct shared *s = shared_new();
-    struct shared_count first = {.key = key_of_number(1)}, second = first, other = first;
+    struct shared_count first = {.key = key_of_number(s, 1)}, second = first, other = first;
 
     (void)state;
-    other.key = key_of_number(2);
+    other.key = key_of_number(s, 2);
     shared_use(s, 3);
     shared_add(s, &first, 2);
     shared_use(s, SHARED_COLUMNS_MAX - 1);
@@ -79,7 +85,7 @@ static void count_all(struct shared *s, uint32_t first_number, int32_t change)
 {
     for (uint32_t i = 0; i < MANY; i++) {
         if (change > 0)
-            counts[i] = (struct shared_count){.key = key_of_number(first_number + i)};
+            counts[i] = (struct shared_count){.key = key_of_number(s, first_number + i)};
         shared_add(s, &counts[i], change);
     }
 }
@@ -127,14 +133,14 @@ static int count_wildly(struct shared *s, unsigned column)
 
     shared_use(s, column);
     for (int i = 0; i < ROUNDS; i++) {
-        held.key = key_of_number((uint32_t)lib_random_below(&random, 60000));
+        held.key = key_of_number(s, (uint32_t)lib_random_below(&random, 60000));
         shared_add(s, &held, 2);
         if (shared_sum(s, &held) < 2)
             return 1;
         shared_add(s, &held, -2);
     }
     for (uint32_t i = 0; i < KEYS; i++) {
-        held = (struct shared_count){.key = key_of_number(i)};
+        held = (struct shared_count){.key = key_of_number(s, i)};
         shared_add(s, &held, 1);
     }
     return 0;
@@ -157,12 +163,12 @@ static void test_many_processes(void **state)
         assert_int_equal(status, 0);
     }
     for (uint32_t i = 0; i < KEYS; i++) {
-        struct shared_count seen = {.key = key_of_number(i)};
+        struct shared_count seen = {.key = key_of_number(s, i)};
         (void)lib_same_number(i, "sum", PROCESSES, shared_sum(s, &seen));
     }
     shared_clear(s, 0); /* as the master does for one that died */
     for (uint32_t i = 0; i < KEYS; i++) {
-        struct shared_count seen = {.key = key_of_number(i)};
+        struct shared_count seen = {.key = key_of_number(s, i)};
         (void)lib_same_number(i, "sum without the dead", PROCESSES - 1, shared_sum(s, &seen));
     }
     lib_end_rows();
