@@ -12,6 +12,7 @@
 #include "proxy/base/text.h"
 #include "proxy/config.h"
 #include "proxy/control.h"
+#include "proxy/control_screen.h"
 #include "proxy/flags.h"
 #include "proxy/privileged.h"
 #include "proxy/version.h"
@@ -107,12 +108,39 @@ struct answer {
     size_t end_len;
     bool is_whole;
     bool cannot_print;
+    bool is_raw; /* a message, not for a terminal */
+    struct control_screen screen;
 };
 
+/* Who answers on the socket, or has sent a message, does not write to our terminal as he likes. */
 static void print(struct answer *a, struct bytes octets)
 {
-    if (octets.len != 0 && fwrite(octets.at, 1, octets.len, stdout) != octets.len)
-        a->cannot_print = true;
+    if (a->is_raw && octets.len != 0)
+        fwrite(octets.at, 1, octets.len, stdout);
+    else
+        control_screen_put(&a->screen, octets, stdout);
+    a->cannot_print = ferror(stdout) != 0;
+}
+
+static struct answer new_answer(struct bytes request)
+{
+    struct bytes rest = request;
+
+    (void)text_word(&rest); /* text or json */
+    return (struct answer){
+        .state = ANSWER_BEGIN,
+        .is_raw = bytes_is(text_word(&rest), "cat") && !isatty(STDOUT_FILENO),
+    };
+}
+
+static void complain_with(struct bytes words)
+{
+    struct control_screen screen = {.held_len = 0};
+
+    fputs("posternctl: ", stderr);
+    control_screen_put(&screen, words, stderr);
+    control_screen_end(&screen, stderr);
+    fputc('\n', stderr);
 }
 
 static void keep_end(struct answer *a, struct bytes octets)
@@ -157,6 +185,7 @@ static int finish_answer(struct answer *a)
     uint64_t code = EX_PROTOCOL;
     struct bytes rest = bytes_make(a->end, a->end_len);
 
+    control_screen_end(&a->screen, stdout);
     if (fflush(stdout) != 0 || a->cannot_print)
         return complain(EX_IOERR, "cannot write", strerror(errno));
     if (!a->is_whole)
@@ -166,7 +195,7 @@ static int finish_answer(struct answer *a)
         return complain(EX_PROTOCOL, "the answer", "not understood");
     rest = text_trim(rest);
     if (rest.len != 0)
-        fprintf(stderr, "posternctl: %.*s\n", (int)rest.len, (const char *)rest.at);
+        complain_with(rest);
     return (int)code;
 }
 
@@ -187,7 +216,7 @@ static int send_all(int fd, struct bytes octets)
 
 static int talk(int fd, struct bytes request)
 {
-    struct answer answer = {.state = ANSWER_BEGIN};
+    struct answer answer = new_answer(request);
     uint8_t block[65536];
 
     if (send_all(fd, request) == 0 && send_all(fd, bytes_of("\n")) == 0) {
@@ -267,7 +296,7 @@ static void on_started(void *owner, struct worker *w)
 
 static int work_cold(struct config *config, struct bytes request)
 {
-    struct cold cold = {.request = request};
+    struct cold cold = {.request = request, .answer = new_answer(request)};
     struct worker_task task = {
         .runs_queue = true,
         .is_alone = true,
@@ -340,9 +369,8 @@ static int check(struct bytes request, struct pool *pool)
 
     buf_init(&problem, pool, 1024);
     int code = control_check(request, &problem);
-    struct bytes text = buf_bytes(&problem);
     if (code != 0)
-        fprintf(stderr, "posternctl: %.*s\n", (int)text.len, (const char *)text.at);
+        complain_with(buf_bytes(&problem));
     buf_done(&problem);
     return code;
 }

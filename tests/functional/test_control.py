@@ -3,11 +3,14 @@
 import contextlib
 import json
 import os
+import pty
 import random
 import signal
 import socket
 import stat
+import subprocess
 import threading
+import tty
 
 import pytest
 
@@ -15,6 +18,7 @@ from conftest import needs_root
 from harness import control
 from harness.control import Control, queue_id
 from harness.messages import DOTTED_MESSAGE, ODD_MESSAGE, PLAIN_MESSAGE, big_message
+from harness.postern import environment
 from harness.process import free_port
 from peers.answers import Hold
 
@@ -437,6 +441,56 @@ def test_answers_wait_for_their_reader(spooling):
     assert lines[-2:] == [b".0", b""]
     assert b"".join(line[1:] + (b"\n" if line[:1] == b" " else b"") for line in lines[:-2]
                     ) == content
+
+
+def on_terminal(*words):
+    """What posternctl writes to a terminal that translates nothing."""
+    leader, terminal = pty.openpty()
+    tty.setraw(terminal)
+    with subprocess.Popen([control.program(), *map(str, words)], stdout=terminal, env=environment()) as child:
+        os.close(terminal)
+        shown = b""
+        with contextlib.suppress(OSError):      # EIO: the other side is closed
+            while more := os.read(leader, 65536):
+                shown += more
+    os.close(leader)
+    assert child.returncode == 0
+    return shown
+
+
+@both
+def test_terminal(spooling, state):
+    """A message does not steer the terminal on which it is looked at; a file gets its octets."""
+    server = spooling()
+    content = b"Subject: x\r\n\r\n\x1b]0;owned\x07 gr\xc3\xbcn \xc2\x9b2J \xff \x08\r\n"
+    message = spool(server, content)
+    ctl = in_state(server, state)
+    assert on_terminal("-c", server.config, "cat", message) == (
+        b"Subject: x\r\n\r\n\\x1b]0;owned\\x07 gr\xc3\xbcn \\xc2\\x9b2J \\xff \\x08\r\n")
+    assert ctl.run("cat", message).stdout == content
+
+
+@pytest.mark.parametrize("words", [("queue",), ("show", NO_ID), ("flush", "--all"), ("targets",),
+                                   ("fsck",), ("hold", NO_ID), ("--json", "queue")])
+def test_server_that_lies(tmp_path, words):
+    """Whatever answers on the socket: no command prints its control characters."""
+    path = str(tmp_path / "control")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def answer():
+            peer, _ = listener.accept()
+            with peer:
+                while not peer.recv(4096).endswith(b"\n"):
+                    pass
+                peer.sendall(b" a\x1b[2Jb\xff\n-part\x9b\n.5 bad\x1b[31m \x07\n")
+        thread = threading.Thread(target=answer)
+        thread.start()
+        done = control.run("-s", path, *words)
+        thread.join()
+    assert (done.returncode, done.stdout) == (5, b"a\\x1b[2Jb\\xff\npart\\x9b")
+    assert done.stderr == b"posternctl: bad\\x1b[31m \\x07\n"
 
 
 @pytest.mark.parametrize("words", ["queue", "cat", "fsck"])
