@@ -271,9 +271,9 @@ def test_target_that_is_gone(spooling):
     server.config.write_text(text.replace("@example.test one", "@example.test new"))
     server.start()
     ctl = Control(server)
-    assert {t["name"]: t["state"] for t in ctl.json("targets")}["one"] == "gone"
     assert ctl.queue()[waiting]["state"] == "no-target"
     assert ctl.queue()[waiting]["next_try_in"] is None
+    assert {t["name"]: t["state"] for t in ctl.json("targets")}["one"] == "gone"
     assert ctl.json("reroute", "#one") == [{"rerouted": waiting}]
     assert [e["target"] for e in ctl.json("queue")] == ["new"]
 
