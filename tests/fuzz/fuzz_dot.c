@@ -73,9 +73,9 @@ static bool ends_early(struct bytes content)
             has_dot = is_other = false;
             continue;
         }
-        if (c == '.' && !has_dot)
-            has_dot = !is_first; /* the first one is stuffed */
-        is_other = is_other || (c != '\0' && c != '\r' && (c != '.' || is_first));
+        /* The first one is stuffed; two are no lone one. */
+        is_other = is_other || (c != '\0' && c != '\r' && (c != '.' || is_first || has_dot));
+        has_dot = has_dot || (c == '.' && !is_first);
         is_first = false;
     }
     return false;
