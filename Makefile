@@ -140,7 +140,7 @@ run: ## install what is missing, build, start a postern that needs nothing else
 # --- test programs -------------------------------------------------------------------------------
 
 # A test program is linked with the pure objects and with what a line at its top asks for:
-#   /* needs: route/maildir.c proxy/io/copy.c proxy/io/copy_file.c sim */
+#   /* needs: route/maildir.c proxy/io/copy.c proxy/io/copy_file.c proxy/io/copy_room.c sim */
 # Files are linked as they are; `io` is proxy/io with its libraries; `sim` is tests/sim in its place;
 # `shell` is everything else but the main()s.
 needs_of   = $(shell sed -n '1,12s|^/\* needs: *\(.*\) \*/$$|\1|p' $(1))

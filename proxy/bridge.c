@@ -154,8 +154,25 @@ static void on_copy_unkept(void *owner, int error)
     bridge_drain(b);
 }
 
-static const struct copy_use copy_use = {
-    .room = on_copy_room, .unkept = on_copy_unkept, .failed = on_copy_failed};
+/* Others need its room. The client hears why at its end. */
+static void on_copy_refused(void *owner)
+{
+    struct bridge *b = owner;
+    session_feed(&b->session, &(struct event){.kind = EV_COPY, .error = ERR_FULL});
+    bridge_drain(b);
+}
+
+static bool on_copy_is_ending(void *owner)
+{
+    struct bridge *b = owner;
+    return !b->is_lost && stream_is_ending(b->stream);
+}
+
+static const struct copy_use copy_use = {.room = on_copy_room,
+                                         .unkept = on_copy_unkept,
+                                         .failed = on_copy_failed,
+                                         .refused = on_copy_refused,
+                                         .is_ending = on_copy_is_ending};
 
 static void begin(struct bridge *b)
 {
@@ -165,7 +182,7 @@ static void begin(struct bridge *b)
     tx->envelope.id = worker_next_id(w);
     tx->splits = b->smtpd->conf->split == SMTPD_SPLIT_LIVE;
     b->carrier.transaction = tx;
-    b->carrier.copy = copy_new(w->loop, &w->copies, &copy_use, b);
+    b->carrier.copy = copy_new(w->loop, &w->copies, &b->session.client.client, &copy_use, b);
     b->times.begun = loop_precise_us(w->loop);
     b->times.data = 0;
     b->times.ended = 0;
@@ -338,6 +355,16 @@ static void perform_all(struct bridge *b)
         perform(b, &todo);
 }
 
+/* What the client still sends of a message that is refused goes nowhere. Every branch was dropped.
+ */
+static void free_refused_copy(struct bridge *b)
+{
+    const struct transaction *tx = b->carrier.transaction;
+
+    if (tx != NULL && tx->refusal.code != 0 && tx->state <= TX_CONTENT)
+        copy_free(&b->carrier.copy);
+}
+
 /* A flush may report, and what follows from that may end the transaction. */
 static void flush_branches(struct bridge *b)
 {
@@ -374,6 +401,7 @@ void bridge_drain(struct bridge *b)
     do {
         b->has_news = false;
         perform_all(b);
+        free_refused_copy(b);
         flush_branches(b);
     } while (b->has_news);
     b->is_draining = false;

@@ -222,7 +222,7 @@ void bridge_log_transaction(struct bridge *b)
             put_target(b, &line, branch, ++number);
     }
     log_put_number(&line, "bytes",
-                   b->carrier.copy == NULL ? 0 : (int64_t)copy_length(b->carrier.copy));
+                   b->times.data == 0 ? 0 : (int64_t)b->session.counts.content_bytes);
     if (tx->outcome.code != 0)
         put_reply(b, &line, "outcome", &tx->outcome);
     else

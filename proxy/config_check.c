@@ -99,7 +99,8 @@ struct survey {
 
 /* Each may take the resolver's whole time-out: with so many, DNS is down or the table is rubbish.
  */
-#define UNRESOLVED_MAX 50
+#define UNRESOLVED_MAX  50
+#define MESSAGES_WANTED 4
 
 static struct known_target *add_target(struct survey *survey, struct bytes name,
                                        const struct relay_conf *relay)
@@ -413,6 +414,25 @@ int config_check_routes(struct config *config)
     return error;
 }
 
+/* Where few of the largest messages fill what a worker has, they keep each other waiting. */
+static void check_shares(struct config *config)
+{
+    uint32_t workers = config->core.workers == 0 ? 1 : config->core.workers;
+    uint64_t share_bytes = config->core.max_copies_bytes / workers;
+
+    for (size_t i = 0; i < config->smtpd_count; i++) {
+        const struct smtpd_conf *smtpd = config->smtpds[i];
+        const struct config_section *section =
+            config_builder_find(config, &smtpd_conf_section, smtpd->section);
+        if (smtpd->limits.message_bytes <= share_bytes / MESSAGES_WANTED)
+            continue;
+        cf_warning(&config->problems, config_builder_place(section, "max-message-size", 0),
+                   cf_phrase(&config->problems, "smtpd ", smtpd->section,
+                             " takes messages of which not even four find room in one worker's "
+                             "share of max-copies"));
+    }
+}
+
 int config_check_targets(struct config *config)
 {
     struct survey survey = {.config = config};
@@ -425,5 +445,6 @@ int config_check_targets(struct config *config)
     if (survey.interfaces != NULL)
         freeifaddrs(survey.interfaces);
     hash_table_done(&survey.by_name);
+    check_shares(config);
     return error;
 }

@@ -80,7 +80,7 @@ static int start_store(struct worker *w)
     return error;
 }
 
-static void start_copies(struct worker *w)
+static int start_copies(struct worker *w)
 {
     const struct core_conf *core = &w->config->core;
     uint32_t shares = w->task->is_alone || core->workers == 0 ? 1 : core->workers;
@@ -92,7 +92,7 @@ static void start_copies(struct worker *w)
         .drafts = store_drafts(w->store),
         .head_bytes = SPOOL_HEAD_BYTES,
     };
-    copy_limits_init(&w->copies);
+    return copy_limits_init(&w->copies, w->loop);
 }
 
 /* The limits of targets hold for all processes together. */
@@ -153,10 +153,10 @@ static int start_services(struct worker *w)
     int error = start_dns(w);
     if (error == 0)
         error = start_store(w);
-    if (error == 0) {
-        start_copies(w);
+    if (error == 0)
+        error = start_copies(w);
+    if (error == 0)
         error = start_relays(w);
-    }
     if (error == 0)
         error = targets_init(&w->targets, w->config, w->loop, &w->relays);
     if (error == 0)
@@ -409,6 +409,7 @@ static void finish(struct worker *w)
         smtpd_done(&w->smtpds[i]);
     queue_free(&w->queue);
     targets_done(&w->targets);
+    copy_limits_done(&w->copies);
     store_free(&w->store);
     relay_memory_free(&w->relays.memory);
     if (!w->task->is_cold)

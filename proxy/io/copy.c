@@ -9,11 +9,6 @@
 #include "proxy/io/closing.h"
 #include "proxy/io/copy_private.h"
 
-void copy_limits_init(struct copy_limits *limits)
-{
-    list_init(&limits->waiting);
-}
-
 /* ---- telling the owner ---- */
 
 /* What is finished grows no more: whether its file can be written is asked again where it is
@@ -31,8 +26,8 @@ static void tell_owner(void *owner)
         c->use->failed(c->owner);
     } else if (is_unkept(c)) {
         c->use->unkept(c->owner, c->file.error);
-    } else if (!list_is_empty(&c->in_waiting) && copy_room(c) != 0) {
-        list_remove(&c->in_waiting);
+    } else if (!list_is_empty(&c->wait.link) && copy_room(c) != 0) {
+        copy_stop_waiting(c);
         c->use->room(c->owner);
     }
 }
@@ -40,13 +35,6 @@ static void tell_owner(void *owner)
 void copy_tell_later(struct copy *c)
 {
     loop_post(c->loop, &c->post, tell_owner, c);
-}
-
-/* Something was given back: the copies that wait look again, each in a call of its own. */
-static void wake_waiting(struct copy_limits *limits)
-{
-    LIST_EACH (link, &limits->waiting)
-        copy_tell_later(LIST_ENTRY(link, struct copy, in_waiting));
 }
 
 void copy_fail(struct copy *c, int error)
@@ -63,148 +51,71 @@ void copy_unkeep(struct copy *c, int error)
     copy_tell_later(c);
 }
 
-/* ---- chunks ---- */
-
-static int add_chunk(struct copy *c)
-{
-    uint8_t **grown = mem_make_room(c->chunks, c->chunk_count, &c->chunk_capacity, sizeof(*grown));
-    if (grown == NULL)
-        return ERR_MEMORY;
-    c->chunks = grown;
-    uint8_t *chunk = pool_take(copy_chunk_pool(c));
-    if (chunk == NULL)
-        return ERR_MEMORY;
-    c->chunks[c->chunk_count++] = chunk;
-    c->limits->memory_used_bytes += CHUNK_BYTES;
-    return 0;
-}
-
-void copy_drop_chunks(struct copy *c, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        pool_give(copy_chunk_pool(c), c->chunks[i]);
-    c->chunk_count -= count;
-    memmove(c->chunks, c->chunks + count, c->chunk_count * sizeof(*c->chunks));
-    c->limits->memory_used_bytes -= count * CHUNK_BYTES;
-    wake_waiting(c->limits);
-}
-
-bool copy_is_over(const struct copy *c, uint64_t own_slack, uint64_t chunks)
-{
-    const struct copy_limits *limits = c->limits;
-    uint64_t own = (c->chunk_count + chunks) * CHUNK_BYTES;
-
-    if (c->chunk_count + chunks <= FLOOR)
-        return false;
-    return own > limits->memory_each_bytes + own_slack ||
-           limits->memory_used_bytes + chunks * CHUNK_BYTES > limits->memory_max_bytes;
-}
-
-/* ---- a copy that was let go ---- */
-
-bool copy_is_whole(const struct copy *c)
-{
-    return c->memory_from <= c->file.bytes;
-}
-
-/* Where the slowest reader is. */
-static uint64_t passed_by_all(const struct copy *c)
-{
-    uint64_t least = c->length;
-
-    LIST_EACH (link, &c->readers) {
-        const struct reader *r = LIST_ENTRY(link, struct reader, link);
-        if (r->at < least)
-            least = r->at;
-    }
-    return least;
-}
-
-/* Frees what nobody needs any more. */
-static void shed(struct copy *c)
-{
-    uint64_t passed = passed_by_all(c);
-
-    if (passed < c->memory_from + CHUNK_BYTES)
-        return;
-    size_t count = (size_t)((passed - c->memory_from) / CHUNK_BYTES);
-    c->memory_from += count * CHUNK_BYTES;
-    copy_drop_chunks(c, count);
-}
-
-static bool has_room_behind_readers(struct copy *c)
-{
-    if (copy_is_whole(c) && !copy_is_over(c, 0, 1))
-        return true;
-    shed(c);
-    return c->length - passed_by_all(c) < AHEAD_MAX && !copy_is_over(c, AHEAD_MAX, 1);
-}
-
-/* The slowest reader may have moved. */
-static void look_again(struct copy *c)
-{
-    if (copy_waits_for_readers(c))
-        copy_tell_later(c);
-}
+/* ---- the owner's side ---- */
 
 void copy_let_go(struct copy *c)
 {
     c->is_let_go = true;
-    look_again(c);
+    copy_give_favour_up(c);
+    copy_look_again(c);
 }
-
-bool copy_waits_for_readers(const struct copy *c)
-{
-    return c->is_let_go && !list_is_empty(&c->in_waiting);
-}
-
-/* ---- the owner's side ---- */
 
 void copy_end(struct copy *c)
 {
-    struct copy_limits *limits = c->limits;
-
     loop_unpost(c->loop, &c->post);
-    list_remove(&c->in_waiting);
+    copy_give_favour_up(c);
     if (!c->file.is_given && c->length != 0) {
-        limits->files_used_bytes -= c->file.bytes;
+        copy_count(c, 0, -(int64_t)c->file.bytes);
         copy_drop_chunks(c, c->chunk_count);
     }
     if (c->file.fd >= 0)
-        closing_begin(c->loop, c->file.is_given ? NULL : limits->drafts, c->file.fd);
+        closing_begin(c->loop, c->file.is_given ? NULL : c->limits->drafts, c->file.fd);
     mem_free(c->chunks);
     mem_free(c);
 }
 
-struct copy *copy_new(struct loop *l, struct copy_limits *limits, const struct copy_use *use,
-                      void *owner)
+/* Deliveries count for no client. */
+static struct copy_net *net_of(struct copy_limits *limits, const struct netaddr *client)
+{
+    struct netaddr net = {.family = NETADDR_NONE};
+
+    if (client != NULL)
+        net = netaddr_client_net(client);
+    uint64_t hash = hash_bytes(&limits->net_key, bytes_make(net.octets, sizeof(net.octets)));
+    return &limits->nets[hash % COPY_NETS];
+}
+
+struct copy *copy_new(struct loop *l, struct copy_limits *limits, const struct netaddr *client,
+                      const struct copy_use *use, void *owner)
 {
     struct copy *c = mem_zalloc(sizeof(*c));
     if (c == NULL)
         return NULL;
     c->loop = l;
     c->limits = limits;
+    c->net = net_of(limits, client);
     c->use = use;
     c->owner = owner;
     c->file.fd = -1;
     c->file.at = limits->head_bytes;
     list_init(&c->readers);
-    list_init(&c->in_waiting);
+    list_init(&c->wait.link);
+    list_append(&limits->unfinished, &c->in_unfinished);
     return c;
 }
 
 struct copy *copy_of_file(struct loop *l, struct copy_limits *limits, int fd, uint64_t at,
                           uint64_t length, const struct copy_use *use, void *owner)
 {
-    struct copy *c = copy_new(l, limits, use, owner);
+    struct copy *c = copy_new(l, limits, NULL, use, owner);
 
     if (c == NULL)
         return NULL;
+    copy_finish(c);
     c->file.fd = fd;
     c->file.at = at;
     c->file.bytes = c->memory_from = c->length = length;
     c->file.is_given = true;
-    c->is_finished = true;
     return c;
 }
 
@@ -219,13 +130,14 @@ static void tell_nobody_why(void *owner, int error)
     (void)error;
 }
 
+/* Nothing else is told of what is finished. */
 static const struct copy_use nobody = {
     .room = tell_nobody, .unkept = tell_nobody_why, .failed = tell_nobody};
 
 void copy_disown(struct copy *c)
 {
+    assert(c->is_finished);
     loop_unpost(c->loop, &c->post);
-    list_remove(&c->in_waiting);
     c->use = &nobody;
 }
 
@@ -238,27 +150,24 @@ void copy_free(struct copy **copy)
         return;
     assert(c->on_image == NULL);
     loop_unpost(c->loop, &c->post);
-    list_remove(&c->in_waiting);
+    copy_stop_waiting(c);
+    list_remove(&c->in_unfinished);
     c->is_freed = true;
     if (c->job.kind == COPY_JOB_NONE)
         copy_end(c);
 }
 
-static bool has_room(struct copy *c)
+static int add_chunk(struct copy *c)
 {
-    if (c->error != 0)
-        return true;
-    return c->is_let_go ? has_room_behind_readers(c)
-                        : !copy_is_over(c, (uint64_t)SLACK_MAX * CHUNK_BYTES, 1);
-}
-
-size_t copy_room(struct copy *c)
-{
-    if (has_room(c))
-        return CHUNK_BYTES;
-    if (list_is_empty(&c->in_waiting))
-        list_append(&c->limits->waiting, &c->in_waiting);
-    copy_file_next_job(c);
+    uint8_t **grown = mem_make_room(c->chunks, c->chunk_count, &c->chunk_capacity, sizeof(*grown));
+    if (grown == NULL)
+        return ERR_MEMORY;
+    c->chunks = grown;
+    uint8_t *chunk = pool_take(copy_chunk_pool(c));
+    if (chunk == NULL)
+        return ERR_MEMORY;
+    c->chunks[c->chunk_count++] = chunk;
+    copy_count(c, CHUNK_BYTES, 0);
     return 0;
 }
 
@@ -273,6 +182,7 @@ int copy_append(struct copy *c, struct bytes octets)
         c->length += now.len;
         octets = bytes_skip(octets, now.len);
     }
+    c->moved_ms = loop_now_ms(c->loop);
     copy_file_next_job(c);
     return 0;
 }
@@ -280,6 +190,8 @@ int copy_append(struct copy *c, struct bytes octets)
 void copy_finish(struct copy *c)
 {
     c->is_finished = true;
+    copy_stop_waiting(c);
+    list_remove(&c->in_unfinished);
 }
 
 bool copy_is_finished(const struct copy *c)
@@ -331,7 +243,7 @@ void reader_close(struct reader *r)
         return;
     forget_window(r);
     list_remove(&r->link);
-    look_again(r->of);
+    copy_look_again(r->of);
     r->of = NULL;
 }
 
@@ -378,7 +290,7 @@ void reader_advance(struct reader *r, size_t octets)
     r->at += octets;
     if (r->window != NULL && r->at >= r->window_at + r->window_bytes)
         forget_window(r);
-    look_again(r->of);
+    copy_look_again(r->of);
 }
 
 void reader_rewind(struct reader *r)

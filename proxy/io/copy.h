@@ -9,24 +9,48 @@
 
 #include "proxy/base/bytes.h"
 #include "proxy/base/list.h"
+#include "proxy/base/netaddr.h"
+#include "proxy/io/deadline.h"
 #include "proxy/io/draft.h"
 #include "proxy/io/loop.h"
 
-/* What all copies of a loop share. */
+struct copy;
+
+#define COPY_NETS 1024
+
+/* What the copies of one client net hold together. Nets that fall together by the loop's secret key
+ * share a part. */
+struct copy_net {
+    uint64_t memory_bytes, files_bytes;
+    uint32_t lacking; /* copies that find no room */
+};
+
+/* What all copies of a loop share. Where there is no room left, one copy after the other may
+ * finish: the oldest goes beyond the limit, and what does not grow for five seconds, for want of
+ * room or of octets, is refused as long as others find none. A net that has more than a quarter
+ * gives back at once what others need. */
 struct copy_limits {
     uint64_t memory_max_bytes;        /* of all copies; beyond it they spill (core.max-memory) */
     uint64_t memory_each_bytes;       /* of one message (core.copy-memory) */
     uint64_t files_max_bytes;         /* of all files (core.max-copies) */
     const struct draft_place *drafts; /* where these files are made */
     uint32_t head_bytes; /* kept free at the start of each file, for the spool's first block */
-    uint64_t memory_used_bytes; /* kept up to date by the copies */
+    /* Below: kept up to date by the copies. */
+    struct loop *loop;
+    uint64_t memory_used_bytes;
     uint64_t files_used_bytes;
-    struct list waiting; /* copies without room, first come first served */
+    struct list unfinished; /* all that may still grow, the oldest first */
+    struct list waiting;    /* those without room, whatever it is that they wait for */
+    struct copy *favoured;  /* the one that may go beyond files_max_bytes; NULL: none */
+    struct copy_net *nets;
+    struct hash_key net_key;
+    uint32_t modest_lacking;  /* copies that find no room, of nets that have less than their part */
+    struct deadline deadline; /* to look at those that wait */
 };
 
-void copy_limits_init(struct copy_limits *limits); /* the list; everything else is the caller's */
-
-struct copy;
+/* The caller has set what stands above the line. 0 or ERR_MEMORY. */
+int copy_limits_init(struct copy_limits *limits, struct loop *l);
+void copy_limits_done(struct copy_limits *limits); /* every copy must be gone */
 
 /* One way through a copy; embedded in its owner. */
 struct reader {
@@ -49,11 +73,16 @@ struct copy_use {
      * The owner calls copy_let_go() and settles with those who rely on it. */
     void (*unkept)(void *owner, int error);
     void (*failed)(void *owner); /* it cannot be read: copy_error() is set */
+    /* Others need its room: the message is refused, and the owner frees its copy at once. */
+    void (*refused)(void *owner);
+    /* Asked once a second while it has no room: will nothing more come than what waits already? */
+    bool (*is_ending)(void *owner);
 };
 
-/* NULL: no memory. Holds no chunk before the first append. */
-struct copy *copy_new(struct loop *l, struct copy_limits *limits, const struct copy_use *use,
-                      void *owner);
+/* `client`: whose share it counts for; NULL: nobody's. NULL: no memory. Holds no chunk before the
+ * first append. */
+struct copy *copy_new(struct loop *l, struct copy_limits *limits, const struct netaddr *client,
+                      const struct copy_use *use, void *owner);
 /* The owner goes before its copy: from now on nobody is called. */
 void copy_disown(struct copy *c);
 /* Readers must be gone. A job that runs keeps what it needs; memory goes when it ends. */

@@ -48,7 +48,7 @@ static void done_spill(struct work *w)
         c->file.bytes += c->job.len;
         c->memory_from = c->file.bytes;
         c->file.sum = c->job.sum;
-        c->limits->files_used_bytes += c->job.len;
+        copy_count(c, 0, (int64_t)c->job.len);
         copy_drop_chunks(c, (size_t)c->job.piece_count);
     }
     if (c->is_freed) {
@@ -66,7 +66,7 @@ static void start_spill(struct copy *c)
     size_t whole = (size_t)((c->length - c->memory_from) / CHUNK_BYTES);
     int count = whole < SPILL_MAX ? (int)whole : SPILL_MAX;
 
-    if (count == 0 || c->limits->files_used_bytes >= c->limits->files_max_bytes)
+    if (count == 0 || !copy_may_write(c))
         return;
     for (int i = 0; i < count; i++)
         c->job.pieces[i] = bytes_make(c->chunks[i], CHUNK_BYTES);
@@ -145,7 +145,7 @@ void copy_image_done(struct copy_job_on_image *on_image)
 
     c->job.kind = COPY_JOB_NONE;
     c->on_image = NULL;
-    c->limits->files_used_bytes += image->file_bytes - c->file.bytes;
+    copy_count(c, 0, (int64_t)(image->file_bytes - c->file.bytes));
     c->file.fd = image->fd;
     c->file.bytes = image->file_bytes;
     c->file.sum = image->sum;

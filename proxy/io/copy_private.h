@@ -43,9 +43,17 @@ struct copy_file {
     bool is_broken; /* see copy_image */
 };
 
+/* Since copy_room() said 0. */
+struct copy_wait {
+    struct list link; /* in copy_limits.waiting */
+    bool lacks_room;  /* that it shares with others: since then, or it had some for a moment */
+    bool is_ending;   /* nothing more comes than what waits already */
+};
+
 struct copy {
     struct loop *loop;
     struct copy_limits *limits;
+    struct copy_net *net;
     const struct copy_use *use;
     void *owner;
     struct list readers;
@@ -59,9 +67,11 @@ struct copy {
     struct copy_job job;
     struct copy_job_on_image *on_image; /* waits or runs; NULL: none */
     struct bytes *image_pieces;         /* while it runs */
-    struct list in_waiting;             /* copy_room() said 0 */
-    struct loop_post post;              /* tells the owner, outside of everybody's calls */
-    struct loop_post image_post;        /* tells that on_image could not be started */
+    struct list in_unfinished;
+    struct copy_wait wait;
+    uint64_t moved_ms;           /* when it last grew, or began to lack room */
+    struct loop_post post;       /* tells the owner, outside of everybody's calls */
+    struct loop_post image_post; /* tells that on_image could not be started */
 };
 
 static inline struct pool *copy_chunk_pool(struct copy *c)
@@ -73,11 +83,21 @@ static inline struct pool *copy_chunk_pool(struct copy *c)
 void copy_tell_later(struct copy *c);
 void copy_fail(struct copy *c, int error);   /* it cannot be read: the owner is told, later */
 void copy_unkeep(struct copy *c, int error); /* ... its file cannot be written: likewise */
-/* `chunks` more than there are now: is that over what this copy, or all, may have? */
-bool copy_is_over(const struct copy *c, uint64_t own_slack, uint64_t chunks);
-void copy_drop_chunks(struct copy *c, size_t count); /* the first ones */
-void copy_end(struct copy *c);                       /* nothing runs any more, the owner has gone */
+void copy_end(struct copy *c);               /* nothing runs any more, the owner has gone */
 /* Begins what is due next; where a job runs, nothing happens. */
 void copy_file_next_job(struct copy *c);
+
+/* copy_room.c: what copies share, and who waits for it. */
+/* It has so many octets more, in memory and in files. */
+void copy_count(struct copy *c, int64_t memory_bytes, int64_t file_bytes);
+void copy_drop_chunks(struct copy *c, size_t count); /* the first ones */
+/* `chunks` more than there are now: is that over what this copy, or all, may have? */
+bool copy_is_over(const struct copy *c, uint64_t own_slack, uint64_t chunks);
+bool copy_may_write(const struct copy *c); /* is there room in the files? */
+void copy_stop_waiting(struct copy *c);
+/* The slowest reader may have moved. */
+void copy_look_again(struct copy *c);
+/* It goes, or needs no file: another one may go beyond the limit. */
+void copy_give_favour_up(struct copy *c);
 
 #endif

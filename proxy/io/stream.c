@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -224,6 +225,20 @@ bool stream_is_quiet(struct stream *s)
         return true;
     stream_fail(s, -errno);
     return false;
+}
+
+bool stream_is_ending(struct stream *s)
+{
+    struct pollfd asked = {.events = POLLRDHUP};
+
+    if (s->error != 0 || s->is_closing || s->is_connecting)
+        return false;
+    asked.fd = stream_fd(s);
+    if (s->has_eof || poll(&asked, 1, 0) <= 0)
+        return s->has_eof;
+    if ((asked.revents & POLLERR) != 0)
+        stream_fail(s, ERR_CLOSED);
+    return s->error == 0;
 }
 
 /* ---- beginning ---- */

@@ -57,6 +57,10 @@ void stream_resume(struct stream *s);
 /* True: nothing has arrived that was not consumed, asking the kernel too (a read that finds
  * nothing; what it does find is kept). Used before a pooled connection serves again. */
 bool stream_is_quiet(struct stream *s);
+/* True: the other side sends nothing more, though octets of it may wait to be read. Asks the
+ * kernel, since a stream that does not read sees no end; it notices a reset too, and tells it by
+ * `failed`. */
+bool stream_is_ending(struct stream *s);
 /* Any number of times; `closed` comes later, once. Unsent octets are tried once more first. */
 void stream_close(struct stream *s);
 

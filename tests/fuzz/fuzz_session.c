@@ -2,7 +2,7 @@
 /* A whole worker in a world: the input says what clients, targets, DNS, the disk and the clock do;
  * what came of it is checked against the promises. */
 /* needs: tests/fuzz/session_client.c tests/fuzz/session_target.c tests/fuzz/session_ledger.c */
-/* needs: shell proxy/io/copy.c proxy/io/copy_file.c sim */
+/* needs: shell proxy/io/copy.c proxy/io/copy_file.c proxy/io/copy_room.c sim */
 #include <errno.h>
 #include <signal.h>
 

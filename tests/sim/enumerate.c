@@ -5,7 +5,7 @@
  * enumerate FIRST ONE_OF      each ONE_OFth cut point, from FIRST on
  * enumerate loud NAME         one operation, with the log of what fails
  * enumerate stop              until one fails */
-/* needs: shell proxy/io/copy.c proxy/io/copy_file.c sim */
+/* needs: shell proxy/io/copy.c proxy/io/copy_file.c proxy/io/copy_room.c sim */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>

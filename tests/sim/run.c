@@ -5,7 +5,7 @@
  * run FIRST COUNT         so many seeds
  * run FIRST COUNT stop    until one fails
  * run SEED loud           one of them, with all that is said and logged */
-/* needs: shell proxy/io/copy.c proxy/io/copy_file.c sim */
+/* needs: shell proxy/io/copy.c proxy/io/copy_file.c proxy/io/copy_room.c sim */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>

@@ -126,6 +126,15 @@ bool stream_is_quiet(struct stream *s)
            !s->end->in.has_reset;
 }
 
+bool stream_is_ending(struct stream *s)
+{
+    if (s->end == NULL || s->is_connecting || s->is_closing || s->error != 0)
+        return false;
+    if (s->end->in.has_reset)
+        fail(s, ERR_CLOSED);
+    return s->error == 0 && (s->has_eof || s->end->in.has_fin);
+}
+
 /* ---- writing ---- */
 
 /* What the kernel takes of it. */

@@ -15,6 +15,12 @@ void copy_world_settle(struct copy_world *f)
     assert_int_equal(loop_run(f->loop), 0);
 }
 
+void copy_world_pass(struct copy_world *f, uint64_t ms)
+{
+    sim_wait(f->world, ms);
+    copy_world_settle(f);
+}
+
 static void on_room(void *owner)
 {
     struct owner *o = owner;
@@ -42,7 +48,27 @@ static void on_unkept(void *owner, int error)
     copy_let_go(o->copy);
 }
 
-const struct copy_use copy_world_use = {.room = on_room, .unkept = on_unkept, .failed = on_failed};
+static void on_refused(void *owner)
+{
+    struct owner *o = owner;
+
+    assert_false(o->f->is_in_call);
+    o->refusals++;
+    o->appended = 0;
+    copy_free(&o->copy);
+}
+
+static bool on_is_ending(void *owner)
+{
+    struct owner *o = owner;
+    return o->is_ending;
+}
+
+const struct copy_use copy_world_use = {.room = on_room,
+                                        .unkept = on_unkept,
+                                        .failed = on_failed,
+                                        .refused = on_refused,
+                                        .is_ending = on_is_ending};
 
 static void on_more(struct reader *r)
 {
@@ -64,9 +90,9 @@ void copy_world_begin(struct copy_world *f, uint64_t seed)
                                      .memory_each_bytes = 2 * CHUNK,
                                      .files_max_bytes = 64 * MILLION,
                                      .drafts = &drafts};
-    copy_limits_init(&f->limits);
     f->loop = loop_new();
     assert_non_null(f->loop);
+    assert_int_equal(copy_limits_init(&f->limits, f->loop), 0);
     for (int i = 0; i < COPIES; i++)
         f->owners[i].f = f;
     for (int i = 0; i < READERS; i++)
@@ -77,7 +103,7 @@ bool copy_world_new(struct copy_world *f, int which)
 {
     struct owner *o = &f->owners[which];
 
-    o->copy = copy_new(f->loop, &f->limits, &copy_world_use, o);
+    o->copy = copy_new(f->loop, &f->limits, &o->client, &copy_world_use, o);
     return o->copy != NULL;
 }
 
@@ -105,6 +131,15 @@ void copy_world_end(struct copy_world *f)
     assert_int_equal(f->limits.memory_used_bytes, 0);
     assert_int_equal(f->limits.files_used_bytes, 0);
     assert_true(list_is_empty(&f->limits.waiting));
+    assert_true(list_is_empty(&f->limits.unfinished));
+    assert_null(f->limits.favoured);
+    assert_int_equal(f->limits.modest_lacking, 0);
+    for (size_t i = 0; i < COPY_NETS; i++) {
+        assert_int_equal(f->limits.nets[i].memory_bytes, 0);
+        assert_int_equal(f->limits.nets[i].files_bytes, 0);
+        assert_int_equal(f->limits.nets[i].lacking, 0);
+    }
+    copy_limits_done(&f->limits);
     assert_int_equal(sim_open_files(f->world), 0);
     loop_free(&f->loop);
     sim_free(&f->world);

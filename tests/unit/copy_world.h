@@ -18,8 +18,10 @@ struct copy_world;
 struct owner {
     struct copy_world *f;
     struct copy *copy;
-    int rooms, failures;
-    int unkept; /* why its file could not be written */
+    struct netaddr client;
+    int rooms, failures, refusals;
+    bool is_ending; /* its client says nothing more */
+    int unkept;     /* why its file could not be written */
     uint64_t appended;
 };
 
@@ -48,6 +50,7 @@ static inline uint8_t octet(uint64_t at)
 void copy_world_begin(struct copy_world *f, uint64_t seed);
 void copy_world_end(struct copy_world *f);    /* looks whether everything was given back */
 void copy_world_settle(struct copy_world *f); /* lets everything happen that can */
+void copy_world_pass(struct copy_world *f, uint64_t ms); /* ... in that time */
 bool copy_world_new(struct copy_world *f, int which);
 void copy_world_follow(struct copy_world *f, int which, struct owner *o);
 void copy_world_stop_following(struct follower *w);

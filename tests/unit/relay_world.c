@@ -205,7 +205,7 @@ static void begin(struct client *c, const char *params)
     transaction_init(&c->tx, &c->mail, &envelope, &c->who);
     if (c->carrier.is_spooled)
         c->tx.policy = TRANSACTION_QUEUED;
-    c->carrier.copy = copy_new(c->world->loop, &c->world->copies, &copy_use, c);
+    c->carrier.copy = copy_new(c->world->loop, &c->world->copies, NULL, &copy_use, c);
     c->carrier.transaction = &c->tx;
     c->has_tx = c->carrier.copy != NULL;
     c->wants_go = false;
@@ -535,6 +535,7 @@ static void free_world(struct world *w)
     for (size_t i = 0; i < CLIENTS; i++)
         if (w->loop != NULL)
             arena_reset(&w->clients[i].mail);
+    copy_limits_done(&w->copies);
     loop_free(&w->loop);
     arena_reset(&w->arena);
     pool_done(&w->pool);
@@ -554,9 +555,8 @@ static bool run(struct world *w, struct lib_text *seen, uint64_t seed, bool cuts
     arena_init(&w->arena, &w->pool, SIZE_MAX);
     w->copies = (struct copy_limits){
         .memory_max_bytes = 1 << 24, .memory_each_bytes = 1 << 24, .drafts = &drafts};
-    copy_limits_init(&w->copies);
     w->loop = loop_new();
-    bool is_made = w->loop != NULL;
+    bool is_made = w->loop != NULL && copy_limits_init(&w->copies, w->loop) == 0;
     if (is_made) {
         for (unsigned i = 0; i < CLIENTS; i++) {
             init_client(w, i);

@@ -265,6 +265,11 @@ static void checks_targets(void **state)
                             "@a.example r\n",
          ""},
         {CONFIG_WORLD_QUIET "[relay \"r\"]\naddress = unix:/run/r\n[route]\n@a.example r\n", ""},
+        {CONFIG_WORLD_QUIET "max-message-size = 10m\n[core]\nworkers = 2\nmax-copies = 79m\n",
+         "t.cf:3:20: warning: smtpd \"s\" takes messages of which not even four find room in one "
+         "worker's share of max-copies\n"},
+        {CONFIG_WORLD_QUIET "max-message-size = 10m\n[core]\nworkers = 2\nmax-copies = 80m\n", ""},
+        {CONFIG_WORLD_QUIET "max-message-size = 10m\n[core]\nworkers = 0\nmax-copies = 40m\n", ""},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {

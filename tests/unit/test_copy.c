@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The copy in a simulated world: readers at different places, files, limits that several share, and
  * what happens when something fails or ends in the middle. */
-/* needs: tests/unit/copy_world.c proxy/io/copy.c proxy/io/copy_file.c sim */
+/* needs: tests/unit/copy_world.c proxy/io/copy.c proxy/io/copy_file.c proxy/io/copy_room.c sim */
 #include "proxy/io/copy.h"
 
 #include <errno.h>
@@ -73,34 +73,6 @@ static void spills_and_reads_back(void **state)
     assert_int_equal(f.followers[1].reader.at, 0);
     for (int i = 0; i < 3; i++)
         assert_true(copy_world_read_all(&f.followers[i]));
-    copy_world_end(&f);
-}
-
-static void shares_its_limits(void **state)
-{
-    struct copy_world f;
-    int error;
-
-    (void)state;
-    copy_world_begin(&f, 1);
-    f.limits.files_max_bytes = CHUNK;
-    for (int i = 0; i < 2; i++)
-        assert_true(copy_world_new(&f, i));
-    /* The first one fills the files, and then its own memory with all slack; so does the second. */
-    assert_false(copy_world_append_all(&f.owners[0], 8 * MILLION));
-    assert_false(copy_world_append_all(&f.owners[1], 8 * MILLION));
-    assert_int_equal(copy_room(f.owners[0].copy), 0);
-    assert_int_equal(copy_room(f.owners[1].copy), 0);
-    assert_true(f.limits.memory_used_bytes <= 64 * (uint64_t)CHUNK);
-    assert_true(copy_world_new(&f, 2));
-    assert_int_equal(copy_world_append(&f.owners[2], 1000, &error),
-                     1000); /* a little may be had always */
-    f.owners[0].rooms = f.owners[1].rooms = 0;
-    copy_free(&f.owners[0].copy);
-    copy_world_settle(&f);
-    assert_int_equal(f.owners[1].rooms, 1);
-    assert_true(copy_world_append(&f.owners[1], CHUNK, &error) > 0);
-    assert_int_equal(f.owners[1].failures, 0);
     copy_world_end(&f);
 }
 
@@ -422,7 +394,7 @@ int main(void)
         cmocka_unit_test(is_read_at_any_place),
         cmocka_unit_test(stays_in_memory),
         cmocka_unit_test(spills_and_reads_back),
-        cmocka_unit_test(shares_its_limits),
+
         cmocka_unit_test(shares_its_memory),
         cmocka_unit_test(goes_while_a_job_runs),
         cmocka_unit_test(tells_failures),

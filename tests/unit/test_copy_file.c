@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The job on the whole of a copy, and copies of files that were there before. */
-/* needs: tests/unit/copy_world.c proxy/io/copy.c proxy/io/copy_file.c sim */
+/* needs: tests/unit/copy_world.c proxy/io/copy.c proxy/io/copy_file.c proxy/io/copy_room.c sim */
 #include <errno.h>
 
 #include "proxy/base/hash.h"

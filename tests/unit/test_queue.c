@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The queue at work in a simulated world: what stands in the spool, what operators see of it, and
  * what time does to it. */
-/* needs: tests/unit/queue_world.c shell proxy/io/copy.c proxy/io/copy_file.c sim */
+/* needs: tests/unit/queue_world.c shell proxy/io/copy.c proxy/io/copy_file.c */
+/* needs: proxy/io/copy_room.c sim */
 #include "tests/unit/queue_world.h"
 
 #include <errno.h>

@@ -2,7 +2,8 @@
 /* One bit of a spool file flips, whichever: what a runner does then neither loses the message nor
  * delivers what was not sent. First the store alone, bit by bit; then all of a runner, for a part
  * of the bits. And what says by then that it is held is not delivered. */
-/* needs: tests/unit/store_world.c shell proxy/io/copy.c proxy/io/copy_file.c sim */
+/* needs: tests/unit/store_world.c shell proxy/io/copy.c proxy/io/copy_file.c */
+/* needs: proxy/io/copy_room.c sim */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>

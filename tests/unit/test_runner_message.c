@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What a file says of a try that the runner does not know of. */
-/* needs: shell proxy/io/copy.c proxy/io/copy_file.c sim */
+/* needs: shell proxy/io/copy.c proxy/io/copy_file.c proxy/io/copy_room.c sim */
 #include "spool/runner_private.h"
 #include "tests/unit/lib.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Many messages that are known: each is found, walks meet each once, and no turn of the loop is
  * long. */
-/* needs: shell proxy/io/copy.c proxy/io/copy_file.c sim */
+/* needs: shell proxy/io/copy.c proxy/io/copy_file.c proxy/io/copy_room.c sim */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -169,6 +169,50 @@ static void closes_one_direction(struct fixture *f)
     END;
 }
 
+/* Octets that nobody reads hide the end that stands behind them. */
+static void sees_an_end_without_reading(struct fixture *f)
+{
+    BEGIN;
+    open_client(f);
+    AWAIT(is_open(f));
+    f->server.appetite = 0;
+    write_text(&f->client, "first");
+    AWAIT(f->server.offered == 5);
+    write_text(&f->client, " and last words");
+    PAUSE();
+    CALL(f, assert_false(stream_is_ending(f->server.stream)));
+    CALL(f, stream_shutdown(f->client.stream));
+    PAUSE();
+    CALL(f, assert_true(stream_is_ending(f->server.stream)));
+    assert_int_equal(f->server.eofs, 0);
+    f->server.appetite = SIZE_MAX;
+    resume(&f->server);
+    AWAIT(f->server.has_eof);
+    assert_string_equal(f->server.in, "first and last words");
+    CALL(f, assert_true(stream_is_ending(f->server.stream)));
+    END;
+}
+
+/* Closing with octets unread resets. */
+static void tells_a_reset_without_reading(struct fixture *f)
+{
+    BEGIN;
+    open_client(f);
+    AWAIT(is_open(f));
+    f->server.appetite = f->client.appetite = 0;
+    write_text(&f->client, "first");
+    write_text(&f->server, "unread");
+    AWAIT(f->server.offered == 5 && f->client.offered == 6);
+    write_text(&f->server, "unread too");
+    PAUSE();
+    end_side(&f->client);
+    PAUSE();
+    assert_int_equal(f->server.failures, 0);
+    CALL(f, assert_false(stream_is_ending(f->server.stream)));
+    AWAIT(f->server.failures == 1);
+    END;
+}
+
 static void bounds_what_is_unsent(struct fixture *f)
 {
     BEGIN;
@@ -243,6 +287,8 @@ static void is_fair(struct fixture *f)
     X(keeps_a_lot)                                                                                 \
     X(tells_eof_last)                                                                              \
     X(closes_one_direction)                                                                        \
+    X(sees_an_end_without_reading)                                                                 \
+    X(tells_a_reset_without_reading)                                                               \
     X(bounds_what_is_unsent)                                                                       \
     X(shuts_down_behind_unsent)                                                                    \
     X(is_fair)
