@@ -11,6 +11,8 @@
 #define CLOSE_MS 10000  /* for the last replies to get out */
 #define FINAL_MS 480000 /* eight minutes from the end of data to its reply */
 #define DISK_MS  60000  /* more for the spool, then: the client gives up after ten */
+/* What every envelope may have, whatever others do, or no mail would pass. */
+#define ENVELOPE_FREE_BYTES 16384
 
 /* ---- sending ---- */
 
@@ -348,11 +350,27 @@ static void perform(struct bridge *b, const struct action *todo)
     }
 }
 
+/* Whatever was done, before the next command is read. */
+static void count_envelope(struct bridge *b)
+{
+    struct copy_limits *limits = &b->smtpd->worker->copies;
+    const struct netaddr *client = &b->session.client.client;
+    uint64_t now_bytes = b->session.mail.total_bytes;
+
+    if (now_bytes != b->envelope_bytes)
+        copy_count_envelope(limits, client, (int64_t)(now_bytes - b->envelope_bytes));
+    b->envelope_bytes = now_bytes;
+    if (b->session.tx != NULL)
+        b->session.tx->is_full =
+            now_bytes > ENVELOPE_FREE_BYTES && !copy_may_envelope_grow(limits, client);
+}
+
 static void perform_all(struct bridge *b)
 {
     struct action todo;
     while (session_next(&b->session, &todo))
         perform(b, &todo);
+    count_envelope(b);
 }
 
 /* What the client still sends of a message that is refused goes nowhere. Every branch was dropped.
@@ -387,6 +405,7 @@ static void free_bridge(struct bridge *b)
     etrn_forget(b);
     relay_forget_carrier(&b->carrier);
     session_done(&b->session);
+    count_envelope(b);
     list_remove(&b->in_smtpd);
     smtpd_forget(d, b->counted);
     mem_free(b);

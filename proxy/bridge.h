@@ -34,13 +34,14 @@ struct bridge {
     uint8_t *reverse_name;   /* what session.client points to, ours */
     struct id id;
     struct bridge_times times;
-    struct settle *settle; /* the spool file's job; NULL: none runs */
-    bool is_draining;      /* actions are being performed: who feeds meanwhile does not drain */
-    bool has_news;         /* something was fed while branches were being flushed */
-    bool is_overdue;       /* eight minutes since the end of data are over */
-    bool is_closing;       /* close as soon as all replies are out */
-    bool is_shut_down;     /* ... they are, and the client knows that nothing more comes */
-    bool is_lost;          /* nobody is there to be written to */
+    uint64_t envelope_bytes; /* of session.mail, that are counted into max-memory */
+    struct settle *settle;   /* the spool file's job; NULL: none runs */
+    bool is_draining;        /* actions are being performed: who feeds meanwhile does not drain */
+    bool has_news;           /* something was fed while branches were being flushed */
+    bool is_overdue;         /* eight minutes since the end of data are over */
+    bool is_closing;         /* close as soon as all replies are out */
+    bool is_shut_down;       /* ... they are, and the client knows that nothing more comes */
+    bool is_lost;            /* nobody is there to be written to */
 };
 
 /* Takes the stream over. False: no memory, the stream is not adopted. */

@@ -90,7 +90,10 @@ static const struct setting core_rows[] = {
      .help = "how long running transactions may take to end"},
     {"max-memory", SETTING_SIZE, AT(max_memory_bytes), NULL, "64k..",
      .initial_help = "a quarter of the memory",
-     .help = "for copies of messages in flight; beyond it they go to temporary files"},
+     .help =
+         "for messages in flight; beyond it their copies go to temporary files, and an envelope "
+         "of more than 16k gets 452 4.5.3 for further recipients, as it does where those of a "
+         "client's net (IPv4 /24, IPv6 /48) have a quarter of this"},
     {"copy-memory", SETTING_SIZE, AT(copy_memory_bytes), "2m", "64k..",
      .help = "of one message, before it goes to a temporary file; where it may not be spooled, or "
              "the file cannot be written, its client is read as fast as its target reads"},

@@ -74,17 +74,6 @@ void copy_end(struct copy *c)
     mem_free(c);
 }
 
-/* Deliveries count for no client. */
-static struct copy_net *net_of(struct copy_limits *limits, const struct netaddr *client)
-{
-    struct netaddr net = {.family = NETADDR_NONE};
-
-    if (client != NULL)
-        net = netaddr_client_net(client);
-    uint64_t hash = hash_bytes(&limits->net_key, bytes_make(net.octets, sizeof(net.octets)));
-    return &limits->nets[hash % COPY_NETS];
-}
-
 struct copy *copy_new(struct loop *l, struct copy_limits *limits, const struct netaddr *client,
                       const struct copy_use *use, void *owner)
 {
@@ -93,7 +82,7 @@ struct copy *copy_new(struct loop *l, struct copy_limits *limits, const struct n
         return NULL;
     c->loop = l;
     c->limits = limits;
-    c->net = net_of(limits, client);
+    c->net = copy_net_of(limits, client);
     c->use = use;
     c->owner = owner;
     c->file.fd = -1;

@@ -22,6 +22,7 @@ struct copy;
  * share a part. */
 struct copy_net {
     uint64_t memory_bytes, files_bytes;
+    uint64_t envelope_bytes;
     uint32_t lacking; /* copies that find no room */
 };
 
@@ -51,6 +52,12 @@ struct copy_limits {
 /* The caller has set what stands above the line. 0 or ERR_MEMORY. */
 int copy_limits_init(struct copy_limits *limits, struct loop *l);
 void copy_limits_done(struct copy_limits *limits); /* every copy must be gone */
+
+/* The memory of envelopes counts as that of copies does. This much more is held for the client. */
+void copy_count_envelope(struct copy_limits *limits, const struct netaddr *client,
+                         int64_t change_bytes);
+/* Not when all memory is in use, or the envelopes of this client's net have a quarter of it. */
+bool copy_may_envelope_grow(const struct copy_limits *limits, const struct netaddr *client);
 
 /* One way through a copy; embedded in its owner. */
 struct reader {

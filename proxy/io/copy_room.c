@@ -63,6 +63,35 @@ void copy_drop_chunks(struct copy *c, size_t count)
     wake_waiting(c->limits);
 }
 
+struct copy_net *copy_net_of(const struct copy_limits *limits, const struct netaddr *client)
+{
+    struct netaddr net = {.family = NETADDR_NONE};
+
+    if (client != NULL)
+        net = netaddr_client_net(client);
+    uint64_t hash = hash_bytes(&limits->net_key, bytes_make(net.octets, sizeof(net.octets)));
+    return &limits->nets[hash % COPY_NETS];
+}
+
+/* ---- envelopes ---- */
+
+void copy_count_envelope(struct copy_limits *limits, const struct netaddr *client,
+                         int64_t change_bytes)
+{
+    limits->memory_used_bytes += (uint64_t)change_bytes;
+    copy_net_of(limits, client)->envelope_bytes += (uint64_t)change_bytes;
+    if (change_bytes < 0)
+        wake_waiting(limits);
+}
+
+bool copy_may_envelope_grow(const struct copy_limits *limits, const struct netaddr *client)
+{
+    uint64_t part_bytes = limits->memory_max_bytes / NET_PARTS;
+
+    return limits->memory_used_bytes < limits->memory_max_bytes &&
+           copy_net_of(limits, client)->envelope_bytes < part_bytes;
+}
+
 /* ---- room ---- */
 
 /* A net that has more than its part gets nothing while others find no room. */

@@ -249,7 +249,7 @@ static enum reply_id read_rcpt_params(const struct session *s, struct bytes rest
 static enum reply_id read_rcpt(struct session *s, struct bytes argument, struct address *to,
                                struct bytes *params)
 {
-    if (s->tx->recipient_count >= s->conf->recipients_max)
+    if (s->tx->recipient_count >= s->conf->recipients_max || s->tx->is_full)
         return REPLY_TOO_MANY_RECIPIENTS;
     int error = command_path(argument, "TO:", &s->mail, to, params);
     if (error != 0)

@@ -112,6 +112,7 @@ struct transaction {
     struct arena *mail;
     enum transaction_policy policy;
     bool splits;         /* smtpd.split = live: recipients may go to several targets */
+    bool is_full;        /* by the shell: no memory is left for more recipients */
     bool is_client_gone; /* behind the release: nothing more is spooled, the client tries again */
     struct envelope envelope;
     const struct identity *client;

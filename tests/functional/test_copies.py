@@ -134,3 +134,34 @@ def test_one_net_has_its_part(server):
                 wire = wire[client.sock.send(wire):]
         client.sock.settimeout(15)
         assert client.reply().code == 250
+
+
+def long_recipients(count):
+    return [f"{number:04}{'x' * 900}@example.test" for number in range(count)]
+
+
+def test_envelopes_share_the_memory(server):
+    """A net whose clients name long recipients and stay: 452 4.5.3 when they have their part of
+    max-memory. Who is of another net has as many recipients as ever; what has gone counts no more."""
+    def name_all(client, recipients):
+        client.send("".join(f"RCPT TO:<{one}>\r\n" for one in recipients).encode())
+        return [client.reply() for _ in recipients]
+
+    clients = [server.client(source=f"127.0.1.{host}") for host in range(1, 11)]
+    replies = []
+    for client in clients:
+        client.hello()
+        client.expect(250, "MAIL FROM:<sender@example.org>")
+        replies += name_all(client, long_recipients(400))
+    assert {reply.code for reply in replies} == {250, 452}
+    assert {reply.enhanced for reply in replies if reply.code == 452} == {"4.5.3"}
+    assert sum(reply.code == 250 for reply in replies) * 900 < 4 << 20      # a quarter
+    with server.client(source=OTHER) as other:
+        other.hello()
+        assert other.mail(MESSAGE, recipients=long_recipients(400)).code == 250
+    for client in clients:
+        client.close()
+    server.wait_event("disconnect", count=len(clients) + 1)
+    with server.client(source=HOSTILE) as client:
+        client.hello()
+        assert client.mail(MESSAGE, recipients=long_recipients(400)).code == 250

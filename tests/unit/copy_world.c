@@ -137,6 +137,7 @@ void copy_world_end(struct copy_world *f)
     for (size_t i = 0; i < COPY_NETS; i++) {
         assert_int_equal(f->limits.nets[i].memory_bytes, 0);
         assert_int_equal(f->limits.nets[i].files_bytes, 0);
+        assert_int_equal(f->limits.nets[i].envelope_bytes, 0);
         assert_int_equal(f->limits.nets[i].lacking, 0);
     }
     copy_limits_done(&f->limits);

@@ -196,6 +196,31 @@ static void waits_for_readers_without_an_end(void **state)
     copy_world_end(&f);
 }
 
+/* Envelopes take memory that copies share, and each net has its part of it. */
+static void counts_envelopes(void **state)
+{
+    struct copy_world f;
+    const struct netaddr *one = &f.owners[0].client, *other = &f.owners[2].client;
+
+    (void)state;
+    begin(&f);
+    f.limits.memory_max_bytes = 8 * CHUNK;
+    f.limits.memory_each_bytes = 8 * CHUNK;
+    assert_true(copy_may_envelope_grow(&f.limits, one));
+    copy_count_envelope(&f.limits, one, 2 * CHUNK);
+    assert_false(copy_may_envelope_grow(&f.limits, one));
+    assert_true(copy_may_envelope_grow(&f.limits, other));
+    assert_true(copy_world_append_all(&f.owners[1], MILLION));
+    copy_world_settle(&f);
+    assert_true(f.owners[1].appended - f.limits.files_used_bytes <= 7 * CHUNK); /* it spilled */
+    copy_count_envelope(&f.limits, one, 6 * CHUNK);
+    assert_false(copy_may_envelope_grow(&f.limits, other));
+    copy_count_envelope(&f.limits, one, -8 * CHUNK);
+    assert_true(copy_may_envelope_grow(&f.limits, one));
+    assert_true(copy_may_envelope_grow(&f.limits, other));
+    copy_world_end(&f);
+}
+
 /* Clients that fill all there is, again and again: what is used stays below the limits and one
  * message, and every client but those who are refused finishes. */
 static void nobody_waits_for_ever(void **state)
@@ -245,6 +270,7 @@ int main(void)
         cmocka_unit_test(a_net_gives_back_what_is_over_its_part),
         cmocka_unit_test(a_net_that_has_its_part_gets_nothing),
         cmocka_unit_test(waits_for_readers_without_an_end),
+        cmocka_unit_test(counts_envelopes),
         cmocka_unit_test(nobody_waits_for_ever),
     };
 
