@@ -91,15 +91,16 @@ uint64_t shared_key(const struct shared *s, const char *kind, struct bytes name)
     return key > KEY_BUSY ? key : key + 2;
 }
 
-uint64_t shared_key_of_client(const struct shared *s, struct bytes smtpd,
-                              const struct netaddr *client)
+uint64_t shared_key_of_client(const struct shared *s, struct bytes smtpd, const struct netaddr *net,
+                              unsigned bits)
 {
-    uint8_t text[1 + sizeof(client->octets) + sizeof(uint64_t)] = {0};
+    uint8_t text[2 + sizeof(net->octets) + sizeof(uint64_t)];
     uint64_t listener = shared_key(s, "smtpd", smtpd);
 
-    text[0] = (uint8_t)client->family;
-    memcpy(text + 1, client->octets, client->family == NETADDR_IPV4 ? 4 : 8);
-    memcpy(text + 1 + sizeof(client->octets), &listener, sizeof(listener));
+    text[0] = (uint8_t)net->family;
+    text[1] = (uint8_t)bits;
+    memcpy(text + 2, net->octets, sizeof(net->octets));
+    memcpy(text + 2 + sizeof(net->octets), &listener, sizeof(listener));
     return shared_key(s, "client", bytes_make(text, sizeof(text)));
 }
 

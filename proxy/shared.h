@@ -25,9 +25,9 @@ void shared_clear(struct shared *s, unsigned column);
 /* `kind` says what is counted under the name. `s` NULL: there are no others, and any key will do.
  */
 uint64_t shared_key(const struct shared *s, const char *kind, struct bytes name);
-/* IPv6: its /64 */
-uint64_t shared_key_of_client(const struct shared *s, struct bytes smtpd,
-                              const struct netaddr *client);
+/* A client's address, or a net of clients that is so many bits long. */
+uint64_t shared_key_of_client(const struct shared *s, struct bytes smtpd, const struct netaddr *net,
+                              unsigned bits);
 
 /* What is counted under one key, embedded in its owner. All zero but for the key at first. Keys
  * that fall together share a count only by their 64 bits. A cell of the table is held while our own

@@ -13,48 +13,78 @@ static struct shared *shared_of(const struct smtpd *d)
     return d->worker->task->shared;
 }
 
-static struct bytes key_of(const struct netaddr *address, uint8_t key[17])
+struct width {
+    unsigned bits, times;
+};
+
+/* The widest first. */
+static const struct width widths_v4[] = {{32, 1}};
+static const struct width widths_v6[] = {{48, 16}, {56, 4}, {64, 1}};
+
+static struct smtpd_client *make_client(struct smtpd *d, const struct netaddr *net,
+                                        const struct width *width, struct bytes key)
 {
-    size_t len = address->family == NETADDR_IPV4 ? 4 : 8;
-    key[0] = (uint8_t)address->family;
-    memcpy(key + 1, address->octets, len);
-    return bytes_make(key, len + 1);
+    struct smtpd_client *client = mem_zalloc(sizeof(*client));
+
+    if (client == NULL)
+        return NULL;
+    memcpy(client->key, key.at, key.len);
+    client->times = width->times;
+    client->connections.key =
+        shared_key_of_client(shared_of(d), d->conf->section, net, width->bits);
+    if (hash_table_add(&d->clients, &client->entry, bytes_make(client->key, key.len)) != 0) {
+        mem_free(client);
+        return NULL;
+    }
+    return client;
+}
+
+static struct smtpd_client *find_client(struct smtpd *d, const struct netaddr *address,
+                                        const struct width *width)
+{
+    struct netaddr net = netaddr_prefix(address, width->bits);
+    uint8_t key[sizeof(((struct smtpd_client *)NULL)->key)];
+
+    key[0] = (uint8_t)net.family;
+    key[1] = (uint8_t)width->bits;
+    memcpy(key + 2, net.octets, sizeof(net.octets));
+    struct hash_entry *found = hash_table_find(&d->clients, bytes_make(key, sizeof(key)));
+    return found == NULL ? make_client(d, &net, width, bytes_make(key, sizeof(key)))
+                         : CONTAINER_OF(found, struct smtpd_client, entry);
+}
+
+static void count_out(struct smtpd *d, struct smtpd_client *client)
+{
+    while (client != NULL) {
+        struct smtpd_client *wider = client->wider;
+        shared_add(shared_of(d), &client->connections, -1);
+        if (client->connections.own == 0) {
+            hash_table_remove(&d->clients, &client->entry);
+            mem_free(client);
+        }
+        client = wider;
+    }
 }
 
 /* One more connection of this address. NULL: no memory. */
 static struct smtpd_client *count_in(struct smtpd *d, const struct netaddr *address)
 {
-    uint8_t key[17];
-    struct bytes wanted = key_of(address, key);
-    struct hash_entry *found = hash_table_find(&d->clients, wanted);
+    bool is_v6 = address->family == NETADDR_IPV6;
+    const struct width *widths = is_v6 ? widths_v6 : widths_v4;
+    size_t count = is_v6 ? ARRAY_LENGTH(widths_v6) : ARRAY_LENGTH(widths_v4);
+    struct smtpd_client *wider = NULL;
 
-    if (found != NULL) {
-        struct smtpd_client *client = CONTAINER_OF(found, struct smtpd_client, entry);
+    for (size_t i = 0; i < count; i++) {
+        struct smtpd_client *client = find_client(d, address, &widths[i]);
+        if (client == NULL) {
+            count_out(d, wider);
+            return NULL;
+        }
+        client->wider = wider;
         shared_add(shared_of(d), &client->connections, 1);
-        return client;
+        wider = client;
     }
-    struct smtpd_client *client = mem_zalloc(sizeof(*client));
-    if (client == NULL)
-        return NULL;
-    memcpy(client->key, key, sizeof(key));
-    client->connections.key = shared_key_of_client(shared_of(d), d->conf->section, address);
-    if (hash_table_add(&d->clients, &client->entry, bytes_make(client->key, wanted.len)) != 0) {
-        mem_free(client);
-        return NULL;
-    }
-    shared_add(shared_of(d), &client->connections, 1);
-    return client;
-}
-
-static void count_out(struct smtpd *d, struct smtpd_client *client)
-{
-    if (client == NULL)
-        return;
-    shared_add(shared_of(d), &client->connections, -1);
-    if (client->connections.own != 0)
-        return;
-    hash_table_remove(&d->clients, &client->entry);
-    mem_free(client);
+    return wider;
 }
 
 void smtpd_forget(struct smtpd *d, struct smtpd_client *client)
@@ -121,6 +151,16 @@ static void turn_away(struct smtpd *d, struct stream *stream, enum reply_id id)
     stream_close(stream);
 }
 
+static bool has_too_many(const struct smtpd *d, const struct smtpd_client *client)
+{
+    uint64_t each = d->conf->limits.connections_per_client;
+
+    for (; client != NULL; client = client->wider)
+        if (shared_sum(shared_of(d), &client->connections) > each * client->times)
+            return true;
+    return false;
+}
+
 /* Counted in already, here and in the other processes: then it is turned away. */
 static bool is_over(struct smtpd *d, const struct smtpd_client *client, struct stream *stream)
 {
@@ -128,7 +168,7 @@ static bool is_over(struct smtpd *d, const struct smtpd_client *client, struct s
 
     if (shared_sum(shared_of(d), &d->connections) > limits->connections)
         turn_away(d, stream, REPLY_TOO_MANY_CONNECTIONS);
-    else if (shared_sum(shared_of(d), &client->connections) > limits->connections_per_client)
+    else if (has_too_many(d, client))
         turn_away(d, stream, REPLY_TOO_MANY_FROM_CLIENT);
     else
         return false;

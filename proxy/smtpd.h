@@ -45,10 +45,13 @@ struct smtpd {
     struct hash_table clients; /* struct smtpd_client by address */
 };
 
-/* How many connections one client has, in all processes: an IPv4 address, or an IPv6 /64. */
+/* How many connections a client has in all processes: an IPv4 address or an IPv6 /64; and the nets
+ * around that /64, which one client may have as a whole. */
 struct smtpd_client {
     struct hash_entry entry;
-    uint8_t key[17];
+    uint8_t key[18];            /* family, bits, the net's octets */
+    uint32_t times;             /* of max-connections-per-client that it may have */
+    struct smtpd_client *wider; /* the net around it; NULL: the widest */
     struct shared_count connections;
 };
 

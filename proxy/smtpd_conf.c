@@ -149,7 +149,9 @@ static const struct setting rows[] = {
     {"max-connections", SETTING_COUNT, AT(limits.connections), "10000", "1..",
      .help = "connections that are open at the same time"},
     {"max-connections-per-client", SETTING_COUNT, AT(limits.connections_per_client), "50", "1..",
-     .help = "the same from one address"},
+     .help =
+         "the same from one address; of IPv6 from one /64, and 4 times as many from its /56, 16 "
+         "times from its /48"},
     {"max-overshoot", SETTING_COUNT, AT(limits.overshoot), "1000", "1..",
      .help = "commands of one session that limits of our own answer with 4xx (recipients beyond "
              "max-recipients, MAIL below spool-reserve), before the connection is closed"},

@@ -14,12 +14,12 @@ static uint64_t key_of_number(const struct shared *s, uint32_t number)
 
 /* ---- keys ---- */
 
-static uint64_t key_of_client(const struct shared *s, const char *address)
+static uint64_t key_of_client(const struct shared *s, const char *net, unsigned bits)
 {
     struct netaddr client;
 
-    assert_int_equal(netaddr_parse(bytes_of(address), &client), 0);
-    return shared_key_of_client(s, bytes_of("mx"), &client);
+    assert_int_equal(netaddr_parse(bytes_of(net), &client), 0);
+    return shared_key_of_client(s, bytes_of("mx"), &client, bits);
 }
 
 static void test_keys(void **state)
@@ -30,11 +30,12 @@ static void test_keys(void **state)
     assert_true(shared_key(s, "target", bytes_of("a")) == shared_key(s, "target", bytes_of("a")));
     assert_true(shared_key(s, "target", bytes_of("a")) != shared_key(s, "target", bytes_of("b")));
     assert_true(shared_key(s, "target", bytes_of("a")) != shared_key(s, "waiting", bytes_of("a")));
-    assert_true(key_of_client(s, "192.0.2.1") != key_of_client(s, "192.0.2.2"));
-    assert_true(key_of_client(s, "2001:db8::1") == key_of_client(s, "2001:db8::ffff:2"));
-    assert_true(key_of_client(s, "2001:db8::1") != key_of_client(s, "2001:db8:0:1::1"));
+    assert_true(key_of_client(s, "192.0.2.1", 32) == key_of_client(s, "192.0.2.1", 32));
+    assert_true(key_of_client(s, "192.0.2.1", 32) != key_of_client(s, "192.0.2.2", 32));
+    assert_true(key_of_client(s, "2001:db8::", 64) != key_of_client(s, "2001:db8:0:1::", 64));
+    assert_true(key_of_client(s, "2001:db8::", 64) != key_of_client(s, "2001:db8::", 48));
     /* Nobody can know in which cell an address will be counted. */
-    assert_true(key_of_client(s, "192.0.2.1") != key_of_client(other, "192.0.2.1"));
+    assert_true(key_of_client(s, "192.0.2.1", 32) != key_of_client(other, "192.0.2.1", 32));
     shared_free(&s);
     shared_free(&other);
 }
