@@ -57,6 +57,7 @@ void delivery_recycle(struct delivery *d)
     if (d->carrier.copy != NULL)
         copy_free(&d->carrier.copy);
     deadline_clear(r->host.loop, &d->deadline);
+    delivery_end_aside(d);
     mem_free(d->body.at);
     arena_reset(&d->again);
     arena_reset(&d->arena);

@@ -7,9 +7,8 @@
 #include "spool/delivery_private.h"
 #include "spool/spool_index.h"
 
-#define AGAIN_MS       10000 /* what could not be written is written again */
-#define REPORT_AGAIN_S 60    /* a report could not be made */
-#define PUT_BACK_S     2     /* all connections are in use */
+#define REPORT_AGAIN_S 60 /* a report could not be made */
+#define PUT_BACK_S     2  /* all connections are in use */
 
 /* ---- gathering ---- */
 
@@ -425,13 +424,6 @@ static void run_end(struct work *w)
 
 /* ---- afterwards ---- */
 
-/* It stays locked: what the target said must be written, or it is said again. */
-static void again(struct delivery *d)
-{
-    struct loop *l = d->runner->host.loop;
-    deadline_set(l, &d->deadline, loop_now_ms(l) + (d->runner->is_aborted ? 0 : AGAIN_MS));
-}
-
 static void tell_reports(struct delivery *d)
 {
     for (int kind = 0; kind < DELIVERY_REPORTS; kind++)
@@ -564,7 +556,7 @@ static void done_end(struct work *w)
         d->runner->mark.must_stay = true;
         delivery_done(d, SCHEDULE_PUT_BACK);
     } else {
-        again(d);
+        delivery_again(d);
     }
 }
 
@@ -581,7 +573,7 @@ void delivery_finish(struct delivery *d)
     d->writing.is_running = d->writing.is_gathered && work_run(d->runner->host.loop, &d->work) == 0;
     d->file->is_in_use = d->writing.is_running;
     if (!d->writing.is_running)
-        again(d);
+        delivery_again(d);
 }
 
 void delivery_hurry(struct delivery *d)

@@ -40,6 +40,8 @@ struct delivery_writing {
     bool is_running;  /* the job */
     bool is_last;     /* whether it can be written or not */
     bool is_alone;    /* the only user of the file */
+    bool is_aside;    /* it has lost its place at the target */
+    unsigned failures;
 };
 
 /* Why the target has not spoken. */
@@ -114,6 +116,10 @@ void delivery_recycle(struct delivery *d); /* nothing is known of it any more */
  * again and again; then the delivery goes. Never at once. */
 void delivery_finish(struct delivery *d);
 void delivery_hurry(struct delivery *d); /* we stop: what could not be written is tried once more */
+
+/* delivery_again.c: delivery_finish() follows, in a while. */
+void delivery_again(struct delivery *d);
+void delivery_end_aside(struct delivery *d);
 
 /* delivery_log.c */
 /* Where something became of it: an outcome, a report. */

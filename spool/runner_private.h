@@ -94,8 +94,9 @@ struct runner {
     struct list deliveries;    /* struct delivery.in_runner */
     struct list spare;         /* the same, for the next ones */
     unsigned delivery_count;
-    unsigned job_count; /* all other jobs that run */
-    unsigned up_count;  /* how often some target was there again */
+    unsigned aside_count; /* of these, whose outcome cannot be written */
+    unsigned job_count;   /* all other jobs that run */
+    unsigned up_count;    /* how often some target was there again */
     struct loop_post pump;
     struct deadline wake; /* when something is due though nothing happens */
     struct runner_dirty dirty;

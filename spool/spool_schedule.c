@@ -62,6 +62,16 @@ static void free_slot(struct schedule *s)
     }
 }
 
+static void leave_slot(struct schedule_target *t, struct schedule_entry *e)
+{
+    if (!e->has_slot)
+        return;
+    e->has_slot = false;
+    t->running--;
+    free_slot(t->schedule);
+    activate(t);
+}
+
 static void detach(struct schedule_target *t, struct schedule_entry *e)
 {
     switch ((enum schedule_state)e->state) {
@@ -71,10 +81,7 @@ static void detach(struct schedule_target *t, struct schedule_entry *e)
         spool_schedule_leave_turn(t, e);
         break;
     case SCHEDULE_RUNNING:
-        if (e->is_look)
-            break;
-        t->running--;
-        free_slot(t->schedule);
+        leave_slot(t, e);
         break;
     case SCHEDULE_HELD:
         t->held--;
@@ -93,6 +100,7 @@ static struct schedule_entry *give_out(struct schedule_target *t, struct schedul
     list_append(&t->others, &e->in_queue);
     e->state = SCHEDULE_RUNNING;
     e->is_look = is_look;
+    e->has_slot = !is_look;
     if (is_look)
         return e;
     t->running++;
@@ -379,6 +387,11 @@ void schedule_report(struct schedule_entry *e, enum schedule_result result, int6
         place(t, e, e->due_s <= now_s, SPOOL_SCHEDULE_AS_IT_CAME);
 }
 
+void schedule_set_aside(struct schedule_entry *e)
+{
+    leave_slot(e->target, e);
+}
+
 bool schedule_is_down(const struct schedule_target *t)
 {
     return t->is_down;
@@ -411,7 +424,7 @@ struct schedule_entry *schedule_add(struct schedule_target *t, const struct sche
         return NULL;
     *e = *entry;
     e->target = t;
-    e->is_look = false;
+    e->is_look = e->has_slot = false;
     e->heap_at = SPOOL_SCHEDULE_NOWHERE;
     list_init(&e->in_queue);
     list_init(&e->in_message);

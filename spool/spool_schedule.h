@@ -30,6 +30,7 @@ struct schedule_entry {
     uint8_t doublings;     /* of the pause of a possible duplicate */
     bool may_be_duplicate; /* waits its time whatever drain, ETRN or flush of many say */
     bool is_held;
+    bool has_slot;     /* RUNNING: it counts at its target */
     bool is_look;      /* RUNNING: `look_s` has come, nothing is to be delivered */
     int64_t arrived_s; /* wall clock */
     int64_t tried_s;   /* likewise; the last time that is known of, its owner's */
@@ -94,6 +95,8 @@ enum schedule_result {
     SCHEDULE_PUT_BACK     /* nothing was tried: it waits until `due_s`, which may have been moved */
 };
 void schedule_report(struct schedule_entry *e, enum schedule_result result, int64_t now_s);
+/* Before that: nothing is asked of the target any more, and others may have the slot. */
+void schedule_set_aside(struct schedule_entry *e);
 /* A probe found it there: all that waits is due now, but for possible duplicates. */
 void schedule_up(struct schedule_target *t);
 bool schedule_is_down(const struct schedule_target *t);

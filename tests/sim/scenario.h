@@ -64,9 +64,6 @@ void scenario_forget_configs(void);
 
 /* ---- private ---- */
 
-/* What postern cannot do yet: 1 when it can, and then the line goes. */
-#define KNOWN_ROT_FOR_EVER 0 /* ... and stays so: it holds a place at its target */
-
 #define SCENARIO_TARGETS    2
 #define SCENARIO_BOX        2 /* the Maildirs, in the place of a target's number */
 #define SCENARIO_RECIPIENTS 4
@@ -324,7 +321,6 @@ bool spool_makes_again(struct scenario *s, const struct delivery *d); /* the rep
 bool spool_has_untold_report(struct scenario *s, const struct message *m, uint64_t since_ms);
 /* A bit of that file flips, or it cannot be read from now on. */
 void spool_damage(struct scenario *s, const char *path, bool is_unreadable);
-void spool_mend(struct scenario *s); /* what could not be read */
 bool spool_is_on_hold(struct scenario *s, const struct message *m, bool is_report);
 bool spool_is_drained(struct scenario *s);
 void spool_check(struct scenario *s); /* what lies there when all is over */

@@ -42,6 +42,7 @@ static struct config *config_of(unsigned variant)
              (variant & 24) == 24 ? "tempfail" : "spool", variant & 8 ? "defer" : "accept",
              variant & 32 ? "never" : "auto", expire,
              has_second(variant) ? "[relay \"b\"]\naddress = 198.51.100.2:25\nretry = 2m 30m\n"
+                                   "max-connections = 1\n"
                                  : "",
              has_second(variant) ? expire : "", has_second(variant) ? "@b.test b\n" : "",
              has_boxes(variant) ? "@box.test box\n@list.test a, box\n" : "");

@@ -148,8 +148,6 @@ void faults_heal(struct scenario *s)
 {
     s->is_healthy = true;
     mend_box(s);
-    if (!KNOWN_ROT_FOR_EVER)
-        spool_mend(s);
     mem_fail_nth(0);
     sim_disk_set_trouble(s->world, 0);
     sim_disk_set_free(s->world, PLENTY_BYTES);

@@ -352,20 +352,6 @@ void spool_damage(struct scenario *s, const char *path, bool is_unreadable)
     sim_disk_spoil(s->world, path, -EIO);
 }
 
-void spool_mend(struct scenario *s)
-{
-    LIST_EACH (link, &s->files) {
-        struct spool_file *f = LIST_ENTRY(link, struct spool_file, link);
-        const char *path;
-        if (!f->is_unreadable)
-            continue;
-        f->is_unreadable = false;
-        for (unsigned i = 0; (path = sim_file_below(s->world, STAGE_SPOOL, i)) != NULL; i++)
-            if (strcmp(name_of(path), f->id) == 0)
-                sim_disk_spoil(s->world, path, 0);
-    }
-}
-
 static bool is_told(struct scenario *s, const struct spool_file *f)
 {
     char words[64];
@@ -396,22 +382,12 @@ static void note_kept(struct scenario *s, const struct spool_file *f)
 
 /* ---- what lies there ---- */
 
-/* A bit has flipped, and so a report was made again that is held: that one is the operator's. */
-static bool is_made_twice(struct scenario *s, const struct spool_file *f)
-{
-    struct bytes octets;
-    char path[64];
-
-    snprintf(path, sizeof(path), HOLD "/%s", f->id);
-    return f->message != NULL && f->message->has_torn_end && sim_file(s->world, path, &octets);
-}
-
 /* It cannot be read, and the operator knows. */
 static bool is_given_up(struct scenario *s, const char *path)
 {
     const struct spool_file *f = spool_file_of(s, bytes_of(name_of(path)));
 
-    return f != NULL && ((f->is_unreadable && is_told(s, f)) || is_made_twice(s, f));
+    return f != NULL && f->is_unreadable && is_told(s, f);
 }
 
 bool spool_is_drained(struct scenario *s)

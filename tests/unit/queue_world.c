@@ -175,6 +175,8 @@ static void take_step(struct play *p, const char *step)
         assert_true(sim_disk_spoil(sim, rest, -EIO));
     else if (has_word(step, "heal ", &rest))
         assert_true(sim_disk_spoil(sim, rest, 0));
+    else if (has_word(step, "go on", &rest))
+        sim_disk_go_on(sim);
     else if (has_word(step, "fail ", &rest))
         sim_disk_fail(sim, SIM_DISK_SYNC, strtoull(rest, NULL, 10), -EIO);
     else

@@ -38,8 +38,8 @@ void queue_world_put(struct queue_world *w, const struct queue_message *m);
 /* An empty file. */
 void queue_world_touch(struct queue_world *w, const char *path);
 /* A process from its start to its end. In the meantime the steps of the play: "wait SECONDS",
- * "jump SECONDS" of the wall clock, "ask COMMAND" of posternctl, "spoil PATH", "heal PATH", "fail
- * N" from the nth sync on, "stop". True: it ended as it should. */
+ * "jump SECONDS" of the wall clock, "ask COMMAND" of posternctl, "spoil PATH", "heal PATH", "go on"
+ * of what hangs, "fail N" from the nth sync on, "stop". True: it ended as it should. */
 bool queue_world_play(struct queue_world *w, const char *const *steps);
 bool queue_world_has_logged(struct queue_world *w, const char *text);
 /* How often the log has it. */

@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "proxy/io/disk.h"
+
 static const char config[] = "[smtpd \"mx.test\"]\nlisten-port = 192.0.2.1:25\n"
                              "[relay \"a\"]\naddress = 198.51.100.1:25\nretry = 5m 1h\n"
                              "[maildir \"box\"]\npath = /mail/${RCPT_DOMAIN}/${RCPT_LOCAL}\n"
@@ -184,6 +186,55 @@ static void keeps_its_own_time(void **state)
     lib_end_rows();
 }
 
+/* ---- what cannot be written ---- */
+
+#define CONCURRENCY 4 /* of a target of which nothing is known */
+
+static const char *const spoilt_later[] = {"wait 1",
+                                           "spoil /spool/queue/000001",
+                                           "spoil /spool/queue/000002",
+                                           "spoil /spool/queue/000003",
+                                           "spoil /spool/queue/000004",
+                                           "go on",
+                                           "wait 100",
+                                           "ask queue",
+                                           "heal /spool/queue/000001",
+                                           "heal /spool/queue/000002",
+                                           "heal /spool/queue/000003",
+                                           "heal /spool/queue/000004",
+                                           "wait 200",
+                                           "stop",
+                                           NULL};
+
+/* As many messages as their target takes at once were delivered, and cannot be removed. The next
+ * one gets its turn all the same, and they are removed when that is possible again. */
+static void gives_way_to_others(void **state)
+{
+    static struct queue_world w;
+    struct queue_message m = deferred;
+    char id[ID_LENGTH + 1] = "06H4TZ0BC00F3X00";
+
+    (void)state;
+    m.fate = FATE_OPEN;
+    m.tries = 0;
+    m.tried_ms = 0;
+    m.id = id;
+    queue_world_begin(&w, 1, config);
+    assert_int_equal(disk_make_directories("/mail"), 0);
+    for (int i = 0; i <= CONCURRENCY; i++) {
+        queue_world_put(&w, &m);
+        id[ID_LENGTH - 1]++;
+    }
+    assert_true(sim_disk_hang(w.sim, "/mail"));
+    assert_true(queue_world_play(&w, spoilt_later));
+    assert_int_equal(files_below(&w, "/mail/box.test/joe/new"), CONCURRENCY + 1);
+    assert_non_null(strstr(w.seen.at, "06H4TZ0BC00F3X03"));
+    assert_null(strstr(w.seen.at, "06H4TZ0BC00F3X04"));
+    assert_int_equal(queue_world_count_logged(&w, "\ndelivered "), CONCURRENCY + 1);
+    assert_int_equal(files_below(&w, "/spool/queue"), 0);
+    queue_world_end(&w);
+}
+
 /* ---- death ---- */
 
 /* Killed at any call of the disk. Where the Maildir has it twice in the end, the line that tells of
@@ -235,6 +286,7 @@ int main(void)
         cmocka_unit_test(tells_no_time_where_there_is_none),
         cmocka_unit_test(returns_nothing_into_maildirs),
         cmocka_unit_test(keeps_its_own_time),
+        cmocka_unit_test(gives_way_to_others),
         cmocka_unit_test(tells_what_may_be_double),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
