@@ -186,6 +186,20 @@ static int put_records(const struct runner_report *report, struct spool_message 
     return w->records.has_failed ? ERR_MEMORY : 0;
 }
 
+/* It was made before, what the cause said of it is damaged, and it is held since: there it is kept.
+ * Made anew it would lie in two places. */
+static int find_held(struct runner_report *report)
+{
+    struct store_place held = {.id = report->place.id, .folder = STORE_HOLD};
+    int fd, error = store_look(report->store, &held, &fd);
+
+    if (error != 0)
+        return error;
+    disk_close(fd);
+    report->place = held;
+    return 0;
+}
+
 /* Its name may be there already: that of an earlier try, whose directory could not be synced, and
  * which could not be taken back. Nothing makes that name durable any more, not even a sync that
  * succeeds later: it goes, and comes anew. Whoever delivers the old file meanwhile finds its name
@@ -226,6 +240,14 @@ static int commit(const struct runner_report *report, struct workshop *w)
     return error;
 }
 
+static int write_report(const struct runner_report *report, struct spool_message *made,
+                        struct workshop *w)
+{
+    int error = put_records(report, made, w);
+
+    return error == 0 ? commit(report, w) : error;
+}
+
 static int make(struct runner_report *report, struct workshop *w)
 {
     struct bounce_job job = {
@@ -249,9 +271,9 @@ static int make(struct runner_report *report, struct workshop *w)
         error = bounce_make(&conf, &job, &w->arena, &made, &w->content, &result);
     if (error == 0 && result == BOUNCE_MADE) {
         report->place.id = made.head.id;
-        error = put_records(report, &made, w);
-        if (error == 0)
-            error = commit(report, w);
+        error = find_held(report);
+        if (error == -ENOENT)
+            error = write_report(report, &made, w);
     }
     if (error == 0)
         report->result = result;

@@ -103,6 +103,33 @@ static void test_made(void **state)
     sim_free(&sim);
 }
 
+/* What the cause said of it was lost, and it is held. */
+static void test_made_and_held(void **state)
+{
+    static struct lib_text seen, again;
+    struct sim *sim = sim_new(1);
+    struct spool_message message;
+    struct store_place cause, place, held;
+    struct report_world w;
+    int fd;
+
+    (void)state;
+    report_world_begin(&w);
+    report_world_put(&w, &cause);
+    fd = report_world_take(&w, &cause, &message);
+    assert_int_equal(make(&w, fd, &cause, &message, &place), 0);
+    assert_int_equal(store_move(w.store, &place, STORE_HOLD, 0, &held), 0);
+    assert_int_equal(store_list(w.store, see, &seen), 0);
+    assert_int_equal(make(&w, fd, &cause, &message, &place), 0);
+    assert_int_equal(place.folder, STORE_HOLD);
+    assert_int_equal(store_list(w.store, see, &again), 0);
+    assert_string_equal(again.at, seen.at);
+    disk_close(fd);
+    assert_int_equal(sim_open_files(sim), 1); /* the store's */
+    report_world_end(&w);
+    sim_free(&sim);
+}
+
 /* Nobody can be told: nothing is written. */
 static void test_held(void **state)
 {
@@ -401,10 +428,15 @@ static void test_damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_made),         cmocka_unit_test(test_held),
-        cmocka_unit_test(test_disk_trouble), cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_survives),     cmocka_unit_test(test_no_trust_in_a_name),
-        cmocka_unit_test(test_unreadable),   cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_made),
+        cmocka_unit_test(test_made_and_held),
+        cmocka_unit_test(test_held),
+        cmocka_unit_test(test_disk_trouble),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_survives),
+        cmocka_unit_test(test_no_trust_in_a_name),
+        cmocka_unit_test(test_unreadable),
+        cmocka_unit_test(test_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
