@@ -67,6 +67,18 @@ bool sim_disk_spoil(struct sim *w, const char *path, int error)
     return true;
 }
 
+bool sim_disk_lose(struct sim *w, const char *path, uint64_t from, uint64_t to)
+{
+    struct sim_node *n = sim_node_at(path);
+
+    (void)w;
+    if (n == NULL)
+        return false;
+    n->lost_from = from;
+    n->lost_to = to;
+    return true;
+}
+
 /* Syncs are where disks fail. */
 static int by_chance(struct sim *w, enum sim_disk_call what)
 {
@@ -469,6 +481,10 @@ int disk_read_at(int fd, uint64_t offset, void *into, size_t len)
         return 0;
     if (offset > t->len || t->len - offset < len)
         return -EIO;
+    if (offset < n->lost_to && offset + len > n->lost_from) {
+        tell(sim_current(), SIM_DISK_READ, n->path, n);
+        return -EIO;
+    }
     memcpy(into, t->at + offset, len);
     return 0;
 }

@@ -31,6 +31,7 @@ struct sim_node {
     int64_t changed_s;
     int locked_by;                    /* a descriptor; 0: none */
     int spoiled;                      /* an error that stays; 0: none */
+    uint64_t lost_from, lost_to;      /* octets that cannot be read */
     unsigned sync_failures;           /* of a directory */
     bool hangs;                       /* a directory of the root, with all that is below */
     const struct sim_node *volume;    /* of a file: such a directory */

@@ -58,6 +58,8 @@ static struct sim_node *twin_of(struct twins *t, struct sim_node *n)
     n->twin->changed_s = n->changed_s;
     n->twin->marks = n->marks;
     n->twin->spoiled = n->spoiled;
+    n->twin->lost_from = n->lost_from;
+    n->twin->lost_to = n->lost_to;
     memcpy(n->twin->path, n->path, sizeof(n->path));
     n->twin->volume =
         n->volume == NULL ? NULL : twin_of(t, (struct sim_node *)(uintptr_t)n->volume);

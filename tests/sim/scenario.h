@@ -35,6 +35,7 @@
     X(BAD_BOXES, "Maildirs that took nothing for a while")                                         \
     X(FLIPS, "bits that flipped")                                                                  \
     X(SPOILED, "messages that could not be read any more")                                         \
+    X(BODILESS, "... but for their records")                                                       \
     X(REROUTED, "recipients led elsewhere by the operator")                                        \
     X(REQUESTS, "requests of the operator")                                                        \
     X(COLD, "... without a server")                                                                \
@@ -97,6 +98,7 @@ struct delivery {
     bool is_orphan;     /* the process that sent it was no more */
     bool is_of_session; /* the line that tells of it, perhaps */
     bool was_held;      /* it should not have been sent */
+    bool was_damaged;   /* likewise */
     uint64_t taken_ms;
     int64_t first_wall_ms, last_wall_ms; /* by all clocks since: the time of the record is one */
     uint64_t read_ms;                    /* when postern has read the answer; 0: never */
@@ -143,6 +145,7 @@ struct spool_file {
     bool is_on_hold;        /* certainly: he has heard so, and has not asked for its release */
     unsigned holds;         /* that were not answered */
     bool is_damaged, is_unreadable;
+    bool is_bodiless; /* is_unreadable: but what it says of itself can be read, and written */
     uint64_t damaged_ms;
     uint64_t linked_ms;
     uint64_t told_ms; /* of a report: its cause knows of it; 0: not that we know */
@@ -177,6 +180,7 @@ struct scenario_plan {
     uint64_t disk_slack_ms; /* what the disk does may take longer by so much */
     struct store_limits limits;
     uint64_t expire_ms;    /* of relays */
+    bool is_impatient;     /* that is short */
     uint64_t closed_by_us; /* files, while all this was planned */
 };
 
@@ -319,8 +323,12 @@ bool spool_has_refused(struct scenario *s, const struct message *m);  /* between
 bool spool_makes_again(struct scenario *s, const struct delivery *d); /* the report */
 /* Death or the disk came between a report, which was made since then, and the record of it. */
 bool spool_has_untold_report(struct scenario *s, const struct message *m, uint64_t since_ms);
-/* A bit of that file flips, or it cannot be read from now on. */
-void spool_damage(struct scenario *s, const char *path, bool is_unreadable);
+/* A bit of that file flips, or none of it can be read from now on, or nothing of its body. */
+enum rot { ROT_FLIP, ROT_FILE, ROT_BODY };
+void spool_damage(struct scenario *s, const char *path, enum rot rot);
+bool spool_is_bodiless(struct scenario *s, const struct message *m);
+/* A bit of its file has flipped, and not of what was written last: nothing leaves it any more. */
+bool spool_is_damaged(struct scenario *s, const struct message *m);
 bool spool_is_on_hold(struct scenario *s, const struct message *m, bool is_report);
 bool spool_is_drained(struct scenario *s);
 void spool_check(struct scenario *s); /* what lies there when all is over */

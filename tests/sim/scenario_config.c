@@ -66,6 +66,7 @@ void scenario_configure(struct scenario *s)
         sim_fault("a configuration has errors");
     s->config = configs[variant];
     s->plan.has_boxes = has_boxes(variant);
+    s->plan.is_impatient = is_impatient(variant);
     s->plan.expire_ms = UINT64_C(3600000) * (is_impatient(variant) ? 4 : 5 * 24);
     s->targets.count = has_second(variant) ? 2 : 1;
 }

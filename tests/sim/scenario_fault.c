@@ -138,7 +138,10 @@ static void rot(struct scenario *s)
     }
     if (path[0] == '\0')
         return;
-    spool_damage(s, path, scenario_chance(s, 30));
+    spool_damage(s, path,
+                 scenario_chance(s, 70)   ? ROT_FLIP
+                 : scenario_chance(s, 50) ? ROT_FILE
+                                          : ROT_BODY);
     s->plan.has_rot = false; /* one is enough */
 }
 

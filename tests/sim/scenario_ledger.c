@@ -52,13 +52,18 @@ bool ledger_may_expire(const struct scenario *s, const struct message *m, const 
 }
 
 /* The report is durable before the cause says so. Where death comes between the two, or the disk,
- * no line tells that it has expired, and the next process may deliver it as well. */
+ * no line tells that it has expired, and the next process may deliver it as well. Nor does anything
+ * tell then of a try that has come to no target. */
 static bool has_expired_untold(struct scenario *s, const struct message *m, const struct story *r)
 {
-    for (int target = 0; target <= SCENARIO_BOX; target++)
-        if ((r->ways & 1u << target) != 0 && ledger_may_expire(s, m, r, target) &&
-            spool_has_untold_report(s, m, m->old_ms[target == SCENARIO_BOX]))
+    bool is_tried_here = s->plan.has_memory_trouble || spool_is_bodiless(s, m);
+
+    for (int target = 0; target <= SCENARIO_BOX; target++) {
+        uint64_t old_ms = m->old_ms[target == SCENARIO_BOX];
+        bool may_expire = old_ms != 0 && (is_tried_here || ledger_may_expire(s, m, r, target));
+        if ((r->ways & 1u << target) != 0 && may_expire && spool_has_untold_report(s, m, old_ms))
             return true;
+    }
     return false;
 }
 
@@ -241,21 +246,28 @@ static void check_duplicate(struct scenario *s, const struct delivery *d)
                       (unsigned long long)since_ms);
 }
 
+/* By either clock. */
+static bool is_old(const struct message *m, int64_t age_ms, uint64_t now_ms, int64_t wall_ms)
+{
+    age_ms -= AGE_SLACK_MS;
+    return wall_ms >= m->end_wall_ms + age_ms || now_ms >= m->end_ms + (uint64_t)age_ms;
+}
+
 /* The time of a message may be over by a clock that is set back afterwards. It begins when postern
  * takes the message over, which may be long after the end of data: when its target fell silent. */
 void ledger_clock(struct scenario *s)
 {
     const int64_t ages_ms[] = {(int64_t)s->plan.expire_ms, BOX_EXPIRE_MS};
     int64_t wall_ms = sim_wall_ms(s->world);
+    uint64_t now_ms = sim_now_ms(s->world);
 
     LIST_EACH (link, &s->messages) {
         struct message *m = LIST_ENTRY(link, struct message, link);
         if (m->is_end_sent && m->code == 0 && m->end_wall_ms > wall_ms)
             m->end_wall_ms = wall_ms;
         for (size_t i = 0; i < ARRAY_LENGTH(ages_ms); i++)
-            if (m->old_ms[i] == 0 && m->is_end_sent &&
-                wall_ms >= m->end_wall_ms + ages_ms[i] - AGE_SLACK_MS)
-                m->old_ms[i] = sim_now_ms(s->world);
+            if (m->old_ms[i] == 0 && m->is_end_sent && is_old(m, ages_ms[i], now_ms, wall_ms))
+                m->old_ms[i] = now_ms;
     }
     LIST_EACH (link, &s->deliveries) {
         struct delivery *d = LIST_ENTRY(link, struct delivery, link);
@@ -281,6 +293,8 @@ static struct delivery *note_delivery(struct scenario *s, struct message *m, con
                            .target = target,
                            .is_report = is_report,
                            .was_held = spool_is_on_hold(s, m, is_report),
+                           .was_damaged =
+                               !is_report && target != SCENARIO_BOX && spool_is_damaged(s, m),
                            .taken_ms = sim_now_ms(s->world),
                            .first_wall_ms = sim_wall_ms(s->world),
                            .last_wall_ms = sim_wall_ms(s->world)};
@@ -398,6 +412,9 @@ static void check_logged(struct scenario *s, const struct delivery *d)
 {
     if (d->was_held && !d->is_orphan)
         scenario_fail(s, "message %u is on hold, and taken at %llu ms", d->message->id,
+                      (unsigned long long)d->taken_ms);
+    if (d->was_damaged && !d->is_orphan)
+        scenario_fail(s, "message %u is damaged, and taken at %llu ms", d->message->id,
                       (unsigned long long)d->taken_ms);
     if (d->line_ms == 0 && is_heard(s, d) && !d->is_orphan && !has_died_near(s, d) &&
         !spool_has_failed(s, d, UINT64_MAX))

@@ -292,22 +292,36 @@ void spool_free(struct scenario *s)
 
 /* ---- damage ---- */
 
-/* Where the records begin that were written last, in one go; 0: it is no message. */
-static uint64_t last_record(struct bytes file)
+/* Where its body ends, its records begin, and those that were written last, in one go. */
+struct records {
+    uint64_t body_end, first, last;
+};
+
+/* False: it is no message. */
+static bool find_records(struct bytes file, struct records *r)
 {
     struct spool_head head;
-    uint64_t at, last = 0;
 
     if (spool_head_parse(bytes_first(file, SPOOL_HEAD_BYTES), &head) != 0)
-        return 0;
-    for (at = spool_records_at(&head); at + RECORD_HEAD_BYTES <= file.len;) {
+        return false;
+    r->body_end = SPOOL_HEAD_BYTES + head.body_bytes;
+    r->first = r->last = spool_records_at(&head);
+    for (uint64_t at = r->first; at + RECORD_HEAD_BYTES <= file.len;) {
         uint32_t len;
         memcpy(&len, file.at + at + RECORD_LENGTH_AT, sizeof(len));
         if (file.at[at + RECORD_FOLLOWS_AT] == 0)
-            last = at;
+            r->last = at;
         at += RECORD_HEAD_BYTES + (((uint64_t)len + 7) & ~UINT64_C(7));
     }
-    return last;
+    return r->first < file.len;
+}
+
+/* Bodies are long, and most of what can be wrong lies behind them. */
+static uint64_t choose_octet(struct scenario *s, struct bytes file, const struct records *r)
+{
+    if (r != NULL && scenario_chance(s, 50))
+        return r->first + scenario_below(s, file.len - r->first);
+    return scenario_below(s, file.len);
 }
 
 static void note_damage(struct scenario *s, struct spool_file *f)
@@ -319,14 +333,18 @@ static void note_damage(struct scenario *s, struct spool_file *f)
 static void flip(struct scenario *s, const char *path, struct spool_file *f)
 {
     struct bytes file;
-    uint64_t bit;
+    struct records records;
+    uint64_t octet, bit;
+    bool has_records;
 
     if (!sim_file(s->world, path, &file) || file.len == 0 || sim_file_is_locked(s->world, path))
         return; /* what is being delivered has been verified */
-    bit = scenario_below(s, 8 * file.len);
-    if (f != NULL && f->message != NULL && bit / 8 >= last_record(file))
+    has_records = f != NULL && find_records(file, &records);
+    octet = choose_octet(s, file, has_records ? &records : NULL);
+    bit = 8 * octet + scenario_below(s, 8);
+    if (has_records && f->message != NULL && octet >= records.last)
         f->message->has_torn_end = true;
-    if (f != NULL)
+    if (f != NULL && !(has_records && octet >= records.body_end && octet < records.first))
         note_damage(s, f);
     scenario_count(s, COUNT_FLIPS);
     if (s->is_loud)
@@ -335,21 +353,54 @@ static void flip(struct scenario *s, const char *path, struct spool_file *f)
     sim_file_flip(s->world, path, bit);
 }
 
-void spool_damage(struct scenario *s, const char *path, bool is_unreadable)
+bool spool_is_damaged(struct scenario *s, const struct message *m)
+{
+    LIST_EACH (link, &s->files) {
+        const struct spool_file *f = LIST_ENTRY(link, struct spool_file, link);
+        if (f->message == m && !f->is_report && f->is_damaged && !f->is_unreadable)
+            return !m->has_torn_end;
+    }
+    return false;
+}
+
+bool spool_is_bodiless(struct scenario *s, const struct message *m)
+{
+    LIST_EACH (link, &s->files) {
+        const struct spool_file *f = LIST_ENTRY(link, struct spool_file, link);
+        if (f->message == m && !f->is_report && f->is_bodiless)
+            return true;
+    }
+    return false;
+}
+
+/* All of it, or its body alone. */
+static void spoil(struct scenario *s, const char *path, struct spool_file *f, bool is_body)
+{
+    struct bytes file;
+    struct records records;
+
+    f->is_bodiless = is_body && sim_file(s->world, path, &file) && find_records(file, &records);
+    f->is_unreadable = true;
+    scenario_count(s, f->is_bodiless ? COUNT_BODILESS : COUNT_SPOILED);
+    if (s->is_loud)
+        printf("%9llu %s cannot be read any more%s\n", (unsigned long long)sim_now_ms(s->world),
+               path, f->is_bodiless ? ", but for its records" : "");
+    if (f->is_bodiless)
+        sim_disk_lose(s->world, path, SPOOL_HEAD_BYTES, records.first);
+    else
+        sim_disk_spoil(s->world, path, -EIO);
+}
+
+void spool_damage(struct scenario *s, const char *path, enum rot rot)
 {
     struct spool_file *f = is_message_name(path) ? spool_file_of(s, bytes_of(name_of(path))) : NULL;
 
-    if (f == NULL || !is_unreadable) {
+    if (f == NULL || rot == ROT_FLIP) {
         flip(s, path, f);
         return;
     }
     note_damage(s, f);
-    f->is_unreadable = true;
-    scenario_count(s, COUNT_SPOILED);
-    if (s->is_loud)
-        printf("%9llu %s cannot be read any more\n", (unsigned long long)sim_now_ms(s->world),
-               path);
-    sim_disk_spoil(s->world, path, -EIO);
+    spoil(s, path, f, rot == ROT_BODY);
 }
 
 static bool is_told(struct scenario *s, const struct spool_file *f)
@@ -382,12 +433,23 @@ static void note_kept(struct scenario *s, const struct spool_file *f)
 
 /* ---- what lies there ---- */
 
+/* A message whose body alone cannot be read expires, and its sender hears of it. */
+static bool must_be_returned(const struct scenario *s, const struct spool_file *f)
+{
+    const struct message *m = f->message;
+
+    for (unsigned i = 0; m != NULL && i < m->recipient_count; i++)
+        if ((m->recipients[i].ways & 1u << SCENARIO_BOX) != 0)
+            return false;
+    return m != NULL && f->is_bodiless && s->plan.is_impatient;
+}
+
 /* It cannot be read, and the operator knows. */
 static bool is_given_up(struct scenario *s, const char *path)
 {
     const struct spool_file *f = spool_file_of(s, bytes_of(name_of(path)));
 
-    return f != NULL && f->is_unreadable && is_told(s, f);
+    return f != NULL && f->is_unreadable && is_told(s, f) && !must_be_returned(s, f);
 }
 
 bool spool_is_drained(struct scenario *s)

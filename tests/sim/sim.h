@@ -187,6 +187,8 @@ void sim_disk_set_trouble(struct sim *w, uint32_t per_million);
  * synced. Of a directory all that lies below: nothing is opened, made, moved or synced there.
  * False: there is no such name. */
 bool sim_disk_spoil(struct sim *w, const char *path, int error);
+/* These octets of a file cannot be read from now on. False: there is no such name. */
+bool sim_disk_lose(struct sim *w, const char *path, uint64_t from, uint64_t to);
 /* True: the disk cannot rename without replacing, as some file systems. */
 void sim_disk_set_old(struct sim *w, bool lacks_move);
 bool sim_file_is_locked(struct sim *w, const char *path); /* by some process */
