@@ -250,7 +250,8 @@ void scenario_configure(struct scenario *s); /* by chance */
 void faults_plan(struct scenario *s);
 void faults_happen(struct scenario *s); /* at every beat, until all is well */
 void faults_heal(struct scenario *s);
-void faults_storm(struct scenario *s); /* the disk, if it fails at all in this scenario */
+void faults_stop_long(struct scenario *s); /* nobody works: perhaps for days */
+void faults_storm(struct scenario *s);     /* the disk, if it fails at all in this scenario */
 
 /* scenario_life.c */
 void life_plan(struct scenario *s);
@@ -317,6 +318,8 @@ void ledger_free(struct scenario *s);
 /* scenario_spool.c */
 void spool_watch(struct scenario *s);
 struct spool_file *spool_file_of(struct scenario *s, struct bytes id); /* NULL */
+/* For want of memory something of that message could not be written, as if the disk had failed. */
+void spool_note_failure(struct scenario *s, struct message *m, struct bytes id);
 /* Has the disk failed in what this delivery, or this message, depends on? */
 bool spool_has_failed(struct scenario *s, const struct delivery *d, uint64_t until_ms);
 bool spool_has_refused(struct scenario *s, const struct message *m);  /* between end and reply */

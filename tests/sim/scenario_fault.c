@@ -10,6 +10,7 @@
 #define TROUBLE_MS   600000 /* things go wrong for so long at most */
 #define DOWN_MAX_MS  900000
 #define ALLOCATIONS  400
+#define LONG_STOP_S  (UINT64_C(8) * 24 * 3600)
 #define PLENTY_BYTES (UINT64_C(1) << 40)
 
 /* A few messages reach what takes thousands otherwise. */
@@ -75,13 +76,8 @@ void faults_plan(struct scenario *s)
 
 /* ---- the wall clock ---- */
 
-static void set_clock(struct scenario *s)
+static void move_clock(struct scenario *s, int64_t jump_s)
 {
-    static const uint64_t most_s[] = {3600, 12 * 3600, 6 * 24 * 3600};
-    int64_t jump_s = (int64_t)scenario_below(s, most_s[scenario_below(s, ARRAY_LENGTH(most_s))]);
-
-    if (scenario_chance(s, 50))
-        jump_s = -jump_s;
     scenario_count(s, COUNT_CLOCK_JUMPS);
     if (s->is_loud)
         printf("%9llu the clock is set by %lld s\n", (unsigned long long)sim_now_ms(s->world),
@@ -89,6 +85,20 @@ static void set_clock(struct scenario *s)
     ledger_clock(s);
     sim_wall_jump(s->world, jump_s * 1000);
     ledger_clock(s);
+}
+
+static void set_clock(struct scenario *s)
+{
+    static const uint64_t most_s[] = {3600, 12 * 3600, 6 * 24 * 3600};
+    int64_t jump_s = (int64_t)scenario_below(s, most_s[scenario_below(s, ARRAY_LENGTH(most_s))]);
+
+    move_clock(s, scenario_chance(s, 50) ? -jump_s : jump_s);
+}
+
+void faults_stop_long(struct scenario *s)
+{
+    if (s->plan.has_clock_trouble && !s->is_healthy && scenario_chance(s, 30))
+        move_clock(s, (int64_t)scenario_below(s, LONG_STOP_S));
 }
 
 /* ---- what stays bad ---- */

@@ -11,7 +11,7 @@
 #define UNKNOWN_WAITS_MS                                                                           \
     599000 /* ten minutes in whole seconds, before the next try of what may have been taken */
 #define AGE_SLACK_MS   60000
-#define TRY_SLACK_MS   900000 /* from the begin of a try to its end */
+#define TRY_SLACK_MS   150000 /* from the begin of a try to its end */
 #define BOX_EXPIRE_MS  (INT64_C(5) * 24 * 3600 * 1000)
 #define DEATH_POWER_MS 250 /* from the log line to the sync of the removal */
 

@@ -160,8 +160,11 @@ static void on_restart(struct sim_event *e)
 {
     struct scenario_place *p = CONTAINER_OF(e, struct scenario_place, restart);
 
-    if (!p->scenario->is_over)
-        start_server(p->scenario, p->number);
+    if (p->scenario->is_over)
+        return;
+    if (list_is_empty(&p->scenario->life.lives))
+        faults_stop_long(p->scenario);
+    start_server(p->scenario, p->number);
 }
 
 static void later(struct scenario *s, struct sim_timer *t, struct sim_event *e, uint64_t ms)

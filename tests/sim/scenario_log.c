@@ -122,13 +122,25 @@ static bool was_tried_here(struct bytes line)
            NULL;
 }
 
+/* There was no memory for its name. */
+static void note_nameless(const struct told *told)
+{
+    for (unsigned i = 0; i < told->message->recipient_count; i++)
+        if ((told->message->recipients[i].ways & 1u << told->target) != 0)
+            told->message->recipients[i].has_expired = true;
+}
+
 static void on_expired(struct scenario *s, struct bytes line)
 {
     struct told told = read_line(s, line);
 
     s->targets.report_refusals += told.is_report;
-    if (told.is_report || told.recipient == NULL)
+    if (told.is_report || told.message == NULL)
         return;
+    if (told.recipient == NULL) {
+        note_nameless(&told);
+        return;
+    }
     ledger_clock(s);
     told.recipient->has_expired = true;
     if (told.message->old_ms[told.target == SCENARIO_BOX] == 0)
@@ -183,6 +195,8 @@ static void on_line(void *owner, struct bytes line)
     case 'q':                              /* queue-file, queue-not-read, queue-not-synced */
         if (!begins(line, "queue-stray ")) /* which is there, and no failure */
             s->bad.line_ms = sim_now_ms(s->world);
+        if (bytes_is(value_of(line, " error="), "out of memory"))
+            spool_note_failure(s, message_of_transaction(s, line), value_of(line, " transaction="));
         return;
     default:
         return;

@@ -185,6 +185,16 @@ static void on_failure(void *owner, const struct sim_disk_failure *failure)
         note_bad_box(s);
 }
 
+void spool_note_failure(struct scenario *s, struct message *m, struct bytes id)
+{
+    struct trouble *t = sim_alloc(sizeof(*t));
+
+    t->at_ms = sim_now_ms(s->world);
+    t->message = m;
+    snprintf(t->path, sizeof(t->path), "%.*s", (int)id.len, (const char *)id.at);
+    list_append(&s->troubles, &t->link);
+}
+
 /* A failure in a directory is one of all that lies in it. */
 static bool touches(struct scenario *s, const struct trouble *t, const struct message *m)
 {
@@ -522,6 +532,8 @@ static void read_folder(struct scenario *s, const char *folder)
         if (!is_message_name(path))
             continue;
         f = spool_file_of(s, bytes_of(name_of(path)));
+        if (f != NULL && strcmp(folder, QUEUE) == 0 && must_be_returned(s, f))
+            scenario_fail(s, "%s is never returned", path);
         if (f != NULL && f->is_damaged && (f->is_unreadable || strcmp(folder, BAD) == 0)) {
             note_kept(s, f);
             continue;
