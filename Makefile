@@ -218,6 +218,9 @@ lint: ## layers, sizes, format and scripts
 check-layers:
 	@$(PYTHON) scripts/check-layers --pure $(PURE_SRC)
 
+check-contracts:
+	@$(PYTHON) scripts/check-contracts
+
 check-size:
 	@$(PYTHON) scripts/check-size $(C_FILES)
 
@@ -242,7 +245,7 @@ format: ## clang-format 14 on our files
 # What pure code may call, and what the compiler adds on its own.
 CORE_MAY_CALL := memcpy memmove memset memcmp memchr memrchr memmem bcmp \
 	strlen strcmp strncmp strchr strrchr strstr malloc calloc realloc free \
-	__stack_chk_fail __memcpy_chk __memmove_chk __memset_chk _GLOBAL_OFFSET_TABLE_ __tls_get_addr
+	__assert_fail __stack_chk_fail __memcpy_chk __memmove_chk __memset_chk _GLOBAL_OFFSET_TABLE_ __tls_get_addr
 
 core: $(B)/core ## prove that the pure objects need memory and string functions only
 $(B)/core: $(PURE_SRC:%.c=$(B)/release/%.o)

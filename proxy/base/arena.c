@@ -37,6 +37,7 @@ static struct arena_block *add_block(struct arena *a, size_t size_bytes)
     bool is_large = size_bytes > a->pool->block_bytes;
     struct arena_block *block;
 
+    assert(a->total_bytes <= a->limit_bytes);
     if (size_bytes > a->limit_bytes - a->total_bytes)
         return NULL;
     block = is_large ? mem_alloc(size_bytes) : pool_take(a->pool);

@@ -135,6 +135,7 @@ void buf_cat(struct buf *b, const char *text, ...)
 
 void buf_consume(struct buf *b, size_t octets)
 {
+    assert(octets <= buf_length(b));
     b->start += (uint32_t)octets;
     if (b->start == b->end)
         buf_done(b);

@@ -42,6 +42,6 @@ void buf_byte(struct buf *b, uint8_t octet);
 void buf_decimal(struct buf *b, uint64_t number);
 /* Each is a C string; the list ends with NULL: buf_cat(b, "EHLO ", name, "\r\n", NULL). */
 void buf_cat(struct buf *b, const char *text, ...) __attribute__((sentinel));
-void buf_consume(struct buf *b, size_t octets); /* octets <= buf_length() */
+void buf_consume(struct buf *b, size_t octets); /* legal when octets <= buf_length() */
 
 #endif

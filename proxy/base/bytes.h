@@ -3,6 +3,7 @@
 #ifndef POSTERN_BYTES_H
 #define POSTERN_BYTES_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,9 +30,10 @@ static inline struct bytes bytes_of(const char *text)
     return (struct bytes){.at = (const uint8_t *)text, .len = strlen(text)};
 }
 
-/* What remains behind the first `n` octets; n <= b.len. */
+/* What remains after the first `n` octets. Legal when n <= b.len. */
 static inline struct bytes bytes_skip(struct bytes b, size_t n)
 {
+    assert(n <= b.len);
     return (struct bytes){.at = n == 0 ? b.at : b.at + n, .len = b.len - n};
 }
 

@@ -155,8 +155,8 @@ void hash_table_remove(struct hash_table *t, struct hash_entry *entry)
 {
     struct hash_entry **at = bucket_of(t, entry->hash);
 
-    while (*at != entry)
-        at = &(*at)->next;
+    for (; *at != entry; at = &(*at)->next)
+        assert(*at != NULL);
     *at = entry->next;
     entry->next = NULL;
     t->entry_count--;

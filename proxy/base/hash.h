@@ -36,6 +36,7 @@ void hash_table_done(struct hash_table *t); /* frees the buckets; entries are th
 /* Grows the buckets so that a look-up stays O(1). 0 or ERR_MEMORY. Does not look for duplicates. */
 int hash_table_add(struct hash_table *t, struct hash_entry *entry, struct bytes key);
 struct hash_entry *hash_table_find(const struct hash_table *t, struct bytes key); /* or NULL */
+/* Legal when the entry is in the table. */
 void hash_table_remove(struct hash_table *t, struct hash_entry *entry);
 
 #endif

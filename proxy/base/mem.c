@@ -66,6 +66,7 @@ void pool_init(struct pool *p, size_t block_bytes, size_t keep_max)
 
 void pool_done(struct pool *p)
 {
+    assert(p->taken == 0);
     while (p->free != NULL) {
         struct pool_block *block = p->free;
         p->free = block->next;
@@ -98,6 +99,7 @@ void pool_give(struct pool *p, void *block)
 {
     struct pool_block *given = block;
 
+    assert(p->taken > 0);
     p->taken--;
     if (p->kept == p->keep_max) {
         mem_free(given);

@@ -3,6 +3,7 @@
 #ifndef POSTERN_MEM_H
 #define POSTERN_MEM_H
 
+#include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,8 @@ void mem_free(void *block); /* NULL is fine */
 static inline void *mem_make_room(void *array, size_t count, size_t *capacity, size_t item_bytes)
 {
     size_t wanted = *capacity == 0 ? 16 : 2 * *capacity;
+
+    assert(count <= *capacity);
     void *grown = count < *capacity ? array : mem_grow(array, wanted * item_bytes);
 
     if (grown != NULL && count == *capacity)
@@ -45,7 +48,7 @@ struct pool {
 };
 
 void pool_init(struct pool *p, size_t block_bytes, size_t keep_max);
-void pool_done(struct pool *p);  /* every block must have been given back */
+void pool_done(struct pool *p);  /* legal when every block has been given back */
 void *pool_take(struct pool *p); /* NULL: no memory */
 void pool_give(struct pool *p, void *block);
 

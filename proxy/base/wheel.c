@@ -84,6 +84,7 @@ void wheel_clear(struct wheel *w, struct wheel_entry *e)
 {
     if (list_is_empty(&e->link))
         return;
+    assert(w->armed > 0);
     list_remove(&e->link);
     w->armed--;
 }
@@ -119,6 +120,7 @@ static struct wheel_entry *take_due(struct wheel *w)
 
         list_remove(link);
         if (tick_of(e->due_ms) <= w->now_tick) {
+            assert(w->armed > 0);
             w->armed--;
             return e;
         }

@@ -100,8 +100,12 @@ void dns_cache_keep(struct dns_cache *c, struct bytes question, const struct dns
     }
     list_append(&c->by_use, &k->by_use);
     c->used_bytes += bytes;
-    while (c->used_bytes > DNS_CACHE_BYTES_MAX)
-        forget(c, LIST_ENTRY(list_first(&c->by_use), struct kept, by_use));
+    while (c->used_bytes > DNS_CACHE_BYTES_MAX) {
+        struct list *oldest = list_first(&c->by_use);
+
+        assert(oldest != NULL);
+        forget(c, LIST_ENTRY(oldest, struct kept, by_use));
+    }
 }
 
 bool dns_cache_find(struct dns_cache *c, struct bytes question, uint64_t now_ms,

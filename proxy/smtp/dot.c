@@ -186,6 +186,7 @@ int dot_stuff(const struct dot_stuffer *s, struct bytes content, struct bytes *r
     size_t covered = 0;
     int count = 0;
 
+    assert(max > 0);
     if (needs_dot)
         runs_out[count++] = bytes_make(dot_extra, sizeof(dot_extra));
     while (covered < content.len && count < max) {

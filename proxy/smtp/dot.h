@@ -54,10 +54,10 @@ struct dot_stuffer {
     bool is_dot_sent;    /* the extra dot is out already, its own dot is not */
 };
 
-/* Cuts `content` into at most `max` runs, max > 0, for writev(): runs of `content`, and single
- * extra dots (told by `at` being dot_extra). Returns how many; *covered_out: octets of content
- * covered. Does not change `s`: what was really written is told by dot_stuffer_wrote(). */
 extern const uint8_t dot_extra[1];
+/* Legal when max > 0. Cuts `content` into at most `max` runs, for writev(): runs of `content`, and
+ * single extra dots (told by `at` being dot_extra). Returns how many; *covered_out: octets of
+ * content covered. Does not change `s`: what was really written is told by dot_stuffer_wrote(). */
 int dot_stuff(const struct dot_stuffer *s, struct bytes content, struct bytes *runs_out, int max,
               size_t *covered_out);
 /* `wire` octets of those runs were written. Returns the octets of content among them. */

@@ -298,6 +298,7 @@ static struct outbound_sent pop(struct outbound *o)
     struct outbound_ring *ring = &o->sent;
     struct outbound_sent sent = ring->at[ring->first];
 
+    assert(ring->count > 0);
     ring->first = (uint8_t)((ring->first + 1) % OUTBOUND_SENT_MAX);
     ring->count--;
     return sent;

@@ -161,7 +161,8 @@ void outbound_done(struct outbound *o);
 /* The transaction's memory is about to go: nothing of it is pointed at any more. Changes no state;
  * for a connection that is being closed. */
 void outbound_forget(struct outbound *o);
-/* The connection is there, and these are its own two ends. `proxy_version` 1 or 2: a PROXY header
+/* Legal when nothing else has been called but outbound_init(). The connection is there, and these
+ * are its own two ends. `proxy_version` 1 or 2: a PROXY header
  * for `client` goes first, 0: none. NULL, or a client without an address: v2 LOCAL, and v1 names
  * our own ends, since Postfix refuses UNKNOWN. `helo` is what EHLO will say; borrowed as long as
  * the connection. Where it is no word of printable ASCII "localhost" stands for it. Behind XCLIENT

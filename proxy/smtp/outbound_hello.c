@@ -19,6 +19,7 @@ static bool can_be_said(struct bytes helo)
 void outbound_start(struct outbound *o, unsigned proxy_version, const struct identity *client,
                     const struct identity *own, struct bytes helo)
 {
+    assert(o->state == OUT_GREETING && buf_length(&o->out) == 0);
     if (proxy_version == 1)
         identity_put_proxy_v1(&o->out, identity_has_both_ends(client) ? client : own);
     else if (proxy_version == 2)

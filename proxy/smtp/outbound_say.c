@@ -13,6 +13,7 @@ static void push(struct outbound *o, enum outbound_sent_kind kind, struct recipi
     struct outbound_ring *ring = &o->sent;
     unsigned at = (unsigned)(ring->first + ring->count) % OUTBOUND_SENT_MAX;
 
+    assert(ring->count < OUTBOUND_SENT_MAX);
     ring->at[at] = (struct outbound_sent){.kind = kind, .rcpt = rcpt};
     ring->count++;
 }
@@ -84,6 +85,7 @@ static void say_xforward(struct outbound *o)
     struct bytes all = buf_bytes(&o->xforward);
     struct bytes line = bytes_first(all, bytes_find(all, '\n') + 1);
 
+    assert(line.at[line.len - 1] == '\n');
     buf_put(&o->out, line);
     buf_consume(&o->xforward, line.len);
     push(o, SENT_XFORWARD, NULL);
@@ -250,6 +252,7 @@ void outbound_say_envelope(struct outbound *o)
     const struct outbound_job *job = &o->job;
     unsigned commands = 0;
 
+    assert(o->has_job);
     o->state = OUT_ENVELOPE;
     if (job->sends_xforward && capability_has(&o->caps, CAPABILITY_XFORWARD))
         commands = identity_put_xforward(&o->xforward, job->client, o->caps.xforward,
@@ -265,6 +268,7 @@ void outbound_say_envelope(struct outbound *o)
 
 void outbound_begin(struct outbound *o, const struct outbound_job *job)
 {
+    assert(o->state == OUT_IDLE && !o->has_job);
     o->job = *job;
     o->has_job = true;
     o->is_mail_sent = false;
@@ -304,6 +308,7 @@ static void announce_chunk(struct outbound *o, uint64_t octets, bool is_last)
     buf_text(&o->out, is_last ? " LAST\r\n" : "\r\n");
     if (o->out.has_failed)
         return; /* content without its head would be read as commands */
+    assert(o->chunk_left == 0);
     push(o, is_last ? SENT_END : SENT_BDAT, NULL);
     o->chunk_left = octets;
 }

@@ -39,6 +39,7 @@ void session_forget_helo(struct session *s)
 
 void session_done(struct session *s)
 {
+    assert(s->tx == NULL || list_is_empty(&s->tx->todo));
     session_forget_helo(s);
     line_done(&s->line);
     buf_done(&s->out);
@@ -47,6 +48,7 @@ void session_done(struct session *s)
 
 void session_greet(struct session *s)
 {
+    assert(s->state == SESSION_NEW);
     if (s->conf->refuse.code != 0) {
         reply_put(&s->out, &s->conf->refuse, 0, false);
         s->state = SESSION_REFUSING;
@@ -62,6 +64,7 @@ void session_greet(struct session *s)
 
 void session_do(struct session *s, const struct action *action)
 {
+    assert(s->todo_count < ARRAY_LENGTH(s->todo));
     s->todo[s->todo_count++] = *action;
 }
 
@@ -234,6 +237,8 @@ static void hold(struct session *s, const struct session_rule *rule, struct byte
 static void run_held(struct session *s)
 {
     struct session_held *held = s->held;
+
+    assert(held != NULL && s->state == SESSION_HELD);
     s->held = NULL;
     s->state = SESSION_COMMANDS;
     run(s, held->rule, held->argument);
@@ -385,6 +390,7 @@ static void advance(struct session *s)
 /* The transaction is over; whoever waits for its reply gets it. */
 static void tell_outcome(struct session *s)
 {
+    assert(s->tx->state == TX_SETTLED);
     s->is_settled = true;
     if (s->state != SESSION_FINAL)
         return;

@@ -99,8 +99,8 @@ struct session {
 /* `small`: blocks of 1 KiB for arenas and lines, `medium`: of 4 KiB for what is to be sent. */
 void session_init(struct session *s, const struct session_conf *conf, struct pool *small,
                   struct pool *medium, const struct netaddr *client, const struct netaddr *local);
-void session_done(struct session *s); /* every branch must have been dropped or be done */
-/* Says the greeting (or `refuse`'s). Not before: see greet-delay. */
+void session_done(struct session *s); /* legal when nothing is left to be told to a branch */
+/* Legal when it is in SESSION_NEW. Says the greeting (or `refuse`'s): see greet-delay. */
 void session_greet(struct session *s);
 
 size_t session_feed(struct session *s, const struct event *ev);

@@ -4,6 +4,7 @@
 
 void session_begin_content(struct session *s)
 {
+    assert(s->state == SESSION_GOING && list_is_empty(&s->slots));
     dot_init(&s->dot);
     header_counter_init(&s->header);
     s->counts.content_bytes = 0;
@@ -58,6 +59,7 @@ void session_on_verdict(struct session *s, const struct reply *verdict)
 
 size_t session_feed_content(struct session *s, struct bytes in)
 {
+    assert(s->state == SESSION_CONTENT && s->dot.state != DOT_ENDED);
     struct bytes content;
     size_t used = dot_decode(&s->dot, in, &content);
 

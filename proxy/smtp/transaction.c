@@ -12,6 +12,7 @@ static bool is_due(const struct branch *b, enum action_kind kind)
 
 void transaction_make_due(struct branch *b, enum action_kind kind)
 {
+    assert(b->state != BRANCH_DONE || kind == ACT_DROP);
     b->todo |= 1U << kind;
     list_remove(&b->in_todo);
     list_append(&b->transaction->todo, &b->in_todo);
@@ -127,6 +128,7 @@ static void drop_all(struct transaction *t)
 
 void transaction_settle(struct transaction *t, struct reply outcome)
 {
+    assert(t->state != TX_SETTLED);
     drop_all(t);
     t->spool_todo = 0;
     t->is_taken = t->is_taken && reply_is_positive(&outcome);
@@ -162,6 +164,8 @@ static struct recipient *new_recipient(struct transaction *t, const struct addre
 struct recipient *transaction_add(struct transaction *t, const struct address *to)
 {
     struct address kept;
+
+    assert(t->state == TX_ENVELOPE);
     if (address_copy(t->mail, to, &kept) != 0)
         return NULL;
     struct recipient *r = new_recipient(t, &kept);
@@ -305,6 +309,7 @@ bool transaction_has_failed(const struct transaction *t)
 
 static void attach(struct recipient *r, struct branch *b)
 {
+    assert(r->branch == NULL && b->state != BRANCH_DONE);
     r->branch = b;
     list_append(&b->recipients, &r->in_branch);
     if (b->unsent == NULL)
@@ -338,6 +343,7 @@ static bool attach_legs(struct transaction *t, struct recipient *head, const str
 
 static void on_routed(struct transaction *t, struct recipient *r, const struct routed *routed)
 {
+    assert(t->state == TX_ENVELOPE && r->envelope == FATE_OPEN && r->branch == NULL);
     if (routed->reply.code != 0) {
         answer(r, routed->reply);
         return;
@@ -367,6 +373,7 @@ static void on_routed(struct transaction *t, struct recipient *r, const struct r
 
 void transaction_data(struct transaction *t)
 {
+    assert(t->state == TX_ENVELOPE);
     t->state = TX_GOING;
     LIST_EACH (link, &t->branches) {
         struct branch *b = branch_of(link);
@@ -384,6 +391,8 @@ void transaction_data(struct transaction *t)
 enum transaction_go transaction_go(struct transaction *t)
 {
     bool stands = false;
+
+    assert(t->state == TX_GOING);
     LIST_EACH (link, &t->recipients) {
         struct recipient *r = recipient_of(link);
         if (r->head == r && outcome_of_envelope(r)->envelope == FATE_OPEN)
@@ -510,10 +519,13 @@ static void next_of_branch(struct branch *b, struct action *out)
     static const enum action_kind order[] = {ACT_OPEN, ACT_RCPT,   ACT_GO,  ACT_PREPARE,
                                              ACT_END,  ACT_COMMIT, ACT_DROP};
     unsigned i = 0;
-    while (!is_due(b, order[i]))
+
+    while (i < ARRAY_LENGTH(order) && !is_due(b, order[i]))
         i++;
+    assert(i < ARRAY_LENGTH(order));
     *out = (struct action){.kind = order[i], .branch = b};
     if (order[i] == ACT_RCPT) {
+        assert(b->unsent != NULL);
         out->rcpt = b->unsent;
         struct list *next = b->unsent->in_branch.next;
         b->unsent = next == &b->recipients ? NULL : LIST_ENTRY(next, struct recipient, in_branch);

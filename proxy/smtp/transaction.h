@@ -151,18 +151,19 @@ struct routed {
 /* `client` and the arena outlive the transaction; the envelope's texts lie in the arena. */
 void transaction_init(struct transaction *t, struct arena *mail, const struct envelope *envelope,
                       const struct identity *client);
-/* A RCPT that was parsed; EV_ROUTED tells where it goes. NULL: no memory. */
+/* Legal when it is in TX_ENVELOPE. A RCPT that was parsed; EV_ROUTED tells where it goes. NULL: no
+ * memory. */
 struct recipient *transaction_add(struct transaction *t, const struct address *to);
-/* DATA: live branches are told. */
+/* Legal when it is in TX_ENVELOPE. DATA: live branches are told. */
 void transaction_data(struct transaction *t);
-/* May 354 be told? NONE: no recipient stands; the branches are dropped, and the state is
- * TX_ENVELOPE again (more RCPT may come, or transaction_abandon()). AHEAD: TX_CONTENT from now on.
- */
 enum transaction_go { TRANSACTION_GO_WAIT, TRANSACTION_GO_AHEAD, TRANSACTION_GO_NONE };
+/* Legal when it is in TX_GOING. May 354 be told? NONE: no recipient stands; the branches are
+ * dropped, and the state is TX_ENVELOPE again (more RCPT may come, or transaction_abandon()).
+ * AHEAD: TX_CONTENT from now on. */
 enum transaction_go transaction_go(struct transaction *t);
 /* Postern refuses the message: no target gets its end. Told when the client's end has come. */
 void transaction_refuse(struct transaction *t, const struct reply *refusal);
-/* The client's end of data has come, all content is in the copy. */
+/* Legal when it is in TX_CONTENT. The client's end of data has come, all content is in the copy. */
 void transaction_end(struct transaction *t);
 /* RSET, QUIT, a broken session, an end in haste: every branch is dropped. But a commit that was
  * ordered is waited for, since the disk is at work: what it has done counts. */

@@ -58,6 +58,7 @@ static void note_duplicates(struct transaction *t)
  * certain that there will be one. With no relay left the commit does it all. */
 static void prepare(struct transaction *t)
 {
+    assert(t->state == TX_CONTENT);
     t->state = TX_PREPARING;
     LIST_EACH (link, &t->branches) {
         struct branch *b = branch_of(link);
@@ -83,6 +84,7 @@ static bool is_prepared(const struct transaction *t)
 
 static void release(struct transaction *t)
 {
+    assert(t->state == TX_PREPARING);
     t->state = TX_RELEASED;
     LIST_EACH (link, &t->branches) {
         struct branch *b = branch_of(link);
@@ -96,6 +98,7 @@ static void release(struct transaction *t)
 /* Every relay has spoken. */
 static void spool(struct transaction *t)
 {
+    assert(t->state == TX_RELEASED);
     t->state = TX_SPOOLING;
     t->is_taken = t->policy == TRANSACTION_LIVE && !t->is_client_gone &&
                   !transaction_is_all_or_nothing(t) && outcome_is_taken(t);
@@ -125,6 +128,7 @@ static void commit_branch(struct branch *b)
 
 static void commit(struct transaction *t)
 {
+    assert(t->state == TX_SPOOLING);
     t->state = TX_COMMITTING;
     LIST_EACH (link, &t->branches) {
         struct branch *b = branch_of(link);
@@ -187,6 +191,7 @@ void transaction_advance(struct transaction *t)
 
 void transaction_end(struct transaction *t)
 {
+    assert(t->state == TX_CONTENT);
     if (t->refusal.code != 0) {
         transaction_settle(t, t->refusal);
         return;

@@ -249,7 +249,8 @@ static void know_name(struct client *c, const char *name)
 static void end_content(struct client *c)
 {
     copy_finish(c->carrier.copy);
-    transaction_end(&c->tx);
+    if (c->tx.state == TX_CONTENT)
+        transaction_end(&c->tx);
 }
 
 static void abandon(struct client *c)
