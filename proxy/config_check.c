@@ -6,6 +6,7 @@
 
 #include "proxy/base/error.h"
 #include "proxy/config_builder.h"
+#include "route/relay_identity.h"
 #include "route/route.h"
 
 /* ---- relays that judge no client ---- */
@@ -24,19 +25,12 @@ static const struct route_word *next_simple_target(const struct route_line *line
     return NULL;
 }
 
-static bool sees_clients(const struct relay_conf *relay)
-{
-    const unsigned seeing = IDENTITY_KIND_AUTO | IDENTITY_KIND_XCLIENT | IDENTITY_KIND_PROXY_V1 |
-                            IDENTITY_KIND_PROXY_V2;
-    return (relay->identity & seeing) != 0;
-}
-
 /* A relay's section, or a host that no section bears. */
 static bool is_blind_relay(const struct config *config, const struct route_word *word)
 {
     const struct relay_conf *relay = config_relay(config, word->text);
     if (relay != NULL)
-        return !sees_clients(relay);
+        return !relay_identity_may_judge(relay);
     return !word->is_quoted && config_maildir(config, word->text) == NULL &&
            word->text.at[0] != '|' && bytes_find(word->text, '@') == word->text.len &&
            bytes_find(word->text, '.') < word->text.len;

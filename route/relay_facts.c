@@ -27,8 +27,9 @@ struct relay_facts_target {
     uint32_t count;
     struct relay_remember how;
     bool has_xclient;
-    bool is_held;   /* that it has */
-    uint8_t name[]; /* as xtext */
+    bool is_held;    /* that it has */
+    size_t line_len; /* of the line that says so: its name as xtext, and XCLIENT_END */
+    uint8_t line[];
 };
 
 /* Of a target that nobody has set limits for (yet). */
@@ -85,20 +86,34 @@ static struct relay_facts_target *find_target(const struct relay_facts *f, struc
     return entry == NULL ? NULL : CONTAINER_OF(entry, struct relay_facts_target, by_name);
 }
 
+static struct relay_facts_target *find_named(const struct relay_facts *f, struct bytes target)
+{
+    struct relay_facts_target *t;
+    struct buf name;
+
+    buf_init(&name, f->pool, RELAY_FACTS_LINE_MAX);
+    text_put_xtext(&name, target);
+    t = name.has_failed ? NULL : find_target(f, buf_bytes(&name));
+    buf_done(&name);
+    return t;
+}
+
 static struct relay_facts_target *target_of(struct relay_facts *f, struct bytes name)
 {
     struct relay_facts_target *t = find_target(f, name);
 
     if (t != NULL)
         return t;
-    t = mem_zalloc(sizeof(*t) + name.len);
+    t = mem_zalloc(sizeof(*t) + name.len + strlen(XCLIENT_END));
     if (t == NULL)
         return NULL;
     list_init(&t->facts);
     t->how = usual;
     if (name.len != 0)
-        memcpy(t->name, name.at, name.len);
-    if (hash_table_add(&f->targets, &t->by_name, bytes_make(t->name, name.len)) != 0) {
+        memcpy(t->line, name.at, name.len);
+    memcpy(t->line + name.len, XCLIENT_END, strlen(XCLIENT_END));
+    t->line_len = name.len + strlen(XCLIENT_END);
+    if (hash_table_add(&f->targets, &t->by_name, bytes_make(t->line, name.len)) != 0) {
         mem_free(t);
         return NULL;
     }
@@ -131,13 +146,8 @@ int relay_facts_limit(struct relay_facts *f, struct bytes target, const struct r
 
 bool relay_facts_has_xclient(const struct relay_facts *f, struct bytes target)
 {
-    const struct relay_facts_target *t;
-    struct buf name;
+    const struct relay_facts_target *t = find_named(f, target);
 
-    buf_init(&name, f->pool, RELAY_FACTS_LINE_MAX);
-    text_put_xtext(&name, target);
-    t = name.has_failed ? NULL : find_target(f, buf_bytes(&name));
-    buf_done(&name);
     return t != NULL && t->has_xclient;
 }
 
@@ -322,16 +332,8 @@ static bool tell_one(struct relay_facts *f, bool *is_held, struct bytes line,
 static bool tell_target(struct relay_facts *f, struct relay_facts_target *t,
                         bool (*tell)(void *owner, struct bytes line), void *owner)
 {
-    if (t->is_held) {
-        struct buf line;
-        buf_init(&line, f->pool, RELAY_FACTS_LINE_MAX);
-        buf_put(&line, t->by_name.key);
-        buf_text(&line, XCLIENT_END);
-        bool is_told = !line.has_failed && tell_one(f, &t->is_held, buf_bytes(&line), tell, owner);
-        buf_done(&line);
-        if (!is_told)
-            return false;
-    }
+    if (!tell_one(f, &t->is_held, bytes_make(t->line, t->line_len), tell, owner))
+        return false;
     LIST_EACH (at, &t->facts) {
         struct relay_fact *fact = LIST_ENTRY(at, struct relay_fact, in_target);
         if (!tell_one(f, &fact->is_held, bytes_make(fact->line, fact->line_len), tell, owner))
@@ -349,19 +351,11 @@ bool relay_facts_tell(struct relay_facts *f, bool (*tell)(void *owner, struct by
     return true;
 }
 
-static void tell_recent_of(struct relay_facts *f, const struct relay_facts_target *t,
-                           int64_t since_s, bool (*tell)(void *owner, struct bytes line),
-                           void *owner)
+static void tell_recent_of(const struct relay_facts_target *t, int64_t since_s,
+                           bool (*tell)(void *owner, struct bytes line), void *owner)
 {
-    if (t->has_xclient) {
-        struct buf line;
-        buf_init(&line, f->pool, RELAY_FACTS_LINE_MAX);
-        buf_put(&line, t->by_name.key);
-        buf_text(&line, XCLIENT_END);
-        if (!line.has_failed)
-            tell(owner, buf_bytes(&line));
-        buf_done(&line);
-    }
+    if (t->has_xclient)
+        tell(owner, bytes_make(t->line, t->line_len));
     LIST_EACH (at, &t->facts) {
         const struct relay_fact *fact = LIST_ENTRY(at, struct relay_fact, in_target);
         if (fact->at_s >= since_s)
@@ -373,7 +367,7 @@ void relay_facts_tell_recent(struct relay_facts *f, int64_t since_s,
                              bool (*tell)(void *owner, struct bytes line), void *owner)
 {
     for (const struct relay_facts_target *t = f->first; t != NULL; t = t->next)
-        tell_recent_of(f, t, since_s, tell, owner);
+        tell_recent_of(t, since_s, tell, owner);
 }
 
 /* ---- recipients ---- */
@@ -477,30 +471,27 @@ static size_t image_length(const struct relay_facts *f)
     size_t len = 0;
 
     for (const struct relay_facts_target *t = f->first; t != NULL; t = t->next) {
-        len += t->has_xclient ? t->by_name.key.len + sizeof(XCLIENT_END "\n") - 1 : 0;
+        len += t->has_xclient ? t->line_len + 1 : 0;
         LIST_EACH (at, &t->facts)
             len += LIST_ENTRY(at, struct relay_fact, in_target)->line_len + 1;
     }
     return len;
 }
 
-static uint8_t *put(uint8_t *at, const void *octets, size_t len)
+static uint8_t *put_line(uint8_t *at, const uint8_t *line, size_t len)
 {
-    if (len != 0)
-        memcpy(at, octets, len);
-    return at + len;
+    memcpy(at, line, len);
+    at[len] = '\n';
+    return at + len + 1;
 }
 
 static uint8_t *put_target(uint8_t *to, const struct relay_facts_target *t)
 {
-    if (t->has_xclient) {
-        to = put(to, t->by_name.key.at, t->by_name.key.len);
-        to = put(to, XCLIENT_END "\n", sizeof(XCLIENT_END "\n") - 1);
-    }
+    if (t->has_xclient)
+        to = put_line(to, t->line, t->line_len);
     LIST_EACH (at, &t->facts) {
         const struct relay_fact *fact = LIST_ENTRY(at, struct relay_fact, in_target);
-        to = put(to, fact->line, fact->line_len);
-        *to++ = '\n';
+        to = put_line(to, fact->line, fact->line_len);
     }
     return to;
 }
@@ -528,12 +519,8 @@ void relay_facts_count(const struct relay_facts *f, struct bytes target, uint32_
 {
     uint32_t counts[] = {
         [RELAY_FACT_ACCEPTED] = 0, [RELAY_FACT_REFUSED] = 0, [RELAY_FACT_OPEN] = 0};
-    struct buf name;
+    const struct relay_facts_target *t = find_named(f, target);
 
-    buf_init(&name, f->pool, RELAY_FACTS_LINE_MAX);
-    text_put_xtext(&name, target);
-    struct relay_facts_target *t = name.has_failed ? NULL : find_target(f, buf_bytes(&name));
-    buf_done(&name);
     if (t != NULL) {
         LIST_EACH (at, &t->facts)
             counts[LIST_ENTRY(at, struct relay_fact, in_target)->kind]++;

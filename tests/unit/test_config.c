@@ -4,7 +4,7 @@
 /* needs: proxy/config_flags.c proxy/config_finish.c proxy/config_resolve.c proxy/config_check.c */
 /* needs: proxy/config_dump.c proxy/config_core.c proxy/smtpd_conf.c proxy/flags.c */
 /* needs: route/relay_conf.c route/maildir_conf.c route/route_source.c route/route.c */
-/* needs: route/route_walk.c route/route_check.c */
+/* needs: route/relay_identity.c route/route_walk.c route/route_check.c */
 /* needs: tests/unit/config_world.c */
 #include "proxy/config.h"
 
