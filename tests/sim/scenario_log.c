@@ -152,6 +152,18 @@ static void on_expired(struct scenario *s, struct bytes line)
                       told.recipient->address);
 }
 
+/* It had expired before, and died, or could not sync, before that was told. */
+static void on_bounced(struct scenario *s, struct bytes line)
+{
+    struct told told = read_line(s, line);
+
+    if (told.recipient == NULL || scenario_search(line, "Delivery time expired") == NULL)
+        return;
+    ledger_clock(s);
+    if (told.message->old_ms[told.target == SCENARIO_BOX] != 0)
+        told.recipient->has_expired = true;
+}
+
 /* Of a report the cause is known to be told from here on. */
 static void on_report(struct scenario *s, struct bytes line)
 {
@@ -191,6 +203,8 @@ static void on_line(void *owner, struct bytes line)
             on_expired(s, line);
         break;
     case 'b':
+        if (begins(line, "bounced "))
+            on_bounced(s, line);
         break;
     case 'q':                              /* queue-file, queue-not-read, queue-not-synced */
         if (!begins(line, "queue-stray ")) /* which is there, and no failure */

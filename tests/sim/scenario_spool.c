@@ -17,6 +17,8 @@
 #define RECORD_LENGTH_AT  8
 #define RECORD_FOLLOWS_AT 14
 
+#define HOUR_MS 3600000
+
 static bool lies_below(const char *path, const char *folder)
 {
     size_t len = strlen(folder);
@@ -443,10 +445,14 @@ static void note_kept(struct scenario *s, const struct spool_file *f)
 
 /* ---- what lies there ---- */
 
-/* A message whose body alone cannot be read expires, and its sender hears of it. */
+/* A message whose body alone cannot be read expires, and its sender hears of it: soon, if the clock
+ * has not been set back by days. */
 static bool must_be_returned(const struct scenario *s, const struct spool_file *f)
 {
     const struct message *m = f->message;
+
+    if (m != NULL && sim_wall_ms(s->world) < m->end_wall_ms - HOUR_MS)
+        return false;
 
     for (unsigned i = 0; m != NULL && i < m->recipient_count; i++)
         if ((m->recipients[i].ways & 1u << SCENARIO_BOX) != 0)
