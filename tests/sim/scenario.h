@@ -135,6 +135,7 @@ struct spool_file {
     struct list link;
     char id[ID_LENGTH + 1];
     char directory[64]; /* of queue/, the last one */
+    char left[64];      /* the one before; empty: none */
     struct message *message;
     bool is_report, is_to_postmaster;
     bool is_there;          /* in queue/, as far as names tell */

@@ -372,10 +372,10 @@ void ledger_box(struct scenario *s, const char *path, struct bytes content)
 /* ---- the end ---- */
 
 /* A recipient that wants no report is let go without one, but only for a reason. */
-static bool is_let_go(const struct scenario *s, const struct message *m, const struct story *r)
+static bool is_let_go(struct scenario *s, const struct message *m, const struct story *r)
 {
-    return m->was_deleted ||
-           ((r->wants_no_report || m->was_report_deleted) && may_have_failed(s, m, r));
+    return m->was_deleted || ((r->wants_no_report || m->was_report_deleted) &&
+                              (may_have_failed(s, m, r) || has_expired_untold(s, m, r)));
 }
 
 static bool is_there(const struct story *r)

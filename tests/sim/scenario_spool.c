@@ -37,9 +37,15 @@ static bool is_message_name(const char *path)
            !lies_below(path, STAGE_SPOOL "/running");
 }
 
-static void set_directory(char directory[64], const char *path)
+static void set_directory(struct spool_file *f, const char *path)
 {
-    snprintf(directory, 64, "%.*s", (int)(name_of(path) - path - 1), path);
+    char directory[sizeof(f->directory)];
+
+    snprintf(directory, sizeof(directory), "%.*s", (int)(name_of(path) - path - 1), path);
+    if (strcmp(directory, f->directory) == 0)
+        return;
+    memcpy(f->left, f->directory, sizeof(f->left));
+    memcpy(f->directory, directory, sizeof(f->directory));
 }
 
 /* ---- names ---- */
@@ -150,7 +156,7 @@ static void on_name(void *owner, const struct sim_disk_name *name)
     if (is_new && f->is_report)
         check_report(s, f);
     if (lies_below(name->to, QUEUE))
-        set_directory(f->directory, name->to);
+        set_directory(f, name->to);
     else if (lies_below(name->to, HOLD))
         check_hold(s, f, is_new ? NULL : f->id);
     else if (!f->is_damaged)
@@ -197,20 +203,25 @@ void spool_note_failure(struct scenario *s, struct message *m, struct bytes id)
     list_append(&s->troubles, &t->link);
 }
 
-/* A failure in a directory is one of all that lies in it. */
+static bool is_of_directory(const struct trouble *t, const char *directory)
+{
+    size_t len = strlen(directory);
+
+    return len > 0 && lies_below(t->path, directory) &&
+           (t->path[len] == '\0' || strlen(t->path + len + 1) != ID_LENGTH);
+}
+
+/* A failure in a directory is one of all that lies, or lay, in it. */
 static bool touches(struct scenario *s, const struct trouble *t, const struct message *m)
 {
     if (t->message != NULL)
         return t->message == m;
     LIST_EACH (link, &s->files) {
         const struct spool_file *f = LIST_ENTRY(link, struct spool_file, link);
-        size_t len = strlen(f->directory);
         if (f->message != m)
             continue;
-        if (strstr(t->path, f->id) != NULL)
-            return true;
-        if (len > 0 && lies_below(t->path, f->directory) &&
-            (t->path[len] == '\0' || strlen(t->path + len + 1) != ID_LENGTH))
+        if (strstr(t->path, f->id) != NULL || is_of_directory(t, f->directory) ||
+            is_of_directory(t, f->left))
             return true;
     }
     return false;
