@@ -27,7 +27,7 @@ struct recipient *relay_tell_next(const struct relay_branch *w, const struct rec
 
 bool relay_tell_stands(const struct recipient *r)
 {
-    return r->envelope == FATE_ACCEPTED && r->final == FATE_OPEN && transaction_stands(r);
+    return r->envelope == FATE_ACCEPTED && r->final == FATE_OPEN && outcome_stands(r);
 }
 
 enum reply_id relay_tell_guard(const struct relay_branch *w, const struct recipient *r)

@@ -28,25 +28,25 @@ static bool is_undoable(const struct recipient *r)
     return r->branch != NULL && r->branch->can_prepare;
 }
 
-bool outcome_is_all_or_nothing(const struct recipient *r)
+void outcome_begin_list(struct recipient *head)
 {
-    for (const struct recipient *each = r->head; each != NULL; each = each->next_in_list) {
-        const struct branch *b = each->branch;
-        if (b != NULL && b->transaction->policy == TRANSACTION_LIVE && !b->can_prepare &&
-            !b->may_spool)
-            return true;
-    }
-    return false;
+    head->list = (struct recipient_list){.open = 1};
+}
+
+void outcome_join_list(struct recipient *leg)
+{
+    const struct branch *b = leg->branch;
+    struct recipient_list *list = &leg->head->list;
+
+    list->open += leg != leg->head;
+    if (b->transaction->policy == TRANSACTION_LIVE && !b->can_prepare && !b->may_spool)
+        list->is_all_or_nothing = true;
 }
 
 /* Who speaks for a list: a higher rank silences a lower one. */
-static int rank(const struct recipient *r, bool is_all_or_nothing)
+static int rank(const struct recipient *r)
 {
-    if (is_all_or_nothing && outcome_is_failure(r->envelope))
-        return 6;
     switch (r->envelope) {
-    case FATE_OPEN:
-        return 5;
     case FATE_ACCEPTED:
         return is_undoable(r) ? 3 : 4;
     case FATE_DISCARDED:
@@ -55,26 +55,58 @@ static int rank(const struct recipient *r, bool is_all_or_nothing)
     case FATE_LOST:
     case FATE_UNKNOWN:
         return 2;
+    case FATE_OPEN:
     case FATE_REFUSED:
         break;
     }
     return 1;
 }
 
+static bool speaks_before(const struct recipient *a, const struct recipient *b)
+{
+    return rank(a) != rank(b) ? rank(a) > rank(b) : a->place < b->place;
+}
+
+void outcome_set_envelope(struct recipient *r, enum fate fate)
+{
+    struct recipient_list *list = &r->head->list;
+
+    assert(r->envelope == FATE_OPEN && fate != FATE_OPEN && list->open > 0);
+    r->envelope = fate;
+    list->open--;
+    if (list->best == NULL || speaks_before(r, list->best))
+        list->best = r;
+    if (outcome_is_failure(fate) && (list->failed == NULL || r->place < list->failed->place))
+        list->failed = r;
+}
+
+bool outcome_is_all_or_nothing(const struct recipient *r)
+{
+    return r->head->list.is_all_or_nothing;
+}
+
+bool outcome_stands(const struct recipient *r)
+{
+    const struct recipient_list *list = &r->head->list;
+
+    if (list->is_all_or_nothing)
+        return list->open == 0 && list->failed == NULL;
+    return r->envelope == FATE_ACCEPTED || r->envelope == FATE_DISCARDED;
+}
+
+bool outcome_may_stand(const struct recipient *r)
+{
+    return r->head->list.is_all_or_nothing ? r->head->list.failed == NULL
+                                           : !outcome_is_failure(r->envelope);
+}
+
 const struct recipient *outcome_of_envelope(const struct recipient *head)
 {
-    bool is_all_or_nothing = outcome_is_all_or_nothing(head);
-    const struct recipient *best = NULL;
-    int best_rank = 0;
+    const struct recipient_list *list = &head->list;
 
-    for (const struct recipient *r = head; r != NULL; r = r->next_in_list) {
-        int this_rank = rank(r, is_all_or_nothing);
-        if (this_rank > best_rank) {
-            best = r;
-            best_rank = this_rank;
-        }
-    }
-    return best;
+    if (list->is_all_or_nothing && list->failed != NULL)
+        return list->failed;
+    return list->open > 0 ? NULL : list->best;
 }
 
 /* ---- at the end ---- */
@@ -82,8 +114,8 @@ const struct recipient *outcome_of_envelope(const struct recipient *head)
 /* The client was told that the recipient is fine: what becomes of it now must be told too. */
 static bool is_acknowledged(const struct recipient *r)
 {
-    enum fate fate = outcome_of_envelope(r->head)->envelope;
-    return fate == FATE_ACCEPTED || fate == FATE_DISCARDED;
+    const struct recipient *speaker = outcome_of_envelope(r->head);
+    return speaker != NULL && !outcome_is_failure(speaker->envelope);
 }
 
 /* One leg of a list may have failed at its RCPT where another made up for it. */

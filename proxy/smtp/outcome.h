@@ -11,12 +11,23 @@ enum fate outcome_of_code(unsigned code);
 /* Deferred, refused, lost or unknown: the recipient does not have the message. */
 bool outcome_is_failure(enum fate fate);
 
+/* A recipient is there; it is the head of a list that may grow. */
+void outcome_begin_list(struct recipient *head);
+/* A leg that has its branch belongs to its head's list. */
+void outcome_join_list(struct recipient *leg);
+/* The answer to RCPT, once for each. */
+void outcome_set_envelope(struct recipient *r, enum fate fate);
+
 /* Must every target of its list take it? Where a relay among them may not be spooled. */
 bool outcome_is_all_or_nothing(const struct recipient *r);
+/* Is it accepted or discarded so far? All or nothing: with all of its list. */
+bool outcome_stands(const struct recipient *r);
+/* It has not been refused so far, nor anybody whom it depends on. */
+bool outcome_may_stand(const struct recipient *r);
 
-/* After RCPT, for a head: the recipient of its list whose fate and words are the answer. One
- * without an answer, else one that took it (a relay rather than a maildir), else one that deferred
- * it, else the first that refused it. All or nothing: one that failed comes before all others. */
+/* After RCPT, for a head: the recipient of its list whose fate and words are the answer. NULL: not
+ * all have answered. One that took it (a relay rather than a maildir), else one that deferred it,
+ * else the first that refused it. All or nothing: one that failed comes before all others. */
 const struct recipient *outcome_of_envelope(const struct recipient *head);
 
 /* What is left to do for a recipient when every target has spoken, and the message as a whole was

@@ -197,7 +197,7 @@ static void tell_slots(struct session *s)
             reply_put(&s->out, &slot->reply, 0, false);
         } else {
             const struct recipient *speaker = outcome_of_envelope(slot->rcpt);
-            if (speaker->envelope == FATE_OPEN)
+            if (speaker == NULL)
                 return;
             put_answer(s, &speaker->answer,
                        speaker->branch != NULL && speaker->branch->lacks_enhanced);

@@ -28,43 +28,9 @@ static struct recipient *recipient_of(struct list *link)
     return LIST_ENTRY(link, struct recipient, in_transaction);
 }
 
-static bool stands(const struct recipient *r)
-{
-    return r->envelope == FATE_ACCEPTED || r->envelope == FATE_DISCARDED;
-}
-
-bool transaction_stands(const struct recipient *r)
-{
-    if (!outcome_is_all_or_nothing(r))
-        return stands(r);
-    for (const struct recipient *each = r->head; each != NULL; each = each->next_in_list)
-        if (!stands(each))
-            return false;
-    return true;
-}
-
 bool transaction_awaits(const struct recipient *r)
 {
-    return r->final == FATE_OPEN && transaction_stands(r);
-}
-
-/* It has not been refused so far, nor anybody whom it depends on. */
-static bool may_stand(const struct recipient *r)
-{
-    if (!outcome_is_all_or_nothing(r))
-        return !outcome_is_failure(r->envelope);
-    for (const struct recipient *each = r->head; each != NULL; each = each->next_in_list)
-        if (outcome_is_failure(each->envelope))
-            return false;
-    return true;
-}
-
-static bool has_recipients(const struct branch *b)
-{
-    LIST_EACH (link, &b->recipients)
-        if (may_stand(LIST_ENTRY(link, struct recipient, in_branch)))
-            return true;
-    return false;
+    return r->final == FATE_OPEN && outcome_stands(r);
 }
 
 /* Somebody may still get the message by it: a recipient that stood may have its outcome already,
@@ -73,7 +39,7 @@ static bool is_wanted(const struct branch *b)
 {
     LIST_EACH (link, &b->recipients) {
         const struct recipient *r = LIST_ENTRY(link, struct recipient, in_branch);
-        if (r->final == FATE_OPEN && may_stand(r))
+        if (r->final == FATE_OPEN && outcome_may_stand(r))
             return true;
     }
     return false;
@@ -81,14 +47,7 @@ static bool is_wanted(const struct branch *b)
 
 bool transaction_is_all_or_nothing(const struct transaction *t)
 {
-    if (t->policy == TRANSACTION_QUEUED)
-        return false;
-    LIST_EACH (link, &t->branches) {
-        const struct branch *b = branch_of(link);
-        if (!b->can_prepare && !b->may_spool && has_recipients(b))
-            return true;
-    }
-    return t->is_unkept;
+    return t->policy == TRANSACTION_LIVE && (t->counts.strict_relays > 0 || t->is_unkept);
 }
 
 bool transaction_wants_copy(const struct transaction *t)
@@ -101,11 +60,21 @@ bool transaction_wants_copy(const struct transaction *t)
     return outcome_would_need_spool(t);
 }
 
+void transaction_set_state(struct branch *b, enum branch_state state)
+{
+    unsigned *counts = b->transaction->counts.branches[b->can_prepare];
+
+    counts[b->state]--;
+    counts[state]++;
+    b->state = state;
+}
+
 void transaction_finish_branch(struct branch *b)
 {
-    b->state = BRANCH_DONE;
+    transaction_set_state(b, BRANCH_DONE);
     b->todo = 0;
     list_remove(&b->in_todo);
+    list_remove(&b->in_deserted);
 }
 
 void transaction_drop(struct branch *b)
@@ -145,6 +114,7 @@ void transaction_init(struct transaction *t, struct arena *mail, const struct en
     list_init(&t->recipients);
     list_init(&t->branches);
     list_init(&t->todo);
+    list_init(&t->deserted);
 }
 
 static struct recipient *new_recipient(struct transaction *t, const struct address *to)
@@ -171,8 +141,10 @@ struct recipient *transaction_add(struct transaction *t, const struct address *t
     struct recipient *r = new_recipient(t, &kept);
     if (r == NULL)
         return NULL;
+    outcome_begin_list(r);
     list_append(&t->recipients, &r->in_transaction);
     t->recipient_count++;
+    t->counts.unanswered++;
     return r;
 }
 
@@ -182,129 +154,42 @@ void transaction_set_reply(struct recipient *r, struct arena *mail, const struct
         r->reply = reply_own(reply_is_positive(reply) ? REPLY_OK : REPLY_LOCAL_PROBLEM);
 }
 
-static void answer(struct recipient *r, struct reply reply)
+void transaction_set_envelope(struct transaction *t, struct recipient *r, enum fate fate)
 {
-    r->envelope = outcome_of_code(reply.code);
+    bool was_open = outcome_of_envelope(r->head) == NULL, did_stand = outcome_may_stand(r);
+
+    outcome_set_envelope(r, fate);
+    if (was_open && outcome_of_envelope(r->head) != NULL)
+        t->counts.unanswered--;
+    if (!did_stand || outcome_may_stand(r))
+        return;
+    if (!outcome_is_all_or_nothing(r)) {
+        transaction_leave(r);
+        return;
+    }
+    for (struct recipient *each = r->head; each != NULL; each = each->next_in_list)
+        transaction_leave(each);
+}
+
+bool transaction_set_final(struct transaction *t, struct recipient *r, enum fate fate)
+{
+    if (!transaction_awaits(r))
+        return false;
+    r->final = fate;
+    t->counts.has_lost = t->counts.has_lost || outcome_is_failure(fate);
+    return true;
+}
+
+static void answer(struct transaction *t, struct recipient *r, struct reply reply)
+{
+    transaction_set_envelope(t, r, outcome_of_code(reply.code));
     r->reply = reply;
     r->answer = reply;
 }
 
-static struct branch *find_live_branch(struct transaction *t, const struct target *target)
-{
-    LIST_EACH (link, &t->branches) {
-        struct branch *b = branch_of(link);
-        if (b->target == target && b->state != BRANCH_DONE)
-            return b;
-    }
-    return NULL;
-}
-
-static struct branch *open_branch(struct transaction *t, const struct routed_leg *leg)
-{
-    struct branch *b = find_live_branch(t, leg->target);
-    if (b != NULL)
-        return b;
-    b = arena_alloc(t->mail, sizeof(*b));
-    if (b == NULL)
-        return NULL;
-    b->target = leg->target;
-    b->can_prepare = leg->can_prepare;
-    b->may_spool = leg->may_spool;
-    b->transaction = t;
-    list_init(&b->recipients);
-    list_init(&b->in_todo);
-    list_append(&t->branches, &b->in_transaction);
-    transaction_make_due(b, ACT_OPEN);
-    return b;
-}
-
-static bool is_among(const struct branch *b, const struct routed *routed)
-{
-    for (int i = 0; i < routed->leg_count; i++)
-        if (routed->legs[i].target == b->target)
-            return true;
-    return false;
-}
-
-/* Branches that no recipient can stand on make room. */
-static void drop_empty(struct transaction *t, const struct routed *routed)
-{
-    LIST_EACH (link, &t->branches) {
-        struct branch *b = branch_of(link);
-        if (!has_recipients(b) && !is_among(b, routed))
-            transaction_drop(b);
-    }
-}
-
-static bool has_target(const struct transaction *t, const struct target *target)
-{
-    LIST_EACH (link, &t->branches) {
-        const struct branch *b = branch_of(link);
-        if (b->target == target && has_recipients(b))
-            return true;
-    }
-    return false;
-}
-
-/* split = defer: all recipients of a transaction go to the same targets. */
-static bool has_same_targets(const struct transaction *t, const struct routed *routed)
-{
-    bool has_any = false;
-
-    LIST_EACH (link, &t->branches) {
-        const struct branch *b = branch_of(link);
-        if (!has_recipients(b))
-            continue;
-        if (!is_among(b, routed))
-            return false;
-        has_any = true;
-    }
-    for (int i = 0; has_any && i < routed->leg_count; i++)
-        if (!has_target(t, routed->legs[i].target))
-            return false;
-    return true;
-}
-
-/* A relay that may not be spooled shares a transaction with no other one: the message can be all or
- * nothing for one that cannot be undone only. */
-static bool is_alone_where_it_must(const struct transaction *t, const struct routed *routed)
-{
-    for (int i = 0; i < routed->leg_count; i++) {
-        const struct routed_leg *leg = &routed->legs[i];
-        if (leg->can_prepare)
-            continue;
-        LIST_EACH (link, &t->branches) {
-            const struct branch *b = branch_of(link);
-            if (!b->can_prepare && b->target != leg->target && has_recipients(b) &&
-                !(b->may_spool && leg->may_spool))
-                return false;
-        }
-    }
-    return true;
-}
-
-static bool fits(struct transaction *t, const struct routed *routed)
-{
-    if (t->policy == TRANSACTION_QUEUED)
-        return true;
-    drop_empty(t, routed);
-    return (t->splits || has_same_targets(t, routed)) && is_alone_where_it_must(t, routed);
-}
-
-/* A recipient that was accepted is lost already. */
-static bool has_lost(const struct transaction *t)
-{
-    LIST_EACH (link, &t->recipients) {
-        const struct recipient *r = recipient_of(link);
-        if (outcome_is_failure(r->final) && transaction_stands(r))
-            return true;
-    }
-    return false;
-}
-
 bool transaction_has_failed(const struct transaction *t)
 {
-    return transaction_is_all_or_nothing(t) && has_lost(t);
+    return transaction_is_all_or_nothing(t) && t->counts.has_lost;
 }
 
 static void attach(struct recipient *r, struct branch *b)
@@ -312,6 +197,8 @@ static void attach(struct recipient *r, struct branch *b)
     assert(r->branch == NULL && b->state != BRANCH_DONE);
     r->branch = b;
     list_append(&b->recipients, &r->in_branch);
+    outcome_join_list(r);
+    transaction_enter(r);
     if (b->unsent == NULL)
         b->unsent = r;
     transaction_make_due(b, ACT_RCPT);
@@ -323,13 +210,14 @@ static bool attach_legs(struct transaction *t, struct recipient *head, const str
     struct recipient *last = head;
     for (int i = 0; i < routed->leg_count; i++) {
         struct recipient *r = i == 0 ? head : new_recipient(t, &head->original);
-        struct branch *b = open_branch(t, &routed->legs[i]);
+        struct branch *b = transaction_open_branch(t, &routed->legs[i]);
         if (r == NULL || b == NULL)
             return false;
         if (r != head) {
             r->head = head;
             list_prepend(&last->in_transaction, &r->in_transaction);
             last->next_in_list = r;
+            r->place = last->place + 1;
             last = r;
         }
         r->to = routed->legs[i].to;
@@ -345,28 +233,28 @@ static void on_routed(struct transaction *t, struct recipient *r, const struct r
 {
     assert(t->state == TX_ENVELOPE && r->envelope == FATE_OPEN && r->branch == NULL);
     if (routed->reply.code != 0) {
-        answer(r, routed->reply);
+        answer(t, r, routed->reply);
         return;
     }
     if (routed->is_discarded) {
-        r->envelope = FATE_DISCARDED;
+        transaction_set_envelope(t, r, FATE_DISCARDED);
         r->final = FATE_DISCARDED;
         r->reply = reply_own(REPLY_RECIPIENT_OK);
         r->answer = r->reply;
         return;
     }
     if (transaction_has_failed(t)) {
-        answer(r, reply_own(REPLY_TARGET_LOST));
+        answer(t, r, reply_own(REPLY_TARGET_LOST));
         return;
     }
-    if (!fits(t, routed)) {
-        answer(r, reply_own(REPLY_ONE_TARGET_A_TRANSACTION));
+    if (!transaction_fits(t, r, routed)) {
+        answer(t, r, reply_own(REPLY_ONE_TARGET_A_TRANSACTION));
         return;
     }
     if (attach_legs(t, r, routed))
         return;
     for (struct recipient *each = r; each != NULL; each = each->next_in_list)
-        answer(each, reply_own(REPLY_LOCAL_PROBLEM)); /* one leg is missing: none shall go */
+        answer(t, each, reply_own(REPLY_LOCAL_PROBLEM)); /* one leg is missing: none shall go */
 }
 
 /* ---- DATA ---- */
@@ -379,11 +267,11 @@ void transaction_data(struct transaction *t)
         struct branch *b = branch_of(link);
         if (b->state != BRANCH_ENVELOPE)
             continue;
-        if (!has_recipients(b)) {
+        if (b->standing == 0) {
             transaction_drop(b);
             continue;
         }
-        b->state = BRANCH_CONTENT;
+        transaction_set_state(b, BRANCH_CONTENT);
         transaction_make_due(b, ACT_GO);
     }
 }
@@ -393,12 +281,10 @@ enum transaction_go transaction_go(struct transaction *t)
     bool stands = false;
 
     assert(t->state == TX_GOING);
-    LIST_EACH (link, &t->recipients) {
-        struct recipient *r = recipient_of(link);
-        if (r->head == r && outcome_of_envelope(r)->envelope == FATE_OPEN)
-            return TRANSACTION_GO_WAIT;
-        stands = stands || transaction_stands(r);
-    }
+    if (t->counts.unanswered > 0)
+        return TRANSACTION_GO_WAIT;
+    LIST_EACH (link, &t->recipients)
+        stands = stands || outcome_stands(recipient_of(link));
     if (!stands) {
         drop_all(t);
         t->state = TX_ENVELOPE;
@@ -424,17 +310,15 @@ void transaction_refuse(struct transaction *t, const struct reply *refusal)
 static void set_final(struct transaction *t, struct recipient *r, enum fate fate,
                       const struct reply *reply)
 {
-    if (!transaction_awaits(r))
-        return;
-    r->final = fate;
-    transaction_set_reply(r, t->mail, reply);
+    if (transaction_set_final(t, r, fate))
+        transaction_set_reply(r, t->mail, reply);
 }
 
 static void on_answer(struct transaction *t, const struct event *ev)
 {
     if (ev->rcpt->envelope != FATE_OPEN)
         return;
-    ev->rcpt->envelope = ev->fate;
+    transaction_set_envelope(t, ev->rcpt, ev->fate);
     ev->rcpt->is_unverified = ev->is_unverified;
     transaction_set_reply(ev->rcpt, t->mail, &ev->reply);
     ev->rcpt->answer = ev->rcpt->reply;
@@ -457,7 +341,7 @@ static void on_broken(struct transaction *t, const struct event *ev)
     LIST_EACH (link, &ev->branch->recipients) {
         struct recipient *r = LIST_ENTRY(link, struct recipient, in_branch);
         if (r->envelope == FATE_OPEN) {
-            r->envelope = outcome_of_code(ev->reply.code);
+            transaction_set_envelope(t, r, outcome_of_code(ev->reply.code));
             transaction_set_reply(r, t->mail, &ev->reply);
             r->answer = r->reply;
         } else {

@@ -33,12 +33,23 @@ enum fate {
     FATE_DISCARDED /* a route said so */
 };
 
+/* What is known of a list as a whole, so that nobody has to walk it: outcome.c keeps it at its
+ * head. */
+struct recipient_list {
+    unsigned open;                  /* legs without an answer to RCPT */
+    bool is_all_or_nothing;         /* a relay among its targets may not be spooled */
+    const struct recipient *best;   /* of those that answered: who speaks for them */
+    const struct recipient *failed; /* of those that failed: the first in the list */
+};
+
 struct recipient {
     struct list in_transaction;
     struct list in_branch;          /* in no list: it has no branch */
     struct list in_outbound;        /* the outbound machine's, while RCPT waits to be sent */
     struct recipient *head;         /* itself, or the first of its list of targets */
     struct recipient *next_in_list; /* the next of that list; NULL: the last, or no list */
+    unsigned place;                 /* in that list; the head's is 0 */
+    struct recipient_list list;     /* meaningful for the head */
     struct branch *branch;          /* NULL: the route answered */
     struct address original;        /* as the client named it */
     struct address to;              /* as the routes made it */
@@ -73,17 +84,28 @@ struct branch_facts {
     bool may_be_duplicate;   /* lost after the end of data was sent */
 };
 
+/* A target of the transaction. A branch that broke may be followed by another that leads there. */
+struct destination {
+    struct destination *below[2];     /* transaction_targets.c: the rest of the tree */
+    struct branch *branch;            /* the latest; none but this one is alive */
+    unsigned standing;                /* recipients that may get the message there */
+    const struct recipient *named_by; /* the latest whose routes name it */
+};
+
 struct branch {
     struct list in_transaction;
     struct list in_todo;
-    struct list recipients; /* struct recipient.in_branch, in RCPT order */
+    struct list in_deserted; /* in that list: alive, and no recipient may stand on it */
+    struct list recipients;  /* struct recipient.in_branch, in RCPT order */
     struct target *target;
+    struct destination *destination;
     struct transaction *transaction;
-    void *shell; /* the target's own; NULL before open and after drop */
+    unsigned standing; /* recipients that may get the message by it */
+    void *shell;       /* the target's own; NULL before open and after drop */
     enum branch_state state;
-    bool can_prepare;         /* a maildir: nothing shows before the commit */
-    bool may_spool;           /* what breaks here goes into the spool (relay.on-failure) */
-    unsigned todo;            /* actions that are due: bits by enum action_kind */
+    bool can_prepare; /* a maildir: nothing shows before the commit */
+    bool may_spool;   /* what breaks here goes into the spool (relay.on-failure); for good */
+    unsigned todo;    /* actions that are due: bits by enum action_kind */
     struct recipient *unsent; /* the first recipient whose ACT_RCPT is due */
     bool lacks_enhanced;      /* the target did not announce ENHANCEDSTATUSCODES (RFC 2034) */
     bool lacks_dsn;           /* ... nor DSN: what the client asked for by it was left out */
@@ -108,6 +130,15 @@ enum transaction_policy {
     TRANSACTION_QUEUED /* a delivery of the spool: each recipient's fate stands for itself */
 };
 
+/* Counted as things happen, so that nobody has to walk all recipients or branches. */
+struct transaction_counts {
+    unsigned unanswered;                   /* RCPTs without an answer for the client */
+    unsigned targets, relays;              /* where a recipient may stand */
+    unsigned strict_relays;                /* of those: that may not be spooled */
+    unsigned branches[2][BRANCH_DONE + 1]; /* by can_prepare and state */
+    bool has_lost;                         /* a recipient that stood has failed */
+};
+
 struct transaction {
     struct arena *mail;
     enum transaction_policy policy;
@@ -118,7 +149,10 @@ struct transaction {
     const struct identity *client;
     struct list recipients;
     struct list branches;
-    struct list todo;    /* branches with actions due */
+    struct list todo; /* branches with actions due */
+    struct list deserted;
+    struct destination *destinations; /* the tree's first */
+    struct transaction_counts counts;
     unsigned spool_todo; /* ACT_PREPARE or ACT_COMMIT of the spool file: bits likewise */
     bool is_preparing_spool, is_committing_spool; /* its answer is waited for */
     bool is_taken;  /* some target has it, or the spool shall: what is left over is our business */
@@ -178,10 +212,7 @@ bool transaction_hurry(struct transaction *t);
 void transaction_feed(struct transaction *t, const struct event *ev);
 bool transaction_next(struct transaction *t, struct action *out);
 
-/* Does the recipient still count? Not when the target or the route refused it, nor before the
- * answer. Where its list is all or nothing: with all of that. */
-bool transaction_stands(const struct recipient *r);
-/* It stands, and has no outcome yet. */
+/* It was accepted (see outcome_stands()), and has no outcome yet. */
 bool transaction_awaits(const struct recipient *r);
 /* A relay that may not be spooled takes part, or there is nothing to be spooled: there is nobody to
  * tell the client later that one of its recipients did not get the message. Then none gets it. */

@@ -14,12 +14,19 @@ static bool is_relay_at_work(const struct branch *b)
     return !b->can_prepare && b->state != BRANCH_DONE;
 }
 
-static bool has_relay_at_work(const struct transaction *t)
+static bool is_any_at_work(const struct transaction *t, bool can_prepare)
 {
-    LIST_EACH (link, &t->branches)
-        if (is_relay_at_work(branch_of(link)))
+    const unsigned *counts = t->counts.branches[can_prepare];
+
+    for (int state = BRANCH_ENVELOPE; state < BRANCH_DONE; state++)
+        if (counts[state] > 0)
             return true;
     return false;
+}
+
+static bool has_relay_at_work(const struct transaction *t)
+{
+    return is_any_at_work(t, false);
 }
 
 static struct reply words_of_disk(int error)
@@ -74,12 +81,7 @@ static void prepare(struct transaction *t)
 
 static bool is_prepared(const struct transaction *t)
 {
-    LIST_EACH (link, &t->branches) {
-        const struct branch *b = branch_of(link);
-        if (b->can_prepare && b->state == BRANCH_CONTENT)
-            return false;
-    }
-    return !t->is_preparing_spool;
+    return t->counts.branches[true][BRANCH_CONTENT] == 0 && !t->is_preparing_spool;
 }
 
 static void release(struct transaction *t)
@@ -90,7 +92,7 @@ static void release(struct transaction *t)
         struct branch *b = branch_of(link);
         if (b->can_prepare || b->state != BRANCH_CONTENT)
             continue;
-        b->state = BRANCH_ENDED;
+        transaction_set_state(b, BRANCH_ENDED);
         transaction_make_due(b, ACT_END);
     }
 }
@@ -122,7 +124,7 @@ static void commit_branch(struct branch *b)
         transaction_drop(b);
         return;
     }
-    b->state = BRANCH_ENDED;
+    transaction_set_state(b, BRANCH_ENDED);
     transaction_make_due(b, ACT_COMMIT);
 }
 
@@ -139,10 +141,7 @@ static void commit(struct transaction *t)
 
 static bool is_committed(const struct transaction *t)
 {
-    LIST_EACH (link, &t->branches)
-        if (branch_of(link)->state != BRANCH_DONE)
-            return false;
-    return true;
+    return !has_relay_at_work(t) && !is_any_at_work(t, true);
 }
 
 static void finish(struct transaction *t)
@@ -211,23 +210,22 @@ void transaction_abandon(struct transaction *t)
 
 /* ---- events ---- */
 
-static void set_fate(struct recipient *r, enum fate fate, struct reply words)
+static void set_fate(struct transaction *t, struct recipient *r, enum fate fate, struct reply words)
 {
-    if (!transaction_awaits(r))
-        return;
-    r->final = fate;
-    r->reply = words;
+    if (transaction_set_final(t, r, fate))
+        r->reply = words;
 }
 
 /* Of the one that the event is about, or of all of the branch that have none. */
-static void set_fates(const struct event *ev, enum fate fate, struct reply words)
+static void set_fates(struct transaction *t, const struct event *ev, enum fate fate,
+                      struct reply words)
 {
     if (ev->rcpt != NULL) {
-        set_fate(ev->rcpt, fate, words);
+        set_fate(t, ev->rcpt, fate, words);
         return;
     }
     LIST_EACH (link, &ev->branch->recipients)
-        set_fate(LIST_ENTRY(link, struct recipient, in_branch), fate, words);
+        set_fate(t, LIST_ENTRY(link, struct recipient, in_branch), fate, words);
 }
 
 /* Where a client waits, nobody gets what one does not: nothing has happened yet. */
@@ -237,7 +235,7 @@ static void on_unprepared(struct transaction *t, const struct event *ev)
         transaction_settle(t, words_of_disk(ev->error));
         return;
     }
-    set_fates(ev, FATE_DEFERRED, words_of_disk(ev->error));
+    set_fates(t, ev, FATE_DEFERRED, words_of_disk(ev->error));
     if (ev->rcpt == NULL)
         transaction_drop(ev->branch);
 }
@@ -249,7 +247,7 @@ void transaction_on_prepared(struct transaction *t, const struct event *ev)
     if (ev->error != 0)
         on_unprepared(t, ev);
     else if (ev->branch != NULL)
-        ev->branch->state = BRANCH_PREPARED;
+        transaction_set_state(ev->branch, BRANCH_PREPARED);
     else
         t->is_preparing_spool = false;
 }
@@ -272,10 +270,10 @@ static void on_branch_committed(struct transaction *t, const struct event *ev)
     if (t->state != TX_COMMITTING || !is_commit_ordered(ev->branch))
         return;
     if (ev->error == 0) {
-        set_fates(ev, FATE_ACCEPTED, reply_own(REPLY_MESSAGE_OK));
+        set_fates(t, ev, FATE_ACCEPTED, reply_own(REPLY_MESSAGE_OK));
     } else {
         struct reply words = words_of_disk(ev->error);
-        set_fates(ev, ev->may_be_there ? FATE_UNKNOWN : FATE_DEFERRED, words);
+        set_fates(t, ev, ev->may_be_there ? FATE_UNKNOWN : FATE_DEFERRED, words);
         if (t->policy == TRANSACTION_LIVE)
             t->refusal = words;
     }
@@ -311,10 +309,7 @@ static bool give_up_relays(struct transaction *t)
             continue;
         LIST_EACH (each, &b->recipients) {
             struct recipient *r = LIST_ENTRY(each, struct recipient, in_branch);
-            if (r->final != FATE_OPEN || !transaction_stands(r))
-                continue;
-            r->final = b->is_end_sent ? FATE_UNKNOWN : FATE_LOST;
-            r->reply = words;
+            set_fate(t, r, b->is_end_sent ? FATE_UNKNOWN : FATE_LOST, words);
         }
         transaction_drop(b);
         has_any = true;
@@ -356,11 +351,11 @@ static void break_branches(struct transaction *t, struct reply words)
         LIST_EACH (each, &b->recipients) {
             struct recipient *r = LIST_ENTRY(each, struct recipient, in_branch);
             if (r->envelope == FATE_OPEN) {
-                r->envelope = FATE_DEFERRED;
+                transaction_set_envelope(t, r, FATE_DEFERRED);
                 r->reply = words;
                 r->answer = words;
             }
-            set_fate(r, b->is_end_sent ? FATE_UNKNOWN : FATE_DEFERRED, words);
+            set_fate(t, r, b->is_end_sent ? FATE_UNKNOWN : FATE_DEFERRED, words);
         }
         transaction_drop(b);
     }

@@ -111,6 +111,14 @@ static void keep(struct client *c, enum event_kind done)
         lib_put(c->seen, "spooled ");
 }
 
+static void open_branch(struct client *c, struct branch *b)
+{
+    struct event ev = {.kind = EV_BROKEN, .branch = b, .reply = reply_own(REPLY_LOCAL_PROBLEM)};
+    b->target->ops->open(&c->carrier, b);
+    if (b->shell == NULL)
+        transaction_feed(&c->tx, &ev);
+}
+
 static void perform(struct client *c, const struct action *todo)
 {
     struct branch *b = todo->branch;
@@ -120,7 +128,7 @@ static void perform(struct client *c, const struct action *todo)
     else if (todo->kind == ACT_COMMIT)
         keep(c, EV_COMMITTED);
     else if (todo->kind == ACT_OPEN)
-        b->target->ops->open(&c->carrier, b);
+        open_branch(c, b);
     else if (todo->kind == ACT_RCPT)
         b->target->ops->rcpt(b, todo->rcpt);
     else if (todo->kind == ACT_GO)
@@ -340,12 +348,9 @@ static void target_step(struct world *w, const struct relay_step *step)
 {
     struct sim_peer *p = sim_target(w->sim, (unsigned)step->number);
 
-    if (step->verb == NOBODY) {
-        lib_is_true(w->row, "nobody there", w->is_starved || p == NULL);
-        return;
-    }
-    if (p == NULL) {
-        lib_is_true(w->row, "a connection", w->is_starved);
+    if (step->verb == NOBODY || p == NULL) {
+        bool is_so = (step->verb == NOBODY) == (p == NULL);
+        lib_is_true(w->row, p == NULL ? "a connection" : "nobody there", w->is_starved || is_so);
         return;
     }
     bool is_open = sim_peer_state(p) == SIM_PEER_OPEN;
@@ -382,13 +387,6 @@ static void on_came_up(void *owner, struct target *target)
     w->ups += target == relay_target(w->relay);
 }
 
-static void count_ups(struct world *w, const struct relay_step *step)
-{
-    if (!w->is_starved)
-        lib_same_number(w->row, "came up", step->number, w->ups);
-    w->ups = 0;
-}
-
 static void take_step(struct world *w, const struct relay_step *step)
 {
     if (step->verb >= ACCEPT && step->verb <= OPEN)
@@ -407,21 +405,22 @@ static void take_step(struct world *w, const struct relay_step *step)
     else if (step->verb == MX)
         sim_dns(w->sim, SIM_MX, "relay", *step->text == '\0' ? DNS_TEMPORARY : DNS_FOUND, 0,
                 step->text);
-    else if (step->verb == CAME_UP)
-        count_ups(w, step);
     else if (step->verb == PASS)
         sim_wait(w->sim, (uint64_t)step->number);
-    else
+    else if (step->verb != CAME_UP)
         look_at_log(w, step);
+    else if (!w->is_starved)
+        lib_same_number(w->row, "came up", step->number, w->ups);
+    if (step->verb == CAME_UP)
+        w->ups = 0;
 }
 
 static void finish(struct world *w)
 {
     w->is_over = true;
     for (size_t i = 0; i < CLIENTS; i++) {
-        struct client *c = &w->clients[i];
-        abandon(c);
-        relay_forget_carrier(&c->carrier);
+        abandon(&w->clients[i]);
+        relay_forget_carrier(&w->clients[i].carrier);
     }
     for (unsigned i = 0; sim_target(w->sim, i) != NULL; i++)
         if (sim_peer_state(sim_target(w->sim, i)) == SIM_PEER_OPEN)

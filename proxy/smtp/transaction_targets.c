@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Where a transaction goes: its targets, one branch for each, and which may stand side by side. */
+#include "proxy/smtp/transaction_private.h"
+
+/* ---- targets ---- */
+
+/* Where the target is, or belongs, in a tree that chance keeps flat: a turn for each bit of a hash.
+ */
+static struct destination **find(struct transaction *t, const struct target *target)
+{
+    uint64_t hash = (uint64_t)(uintptr_t)target * 0x9e3779b97f4a7c15u;
+    struct destination **at = &t->destinations;
+
+    for (; *at != NULL && (*at)->branch->target != target; hash <<= 1)
+        at = &(*at)->below[hash >> 63];
+    return at;
+}
+
+struct branch *transaction_open_branch(struct transaction *t, const struct routed_leg *leg)
+{
+    struct destination **at = find(t, leg->target), *d = *at;
+    if (d != NULL && d->branch->state != BRANCH_DONE)
+        return d->branch;
+    struct branch *b = arena_alloc(t->mail, sizeof(*b));
+    if (d == NULL)
+        d = arena_alloc(t->mail, sizeof(*d));
+    if (b == NULL || d == NULL)
+        return NULL;
+    assert(d->branch == NULL ||
+           (d->branch->can_prepare == leg->can_prepare && d->branch->may_spool == leg->may_spool));
+    *at = d;
+    d->branch = b;
+    b->target = leg->target;
+    b->destination = d;
+    b->can_prepare = leg->can_prepare;
+    b->may_spool = leg->may_spool;
+    b->transaction = t;
+    t->counts.branches[b->can_prepare][b->state]++;
+    list_init(&b->recipients);
+    list_init(&b->in_todo);
+    list_init(&b->in_deserted);
+    list_append(&t->branches, &b->in_transaction);
+    transaction_make_due(b, ACT_OPEN);
+    return b;
+}
+
+/* ---- who may stand where ---- */
+
+static bool is_strict(const struct branch *b)
+{
+    return !b->can_prepare && !b->may_spool;
+}
+
+void transaction_enter(struct recipient *r)
+{
+    struct branch *b = r->branch;
+    struct transaction_counts *counts = &b->transaction->counts;
+
+    if (b->standing++ == 0)
+        list_remove(&b->in_deserted);
+    if (b->destination->standing++ > 0)
+        return;
+    counts->targets++;
+    counts->relays += !b->can_prepare;
+    counts->strict_relays += is_strict(b);
+}
+
+void transaction_leave(struct recipient *r)
+{
+    struct branch *b = r->branch;
+
+    if (b == NULL)
+        return;
+    struct transaction_counts *counts = &b->transaction->counts;
+    assert(b->standing > 0 && b->destination->standing >= b->standing);
+    if (--b->standing == 0 && b->state != BRANCH_DONE)
+        list_append(&b->transaction->deserted, &b->in_deserted);
+    if (--b->destination->standing > 0)
+        return;
+    counts->targets--;
+    counts->relays -= !b->can_prepare;
+    counts->strict_relays -= is_strict(b);
+}
+
+/* ---- may the next recipient come ---- */
+
+/* Of the targets that the routes name: how many somebody stands at. */
+static unsigned name_all(struct transaction *t, const struct recipient *r,
+                         const struct routed *routed)
+{
+    unsigned standing = 0;
+
+    for (int i = 0; i < routed->leg_count; i++) {
+        struct destination *d = *find(t, routed->legs[i].target);
+        if (d == NULL || d->named_by == r)
+            continue;
+        d->named_by = r;
+        standing += d->standing > 0;
+    }
+    return standing;
+}
+
+/* Branches that no recipient can stand on make room. */
+static void drop_deserted(struct transaction *t, const struct recipient *r)
+{
+    LIST_EACH (link, &t->deserted) {
+        struct branch *b = LIST_ENTRY(link, struct branch, in_deserted);
+        if (b->destination->named_by != r)
+            transaction_drop(b);
+    }
+}
+
+/* split = defer: all recipients of a transaction go to the same targets. `named`: of name_all(). */
+static bool has_same_targets(struct transaction *t, const struct routed *routed, unsigned named)
+{
+    if (named != t->counts.targets)
+        return false;
+    for (int i = 0; named > 0 && i < routed->leg_count; i++) {
+        const struct destination *d = *find(t, routed->legs[i].target);
+        if (d == NULL || d->standing == 0)
+            return false;
+    }
+    return true;
+}
+
+/* A relay that may not be spooled shares a transaction with no other one: the message can be all or
+ * nothing for one that cannot be undone only. */
+static bool is_alone_where_it_must(struct transaction *t, const struct routed *routed)
+{
+    for (int i = 0; i < routed->leg_count; i++) {
+        const struct routed_leg *leg = &routed->legs[i];
+        if (leg->can_prepare)
+            continue;
+        const struct destination *d = *find(t, leg->target);
+        bool is_there = d != NULL && d->standing > 0;
+        unsigned others = t->counts.relays - is_there;
+        unsigned strict_others = t->counts.strict_relays - (is_there && is_strict(d->branch));
+        if (strict_others > 0 || (others > 0 && !leg->may_spool))
+            return false;
+    }
+    return true;
+}
+
+bool transaction_fits(struct transaction *t, const struct recipient *r, const struct routed *routed)
+{
+    if (t->policy == TRANSACTION_QUEUED)
+        return true;
+    unsigned named = name_all(t, r, routed);
+    drop_deserted(t, r);
+    return (t->splits || has_same_targets(t, routed, named)) && is_alone_where_it_must(t, routed);
+}
