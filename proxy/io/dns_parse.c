@@ -60,7 +60,8 @@ void dns_add_address(struct dns_answer *answer, const struct netaddr *address)
 {
     int at = answer->address_count;
 
-    if (at == DNS_ADDRESSES_MAX)
+    if (at == DNS_ADDRESSES_MAX && /* the last IPv6 address makes room for IPv4 */
+        (address->family != NETADDR_IPV4 || answer->addresses[--at].family == NETADDR_IPV4))
         return;
     for (; address->family == NETADDR_IPV4 && at > 0; at--) {
         if (answer->addresses[at - 1].family == NETADDR_IPV4)
@@ -68,7 +69,7 @@ void dns_add_address(struct dns_answer *answer, const struct netaddr *address)
         answer->addresses[at] = answer->addresses[at - 1];
     }
     answer->addresses[at] = *address;
-    answer->address_count++;
+    answer->address_count += answer->address_count < DNS_ADDRESSES_MAX;
 }
 
 /* The responses for A and AAAA come in any order. */
@@ -92,15 +93,17 @@ static void add_name(struct dns_answer *answer, const char *name, unsigned prefe
     size_t length = strlen(name);
     int at = answer->name_count;
 
-    if (at == DNS_NAMES_MAX || length >= DNS_NAME_MAX)
+    if (length >= DNS_NAME_MAX)
         return;
+    if (at == DNS_NAMES_MAX && answer->names[--at].preference <= preference)
+        return; /* else the least preferred makes room */
     while (at > 0 && answer->names[at - 1].preference > preference) {
         answer->names[at] = answer->names[at - 1];
         at--;
     }
     memcpy(answer->names[at].text, name, length + 1);
     answer->names[at].preference = (uint16_t)preference;
-    answer->name_count++;
+    answer->name_count += answer->name_count < DNS_NAMES_MAX;
 }
 
 /* The data of one record, which must fill its length exactly. */
