@@ -51,18 +51,26 @@ static void miss_own(struct relay_dial *d, enum reply_id id, bool is_words)
     miss(d, &reply, is_words);
 }
 
-/* The next address that may be tried; NULL: none is left. */
-static const struct stream_target *next_place(struct relay_dial *d)
+static bool was_tried(const struct relay_dial *d, const struct stream_target *to)
 {
-    struct relay_places *places = &d->relay->places;
+    for (unsigned i = 0; i < d->tried_count; i++)
+        if (relay_place_equal(&d->tried[i], to))
+            return true;
+    return false;
+}
 
+/* The next address that may be tried; NULL: none is left. */
+static const struct stream_target *next_place(const struct relay_dial *d)
+{
+    const struct relay_places *places = &d->relay->places;
+
+    if (d->tried_count == RELAY_PLACES_MAX)
+        return NULL;
     if (d->is_probe)
-        return d->tried++ == 0 ? &d->probed : NULL;
-    if (d->tried == 0 && d->relay->conf->balance == RELAY_BALANCE_ROUND_ROBIN)
-        d->start = places->turn++;
-    while (d->tried < places->count) {
-        struct relay_place *place = &places->at[(d->start + d->tried++) % places->count];
-        if (!place->is_down)
+        return d->tried_count == 0 ? &d->probed : NULL;
+    for (unsigned i = 0; i < places->count; i++) {
+        const struct relay_place *place = &places->at[(d->start + i) % places->count];
+        if (!place->is_down && !was_tried(d, &place->to))
             return &place->to;
     }
     return NULL;
@@ -79,6 +87,7 @@ static void go_on(struct relay_dial *d)
         miss_own(d, refusal == REPLY_OK ? REPLY_TARGET_DOWN : refusal, refusal != REPLY_OK);
         return;
     }
+    d->tried[d->tried_count++] = *to;
     link = relay_link_open(d, to, d->user == NULL ? NULL : d->user->carrier, &error);
     if (link == NULL) /* a shortage of ours: other addresses would not help */
         miss_own(d, REPLY_LOCAL_PROBLEM, true);
@@ -109,6 +118,8 @@ bool relay_connect_begin(struct relay *r, struct relay_branch *user)
         return false;
     }
     r->dial_count++;
+    if (r->conf->balance == RELAY_BALANCE_ROUND_ROBIN)
+        d->start = r->places.turn++;
     d->user = user;
     if (user != NULL) {
         user->dial = d;
@@ -238,7 +249,5 @@ void relay_connect_own(struct relay_dial *d)
 
     set_link(d, NULL);
     relay_resolve_strike(d->relay, &to);
-    if (!d->is_probe)
-        d->tried--; /* the others have moved up */
     go_on(d);
 }

@@ -8,6 +8,7 @@
 #include "proxy/base/list.h"
 #include "proxy/io/stream.h"
 #include "proxy/smtp/outbound.h"
+#include "route/relay_resolve.h"
 
 struct relay;
 struct relay_branch;
@@ -21,7 +22,10 @@ struct relay_dial {
     struct relay_net *net;       /* of `user` */
     struct relay_link *link;     /* NULL: names are being looked up */
     struct stream_target probed; /* is_probe: the one address */
-    unsigned start, tried;       /* place in the list, and how many were looked at */
+    /* The list may change meanwhile: names are looked up again, and some lead to ourselves. */
+    struct stream_target tried[RELAY_PLACES_MAX];
+    unsigned tried_count;
+    unsigned start; /* round-robin: the place in the list */
     bool is_probe;
     bool is_asleep; /* until the names are known */
 };

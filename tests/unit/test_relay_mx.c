@@ -54,6 +54,19 @@ static const struct relay_scenario rows[] = {
      {{MX, 0, "20/t.test 10/u.test"}, {NAMES, 0, "192.0.2.25"}, {NAMES, 1, "192.0.2.26"}, ASK(0), {REFUSE, 0, NULL},
       GREET(1, PIPELINING), TAKE(1), {SEES, 0, "a=250 "}, {GIVE_UP, 0, NULL},
       {FACTS, 0, A " none"}}},
+    {"an address that has moved up while others were tried is tried too", "", NONE, by_mx,
+     {{MX, 0, "10/t.test 20/u.test"}, {NAMES, 0, "192.0.2.25"}, {NAMES, 1, "192.0.2.26"}, ASK(0),
+      GREET(0, PIPELINING), TAKE(0), {SEES, 0, "a=250 "}, {GIVE_UP, 0, NULL}, {HEAR, 0, "RSET\r\n"},
+      {SAY, 0, "250 rset\r\n"}, {PASS, 299000, NULL}, {LEFT, 0, NULL},
+      {MX, 0, "10/u.test 20/t.test"}, ASK(0), {PASS, 2000, NULL}, ASK(1), {REFUSE, 1, NULL},
+      {ACCEPT, 2, NULL}, GREET(3, PIPELINING), TAKE(3), {SEES, 0, "a=250 "}, {GIVE_UP, 0, NULL},
+      {FACTS, 0, B " none"}}},
+    {"... and none again that is busy", "", NONE, by_mx,
+     {{MX, 0, "10/t.test 20/u.test"}, {NAMES, 0, "192.0.2.25"}, {NAMES, 1, "192.0.2.26"}, ASK(2),
+      GREET(0, PIPELINING), TAKE(0), {SEES, 2, "a=250 "}, {PASS, 299000, NULL},
+      {MX, 0, "10/u.test 20/t.test"}, ASK(0), {PASS, 2000, NULL}, ASK(1), {ACCEPT, 1, NULL},
+      {SAY, 1, "421 4.3.2 busy\r\n"}, {ACCEPT, 2, NULL}, GREET(3, PIPELINING), TAKE(3), {SEES, 0, "a=250 "},
+      {GIVE_UP, 0, NULL}, {FACTS, 0, B " none"}}},
 };
 
 /* clang-format on */
