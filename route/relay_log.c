@@ -8,7 +8,7 @@
 #include "route/relay_identity.h"
 #include "route/relay_pool.h"
 
-#define IDENTITY_EVERY_MS 60000 /* one line for the many messages that meet the same refusal */
+#define EVERY_MS 60000 /* one line for many of one kind */
 
 static struct log_line begin_line(struct relay *r, enum log_level level, const char *event)
 {
@@ -16,6 +16,12 @@ static struct log_line begin_line(struct relay *r, enum log_level level, const c
 
     log_put(&line, "target", r->target.name);
     return line;
+}
+
+/* 0: never. */
+static bool is_recent(uint64_t logged_ms, uint64_t now_ms)
+{
+    return logged_ms != 0 && now_ms - logged_ms < EVERY_MS;
 }
 
 static void put_address(struct log_line *line, const struct stream_target *to)
@@ -105,13 +111,51 @@ void relay_log_shortage(struct relay *r, const struct id *transaction)
     log_end(&line);
 }
 
+/* Not when it was told lately, nor when many others were. */
+static bool may_tell_taken_back(struct relay *r, const struct netaddr *net,
+                                enum relay_pace_turn turn)
+{
+    uint64_t now_ms = loop_now_ms(r->service->loop);
+    struct relay_taken_back *oldest = &r->taken_back[0];
+
+    for (unsigned i = 0; i < RELAY_TAKEN_BACK_MAX; i++) {
+        struct relay_taken_back *at = &r->taken_back[i];
+        if (at->turn == turn && netaddr_equal(&at->net, net) && is_recent(at->logged_ms, now_ms))
+            return false;
+        if (at->logged_ms < oldest->logged_ms)
+            oldest = at;
+    }
+    if (is_recent(oldest->logged_ms, now_ms))
+        return false;
+    *oldest = (struct relay_taken_back){.net = *net, .turn = turn, .logged_ms = now_ms};
+    return true;
+}
+
+void relay_log_taken_back(struct relay *r, const struct id *transaction,
+                          const struct netaddr *client, enum relay_pace_turn turn, uint64_t bytes)
+{
+    bool is_slow = turn == RELAY_PACE_SLOW || turn == RELAY_PACE_REFUSED_SLOW;
+    struct netaddr net = netaddr_client_net(client);
+    char text[NETADDR_TEXT_MAX];
+
+    if (!may_tell_taken_back(r, &net, turn))
+        return;
+    struct log_line line = begin_line(r, LOG_LEVEL_WARNING, "taken-back");
+    log_put_text(&line, "net", netaddr_text(&net, text));
+    log_put_text(&line, "reason", is_slow ? "slow" : "over-share");
+    if (turn == RELAY_PACE_REFUSED_SLOW || turn == RELAY_PACE_REFUSED_LONG)
+        log_put_text(&line, "refused", "yes");
+    log_put_number(&line, "bytes", (int64_t)bytes);
+    log_put_text(&line, "transaction", transaction->text);
+    log_end(&line);
+}
+
 void relay_log_identity_failed(struct relay *r, unsigned kinds, const struct reply *heard)
 {
     uint64_t now_ms = loop_now_ms(r->service->loop);
     struct log_line line;
 
-    if (r->learnt.identity_logged_ms != 0 &&
-        now_ms - r->learnt.identity_logged_ms < IDENTITY_EVERY_MS)
+    if (is_recent(r->learnt.identity_logged_ms, now_ms))
         return;
     r->learnt.identity_logged_ms = now_ms;
     line = begin_line(r, LOG_LEVEL_ERROR, "identity-failure");

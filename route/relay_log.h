@@ -6,9 +6,19 @@
 #include "proxy/base/id.h"
 #include "proxy/io/stream.h"
 #include "proxy/smtp/reply.h"
+#include "route/relay_pace.h"
 #include "route/relay_resolve.h"
 
 struct relay;
+
+#define RELAY_TAKEN_BACK_MAX 16
+
+/* Whose connections were taken back lately, for one line each. */
+struct relay_taken_back {
+    struct netaddr net;
+    enum relay_pace_turn turn;
+    uint64_t logged_ms; /* 0: never */
+};
 
 /* target-down. `reply`: a greeting that was no 220, or no reply at all (code 0); NULL: `error` says
  * why. */
@@ -23,6 +33,10 @@ void relay_log_lost(struct relay *r, const struct id *transaction, const struct 
                     int error, const struct reply *heard);
 /* There was no memory for the conversation. `transaction` NULL: it was about nobody's yet. */
 void relay_log_shortage(struct relay *r, const struct id *transaction);
+/* A connection goes from an unfinished message, of `bytes` so far, to who waits. In a minute one
+ * line for a client net and a kind, and RELAY_TAKEN_BACK_MAX of all. */
+void relay_log_taken_back(struct relay *r, const struct id *transaction,
+                          const struct netaddr *client, enum relay_pace_turn turn, uint64_t bytes);
 /* Once in a while, of these enum identity_kind bits: `heard` is what the target said to them; NULL
  * or code 0: it does not announce them. */
 void relay_log_identity_failed(struct relay *r, unsigned kinds, const struct reply *heard);

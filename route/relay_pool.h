@@ -15,6 +15,7 @@
 #include "route/relay.h"
 #include "route/relay_host.h"
 #include "route/relay_line.h"
+#include "route/relay_log.h"
 #include "route/relay_resolve.h"
 
 struct relay_branch;
@@ -38,6 +39,7 @@ struct relay {
     struct outbound_conf outbound;
     struct relay_places places;
     struct relay_learnt learnt;
+    struct relay_taken_back taken_back[RELAY_TAKEN_BACK_MAX];
     struct list links;
     struct list idle;  /* newest first */
     struct list bound; /* between two transactions of one client; oldest first */

@@ -4,6 +4,7 @@
 
 #include "route/relay_branch.h"
 #include "route/relay_link.h"
+#include "route/relay_log.h"
 #include "route/relay_pool.h"
 
 #define AT_ONCE 16 /* the others wait for the next look: each one taken is looked for among all */
@@ -55,6 +56,8 @@ void relay_yield(struct relay *r, unsigned wanted, unsigned claims)
         }
         if (first.turn == RELAY_PACE_KEEPS)
             break;
+        relay_log_taken_back(r, &first.w->branch->transaction->envelope.id,
+                             &first.w->carrier->client->client, first.turn, first.brought);
         relay_branch_yield(first.w);
     }
 }

@@ -95,6 +95,7 @@ def test_drip_shuts_nobody_out(target, to_target, identity, ehlo):
         assert [reply.code for reply in drip.end()] == [250] * 40
     assert delivered(backend) == sorted(drip.sent)
     assert len(backend.accepted) == 42
+    assert [line["reason"] for line in server.events("taken-back")] == ["slow"]
 
 
 def test_share_of_a_net(target, to_target):
@@ -118,6 +119,7 @@ def test_drip_that_cannot_be_replayed(target, to_target):
         reply = drip.end()[0]
     assert (reply.code, reply.enhanced) == (451, "4.3.2")
     assert not delivered(backend)
+    assert [line["refused"] for line in server.events("taken-back")] == ["yes"]
 
 
 def process_of(server, client):

@@ -26,6 +26,10 @@ static char much[70000 + 1]; /* enough to stay, of a net that holds no more than
 #define GO(c, t) {DATA, c, NULL}, {HEAR, t, "DATA\r\n"}, {SAY, t, "354 go\r\n"}
 #define BRING(c, t, text) {CONTENT, c, text}, {HEAR, t, text}
 
+/* who waits gets the connection of who was slow */
+#define NEXT                                                                                       \
+    {HEAR, 0, "RSET\r\n" MAIL_RCPT}, {SAY, 0, "250 rset\r\n250 m\r\n250 r\r\n"}
+
 static const struct relay_scenario rows[] = {
     {"a message that drips is taken back, and replayed when it is whole", A, NONE, one_connection,
      {ASK(0), GREET(0, PIPELINING), TAKE(0), GO(0, 0), BRING(0, 0, "one\r\n"), ASK(1),
@@ -83,6 +87,16 @@ static const struct relay_scenario rows[] = {
       {HEAR, 0, "RSET\r\n" MAIL_RCPT}, {SAY, 0, "250 rset\r\n250 m\r\n250 r\r\n"},
       {HEAR, 0, "BDAT 3 LAST\r\n1\r\n"}, {SAY, 0, "250 ok\r\n"}, {SEES, 0, "a=250 go end=250 "},
       {SEES, 1, "a=250 go end=250 "}, {SEES, 2, "a=250 go end=250 "}, {NOBODY, 1, NULL}}},
+    {"one line in a minute for each net", A, NONE, one_connection,
+     {ASK(0), GREET(0, CHUNKING), TAKE(0), {DATA, 0, NULL}, {CONTENT, 0, "x\r\n"},
+      {HEAR, 0, "BDAT 3\r\nx\r\n"}, {SAY, 0, "250 chunk\r\n"}, ASK(1), {PASS, 12000, NULL}, NEXT,
+      {LOGGED, 0, "taken-back target=relay net=192.0.2.0 reason=slow bytes=3 transaction="},
+      {DATA, 1, NULL}, ASK(2), {PASS, 12000, NULL}, NEXT, {SILENT, 0, NULL},
+      {DATA, 2, NULL}, ASK(3), {PASS, 12000, NULL}, NEXT, {SILENT, 0, NULL},
+      {DATA, 3, NULL}, {GIVE_UP, 0, NULL}, ASK(0), {PASS, 12000, NULL}, NEXT,
+      {LOGGED, 0, "taken-back target=relay net=192.0.3.0 reason=slow bytes=0 transaction="},
+      {DATA, 0, NULL}, {PASS, 25000, NULL}, {GIVE_UP, 1, NULL}, ASK(1), {PASS, 12000, NULL}, NEXT,
+      {LOGGED, 0, "taken-back target=relay net=192.0.2.0 reason=slow bytes=0 transaction="}}},
 };
 
 /* clang-format on */
