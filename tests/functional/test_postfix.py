@@ -221,6 +221,19 @@ HIDDEN = (b"MAIL FROM:<admin@example.org>\r\nRCPT TO:<jane@example.test>\r\nDATA
           b"Subject: smuggled\r\n\r\nsmuggled\r\n")
 
 
+def send_hidden(server, before, code):
+    """One message, in which another one stands after `before`; the only reply."""
+    with server.client() as client:
+        client.hello()
+        client.envelope()
+        client.expect(354, "DATA")
+        client.send(PLAIN_MESSAGE + before + HIDDEN + b".\r\n")
+        reply = client.expect(code)
+        assert not client.has_reply_within(0.1)
+        client.quit()
+    return reply
+
+
 @pytest.mark.parametrize("ending", SMUGGLING, ids=repr)
 def test_no_message_can_be_smuggled(xclient_chain, ending):
     """Nothing but CRLF . CRLF ends a message: behind any other sequence is content.
@@ -229,14 +242,7 @@ def test_no_message_can_be_smuggled(xclient_chain, ending):
     """
     server = xclient_chain.postern("chunking = no")
     before = len(xclient_chain.postfix.maildir("jane").messages())
-    with server.client() as client:
-        client.hello()
-        client.envelope()
-        client.expect(354, "DATA")
-        client.send(PLAIN_MESSAGE + b"tail" + ending + HIDDEN + b".\r\n")
-        reply = client.expect(250)
-        assert not client.has_reply_within(0.1)
-        client.quit()
+    reply = send_hidden(server, b"tail" + ending, 250)
     message = xclient_chain.postfix.delivered(queue_id(reply))
     assert b"MAIL FROM:<admin@example.org>" in message.sent
     assert len(xclient_chain.postfix.maildir("jane").messages()) == before
@@ -246,12 +252,5 @@ def test_nothing_is_smuggled_behind_nul(xclient_chain):
     """NUL before a lone dot, which some receivers drop: the message is refused as a whole."""
     server = xclient_chain.postern("chunking = no")
     before = len(xclient_chain.postfix.maildir("jane").messages())
-    with server.client() as client:
-        client.hello()
-        client.envelope()
-        client.expect(354, "DATA")
-        client.send(PLAIN_MESSAGE + b"tail\r\n\x00.\r\n" + HIDDEN + b".\r\n")
-        assert client.expect(550).enhanced == "5.5.2"
-        assert not client.has_reply_within(0.1)
-        client.quit()
+    assert send_hidden(server, b"tail\r\n\x00.\r\n", 550).enhanced == "5.5.2"
     assert len(xclient_chain.postfix.maildir("jane").messages()) == before
