@@ -4,7 +4,7 @@
 
 #include "proxy/base/mem.h"
 
-#define SHARE_OF 4 /* a quarter */
+#define SHARES_MIN 4
 
 static void init_net(struct relay_net *net, uint64_t key)
 {
@@ -107,13 +107,17 @@ void relay_line_leave(struct relay_line *line, struct relay_waiter *w)
     forget_idle(line, net);
 }
 
-unsigned relay_line_share(unsigned connections)
+/* Of all nets alike: four that hold a quarter each would shut out the fifth. */
+unsigned relay_line_share(const struct relay_line *line, unsigned connections)
 {
-    return connections < SHARE_OF ? 1 : connections / SHARE_OF;
+    size_t nets = line->nets.entry_count;
+    size_t share = connections / (nets < SHARES_MIN ? SHARES_MIN : nets);
+
+    return share == 0 ? 1 : (unsigned)share;
 }
 
-/* The next one from `at` on that holds less than its share, or does not. No more than about four
- * nets hold their share, so these are passed over quickly. */
+/* The next one from `at` on that holds less than its share, or does not. Those that hold theirs are
+ * no more than there are connections, so they are passed over quickly. */
 static struct relay_net *find_turn(const struct relay_line *line, struct list *at, unsigned share,
                                    bool is_below)
 {

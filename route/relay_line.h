@@ -2,8 +2,8 @@
 /* Who waits for a connection to a target, by client net, and how many connections each net holds.
  * Pure.
  *
- * A net's share is a quarter of the connections. Nets that hold less come first; nets take turns,
- * and within a net who came first is first. */
+ * A net's share is a quarter of the connections, and less where there are more than four nets. Nets
+ * that hold less come first; nets take turns, and within a net who came first is first. */
 #ifndef POSTERN_RELAY_LINE_H
 #define POSTERN_RELAY_LINE_H
 
@@ -50,7 +50,7 @@ void relay_line_let_go(struct relay_line *line, struct relay_net *net);
 void relay_line_enter(struct relay_line *line, struct relay_waiter *w, uint64_t key);
 void relay_line_leave(struct relay_line *line, struct relay_waiter *w);
 
-unsigned relay_line_share(unsigned connections);
+unsigned relay_line_share(const struct relay_line *line, unsigned connections);
 /* Whose turn comes after that one's; `after` NULL: whose comes first. NULL: nobody's. */
 struct relay_waiter *relay_line_next(const struct relay_line *line, unsigned share,
                                      const struct relay_waiter *after);

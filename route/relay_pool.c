@@ -93,7 +93,7 @@ static struct relay_link *take_bound(const struct relay *r, const struct relay_b
 
 unsigned relay_pool_share(const struct relay *r)
 {
-    return relay_line_share(r->link_count + r->reserved);
+    return relay_line_share(&r->line, r->link_count + r->reserved);
 }
 
 /* Whose turn it is, and then whose. NULL: nobody's. */

@@ -4,6 +4,7 @@
 A connection is kept by progress: the hostile clients are never silent, and yet bring next to nothing,
 or no more than lets them stay.
 """
+import contextlib
 import threading
 
 import pytest
@@ -108,6 +109,21 @@ def test_share_of_a_net(target, to_target):
         assert not delivered(backend)
         assert [reply.code for reply in drip.end()] == [250] * 8
     assert delivered(backend) == sorted(drip.sent)
+
+
+def test_share_among_more_nets(target, to_target):
+    """Four nets hold a quarter of the connections each, and bring enough to stay: a fifth one's part
+    is not theirs."""
+    backend = target()
+    server = to_target(backend, "received = never", "max-connections = 8")
+    with contextlib.ExitStack() as stack:
+        drips = [stack.enter_context(Drip(server, 2, octets=ENOUGH, source=f"127.2.{net}.1"))
+                 for net in range(4)]
+        assert send_one(server).code == 250
+        assert not delivered(backend)
+        replies = [reply for drip in drips for reply in drip.end()]
+    assert [reply.code for reply in replies] == [250] * 8
+    assert delivered(backend) == sorted(octets for drip in drips for octets in drip.sent)
 
 
 def test_drip_that_cannot_be_replayed(target, to_target):

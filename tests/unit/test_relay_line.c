@@ -71,10 +71,22 @@ static void test_nets(void **state)
 
 static void test_share(void **state)
 {
+    struct world w;
+
     (void)state;
-    assert_int_equal(relay_line_share(0), 1);
-    assert_int_equal(relay_line_share(7), 1);
-    assert_int_equal(relay_line_share(40), 10);
+    start(&w);
+    assert_int_equal(relay_line_share(&w.line, 0), 1);
+    assert_int_equal(relay_line_share(&w.line, 7), 1);
+    enter_all(&w, "aabcd");
+    assert_int_equal(relay_line_share(&w.line, 40), 10);
+    struct relay_net *fifth = relay_line_hold(&w.line, 'e');
+    assert_int_equal(relay_line_share(&w.line, 40), 8);
+    assert_int_equal(relay_line_share(&w.line, 4), 1);
+    relay_line_let_go(&w.line, fifth);
+    assert_int_equal(relay_line_share(&w.line, 40), 10);
+    for (int i = 0; i < 5; i++)
+        relay_line_leave(&w.line, &w.waiters[i]);
+    relay_line_done(&w.line);
 }
 
 static void test_one_net_is_a_queue(void **state)
