@@ -184,7 +184,7 @@ static void begin(struct bridge *b)
     tx->envelope.id = worker_next_id(w);
     tx->splits = b->smtpd->conf->split == SMTPD_SPLIT_LIVE;
     b->carrier.transaction = tx;
-    b->carrier.copy = copy_new(w->loop, &w->copies, &b->session.client.client, &copy_use, b);
+    b->carrier.copy = copy_new(w->loop, &w->copies, b->net, &copy_use, b);
     b->times.begun = loop_precise_us(w->loop);
     b->times.data = 0;
     b->times.ended = 0;
@@ -354,15 +354,14 @@ static void perform(struct bridge *b, const struct action *todo)
 static void count_envelope(struct bridge *b)
 {
     struct copy_limits *limits = &b->smtpd->worker->copies;
-    const struct netaddr *client = &b->session.client.client;
     uint64_t now_bytes = b->session.mail.total_bytes;
 
     if (now_bytes != b->envelope_bytes)
-        copy_count_envelope(limits, client, (int64_t)(now_bytes - b->envelope_bytes));
+        copy_count_envelope(limits, b->net, (int64_t)(now_bytes - b->envelope_bytes));
     b->envelope_bytes = now_bytes;
     if (b->session.tx != NULL)
         b->session.tx->is_full =
-            now_bytes > ENVELOPE_FREE_BYTES && !copy_may_envelope_grow(limits, client);
+            now_bytes > ENVELOPE_FREE_BYTES && !copy_may_envelope_grow(limits, b->net);
 }
 
 static void perform_all(struct bridge *b)
@@ -562,6 +561,7 @@ bool bridge_start(struct smtpd *d, struct stream *stream, struct smtpd_client *c
         .hostname = d->conf->name,
         .resolve_by_ms = loop_now_ms(l) + d->conf->times.resolve_ms,
     };
+    b->net = copy_net_of(&d->worker->copies, &client);
     b->stream = stream;
     b->smtpd = d;
     b->counted = counted;

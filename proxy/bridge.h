@@ -34,6 +34,7 @@ struct bridge {
     uint8_t *reverse_name;   /* what session.client points to, ours */
     struct id id;
     struct bridge_times times;
+    struct copy_net *net;    /* where what is held for the client counts */
     uint64_t envelope_bytes; /* of session.mail, that are counted into max-memory */
     struct settle *settle;   /* the spool file's job; NULL: none runs */
     bool is_draining;        /* actions are being performed: who feeds meanwhile does not drain */

@@ -279,7 +279,8 @@ static bool copy_from_memory(struct delivery *d)
 {
     struct loop *l = d->runner->host.loop;
     size_t len = (size_t)d->message.head.body_bytes;
-    struct copy *copy = copy_new(l, d->runner->host.copies, NULL, &copy_use, d);
+    struct copy *copy = copy_new(l, d->runner->host.copies,
+                                 copy_net_of(d->runner->host.copies, NULL), &copy_use, d);
 
     if (copy == NULL)
         return false;

@@ -365,9 +365,12 @@ bool netaddr_in(const struct netaddr *a, const struct netmask *mask)
 struct netaddr netaddr_prefix(const struct netaddr *a, unsigned bits)
 {
     struct netaddr net = {.family = a->family};
+    unsigned whole = bits / 8;
 
-    for (unsigned i = 0; i < IPV6_OCTETS; i++)
-        net.octets[i] = a->octets[i] & prefix_octet(bits, i);
+    assert(bits <= 8 * IPV6_OCTETS);
+    memcpy(net.octets, a->octets, whole);
+    if (whole < IPV6_OCTETS)
+        net.octets[whole] = a->octets[whole] & prefix_octet(bits, whole);
     return net;
 }
 

@@ -74,7 +74,7 @@ void copy_end(struct copy *c)
     mem_free(c);
 }
 
-struct copy *copy_new(struct loop *l, struct copy_limits *limits, const struct netaddr *client,
+struct copy *copy_new(struct loop *l, struct copy_limits *limits, struct copy_net *net,
                       const struct copy_use *use, void *owner)
 {
     struct copy *c = mem_zalloc(sizeof(*c));
@@ -82,7 +82,7 @@ struct copy *copy_new(struct loop *l, struct copy_limits *limits, const struct n
         return NULL;
     c->loop = l;
     c->limits = limits;
-    c->net = copy_net_of(limits, client);
+    c->net = net;
     c->use = use;
     c->owner = owner;
     c->file.fd = -1;
@@ -96,7 +96,7 @@ struct copy *copy_new(struct loop *l, struct copy_limits *limits, const struct n
 struct copy *copy_of_file(struct loop *l, struct copy_limits *limits, int fd, uint64_t at,
                           uint64_t length, const struct copy_use *use, void *owner)
 {
-    struct copy *c = copy_new(l, limits, NULL, use, owner);
+    struct copy *c = copy_new(l, limits, copy_net_of(limits, NULL), use, owner);
 
     if (c == NULL)
         return NULL;

@@ -53,11 +53,13 @@ struct copy_limits {
 int copy_limits_init(struct copy_limits *limits, struct loop *l);
 void copy_limits_done(struct copy_limits *limits); /* every copy must be gone */
 
-/* The memory of envelopes counts as that of copies does. This much more is held for the client. */
-void copy_count_envelope(struct copy_limits *limits, const struct netaddr *client,
-                         int64_t change_bytes);
-/* Not when all memory is in use, or the envelopes of this client's net have a quarter of it. */
-bool copy_may_envelope_grow(const struct copy_limits *limits, const struct netaddr *client);
+/* Where what is held for a client counts, for as long as the limits are. `client` NULL: what
+ * deliveries have, which count for no client. */
+struct copy_net *copy_net_of(const struct copy_limits *limits, const struct netaddr *client);
+/* The memory of envelopes counts as that of copies does. So much more is held for this net. */
+void copy_count_envelope(struct copy_limits *limits, struct copy_net *net, int64_t change_bytes);
+/* Not when all memory is in use, or the envelopes of this net have a quarter of it. */
+bool copy_may_envelope_grow(const struct copy_limits *limits, const struct copy_net *net);
 
 /* One way through a copy; embedded in its owner. */
 struct reader {
@@ -86,9 +88,8 @@ struct copy_use {
     bool (*is_ending)(void *owner);
 };
 
-/* `client`: whose share it counts for; NULL: nobody's. NULL: no memory. Holds no chunk before the
- * first append. */
-struct copy *copy_new(struct loop *l, struct copy_limits *limits, const struct netaddr *client,
+/* `net`: whose share it counts for. NULL: no memory. Holds no chunk before the first append. */
+struct copy *copy_new(struct loop *l, struct copy_limits *limits, struct copy_net *net,
                       const struct copy_use *use, void *owner);
 /* The owner goes before its copy: from now on nobody is called. */
 void copy_disown(struct copy *c);

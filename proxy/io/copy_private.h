@@ -88,8 +88,6 @@ void copy_end(struct copy *c);               /* nothing runs any more, the owner
 void copy_file_next_job(struct copy *c);
 
 /* copy_room.c: what copies share, and who waits for it. */
-/* `client` NULL: what deliveries have, which count for no client. */
-struct copy_net *copy_net_of(const struct copy_limits *limits, const struct netaddr *client);
 /* It has so many octets more, in memory and in files. */
 void copy_count(struct copy *c, int64_t memory_bytes, int64_t file_bytes);
 void copy_drop_chunks(struct copy *c, size_t count); /* the first ones */

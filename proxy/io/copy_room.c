@@ -75,21 +75,19 @@ struct copy_net *copy_net_of(const struct copy_limits *limits, const struct neta
 
 /* ---- envelopes ---- */
 
-void copy_count_envelope(struct copy_limits *limits, const struct netaddr *client,
-                         int64_t change_bytes)
+void copy_count_envelope(struct copy_limits *limits, struct copy_net *net, int64_t change_bytes)
 {
     limits->memory_used_bytes += (uint64_t)change_bytes;
-    copy_net_of(limits, client)->envelope_bytes += (uint64_t)change_bytes;
+    net->envelope_bytes += (uint64_t)change_bytes;
     if (change_bytes < 0)
         wake_waiting(limits);
 }
 
-bool copy_may_envelope_grow(const struct copy_limits *limits, const struct netaddr *client)
+bool copy_may_envelope_grow(const struct copy_limits *limits, const struct copy_net *net)
 {
     uint64_t part_bytes = limits->memory_max_bytes / NET_PARTS;
 
-    return limits->memory_used_bytes < limits->memory_max_bytes &&
-           copy_net_of(limits, client)->envelope_bytes < part_bytes;
+    return limits->memory_used_bytes < limits->memory_max_bytes && net->envelope_bytes < part_bytes;
 }
 
 /* ---- room ---- */

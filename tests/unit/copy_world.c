@@ -103,7 +103,8 @@ bool copy_world_new(struct copy_world *f, int which)
 {
     struct owner *o = &f->owners[which];
 
-    o->copy = copy_new(f->loop, &f->limits, &o->client, &copy_world_use, o);
+    o->copy =
+        copy_new(f->loop, &f->limits, copy_net_of(&f->limits, &o->client), &copy_world_use, o);
     return o->copy != NULL;
 }
 

@@ -213,7 +213,8 @@ static void begin(struct client *c, const char *params)
     transaction_init(&c->tx, &c->mail, &envelope, &c->who);
     if (c->carrier.is_spooled)
         c->tx.policy = TRANSACTION_QUEUED;
-    c->carrier.copy = copy_new(c->world->loop, &c->world->copies, NULL, &copy_use, c);
+    c->carrier.copy = copy_new(c->world->loop, &c->world->copies,
+                               copy_net_of(&c->world->copies, NULL), &copy_use, c);
     c->carrier.transaction = &c->tx;
     c->has_tx = c->carrier.copy != NULL;
     c->wants_go = false;

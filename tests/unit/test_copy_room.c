@@ -200,10 +200,12 @@ static void waits_for_readers_without_an_end(void **state)
 static void counts_envelopes(void **state)
 {
     struct copy_world f;
-    const struct netaddr *one = &f.owners[0].client, *other = &f.owners[2].client;
+    struct copy_net *one, *other;
 
     (void)state;
     begin(&f);
+    one = copy_net_of(&f.limits, &f.owners[0].client);
+    other = copy_net_of(&f.limits, &f.owners[2].client);
     f.limits.memory_max_bytes = 8 * CHUNK;
     f.limits.memory_each_bytes = 8 * CHUNK;
     assert_true(copy_may_envelope_grow(&f.limits, one));
