@@ -491,7 +491,8 @@ static struct delivery_file *find_file(struct runner *r, const struct runner_mes
         const struct delivery *d = LIST_ENTRY(link, struct delivery, in_runner);
         if (d->known != known)
             continue;
-        bool may_join = d->has_transaction && !d->file->is_of_copy && !d->file->is_in_use;
+        bool may_join =
+            d->has_transaction && !d->file->is_of_copy && !d->file->is_in_use && !d->file->is_gone;
         return may_join ? d->file : NULL;
     }
     return NULL;

@@ -384,8 +384,14 @@ static int write_end(struct delivery *d)
 {
     const struct store *store = d->runner->host.store;
     bool is_stale = d->file->is_shared || d->end.has_written; /* where the records end */
-    int error = is_stale ? read_again(d) : 0, damage;
+    int error, damage;
 
+    if (d->file->is_gone) {
+        d->end.is_removed = d->writing.is_alone;
+        d->end.is_held = false;
+        return 0;
+    }
+    error = is_stale ? read_again(d) : 0;
     if (store_is_damaged(error) && d->writing.is_alone)
         return set_aside(d, error);
     if (error != 0)

@@ -59,7 +59,8 @@ struct delivery_file {
     unsigned users;
     bool is_shared;  /* there were several */
     bool is_of_copy; /* a copy reads and closes it: nobody else may join */
-    bool is_in_use;  /* a job of one of them reads or writes it */
+    bool is_in_use;  /* a job of one of them reads or writes it, or an operator's removes it */
+    bool is_gone;    /* an operator has deleted it: nothing is written about it any more */
     bool was_torn;   /* its end was: it is cut */
     bool was_left;   /* somebody died while he delivered it */
 };

@@ -92,7 +92,8 @@ struct runner_flush {
     struct runner_selection which;
     void (*done)(struct runner_flush *f); /* once, never within runner_flush() */
     uint64_t waiting;                     /* so many wait or are being delivered */
-    uint64_t flushed;                     /* so many were made due; repeating it changes nothing */
+    uint64_t flushed; /* so many were made due, where repeating it changes nothing, or written once
+                         more, which only RUNNER_ID and RUNNER_ALL do */
     struct runner_walk walk;              /* runner_walk_end() gives it up */
     const struct schedule_target *probed; /* the runner's: the last one */
 };
@@ -101,7 +102,8 @@ void runner_flush(struct runner *r, struct runner_flush *f);
 /* One message for show, cat, hold, release, delete, bounce, reroute: by a job, with its lock held
  * but for show and cat.
  * `done` is called once, never within the call; `error`: -ENOENT, -EAGAIN: it is being delivered at
- * this moment, try again; or why it could not be done. */
+ * this moment, try again; or why it could not be done. Where a delivery has ended and the disk does
+ * not take what came of it, that error, and another try of its; but it can be deleted. */
 enum runner_act {
     RUNNER_SHOW, /* message is set */
     RUNNER_CAT,  /* ... and content: all of the body */

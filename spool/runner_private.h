@@ -182,6 +182,18 @@ struct delivery;
 /* The entry is RUNNING. Without memory it is put back. */
 void delivery_start(struct runner *r, struct schedule_entry *e);
 void delivery_abort_all(struct runner *r);
+
+/* delivery_again.c: what came of deliveries could not be written, and they wait with the lock. */
+
+/* The disk's own word. 0: not all deliveries of that message wait. */
+int delivery_write_error(const struct runner *r, const struct runner_message *known);
+/* False: it does not wait. */
+bool delivery_write_now(struct runner *r, const struct schedule_entry *e);
+/* Where there is such an error: nobody else uses the file until it is taken back. Returns where it
+ * lies. */
+struct store_place delivery_lend(struct runner *r, const struct runner_message *known);
+/* If the file is gone its deliveries end. */
+void delivery_take_back(struct runner *r, const struct runner_message *known, bool is_gone);
 void delivery_free_spare(struct runner *r);
 
 #endif

@@ -28,6 +28,7 @@ struct acting {
     int error;
     bool is_refused; /* RUNNER_BOUNCE: the file says so, whatever fails behind that */
     bool is_gone;    /* the file is removed */
+    bool is_lent;    /* by deliveries that keep its lock, see delivery_lend() */
 };
 
 /* ---- jobs ---- */
@@ -206,6 +207,12 @@ static void run_second(struct work *w)
     close_file(a);
 }
 
+static void run_lent(struct work *w)
+{
+    struct acting *a = CONTAINER_OF(w, struct acting, work);
+    a->error = remove_file(a);
+}
+
 /* ---- on the loop ---- */
 
 static void log_act(struct acting *a)
@@ -235,6 +242,10 @@ static void update(struct acting *a)
 
     if (is_look(a->request))
         return;
+    if (a->is_lent) {
+        delivery_take_back(r, a->known, a->is_gone || a->error == -ENOENT);
+        return;
+    }
     a->known->is_busy = false;
     if (a->is_gone || a->error == -ENOENT) {
         runner_forget(r, a->known);
@@ -388,6 +399,38 @@ static void done_act(struct work *w)
     finish(a);
 }
 
+static int start_job(struct acting *a, void (*run)(struct work *w))
+{
+    struct runner *r = a->runner;
+
+    a->work = (struct work){.run = run, .done = done_act};
+    if (work_run(r->host.loop, &a->work) != 0)
+        return ERR_MEMORY;
+    r->job_count++;
+    return 0;
+}
+
+/* Others have it. Where that is only since its file takes no write, it can be removed; what else
+ * is asked would have to be written too, and what waits is written first. */
+static int begin_busy(struct acting *a)
+{
+    struct runner *r = a->runner;
+    int error = delivery_write_error(r, a->known);
+
+    if (error == 0)
+        return -EAGAIN;
+    if (a->request->act == RUNNER_DELETE) {
+        error = start_job(a, run_lent);
+        a->is_lent = error == 0;
+        if (a->is_lent)
+            a->place = delivery_lend(r, a->known);
+        return error;
+    }
+    LIST_EACH (link, &a->known->entries)
+        delivery_write_now(r, LIST_ENTRY(link, struct schedule_entry, in_message));
+    return error;
+}
+
 /* Why nothing can be done now; 0: it can. */
 static int begin(struct acting *a)
 {
@@ -396,18 +439,17 @@ static int begin(struct acting *a)
 
     if (known == NULL || list_is_empty(&known->entries))
         return -ENOENT;
-    if (r->is_stopping || (known->is_busy && !is_look(a->request)))
+    a->known = known;
+    if (r->is_stopping)
         return -EAGAIN;
+    if (known->is_busy && !is_look(a->request))
+        return begin_busy(a);
     a->place = known->place;
     a->next = store_next_place(r->host.store, &a->request->id);
-    a->work = (struct work){.run = run_act, .done = done_act};
-    if (work_run(r->host.loop, &a->work) != 0)
-        return ERR_MEMORY;
-    if (!is_look(a->request))
+    int error = start_job(a, run_act);
+    if (error == 0 && !is_look(a->request))
         known->is_busy = true;
-    a->known = known;
-    r->job_count++;
-    return 0;
+    return error;
 }
 
 static void refuse(void *owner)

@@ -176,6 +176,12 @@ static void probe(struct runner_flush *f, const struct schedule_target *t)
         target->ops->probe(target);
 }
 
+/* ETRN has no such words. */
+static bool is_of_operator(const struct runner_selection *which)
+{
+    return which->by == RUNNER_ID || which->by == RUNNER_ALL;
+}
+
 /* What is held does not wait for anything but its release. */
 static void hurry(struct runner_walk *w, const struct list *entries)
 {
@@ -188,7 +194,8 @@ static void hurry(struct runner_walk *w, const struct list *entries)
             continue;
         is_waiting = true;
         probe(f, e->target); /* though it is running: that may come to nothing */
-        if (schedule_hurry(e, runner_now_s(w->runner), f->which.by == RUNNER_ID))
+        if (schedule_hurry(e, runner_now_s(w->runner), f->which.by == RUNNER_ID) ||
+            (is_of_operator(&f->which) && delivery_write_now(w->runner, e)))
             is_hurried = true;
     }
     f->waiting += is_waiting;

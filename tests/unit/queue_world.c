@@ -48,7 +48,7 @@ static void put_records(const struct queue_message *m, const struct id *id, stru
                                         bytes_of(m->listener == NULL ? "mx.test" : m->listener),
                                     .hostname = bytes_of("mx.test"),
                                     .arrived_ms = now_ms - m->arrived_ms,
-                                    .recipient_count = 1};
+                                    .recipient_count = m->also == NULL ? 1 : 2};
     struct spool_recipient r = {.original = address_of(m->to),
                                 .to = address_of(m->to),
                                 .target = bytes_of(m->target),
@@ -60,6 +60,10 @@ static void put_records(const struct queue_message *m, const struct id *id, stru
     writer.at = spool_records_at(&(struct spool_head){.body_bytes = strlen(m->body)});
     spool_put_message(&writer, &message);
     spool_put_recipient(&writer, &r);
+    if (m->also != NULL)
+        spool_put_recipient(&writer, &(struct spool_recipient){.original = r.original,
+                                                               .to = r.to,
+                                                               .target = bytes_of(m->also)});
     if (m->fate != FATE_OPEN)
         spool_put_outcome(&writer, 0, &r);
 }

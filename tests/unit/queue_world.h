@@ -15,6 +15,8 @@ struct queue_message {
     const char *id;        /* 16 of its digits */
     const char *from, *to; /* "joe@example.org" */
     const char *target;
+    const char
+        *also; /* the target of a second recipient, whom nobody has tried; NULL: there is none */
     const char *body;
     enum fate fate;
     const char *reply;

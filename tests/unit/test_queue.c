@@ -235,6 +235,60 @@ static void gives_way_to_others(void **state)
     queue_world_end(&w);
 }
 
+#define STUCK           "06H4TZ0BC00F3X04"
+#define STUCK_DIRECTORY "/spool/queue/000001"
+#define STUCK_FILE      STUCK_DIRECTORY "/" STUCK
+
+struct operator_row {
+    const char *spoilt; /* while it was under way */
+    const char *first, *then;
+    const char *answer;
+    bool is_there, is_stuck; /* afterwards */
+};
+
+static const struct operator_row operator_rows[] = {
+    {"spoil " STUCK_FILE, "wait 1", "ask delete " STUCK, " deleted:    " STUCK, false, false},
+    {"spoil " STUCK_DIRECTORY, "wait 1", "ask delete " STUCK, STUCK ": Input/output", true, true},
+    {"spoil " STUCK_FILE, "wait 1", "ask hold " STUCK, STUCK ": Input/output", true, true},
+    {"spoil " STUCK_FILE, "wait 1", "ask bounce " STUCK, STUCK ": Input/output", true, true},
+    {"spoil " STUCK_FILE, "wait 1", "ask reroute " STUCK, STUCK ": Input/output", true, true},
+    {"spoil " STUCK_FILE, "wait 1", "ask flush " STUCK, " flushed:    1\n", true, true},
+    {"spoil " STUCK_FILE, "heal " STUCK_FILE, "ask flush " STUCK, "1\n", true, false},
+    {"spoil " STUCK_FILE, "heal " STUCK_FILE, "ask flush --all", "1\n", true, false},
+    {"spoil " STUCK_FILE, "heal " STUCK_FILE, "ask hold " STUCK, "Input/output", true, false},
+};
+
+/* One of its targets has it, and that cannot be written. An operator can delete it, and have it
+ * written when the disk is well again; else he hears from the disk itself what is wrong. It is
+ * delivered once. */
+static void obeys_operators(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(operator_rows); i++) {
+        static struct queue_world w;
+        const struct operator_row *row = &operator_rows[i];
+        struct queue_message m = first;
+
+        m.target = "box";
+        m.also = "a";
+        queue_world_begin(&w, 1, config);
+        assert_int_equal(disk_make_directories("/mail"), 0);
+        queue_world_put(&w, &m);
+        assert_true(sim_disk_hang(w.sim, "/mail"));
+        assert_true(queue_world_play(
+            &w, (const char *const[]){"wait 1", row->spoilt, "go on", "wait 100", row->first,
+                                      row->then, "wait 5", "ask queue", "stop", NULL}));
+        lib_is_true(i, row->answer, strstr(w.seen.at, row->answer) != NULL);
+        lib_is_true(i, "it is stuck", (strstr(w.seen.at, " running ") != NULL) == row->is_stuck);
+        lib_is_true(i, "it is there", (files_below(&w, "/spool") > 1) == row->is_there);
+        lib_same_number(i, "deliveries", 1, files_below(&w, "/mail/a.test/joe/new"));
+        lib_same_number(i, "... told", !row->is_stuck,
+                        queue_world_count_logged(&w, "\ndelivered "));
+        queue_world_end(&w);
+    }
+    lib_end_rows();
+}
+
 /* ---- death ---- */
 
 /* Killed at any call of the disk. Where the Maildir has it twice in the end, the line that tells of
@@ -287,6 +341,7 @@ int main(void)
         cmocka_unit_test(returns_nothing_into_maildirs),
         cmocka_unit_test(keeps_its_own_time),
         cmocka_unit_test(gives_way_to_others),
+        cmocka_unit_test(obeys_operators),
         cmocka_unit_test(tells_what_may_be_double),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
