@@ -154,7 +154,7 @@ static void on_line(struct fuzz *f, struct bytes line)
 }
 
 /* Commands that were sent; a PROXY header is not looked at. */
-static void flush(struct fuzz *f, bool has_header)
+static void flush_once(struct fuzz *f, bool has_header)
 {
     struct bytes out = buf_bytes(&f->outbound.out);
     size_t length = out.len;
@@ -172,6 +172,14 @@ static void flush(struct fuzz *f, bool has_header)
         out = bytes_skip(out, end + 1);
     }
     outbound_said(&f->outbound, length);
+}
+
+/* What had no room follows: it is of the transaction that runs now. */
+static void flush(struct fuzz *f, bool has_header)
+{
+    do
+        flush_once(f, has_header);
+    while (buf_length(&f->outbound.out) > 0);
 }
 
 static void drain(struct fuzz *f)
