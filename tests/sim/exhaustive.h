@@ -39,6 +39,7 @@ void exhaustive_run(unsigned operation, const struct exhaustive_part *part,
 /* Where a life's targets stand. */
 enum targets_state {
     TARGETS_DOWN,
+    TARGETS_FULL,   /* up: everybody is put off */
     TARGETS_STRICT, /* up: no...@ is refused, later...@ is put off, for ever */
     TARGETS_KIND    /* up: they take everything */
 };
@@ -135,9 +136,11 @@ struct book {
     unsigned message_count;
     struct book_line lines[BOOK_LINES];
     unsigned line_count;
-    bool is_duty_done; /* the operator heard so, or the log says it */
-    bool is_orderly;   /* the last process ended by itself, and no call has failed */
-    char problem[300]; /* the first; empty: none */
+    bool is_duty_done;  /* the operator heard so, or the log says it */
+    bool is_orderly;    /* the last process ended by itself, and no call has failed */
+    bool has_failed;    /* some call has */
+    unsigned unwritten; /* how often the log of the last process says so */
+    char problem[300];  /* the first; empty: none */
 };
 
 void book_fail(struct book *b, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -241,6 +241,8 @@ void book_hear(struct book *b, struct bytes line, uint64_t now_ms)
         note_delivered(b, id, to, now_ms);
     if (is_event(line, "queue-not-synced"))
         note_not_synced(b);
+    if (is_event(line, "queue-file") && behind(line, " failed=write").len > 0)
+        b->unwritten++;
     for (size_t i = 0; rcpt.len == 0 && i < ARRAY_LENGTH(duties); i++)
         b->is_duty_done = b->is_duty_done || is_event(line, duties[i]);
     if (r == NULL)

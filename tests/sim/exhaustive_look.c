@@ -262,6 +262,15 @@ static void check_duty(struct book *b, const struct operation *o, const struct b
         book_fail(b, "what was done with the mail for %s is undone", r->address);
 }
 
+/* By strict targets, and by the operator. Where a call has failed a message is returned that cannot
+ * be read, and whose time is over. */
+static bool may_be_returned(const struct book *b, const struct operation *o,
+                            const struct book_recipient *r)
+{
+    return strncmp(r->address, "no", 2) == 0 || strncmp(r->address, "later", 5) == 0 ||
+           o->duty == DUTY_NOT_DELIVERED || b->has_failed;
+}
+
 static void check_recipient(struct book *b, const struct operation *o, const struct book_message *m,
                             const struct book_recipient *r)
 {
@@ -278,6 +287,8 @@ static void check_recipient(struct book *b, const struct operation *o, const str
         book_fail(b, "mail for %s is held, and was delivered", r->address);
     if (s.failures > 0 && s.taken > 0 && (o->mercy & MERCY_TAKEN_TOO) == 0)
         book_fail(b, "mail for %s was returned and delivered", r->address);
+    if (s.failures > 0 && !may_be_returned(b, o, r))
+        book_fail(b, "mail for %s was returned, and nobody has refused it", r->address);
     if (r->is_reported && s.reports == 0)
         book_fail(b, "the report on %s is lost", r->address);
     if (r->boxed > 1 + r->box_mercy)

@@ -66,7 +66,8 @@ static void say(struct sim_peer *p, const char *text)
 
 static void hear_rcpt(struct server *v, struct bytes line)
 {
-    bool is_strict = v->play->life->targets == TARGETS_STRICT;
+    enum targets_state targets = v->play->life->targets;
+    bool is_strict = targets == TARGETS_STRICT;
     char address[BOOK_ADDRESS];
 
     copy_address(address, line);
@@ -74,7 +75,7 @@ static void hear_rcpt(struct server *v, struct bytes line)
         say(v->peer, "452 4.5.3 too many\r\n");
     } else if (is_strict && strncmp(address, "no", 2) == 0) {
         say(v->peer, "550 5.1.1 no such user\r\n");
-    } else if (is_strict && strncmp(address, "later", 5) == 0) {
+    } else if (targets == TARGETS_FULL || (is_strict && strncmp(address, "later", 5) == 0)) {
         say(v->peer, "452 4.2.2 mailbox full\r\n");
     } else {
         memcpy(v->to[v->to_count++], address, sizeof(address));
@@ -397,9 +398,11 @@ bool play_life(struct sim *w, const struct config *config, const struct operatio
                const struct life *life, struct book *book)
 {
     static struct play p;
+    uint64_t failures = sim_disk_failures(w);
     bool has_ended;
     int code;
 
+    book->unwritten = 0;
     p = (struct play){.world = w, .config = config, .operation = o, .life = life, .book = book};
     p.began_ms = sim_now_ms(w);
     sim_ask_targets(w, true);
@@ -407,7 +410,10 @@ bool play_life(struct sim *w, const struct config *config, const struct operatio
     sim_on_quiet(w, on_quiet, &p);
     sim_on_line(w, on_line, &p);
     has_ended = sim_process(w, serve, &p, &code);
+    book->has_failed = book->has_failed || sim_disk_failures(w) > 0;
     book->is_orderly = has_ended && sim_disk_failures(w) == 0;
+    if (book->unwritten > sim_disk_failures(w) - failures)
+        book_fail(book, "a file cannot be written, and that is not the disk");
     if (book->is_orderly &&
         (p.asker.peer != NULL || (p.next_act < LIFE_ACTS && life->acts[p.next_act] != NULL)))
         book_fail(book, "not everything was done that was asked for");

@@ -56,6 +56,22 @@ static void leave_directories(struct sim *w)
         disk_close(fd);
 }
 
+/* A sync of it has failed: the next record goes into a new file. */
+static void distrust(struct sim *w)
+{
+    int fd = disk_open_append(message_path(w));
+
+    if (fd < 0 || disk_mark(fd, DISK_MARK_UNSYNCED) != 0)
+        sim_fault("it cannot be marked");
+    disk_close(fd);
+}
+
+/* The time of every message is over. */
+static void stop_for_long(struct sim *w)
+{
+    sim_wall_jump(w, INT64_C(7) * 24 * 3600 * 1000);
+}
+
 /* ---- the table ---- */
 
 #define ONE "send ann@client.test joe@a.test"
@@ -135,11 +151,22 @@ const struct operation exhaustive_operations[] = {
      .before = {SPOOLED("send ann@client.test later@a.test"), TRIED_UNTIL(6 * 3600 - 10)},
      .mercy = MERCY_TAKEN_TOO,
      .life = {.seconds = 20, .targets = TARGETS_STRICT}},
+    {.name = "try once more when its time is over",
+     .before = {SPOOLED(ONE), {.seconds = 6 * 3600 - 10, .targets = TARGETS_FULL}},
+     .life = {.seconds = 1, .targets = TARGETS_KIND}},
+    {.name = "deliver after a long stop",
+     .before = {SPOOLED(ONE)},
+     .life = {.seconds = 3, .targets = TARGETS_STRICT, .touch = stop_for_long}},
     {.name = "hold what nobody can be told of",
      .before = {SPOOLED("send - nobody@a.test")},
      .mercy = MERCY_HELD,
      .duty = DUTY_HELD,
      .life = TRIED},
+    {.name = "hold what nobody can be told of, in a new file",
+     .before = {SPOOLED("send - nobody@a.test")},
+     .mercy = MERCY_HELD,
+     .duty = DUTY_HELD,
+     .life = {.seconds = 3, .targets = TARGETS_STRICT, .touch = distrust}},
     {.name = "hold",
      .before = {SPOOLED(ONE)},
      .mercy = MERCY_HELD,
