@@ -100,9 +100,9 @@ static const struct setting core_rows[] = {
     {"max-copies", SETTING_SIZE, AT(max_copies_bytes), "4g", NULL,
      .help =
          "of all these files, each worker with its share; beyond it one message after the other "
-         "may finish, and what finds no room for five seconds, or does not grow while others "
-         "find none, gets 452 4.3.1. A client's net (IPv4 /24, IPv6 /48) has a quarter of it, "
-         "and of max-memory, while others find no room"},
+         "may finish, and what finds no room for five seconds, or does not grow by 64 KiB in "
+         "these while others find none, gets 452 4.3.1. A client's net (IPv4 /24, IPv6 /48) has "
+         "a quarter of it, and of max-memory, while others find no room"},
     {"spool-reserve", SETTING_SIZE, AT(spool_reserve_bytes), NULL, NULL,
      .initial_help = "the smaller of 1g and 5 % of the file system",
      .help = "free space in the spool directory below which MAIL gets 452 4.3.1; messages whose "

@@ -156,6 +156,7 @@ static int add_chunk(struct copy *c)
     if (chunk == NULL)
         return ERR_MEMORY;
     c->chunks[c->chunk_count++] = chunk;
+    c->moved_ms = loop_now_ms(c->loop);
     copy_count(c, CHUNK_BYTES, 0);
     return 0;
 }
@@ -171,7 +172,6 @@ int copy_append(struct copy *c, struct bytes octets)
         c->length += now.len;
         octets = bytes_skip(octets, now.len);
     }
-    c->moved_ms = loop_now_ms(c->loop);
     copy_file_next_job(c);
     return 0;
 }

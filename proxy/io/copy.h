@@ -27,9 +27,9 @@ struct copy_net {
 };
 
 /* What all copies of a loop share. Where there is no room left, one copy after the other may
- * finish: the oldest goes beyond the limit, and what does not grow for five seconds, for want of
- * room or of octets, is refused as long as others find none. A net that has more than a quarter
- * gives back at once what others need. */
+ * finish: the oldest goes beyond the limit, and what does not grow by 64 KiB in five seconds, for
+ * want of room or of octets, is refused as long as others find none. A net that has more than a
+ * quarter gives back at once what others need. */
 struct copy_limits {
     uint64_t memory_max_bytes;        /* of all copies; beyond it they spill (core.max-memory) */
     uint64_t memory_each_bytes;       /* of one message (core.copy-memory) */

@@ -69,7 +69,7 @@ struct copy {
     struct bytes *image_pieces;         /* while it runs */
     struct list in_unfinished;
     struct copy_wait wait;
-    uint64_t moved_ms;           /* when it last grew, or began to lack room */
+    uint64_t moved_ms;           /* when it last grew by a chunk, or began to lack room */
     struct loop_post post;       /* tells the owner, outside of everybody's calls */
     struct loop_post image_post; /* tells that on_image could not be started */
 };

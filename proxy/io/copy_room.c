@@ -9,7 +9,7 @@
 
 #define NET_PARTS   4    /* one client net has one of them, while others find no room */
 #define LOOK_MS     1000 /* how often those that wait are looked at */
-#define PATIENCE_MS 5000 /* for what does not grow while others find no room */
+#define PATIENCE_MS 5000 /* for what does not grow by a chunk while others find no room */
 
 /* ---- counting ---- */
 

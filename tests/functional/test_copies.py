@@ -2,6 +2,7 @@
 """Room that all copies share: who fills it does not keep others from sending their mail."""
 import contextlib
 import socket
+import threading
 import time
 
 import pytest
@@ -138,6 +139,33 @@ def test_one_net_has_its_part(server):
 
 def long_recipients(count):
     return [f"{number:04}{'x' * 900}@example.test" for number in range(count)]
+
+
+def test_drip_keeps_no_room(server):
+    """Messages of several nets hold all room, each net less than its part, the last of them more than
+    there is; and then they grow by an octet twice a second."""
+    clients = [begin(server, f"127.0.{net}.1") for net in range(11, 17)]
+    for client in clients:
+        # within a chunk, so that no octet begins another one
+        assert push(client, 5_000_000, patience_s=15) == 5_000_000
+    is_over = threading.Event()
+
+    def drip():
+        while not is_over.wait(0.5):
+            for client in clients:
+                with contextlib.suppress(OSError):
+                    client.sock.send(b"x", socket.MSG_DONTWAIT)
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        assert send_message(server).code == 250
+        assert send_message(server).code == 250
+    finally:
+        is_over.set()
+        thread.join()
+        for client in clients:
+            client.close()
 
 
 def test_envelopes_share_the_memory(server):

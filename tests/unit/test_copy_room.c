@@ -73,7 +73,7 @@ static void waits_five_seconds(void **state)
     assert_false(copy_world_append_all(&f.owners[1], 2 * MILLION));
     for (int i = 0; i < 4; i++) {
         copy_world_pass(&f, 1000);
-        assert_true(copy_world_append_all(&f.owners[0], 1)); /* this one is alive */
+        assert_true(copy_world_append_all(&f.owners[0], CHUNK)); /* this one is alive */
     }
     assert_int_equal(f.owners[1].refusals, 0);
     copy_world_pass(&f, 2500);
@@ -108,7 +108,7 @@ static void what_is_idle_makes_room(void **state)
     for (int i = 0; i < 2; i++)
         assert_true(copy_world_append_all(&f.owners[i], 3 * MILLION));
     copy_world_pass(&f, 4500);
-    copy_world_append(&f.owners[1], 1, &error);
+    copy_world_append(&f.owners[1], CHUNK, &error);
     copy_world_append(&f.owners[2], 2 * MILLION, &error); /* more than finds room */
     copy_world_settle(&f);
     f.owners[2].rooms = 0;
@@ -117,6 +117,29 @@ static void what_is_idle_makes_room(void **state)
     assert_int_equal(f.owners[1].refusals, 0);
     assert_int_equal(f.owners[2].refusals, 0);
     assert_true(copy_world_append_all(&f.owners[2], MILLION));
+    copy_world_end(&f);
+}
+
+/* Less than a chunk in five seconds is as good as nothing, also of what goes beyond the limit. */
+static void what_drips_makes_room(void **state)
+{
+    struct copy_world f;
+    int error;
+
+    (void)state;
+    begin(&f);
+    f.limits.files_max_bytes = 4 * MILLION;
+    assert_true(copy_world_append_all(&f.owners[0], 6 * MILLION + 1)); /* within a chunk */
+    assert_ptr_equal(f.limits.favoured, f.owners[0].copy);
+    assert_false(copy_world_append_all(&f.owners[1], 2 * MILLION));
+    for (int i = 0; i < 6; i++) {
+        copy_world_pass(&f, 1000);
+        if (f.owners[0].refusals == 0)
+            copy_world_append(&f.owners[0], 1, &error);
+    }
+    assert_int_equal(f.owners[0].refusals, 1);
+    assert_int_equal(f.owners[1].refusals, 0);
+    assert_true(copy_world_append_all(&f.owners[1], MILLION));
     copy_world_end(&f);
 }
 
@@ -268,6 +291,7 @@ int main(void)
         cmocka_unit_test(waits_five_seconds),
         cmocka_unit_test(may_be_idle_while_nobody_lacks_room),
         cmocka_unit_test(what_is_idle_makes_room),
+        cmocka_unit_test(what_drips_makes_room),
         cmocka_unit_test(ends_with_its_client),
         cmocka_unit_test(a_net_gives_back_what_is_over_its_part),
         cmocka_unit_test(a_net_that_has_its_part_gets_nothing),
