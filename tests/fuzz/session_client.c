@@ -173,7 +173,7 @@ static void follow(struct reading *r, struct bytes line)
     }
 }
 
-/* Replies that the client did not stay for: any DATA may have been obeyed. */
+/* Replies that the client did not stay for: any DATA may have been obeyed, and any RCPT. */
 static int guess(struct bytes said, struct session_message *messages, int count, int max)
 {
     while (count < max) {
@@ -186,7 +186,9 @@ static int guess(struct bytes said, struct session_message *messages, int count,
         size_t end = find_end(said);
         if (end == said.len)
             break;
-        messages[count] = (struct session_message){.rcpt_count = 1, .domains = {SESSION_OTHER}};
+        messages[count] = (struct session_message){.rcpt_count = SESSION_RCPTS_MAX};
+        for (int i = 0; i < SESSION_RCPTS_MAX; i++)
+            messages[count].domains[i] = SESSION_OTHER;
         decode(bytes_first(said, end), &messages[count++].content);
     }
     return count;
