@@ -107,8 +107,9 @@ static void on_deadline(struct deadline *d)
     bool is_retired = b->smtpd->worker->is_closing &&
                       session_wait(&b->session) == SESSION_WAIT_COMMAND && !is_session;
     b->is_overdue = session_wait(&b->session) == SESSION_WAIT_FINAL;
-    session_feed(&b->session, &(struct event){.kind = is_retired ? EV_STOP : EV_DEADLINE,
-                                              .is_final = is_session || is_retired});
+    session_feed(&b->session,
+                 &(struct session_event){.kind = is_retired ? SESSION_EV_STOP : SESSION_EV_DEADLINE,
+                                         .is_final = is_session || is_retired});
     bridge_drain(b);
 }
 
@@ -132,7 +133,8 @@ static int error_of_disk(int error)
 static void fail_copy(struct bridge *b, int error)
 {
     bridge_log_copy_failed(b, error);
-    session_feed(&b->session, &(struct event){.kind = EV_COPY, .error = error_of_disk(error)});
+    session_feed_transaction(&b->session,
+                             &(struct event){.kind = EV_COPY, .error = error_of_disk(error)});
 }
 
 static void on_copy_failed(void *owner)
@@ -145,7 +147,8 @@ static void on_copy_failed(void *owner)
 static void let_go(struct bridge *b, int error)
 {
     copy_let_go(b->carrier.copy);
-    session_feed(&b->session, &(struct event){.kind = EV_UNKEPT, .error = error_of_disk(error)});
+    session_feed_transaction(&b->session,
+                             &(struct event){.kind = EV_UNKEPT, .error = error_of_disk(error)});
 }
 
 static void on_copy_unkept(void *owner, int error)
@@ -160,7 +163,7 @@ static void on_copy_unkept(void *owner, int error)
 static void on_copy_refused(void *owner)
 {
     struct bridge *b = owner;
-    session_feed(&b->session, &(struct event){.kind = EV_COPY, .error = ERR_FULL});
+    session_feed_transaction(&b->session, &(struct event){.kind = EV_COPY, .error = ERR_FULL});
     bridge_drain(b);
 }
 
@@ -211,7 +214,8 @@ static void route(struct bridge *b, struct recipient *rcpt)
     struct routed routed;
 
     route_resolve(b->smtpd->routes, &rcpt->original, &client, &b->session.mail, &routed);
-    session_feed(&b->session, &(struct event){.kind = EV_ROUTED, .rcpt = rcpt, .routed = &routed});
+    session_feed_transaction(&b->session,
+                             &(struct event){.kind = EV_ROUTED, .rcpt = rcpt, .routed = &routed});
 }
 
 static void append(struct bridge *b, struct bytes content)
@@ -237,115 +241,93 @@ static void open_branch(struct bridge *b, struct branch *branch)
 {
     branch->target->ops->open(&b->carrier, branch);
     if (branch->shell == NULL)
-        session_feed(&b->session, &(struct event){.kind = EV_BROKEN,
-                                                  .branch = branch,
-                                                  .reply = reply_own(REPLY_LOCAL_PROBLEM)});
+        session_feed_transaction(&b->session,
+                                 &(struct event){.kind = EV_BROKEN,
+                                                 .branch = branch,
+                                                 .reply = reply_own(REPLY_LOCAL_PROBLEM)});
 }
 
 static void ask_filters(struct bridge *b)
 {
     const struct smtpd_judge *judge = b->smtpd->worker->task->judge;
-    struct event ev = {.kind = EV_VERDICT};
+    struct session_event ev = {.kind = SESSION_EV_VERDICT};
 
     if (judge != NULL)
         ev.reply = judge->judge(judge->owner, b->carrier.transaction);
     session_feed(&b->session, &ev);
 }
 
-static void perform_of_spool(struct bridge *b, enum action_kind kind)
-{
-    if (kind == ACT_PREPARE)
-        settle_prepare(b);
-    else
-        settle_commit(b);
-}
-
-static void perform_of_branch(struct bridge *b, const struct action *todo)
+static void perform_of_transaction(struct bridge *b, const struct action *todo)
 {
     struct branch *branch = todo->branch;
-    const struct target_ops *ops = branch->target->ops;
 
     switch (todo->kind) {
     case ACT_OPEN:
         open_branch(b, branch);
         break;
     case ACT_RCPT:
-        ops->rcpt(branch, todo->rcpt);
+        branch->target->ops->rcpt(branch, todo->rcpt);
         break;
     case ACT_GO:
-        ops->go(branch);
+        branch->target->ops->go(branch);
         break;
     case ACT_PREPARE:
-        ops->prepare(branch);
+        branch->target->ops->prepare(branch);
         break;
     case ACT_END:
-        ops->end(branch);
+        branch->target->ops->end(branch);
         break;
     case ACT_COMMIT:
-        ops->commit(branch);
+        branch->target->ops->commit(branch);
         break;
     case ACT_DROP:
-        ops->drop(branch);
+        branch->target->ops->drop(branch);
         break;
-    case ACT_GREETED:
-    case ACT_BEGIN:
-    case ACT_ROUTE:
-    case ACT_ETRN:
-    case ACT_CONTENT:
-    case ACT_WHOLE:
-    case ACT_FILTER:
-    case ACT_REJECT:
-    case ACT_CLOSE:
-    case ACT_SETTLED:
-        break; /* not of a branch */
-    }
-}
-
-static void perform(struct bridge *b, const struct action *todo)
-{
-    switch (todo->kind) {
-    case ACT_GREETED:
-        relay_forget_carrier(&b->carrier);
+    case ACT_PREPARE_SPOOL:
+        settle_prepare(b);
         break;
-    case ACT_BEGIN:
-        begin(b);
-        break;
-    case ACT_ROUTE:
-        route(b, todo->rcpt);
-        break;
-    case ACT_ETRN:
-        etrn_ask(b, todo->bytes);
-        break;
-    case ACT_CONTENT:
-        append(b, todo->bytes);
-        break;
-    case ACT_WHOLE:
-        finish_copy(b);
-        break;
-    case ACT_FILTER:
-        ask_filters(b);
-        break;
-    case ACT_REJECT:
-        bridge_log_reject(b, todo);
-        break;
-    case ACT_CLOSE:
-        b->is_closing = true;
-        b->session_end_ms = loop_now_ms(b->carrier.loop) + CLOSE_MS; /* whatever is sent to us */
+    case ACT_COMMIT_SPOOL:
+        settle_commit(b);
         break;
     case ACT_SETTLED:
         settle(b);
         break;
-    case ACT_OPEN:
-    case ACT_RCPT:
-    case ACT_GO:
-    case ACT_PREPARE:
-    case ACT_END:
-    case ACT_COMMIT:
-    case ACT_DROP:
-        if (todo->branch == NULL)
-            perform_of_spool(b, todo->kind);
-        else
-            perform_of_branch(b, todo);
+    }
+}
+
+static void perform(struct bridge *b, const struct session_action *todo)
+{
+    switch (todo->kind) {
+    case SESSION_ACT_GREETED:
+        relay_forget_carrier(&b->carrier);
+        break;
+    case SESSION_ACT_BEGIN:
+        begin(b);
+        break;
+    case SESSION_ACT_ROUTE:
+        route(b, todo->rcpt);
+        break;
+    case SESSION_ACT_ETRN:
+        etrn_ask(b, todo->bytes);
+        break;
+    case SESSION_ACT_CONTENT:
+        append(b, todo->bytes);
+        break;
+    case SESSION_ACT_WHOLE:
+        finish_copy(b);
+        break;
+    case SESSION_ACT_FILTER:
+        ask_filters(b);
+        break;
+    case SESSION_ACT_REJECT:
+        bridge_log_reject(b, todo);
+        break;
+    case SESSION_ACT_CLOSE:
+        b->is_closing = true;
+        b->session_end_ms = loop_now_ms(b->carrier.loop) + CLOSE_MS; /* whatever is sent to us */
+        break;
+    case SESSION_ACT_TRANSACTION:
+        perform_of_transaction(b, &todo->of_transaction);
         break;
     }
 }
@@ -366,7 +348,7 @@ static void count_envelope(struct bridge *b)
 
 static void perform_all(struct bridge *b)
 {
-    struct action todo;
+    struct session_action todo;
     while (session_next(&b->session, &todo))
         perform(b, &todo);
     count_envelope(b);
@@ -446,7 +428,7 @@ void bridge_report(struct bridge *b, const struct event *ev)
 
     told.error = error_of_disk(ev->error);
     b->has_news = true;
-    session_feed(&b->session, &told);
+    session_feed_transaction(&b->session, &told);
     bridge_drain(b);
 }
 
@@ -477,7 +459,8 @@ static size_t take(struct bridge *b, struct bytes in)
     b->is_draining = true;
     do {
         struct bytes now = offer(b, bytes_skip(in, used));
-        taken = session_feed(&b->session, &(struct event){.kind = EV_BYTES, .bytes = now});
+        taken = session_feed(&b->session,
+                             &(struct session_event){.kind = SESSION_EV_BYTES, .bytes = now});
         used += taken;
         perform_all(b);
     } while (taken != 0 && used < in.len);
@@ -508,14 +491,16 @@ static void on_room(void *owner)
 static void on_eof(void *owner)
 {
     struct bridge *b = owner;
-    session_feed(&b->session, &(struct event){.kind = EV_EOF});
+    session_feed(&b->session, &(struct session_event){.kind = SESSION_EV_EOF});
     bridge_drain(b);
 }
 
 static void on_failed(void *owner, int error)
 {
     struct bridge *b = owner;
-    session_feed(&b->session, &(struct event){.kind = EV_LOST, .error = error});
+
+    (void)error; /* nobody is there, whatever it was */
+    session_feed(&b->session, &(struct session_event){.kind = SESSION_EV_LOST});
     bridge_drain(b);
     close_stream(b);
 }
@@ -526,7 +511,7 @@ static void on_closed(void *owner)
     struct bridge *b = owner;
     b->stream = NULL;
     b->is_lost = true;
-    session_feed(&b->session, &(struct event){.kind = EV_LOST, .error = ERR_CLOSED});
+    session_feed(&b->session, &(struct session_event){.kind = SESSION_EV_LOST});
     bridge_drain(b);
 }
 
@@ -585,7 +570,8 @@ void bridge_stop(struct bridge *b, bool is_final)
 {
     bool is_there = b->stream != NULL; /* else `b` may be gone after this */
 
-    session_feed(&b->session, &(struct event){.kind = EV_STOP, .is_final = is_final});
+    session_feed(&b->session,
+                 &(struct session_event){.kind = SESSION_EV_STOP, .is_final = is_final});
     bridge_drain(b);
     if (!is_final || !is_there || b->is_lost)
         return;

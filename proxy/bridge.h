@@ -64,7 +64,7 @@ void bridge_name_forget(struct bridge *b);
 /* bridge_log.c */
 void bridge_log_connect(struct bridge *b);
 void bridge_log_disconnect(struct bridge *b);
-void bridge_log_reject(struct bridge *b, const struct action *what);
+void bridge_log_reject(struct bridge *b, const struct session_action *what);
 void bridge_log_copy_failed(struct bridge *b, int error); /* the spool directory's trouble */
 void bridge_log_transaction(struct bridge *b);
 

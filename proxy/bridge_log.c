@@ -83,7 +83,7 @@ void bridge_log_disconnect(struct bridge *b)
     log_end(&line);
 }
 
-void bridge_log_reject(struct bridge *b, const struct action *what)
+void bridge_log_reject(struct bridge *b, const struct session_action *what)
 {
     struct log_line line = begin(b, LOG_LEVEL_INFO, "reject");
     if (b->carrier.transaction != NULL)

@@ -241,7 +241,7 @@ static struct settle *new_settle(struct bridge *b, bool is_commit)
 
 static void fail(struct bridge *b, enum event_kind kind)
 {
-    session_feed(&b->session, &(struct event){.kind = kind, .error = ERR_MEMORY});
+    session_feed_transaction(&b->session, &(struct event){.kind = kind, .error = ERR_MEMORY});
 }
 
 void settle_prepare(struct bridge *b)

@@ -144,17 +144,10 @@ static void perform(struct delivery *d, const struct action *todo)
     case ACT_DROP:
         branch->target->ops->drop(branch);
         break;
+    case ACT_PREPARE_SPOOL:
+    case ACT_COMMIT_SPOOL:
     case ACT_SETTLED:
-    case ACT_GREETED:
-    case ACT_BEGIN:
-    case ACT_ROUTE:
-    case ACT_CONTENT:
-    case ACT_WHOLE:
-    case ACT_REJECT:
-    case ACT_CLOSE:
-    case ACT_ETRN:
-    case ACT_FILTER:
-        break; /* a session's, and what drain() looks for itself */
+        break; /* it lies in the spool; drain() looks itself whether it is over */
     }
 }
 

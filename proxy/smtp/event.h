@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What goes into the pure machines and what comes out: one enum in, one enum out. */
+/* What goes into the pure machines and what comes out: the transaction's, and the session's around
+ * them. */
 #ifndef POSTERN_EVENT_H
 #define POSTERN_EVENT_H
 
@@ -9,14 +10,9 @@
 #include "proxy/smtp/reply.h"
 #include "proxy/smtp/transaction.h"
 
+/* ---- the transaction ---- */
+
 enum event_kind {
-    /* from the client */
-    EV_BYTES,    /* bytes */
-    EV_EOF,      /* nothing more will come */
-    EV_LOST,     /* reset, or a write failed: nobody is there */
-    EV_DEADLINE, /* what session_wait() named took too long; is_final: the whole session did */
-    EV_STOP,     /* we are shutting down; is_final: now, else as soon as no transaction runs */
-    /* from answers */
     EV_ROUTED, /* rcpt, routed */
     /* from branches; what is reported twice for one recipient is ignored the second time */
     EV_ANSWER, /* branch, rcpt, fate, reply: the reply to RCPT, or what stands in its place */
@@ -34,57 +30,88 @@ enum event_kind {
     EV_COPY,      /* error: the copy cannot be read; the message cannot be completed */
     EV_UNKEPT,    /* error, or 0 where nobody wants it: the copy is not kept whole any more. What
                      breaks from now on can be neither replayed nor spooled */
-    EV_ETRN,      /* reply: to ETRN */
-    /* from filters */
-    EV_VERDICT /* reply: 4xx or 5xx; code 0: the message may go on */
+    /* from the client, by its session */
+    EV_LOST,    /* nobody is there any more */
+    EV_DEADLINE /* it has waited long enough for the reply to its end of data */
 };
 
 struct event {
     enum event_kind kind;
     int error;
-    struct bytes bytes;
     struct recipient *rcpt;
     struct branch *branch;
     const struct routed *routed;
     enum fate fate;
     struct reply reply; /* borrowed: who keeps it copies it into the mail arena */
     bool is_end_sent;
-    bool is_final;
     bool is_unverified; /* EV_ANSWER: accepted in an outage, the target has not said so */
     bool may_be_there;  /* EV_COMMITTED, with an error: delivered all the same, perhaps */
 };
 
 enum action_kind {
-    /* of a session */
-    ACT_GREETED, /* EHLO or HELO was said: client.helo is set */
-    ACT_BEGIN,   /* MAIL was accepted: session.tx is there; make its id and the copy */
-    ACT_ROUTE,   /* rcpt: answer with EV_ROUTED, now or later */
-    ACT_ETRN,    /* bytes: what it asks for; answer with EV_ETRN, now or later */
-    ACT_CONTENT, /* bytes: append to the copy now; they point into what was fed */
-    ACT_WHOLE,   /* all content is in the copy */
-    ACT_FILTER,  /* the message is whole: what do filters say? Answer by EV_VERDICT */
-    ACT_REJECT,  /* reply: what the client was refused with, rcpt: or NULL; for the log */
-    ACT_CLOSE,   /* flush what is to be sent, then close; the last action */
-    /* of a transaction */
-    ACT_OPEN,    /* branch */
-    ACT_RCPT,    /* branch, rcpt */
-    ACT_GO,      /* branch: DATA has come */
-    ACT_PREPARE, /* branch (NULL: the spool file): make it durable, undoable; EV_PREPARED */
-    ACT_END,     /* branch: release the end of data; answer EV_FINAL */
-    ACT_COMMIT,  /* branch: its recipients of which transaction_awaits() says so appear, the others
-                    vanish; answer EV_COMMITTED for each, and at last for the branch. NULL: the
-                    spool file appears, with those of which outcome_disposition() says so */
-    ACT_DROP,    /* branch: leave no trace, detach at once; answers nothing */
-    ACT_SETTLED  /* the transaction is over: log it, free the copy; its memory goes with the next
-                    call of the session */
+    /* of one branch */
+    ACT_OPEN,
+    ACT_RCPT,    /* rcpt */
+    ACT_GO,      /* DATA has come */
+    ACT_PREPARE, /* make it durable, undoable; answer EV_PREPARED */
+    ACT_END,     /* release the end of data; answer EV_FINAL */
+    ACT_COMMIT,  /* its recipients of which transaction_awaits() says so appear, the others vanish;
+                    answer EV_COMMITTED for each, and at last for the branch */
+    ACT_DROP,    /* leave no trace, detach at once; answers nothing */
+    /* of the whole; no branch */
+    ACT_PREPARE_SPOOL, /* make the spool file durable, undoable; answer EV_PREPARED */
+    ACT_COMMIT_SPOOL,  /* it appears, with the recipients of which outcome_disposition() says so;
+                          answer EV_COMMITTED */
+    ACT_SETTLED        /* all is over: log it, free the copy; the last action */
 };
 
 struct action {
     enum action_kind kind;
     struct branch *branch;
     struct recipient *rcpt;
+};
+
+/* ---- the session ---- */
+
+enum session_event_kind {
+    SESSION_EV_BYTES,    /* bytes */
+    SESSION_EV_EOF,      /* nothing more will come */
+    SESSION_EV_LOST,     /* reset, or a write failed: nobody is there */
+    SESSION_EV_DEADLINE, /* what session_wait() named took too long; is_final: the session did */
+    SESSION_EV_STOP,     /* we are shutting down; is_final: now, else when no transaction runs */
+    SESSION_EV_ETRN,     /* reply: to ETRN */
+    SESSION_EV_VERDICT   /* reply: 4xx or 5xx of a filter; code 0: the message may go on */
+};
+
+struct session_event {
+    enum session_event_kind kind;
+    bool is_final;
     struct bytes bytes;
-    struct reply reply;
+    struct reply reply; /* borrowed likewise */
+};
+
+enum session_action_kind {
+    SESSION_ACT_GREETED, /* EHLO or HELO was said: client.helo is set */
+    SESSION_ACT_BEGIN,   /* MAIL was accepted: session.tx is there; make its id and the copy */
+    SESSION_ACT_ROUTE,   /* rcpt: answer with EV_ROUTED, now or later */
+    SESSION_ACT_ETRN,    /* bytes: what it asks for; answer SESSION_EV_ETRN, now or later */
+    SESSION_ACT_CONTENT, /* bytes: append to the copy now; they point into what was fed */
+    SESSION_ACT_WHOLE,   /* all content is in the copy */
+    SESSION_ACT_FILTER,  /* the message is whole: what do filters say? SESSION_EV_VERDICT */
+    SESSION_ACT_REJECT,  /* reply: what the client was refused with, rcpt or NULL; to be logged */
+    SESSION_ACT_TRANSACTION, /* of_transaction: an action of the one that runs. With its ACT_SETTLED
+                                its memory goes, at the next call of the session */
+    SESSION_ACT_CLOSE        /* flush what is to be sent, then close; the last action */
+};
+
+struct session_action {
+    enum session_action_kind kind;
+    struct recipient *rcpt;
+    union {
+        struct bytes bytes;
+        struct reply reply;
+        struct action of_transaction;
+    };
 };
 
 #endif

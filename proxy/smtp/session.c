@@ -62,7 +62,7 @@ void session_greet(struct session *s)
 
 /* ---- actions of the session's own ---- */
 
-void session_do(struct session *s, const struct action *action)
+void session_do(struct session *s, const struct session_action *action)
 {
     assert(s->todo_count < ARRAY_LENGTH(s->todo));
     s->todo[s->todo_count++] = *action;
@@ -148,7 +148,8 @@ static void note_refusal(struct session *s, const struct reply *reply, struct re
         return;
     bool is_logged = !is_overshoot(reply, rcpt) || count_overshoot(s, reply);
     if (is_logged && has_room_to_do(s))
-        session_do(s, &(struct action){.kind = ACT_REJECT, .reply = *reply, .rcpt = rcpt});
+        session_do(
+            s, &(struct session_action){.kind = SESSION_ACT_REJECT, .reply = *reply, .rcpt = rcpt});
     count_error(s, reply);
 }
 
@@ -443,22 +444,6 @@ static void on_stop(struct session *s, bool is_final)
         session_close_with(s, REPLY_SHUTTING_DOWN);
 }
 
-/* Behind the end of data a target may be reading it still, and would wait in vain. */
-static void on_copy_lost(struct session *s, const struct event *ev)
-{
-    if (s->tx->state <= TX_CONTENT)
-        session_refuse_message(s, ev->error == ERR_FULL ? REPLY_SPOOL_FULL : REPLY_LOCAL_PROBLEM);
-    else
-        transaction_feed(s->tx, ev);
-}
-
-static void on_routed(struct session *s, const struct event *ev)
-{
-    transaction_feed(s->tx, ev);
-    if (s->state == SESSION_ROUTING)
-        s->state = SESSION_COMMANDS;
-}
-
 static void on_etrn_answer(struct session *s, const struct reply *reply)
 {
     if (s->state != SESSION_ROUTING)
@@ -468,56 +453,51 @@ static void on_etrn_answer(struct session *s, const struct reply *reply)
     arena_reset(&s->mail); /* no transaction runs: nothing else is there */
 }
 
-size_t session_feed(struct session *s, const struct event *ev)
+size_t session_feed(struct session *s, const struct session_event *ev)
 {
     size_t used = 0;
 
     if (s->is_settled)
         forget_transaction(s);
     switch (ev->kind) {
-    case EV_BYTES:
+    case SESSION_EV_BYTES:
         used = feed_bytes(s, ev->bytes);
         break;
-    case EV_EOF:
+    case SESSION_EV_EOF:
         s->is_eof = true;
         break;
-    case EV_LOST:
+    case SESSION_EV_LOST:
         on_lost(s);
         break;
-    case EV_DEADLINE:
+    case SESSION_EV_DEADLINE:
         on_deadline(s, ev->is_final);
         break;
-    case EV_STOP:
+    case SESSION_EV_STOP:
         on_stop(s, ev->is_final);
         break;
-    case EV_ROUTED:
-        on_routed(s, ev);
-        break;
-    case EV_VERDICT:
-        session_on_verdict(s, &ev->reply);
-        break;
-    case EV_ETRN:
+    case SESSION_EV_ETRN:
         on_etrn_answer(s, &ev->reply);
         break;
-    case EV_COPY:
-        if (s->tx != NULL)
-            on_copy_lost(s, ev);
-        break;
-    case EV_UNKEPT:
-    case EV_ANSWER:
-    case EV_FINAL:
-    case EV_BROKEN:
-    case EV_PREPARED:
-    case EV_COMMITTED:
-        if (s->tx != NULL)
-            transaction_feed(s->tx, ev);
+    case SESSION_EV_VERDICT:
+        session_on_verdict(s, &ev->reply);
         break;
     }
     advance(s);
     return used;
 }
 
-bool session_next(struct session *s, struct action *out)
+void session_feed_transaction(struct session *s, const struct event *ev)
+{
+    if (s->is_settled)
+        forget_transaction(s);
+    if (s->tx != NULL)
+        transaction_feed(s->tx, ev);
+    if (ev->kind == EV_ROUTED && s->state == SESSION_ROUTING)
+        s->state = SESSION_COMMANDS;
+    advance(s);
+}
+
+bool session_next(struct session *s, struct session_action *out)
 {
     if (s->is_settled) {
         forget_transaction(s);
@@ -531,15 +511,16 @@ bool session_next(struct session *s, struct action *out)
         *out = s->todo[s->todo_at++];
         return true;
     }
-    if (s->tx != NULL && transaction_next(s->tx, out)) {
-        if (out->kind == ACT_SETTLED)
+    if (s->tx != NULL && transaction_next(s->tx, &out->of_transaction)) {
+        out->kind = SESSION_ACT_TRANSACTION;
+        if (out->of_transaction.kind == ACT_SETTLED)
             tell_outcome(s);
         return true;
     }
     if (s->state != SESSION_CLOSED || s->tx != NULL || s->is_closed)
         return false;
     s->is_closed = true;
-    *out = (struct action){.kind = ACT_CLOSE};
+    *out = (struct session_action){.kind = SESSION_ACT_CLOSE};
     return true;
 }
 

@@ -48,11 +48,10 @@ enum session_state {
     SESSION_FINAL,     /* the end of data waits for its reply */
     SESSION_REFUSING,  /* `refuse`: QUIT alone does something */
     SESSION_ENDING,    /* `farewell` follows the replies that are due: input is thrown away */
-    SESSION_CLOSED     /* ACT_CLOSE was given, or comes when the transaction is over: input is
-                          thrown away */
+    SESSION_CLOSED     /* it ends: now, or when the transaction is over; input is thrown away */
 };
 
-/* Whom we wait for: the shell sets one deadline by it and feeds EV_DEADLINE. */
+/* Whom we wait for: the shell sets one deadline by it and feeds SESSION_EV_DEADLINE. */
 enum session_wait {
     SESSION_WAIT_GREETING, /* greet-delay: the deadline is what we wait for */
     SESSION_WAIT_COMMAND,  /* command-timeout since the last octet */
@@ -79,8 +78,8 @@ struct session {
     struct list slots; /* replies that wait for an earlier one; empty: straight to `out` */
     uint32_t slot_count;
     struct buf out;
-    struct transaction *tx; /* at most one; in `mail` */
-    struct action todo[3];  /* of the session's own; a transaction's follow */
+    struct transaction *tx;        /* at most one; in `mail` */
+    struct session_action todo[3]; /* of the session's own; a transaction's follow */
     uint8_t todo_count, todo_at;
     struct identity client;
     uint32_t offered; /* capability_keyword bits told to this client */
@@ -93,7 +92,7 @@ struct session {
     bool is_stopping, is_eof;  /* close when nothing runs any more */
     bool is_settled;           /* `tx` is over and its memory goes with the next call */
     bool is_cut_short;         /* we end it, and the client may still be sending */
-    bool is_closed;            /* ACT_CLOSE was given */
+    bool is_closed;            /* SESSION_ACT_CLOSE was given */
 };
 
 /* `small`: blocks of 1 KiB for arenas and lines, `medium`: of 4 KiB for what is to be sent. */
@@ -103,8 +102,10 @@ void session_done(struct session *s); /* legal when nothing is left to be told t
 /* Legal when it is in SESSION_NEW. Says the greeting (or `refuse`'s): see greet-delay. */
 void session_greet(struct session *s);
 
-size_t session_feed(struct session *s, const struct event *ev);
-bool session_next(struct session *s, struct action *out);
+size_t session_feed(struct session *s, const struct session_event *ev);
+/* What became of its transaction. Ignored when none runs any more. */
+void session_feed_transaction(struct session *s, const struct event *ev);
+bool session_next(struct session *s, struct session_action *out);
 
 enum session_wait session_wait(const struct session *s);
 /* Would octets be taken now? */

@@ -28,10 +28,11 @@ static void end_content(struct session *s)
     if (s->header.received >= HEADER_RECEIVED_MAX)
         session_refuse_message(s, REPLY_TOO_MANY_HOPS);
     if (s->tx->refusal.code != 0)
-        session_do(s, &(struct action){.kind = ACT_REJECT, .reply = s->tx->refusal});
-    session_do(s, &(struct action){.kind = ACT_WHOLE});
+        session_do(s,
+                   &(struct session_action){.kind = SESSION_ACT_REJECT, .reply = s->tx->refusal});
+    session_do(s, &(struct session_action){.kind = SESSION_ACT_WHOLE});
     if (s->tx->refusal.code == 0 && s->conf->has_filters) {
-        session_do(s, &(struct action){.kind = ACT_FILTER});
+        session_do(s, &(struct session_action){.kind = SESSION_ACT_FILTER});
         s->state = SESSION_FILTERING;
         return;
     }
@@ -50,9 +51,9 @@ void session_on_verdict(struct session *s, const struct reply *verdict)
         if (reply_copy(&s->mail, verdict, &refusal) != 0)
             refusal = reply_own(REPLY_LOCAL_PROBLEM);
         transaction_refuse(s->tx, &refusal);
-        if (s->todo_at == s->todo_count) /* ACT_FILTER was the last one */
+        if (s->todo_at == s->todo_count) /* SESSION_ACT_FILTER was the last one */
             s->todo_at = s->todo_count = 0;
-        session_do(s, &(struct action){.kind = ACT_REJECT, .reply = refusal});
+        session_do(s, &(struct session_action){.kind = SESSION_ACT_REJECT, .reply = refusal});
     }
     transaction_end(s->tx);
 }
@@ -68,7 +69,7 @@ size_t session_feed_content(struct session *s, struct bytes in)
         session_refuse_message(s, REPLY_MESSAGE_TOO_BIG);
     if (content.len != 0 && s->tx->refusal.code == 0) {
         header_counter_feed(&s->header, content);
-        session_do(s, &(struct action){.kind = ACT_CONTENT, .bytes = content});
+        session_do(s, &(struct session_action){.kind = SESSION_ACT_CONTENT, .bytes = content});
     }
     if (s->dot.state == DOT_ENDED)
         end_content(s);

@@ -32,7 +32,7 @@ void session_say(struct session *s, enum reply_id id);
 /* The answer of a RCPT comes when its recipient has one. False: no memory. */
 bool session_say_when_answered(struct session *s, struct recipient *rcpt);
 
-void session_do(struct session *s, const struct action *action);
+void session_do(struct session *s, const struct session_action *action);
 /* Says it and closes, whatever runs. */
 void session_close_with(struct session *s, enum reply_id id);
 /* The same behind the replies that earlier commands wait for. */

@@ -31,7 +31,7 @@ static bool greet_client(struct session *s, struct bytes argument, bool is_esmtp
     if (s->tx != NULL)
         transaction_abandon(s->tx);
     s->client.is_esmtp = is_esmtp;
-    session_do(s, &(struct action){.kind = ACT_GREETED});
+    session_do(s, &(struct session_action){.kind = SESSION_ACT_GREETED});
     return true;
 }
 
@@ -214,7 +214,7 @@ static void on_mail(struct session *s, struct bytes argument)
     enum reply_id id = is_full ? REPLY_SPOOL_FULL : begin_mail(s, argument);
     if (id == REPLY_SENDER_OK) {
         s->counts.transactions++;
-        session_do(s, &(struct action){.kind = ACT_BEGIN});
+        session_do(s, &(struct session_action){.kind = SESSION_ACT_BEGIN});
     } else {
         arena_reset(&s->mail);
     }
@@ -292,7 +292,7 @@ static void on_rcpt(struct session *s, struct bytes argument)
         return;
     }
     s->state = SESSION_ROUTING;
-    session_do(s, &(struct action){.kind = ACT_ROUTE, .rcpt = rcpt});
+    session_do(s, &(struct session_action){.kind = SESSION_ACT_ROUTE, .rcpt = rcpt});
 }
 
 /* ---- the others ---- */
@@ -355,7 +355,7 @@ static void on_etrn(struct session *s, struct bytes argument)
         session_close_with(s, REPLY_NO_MEMORY);
     } else {
         s->state = SESSION_ROUTING;
-        session_do(s, &(struct action){.kind = ACT_ETRN, .bytes = argument});
+        session_do(s, &(struct session_action){.kind = SESSION_ACT_ETRN, .bytes = argument});
     }
 }
 

@@ -386,12 +386,6 @@ void transaction_feed(struct transaction *t, const struct event *ev)
     case EV_UNKEPT:
         transaction_on_unkept(t, ev->error);
         break;
-    case EV_BYTES:
-    case EV_EOF:
-    case EV_STOP:
-    case EV_ETRN:
-    case EV_VERDICT:
-        break; /* the session's */
     }
     transaction_advance(t);
 }
@@ -429,9 +423,9 @@ bool transaction_next(struct transaction *t, struct action *out)
         return true;
     }
     if (t->spool_todo != 0) {
-        bool is_prepare = (t->spool_todo & (1U << ACT_PREPARE)) != 0;
+        bool is_prepare = (t->spool_todo & (1U << ACT_PREPARE_SPOOL)) != 0;
         t->spool_todo = 0;
-        *out = (struct action){.kind = is_prepare ? ACT_PREPARE : ACT_COMMIT};
+        *out = (struct action){.kind = is_prepare ? ACT_PREPARE_SPOOL : ACT_COMMIT_SPOOL};
         return true;
     }
     if (t->state != TX_SETTLED || t->is_told)

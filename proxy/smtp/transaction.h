@@ -153,7 +153,7 @@ struct transaction {
     struct list deserted;
     struct destination *destinations; /* the tree's first */
     struct transaction_counts counts;
-    unsigned spool_todo; /* ACT_PREPARE or ACT_COMMIT of the spool file: bits likewise */
+    unsigned spool_todo; /* ACT_PREPARE_SPOOL or ACT_COMMIT_SPOOL: bits likewise */
     bool is_preparing_spool, is_committing_spool; /* its answer is waited for */
     bool is_taken;  /* some target has it, or the spool shall: what is left over is our business */
     bool is_unkept; /* no copy is there to be spooled: see EV_UNKEPT */
@@ -208,7 +208,7 @@ void transaction_abandon(struct transaction *t);
 bool transaction_hurry(struct transaction *t);
 
 /* EV_ROUTED, EV_ANSWER, EV_FINAL, EV_BROKEN, EV_PREPARED, EV_COMMITTED, EV_LOST, EV_DEADLINE,
- * EV_UNKEPT (before the end of data), EV_COPY (behind it). */
+ * EV_UNKEPT, EV_COPY. */
 void transaction_feed(struct transaction *t, const struct event *ev);
 bool transaction_next(struct transaction *t, struct action *out);
 

@@ -75,7 +75,7 @@ static void prepare(struct transaction *t)
     if (t->policy == TRANSACTION_LIVE && !transaction_is_all_or_nothing(t) &&
         has_relay_at_work(t) && outcome_would_need_spool(t)) {
         t->is_preparing_spool = true;
-        t->spool_todo |= 1U << ACT_PREPARE;
+        t->spool_todo |= 1U << ACT_PREPARE_SPOOL;
     }
 }
 
@@ -106,7 +106,7 @@ static void spool(struct transaction *t)
                   !transaction_is_all_or_nothing(t) && outcome_is_taken(t);
     t->is_committing_spool = outcome_needs_spool(t);
     if (t->is_committing_spool)
-        t->spool_todo |= 1U << ACT_COMMIT;
+        t->spool_todo |= 1U << ACT_COMMIT_SPOOL;
 }
 
 static bool awaits_any(const struct branch *b)
@@ -361,17 +361,22 @@ static void break_branches(struct transaction *t, struct reply words)
     }
 }
 
-/* A relay that still reads it would wait in vain; behind the release nobody but the disk does. */
+/* Before the end of data the message is refused. Behind it a relay may be reading the copy still,
+ * and would wait in vain; behind the release nobody but the disk does. */
 void transaction_on_copy_lost(struct transaction *t, int error)
 {
+    struct reply words = words_of_disk(error);
+
     if (t->state > TX_RELEASED)
         return;
     if (t->policy == TRANSACTION_QUEUED) {
-        break_branches(t, words_of_disk(error));
-        return;
+        break_branches(t, words);
+    } else if (t->state <= TX_CONTENT) {
+        transaction_refuse(t, &words);
+    } else {
+        note_duplicates(t);
+        transaction_settle(t, words);
     }
-    note_duplicates(t);
-    transaction_settle(t, words_of_disk(error));
 }
 
 /* A maildir reads it from its beginning, at the end; what has broken so far needs the spool. */

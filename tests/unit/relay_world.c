@@ -123,9 +123,9 @@ static void perform(struct client *c, const struct action *todo)
 {
     struct branch *b = todo->branch;
 
-    if (todo->kind == ACT_PREPARE)
+    if (todo->kind == ACT_PREPARE_SPOOL)
         keep(c, EV_PREPARED);
-    else if (todo->kind == ACT_COMMIT)
+    else if (todo->kind == ACT_COMMIT_SPOOL)
         keep(c, EV_COMMITTED);
     else if (todo->kind == ACT_OPEN)
         open_branch(c, b);

@@ -61,7 +61,8 @@ static void route(struct play *p, struct recipient *rcpt)
         routed.reply = reply_own(REPLY_RELAYING_DENIED);
     else if (bytes_is(domain, "gone.test"))
         routed.is_discarded = true;
-    session_feed(&p->session, &(struct event){.kind = EV_ROUTED, .rcpt = rcpt, .routed = &routed});
+    session_feed_transaction(&p->session,
+                             &(struct event){.kind = EV_ROUTED, .rcpt = rcpt, .routed = &routed});
 }
 
 static void answer_etrn(struct play *p, struct bytes node)
@@ -69,61 +70,69 @@ static void answer_etrn(struct play *p, struct bytes node)
     char text[64];
     int len = snprintf(text, sizeof(text), "251 nothing for %.*s\r\n", (int)node.len,
                        (const char *)node.at);
-    struct event ev = {.kind = EV_ETRN, .reply = {.code = 251, .wire = {NULL, (size_t)len}}};
+    struct session_event ev = {.kind = SESSION_EV_ETRN,
+                               .reply = {.code = 251, .wire = {NULL, (size_t)len}}};
 
     ev.reply.wire.at = (const uint8_t *)text;
     session_feed(&p->session, &ev);
 }
 
-static void perform(struct play *p, const struct action *todo)
+static void carry(struct play *p, const struct action *todo)
 {
-    static const char *const names[] = {
-        [ACT_FILTER] = "filter",  [ACT_CLOSE] = "close",   [ACT_OPEN] = "open",
-        [ACT_RCPT] = "rcpt",      [ACT_GO] = "go",         [ACT_PREPARE] = "prepare",
-        [ACT_END] = "end",        [ACT_COMMIT] = "commit", [ACT_DROP] = "drop",
-        [ACT_SETTLED] = "settled"};
+    static const char *const names[] = {[ACT_OPEN] = "open",
+                                        [ACT_RCPT] = "rcpt",
+                                        [ACT_GO] = "go",
+                                        [ACT_PREPARE] = "prepare",
+                                        [ACT_END] = "end",
+                                        [ACT_COMMIT] = "commit",
+                                        [ACT_DROP] = "drop",
+                                        [ACT_PREPARE_SPOOL] = "prepare",
+                                        [ACT_COMMIT_SPOOL] = "commit",
+                                        [ACT_SETTLED] = "settled"};
     char more[256] = "";
 
-    assert_false(p->is_closed);
     if (todo->branch != NULL)
         snprintf(more, sizeof(more), "%s", todo->branch->target->name);
     if (todo->kind == ACT_RCPT)
         snprintf(more + strlen(more), sizeof(more) - strlen(more), " %.*s",
                  (int)todo->rcpt->to.local.len, (const char *)todo->rcpt->to.local.at);
-    if (todo->kind == ACT_ROUTE)
-        route(p, todo->rcpt);
-    else if (todo->kind == ACT_ETRN)
-        answer_etrn(p, todo->bytes);
-    else if (todo->kind == ACT_OPEN)
+    if (todo->kind == ACT_OPEN)
         todo->branch->shell = p;
-    p->is_closed = todo->kind == ACT_CLOSE;
+    note(p, "A", names[todo->kind], more);
+}
+
+static void perform(struct play *p, const struct session_action *todo)
+{
+    assert_false(p->is_closed);
     switch (todo->kind) {
-    case ACT_OPEN:
-    case ACT_RCPT:
-    case ACT_GO:
-    case ACT_PREPARE:
-    case ACT_END:
-    case ACT_COMMIT:
-    case ACT_DROP:
-    case ACT_CLOSE:
-    case ACT_FILTER:
-    case ACT_SETTLED:
-        note(p, "A", names[todo->kind], more);
+    case SESSION_ACT_ROUTE:
+        route(p, todo->rcpt);
         break;
-    case ACT_GREETED:
-    case ACT_BEGIN:
-    case ACT_ROUTE:
-    case ACT_CONTENT:
-    case ACT_ETRN:
-    case ACT_WHOLE:
-    case ACT_REJECT:
+    case SESSION_ACT_ETRN:
+        answer_etrn(p, todo->bytes);
         break;
+    case SESSION_ACT_TRANSACTION:
+        carry(p, &todo->of_transaction);
+        break;
+    case SESSION_ACT_FILTER:
+        note(p, "A", "filter", "");
+        break;
+    case SESSION_ACT_CLOSE:
+        note(p, "A", "close", "");
+        p->is_closed = true;
+        break;
+    case SESSION_ACT_GREETED:
+    case SESSION_ACT_BEGIN:
+    case SESSION_ACT_CONTENT:
+    case SESSION_ACT_WHOLE:
+    case SESSION_ACT_REJECT:
+        break; /* nobody asks for it */
     }
 }
 
 static void drain(struct play *p)
 {
-    struct action todo;
+    struct session_action todo;
     struct buf *out = &p->session.out;
 
     while (session_next(&p->session, &todo))
@@ -148,7 +157,8 @@ static void client_says(struct play *p, const char *text, size_t step)
     while (at < (size_t)len) {
         shown = shown + step < (size_t)len ? shown + step : (size_t)len;
         struct bytes in = bytes_make(line + at, shown - at);
-        size_t used = session_feed(&p->session, &(struct event){.kind = EV_BYTES, .bytes = in});
+        size_t used = session_feed(&p->session,
+                                   &(struct session_event){.kind = SESSION_EV_BYTES, .bytes = in});
         drain(p);
         at += used;
         if (used == 0 && shown == (size_t)len)
@@ -203,13 +213,13 @@ static void target_says(struct play *p, const char *text)
     } else if (strcmp(what, "committed") == 0) {
         ev.kind = EV_COMMITTED;
     }
-    session_feed(&p->session, &ev);
+    session_feed_transaction(&p->session, &ev);
     drain(p);
 }
 
 static void something_happens(struct play *p, const char *what)
 {
-    struct event ev = {.kind = EV_STOP};
+    struct session_event ev = {.kind = SESSION_EV_STOP};
     char wire[256];
 
     if (strcmp(what, "filters") == 0) {
@@ -220,19 +230,22 @@ static void something_happens(struct play *p, const char *what)
         p->conf.announces |= CAPABILITY_DSN;
         return;
     }
+    if (strcmp(what, "copy") == 0) {
+        session_feed_transaction(&p->session, &(struct event){.kind = EV_COPY});
+        drain(p);
+        return;
+    }
     ev.is_final = strcmp(what, "stop-now") == 0;
     if (strcmp(what, "eof") == 0)
-        ev.kind = EV_EOF;
+        ev.kind = SESSION_EV_EOF;
     else if (strcmp(what, "lost") == 0)
-        ev.kind = EV_LOST;
-    else if (strcmp(what, "copy") == 0)
-        ev.kind = EV_COPY;
+        ev.kind = SESSION_EV_LOST;
     else if (strncmp(what, "verdict ", 8) == 0) {
-        ev.kind = EV_VERDICT;
+        ev.kind = SESSION_EV_VERDICT;
         snprintf(wire, sizeof(wire), "%s\r\n", what + 8);
         ev.reply = (struct reply){.code = (uint16_t)atoi(wire), .wire = bytes_of(wire)};
     } else if (strcmp(what, "deadline") == 0)
-        ev.kind = EV_DEADLINE;
+        ev.kind = SESSION_EV_DEADLINE;
     session_feed(&p->session, &ev);
     drain(p);
 }

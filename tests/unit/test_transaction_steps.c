@@ -96,9 +96,9 @@ static void drain(struct world *w)
             w->is_settled = true;
         if (todo.kind == ACT_END)
             ev.kind = EV_FINAL;
-        else if (todo.kind == ACT_PREPARE)
+        else if (todo.kind == ACT_PREPARE || todo.kind == ACT_PREPARE_SPOOL)
             ev.kind = EV_PREPARED;
-        else if (todo.kind == ACT_COMMIT)
+        else if (todo.kind == ACT_COMMIT || todo.kind == ACT_COMMIT_SPOOL)
             ev.kind = EV_COMMITTED;
         else
             continue;

@@ -114,11 +114,11 @@ static void perform(struct play *p, const struct action *todo)
 
     if (todo->kind == ACT_SETTLED) {
         p->is_settled = true;
-    } else if (todo->kind == ACT_PREPARE && b == NULL) {
+    } else if (todo->kind == ACT_PREPARE_SPOOL) {
         p->was_prepared = true;
         if (!p->withholds_prepare)
             play_feed(p, (struct event){.kind = EV_PREPARED, .error = p->prepare_error});
-    } else if (todo->kind == ACT_COMMIT && b == NULL) {
+    } else if (todo->kind == ACT_COMMIT_SPOOL) {
         p->was_committed = true;
         if (!p->withholds_commit)
             play_feed(p, (struct event){.kind = EV_COMMITTED, .error = p->commit_error});
