@@ -2,8 +2,6 @@
 /* One client: its stream's events go into the session, the session's actions are performed. */
 #include "proxy/bridge.h"
 
-#include <errno.h>
-
 #include "proxy/base/error.h"
 #include "proxy/etrn.h"
 #include "proxy/worker.h"
@@ -13,6 +11,11 @@
 #define DISK_MS  60000  /* more for the spool, then: the client gives up after ten */
 /* What every envelope may have, whatever others do, or no mail would pass. */
 #define ENVELOPE_FREE_BYTES 16384
+
+static struct bridge *bridge_of(struct carrier *c)
+{
+    return CONTAINER_OF(c, struct bridge, carrier);
+}
 
 /* ---- sending ---- */
 
@@ -110,7 +113,7 @@ static void on_deadline(struct deadline *d)
     session_feed(&b->session,
                  &(struct session_event){.kind = is_retired ? SESSION_EV_STOP : SESSION_EV_DEADLINE,
                                          .is_final = is_session || is_retired});
-    bridge_drain(b);
+    carrier_drain(&b->carrier);
 }
 
 static const struct deadline_use deadline_use = {.reached = on_deadline};
@@ -124,31 +127,22 @@ static void on_copy_room(void *owner)
         stream_resume(b->stream);
 }
 
-/* The core knows one error of a disk: it is full. */
-static int error_of_disk(int error)
-{
-    return error == -ENOSPC || error == -EDQUOT ? ERR_FULL : error;
-}
-
 static void fail_copy(struct bridge *b, int error)
 {
     bridge_log_copy_failed(b, error);
-    session_feed_transaction(&b->session,
-                             &(struct event){.kind = EV_COPY, .error = error_of_disk(error)});
+    carrier_report(&b->carrier, &(struct event){.kind = EV_COPY, .error = error});
 }
 
 static void on_copy_failed(void *owner)
 {
     struct bridge *b = owner;
     fail_copy(b, copy_error(b->carrier.copy));
-    bridge_drain(b);
 }
 
 static void let_go(struct bridge *b, int error)
 {
     copy_let_go(b->carrier.copy);
-    session_feed_transaction(&b->session,
-                             &(struct event){.kind = EV_UNKEPT, .error = error_of_disk(error)});
+    carrier_report(&b->carrier, &(struct event){.kind = EV_UNKEPT, .error = error});
 }
 
 static void on_copy_unkept(void *owner, int error)
@@ -156,15 +150,13 @@ static void on_copy_unkept(void *owner, int error)
     struct bridge *b = owner;
     bridge_log_copy_failed(b, error);
     let_go(b, error);
-    bridge_drain(b);
 }
 
 /* Others need its room. The client hears why at its end. */
 static void on_copy_refused(void *owner)
 {
     struct bridge *b = owner;
-    session_feed_transaction(&b->session, &(struct event){.kind = EV_COPY, .error = ERR_FULL});
-    bridge_drain(b);
+    carrier_report(&b->carrier, &(struct event){.kind = EV_COPY, .error = ERR_FULL});
 }
 
 static bool on_copy_is_ending(void *owner)
@@ -194,14 +186,6 @@ static void begin(struct bridge *b)
     b->is_overdue = false;
     if (b->carrier.copy == NULL)
         fail_copy(b, ERR_MEMORY);
-}
-
-static void settle(struct bridge *b)
-{
-    bridge_log_transaction(b);
-    settle_detach(b);
-    copy_free(&b->carrier.copy);
-    b->carrier.transaction = NULL;
 }
 
 static void route(struct bridge *b, struct recipient *rcpt)
@@ -237,16 +221,6 @@ static void finish_copy(struct bridge *b)
         copy_finish(b->carrier.copy);
 }
 
-static void open_branch(struct bridge *b, struct branch *branch)
-{
-    branch->target->ops->open(&b->carrier, branch);
-    if (branch->shell == NULL)
-        session_feed_transaction(&b->session,
-                                 &(struct event){.kind = EV_BROKEN,
-                                                 .branch = branch,
-                                                 .reply = reply_own(REPLY_LOCAL_PROBLEM)});
-}
-
 static void ask_filters(struct bridge *b)
 {
     const struct smtpd_judge *judge = b->smtpd->worker->task->judge;
@@ -255,44 +229,6 @@ static void ask_filters(struct bridge *b)
     if (judge != NULL)
         ev.reply = judge->judge(judge->owner, b->carrier.transaction);
     session_feed(&b->session, &ev);
-}
-
-static void perform_of_transaction(struct bridge *b, const struct action *todo)
-{
-    struct branch *branch = todo->branch;
-
-    switch (todo->kind) {
-    case ACT_OPEN:
-        open_branch(b, branch);
-        break;
-    case ACT_RCPT:
-        branch->target->ops->rcpt(branch, todo->rcpt);
-        break;
-    case ACT_GO:
-        branch->target->ops->go(branch);
-        break;
-    case ACT_PREPARE:
-        branch->target->ops->prepare(branch);
-        break;
-    case ACT_END:
-        branch->target->ops->end(branch);
-        break;
-    case ACT_COMMIT:
-        branch->target->ops->commit(branch);
-        break;
-    case ACT_DROP:
-        branch->target->ops->drop(branch);
-        break;
-    case ACT_PREPARE_SPOOL:
-        settle_prepare(b);
-        break;
-    case ACT_COMMIT_SPOOL:
-        settle_commit(b);
-        break;
-    case ACT_SETTLED:
-        settle(b);
-        break;
-    }
 }
 
 static void perform(struct bridge *b, const struct session_action *todo)
@@ -327,7 +263,7 @@ static void perform(struct bridge *b, const struct session_action *todo)
         b->session_end_ms = loop_now_ms(b->carrier.loop) + CLOSE_MS; /* whatever is sent to us */
         break;
     case SESSION_ACT_TRANSACTION:
-        perform_of_transaction(b, &todo->of_transaction);
+        carrier_perform(&b->carrier, &todo->of_transaction);
         break;
     }
 }
@@ -346,14 +282,6 @@ static void count_envelope(struct bridge *b)
             now_bytes > ENVELOPE_FREE_BYTES && !copy_may_envelope_grow(limits, b->net);
 }
 
-static void perform_all(struct bridge *b)
-{
-    struct session_action todo;
-    while (session_next(&b->session, &todo))
-        perform(b, &todo);
-    count_envelope(b);
-}
-
 /* What the client still sends of a message that is refused goes nowhere. Every branch was dropped.
  */
 static void free_refused_copy(struct bridge *b)
@@ -364,16 +292,15 @@ static void free_refused_copy(struct bridge *b)
         copy_free(&b->carrier.copy);
 }
 
-/* A flush may report, and what follows from that may end the transaction. */
-static void flush_branches(struct bridge *b)
+static void on_perform_all(struct carrier *c)
 {
-    if (b->carrier.transaction == NULL)
-        return;
-    LIST_EACH (link, &b->carrier.transaction->branches) {
-        struct branch *branch = LIST_ENTRY(link, struct branch, in_transaction);
-        if (branch->state != BRANCH_DONE && branch->shell != NULL)
-            branch->target->ops->flush(branch);
-    }
+    struct bridge *b = bridge_of(c);
+    struct session_action todo;
+
+    while (session_next(&b->session, &todo))
+        perform(b, &todo);
+    count_envelope(b);
+    free_refused_copy(b);
 }
 
 static void free_bridge(struct bridge *b)
@@ -393,18 +320,10 @@ static void free_bridge(struct bridge *b)
     worker_forget_session(d->worker);
 }
 
-void bridge_drain(struct bridge *b)
+static void on_drained(struct carrier *c)
 {
-    if (b->is_draining)
-        return;
-    b->is_draining = true;
-    do {
-        b->has_news = false;
-        perform_all(b);
-        free_refused_copy(b);
-        flush_branches(b);
-    } while (b->has_news);
-    b->is_draining = false;
+    struct bridge *b = bridge_of(c);
+
     if (b->stream == NULL && b->session.tx == NULL) {
         free_bridge(b);
         return;
@@ -414,7 +333,7 @@ void bridge_drain(struct bridge *b)
     if (b->is_lost)
         return;
     if (was_full && buf_length(&b->session.out) < SESSION_UNSENT_MAX) {
-        bridge_drain(b); /* the session holds answers back while so many are unsent */
+        carrier_drain(c); /* the session holds answers back while so many are unsent */
         return;
     }
     update_deadline(b);
@@ -422,22 +341,39 @@ void bridge_drain(struct bridge *b)
         stream_resume(b->stream);
 }
 
-void bridge_report(struct bridge *b, const struct event *ev)
+static void on_feed(struct carrier *c, const struct event *ev)
 {
-    struct event told = *ev;
-
-    told.error = error_of_disk(ev->error);
-    b->has_news = true;
-    session_feed_transaction(&b->session, &told);
-    bridge_drain(b);
+    session_feed_transaction(&bridge_of(c)->session, ev);
 }
 
-static void on_report(struct carrier *c, const struct event *ev)
+static void on_prepare_spool(struct carrier *c)
 {
-    bridge_report(CONTAINER_OF(c, struct bridge, carrier), ev);
+    settle_prepare(bridge_of(c));
 }
 
-static const struct carrier_ops carrier_ops = {.report = on_report};
+static void on_commit_spool(struct carrier *c)
+{
+    settle_commit(bridge_of(c));
+}
+
+static void on_settled(struct carrier *c)
+{
+    struct bridge *b = bridge_of(c);
+
+    bridge_log_transaction(b);
+    settle_detach(b);
+    copy_free(&c->copy);
+    c->transaction = NULL;
+}
+
+static const struct carrier_ops carrier_ops = {
+    .feed = on_feed,
+    .perform_all = on_perform_all,
+    .drained = on_drained,
+    .prepare_spool = on_prepare_spool,
+    .commit_spool = on_commit_spool,
+    .settled = on_settled,
+};
 
 /* ---- the stream ---- */
 
@@ -456,15 +392,13 @@ static size_t take(struct bridge *b, struct bytes in)
 {
     size_t used = 0, taken;
 
-    b->is_draining = true;
     do {
         struct bytes now = offer(b, bytes_skip(in, used));
         taken = session_feed(&b->session,
                              &(struct session_event){.kind = SESSION_EV_BYTES, .bytes = now});
         used += taken;
-        perform_all(b);
+        carrier_perform_all(&b->carrier);
     } while (taken != 0 && used < in.len);
-    b->is_draining = false;
     return used;
 }
 
@@ -478,21 +412,22 @@ static size_t on_bytes(void *owner, struct bytes in)
     b->session.bridged = smtpd_bridged(b->smtpd); /* targets may have been seen since */
     do {
         used += take(b, bytes_skip(in, used));
-        bridge_drain(b);
+        carrier_drain(&b->carrier);
     } while (session_wants_input(&b->session) && offer(b, bytes_skip(in, used)).len != 0);
     return used;
 }
 
 static void on_room(void *owner)
 {
-    bridge_drain(owner);
+    struct bridge *b = owner;
+    carrier_drain(&b->carrier);
 }
 
 static void on_eof(void *owner)
 {
     struct bridge *b = owner;
     session_feed(&b->session, &(struct session_event){.kind = SESSION_EV_EOF});
-    bridge_drain(b);
+    carrier_drain(&b->carrier);
 }
 
 static void on_failed(void *owner, int error)
@@ -501,7 +436,7 @@ static void on_failed(void *owner, int error)
 
     (void)error; /* nobody is there, whatever it was */
     session_feed(&b->session, &(struct session_event){.kind = SESSION_EV_LOST});
-    bridge_drain(b);
+    carrier_drain(&b->carrier);
     close_stream(b);
 }
 
@@ -512,7 +447,7 @@ static void on_closed(void *owner)
     b->stream = NULL;
     b->is_lost = true;
     session_feed(&b->session, &(struct session_event){.kind = SESSION_EV_LOST});
-    bridge_drain(b);
+    carrier_drain(&b->carrier);
 }
 
 static const struct stream_events stream_events = {
@@ -562,7 +497,7 @@ bool bridge_start(struct smtpd *d, struct stream *stream, struct smtpd_client *c
         relay_warm(d->relays[0]);
     if (d->conf->times.greet_delay_ms == 0)
         session_greet(&b->session);
-    bridge_drain(b);
+    carrier_drain(&b->carrier);
     return true;
 }
 
@@ -572,7 +507,7 @@ void bridge_stop(struct bridge *b, bool is_final)
 
     session_feed(&b->session,
                  &(struct session_event){.kind = SESSION_EV_STOP, .is_final = is_final});
-    bridge_drain(b);
+    carrier_drain(&b->carrier);
     if (!is_final || !is_there || b->is_lost)
         return;
     if (b->session.state != SESSION_FINAL) /* else the disk is at work, and a reply is owed */

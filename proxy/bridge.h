@@ -14,7 +14,7 @@
 #include "proxy/settle.h"
 #include "proxy/smtp/session.h"
 #include "proxy/smtpd.h"
-#include "route/target.h"
+#include "route/carrier.h"
 
 struct bridge_times { /* microseconds of loop_precise_us() */
     uint64_t connected, begun, data, ended;
@@ -37,8 +37,6 @@ struct bridge {
     struct copy_net *net;    /* where what is held for the client counts */
     uint64_t envelope_bytes; /* of session.mail, that are counted into max-memory */
     struct settle *settle;   /* the spool file's job; NULL: none runs */
-    bool is_draining;        /* actions are being performed: who feeds meanwhile does not drain */
-    bool has_news;           /* something was fed while branches were being flushed */
     bool is_overdue;         /* eight minutes since the end of data are over */
     bool is_closing;         /* close as soon as all replies are out */
     bool is_shut_down;       /* ... they are, and the client knows that nothing more comes */
@@ -51,11 +49,6 @@ bool bridge_start(struct smtpd *d, struct stream *stream, struct smtpd_client *c
 void bridge_stop(struct bridge *b, bool is_final);
 
 /* ---- between the files of the bridge ---- */
-
-/* Performs what is due, sends, and sets the deadline. Call it after anything was fed. */
-void bridge_drain(struct bridge *b);
-/* Feeds it and drains: for whoever answers. */
-void bridge_report(struct bridge *b, const struct event *ev);
 
 /* bridge_name.c: asks for the client's name, tells it to the branches that wait for it. */
 void bridge_name_ask(struct bridge *b);

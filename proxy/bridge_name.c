@@ -9,15 +9,7 @@ static void settle(struct bridge *b, enum identity_name state)
 {
     b->query = NULL;
     b->session.client.name_state = state;
-    if (b->carrier.transaction == NULL)
-        return;
-    LIST_EACH (link, &b->carrier.transaction->branches) {
-        struct branch *branch = LIST_ENTRY(link, struct branch, in_transaction);
-        if (branch->state != BRANCH_DONE && branch->shell != NULL &&
-            branch->target->ops->named != NULL)
-            branch->target->ops->named(branch);
-    }
-    bridge_drain(b);
+    carrier_named(&b->carrier);
 }
 
 static void on_addresses(void *owner, const struct dns_answer *answer)

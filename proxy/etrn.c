@@ -36,7 +36,7 @@ static void answer(struct bridge *b, const struct etrn *e, const struct reply *r
 {
     log_asked(b, e->argument, reply->code, count);
     session_feed(&b->session, &(struct session_event){.kind = SESSION_EV_ETRN, .reply = *reply});
-    bridge_drain(b);
+    carrier_drain(&b->carrier);
 }
 
 static void refuse(struct bridge *b, const struct etrn *e, enum reply_id id)

@@ -208,7 +208,7 @@ static void on_done(struct copy_job_on_image *job)
         b->settle = NULL;
     free_settle(s);
     if (b != NULL)
-        bridge_report(b, &ev);
+        carrier_report(&b->carrier, &ev);
 }
 
 static struct settle *new_settle(struct bridge *b, bool is_commit)
@@ -241,7 +241,7 @@ static struct settle *new_settle(struct bridge *b, bool is_commit)
 
 static void fail(struct bridge *b, enum event_kind kind)
 {
-    session_feed_transaction(&b->session, &(struct event){.kind = kind, .error = ERR_MEMORY});
+    carrier_report(&b->carrier, &(struct event){.kind = kind, .error = ERR_MEMORY});
 }
 
 void settle_prepare(struct bridge *b)

@@ -286,9 +286,10 @@ static void retire(struct worker *w)
         return;
     close_listeners(w);
     for (size_t i = 0; i < w->smtpd_count; i++)
-        LIST_EACH (link, &w->smtpds[i].bridges)
-            bridge_drain(
-                LIST_ENTRY(link, struct bridge, in_smtpd)); /* its deadline has come nearer */
+        LIST_EACH (link, &w->smtpds[i].bridges) {
+            struct bridge *b = LIST_ENTRY(link, struct bridge, in_smtpd);
+            carrier_drain(&b->carrier); /* its deadline has come nearer */
+        }
     end_if_quiet(w);
 }
 

@@ -5,6 +5,7 @@
 #include "proxy/base/error.h"
 #include "proxy/base/mem.h"
 #include "proxy/smtp/header.h"
+#include "route/carrier.h"
 #include "route/maildir_file.h"
 #include "route/maildir_path.h"
 
@@ -101,7 +102,7 @@ static void report(struct maildir_branch *m, const struct event *ev)
     struct event told = *ev;
 
     told.branch = m->branch;
-    target_report(m->carrier, &told);
+    carrier_report(m->carrier, &told);
 }
 
 static void log_failed(struct maildir_branch *m, const struct maildir_file *file)
@@ -277,7 +278,7 @@ static void after_commit(struct maildir_branch *m)
     else
         give_up(m);
     if (b != NULL)
-        target_report(carrier, &(struct event){.kind = EV_COMMITTED, .branch = b});
+        carrier_report(carrier, &(struct event){.kind = EV_COMMITTED, .branch = b});
 }
 
 static void on_done(struct work_lane_job *job)
@@ -332,13 +333,13 @@ static void answer_recipients(struct branch *b)
         if (r->envelope != FATE_OPEN)
             continue;
         bool is_taken = maildir_takes(m->maildir, &r->to);
-        target_report(m->carrier,
-                      &(struct event){
-                          .kind = EV_ANSWER,
-                          .branch = b,
-                          .rcpt = r,
-                          .fate = is_taken ? FATE_ACCEPTED : FATE_REFUSED,
-                          .reply = reply_own(is_taken ? REPLY_RECIPIENT_OK : REPLY_MAILBOX_NAME)});
+        carrier_report(m->carrier,
+                       &(struct event){
+                           .kind = EV_ANSWER,
+                           .branch = b,
+                           .rcpt = r,
+                           .fate = is_taken ? FATE_ACCEPTED : FATE_REFUSED,
+                           .reply = reply_own(is_taken ? REPLY_RECIPIENT_OK : REPLY_MAILBOX_NAME)});
     }
 }
 

@@ -11,10 +11,10 @@
 #include "proxy/io/loop.h"
 #include "proxy/smtp/outbound.h"
 #include "proxy/smtp/reply.h"
+#include "route/carrier.h"
 #include "route/relay_content.h"
 #include "route/relay_line.h"
 #include "route/relay_pace.h"
-#include "route/target.h"
 
 struct relay;
 struct relay_dial;

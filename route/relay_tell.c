@@ -81,7 +81,7 @@ static bool tell(struct relay_branch *w, struct event *ev)
 
     ev->branch = w->branch;
     w->dropped_out = &is_dropped;
-    target_report(w->carrier, ev);
+    carrier_report(w->carrier, ev);
     if (is_dropped) {
         if (outer != NULL)
             *outer = true;
@@ -98,7 +98,7 @@ void relay_tell_last(struct relay_branch *w, struct event *ev)
 
     ev->branch = w->branch;
     relay_tell_detach(w);
-    target_report(c, ev);
+    carrier_report(c, ev);
 }
 
 /* The reply to a RCPT that had none. */

@@ -9,6 +9,7 @@
 #include "proxy/base/arena.h"
 #include "proxy/base/buf.h"
 #include "proxy/base/cf.h"
+#include "proxy/base/hash.h"
 #include "proxy/smtp/transaction.h"
 #include "route/route_source.h"
 #include "route/target.h"

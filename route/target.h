@@ -1,44 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What every kind of target offers to whoever carries a transaction, and what it may ask back.
+/* What every kind of target offers to whoever carries a transaction.
  *
- * The carrier (a bridge, or a delivery of the spool) performs the transaction's actions by
- * calling these functions; results come back as events through carrier_ops.report, never from
- * within one of the calls below but flush(). A target pulls the content from the carrier's copy at
- * its own pace. */
+ * The carrier (carrier.h) performs the transaction's actions by calling these functions; results
+ * come back as events through carrier_report(), never from within one of the calls below but
+ * flush(). A target pulls the content from the carrier's copy at its own pace. */
 #ifndef POSTERN_TARGET_H
 #define POSTERN_TARGET_H
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
 #include "proxy/base/bytes.h"
-#include "proxy/io/copy.h"
-#include "proxy/io/loop.h"
-#include "proxy/smtp/event.h"
 #include "proxy/smtp/transaction.h"
 
 struct carrier;
-struct relay_link;
-
-struct carrier_ops {
-    /* The carrier feeds its machine and performs what follows: any function of the target may be
-     * called meanwhile, drop() on this very branch too. branch->shell is NULL after that. */
-    void (*report)(struct carrier *c, const struct event *ev);
-};
-
-/* Embedded in the bridge; lives as long as its branches. */
-struct carrier {
-    const struct carrier_ops *ops;
-    struct loop *loop;
-    struct copy *copy; /* of the running transaction */
-    struct transaction *transaction;
-    const struct identity *client;
-    struct bytes hostname; /* "by" in Received */
-    bool is_spooled;       /* a delivery of the spool: identity is replayed, Received is added */
-    /* is_spooled: enum identity_kind bits that the session's target was told by; 0: it was not
-     * reached, and the relay's settings decide; IDENTITY_KIND_NONE: a report of our own. */
-    unsigned spooled_identity;
-    int64_t spooled_wall_ms;  /* is_spooled: when the message came */
-    uint64_t resolve_by_ms;   /* the client's name is waited for until then */
-    struct relay_link *bound; /* relays' own: connections that are this client's; NULL at first */
-};
 
 struct target_ops {
     const char *kind; /* "relay", "maildir" */
@@ -79,10 +55,5 @@ struct target {
     bool may_spool;                   /* relay.on-failure = spool, and there is a spool */
     const struct target_queue *queue; /* how the spool treats what waits for it; never NULL */
 };
-
-static inline void target_report(struct carrier *c, const struct event *ev)
-{
-    c->ops->report(c, ev);
-}
 
 #endif

@@ -106,49 +106,9 @@ static void give_back(struct delivery *d, int64_t pause_s)
 
 /* ---- the transaction ---- */
 
-static void drain(struct delivery *d);
-
-static void feed(struct delivery *d, const struct event *ev)
+static struct delivery *delivery_of(struct carrier *c)
 {
-    d->has_news = true;
-    transaction_feed(&d->transaction, ev);
-}
-
-static void perform(struct delivery *d, const struct action *todo)
-{
-    struct branch *branch = todo->branch;
-
-    switch (todo->kind) {
-    case ACT_OPEN:
-        branch->target->ops->open(&d->carrier, branch);
-        if (branch->shell == NULL)
-            feed(d, &(struct event){.kind = EV_BROKEN,
-                                    .branch = branch,
-                                    .reply = reply_own(REPLY_LOCAL_PROBLEM)});
-        break;
-    case ACT_RCPT:
-        branch->target->ops->rcpt(branch, todo->rcpt);
-        break;
-    case ACT_GO:
-        branch->target->ops->go(branch);
-        break;
-    case ACT_PREPARE:
-        branch->target->ops->prepare(branch);
-        break;
-    case ACT_END:
-        branch->target->ops->end(branch);
-        break;
-    case ACT_COMMIT:
-        branch->target->ops->commit(branch);
-        break;
-    case ACT_DROP:
-        branch->target->ops->drop(branch);
-        break;
-    case ACT_PREPARE_SPOOL:
-    case ACT_COMMIT_SPOOL:
-    case ACT_SETTLED:
-        break; /* it lies in the spool; drain() looks itself whether it is over */
-    }
+    return CONTAINER_OF(c, struct delivery, carrier);
 }
 
 /* The content is there: its end follows as soon as every recipient was answered. */
@@ -168,33 +128,19 @@ static void advance(struct delivery *d)
     }
 }
 
-static void flush(struct delivery *d)
+static void on_perform_all(struct carrier *c)
 {
-    LIST_EACH (link, &d->transaction.branches) {
-        struct branch *branch = LIST_ENTRY(link, struct branch, in_transaction);
-        if (branch->state != BRANCH_DONE && branch->shell != NULL)
-            branch->target->ops->flush(branch);
-    }
-}
-
-static void drain(struct delivery *d)
-{
+    struct delivery *d = delivery_of(c);
     struct action todo;
 
-    if (d->is_draining)
-        return;
-    d->is_draining = true;
-    do {
-        d->has_news = false;
-        advance(d);
-        while (transaction_next(&d->transaction, &todo))
-            perform(d, &todo);
-        if (!d->has_news)
-            flush(d);
-    } while (d->has_news);
-    d->is_draining = false;
-    if (d->transaction.state == TX_SETTLED)
-        delivery_finish(d);
+    advance(d);
+    while (transaction_next(&d->transaction, &todo))
+        carrier_perform(c, &todo);
+}
+
+static void on_settled(struct carrier *c)
+{
+    delivery_finish(delivery_of(c));
 }
 
 /* No connection came about: whom nobody has answered was not tried. */
@@ -209,35 +155,27 @@ static void forget_untried(struct delivery *d, const struct branch *branch)
     }
 }
 
-/* The core knows one error of a disk: it is full. */
-static int error_of_disk(int error)
-{
-    return error == -ENOSPC || error == -EDQUOT ? ERR_FULL : error;
-}
-
 static bool is_own(const struct reply *reply, enum reply_id id)
 {
     struct reply own = reply_own(id);
     return reply->code == own.code && memcmp(reply->enhanced, own.enhanced, 3) == 0;
 }
 
-static void on_report(struct carrier *c, const struct event *ev)
+static void on_feed(struct carrier *c, const struct event *ev)
 {
-    struct delivery *d = CONTAINER_OF(c, struct delivery, carrier);
-    struct event told = *ev;
+    struct delivery *d = delivery_of(c);
 
-    told.error = error_of_disk(ev->error);
     if (ev->kind == EV_BROKEN && !ev->is_end_sent) {
         d->miss.is_no_target = is_own(&ev->reply, REPLY_TARGET_DOWN);
         d->miss.is_busy = is_own(&ev->reply, REPLY_TARGET_BUSY);
         if (d->miss.is_no_target || d->miss.is_busy)
             forget_untried(d, ev->branch);
     }
-    feed(d, &told);
-    drain(d);
+    transaction_feed(&d->transaction, ev);
 }
 
-static const struct carrier_ops carrier_ops = {.report = on_report};
+static const struct carrier_ops carrier_ops = {
+    .feed = on_feed, .perform_all = on_perform_all, .settled = on_settled};
 
 /* ---- beginning ---- */
 
@@ -260,8 +198,8 @@ static void on_copy_failed(void *owner)
         return;
     delivery_log_failed(d, "read", copy_error(d->carrier.copy));
     d->miss.is_here = true;
-    feed(d, &(struct event){.kind = EV_COPY, .error = copy_error(d->carrier.copy)});
-    drain(d);
+    carrier_report(&d->carrier,
+                   &(struct event){.kind = EV_COPY, .error = copy_error(d->carrier.copy)});
 }
 
 static const struct copy_use copy_use = {
@@ -464,7 +402,7 @@ static void done_take(struct work *w)
         fail_here(d, "read", d->body.error);
     } else if (begin(d, target)) {
         transaction_data(&d->transaction);
-        drain(d);
+        carrier_drain(&d->carrier);
     } else {
         fail_here(d, "begin", ERR_MEMORY);
     }
@@ -554,7 +492,7 @@ void delivery_abort_all(struct runner *r)
         struct delivery *d = LIST_ENTRY(link, struct delivery, in_runner);
         if (d->has_transaction && d->transaction.state != TX_SETTLED) {
             transaction_abandon(&d->transaction);
-            drain(d);
+            carrier_drain(&d->carrier);
         } else {
             delivery_hurry(d);
         }

@@ -3,7 +3,7 @@
 #ifndef POSTERN_DELIVERY_PRIVATE_H
 #define POSTERN_DELIVERY_PRIVATE_H
 
-#include "route/target.h"
+#include "route/carrier.h"
 #include "spool/runner_private.h"
 #include "spool/runner_report.h"
 
@@ -93,7 +93,7 @@ struct delivery {
     struct recipient **asked; /* message.recipient_count; NULL: not of this delivery */
     bool is_look;             /* nothing is to be delivered: it expires, or a report is due */
     bool joins;               /* a delivery of the same message that has the file already */
-    bool has_transaction, is_draining, has_news;
+    bool has_transaction;
     struct delivery_miss miss;
     struct delivery_writing writing;
     struct delivery_end end;

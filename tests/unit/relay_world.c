@@ -10,6 +10,7 @@
 #include "proxy/io/copy.h"
 #include "proxy/io/disk.h"
 #include "proxy/io/log.h"
+#include "route/carrier.h"
 #include "route/relay.h"
 #include "route/relay_memory.h"
 #include "tests/sim/sim.h"
@@ -20,7 +21,7 @@
 #define RCPTS_MAX 16
 
 struct client {
-    struct carrier carrier; /* first */
+    struct carrier carrier;
     struct world *world;
     struct transaction tx;
     struct arena mail;
@@ -30,7 +31,7 @@ struct client {
     char words[600];
     char facts[200];
     unsigned told; /* recipients whose reply was noted */
-    bool has_tx, wants_go, is_draining, has_news;
+    bool has_tx, wants_go;
 };
 
 struct world {
@@ -54,6 +55,11 @@ struct world {
 };
 
 /* ---- carriers ---- */
+
+static struct client *client_of(struct carrier *carrier)
+{
+    return CONTAINER_OF(carrier, struct client, carrier);
+}
 
 static void note(struct client *c, const char *what, const struct reply *reply, bool is_unverified)
 {
@@ -93,54 +99,6 @@ static void note_facts(struct client *c)
              f->may_be_duplicate ? " duplicate" : "");
 }
 
-static void settle(struct client *c)
-{
-    note_facts(c);
-    if (c->tx.outcome.code != 0)
-        note(c, "end", &c->tx.outcome, false);
-    copy_free(&c->carrier.copy);
-    c->has_tx = false;
-}
-
-/* The spool file is written, and lies there, in no time. */
-static void keep(struct client *c, enum event_kind done)
-{
-    transaction_feed(&c->tx, &(struct event){.kind = done});
-    c->has_news = true;
-    if (done == EV_COMMITTED)
-        lib_put(c->seen, "spooled ");
-}
-
-static void open_branch(struct client *c, struct branch *b)
-{
-    struct event ev = {.kind = EV_BROKEN, .branch = b, .reply = reply_own(REPLY_LOCAL_PROBLEM)};
-    b->target->ops->open(&c->carrier, b);
-    if (b->shell == NULL)
-        transaction_feed(&c->tx, &ev);
-}
-
-static void perform(struct client *c, const struct action *todo)
-{
-    struct branch *b = todo->branch;
-
-    if (todo->kind == ACT_PREPARE_SPOOL)
-        keep(c, EV_PREPARED);
-    else if (todo->kind == ACT_COMMIT_SPOOL)
-        keep(c, EV_COMMITTED);
-    else if (todo->kind == ACT_OPEN)
-        open_branch(c, b);
-    else if (todo->kind == ACT_RCPT)
-        b->target->ops->rcpt(b, todo->rcpt);
-    else if (todo->kind == ACT_GO)
-        b->target->ops->go(b);
-    else if (todo->kind == ACT_END)
-        b->target->ops->end(b);
-    else if (todo->kind == ACT_DROP)
-        b->target->ops->drop(b);
-    else if (todo->kind == ACT_SETTLED)
-        settle(c);
-}
-
 static void go(struct client *c)
 {
     enum transaction_go answer = c->wants_go ? transaction_go(&c->tx) : TRANSACTION_GO_WAIT;
@@ -151,41 +109,57 @@ static void go(struct client *c)
     lib_put(c->seen, answer == TRANSACTION_GO_AHEAD ? "go " : "none ");
 }
 
-static void drain(struct client *c)
+static void on_feed(struct carrier *carrier, const struct event *ev)
 {
+    transaction_feed(&client_of(carrier)->tx, ev);
+}
+
+static void on_perform_all(struct carrier *carrier)
+{
+    struct client *c = client_of(carrier);
     struct action todo;
 
-    if (c->is_draining)
-        return;
-    c->is_draining = true;
     do {
-        c->has_news = false;
         while (c->has_tx && transaction_next(&c->tx, &todo))
-            perform(c, &todo);
+            carrier_perform(carrier, &todo);
         if (!c->has_tx)
-            break;
-        note_answers(c);
-        LIST_EACH (link, &c->tx.branches) {
-            struct branch *b = LIST_ENTRY(link, struct branch, in_transaction);
-            if (b->state != BRANCH_DONE && b->shell != NULL)
-                b->target->ops->flush(b);
-        }
+            return;
         note_answers(c);
         go(c);
-    } while (c->has_news || (c->has_tx && !list_is_empty(&c->tx.todo)));
-    c->is_draining = false;
+    } while (!list_is_empty(&c->tx.todo));
 }
 
-static void on_report(struct carrier *carrier, const struct event *ev)
+/* The spool file is written, and lies there, in no time. */
+static void on_prepare_spool(struct carrier *carrier)
 {
-    struct client *c = (struct client *)carrier;
-
-    c->has_news = true;
-    transaction_feed(&c->tx, ev);
-    drain(c);
+    carrier_report(carrier, &(struct event){.kind = EV_PREPARED});
 }
 
-static const struct carrier_ops carrier_ops = {.report = on_report};
+static void on_commit_spool(struct carrier *carrier)
+{
+    carrier_report(carrier, &(struct event){.kind = EV_COMMITTED});
+    lib_put(client_of(carrier)->seen, "spooled ");
+}
+
+static void on_settled(struct carrier *carrier)
+{
+    struct client *c = client_of(carrier);
+
+    note_facts(c);
+    if (c->tx.outcome.code != 0)
+        note(c, "end", &c->tx.outcome, false);
+    copy_free(&carrier->copy);
+    carrier->transaction = NULL;
+    c->has_tx = false;
+}
+
+static const struct carrier_ops carrier_ops = {
+    .feed = on_feed,
+    .perform_all = on_perform_all,
+    .prepare_spool = on_prepare_spool,
+    .commit_spool = on_commit_spool,
+    .settled = on_settled,
+};
 
 static const struct draft_place drafts = {.directory = "/spool"};
 
@@ -248,11 +222,7 @@ static void know_name(struct client *c, const char *name)
 {
     c->who.name_state = name[0] == '\0' ? IDENTITY_NAME_UNAVAILABLE : IDENTITY_NAME_CONFIRMED;
     c->who.name = bytes_of(name);
-    for (struct list *l = c->tx.branches.next; c->has_tx && l != &c->tx.branches; l = l->next) {
-        struct branch *b = LIST_ENTRY(l, struct branch, in_transaction);
-        if (b->shell != NULL)
-            b->target->ops->named(b);
-    }
+    carrier_named(&c->carrier);
 }
 
 static void end_content(struct client *c)
@@ -267,7 +237,7 @@ static void abandon(struct client *c)
     if (!c->has_tx)
         return;
     transaction_abandon(&c->tx);
-    drain(c);
+    carrier_drain(&c->carrier);
 }
 
 static void make_spooled(struct client *c, const char *text)
@@ -310,7 +280,7 @@ static void client_step(struct client *c, const struct relay_step *step)
     else if (step->verb == SPOOLED)
         make_spooled(c, step->text);
     c->wants_go = c->wants_go || step->verb == DATA;
-    drain(c);
+    carrier_drain(&c->carrier);
 }
 
 static void client_looks(struct world *w, struct client *c, const struct relay_step *step)
