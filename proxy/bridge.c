@@ -235,7 +235,7 @@ static void perform(struct bridge *b, const struct session_action *todo)
 {
     switch (todo->kind) {
     case SESSION_ACT_GREETED:
-        relay_forget_carrier(&b->carrier);
+        carrier_let_go(&b->carrier);
         break;
     case SESSION_ACT_BEGIN:
         begin(b);
@@ -311,7 +311,7 @@ static void free_bridge(struct bridge *b)
     deadline_clear(b->carrier.loop, &b->deadline);
     bridge_name_forget(b);
     etrn_forget(b);
-    relay_forget_carrier(&b->carrier);
+    carrier_let_go(&b->carrier);
     session_done(&b->session);
     count_envelope(b);
     list_remove(&b->in_smtpd);
@@ -474,13 +474,9 @@ bool bridge_start(struct smtpd *d, struct stream *stream, struct smtpd_client *c
                  &loop_pools(l)->medium, &client, &local);
     b->session.bridged = smtpd_bridged(d);
     b->session.may_etrn = etrn_may_ask(&d->conf->etrn_from, &client);
-    b->carrier = (struct carrier){
-        .ops = &carrier_ops,
-        .loop = l,
-        .client = &b->session.client,
-        .hostname = d->conf->name,
-        .resolve_by_ms = loop_now_ms(l) + d->conf->times.resolve_ms,
-    };
+    carrier_init(&b->carrier, &carrier_ops, l, &b->session.client);
+    b->carrier.hostname = d->conf->name;
+    b->carrier.resolve_by_ms = loop_now_ms(l) + d->conf->times.resolve_ms;
     b->net = copy_net_of(&d->worker->copies, &client);
     b->stream = stream;
     b->smtpd = d;

@@ -8,6 +8,13 @@
 #include "proxy/base/error.h"
 #include "route/target.h"
 
+void carrier_init(struct carrier *c, const struct carrier_ops *ops, struct loop *loop,
+                  const struct identity *client)
+{
+    *c = (struct carrier){.ops = ops, .loop = loop, .client = client};
+    list_init(&c->holds);
+}
+
 static void open_branch(struct carrier *c, struct branch *b)
 {
     b->target->ops->open(c, b);
@@ -122,4 +129,15 @@ void carrier_named(struct carrier *c)
             b->target->ops->named(b);
     }
     carrier_drain(c);
+}
+
+void carrier_let_go(struct carrier *c)
+{
+    struct list *first;
+
+    while ((first = list_first(&c->holds)) != NULL) {
+        struct carrier_hold *hold = LIST_ENTRY(first, struct carrier_hold, in_carrier);
+        list_remove(first);
+        hold->target->ops->let_go(hold);
+    }
 }

@@ -17,9 +17,11 @@
 #include "proxy/smtp/transaction.h"
 
 struct carrier;
+struct target;
 
 /* What a bridge and a delivery do in ways of their own. */
 struct carrier_ops {
+    /* Its machine is told; nothing is performed yet. */
     void (*feed)(struct carrier *c, const struct event *ev);
     /* Takes from its machine whatever is due, and performs it; by carrier_perform() what is the
      * transaction's. */
@@ -29,7 +31,7 @@ struct carrier_ops {
     /* The spool file. NULL: it is there, and nobody asks (TRANSACTION_QUEUED). */
     void (*prepare_spool)(struct carrier *c);
     void (*commit_spool)(struct carrier *c);
-    void (*settled)(struct carrier *c);
+    void (*settled)(struct carrier *c); /* no branch is left to be done */
 };
 
 /* Embedded in a bridge or a delivery; lives as long as its branches. */
@@ -46,10 +48,21 @@ struct carrier {
     /* is_spooled: enum identity_kind bits that the session's target was told by; 0: it was not
      * reached, and the relay's settings decide; IDENTITY_KIND_NONE: a report of our own. */
     unsigned spooled_identity;
-    int64_t spooled_wall_ms;  /* is_spooled: when the message came */
-    uint64_t resolve_by_ms;   /* the client's name is waited for until then */
-    struct relay_link *bound; /* relays' own: connections that are this client's; NULL at first */
+    int64_t spooled_wall_ms; /* is_spooled: when the message came */
+    uint64_t resolve_by_ms;  /* the client's name is waited for until then */
+    struct list holds;       /* struct carrier_hold.in_carrier, the newest first */
 };
+
+/* Embedded in what a target holds for one carrier alone, whether a transaction runs or not: a
+ * connection that carries its client's identity. */
+struct carrier_hold {
+    struct list in_carrier;
+    const struct target *target;
+};
+
+/* Everything else is 0. All that is given outlives it. */
+void carrier_init(struct carrier *c, const struct carrier_ops *ops, struct loop *loop,
+                  const struct identity *client);
 
 /* Legal when it is within carrier_ops.perform_all. One action of the transaction. */
 void carrier_perform(struct carrier *c, const struct action *todo);
@@ -66,5 +79,8 @@ void carrier_drain(struct carrier *c);
 void carrier_report(struct carrier *c, const struct event *ev);
 /* client->name_state is not pending any more: branches that wait for the name go on. */
 void carrier_named(struct carrier *c);
+/* The client said EHLO again, or is gone: what targets hold for it alone serves no more. Its
+ * branches may still be there, and keep theirs to the end. */
+void carrier_let_go(struct carrier *c);
 
 #endif

@@ -107,6 +107,17 @@ static void on_named(struct branch *b)
         relay_branch_named(w);
 }
 
+/* A connection that is bound to the client by XCLIENT or PROXY. */
+static void on_let_go(struct carrier_hold *hold)
+{
+    struct relay_link *link = CONTAINER_OF(hold, struct relay_link, hold);
+
+    if (link->state == RELAY_LINK_BOUND)
+        relay_link_quit(link);
+    else
+        relay_link_unbind(link);
+}
+
 static void on_probe(struct target *t)
 {
     relay_health_probe(CONTAINER_OF(t, struct relay, target));
@@ -126,6 +137,7 @@ const struct target_ops relay_ops = {
     .drop = on_drop,
     .flush = on_flush,
     .named = on_named,
+    .let_go = on_let_go,
     .probe = on_probe,
     .capabilities = on_capabilities,
 };

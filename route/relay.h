@@ -54,10 +54,6 @@ void relay_abort(struct relay *r); /* behind relay_close(): closes every connect
 void relay_free(struct relay **r); /* after the loop has ended */
 struct target *relay_target(struct relay *r);
 
-/* The client said EHLO again, or is gone: connections that were bound to it by XCLIENT or PROXY
- * serve no more. Its branches may still be there, and keep theirs to the end. */
-void relay_forget_carrier(struct carrier *c);
-
 /* A client has connected, and this is the only relay it can reach: have a connection ready. */
 void relay_warm(struct relay *r);
 /* capability_keyword bits of the last EHLO; 0 while none was seen. */

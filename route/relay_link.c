@@ -33,21 +33,14 @@ bool relay_link_bind(struct relay_link *link, struct carrier *client)
     link->helo_len = helo.len;
     link->is_bound = true;
     link->client = client;
-    link->bound_next = client->bound;
-    client->bound = link;
+    link->hold.target = &link->relay->target;
+    list_prepend(&client->holds, &link->hold.in_carrier);
     return true;
 }
 
 void relay_link_unbind(struct relay_link *link)
 {
-    struct relay_link **at;
-
-    if (link->client == NULL)
-        return;
-    at = &link->client->bound;
-    while (*at != link)
-        at = &(*at)->bound_next;
-    *at = link->bound_next;
+    list_remove(&link->hold.in_carrier);
     link->client = NULL;
 }
 
@@ -416,6 +409,7 @@ static struct relay_link *link_new(struct relay_dial *dial, const struct stream_
     link->opened_ms = loop_now_ms(loop_of(link));
     list_init(&link->in_relay);
     list_init(&link->in_pool);
+    list_init(&link->hold.in_carrier);
     deadline_init(&link->deadline, &deadline_use);
     outbound_init(&link->out, &dial->relay->outbound, &pools->small, &pools->medium);
     return link;

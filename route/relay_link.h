@@ -12,8 +12,8 @@
 #include "proxy/io/stream.h"
 #include "proxy/smtp/identity.h"
 #include "proxy/smtp/outbound.h"
+#include "route/carrier.h"
 
-struct carrier;
 struct relay;
 struct relay_branch;
 struct relay_dial;
@@ -43,9 +43,9 @@ struct relay_link {
     struct relay *relay;
     struct relay_dial *dial; /* while CONNECTING or GREETING */
     struct relay_branch *user;
-    struct relay_net *net;         /* BUSY: counts it as its own; NULL: nobody's */
-    struct carrier *client;        /* bound to; NULL: to nobody, or to one that is gone */
-    struct relay_link *bound_next; /* carrier.bound */
+    struct relay_net *net;    /* BUSY: counts it as its own; NULL: nobody's */
+    struct carrier *client;   /* bound to; NULL: to nobody, or to one that is gone */
+    struct carrier_hold hold; /* ... which knows of it */
     struct stream *stream;
     struct stream_target to;
     struct outbound out;

@@ -73,11 +73,12 @@ static struct relay_link *take_idle(struct relay *r, const struct relay_branch *
 
 static struct relay_link *take_bound(const struct relay *r, const struct relay_branch *w)
 {
-    struct relay_link *next;
-
-    for (struct relay_link *link = w->carrier->bound; link != NULL; link = next) {
-        next = link->bound_next;
-        if (link->relay != r || link->state != RELAY_LINK_BOUND || w->again.needs_fresh)
+    LIST_EACH (at, &w->carrier->holds) {
+        struct carrier_hold *hold = LIST_ENTRY(at, struct carrier_hold, in_carrier);
+        if (hold->target != &r->target || w->again.needs_fresh)
+            continue;
+        struct relay_link *link = CONTAINER_OF(hold, struct relay_link, hold);
+        if (link->state != RELAY_LINK_BOUND)
             continue;
         if (!may_serve_again(link) || !relay_link_fits(link, w->carrier->client))
             relay_link_quit(link);
@@ -508,17 +509,6 @@ void relay_free(struct relay **relay)
 struct target *relay_target(struct relay *r)
 {
     return &r->target;
-}
-
-void relay_forget_carrier(struct carrier *c)
-{
-    while (c->bound != NULL) {
-        struct relay_link *link = c->bound;
-        if (link->state == RELAY_LINK_BOUND)
-            relay_link_quit(link);
-        else
-            relay_link_unbind(link);
-    }
 }
 
 uint32_t relay_capabilities(const struct relay *r)

@@ -15,6 +15,7 @@
 #include "proxy/smtp/transaction.h"
 
 struct carrier;
+struct carrier_hold;
 
 struct target_ops {
     const char *kind; /* "relay", "maildir" */
@@ -31,6 +32,8 @@ struct target_ops {
     void (*flush)(struct branch *b);
     /* client->name_state is not pending any more. NULL: nobody cares. */
     void (*named)(struct branch *b);
+    /* Its carrier is gone for what is held, but not for its branch. NULL: nothing is ever held. */
+    void (*let_go)(struct carrier_hold *hold);
     /* Somebody wants to know now whether a target that is down is there again. NULL: it cannot be
      * down. */
     void (*probe)(struct target *t);

@@ -6,7 +6,6 @@
 #include "proxy/base/mem.h"
 #include "proxy/io/closing.h"
 #include "proxy/io/disk.h"
-#include "route/relay.h"
 #include "spool/delivery_private.h"
 
 #define LOCKED_S 1 /* another delivery of the message, or another process, has the file */
@@ -53,7 +52,7 @@ void delivery_recycle(struct delivery *d)
     struct runner *r = d->runner;
 
     if (d->has_transaction)
-        relay_forget_carrier(&d->carrier);
+        carrier_let_go(&d->carrier);
     if (d->carrier.copy != NULL)
         copy_free(&d->carrier.copy);
     deadline_clear(r->host.loop, &d->deadline);
@@ -297,15 +296,11 @@ static bool ask_all(struct delivery *d, struct target *target)
 
 static bool begin(struct delivery *d, struct target *target)
 {
-    d->carrier = (struct carrier){
-        .ops = &carrier_ops,
-        .loop = d->runner->host.loop,
-        .transaction = &d->transaction,
-        .client = &d->message.client,
-        .hostname = d->message.hostname,
-        .is_spooled = true,
-        .spooled_wall_ms = d->message.arrived_ms,
-    };
+    carrier_init(&d->carrier, &carrier_ops, d->runner->host.loop, &d->message.client);
+    d->carrier.transaction = &d->transaction;
+    d->carrier.hostname = d->message.hostname;
+    d->carrier.is_spooled = true;
+    d->carrier.spooled_wall_ms = d->message.arrived_ms;
     if (!make_copy(d))
         return false;
     transaction_init(&d->transaction, &d->arena, &d->message.envelope, &d->message.client);

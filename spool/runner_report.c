@@ -7,7 +7,7 @@
 #include "proxy/base/error.h"
 #include "proxy/base/mem.h"
 #include "proxy/io/disk.h"
-#include "route/relay_conf.h"
+#include "proxy/smtp/capability.h"
 
 #define BLOCK_BYTES 65536 /* that the file's checksum is made of */
 #define ARENA_MAX   (1U << 20)

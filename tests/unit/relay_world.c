@@ -276,7 +276,7 @@ static void client_step(struct client *c, const struct relay_step *step)
     else if (step->verb == NAMED)
         know_name(c, step->text);
     else if (step->verb == LEAVE)
-        relay_forget_carrier(&c->carrier);
+        carrier_let_go(&c->carrier);
     else if (step->verb == SPOOLED)
         make_spooled(c, step->text);
     c->wants_go = c->wants_go || step->verb == DATA;
@@ -391,7 +391,7 @@ static void finish(struct world *w)
     w->is_over = true;
     for (size_t i = 0; i < CLIENTS; i++) {
         abandon(&w->clients[i]);
-        relay_forget_carrier(&w->clients[i].carrier);
+        carrier_let_go(&w->clients[i].carrier);
     }
     for (unsigned i = 0; sim_target(w->sim, i) != NULL; i++)
         if (sim_peer_state(sim_target(w->sim, i)) == SIM_PEER_OPEN)
@@ -443,11 +443,9 @@ static void init_client(struct world *w, unsigned number)
     struct client *c = &w->clients[number];
 
     c->world = w;
-    c->carrier = (struct carrier){.ops = &carrier_ops,
-                                  .loop = w->loop,
-                                  .client = &c->who,
-                                  .hostname = bytes_of("postern.test"),
-                                  .resolve_by_ms = loop_now_ms(w->loop) + 5000};
+    carrier_init(&c->carrier, &carrier_ops, w->loop, &c->who);
+    c->carrier.hostname = bytes_of("postern.test");
+    c->carrier.resolve_by_ms = loop_now_ms(w->loop) + 5000;
     memcpy(c->helo, "c0.test", sizeof("c0.test"));
     c->helo[1] = (char)('0' + number);
     c->who = (struct identity){
