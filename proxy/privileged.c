@@ -44,6 +44,24 @@ static int make_directory(int at, const char *name, const struct config_account 
     return fd;
 }
 
+/* A symbolic link is followed if it is root's or the account's own: nobody else may say where we
+ * make something. */
+static int open_directory(int at, const char *name, const struct config_account *account)
+{
+    int fd = openat(at, name, WALK | O_NOFOLLOW);
+    struct stat link;
+
+    if (fd >= 0 || (errno != ELOOP && errno != ENOTDIR))
+        return fd < 0 ? -errno : fd;
+    if (fstatat(at, name, &link, AT_SYMLINK_NOFOLLOW) != 0)
+        return -errno;
+    if (link.st_uid != 0 && link.st_uid != geteuid() &&
+        !(account->is_set && link.st_uid == account->user))
+        return -ELOOP;
+    fd = openat(at, name, WALK);
+    return fd < 0 ? -errno : fd;
+}
+
 /* Goes down `path`, which is cut up, and makes what is missing. The descriptor, or -errno. */
 static int walk(char *path, const struct config_account *account)
 {
@@ -51,10 +69,10 @@ static int walk(char *path, const struct config_account *account)
     int at = open(path[0] == '/' ? "/" : ".", WALK);
 
     while (at >= 0 && (name = strtok_r(rest, "/", &rest)) != NULL) {
-        int next = openat(at, name, WALK);
+        int next = open_directory(at, name, account);
 
-        if (next < 0)
-            next = errno == ENOENT ? make_directory(at, name, account) : -errno;
+        if (next == -ENOENT)
+            next = make_directory(at, name, account);
         close(at);
         at = next;
     }

@@ -64,6 +64,19 @@ def test_a_directory_of_root_is_not_given_away(as_nobody, tmp_path, what):
     assert not list(other.iterdir())
 
 
+def test_nothing_is_made_where_the_link_of_another_leads(as_nobody, tmp_path):
+    """Neither root nor the account has said that the spool goes there."""
+    server, spool = as_nobody("link/made/spool")
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    link = spool.parent.parent
+    link.symlink_to(victim)
+    os.lchown(link, 12345, -1)
+    done = run(*server.flags)
+    assert done.returncode == 73
+    assert not list(victim.iterdir())
+
+
 @pytest.mark.parametrize("bits", [0o777, 0o770, 0o1777])
 def test_a_spool_that_others_may_write_is_refused(as_nobody, nobody, bits):
     server, spool = as_nobody("spool")
