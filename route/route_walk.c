@@ -48,6 +48,18 @@ static int make_key(struct route_walk *walk, const struct address *address, bool
     return 0;
 }
 
+/* What was seen first of all need not be found before there is a second one to look for. */
+static int note(struct route_walk *walk, struct hash_entry *seen, const struct address *address,
+                bool is_name, const struct target *target)
+{
+    struct bytes key;
+    if (seen->key.len != 0)
+        return 0;
+    if (make_key(walk, address, is_name, target, &key) != 0)
+        return ERR_MEMORY;
+    return hash_table_add(&walk->seen, seen, key);
+}
+
 /* ---- which line ---- */
 
 static bool find_address(const struct route_set *set, const struct address *address,
@@ -163,13 +175,17 @@ static enum reply_id reply_to_unknown(const struct route_walk *walk, const struc
 static int add_leg(struct route_walk *walk, const struct route_step *step,
                    const struct route_action *by, struct target *target)
 {
-    struct bytes key;
-    if (make_key(walk, &step->address, false, target, &key) != 0)
-        return ERR_MEMORY;
-    if (hash_table_find(&walk->seen, key) != NULL)
-        return 0;
-    struct route_walk_leg *leg = arena_alloc(walk->arena, sizeof(*leg));
-    if (leg == NULL || hash_table_add(&walk->seen, &leg->seen, key) != 0)
+    struct route_walk_leg *first = walk->first_leg, *leg;
+    struct bytes key = {.len = 0};
+    if (first != NULL) {
+        if (note(walk, &first->seen, &first->leg.to, false, first->leg.target) != 0 ||
+            make_key(walk, &step->address, false, target, &key) != 0)
+            return ERR_MEMORY;
+        if (hash_table_find(&walk->seen, key) != NULL)
+            return 0;
+    }
+    leg = arena_alloc(walk->arena, sizeof(*leg));
+    if (leg == NULL || (first != NULL && hash_table_add(&walk->seen, &leg->seen, key) != 0))
         return ERR_MEMORY;
     leg->leg = (struct routed_leg){
         .target = target,
@@ -197,12 +213,12 @@ static int add_leg(struct route_walk *walk, const struct route_step *step,
 
 /* ---- steps ---- */
 
-/* `key`: of make_key(). NULL: no memory. */
+/* `key`: of make_key(), or empty: it is the first. NULL: no memory. */
 static struct route_step *add_step(struct route_walk *walk, struct route_step *parent,
                                    const struct address *address, bool is_name, struct bytes key)
 {
     struct route_step *step = arena_alloc(walk->arena, sizeof(*step));
-    if (step == NULL || hash_table_add(&walk->seen, &step->seen, key) != 0)
+    if (step == NULL || (key.len != 0 && hash_table_add(&walk->seen, &step->seen, key) != 0))
         return NULL;
     step->parent = parent;
     step->address = *address;
@@ -256,7 +272,8 @@ static int rewrite(struct route_walk *walk, struct route_step *step,
     bool is_name = action->kind == ROUTE_ACTION_NAME;
     struct address address = rewritten(&step->address, action);
     struct bytes key;
-    if (make_key(walk, &address, is_name, NULL, &key) != 0)
+    if (note(walk, &walk->first->seen, &walk->first->address, walk->first->is_name, NULL) != 0 ||
+        make_key(walk, &address, is_name, NULL, &key) != 0)
         return ERR_MEMORY;
     const struct route_step *again = find_step(walk, key);
     if (again != NULL && !is_above(again, step))
@@ -321,12 +338,9 @@ static int visit(struct route_walk *walk, struct route_step *step)
 int route_walk(const struct route_set *set, const struct address *address, bool is_name,
                struct arena *arena, struct route_walk *walk_out)
 {
-    struct bytes key;
     *walk_out = (struct route_walk){.set = set, .arena = arena};
-    if (make_key(walk_out, address, is_name, NULL, &key) != 0)
-        return ERR_MEMORY;
     hash_table_init(&walk_out->seen, set->key);
-    struct route_step *step = add_step(walk_out, NULL, address, is_name, key);
+    struct route_step *step = add_step(walk_out, NULL, address, is_name, bytes_make(NULL, 0));
     int error = step == NULL ? ERR_MEMORY : visit(walk_out, step);
     hash_table_done(&walk_out->seen);
     return error;

@@ -80,9 +80,35 @@ static void test_looks(void **state)
     assert_in_range(many, 3 * 975, 8 * 975);
 }
 
+/* Where a circle of rewritings comes back to its beginning it is told for one, not for a way that
+ * is too long. */
+static void test_circle(void **state)
+{
+    static struct lib_text text;
+    struct route_world w;
+    struct route_directory directory = route_world_directory(&w);
+    struct route_set *set = NULL;
+    struct buf said;
+
+    (void)state;
+    text.len = 0;
+    for (unsigned i = 0; i <= ROUTE_DEPTH_MAX; i++)
+        lib_put(&text, "@a%u @a%u\n", i, (i + 1) % (ROUTE_DEPTH_MAX + 1));
+    assert_true(route_world_init(&w, bytes_of(text.at)));
+    int error = route_set_new(w.tables, w.table_count, &directory, route_world_key(), &w.arena,
+                              &w.problems, &set);
+    assert_int_equal(error, ERR_SYNTAX);
+    buf_init(&said, &w.pool, 8192);
+    cf_put_problem(&said, w.problems.first);
+    buf_byte(&said, 0);
+    assert_non_null(strstr((const char *)buf_bytes(&said).at, "a loop"));
+    buf_done(&said);
+    route_world_done(&w);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_looks)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_looks), cmocka_unit_test(test_circle)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -76,89 +76,94 @@ static void check_report(struct report_world *w, const struct store_place *place
     disk_close(fd);
 }
 
+/* A message that was refused and is taken, in a world of its own. */
+struct cause {
+    struct sim *sim;
+    struct report_world w;
+    struct store_place place;
+    struct spool_message message;
+    int fd;
+};
+
+static void begin(struct cause *c, uint64_t seed)
+{
+    c->sim = sim_new(seed);
+    report_world_begin(&c->w);
+    report_world_put(&c->w, &c->place);
+    c->fd = report_world_take(&c->w, &c->place, &c->message);
+}
+
+static int make_of(struct cause *c, struct store_place *place_out)
+{
+    return make(&c->w, c->fd, &c->place, &c->message, place_out);
+}
+
+static void end(struct cause *c)
+{
+    disk_close(c->fd);
+    assert_int_equal(sim_open_files(c->sim), 1); /* the store's */
+    report_world_end(&c->w);
+    sim_free(&c->sim);
+}
+
 static void test_made(void **state)
 {
     static struct lib_text seen, again;
-    struct sim *sim = sim_new(1);
-    struct spool_message message;
-    struct store_place cause, place, second;
-    struct report_world w;
-    int fd;
+    struct store_place place, second;
+    struct cause c;
 
     (void)state;
-    report_world_begin(&w);
-    report_world_put(&w, &cause);
-    fd = report_world_take(&w, &cause, &message);
-    assert_int_equal(make(&w, fd, &cause, &message, &place), 0);
-    assert_int_equal(place.directory, cause.directory);
-    check_report(&w, &place);
-    assert_int_equal(store_list(w.store, see, &seen), 0);
-    assert_int_equal(make(&w, fd, &cause, &message, &second), 0); /* is there already */
+    begin(&c, 1);
+    assert_int_equal(make_of(&c, &place), 0);
+    assert_int_equal(place.directory, c.place.directory);
+    check_report(&c.w, &place);
+    assert_int_equal(store_list(c.w.store, see, &seen), 0);
+    assert_int_equal(make_of(&c, &second), 0); /* is there already */
     assert_string_equal(second.id.text, place.id.text);
-    assert_int_equal(store_list(w.store, see, &again), 0);
+    assert_int_equal(store_list(c.w.store, see, &again), 0);
     assert_string_equal(again.at, seen.at);
-    disk_close(fd);
-    assert_int_equal(sim_open_files(sim), 1); /* the store's */
-    report_world_end(&w);
-    sim_free(&sim);
+    end(&c);
 }
 
 /* What the cause said of it was lost, and it is held. */
 static void test_made_and_held(void **state)
 {
     static struct lib_text seen, again;
-    struct sim *sim = sim_new(1);
-    struct spool_message message;
-    struct store_place cause, place, held;
-    struct report_world w;
-    int fd;
+    struct store_place place, held;
+    struct cause c;
 
     (void)state;
-    report_world_begin(&w);
-    report_world_put(&w, &cause);
-    fd = report_world_take(&w, &cause, &message);
-    assert_int_equal(make(&w, fd, &cause, &message, &place), 0);
-    assert_int_equal(store_move(w.store, &place, STORE_HOLD, 0, &held), 0);
-    assert_int_equal(store_list(w.store, see, &seen), 0);
-    assert_int_equal(make(&w, fd, &cause, &message, &place), 0);
+    begin(&c, 1);
+    assert_int_equal(make_of(&c, &place), 0);
+    assert_int_equal(store_move(c.w.store, &place, STORE_HOLD, 0, &held), 0);
+    assert_int_equal(store_list(c.w.store, see, &seen), 0);
+    assert_int_equal(make_of(&c, &place), 0);
     assert_int_equal(place.folder, STORE_HOLD);
-    assert_int_equal(store_list(w.store, see, &again), 0);
+    assert_int_equal(store_list(c.w.store, see, &again), 0);
     assert_string_equal(again.at, seen.at);
-    disk_close(fd);
-    assert_int_equal(sim_open_files(sim), 1); /* the store's */
-    report_world_end(&w);
-    sim_free(&sim);
+    end(&c);
 }
 
 /* Nobody can be told: nothing is written. */
 static void test_held(void **state)
 {
     static const bool is_due[] = {true};
-    struct sim *sim = sim_new(1);
     struct runner_report report;
-    struct spool_message message;
-    struct store_place cause;
-    struct report_world w;
-    int fd;
+    struct cause c;
 
     (void)state;
-    report_world_begin(&w);
-    w.conf.to = BOUNCE_TO_NONE;
-    report_world_put(&w, &cause);
-    fd = report_world_take(&w, &cause, &message);
-    report = (struct runner_report){.store = w.store,
-                                    .conf = &w.conf,
-                                    .message = &message,
-                                    .fd = fd,
+    begin(&c, 1);
+    c.w.conf.to = BOUNCE_TO_NONE;
+    report = (struct runner_report){.store = c.w.store,
+                                    .conf = &c.w.conf,
+                                    .message = &c.message,
+                                    .fd = c.fd,
                                     .kind = BOUNCE_FAILED,
                                     .is_due = is_due,
-                                    .place = cause};
+                                    .place = c.place};
     assert_int_equal(runner_report_make(&report), 0);
     assert_int_equal(report.result, BOUNCE_HELD);
-    disk_close(fd);
-    assert_int_equal(sim_open_files(sim), 1);
-    report_world_end(&w);
-    sim_free(&sim);
+    end(&c);
 }
 
 /* ---- the disk fails, memory is short ---- */
@@ -166,28 +171,21 @@ static void test_held(void **state)
 static bool try_with_failure(enum sim_disk_call call, uint64_t nth)
 {
     static struct lib_text seen;
-    struct sim *sim = sim_new(nth);
-    struct spool_message message;
-    struct store_place cause, place;
-    struct report_world w;
-    int fd, error;
+    struct store_place place;
+    struct cause c;
+    int error;
 
-    report_world_begin(&w);
-    report_world_put(&w, &cause);
-    fd = report_world_take(&w, &cause, &message);
-    sim_disk_fail(sim, call, nth, -EIO);
-    error = make(&w, fd, &cause, &message, &place);
-    sim_disk_fail(sim, call, 0, 0);
+    begin(&c, nth);
+    sim_disk_fail(c.sim, call, nth, -EIO);
+    error = make_of(&c, &place);
+    sim_disk_fail(c.sim, call, 0, 0);
     assert_true(error == 0 || error == -EIO);
     seen.len = 0;
-    assert_int_equal(store_list(w.store, see, &seen), 0);
+    assert_int_equal(store_list(c.w.store, see, &seen), 0);
     assert_int_equal(seen.len, (error == 0 ? 2 : 1) * (ID_LENGTH + 3));
-    assert_int_equal(make(&w, fd, &cause, &message, &place), 0);
-    check_report(&w, &place);
-    disk_close(fd);
-    assert_int_equal(sim_open_files(sim), 1);
-    report_world_end(&w);
-    sim_free(&sim);
+    assert_int_equal(make_of(&c, &place), 0);
+    check_report(&c.w, &place);
+    end(&c);
     return error == 0;
 }
 
@@ -203,18 +201,10 @@ static void test_disk_trouble(void **state)
     lib_end_rows();
 }
 
-struct short_memory {
-    struct report_world w;
-    struct store_place cause;
-    struct spool_message message;
-    int fd;
-};
-
 static bool make_with_failures(void *given)
 {
-    struct short_memory *s = given;
     struct store_place place;
-    int error = make(&s->w, s->fd, &s->cause, &s->message, &place);
+    int error = make_of(given, &place);
 
     assert_true(error == 0 || error == ERR_MEMORY || error == -ENOMEM);
     return error == 0;
@@ -222,18 +212,12 @@ static bool make_with_failures(void *given)
 
 static void test_no_memory(void **state)
 {
-    struct sim *sim = sim_new(1);
-    struct short_memory s;
+    struct cause c;
 
     (void)state;
-    report_world_begin(&s.w);
-    report_world_put(&s.w, &s.cause);
-    s.fd = report_world_take(&s.w, &s.cause, &s.message);
-    assert_true(lib_fail_each_allocation(make_with_failures, &s) > 3);
-    disk_close(s.fd);
-    assert_int_equal(sim_open_files(sim), 1);
-    report_world_end(&s.w);
-    sim_free(&sim);
+    begin(&c, 1);
+    assert_true(lib_fail_each_allocation(make_with_failures, &c) > 3);
+    end(&c);
 }
 
 /* ---- the process dies, the power is cut ---- */
