@@ -22,10 +22,11 @@ JOBS := $(shell nproc 2>/dev/null || echo 1)
 # --- sources -------------------------------------------------------------------------------------
 
 PURE_SRC  := $(sort $(wildcard proxy/base/*.c proxy/smtp/*.c route/route_table.c) \
-	$(wildcard route/relay_line.c route/relay_pace.c) \
+	$(wildcard route/relay/relay_line.c route/relay/relay_pace.c) \
 	$(wildcard spool/spool_format*.c spool/spool_schedule*.c spool/bounce*.c))
 IO_SRC    := $(sort $(wildcard proxy/io/*.c))
-SHELL_SRC := $(filter-out $(PURE_SRC),$(sort $(wildcard filters/*.c route/*.c spool/*.c proxy/*.c)))
+SHELL_DIRS := filters route route/relay spool proxy proxy/config proxy/control
+SHELL_SRC := $(filter-out $(PURE_SRC),$(sort $(wildcard $(SHELL_DIRS:%=%/*.c))))
 SIM_RUN   := $(wildcard tests/sim/run.c tests/sim/enumerate.c)
 SIM_SRC   := $(sort $(filter-out $(SIM_RUN),$(wildcard tests/sim/*.c)))
 UNIT_SRC  := $(sort $(wildcard tests/unit/test_*.c))
@@ -36,7 +37,7 @@ FUZZ_SRC  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 PROGRAMS := $(filter proxy/postern.c proxy/posternctl.c,$(SHELL_SRC))
 ALL_SRC  := $(PURE_SRC) $(IO_SRC) $(SHELL_SRC)
 
-C_FILES  := $(sort $(wildcard $(foreach d,proxy proxy/base proxy/smtp proxy/io filters route spool \
+C_FILES  := $(sort $(wildcard $(foreach d,proxy/base proxy/smtp proxy/io $(SHELL_DIRS) \
 	tests/unit tests/sim tests/transcripts tests/fuzz scripts/bench,$d/*.c $d/*.h)))
 
 # --- flags ---------------------------------------------------------------------------------------
@@ -141,10 +142,11 @@ run: ## install what is missing, build, start a postern that needs nothing else
 
 # A test program is linked with the pure objects and with what a line at its top asks for:
 #   /* needs: route/maildir.c proxy/io/copy.c proxy/io/copy_file.c proxy/io/copy_room.c sim */
-# Files are linked as they are; `io` is proxy/io with its libraries; `sim` is tests/sim in its place;
-# `shell` is everything else but the main()s.
+# A file is linked as it is, a folder with all its files (`proxy/config/`); `io` is proxy/io with its
+# libraries; `sim` is tests/sim in its place; `shell` is everything else but the main()s.
 needs_of   = $(shell sed -n '1,12s|^/\* needs: *\(.*\) \*/$$|\1|p' $(1))
-needs_objs = $(patsubst %.c,$(B)/$(1)/%.o,$(filter %.c,$(2))) \
+needs_src  = $(filter-out $(PURE_SRC),$(filter %.c,$(1)) $(wildcard $(patsubst %,%*.c,$(filter %/,$(1)))))
+needs_objs = $(patsubst %.c,$(B)/$(1)/%.o,$(call needs_src,$(2))) \
 	$(patsubst %,$(B)/$(1)/lib%.a,$(filter io sim shell,$(2))) $(B)/$(1)/libpure.a
 
 # $(call program,VARIANT,PROGRAM,SOURCE,WHAT IT NEEDS,OTHER OBJECTS,LIBRARIES)

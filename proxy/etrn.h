@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 #include "proxy/smtp/command.h"
-#include "proxy/smtpd_conf.h"
+#include "proxy/config/smtpd_conf.h"
 
 struct bridge;
 struct etrn; /* a question that waits for its answer */

@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 
 /* `listener` NULL: the first one. An exit code of sysexits.h. */
 int explain_address(const struct config *config, const char *address, const char *listener,

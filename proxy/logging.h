@@ -3,7 +3,7 @@
 #ifndef POSTERN_LOGGING_H
 #define POSTERN_LOGGING_H
 
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 #include "proxy/io/log.h"
 
 /* The three that always exist, then the logfiles in the order of the configuration. Returns how

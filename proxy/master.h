@@ -3,7 +3,7 @@
 #ifndef POSTERN_MASTER_H
 #define POSTERN_MASTER_H
 
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 
 /* Makes the spool directory, opens the listeners, detaches, starts the processes, or with workers =
  * 0 serves itself; leads them until a signal ends it. TERM and INT end all (again: at once), HUP

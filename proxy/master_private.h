@@ -10,7 +10,7 @@
 #include <sys/types.h>
 
 #include "proxy/base/list.h"
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 #include "proxy/io/log.h"
 #include "proxy/shared.h"
 

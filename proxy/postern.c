@@ -4,9 +4,9 @@
 #include <sys/stat.h>
 #include <sysexits.h>
 
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 #include "proxy/explain.h"
-#include "proxy/flags.h"
+#include "proxy/config/flags.h"
 #include "proxy/master.h"
 #include "proxy/version.h"
 

@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 #include "proxy/base/text.h"
-#include "proxy/config.h"
-#include "proxy/control.h"
-#include "proxy/control_screen.h"
-#include "proxy/flags.h"
+#include "proxy/config/config.h"
+#include "proxy/control/control.h"
+#include "proxy/control/control_screen.h"
+#include "proxy/config/flags.h"
 #include "proxy/privileged.h"
 #include "proxy/version.h"
 #include "proxy/worker.h"

@@ -5,7 +5,7 @@
 #ifndef POSTERN_PRIVILEGED_H
 #define POSTERN_PRIVILEGED_H
 
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 
 /* Makes what is missing of the spool directory's path and gives that to the account. What was there
  * must belong to the account already, and be writable by nobody else. */

@@ -4,9 +4,9 @@
 
 #include "proxy/base/error.h"
 #include "proxy/base/mem.h"
-#include "proxy/control.h"
+#include "proxy/control/control.h"
 #include "proxy/queue_private.h"
-#include "route/relay_memory.h"
+#include "route/relay/relay_memory.h"
 
 /* ---- questions ---- */
 

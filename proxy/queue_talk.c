@@ -5,7 +5,7 @@
 #include "proxy/base/mem.h"
 #include "proxy/base/text.h"
 #include "proxy/queue_private.h"
-#include "route/relay_memory.h"
+#include "route/relay/relay_memory.h"
 
 #define TICK_MS   1000 /* connect again, look for questions that got no answer \ */
 #define ANSWER_MS 5000 /* for the runner to answer */

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 #include "proxy/shared.h"
-#include "route/relay.h"
+#include "route/relay/relay.h"
 
 /* For relay_service.host; the mapping outlives it. */
 struct relay_host shared_target_host(struct shared *s, bool is_queue);

@@ -10,8 +10,8 @@
 #include "proxy/io/stream.h"
 #include "proxy/shared.h"
 #include "proxy/smtp/session.h"
-#include "proxy/smtpd_conf.h"
-#include "route/relay.h"
+#include "proxy/config/smtpd_conf.h"
+#include "route/relay/relay.h"
 #include "route/route.h"
 
 struct worker;

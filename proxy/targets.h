@@ -4,9 +4,9 @@
 #define POSTERN_TARGETS_H
 
 #include "proxy/base/hash.h"
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 #include "route/maildir.h"
-#include "route/relay.h"
+#include "route/relay/relay.h"
 #include "route/route.h"
 
 struct targets {

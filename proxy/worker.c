@@ -11,7 +11,7 @@
 #include "proxy/logging.h"
 #include "proxy/shared_target.h"
 #include "proxy/version.h"
-#include "route/relay_memory.h"
+#include "route/relay/relay_memory.h"
 
 /* ---- services ---- */
 

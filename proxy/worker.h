@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 #include "proxy/base/id.h"
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 #include "proxy/io/copy.h"
 #include "proxy/io/deadline.h"
 #include "proxy/io/dns.h"

@@ -6,8 +6,8 @@
 #include "proxy/base/mem.h"
 #include "proxy/smtp/header.h"
 #include "route/carrier.h"
-#include "route/maildir_file.h"
-#include "route/maildir_path.h"
+#include "route/maildir_file_private.h"
+#include "route/maildir_path_private.h"
 
 #define HEAD_MAX_BYTES 8192 /* the lines that stand before the message */
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the jobs of a Maildir do with files. */
-#include "route/maildir_file.h"
+#include "route/maildir_file_private.h"
 
 #include <errno.h>
 
 #include "proxy/base/bytes.h"
 #include "proxy/io/disk.h"
-#include "route/maildir_path.h"
+#include "route/maildir_path_private.h"
 
 static const char *path_of(char path[MAILDIR_PATH_ROOM], const struct maildir_file *file,
                            const char *folder)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Names of Maildirs and of what lies in them. */
-#include "route/maildir_path.h"
+#include "route/maildir_path_private.h"
 
 #include <limits.h>
 

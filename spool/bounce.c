@@ -6,7 +6,7 @@
 #include "proxy/base/hash.h"
 #include "proxy/base/text.h"
 #include "proxy/smtp/params.h"
-#include "spool/bounce_parts.h"
+#include "spool/bounce_private.h"
 
 /* ---- who ---- */
 

@@ -3,7 +3,7 @@
 #include "proxy/base/netaddr.h"
 #include "proxy/base/text.h"
 #include "proxy/smtp/params.h"
-#include "spool/bounce_parts.h"
+#include "spool/bounce_private.h"
 
 #define LINE_OCTETS_MAX 998 /* octets before CRLF, RFC 5322 2.1.1 */
 #define FIELD_MAX       500 /* octets of one value that has no blanks to be folded at */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What a human reads of a report, and how words of others are written down. */
 #include "proxy/base/text.h"
-#include "spool/bounce_parts.h"
+#include "spool/bounce_private.h"
 
 #define WIDTH     76
 #define WORD_MAX  500  /* octets without a blank; what is longer is broken */

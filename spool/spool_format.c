@@ -3,7 +3,7 @@
 #include "spool/spool_format.h"
 
 #include "proxy/base/error.h"
-#include "spool/spool_format_parts.h"
+#include "spool/spool_format_private.h"
 
 #define BODY_BYTES_MAX (UINT64_C(1) << 56)
 /* Of the smallest RECIPIENT: what a count of them is held against before memory is asked for. */

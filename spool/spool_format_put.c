@@ -2,7 +2,7 @@
 /* Writing the first block and the records. */
 #include "spool/spool_format.h"
 
-#include "spool/spool_format_parts.h"
+#include "spool/spool_format_private.h"
 
 /* ---- contents ---- */
 

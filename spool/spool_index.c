@@ -9,7 +9,7 @@
 #include "proxy/base/error.h"
 #include "proxy/base/mem.h"
 #include "proxy/io/disk.h"
-#include "spool/spool_format_parts.h"
+#include "spool/spool_format_private.h"
 #include "spool/store_private.h"
 
 #define MAGIC          "POSTERNI"

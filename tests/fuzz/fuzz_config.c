@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Configuration files: whatever is read without a complaint is written as what reads the same. */
-/* needs: proxy/config.c proxy/config_builder.c proxy/config_assign.c proxy/config_file.c */
-/* needs: proxy/config_flags.c proxy/config_finish.c proxy/config_resolve.c proxy/config_check.c */
-/* needs: proxy/config_dump.c proxy/config_core.c proxy/smtpd_conf.c proxy/flags.c */
-/* needs: route/relay_conf.c route/maildir_conf.c route/route_source.c route/route.c */
-/* needs: route/relay_identity.c route/route_walk.c route/route_check.c */
+/* needs: proxy/config/ route/maildir_conf.c route/relay/relay_conf.c */
+/* needs: route/relay/relay_identity.c route/route.c route/route_check.c route/route_source.c */
+/* needs: route/route_walk.c */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "proxy/config_builder.h"
+#include "proxy/config/config_private.h"
 #include "route/maildir.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

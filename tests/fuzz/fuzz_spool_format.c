@@ -6,7 +6,7 @@
 #include "tests/fuzz/pieces.h"
 
 #include "proxy/base/error.h"
-#include "spool/spool_format_parts.h"
+#include "spool/spool_format_private.h"
 
 #define RECORDS_LIMIT (1U << 24)
 

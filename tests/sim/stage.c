@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "proxy/control.h"
+#include "proxy/control/control.h"
 #include "proxy/io/disk.h"
 #include "proxy/io/listen.h"
 #include "proxy/worker.h"

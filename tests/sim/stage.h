@@ -3,7 +3,7 @@
 #ifndef POSTERN_SIM_STAGE_H
 #define POSTERN_SIM_STAGE_H
 
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 
 #define STAGE_SPOOL "/spool" /* [core] spool-directory */
 

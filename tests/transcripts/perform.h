@@ -3,7 +3,7 @@
 #ifndef POSTERN_PERFORM_H
 #define POSTERN_PERFORM_H
 
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 #include "tests/sim/sim.h"
 #include "tests/transcripts/script.h"
 

@@ -8,7 +8,7 @@
 
 #include <sys/types.h>
 
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 
 /* geteuid() gives `config_world_uid`, gethostname() "host". Hosts: host, host.example.net,
  * mx.example.net (127.0.0.1 and ::1), other.example.net, localhost. Interfaces: 192.0.2.1,

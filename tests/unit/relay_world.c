@@ -11,8 +11,8 @@
 #include "proxy/io/disk.h"
 #include "proxy/io/log.h"
 #include "route/carrier.h"
-#include "route/relay.h"
-#include "route/relay_memory.h"
+#include "route/relay/relay.h"
+#include "route/relay/relay_memory.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/lib.h"
 

@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-#include "route/relay_conf.h"
+#include "route/relay/relay_conf.h"
 
 enum relay_verb {
     STEP_END, /* of the list */

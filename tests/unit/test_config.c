@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Whole configurations: defaults, flags, the tree, includes and the dump. */
-/* needs: proxy/config.c proxy/config_builder.c proxy/config_assign.c proxy/config_file.c */
-/* needs: proxy/config_flags.c proxy/config_finish.c proxy/config_resolve.c proxy/config_check.c */
-/* needs: proxy/config_dump.c proxy/config_core.c proxy/smtpd_conf.c proxy/flags.c */
-/* needs: route/relay_conf.c route/maildir_conf.c route/route_source.c route/route.c */
-/* needs: route/relay_identity.c route/route_walk.c route/route_check.c */
-/* needs: tests/unit/config_world.c */
-#include "proxy/config.h"
+/* needs: proxy/config/ route/maildir_conf.c route/relay/relay_conf.c tests/unit/config_world.c */
+/* needs: route/relay/relay_identity.c route/route.c route/route_check.c route/route_source.c */
+/* needs: route/route_walk.c */
+#include "proxy/config/config.h"
 
 #include "tests/unit/config_world.h"
 
@@ -17,7 +14,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
-#include "proxy/config_builder.h"
+#include "proxy/config/config_private.h"
 
 static bool has_line(const char *text, const char *line)
 {

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What is wrong with a configuration, and where. */
-/* needs: proxy/config.c proxy/config_builder.c proxy/config_assign.c proxy/config_file.c */
-/* needs: proxy/config_flags.c proxy/config_finish.c proxy/config_resolve.c proxy/config_check.c */
-/* needs: proxy/config_dump.c proxy/config_core.c proxy/smtpd_conf.c proxy/flags.c */
-/* needs: route/relay_conf.c route/maildir_conf.c route/route_source.c route/route.c */
-/* needs: route/relay_identity.c route/route_walk.c route/route_check.c */
-/* needs: tests/unit/config_world.c */
+/* needs: proxy/config/ route/maildir_conf.c route/relay/relay_conf.c tests/unit/config_world.c */
+/* needs: route/relay/relay_identity.c route/route.c route/route_check.c route/route_source.c */
+/* needs: route/route_walk.c */
 #include "tests/unit/config_world.h"
 
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Lines for people and for programs: columns, escapes, ages, times. */
-/* needs: proxy/control_print.c */
-#include "proxy/control_print.h"
+/* needs: proxy/control/control_print.c */
+#include "proxy/control/control_print.h"
 
 #include "tests/unit/lib.h"
 

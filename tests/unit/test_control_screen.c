@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What reaches a terminal of the octets of others. */
-/* needs: proxy/control_screen.c */
-#include "proxy/control_screen.h"
+/* needs: proxy/control/control_screen.c */
+#include "proxy/control/control_screen.h"
 
 #include <stdlib.h>
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The command line: every flag, and what is refused. */
-/* needs: proxy/flags.c proxy/config_builder.c proxy/config_core.c proxy/smtpd_conf.c */
-/* needs: route/relay_conf.c route/maildir_conf.c route/route_source.c */
-#include "proxy/flags.h"
+/* needs: proxy/config/ route/maildir_conf.c route/relay/relay_conf.c */
+/* needs: route/relay/relay_identity.c route/route.c route/route_check.c route/route_source.c */
+/* needs: route/route_walk.c */
+#include "proxy/config/flags.h"
 
 #include "tests/unit/lib.h"
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The manual page postern.cf(5) holds what the rows of the settings say, word for word. Run with
  * the argument `print`, this program writes that part, to be put into the page. */
-/* needs: proxy/config_builder.c proxy/config_core.c proxy/smtpd_conf.c */
-/* needs: route/relay_conf.c route/maildir_conf.c route/route_source.c */
+/* needs: proxy/config/config_builder.c proxy/config/config_core.c proxy/config/smtpd_conf.c */
+/* needs: route/maildir_conf.c route/relay/relay_conf.c route/route_source.c */
 #include "tests/unit/lib.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "proxy/config_builder.h"
+#include "proxy/config/config_private.h"
 
 #define PAGE  "doc/postern.cf.5"
 #define BEGIN ".\\\" settings: begin\n"

@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 #include "proxy/base/error.h"
-#include "proxy/config.h"
+#include "proxy/config/config.h"
 #include "proxy/io/disk.h"
 #include "proxy/worker.h"
 #include "tests/sim/sim.h"

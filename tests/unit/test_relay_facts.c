@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Facts about targets: lines that are read, replaced, bounded, aged and written. */
-/* needs: route/relay_facts.c */
-#include "route/relay_facts.h"
+/* needs: route/relay/relay_facts.c */
+#include "route/relay/relay_facts.h"
 
 #include "tests/unit/lib.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A target's connections over several processes: the limit, the runner's half, who makes way. */
-/* needs: route/relay_host.c sim */
+/* needs: route/relay/relay_host.c sim */
 #include "proxy/base/mem.h"
-#include "route/relay_pool.h"
-#include "route/relay_yield.h"
+#include "route/relay/relay_pool.h"
+#include "route/relay/relay_yield.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/lib.h"
 

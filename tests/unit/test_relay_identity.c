@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Which identity a transaction uses, by configuration and announcement. */
-/* needs: route/relay_identity.c */
-#include "route/relay_identity.h"
+/* needs: route/relay/relay_identity.c */
+#include "route/relay/relay_identity.h"
 
 #include "tests/unit/lib.h"
 

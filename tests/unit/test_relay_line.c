@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Who waits, by client net: whose turn it is, and what a share is. */
-#include "route/relay_line.h"
+#include "route/relay/relay_line.h"
 
 #include "tests/unit/lib.h"
 

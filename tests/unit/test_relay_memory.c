@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What is remembered of targets, and when the file is written, on the simulated disk. */
-/* needs: sim route/relay_facts.c route/relay_memory.c */
-#include "route/relay_memory.h"
+/* needs: sim route/relay/relay_facts.c route/relay/relay_memory.c */
+#include "route/relay/relay_memory.h"
 
 #include <errno.h>
 #include <stdio.h>

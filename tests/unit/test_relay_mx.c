@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Relays that follow MX records: domains that take no mail, hosts of equal preference. */
 /* needs: sim tests/unit/relay_world.c proxy/io/copy.c proxy/io/copy_file.c */
-/* needs: proxy/io/copy_room.c route/carrier.c route/relay.c */
-/* needs: route/relay_branch.c route/relay_conf.c route/relay_connect.c route/relay_content.c */
-/* needs: route/relay_facts.c route/relay_health.c route/relay_host.c route/relay_identity.c */
-/* needs: route/relay_link.c route/relay_log.c route/relay_memory.c route/relay_pool.c */
-/* needs: route/relay_resolve.c route/relay_tell.c route/relay_yield.c */
+/* needs: proxy/io/copy_room.c route/carrier.c route/relay/ */
 #include <stdio.h>
 
-#include "route/relay_resolve.h"
+#include "route/relay/relay_resolve.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/lib.h"
 #include "tests/unit/relay_words.h"

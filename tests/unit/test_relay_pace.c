@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Who moves, and who gives a connection up first. */
-#include "route/relay_pace.h"
+#include "route/relay/relay_pace.h"
 
 #include "tests/unit/lib.h"
 

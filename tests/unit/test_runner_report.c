@@ -10,7 +10,7 @@
 
 #include "proxy/base/error.h"
 #include "proxy/io/disk.h"
-#include "route/relay_conf.h"
+#include "route/relay/relay_conf.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/report_world.h"
 

@@ -4,7 +4,7 @@
 /* needs: spool/store_message.c spool/store_commit.c spool/store_draft.c spool/store_rewrite.c */
 /* needs: spool/spool_index.c sim */
 #include "proxy/io/disk.h"
-#include "route/relay_conf.h"
+#include "route/relay/relay_conf.h"
 #include "spool/runner_report.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/report_world.h"

@@ -4,7 +4,7 @@
 #include "spool/spool_format.h"
 
 #include "proxy/base/error.h"
-#include "spool/spool_format_parts.h"
+#include "spool/spool_format_private.h"
 #include "tests/unit/lib.h"
 
 #define STEPS_MAX 16

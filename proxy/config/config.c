@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Reads a whole configuration in the order in which its parts depend on each other. */
+#include "proxy/config/config.h"
+
+#include <sysexits.h>
+
+#include "proxy/base/error.h"
+#include "proxy/config/config_private.h"
+
+#define BLOCK_BYTES (64 * 1024)
+#define ARENA_BYTES ((size_t)1 << 36) /* none of ours: memory ends before */
+#define LINE_BYTES  4096
+
+struct config *config_new(void)
+{
+    struct config *config = mem_zalloc(sizeof *config);
+    if (config == NULL)
+        return NULL;
+    pool_init(&config->pool, BLOCK_BYTES, 1);
+    arena_init(&config->arena, &config->pool, ARENA_BYTES);
+    cf_problems_init(&config->problems, &config->arena);
+    return config;
+}
+
+void config_free(struct config **config)
+{
+    struct config *c = *config;
+    if (c == NULL)
+        return;
+    if (c->builder != NULL)
+        hash_table_done(&c->builder->by_name);
+    arena_reset(&c->arena);
+    pool_done(&c->pool);
+    mem_free(c);
+    *config = NULL;
+}
+
+/* A file without [smtpd] has one, named core.hostname. */
+static int ensure_listener(struct config *config)
+{
+    struct config_section *section;
+    for (section = config->builder->first; section != NULL; section = section->next)
+        if (section->kind == &smtpd_conf_section)
+            return 0;
+    return config_builder_section(config, &smtpd_conf_section, config->core.hostname,
+                                  (struct cf_place){.file = "core.hostname"}, &section);
+}
+
+static int read_parts(struct config *config, const struct flags *flags)
+{
+    int error = config_builder_init(config);
+    if (error == 0)
+        error = config_file_read(config, flags->config_path);
+    if (error == 0)
+        error = config_flags_unnamed(config, flags);
+    if (error == 0)
+        error = config_resolve_hostname(config);
+    if (error == 0)
+        error = config_flags_declare(config, flags);
+    if (error == 0)
+        error = ensure_listener(config);
+    if (error == 0)
+        error = config_flags_named(config, flags);
+    if (error == 0)
+        error = config_finish(config);
+    if (error == 0)
+        error = config_resolve_account(config);
+    if (error == 0)
+        error = config_resolve_listeners(config);
+    if (error == 0)
+        error = config_check_open_relays(config);
+    if (error == 0)
+        config_resolve_sizes(config);
+    return error;
+}
+
+static int exit_code(const struct config *config, int error)
+{
+    if (error != 0 || config->problems.has_no_memory)
+        return EX_OSERR;
+    if (config->builder->has_usage_error)
+        return EX_USAGE;
+    return config->problems.errors > 0 ? EX_CONFIG : 0;
+}
+
+int config_read(struct config *config, const struct flags *flags)
+{
+    return exit_code(config, read_parts(config, flags));
+}
+
+int config_check_start(struct config *config)
+{
+    return exit_code(config, config_check_routes(config));
+}
+
+int config_check(struct config *config)
+{
+    return exit_code(config, config_check_targets(config));
+}
+
+void config_print_problems(struct config *config, FILE *out)
+{
+    struct buf line;
+    buf_init(&line, &config->pool, LINE_BYTES);
+    struct cf_problem *problem =
+        config->printed == NULL ? config->problems.first : config->printed->next;
+    for (; problem != NULL; problem = problem->next) {
+        cf_put_problem(&line, problem);
+        fprintf(out, "%.*s\n", (int)buf_length(&line), (const char *)buf_bytes(&line).at);
+        buf_reset(&line);
+        config->printed = problem;
+    }
+    buf_done(&line);
+    if (config->problems.has_no_memory)
+        fprintf(out, "postern: out of memory\n");
+    unsigned all = config->problems.errors + config->problems.warnings;
+    if (config->problems.kept == CF_PROBLEMS_MAX && all > CF_PROBLEMS_MAX)
+        fprintf(out, "postern: %u more problems\n", all - CF_PROBLEMS_MAX);
+}
+
+/* ---- by name ---- */
+
+static const void *find(const struct config *config, const struct setting_section *kind,
+                        struct bytes name)
+{
+    const struct config_section *section = config_builder_find(config, kind, name);
+    return section == NULL ? NULL : section->conf;
+}
+
+const struct smtpd_conf *config_smtpd(const struct config *config, struct bytes name)
+{
+    return find(config, &smtpd_conf_section, name);
+}
+
+const struct relay_conf *config_relay(const struct config *config, struct bytes name)
+{
+    return find(config, &relay_conf_section, name);
+}
+
+const struct maildir_conf *config_maildir(const struct config *config, struct bytes name)
+{
+    return find(config, &maildir_conf_section, name);
+}
+
+const struct logfile_conf *config_logfile(const struct config *config, struct bytes name)
+{
+    return find(config, &config_core_logfile, name);
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The configuration as one read-only tree: read once, kept for the life of the process. */
+#ifndef POSTERN_CONFIG_H
+#define POSTERN_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "proxy/base/arena.h"
+#include "proxy/base/cf.h"
+#include "proxy/base/mem.h"
+#include "proxy/config/config_core.h"
+#include "proxy/config/flags.h"
+#include "proxy/config/smtpd_conf.h"
+#include "route/maildir_conf.h"
+#include "route/relay/relay_conf.h"
+#include "route/route_source.h"
+
+/* Whom to become; meaningful when is_set. */
+struct config_account {
+    uid_t user;
+    gid_t group;
+    bool is_set;
+};
+
+/* Sections stand in the order in which the file began them. All of it lives in the arena. */
+struct config {
+    struct pool pool;
+    struct arena arena;
+    struct cf_problems problems;
+    struct cf_problem *printed;     /* the last one that was */
+    struct config_builder *builder; /* for the config_*.c files only */
+    struct core_conf core;
+    struct config_account account;
+    struct syslog_conf syslog;
+    struct logfile_conf **logfiles;
+    size_t logfile_count;
+    struct smtpd_conf **smtpds; /* one at least */
+    size_t smtpd_count;
+    struct relay_conf **relays; /* without the implicit ones */
+    size_t relay_count;
+    struct maildir_conf **maildirs;
+    size_t maildir_count;
+    struct route_source **routes; /* [0] is the global table, always there */
+    size_t route_count;
+};
+
+struct config *config_new(void); /* NULL: no memory; the caller owns it */
+void config_free(struct config **config);
+
+/* The command line, flags->arguments and the path too, must outlive the configuration.
+ *
+ * Reads the file, then the flags; fills in defaults; resolves what listeners listen on; checks
+ * references. Blocks (files, getaddrinfo): only before the loop runs. Returns 0, EX_USAGE (64: a
+ * flag names no declared section or key), EX_CONFIG (78) or EX_OSERR (71: no memory). Whatever
+ * was found, warnings included, is in config->problems. */
+int config_read(struct config *config, const struct flags *flags);
+/* Before a start: do the routes hold? 0 or EX_CONFIG. */
+int config_check_start(struct config *config);
+/* What --check does beyond that: compiles the routes, resolves relays, finds own listeners. Call it
+ * whatever config_read() found, but for EX_OSERR. 0, EX_USAGE, EX_CONFIG or EX_OSERR, over both. */
+int config_check(struct config *config);
+/* Prints problems that were not printed yet, one a line. */
+void config_print_problems(struct config *config, FILE *out);
+/* The effective configuration in the scoped form, one assignment a line:
+ * smtpd."mx.example.net".listen-port = 25. 0, EX_OSERR (no memory) or EX_IOERR (cannot write). */
+int config_dump(struct config *config, FILE *out);
+
+/* All of these are O(1). NULL when there is none of this name. */
+const struct smtpd_conf *config_smtpd(const struct config *config, struct bytes name);
+const struct relay_conf *config_relay(const struct config *config, struct bytes name);
+const struct maildir_conf *config_maildir(const struct config *config, struct bytes name);
+const struct logfile_conf *config_logfile(const struct config *config, struct bytes name);
+
+#endif

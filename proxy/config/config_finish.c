@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Fills in what was not given, and checks what must fit together. */
+#include <stdio.h>
+
+#include "proxy/base/error.h"
+#include "proxy/base/text.h"
+#include "proxy/config/config_private.h"
+
+static int set_defaults(struct config *config, struct config_section *section)
+{
+    for (size_t i = 0; i < section->kind->row_count; i++) {
+        if (section->values[i].first != NULL)
+            continue;
+        int error = setting_default(&section->kind->rows[i], section->conf, &config->arena);
+        if (error != 0)
+            return error;
+    }
+    return 0;
+}
+
+/* `[maildir "joe"] needs a path` */
+static void report_missing(struct config *config, const struct config_section *section,
+                           const char *what)
+{
+    char before[32], after[64];
+    snprintf(before, sizeof before, "[%s ", section->kind->kind);
+    snprintf(after, sizeof after, "] needs %s", what);
+    cf_fault(&config->problems, section->place,
+             cf_phrase(&config->problems, before, section->name, after));
+}
+
+static bool is_logger(const struct config *config, struct bytes name)
+{
+    return bytes_is(name, "stderr") || bytes_is(name, "syslog") || bytes_is(name, "journal") ||
+           config_logfile(config, name) != NULL;
+}
+
+static struct bytes nearest_section(const struct config *config, const struct setting_section *kind,
+                                    struct bytes name, const char *const *others)
+{
+    struct cf_nearest nearest;
+    cf_nearest_init(&nearest, name);
+    for (; others != NULL && *others != NULL; others++)
+        cf_nearest_offer(&nearest, bytes_of(*others));
+    for (struct config_section *s = config->builder->first; s != NULL; s = s->next)
+        if (s->kind == kind)
+            cf_nearest_offer(&nearest, s->name);
+    return cf_nearest_name(&nearest);
+}
+
+static void check_logger(struct config *config, const struct config_section *section,
+                         struct bytes name, size_t index)
+{
+    static const char *const loggers[] = {"stderr", "syslog", "journal", NULL};
+    if (!is_logger(config, name))
+        cf_error(&config->problems, config_builder_place(section, "logger", index), name,
+                 bytes_of("stderr, syslog, journal or the name of a [logfile]"),
+                 nearest_section(config, &config_core_logfile, name, loggers));
+}
+
+/* ---- [smtpd] ---- */
+
+/* "N:25" */
+static int default_listen_port(struct config *config, struct smtpd_conf *smtpd)
+{
+    static const char port[] = ":25";
+    size_t len = smtpd->section.len;
+    uint8_t *text = arena_alloc(&config->arena, len + sizeof port - 1);
+    struct bytes *list = arena_alloc(&config->arena, sizeof *list);
+    if (text == NULL || list == NULL)
+        return ERR_MEMORY;
+    memcpy(text, smtpd->section.at, len);
+    memcpy(text + len, port, sizeof port - 1);
+    *list = bytes_make(text, len + sizeof port - 1);
+    smtpd->listen_ports = (struct setting_texts){.at = list, .count = 1};
+    return 0;
+}
+
+static int find_tables(struct config *config, const struct config_section *section,
+                       struct smtpd_conf *smtpd)
+{
+    struct route_source **tables = arena_alloc(&config->arena, (smtpd->routing_tables.count + 1) *
+                                                                   sizeof(struct route_source *));
+    if (tables == NULL)
+        return ERR_MEMORY;
+    smtpd->tables = tables;
+    for (size_t i = 0; i < smtpd->routing_tables.count; i++) {
+        struct bytes name = smtpd->routing_tables.at[i];
+        struct config_section *table = config_builder_find(config, &route_source_section, name);
+        if (table != NULL)
+            tables[smtpd->table_count++] = table->conf;
+        else
+            cf_error(&config->problems, config_builder_place(section, "routing-table", i), name,
+                     bytes_of("the name of a [route]"),
+                     nearest_section(config, &route_source_section, name, NULL));
+    }
+    tables[smtpd->table_count++] = config->routes[0];
+    return 0;
+}
+
+static int finish_smtpd(struct config *config, const struct config_section *section)
+{
+    struct smtpd_conf *smtpd = section->conf;
+    bool is_host = text_is_host_name(smtpd->section);
+    bool has_ports = config_builder_is_given(section, "listen-port");
+    if (smtpd->name.len == 0 && !is_host)
+        report_missing(config, section, "a name, for its own is no host's");
+    if (smtpd->name.len == 0)
+        smtpd->name = smtpd->section;
+    if (smtpd->logger.len > 0)
+        check_logger(config, section, smtpd->logger, 0);
+    if (!has_ports && !is_host)
+        report_missing(config, section, "a listen-port, for its name is no host's");
+    if (!has_ports && is_host && default_listen_port(config, smtpd) != 0)
+        return ERR_MEMORY;
+    return find_tables(config, section, smtpd);
+}
+
+/* ---- targets ---- */
+
+static void check_identity(struct config *config, const struct config_section *section,
+                           struct relay_conf *relay)
+{
+    const unsigned proxies = IDENTITY_KIND_PROXY_V1 | IDENTITY_KIND_PROXY_V2;
+    const unsigned loners = IDENTITY_KIND_AUTO | IDENTITY_KIND_NONE;
+    struct cf_place place = config_builder_place(section, "identity", 0);
+    bool is_several = (relay->identity & (relay->identity - 1)) != 0;
+    if (relay->is_mx && !config_builder_is_given(section, "identity"))
+        relay->identity = IDENTITY_KIND_NONE;
+    else if (relay->is_mx && relay->identity != IDENTITY_KIND_NONE)
+        cf_unexpected(&config->problems, place, "an identity with mx = yes", "none");
+    if (is_several && (relay->identity & loners) != 0)
+        cf_unexpected(&config->problems, place, "auto or none beside another identity",
+                      "it to stand alone");
+    if ((relay->identity & proxies) == proxies)
+        cf_unexpected(&config->problems, place, "proxy-v1 and proxy-v2", "one of them");
+}
+
+static void finish_relay(struct config *config, const struct config_section *section)
+{
+    struct relay_conf *relay = section->conf;
+    struct config_section *maildir =
+        config_builder_find(config, &maildir_conf_section, section->name);
+    if (maildir != NULL)
+        cf_error(&config->problems, maildir->place, section->name,
+                 bytes_of("a name that no [relay] bears"), bytes_make(NULL, 0));
+    if (relay->name.len == 0)
+        relay->name = relay->section;
+    bool is_own_name = bytes_equal(relay->name, relay->section);
+    if (is_own_name && !config_builder_is_given(section, "address") &&
+        !text_is_host_name(relay->name))
+        report_missing(config, section, "an address, for its name is no host's");
+    else if (!is_own_name && !text_is_host_name(relay->name))
+        cf_error(&config->problems, config_builder_place(section, "name", 0), relay->name,
+                 bytes_of("a host name"), bytes_make(NULL, 0));
+    if (relay->helo.len == 0)
+        relay->helo = config->core.hostname;
+    check_identity(config, section, relay);
+    relay_conf_finish(relay);
+}
+
+/* ---- [core] ---- */
+
+/* A relay's section, or a host. */
+static void check_bounce_relay(struct config *config, const struct config_section *section)
+{
+    struct bytes name = config->core.bounce_relay;
+    bool is_host = text_is_host_name(name) && bytes_find(name, '.') < name.len;
+    if (name.len == 0 || config_relay(config, name) != NULL ||
+        (is_host && config_maildir(config, name) == NULL))
+        return;
+    cf_error(&config->problems, config_builder_place(section, "bounce-relay", 0), name,
+             bytes_of("the name of a [relay], or a host"),
+             nearest_section(config, &relay_conf_section, name, NULL));
+}
+
+static void finish_core(struct config *config, const struct config_section *section)
+{
+    for (size_t i = 0; i < config->core.loggers.count; i++)
+        check_logger(config, section, config->core.loggers.at[i], i);
+    check_bounce_relay(config, section);
+}
+
+static int finish_section(struct config *config, const struct config_section *section)
+{
+    if (section->kind == &smtpd_conf_section)
+        return finish_smtpd(config, section);
+    if (section->kind == &relay_conf_section)
+        finish_relay(config, section);
+    if (section->kind == &config_core_section)
+        finish_core(config, section);
+    if (section->kind == &maildir_conf_section && !config_builder_is_given(section, "path"))
+        report_missing(config, section, "a path");
+    if (section->kind == &config_core_logfile && !config_builder_is_given(section, "file"))
+        report_missing(config, section, "a file");
+    return 0;
+}
+
+int config_finish(struct config *config)
+{
+    int error = 0;
+    for (struct config_section *s = config->builder->first; s != NULL && error == 0; s = s->next)
+        error = set_defaults(config, s);
+    if (error == 0)
+        error = config_builder_arrays(config);
+    for (struct config_section *s = config->builder->first; s != NULL && error == 0; s = s->next)
+        error = finish_section(config, s);
+    return error;
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The configuration in the making: sections with the places of what was said in them. */
+#ifndef POSTERN_CONFIG_PRIVATE_H
+#define POSTERN_CONFIG_PRIVATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proxy/base/hash.h"
+#include "proxy/base/setting.h"
+#include "proxy/config/config.h"
+
+/* One word that was assigned. */
+struct config_value {
+    struct config_value *next;
+    struct cf_place place;
+};
+
+struct config_values {
+    struct config_value *first, *last;
+    bool is_given;      /* somebody has tried to, at least */
+    bool is_overridden; /* a flag has put its values in place of the file's */
+};
+
+struct config_section {
+    struct config_section *next;
+    struct hash_entry by_name;
+    const struct setting_section *kind;
+    struct bytes name; /* empty: [core], [syslog], the global [route] */
+    void *conf;        /* of the kind's type */
+    struct cf_place place;
+    struct config_values *values;      /* one a row */
+    struct route_line *last_flag_line; /* of a [route]: flags' lines come before the file's */
+};
+
+struct config_builder {
+    struct hash_table by_name;
+    struct config_section *first, *last;
+    bool has_usage_error;
+};
+
+#define CONFIG_NAME_MAX 255 /* octets in the name of a section */
+
+/* All of these return 0 or ERR_MEMORY unless they say otherwise. Problems are reported, and no
+ * failure. */
+
+/* ---- config_builder.c ---- */
+int config_builder_init(struct config *config);
+const struct setting_section *config_builder_kind(struct bytes kind); /* or NULL */
+/* Every kind there is, one after another; NULL behind the last. */
+const struct setting_section *config_builder_each_kind(size_t index);
+/* NULL when there is none. */
+struct config_section *config_builder_find(const struct config *config,
+                                           const struct setting_section *kind, struct bytes name);
+/* Finds it, or begins it; NULL in `section_out`: the name was refused. */
+int config_builder_section(struct config *config, const struct setting_section *kind,
+                           struct bytes name, struct cf_place place,
+                           struct config_section **section_out);
+/* Where value number `index` was given; the section's place when it is a default. */
+struct cf_place config_builder_place(const struct config_section *section, const char *key,
+                                     size_t index);
+bool config_builder_is_given(const struct config_section *section, const char *key);
+/* Turns the sections into the arrays of `config`. */
+int config_builder_arrays(struct config *config);
+
+/* ---- config_assign.c ---- */
+/* Where assignments come from. */
+struct config_file {
+    const struct config_file *parent; /* the file that includes this one, or NULL */
+    const char *path;
+    dev_t device;
+    ino_t inode;
+    bool is_flag; /* the command line, or included from there: overrides */
+};
+/* words[0] of the item is the key or the pattern. */
+int config_assign(struct config *config, struct config_section *section, const struct cf_item *item,
+                  const struct config_file *file);
+
+/* ---- config_file.c ---- */
+int config_file_read(struct config *config, const char *path);
+/* `file PATH` in a routing table. */
+int config_file_include(struct config *config, struct config_section *section,
+                        const struct cf_word *path, struct cf_place place,
+                        const struct config_file *parent);
+
+/* ---- config_flags.c ---- */
+int config_flags_unnamed(struct config *config, const struct flags *flags); /* [core], [syslog] */
+int config_flags_declare(struct config *config, const struct flags *flags); /* --smtpd=foo */
+int config_flags_named(struct config *config, const struct flags *flags);
+
+/* ---- config_finish.c: defaults, references, and what must fit together ---- */
+int config_finish(struct config *config);
+
+/* ---- config_resolve.c: what the world outside has to say ---- */
+int config_resolve_hostname(struct config *config); /* core.hostname, if it is not given */
+void config_resolve_sizes(struct config *config);   /* max-memory, spool-reserve */
+int config_resolve_account(struct config *config);
+int config_resolve_listeners(struct config *config);
+/* The addresses of a host with this port, in the arena; none: it does not resolve. */
+int config_resolve_host(struct config *config, struct bytes host, uint16_t port,
+                        struct setting_addresses *addresses_out);
+
+/* ---- config_check.c: where routes lead ---- */
+int config_check_open_relays(struct config *config); /* warns */
+int config_check_routes(struct config *config);      /* compiles them */
+int config_check_targets(struct config *config);     /* what --check does beyond a start */
+
+#endif

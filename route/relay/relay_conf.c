@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The settings of [relay "N"], and those of relays that no section declares. */
+#include "route/relay/relay_conf.h"
+
+#include "proxy/base/error.h"
+#include "proxy/base/text.h"
+
+#define REMEMBERED_MAX 1000000
+#define UNIX_PATH_MAX  107 /* what a sockaddr_un holds beside its NUL */
+
+/* ---- addresses ---- */
+
+static int parse_host(struct bytes word, struct relay_address *address_out)
+{
+    uint64_t port;
+    size_t colon = bytes_find(word, ':');
+    struct bytes host = bytes_first(word, colon);
+    if (colon == word.len || !text_is_host_name(host) ||
+        text_decimal(bytes_skip(word, colon + 1), UINT16_MAX, &port) != 0 || port == 0)
+        return ERR_SYNTAX;
+    *address_out =
+        (struct relay_address){.kind = RELAY_ADDRESS_HOST, .host = host, .port = (uint16_t)port};
+    return 0;
+}
+
+static int parse_unix(struct bytes path, struct relay_address *address_out)
+{
+    if (path.len == 0 || path.len > UNIX_PATH_MAX || path.at[0] != '/')
+        return ERR_SYNTAX;
+    *address_out = (struct relay_address){.kind = RELAY_ADDRESS_UNIX, .path = path};
+    return 0;
+}
+
+static int parse_address(struct bytes word, struct arena *arena, void *item_out)
+{
+    static const char unix_prefix[] = "unix:";
+    size_t len = sizeof unix_prefix - 1;
+    struct netaddr ip;
+    (void)arena;
+    if (word.len >= len && memcmp(word.at, unix_prefix, len) == 0)
+        return parse_unix(bytes_skip(word, len), item_out);
+    if (netaddr_parse_with_port(word, 0, &ip) != 0)
+        return parse_host(word, item_out);
+    *(struct relay_address *)item_out = (struct relay_address){.kind = RELAY_ADDRESS_IP, .ip = ip};
+    return 0;
+}
+
+/* A word: in quotes, all of it, where the path needs them. */
+static void put_unix(struct bytes path, struct buf *out)
+{
+    bool is_quoted = !cf_is_atom(path);
+    buf_text(out, is_quoted ? "\"unix:" : "unix:");
+    for (size_t i = 0; i < path.len; i++) {
+        if (path.at[i] == '"' || path.at[i] == '\\')
+            buf_byte(out, '\\');
+        buf_byte(out, path.at[i]);
+    }
+    if (is_quoted)
+        buf_byte(out, '"');
+}
+
+static void put_address(const void *item, struct buf *out)
+{
+    const struct relay_address *address = item;
+    switch (address->kind) {
+    case RELAY_ADDRESS_IP:
+        setting_address.put(&address->ip, out);
+        break;
+    case RELAY_ADDRESS_HOST:
+        buf_put(out, address->host);
+        buf_byte(out, ':');
+        buf_decimal(out, address->port);
+        break;
+    case RELAY_ADDRESS_UNIX:
+        put_unix(address->path, out);
+        break;
+    }
+}
+
+static const struct setting_type address_type = {
+    .expected = "IP, IP:PORT, [V6]:PORT, HOST:PORT or unix:/PATH",
+    .item_bytes = sizeof(struct relay_address),
+    .parse = parse_address,
+    .put = put_address};
+
+/* ---- remember ---- */
+
+static int parse_remember(const struct cf_word *words, size_t word_count, struct arena *arena,
+                          void *item_out, size_t *wrong_out)
+{
+    struct relay_remember remember;
+    uint64_t count;
+    (void)arena;
+    *wrong_out = 0;
+    if (text_duration_ms(words[0].text, &remember.accepted_ms) != 0)
+        return ERR_SYNTAX;
+    *wrong_out = 1;
+    if (word_count < 2 || text_duration_ms(words[1].text, &remember.refused_ms) != 0)
+        return ERR_SYNTAX;
+    *wrong_out = 2;
+    if (word_count < 3 || text_decimal(words[2].text, REMEMBERED_MAX, &count) != 0)
+        return ERR_SYNTAX;
+    *wrong_out = 3;
+    if (word_count > 3)
+        return ERR_SYNTAX;
+    remember.count = (uint32_t)count;
+    memcpy(item_out, &remember, sizeof remember);
+    return 0;
+}
+
+static void put_remember(const void *item, struct buf *out)
+{
+    const struct relay_remember *remember = item;
+    text_put_duration(out, remember->accepted_ms);
+    buf_byte(out, ' ');
+    text_put_duration(out, remember->refused_ms);
+    buf_byte(out, ' ');
+    buf_decimal(out, remember->count);
+}
+
+static const struct setting_type remember_type = {
+    .expected = "two durations and a number of at most 1000000, as in 1d 1h 100000",
+    .item_bytes = sizeof(struct relay_remember),
+    .parse_words = parse_remember,
+    .put = put_remember};
+
+/* ---- rows ---- */
+
+#define AT(member) SETTING_AT(relay_conf, member)
+
+/* What the words of `identity` stand for, in their order. */
+static const unsigned identity_kinds[] = {IDENTITY_KIND_AUTO,     IDENTITY_KIND_XCLIENT,
+                                          IDENTITY_KIND_XFORWARD, IDENTITY_KIND_PROXY_V1,
+                                          IDENTITY_KIND_PROXY_V2, IDENTITY_KIND_NONE};
+
+static const struct setting rows[] = {
+    {"name", SETTING_TEXT, AT(name), NULL, NULL, .initial_help = "the section's name",
+     .help = "the host that is looked up when there is no address"},
+    {"address", SETTING_CUSTOM_LIST, AT(addresses), NULL, NULL, .initial_help = "name is looked up",
+     .type = &address_type, .help = "where to connect"},
+    {"protocol", SETTING_CHOICE, AT(protocol), "smtp", "smtp", .help = "what is spoken"},
+    {"port", SETTING_COUNT, AT(port), "25", "1..65535",
+     .help = "the port of addresses that name none"},
+    {"mx", SETTING_FLAG, AT(is_mx), "no", NULL,
+     .help = "follow the MX records of name; a null MX: 556 5.1.10"},
+    {"helo", SETTING_TEXT, AT(helo), NULL, NULL, .initial_help = "core.hostname",
+     .wrong = setting_wrong_host, .help = "the name that EHLO gives"},
+    {"identity", SETTING_CHOICES, AT(identity), "auto",
+     "auto|xclient|xforward|proxy-v1|proxy-v2|none", .bits = identity_kinds,
+     .help = "how the client's identity is handed on; auto: XCLIENT, else XFORWARD, as announced; "
+             "several named are used together"},
+    {"identity-failure", SETTING_CHOICE, AT(identity_failure), "defer", "defer|pass",
+     .help =
+         "a transaction whose identity could not be handed on; defer: 451; pass: it goes without"},
+    {"xclient-address", SETTING_CHOICE, AT(xclient_address), "auto", "auto|prefixed|bare",
+     .help = "how IPv6 addresses are written in XCLIENT and XFORWARD"},
+    {"received", SETTING_CHOICE, AT(received), "auto", "auto|always|never",
+     .help = "whether a Received field is added; auto: unless the target accepted XCLIENT or PROXY "
+             "for this client"},
+    {"on-failure", SETTING_CHOICE, AT(on_failure), "spool", "spool|tempfail",
+     .help = "what becomes of mail while the target cannot be reached; spool: it is accepted and "
+             "delivered later; tempfail: 451 4.4.1"},
+    {"unverified", SETTING_CHOICE, AT(unverified), "accept", "accept|defer",
+     .help = "recipients that come meanwhile, and that the target has neither accepted nor refused "
+             "lately; defer: 451 4.4.1, so that an outage makes no bounces"},
+    {"remember", SETTING_PHRASE, AT(remember), "1d 1h 100000", NULL, .type = &remember_type,
+     .help = "for how long accepted and refused recipients are remembered, and how many"},
+    {"retry", SETTING_DURATIONS, AT(retry), "5m 10m 20m 40m 1h", "1s..",
+     .help = "the pauses between two tries of what waits; the last one repeats"},
+    {"expire", SETTING_DURATION, AT(expire_ms), "5d", "1s..",
+     .help = "how long a message is tried before it goes back to its sender"},
+    {"max-connections", SETTING_COUNT, AT(limits.max_connections), "40", "1..",
+     .help =
+         "connections to the target, for the whole host. While others wait for one, clients of one "
+         "net (IPv4 /24, IPv6 /48) keep a quarter of them, or an equal part where there are more "
+         "than four nets, and a message that brings less than 64 KiB in 10 seconds gives its own "
+         "up until it is whole"},
+    {"idle-connections", SETTING_COUNT, AT(limits.idle_connections), "10", NULL,
+     .help = "connections that are kept open for the next message"},
+    {"balance", SETTING_CHOICE, AT(balance), "first", "first|round-robin",
+     .help = "which of several addresses is tried first"},
+    {"idle-timeout", SETTING_DURATION, AT(times.idle_ms), "30s", NULL,
+     .help = "how long an unused connection is kept"},
+    {"max-transactions", SETTING_COUNT, AT(limits.max_transactions), "100", "1..",
+     .help = "messages over one connection"},
+    {"connect-timeout", SETTING_DURATION, AT(times.connect_ms), "10s", "1s..",
+     .help = "for a connection to be made"},
+    {"command-timeout", SETTING_DURATION, AT(times.command_ms), "1m", "1s..",
+     .help = "for the reply to a command"},
+    {"envelope-timeout", SETTING_DURATION, AT(times.envelope_ms), "2m", "1s..",
+     .help = "from RCPT's arrival to its reply, all attempts together"},
+    {"data-timeout", SETTING_DURATION, AT(times.data_ms), "3m", "1s..",
+     .help = "while content is sent, for the target to take some"},
+    {"final-timeout", SETTING_DURATION, AT(times.final_ms), "5m", "1s..",
+     .help = "for the reply to the end of data; at least 10m for what was spooled"},
+    {"chunking", SETTING_CHOICE, AT(chunking), "auto", "auto|no",
+     .help = "whether content goes by BDAT where the target announces it"},
+    {"health-interval", SETTING_DURATION, AT(times.health_interval_ms), "10s", "1s..",
+     .help = "between probes of a target that counts as down"},
+};
+
+const struct setting_section relay_conf_section = {.kind = "relay",
+                                                   .rows = rows,
+                                                   .row_count = ARRAY_LENGTH(rows),
+                                                   .conf_bytes = sizeof(struct relay_conf),
+                                                   .is_named = true,
+                                                   .name_offset = SETTING_AT(relay_conf, section),
+                                                   .help = "a target that is spoken to by SMTP"};
+
+#define RECIPIENTS_MAX 100 /* of one delivery: RFC 5321 4.5.3.1.8, what everybody takes */
+
+void relay_conf_finish(struct relay_conf *conf)
+{
+    conf->queue = (struct target_queue){
+        .retry_ms = conf->retry.at,
+        .retry_count = conf->retry.count,
+        .expire_ms = conf->expire_ms,
+        .connections_max = conf->limits.max_connections,
+        .recipients_max = RECIPIENTS_MAX,
+    };
+}
+
+int relay_conf_implicit(struct bytes host, struct bytes helo, struct arena *arena,
+                        struct relay_conf *conf_out)
+{
+    struct relay_conf conf = {.section = host};
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        int error = setting_default(&rows[i], &conf, arena);
+        if (error != 0)
+            return error;
+    }
+    conf.name = host;
+    conf.helo = helo;
+    conf.identity = IDENTITY_KIND_NONE;
+    conf.is_implicit = true;
+    relay_conf_finish(&conf);
+    *conf_out = conf;
+    return 0;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What [relay "N"] says. */
+#ifndef POSTERN_RELAY_CONF_H
+#define POSTERN_RELAY_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proxy/base/bytes.h"
+#include "proxy/base/netaddr.h"
+#include "proxy/base/setting.h"
+#include "route/relay/relay_memory.h"
+#include "route/target.h"
+
+enum relay_address_kind { RELAY_ADDRESS_IP, RELAY_ADDRESS_HOST, RELAY_ADDRESS_UNIX };
+
+struct relay_address {
+    enum relay_address_kind kind;
+    struct netaddr ip; /* IP; port 0: the relay's `port` */
+    struct bytes host; /* HOST */
+    uint16_t port;     /* HOST; never 0 */
+    struct bytes path; /* UNIX; short enough for a sockaddr_un */
+};
+
+struct relay_addresses {
+    struct relay_address *at;
+    size_t count; /* 0: `name` is looked up */
+};
+
+enum relay_protocol { RELAY_SMTP };
+enum relay_identity_failure { RELAY_IDENTITY_FAILURE_DEFER, RELAY_IDENTITY_FAILURE_PASS };
+enum relay_xclient_address { RELAY_XCLIENT_AUTO, RELAY_XCLIENT_PREFIXED, RELAY_XCLIENT_BARE };
+enum relay_received { RELAY_RECEIVED_AUTO, RELAY_RECEIVED_ALWAYS, RELAY_RECEIVED_NEVER };
+enum relay_on_failure { RELAY_ON_FAILURE_SPOOL, RELAY_ON_FAILURE_TEMPFAIL };
+enum relay_unverified { RELAY_UNVERIFIED_ACCEPT, RELAY_UNVERIFIED_DEFER };
+enum relay_balance { RELAY_BALANCE_FIRST, RELAY_BALANCE_ROUND_ROBIN };
+enum relay_chunking { RELAY_CHUNKING_AUTO, RELAY_CHUNKING_NO };
+
+struct relay_limits {
+    uint32_t max_connections; /* per target, for the whole host */
+    uint32_t idle_connections;
+    uint32_t max_transactions; /* of one connection */
+};
+
+struct relay_times {
+    uint64_t idle_ms;
+    uint64_t connect_ms;
+    uint64_t command_ms;
+    uint64_t envelope_ms;
+    uint64_t data_ms;
+    uint64_t final_ms;
+    uint64_t health_interval_ms;
+};
+
+struct relay_conf {
+    struct bytes section; /* N: what routes call it */
+    struct bytes name;    /* looked up when there is no address */
+    struct relay_addresses addresses;
+    enum relay_protocol protocol;
+    uint32_t port;
+    bool is_mx;
+    bool is_implicit; /* made from a route's target, not from a section */
+    struct bytes helo;
+    unsigned identity; /* enum identity_kind bits */
+    enum relay_identity_failure identity_failure;
+    enum relay_xclient_address xclient_address;
+    enum relay_received received;
+    enum relay_on_failure on_failure;
+    enum relay_balance balance;
+    enum relay_chunking chunking;
+    struct relay_limits limits;
+    struct relay_times times;
+    struct setting_durations retry;
+    uint64_t expire_ms;
+    enum relay_unverified unverified;
+    struct relay_remember remember;
+    struct target_queue queue; /* made of the above by relay_conf_finish() */
+};
+
+extern const struct setting_section relay_conf_section;
+
+/* Fills in `queue`, when everything else is known. */
+void relay_conf_finish(struct relay_conf *conf);
+/* A relay that no section declares: defaults, identity none. `host` and `helo` are borrowed.
+ * 0 or ERR_MEMORY. */
+int relay_conf_implicit(struct bytes host, struct bytes helo, struct arena *arena,
+                        struct relay_conf *conf_out);
+
+#endif

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* From the copy to the wire: framing, stuffing of dots, a Received line in front. */
+#include "route/relay/relay_content.h"
+
+#include "proxy/smtp/header.h"
+#include "proxy/smtp/outbound.h"
+#include "route/relay/relay_branch.h"
+#include "route/relay/relay_link.h"
+
+#define EMPTY_LINE_BYTES 2
+
+/* What goes out in one write: commands, content, and the end of data, in this order. */
+struct wire {
+    struct bytes runs[STREAM_PIECES_MAX];
+    int count;
+    int content_at, content_count; /* among the runs */
+    size_t commands, total;        /* octets */
+    size_t tail;                   /* of the whole final dot; 0: it is not among them */
+};
+
+void relay_content_attach(struct relay_content *c, struct copy *copy,
+                          void (*more)(struct reader *r))
+{
+    reader_open(&c->reader, copy, more);
+}
+
+void relay_content_reset(struct relay_content *c)
+{
+    if (c->reader.of != NULL)
+        reader_rewind(&c->reader);
+    *c = (struct relay_content){.reader = c->reader};
+}
+
+void relay_content_close(struct relay_content *c)
+{
+    reader_close(&c->reader);
+    c->is_open = false;
+}
+
+void relay_content_open(struct relay_content *c, struct bytes prefix)
+{
+    c->prefix = prefix;
+    if (prefix.len != 0)
+        c->prefix.len -= EMPTY_LINE_BYTES;
+    c->has_seen_start = prefix.len == 0;
+    c->is_open = true;
+}
+
+/* False: the first octets are being read back. */
+static bool look_at_start(struct relay_content *c)
+{
+    struct bytes first = bytes_make(NULL, 0);
+
+    if (c->has_seen_start)
+        return true;
+    if (reader_left(&c->reader) != 0 && reader_pieces(&c->reader, &first, 1) == 0)
+        return false;
+    c->has_seen_start = true;
+    if (header_would_continue(first))
+        c->prefix.len += EMPTY_LINE_BYTES;
+    return true;
+}
+
+/* Asks the machine how many octets of content may go. Our own lines wait for the client's. */
+static uint64_t frame(struct relay_link *link, struct relay_branch *w, struct bytes *tail_out)
+{
+    struct relay_content *c = &w->content;
+    struct copy *copy = w->carrier->copy;
+    uint64_t left = reader_left(&c->reader);
+    bool is_whole = w->is_end_released && copy_is_finished(copy);
+
+    if (link->out.state != OUT_CONTENT || (left == 0 && !is_whole && link->out.chunk_left == 0) ||
+        !look_at_start(c))
+        return 0;
+    return outbound_frame(&link->out, c->prefix.len - c->prefix_at + left, is_whole, tail_out);
+}
+
+static void add(struct wire *wire, struct bytes run)
+{
+    if (run.len == 0)
+        return;
+    wire->runs[wire->count++] = run;
+    wire->total += run.len;
+}
+
+/* Adds one piece of content; returns how many of its octets found room. `ahead` walks before what
+ * is written. */
+static size_t add_content(struct wire *wire, struct dot_stuffer *ahead, struct bytes piece,
+                          bool is_stuffed)
+{
+    int room = STREAM_PIECES_MAX - wire->count;
+    size_t covered = 0;
+
+    if (room == 0)
+        return 0;
+    if (!is_stuffed) {
+        add(wire, piece);
+        return piece.len;
+    }
+    struct bytes *runs = wire->runs + wire->count;
+    int count = dot_stuff(ahead, piece, runs, room, &covered);
+    size_t octets = 0;
+    for (int i = 0; i < count; i++)
+        octets += runs[i].len;
+    dot_stuffer_wrote(ahead, runs, count, octets);
+    wire->count += count;
+    wire->total += octets;
+    return covered;
+}
+
+/* Up to `left` octets. True: all of them found room. */
+static bool add_pieces(struct wire *wire, struct relay_content *c, uint64_t left, bool is_stuffed)
+{
+    struct bytes pieces[STREAM_PIECES_MAX];
+    struct dot_stuffer ahead = c->stuffer;
+    int count = 0;
+
+    if (left != 0 && c->prefix_at < c->prefix.len)
+        pieces[count++] = bytes_skip(c->prefix, c->prefix_at);
+    if (left > (count == 0 ? 0 : pieces[0].len))
+        count += reader_pieces(&c->reader, pieces + count, STREAM_PIECES_MAX - count);
+    for (int i = 0; i < count && left != 0; i++) {
+        size_t most = left < pieces[i].len ? (size_t)left : pieces[i].len;
+        size_t covered = add_content(wire, &ahead, bytes_first(pieces[i], most), is_stuffed);
+        left -= covered;
+        if (covered < most)
+            return false;
+    }
+    return left == 0;
+}
+
+static void gather(struct relay_link *link, struct relay_branch *w, struct wire *wire)
+{
+    bool has_content = w != NULL && w->content.is_open;
+    struct bytes tail = bytes_make(NULL, 0);
+    uint64_t octets = has_content ? frame(link, w, &tail) : 0;
+
+    *wire = (struct wire){.count = 0};
+    add(wire, buf_bytes(&link->out.out));
+    wire->commands = wire->total;
+    wire->content_at = wire->count;
+    if (!has_content)
+        return;
+    bool is_all = add_pieces(wire, &w->content, octets, link->out.is_dot_content);
+    wire->content_count = wire->count - wire->content_at;
+    if (is_all && wire->count < STREAM_PIECES_MAX && tail.len != 0) {
+        wire->tail = tail.len;
+        add(wire, bytes_skip(tail, w->content.tail_at));
+    }
+}
+
+static void advance(struct relay_content *c, size_t octets)
+{
+    size_t of_prefix = c->prefix.len - c->prefix_at;
+
+    if (of_prefix > octets)
+        of_prefix = octets;
+    c->prefix_at += of_prefix;
+    if (octets > of_prefix)
+        reader_advance(&c->reader, octets - of_prefix);
+}
+
+/* `octets` of the wire's are taken by the stream. */
+static void account(struct relay_link *link, struct relay_branch *w, const struct wire *wire,
+                    size_t octets)
+{
+    const struct bytes *runs = wire->runs + wire->content_at;
+    size_t of_commands = octets < wire->commands ? octets : wire->commands;
+    size_t of_content = 0;
+
+    outbound_said(&link->out, of_commands);
+    octets -= of_commands;
+    for (int i = 0; i < wire->content_count; i++)
+        of_content += runs[i].len;
+    if (of_content > octets)
+        of_content = octets;
+    octets -= of_content;
+    if (of_content != 0) {
+        size_t decoded =
+            link->out.is_dot_content
+                ? dot_stuffer_wrote(&w->content.stuffer, runs, wire->content_count, of_content)
+                : of_content;
+        advance(&w->content, decoded);
+        outbound_wrote(&link->out, decoded);
+    }
+    if (wire->tail != 0) {
+        w->content.tail_at += octets;
+        if (w->content.tail_at == wire->tail)
+            outbound_ended(&link->out);
+    }
+}
+
+void relay_content_pump(struct relay_link *link)
+{
+    struct wire wire;
+    size_t taken;
+
+    do {
+        gather(link, link->user, &wire);
+        if (wire.total == 0)
+            return;
+        taken = stream_write(link->stream, wire.runs, wire.count);
+        if (taken == 0)
+            return;
+        link->has_written = true;
+        account(link, link->user, &wire, taken);
+        if (link->user != NULL && link->out.state == OUT_FINAL)
+            link->user->branch->is_end_sent = true;
+    } while (taken == wire.total);
+}

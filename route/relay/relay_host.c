@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* max-connections and idle-connections hold for all processes of a host together. */
+#include "route/relay/relay_host.h"
+
+#include "route/relay/relay_pool.h"
+#include "route/relay/relay_yield.h"
+
+#define LOOK_MS 100
+
+static const struct relay_host *host_of(const struct relay *r)
+{
+    return r->service->host;
+}
+
+static enum relay_host_count own_waiting(const struct relay *r)
+{
+    return host_of(r)->is_queue ? RELAY_HOST_QUEUE_WAITS : RELAY_HOST_LIVE_WAITS;
+}
+
+static uint32_t sum(const struct relay *r, enum relay_host_count what)
+{
+    return host_of(r)->sum(r->share.counts, what);
+}
+
+static unsigned connections(const struct relay *r)
+{
+    return r->link_count + r->reserved;
+}
+
+/* ---- looking at the others ---- */
+
+static uint32_t others_waiting(const struct relay *r)
+{
+    return sum(r, RELAY_HOST_LIVE_WAITS) + sum(r, RELAY_HOST_QUEUE_WAITS) - r->share.told_waiting;
+}
+
+static void tell_idle(struct relay *r)
+{
+    int32_t change = (int32_t)r->idle_count - (int32_t)r->share.told_idle;
+
+    if (change != 0)
+        host_of(r)->add(r->share.counts, RELAY_HOST_IDLE, change);
+    r->share.told_idle = r->idle_count;
+}
+
+/* Our part of those that are too many, rounded up. */
+static unsigned surplus(const struct relay *r)
+{
+    uint64_t all = sum(r, RELAY_HOST_IDLE), most = r->conf->limits.idle_connections;
+
+    return all <= most ? 0 : (unsigned)((r->idle_count * (all - most) + all - 1) / all);
+}
+
+static void look_later(struct relay *r)
+{
+    deadline_set(r->service->loop, &r->share.looking, loop_now_ms(r->service->loop) + LOOK_MS);
+}
+
+static void on_looking(struct deadline *d)
+{
+    struct relay *r = CONTAINER_OF(d, struct relay, share.looking);
+
+    r->share.others = others_waiting(r);
+    tell_idle(r);
+    if (r->share.others != 0) {
+        relay_pool_make_way(r);
+        relay_yield(r, r->share.others, r->share.others);
+    } else {
+        relay_pool_thin_out(r, surplus(r));
+    }
+    tell_idle(r);
+    if (r->share.told_connections != 0)
+        look_later(r);
+}
+
+static const struct deadline_use looking_use = {.reached = on_looking};
+
+/* ---- life ---- */
+
+void relay_host_join(struct relay *r)
+{
+    deadline_init(&r->share.looking, &looking_use);
+    if (host_of(r) != NULL)
+        r->share.counts = host_of(r)->join(host_of(r)->owner, r->target.name);
+}
+
+void relay_host_stop(struct relay *r)
+{
+    deadline_clear(r->service->loop, &r->share.looking);
+    relay_host_wait(r, false);
+    if (r->share.told_idle != 0)
+        host_of(r)->add(r->share.counts, RELAY_HOST_IDLE, -(int32_t)r->share.told_idle);
+    r->share.told_idle = 0;
+}
+
+void relay_host_leave(struct relay *r)
+{
+    if (r->share.counts != NULL)
+        host_of(r)->leave(r->share.counts);
+}
+
+/* ---- counting ---- */
+
+static void add_connections(struct relay *r, int32_t change)
+{
+    host_of(r)->add(r->share.counts, RELAY_HOST_CONNECTIONS, change);
+    if (r->share.told_connections == 0 && !r->is_closing)
+        look_later(r);
+    r->share.told_connections += (unsigned)change;
+}
+
+void relay_host_tell(struct relay *r)
+{
+    int32_t change = (int32_t)connections(r) - (int32_t)r->share.told_connections;
+
+    if (r->share.counts == NULL || change == 0)
+        return;
+    add_connections(r, change);
+}
+
+void relay_host_wait(struct relay *r, bool waits)
+{
+    if (r->share.counts == NULL || waits == r->share.told_waiting)
+        return;
+    host_of(r)->add(r->share.counts, own_waiting(r), waits ? 1 : -1);
+    r->share.told_waiting = waits;
+}
+
+/* The runner takes half at most while live mail waits. */
+static unsigned own_limit(const struct relay *r)
+{
+    unsigned most = r->conf->limits.max_connections;
+    bool is_halved =
+        r->share.counts != NULL && host_of(r)->is_queue && sum(r, RELAY_HOST_LIVE_WAITS) != 0;
+
+    return is_halved ? most / 2 : most;
+}
+
+bool relay_host_reserve(struct relay *r)
+{
+    if (connections(r) >= own_limit(r))
+        return false;
+    if (r->share.counts == NULL)
+        return true;
+    relay_host_tell(r);
+    add_connections(r, 1);
+    if (sum(r, RELAY_HOST_CONNECTIONS) <= r->conf->limits.max_connections)
+        return true;
+    relay_host_tell(r);
+    return false;
+}
+
+bool relay_host_is_full(const struct relay *r)
+{
+    if (connections(r) >= own_limit(r))
+        return true;
+    return r->share.counts != NULL &&
+           sum(r, RELAY_HOST_CONNECTIONS) >= r->conf->limits.max_connections;
+}
+
+bool relay_host_is_over(const struct relay *r, unsigned more)
+{
+    uint32_t others = r->share.others;
+
+    return others != 0 && !r->share.has_turn && connections(r) + more > own_limit(r) / (1 + others);
+}
+
+unsigned relay_host_connections(const struct relay *r)
+{
+    return r->share.counts == NULL ? r->link_count : sum(r, RELAY_HOST_CONNECTIONS);
+}

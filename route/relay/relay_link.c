@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One connection to a target: stream and outbound machine, and who has it. */
+#include "route/relay/relay_link.h"
+
+#include "proxy/base/error.h"
+#include "route/relay/relay_branch.h"
+#include "route/relay/relay_connect.h"
+#include "route/relay/relay_content.h"
+#include "route/relay/relay_identity.h"
+#include "route/relay/relay_pool.h"
+
+#define QUIT_MS          5000   /* for the reply to QUIT: nobody waits for it */
+#define SPOOLED_FINAL_MS 600000 /* RFC 5321 4.5.3.2.6 */
+
+static struct loop *loop_of(const struct relay_link *link)
+{
+    return link->relay->service->loop;
+}
+
+/* ---- bound to one client ---- */
+
+bool relay_link_bind(struct relay_link *link, struct carrier *client)
+{
+    struct bytes helo = client->client->helo;
+
+    if (link->is_bound)
+        return link->client == client;
+    link->helo = mem_alloc(helo.len);
+    if (link->helo == NULL)
+        return false;
+    if (helo.len != 0)
+        memcpy(link->helo, helo.at, helo.len);
+    link->helo_len = helo.len;
+    link->is_bound = true;
+    link->client = client;
+    link->hold.target = &link->relay->target;
+    list_prepend(&client->holds, &link->hold.in_carrier);
+    return true;
+}
+
+void relay_link_unbind(struct relay_link *link)
+{
+    list_remove(&link->hold.in_carrier);
+    link->client = NULL;
+}
+
+bool relay_link_fits(const struct relay_link *link, const struct identity *client)
+{
+    return bytes_equal(bytes_make(link->helo, link->helo_len), client->helo);
+}
+
+/* ---- ending ---- */
+
+void relay_link_set(struct relay_link *link, enum relay_link_state state, struct list *into)
+{
+    struct relay *r = link->relay;
+
+    list_remove(&link->in_pool);
+    if (link->net != NULL)
+        relay_line_let_go(&r->line, link->net);
+    link->net = NULL;
+    if (state == RELAY_LINK_BUSY && link->user != NULL)
+        link->net = relay_line_hold(&r->line, relay_branch_net(link->user));
+    r->idle_count -= link->state == RELAY_LINK_IDLE;
+    r->idle_count += state == RELAY_LINK_IDLE;
+    link->state = state;
+    link->wait.is_due = false;
+    if (state == RELAY_LINK_IDLE)
+        list_prepend(into, &link->in_pool);
+    else if (into != NULL)
+        list_append(into, &link->in_pool);
+}
+
+void relay_link_close(struct relay_link *link)
+{
+    if (link->state == RELAY_LINK_CLOSED)
+        return;
+    relay_link_set(link, RELAY_LINK_CLOSED, NULL);
+    relay_link_unbind(link);
+    deadline_clear(loop_of(link), &link->deadline);
+    loop_unpost(loop_of(link), &link->post);
+    link->user = NULL;
+    link->dial = NULL;
+    outbound_forget(&link->out); /* the stream is gone later than the transaction's memory */
+    stream_close(link->stream);
+}
+
+/* QUIT is said, or about to be. */
+static void let_quit(struct relay_link *link)
+{
+    uint64_t wait_ms = link->relay->conf->times.command_ms;
+
+    relay_link_set(link, RELAY_LINK_QUITTING, NULL);
+    relay_link_unbind(link);
+    link->user = NULL;
+    link->dial = NULL;
+    deadline_set(loop_of(link), &link->deadline,
+                 loop_now_ms(loop_of(link)) + (wait_ms < QUIT_MS ? wait_ms : QUIT_MS));
+    relay_link_drain_later(link);
+}
+
+void relay_link_quit(struct relay_link *link)
+{
+    outbound_quit(&link->out);
+    let_quit(link);
+}
+
+static void on_closed(void *owner)
+{
+    struct relay_link *link = owner;
+    struct relay *r = link->relay;
+
+    outbound_done(&link->out);
+    list_remove(&link->in_relay);
+    r->link_count--;
+    relay_host_tell(r);
+    mem_free(link->helo);
+    mem_free(link);
+    relay_pool_serve_later(r);
+}
+
+/* It is of no use any more. `ev`: its GONE, or NULL: `error` says why. */
+static void give_up(struct relay_link *link, int error, const struct outbound_event *ev)
+{
+    struct relay_dial *dial = link->dial;
+    struct relay_branch *user = link->user;
+
+    if (ev != NULL && ev->kind == OUTBOUND_REFUSED)
+        let_quit(link);
+    else
+        relay_link_close(link);
+    if (dial != NULL)
+        relay_connect_broke(dial, error, ev);
+    else if (user != NULL && ev != NULL)
+        relay_branch_event(user, ev);
+    else if (user != NULL)
+        relay_branch_lost(user, error);
+}
+
+/* ---- deadlines ---- */
+
+/* No client waits for the spool's mail, and each answer that is missed is a duplicate (RFC 1047).
+ */
+static uint64_t final_ms(const struct relay_link *link)
+{
+    uint64_t live_ms = link->relay->conf->times.final_ms;
+    bool is_spooled = link->user != NULL && link->user->carrier->is_spooled;
+
+    return is_spooled && live_ms < SPOOLED_FINAL_MS ? SPOOLED_FINAL_MS : live_ms;
+}
+
+/* How long the target may take for what it owes now; 0: nothing, it is the client's turn. */
+static uint64_t owed_ms(const struct relay_link *link)
+{
+    const struct relay_times *times = &link->relay->conf->times;
+
+    switch (link->out.state) {
+    case OUT_GREETING:
+    case OUT_EHLO:
+    case OUT_HELO:
+    case OUT_XCLIENT:
+        return times->command_ms;
+    case OUT_ENVELOPE:
+    case OUT_DRAINING:
+        return link->out.sent.count != 0 || stream_unsent(link->stream) != 0 ? times->command_ms
+                                                                             : 0;
+    case OUT_CONTENT:
+        return link->out.sent.count != 0 || stream_unsent(link->stream) != 0 ? times->data_ms : 0;
+    case OUT_FINAL:
+        return final_ms(link);
+    case OUT_IDLE:
+    case OUT_QUITTING:
+    case OUT_GONE:
+        break;
+    }
+    return 0;
+}
+
+/* Progress begins the wait anew: something was answered, or octets went out. */
+static void update_deadline(struct relay_link *link)
+{
+    struct relay_link_wait *wait = &link->wait;
+    uint64_t owed = owed_ms(link);
+    bool has_moved = link->has_written || wait->state != link->out.state ||
+                     wait->sent_count != link->out.sent.count;
+
+    if (link->state != RELAY_LINK_BUSY && link->state != RELAY_LINK_GREETING)
+        return;
+    link->has_written = false;
+    if (owed != 0 && (has_moved || !wait->is_due))
+        deadline_set(loop_of(link), &link->deadline, loop_now_ms(loop_of(link)) + owed);
+    wait->is_due = owed != 0;
+    wait->state = link->out.state;
+    wait->sent_count = link->out.sent.count;
+}
+
+static void on_deadline(struct deadline *d)
+{
+    struct relay_link *link = CONTAINER_OF(d, struct relay_link, deadline);
+
+    switch (link->state) {
+    case RELAY_LINK_CONNECTING:
+    case RELAY_LINK_GREETING:
+        give_up(link, ERR_TIMEOUT, NULL);
+        break;
+    case RELAY_LINK_BUSY:
+        if (link->wait.is_due)
+            give_up(link, ERR_TIMEOUT, NULL);
+        break;
+    case RELAY_LINK_BOUND:
+        relay_link_quit(link);
+        break;
+    case RELAY_LINK_QUITTING:
+        relay_link_close(link);
+        break;
+    case RELAY_LINK_IDLE: /* the pool sees to those */
+    case RELAY_LINK_CLOSED:
+        break;
+    }
+}
+
+static const struct deadline_use deadline_use = {.reached = on_deadline};
+
+/* ---- draining ---- */
+
+void relay_link_perform(struct relay_link *link, const struct outbound_event *ev)
+{
+    switch (ev->kind) {
+    case OUTBOUND_READY:
+        if (link->dial != NULL)
+            relay_connect_ready(link->dial);
+        break;
+    case OUTBOUND_ANSWER:
+    case OUTBOUND_GO:
+    case OUTBOUND_FINAL_ANSWER:
+        if (link->user != NULL)
+            relay_branch_event(link->user, ev);
+        break;
+    case OUTBOUND_IDLE:
+        if (link->user == NULL)
+            relay_pool_give(link);
+        break;
+    case OUTBOUND_REFUSED:
+    case OUTBOUND_GONE:
+        give_up(link, ev->error, ev);
+        break;
+    }
+}
+
+/* Nobody has taken the connection in this turn: what was given up on it holds the target's
+ * resources no longer. */
+static bool reset(struct relay_link *link)
+{
+    bool is_free =
+        link->user == NULL && (link->state == RELAY_LINK_IDLE || link->state == RELAY_LINK_BOUND ||
+                               link->state == RELAY_LINK_BUSY);
+
+    if (!is_free || !outbound_reset(&link->out))
+        return false;
+    if (link->state != RELAY_LINK_BUSY)
+        relay_link_set(link, RELAY_LINK_BUSY, &link->relay->busy);
+    return true;
+}
+
+void relay_link_drain(struct relay_link *link)
+{
+    struct outbound_event ev;
+
+    if (link->is_draining || link->state == RELAY_LINK_CONNECTING)
+        return;
+    loop_unpost(loop_of(link), &link->post);
+    link->is_draining = true;
+    while (link->state != RELAY_LINK_CLOSED) {
+        if (!outbound_next(&link->out, &ev)) {
+            relay_content_pump(link);
+            if (!outbound_next(&link->out, &ev)) {
+                if (reset(link))
+                    continue;
+                break;
+            }
+        }
+        relay_link_perform(link, &ev);
+    }
+    link->is_draining = false;
+    if (link->state != RELAY_LINK_CLOSED)
+        update_deadline(link);
+}
+
+void relay_link_free(struct relay_link *link)
+{
+    struct outbound_event ev;
+
+    if (outbound_next(&link->out, &ev))
+        relay_link_perform(link, &ev);
+    relay_link_drain_later(link);
+}
+
+static void on_post(void *owner)
+{
+    relay_link_drain(owner);
+}
+
+void relay_link_drain_later(struct relay_link *link)
+{
+    if (!link->is_draining && link->state != RELAY_LINK_CLOSED)
+        loop_post(loop_of(link), &link->post, on_post, link);
+}
+
+/* ---- the stream ---- */
+
+/* A listener of ours that takes any address, and a connection from this host to itself. */
+static bool leads_to_ourselves(const struct relay_link *link)
+{
+    const struct relay_service *service = link->relay->service;
+    struct netaddr peer = stream_peer(link->stream);
+    struct netaddr local = stream_local(link->stream);
+
+    if (peer.family == NETADDR_NONE || !netaddr_same_host(&peer, &local))
+        return false;
+    for (int i = 0; i < service->own_listener_count; i++) {
+        const struct netaddr *own = &service->own_listeners[i];
+        if (own->port == peer.port && own->family == peer.family && relay_place_is_any(own))
+            return true;
+    }
+    return false;
+}
+
+static void on_connected(void *owner, int error)
+{
+    struct relay_link *link = owner;
+    const struct relay_conf *conf = link->relay->conf;
+    struct bytes helo = link->is_bound ? bytes_make(link->helo, link->helo_len) : conf->helo;
+
+    if (error != 0) {
+        give_up(link, error, NULL);
+        return;
+    }
+    if (link->is_bound && link->client == NULL) { /* whom it was for */
+        relay_connect_cancel(link->dial);
+        return;
+    }
+    if (leads_to_ourselves(link)) {
+        struct relay_dial *dial = link->dial;
+        relay_link_close(link);
+        relay_connect_own(dial);
+        return;
+    }
+    link->state = RELAY_LINK_GREETING;
+    struct identity own = {.client = stream_local(link->stream),
+                           .local = stream_peer(link->stream)};
+    outbound_start(&link->out, relay_identity_proxy(conf),
+                   link->client == NULL ? NULL : link->client->client, &own, helo);
+    relay_link_drain(link);
+}
+
+static size_t on_bytes(void *owner, struct bytes in)
+{
+    struct relay_link *link = owner;
+
+    outbound_feed(&link->out, in);
+    relay_link_drain(link);
+    return in.len;
+}
+
+static void on_room(void *owner)
+{
+    relay_link_drain(owner);
+}
+
+static void on_eof(void *owner)
+{
+    struct relay_link *link = owner;
+
+    outbound_eof(&link->out);
+    relay_link_drain(link);
+}
+
+static void on_failed(void *owner, int error)
+{
+    struct relay_link *link = owner;
+
+    (void)error; /* what matters is how far the conversation had come */
+    outbound_eof(&link->out);
+    relay_link_drain(link);
+}
+
+static const struct stream_events stream_events = {
+    .connected = on_connected,
+    .bytes = on_bytes,
+    .room = on_room,
+    .eof = on_eof,
+    .failed = on_failed,
+    .closed = on_closed,
+};
+
+/* ---- beginning ---- */
+
+static struct relay_link *link_new(struct relay_dial *dial, const struct stream_target *to)
+{
+    struct loop_pools *pools = loop_pools(dial->relay->service->loop);
+    struct relay_link *link = mem_zalloc(sizeof(*link));
+
+    if (link == NULL)
+        return NULL;
+    link->relay = dial->relay;
+    link->dial = dial;
+    link->to = *to;
+    link->state = RELAY_LINK_CONNECTING;
+    link->opened_ms = loop_now_ms(loop_of(link));
+    list_init(&link->in_relay);
+    list_init(&link->in_pool);
+    list_init(&link->hold.in_carrier);
+    deadline_init(&link->deadline, &deadline_use);
+    outbound_init(&link->out, &dial->relay->outbound, &pools->small, &pools->medium);
+    return link;
+}
+
+struct relay_link *relay_link_open(struct relay_dial *dial, const struct stream_target *to,
+                                   struct carrier *client, int *error_out)
+{
+    struct relay *r = dial->relay;
+    struct relay_link *link = link_new(dial, to);
+    bool may_connect = link != NULL && (client == NULL || relay_link_bind(link, client));
+
+    *error_out = ERR_MEMORY;
+    if (may_connect)
+        link->stream = stream_connect(r->service->loop, to, &stream_events, link, error_out);
+    if (!may_connect || link->stream == NULL) {
+        if (link != NULL) {
+            relay_link_unbind(link);
+            outbound_done(&link->out);
+            mem_free(link->helo);
+            mem_free(link);
+        }
+        return NULL;
+    }
+    list_append(&r->links, &link->in_relay);
+    r->link_count++;
+    deadline_set(r->service->loop, &link->deadline, link->opened_ms + r->conf->times.connect_ms);
+    return link;
+}

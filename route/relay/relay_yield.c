@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Connections that are taken back from unfinished transactions, for those who wait. */
+#include "route/relay/relay_yield.h"
+
+#include "route/relay/relay_branch.h"
+#include "route/relay/relay_link.h"
+#include "route/relay/relay_log.h"
+#include "route/relay/relay_pool.h"
+
+#define AT_ONCE 16 /* the others wait for the next look: each one taken is looked for among all */
+
+struct choice {
+    struct relay_branch *w;
+    enum relay_pace_turn turn;
+    uint64_t brought;
+};
+
+static uint64_t brought_by(const struct relay_branch *w)
+{
+    return w->carrier->copy == NULL ? 0 : copy_length(w->carrier->copy);
+}
+
+static struct choice judge(const struct relay_link *link, bool is_claimed)
+{
+    struct relay *r = link->relay;
+    struct choice c = {.w = link->user, .turn = RELAY_PACE_KEEPS};
+
+    if (c.w == NULL || !relay_branch_is_unfinished(c.w))
+        return c;
+    uint64_t now = loop_now_ms(r->service->loop);
+    c.brought = brought_by(c.w);
+    struct relay_pace_facts facts = {
+        .is_slow = relay_pace_is_slow(&c.w->pace, now, c.brought, c.w->content.reader.at),
+        .may_replay = relay_branch_may_begin_anew(c.w),
+        .is_over = link->net->held > relay_pool_share(r),
+        .is_claimed = is_claimed,
+        .held_ms = now - c.w->pace.begun_ms,
+    };
+    c.turn = relay_pace_turn(&facts);
+    return c;
+}
+
+static bool comes_before(const struct choice *a, const struct choice *b)
+{
+    return a->turn != b->turn ? a->turn < b->turn : a->brought < b->brought;
+}
+
+void relay_yield(struct relay *r, unsigned wanted, unsigned claims)
+{
+    for (unsigned i = 0; i < wanted && i < AT_ONCE; i++) {
+        struct choice first = {.turn = RELAY_PACE_KEEPS};
+        LIST_EACH (at, &r->busy) {
+            struct choice c = judge(LIST_ENTRY(at, struct relay_link, in_pool), i < claims);
+            if (comes_before(&c, &first))
+                first = c;
+        }
+        if (first.turn == RELAY_PACE_KEEPS)
+            break;
+        relay_log_taken_back(r, &first.w->branch->transaction->envelope.id,
+                             &first.w->carrier->client->client, first.turn, first.brought);
+        relay_branch_yield(first.w);
+    }
+}
+
+/* Those who wait for a net that holds less than its share; no more than are looked for. */
+static unsigned claims(const struct relay *r)
+{
+    unsigned share = relay_pool_share(r), count = 0;
+    struct relay_waiter *w = relay_line_next(&r->line, share, NULL);
+
+    for (; w != NULL && w->net->held < share && count < AT_ONCE; count++)
+        w = relay_line_next(&r->line, share, w);
+    return count;
+}
+
+static unsigned on_their_way(const struct relay *r)
+{
+    unsigned count = r->dial_count;
+
+    LIST_EACH (at, &r->links) {
+        const struct relay_link *link = LIST_ENTRY(at, struct relay_link, in_relay);
+        count += link->state == RELAY_LINK_CLOSED || link->state == RELAY_LINK_QUITTING;
+    }
+    return count;
+}
+
+void relay_yield_to_waiting(struct relay *r)
+{
+    unsigned coming = on_their_way(r);
+
+    if (coming < r->line.waiting_count)
+        relay_yield(r, r->line.waiting_count - coming, claims(r));
+}
