@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The command line: every flag, and what is refused. */
-/* needs: proxy/config/ route/maildir_conf.c route/relay/relay_conf.c */
-/* needs: route/relay/relay_identity.c route/route.c route/route_check.c route/route_source.c */
-/* needs: route/route_walk.c */
+/* needs: proxy/config/config_builder.c proxy/config/config_core.c proxy/config/flags.c */
+/* needs: proxy/config/smtpd_conf.c route/maildir_conf.c route/relay/relay_conf.c */
+/* needs: route/route_source.c */
 #include "proxy/config/flags.h"
 
 #include "tests/unit/lib.h"
