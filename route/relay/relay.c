@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Relays as targets: what the carrier of a transaction asks of a branch. */
+/* A relay: its life, and what the carrier of a transaction asks of its branches. */
 #include "route/relay/relay.h"
 
+#include "proxy/base/mem.h"
 #include "route/relay/relay_branch.h"
-#include "route/relay/relay_health.h"
+#include "route/relay/relay_connect.h"
 #include "route/relay/relay_identity.h"
 #include "route/relay/relay_link.h"
+#include "route/relay/relay_memory.h"
 #include "route/relay/relay_pool.h"
+#include "route/relay/relay_private.h"
 #include "route/relay/relay_tell.h"
+
+/* ---- a branch ---- */
 
 static uint64_t now_ms(const struct relay_branch *w)
 {
@@ -118,9 +123,11 @@ static void on_let_go(struct carrier_hold *hold)
         relay_link_unbind(link);
 }
 
+/* ---- the target ---- */
+
 static void on_probe(struct target *t)
 {
-    relay_health_probe(CONTAINER_OF(t, struct relay, target));
+    relay_endpoints_probe(&CONTAINER_OF(t, struct relay, target)->endpoints);
 }
 
 static uint32_t on_capabilities(struct target *t)
@@ -128,7 +135,7 @@ static uint32_t on_capabilities(struct target *t)
     return relay_capabilities(CONTAINER_OF(t, struct relay, target));
 }
 
-const struct target_ops relay_ops = {
+static const struct target_ops target_ops = {
     .kind = "relay",
     .open = on_open,
     .rcpt = on_rcpt,
@@ -145,11 +152,117 @@ const struct target_ops relay_ops = {
 struct relay_view relay_view(const struct relay *r)
 {
     return (struct relay_view){
-        .is_down = relay_health_is_down(r),
+        .is_down = relay_endpoints_are_down(&r->endpoints),
         .connections = relay_host_connections(r),
         .idle = r->idle_count,
         .waiting = r->line.waiting_count,
-        .addresses = r->places.count,
-        .addresses_down = r->places.down_count,
+        .addresses = r->endpoints.count,
+        .addresses_down = r->endpoints.down_count,
     };
+}
+
+struct target *relay_target(struct relay *r)
+{
+    return &r->target;
+}
+
+uint32_t relay_capabilities(const struct relay *r)
+{
+    return r->learnt.has_caps ? r->learnt.caps.keywords : 0;
+}
+
+void relay_warm(struct relay *r)
+{
+    relay_pool_warm(r);
+}
+
+/* ---- what becomes of its addresses ---- */
+
+static void on_resolved(struct relay_endpoints *e)
+{
+    relay_connect_resolved(CONTAINER_OF(e, struct relay, endpoints));
+}
+
+static void on_probe_wanted(struct relay_endpoints *e, const struct stream_target *to)
+{
+    relay_connect_probe(CONTAINER_OF(e, struct relay, endpoints), to);
+}
+
+static void on_up_post(void *owner)
+{
+    struct relay *r = owner;
+
+    if (r->service->came_up != NULL)
+        r->service->came_up(r->service->owner, &r->target);
+}
+
+/* Soon: branches may be in the midst of something. */
+static void on_up(struct relay_endpoints *e)
+{
+    struct relay *r = CONTAINER_OF(e, struct relay, endpoints);
+
+    relay_pool_serve_later(r);
+    loop_post(r->service->loop, &r->up_post, on_up_post, r);
+}
+
+static const struct relay_endpoints_ops endpoints_ops = {
+    .resolved = on_resolved,
+    .probe = on_probe_wanted,
+    .up = on_up,
+};
+
+/* ---- life ---- */
+
+struct relay *relay_new(struct relay_service *service, const struct relay_conf *conf)
+{
+    struct relay *r = mem_zalloc(sizeof(*r));
+
+    if (r == NULL)
+        return NULL;
+    r->target = (struct target){
+        .ops = &target_ops,
+        .name = conf->section.len != 0 ? conf->section : conf->name,
+        .may_spool = conf->on_failure == RELAY_ON_FAILURE_SPOOL,
+        .queue = &conf->queue,
+    };
+    r->conf = conf;
+    r->service = service;
+    r->outbound.uses_chunking = conf->chunking == RELAY_CHUNKING_AUTO;
+    relay_log_init(&r->log, service, r->target.name);
+    relay_pool_init(r);
+    relay_host_join(r);
+    if (relay_endpoints_init(&r->endpoints, &endpoints_ops, service, conf, &r->log) != 0 ||
+        (service->memory != NULL &&
+         relay_memory_limit(service->memory, r->target.name, &conf->remember) != 0))
+        relay_free(&r);
+    return r;
+}
+
+void relay_close(struct relay *r)
+{
+    r->is_closing = true;
+    relay_endpoints_close(&r->endpoints);
+    relay_connect_cancel_all(r);
+    loop_unpost(r->service->loop, &r->up_post);
+    relay_host_stop(r);
+    relay_pool_close(r);
+}
+
+void relay_abort(struct relay *r)
+{
+    LIST_EACH (at, &r->links)
+        relay_link_close(LIST_ENTRY(at, struct relay_link, in_relay));
+}
+
+void relay_free(struct relay **relay)
+{
+    struct relay *r = *relay;
+
+    if (r == NULL)
+        return;
+    relay_host_leave(r);
+    relay_line_done(&r->line);
+    relay_endpoints_done(&r->endpoints);
+    mem_free(r);
+    *relay = NULL;
 }

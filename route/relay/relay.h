@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Relays: targets that speak SMTP. One branch of a transaction on a borrowed connection. */
+/* Relays: targets that speak SMTP. */
 #ifndef POSTERN_RELAY_H
 #define POSTERN_RELAY_H
 

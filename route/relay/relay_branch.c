@@ -4,11 +4,13 @@
 
 #include "proxy/base/error.h"
 #include "proxy/smtp/header.h"
+#include "route/relay/relay_endpoint.h"
 #include "route/relay/relay_identity.h"
 #include "route/relay/relay_link.h"
 #include "route/relay/relay_log.h"
 #include "route/relay/relay_memory.h"
 #include "route/relay/relay_pool.h"
+#include "route/relay/relay_private.h"
 #include "route/relay/relay_tell.h"
 
 static struct loop *loop_of(const struct relay_branch *w)
@@ -68,10 +70,10 @@ static struct relay_identity_choice choose(const struct relay_branch *w)
 static void fill_facts(struct relay_branch *w)
 {
     struct branch_facts *facts = &w->branch->facts;
-    char text[RELAY_PLACE_TEXT_MAX];
+    char text[RELAY_ENDPOINT_TEXT_MAX];
 
-    if (arena_copy(arena_of(w), bytes_of(relay_place_text(&w->link->to, text)), &facts->address) !=
-        0)
+    if (arena_copy(arena_of(w), bytes_of(relay_endpoint_text(&w->link->to, text)),
+                   &facts->address) != 0)
         facts->address = bytes_make(NULL, 0);
     facts->identity = bytes_of(relay_identity_text(w->identity));
     facts->identity_kinds = w->identity;
@@ -115,7 +117,7 @@ static void identity_failed(struct relay_branch *w, unsigned kinds, const struct
 {
     struct reply reply = reply_own(REPLY_IDENTITY_FAILED);
 
-    relay_log_identity_failed(w->relay, kinds, heard);
+    relay_log_identity_failed(&w->relay->log, kinds, heard);
     relay_branch_fail(w, &reply, true);
 }
 
@@ -153,9 +155,9 @@ static void begin(struct relay_branch *w)
         return;
     }
     if (choice.is_failure || (choice.is_lost && has_recipient(w, true)))
-        relay_log_identity_failed(w->relay, choice.missing, NULL);
+        relay_log_identity_failed(&w->relay->log, choice.missing, NULL);
     if (choice.is_unannounced)
-        relay_log_no_identity(w->relay);
+        relay_log_no_identity(&w->relay->log);
     w->identity = choice.kinds;
     w->is_lost = choice.is_lost && !job.passes_without_identity;
     fill_facts(w);
@@ -204,7 +206,8 @@ void relay_branch_ask(struct relay_branch *w)
 
 static void log_lost(const struct relay_branch *w, int error, const struct reply *heard)
 {
-    relay_log_lost(w->relay, &w->branch->transaction->envelope.id, &w->link->to, error, heard);
+    relay_log_lost(&w->relay->log, &w->branch->transaction->envelope.id, &w->link->to, error,
+                   heard);
 }
 
 /* envelope-timeout: as no connection. At the limit of connections the target is there, and nothing
@@ -381,7 +384,7 @@ static void run_short(struct relay_branch *w, bool is_end_sent)
         lose(w, is_end_sent, ERR_MEMORY, NULL);
         return;
     }
-    relay_log_shortage(w->relay, &w->branch->transaction->envelope.id);
+    relay_log_shortage(&w->relay->log, &w->branch->transaction->envelope.id);
     relay_branch_fail(w, &reply, true);
 }
 
@@ -395,7 +398,7 @@ static void on_gone(struct relay_branch *w, const struct outbound_event *ev)
         break;
     case GONE_IDENTITY:
         if (passes && !w->again.avoids_xclient) {
-            relay_log_identity_failed(w->relay, IDENTITY_KIND_XCLIENT, &ev->reply);
+            relay_log_identity_failed(&w->relay->log, IDENTITY_KIND_XCLIENT, &ev->reply);
             w->again.avoids_xclient = true;
             ask_again(w);
         } else {
@@ -417,7 +420,7 @@ static void on_gone(struct relay_branch *w, const struct outbound_event *ev)
 void relay_branch_event(struct relay_branch *w, const struct outbound_event *ev)
 {
     if (ev->is_confused)
-        relay_log_confused(w->relay, &w->link->to, &ev->heard);
+        relay_log_confused(&w->relay->log, &w->link->to, &ev->heard);
     switch (ev->kind) {
     case OUTBOUND_ANSWER:
         on_answer(w, ev);

@@ -4,12 +4,13 @@
 
 #include "proxy/base/error.h"
 #include "route/relay/relay_branch.h"
-#include "route/relay/relay_health.h"
+#include "route/relay/relay_endpoint.h"
 #include "route/relay/relay_identity.h"
 #include "route/relay/relay_link.h"
 #include "route/relay/relay_log.h"
 #include "route/relay/relay_memory.h"
 #include "route/relay/relay_pool.h"
+#include "route/relay/relay_private.h"
 
 static void end(struct relay_dial *d)
 {
@@ -54,36 +55,36 @@ static void miss_own(struct relay_dial *d, enum reply_id id, bool is_words)
 static bool was_tried(const struct relay_dial *d, const struct stream_target *to)
 {
     for (unsigned i = 0; i < d->tried_count; i++)
-        if (relay_place_equal(&d->tried[i], to))
+        if (relay_endpoint_equal(&d->tried[i], to))
             return true;
     return false;
 }
 
 /* The next address that may be tried; NULL: none is left. */
-static const struct stream_target *next_place(const struct relay_dial *d)
+static const struct stream_target *next_endpoint(const struct relay_dial *d)
 {
-    const struct relay_places *places = &d->relay->places;
+    const struct relay_endpoints *known = &d->relay->endpoints;
 
-    if (d->tried_count == RELAY_PLACES_MAX)
+    if (d->tried_count == RELAY_ENDPOINTS_MAX)
         return NULL;
     if (d->is_probe)
         return d->tried_count == 0 ? &d->probed : NULL;
-    for (unsigned i = 0; i < places->count; i++) {
-        const struct relay_place *place = &places->at[(d->start + i) % places->count];
-        if (!place->is_down && !was_tried(d, &place->to))
-            return &place->to;
+    for (unsigned i = 0; i < known->count; i++) {
+        const struct relay_endpoint *endpoint = &known->at[(d->start + i) % known->count];
+        if (!endpoint->is_down && !was_tried(d, &endpoint->to))
+            return &endpoint->to;
     }
     return NULL;
 }
 
 static void go_on(struct relay_dial *d)
 {
-    const struct stream_target *to = next_place(d);
+    const struct stream_target *to = next_endpoint(d);
     struct relay_link *link;
     int error;
 
     if (to == NULL) {
-        enum reply_id refusal = relay_resolve_refusal(d->relay);
+        enum reply_id refusal = relay_endpoints_refusal(&d->relay->endpoints);
         miss_own(d, refusal == REPLY_OK ? REPLY_TARGET_DOWN : refusal, refusal != REPLY_OK);
         return;
     }
@@ -119,13 +120,13 @@ bool relay_connect_begin(struct relay *r, struct relay_branch *user)
     }
     r->dial_count++;
     if (r->conf->balance == RELAY_BALANCE_ROUND_ROBIN)
-        d->start = r->places.turn++;
+        d->start = r->endpoints.turn++;
     d->user = user;
     if (user != NULL) {
         user->dial = d;
         d->net = relay_line_hold(&r->line, relay_branch_net(user));
     }
-    d->is_asleep = !relay_resolve(r);
+    d->is_asleep = !relay_endpoints_resolve(&r->endpoints);
     if (!d->is_asleep)
         go_on(d);
     return true;
@@ -137,7 +138,7 @@ void relay_connect_probe(struct relay *r, const struct stream_target *to)
 
     LIST_EACH (at, &r->dials) {
         const struct relay_dial *other = LIST_ENTRY(at, struct relay_dial, in_relay);
-        if (other->is_probe && relay_place_equal(&other->probed, to))
+        if (other->is_probe && relay_endpoint_equal(&other->probed, to))
             return;
     }
     d = dial_new(r);
@@ -216,30 +217,44 @@ void relay_connect_ready(struct relay_dial *d)
     end(d); /* the link is counted by itself */
     link->dial = NULL;
     learn(r, &link->out.caps);
-    relay_health_worked(r, &link->to);
+    relay_endpoints_worked(&r->endpoints, &link->to);
     if (is_useless)
         relay_link_quit(link);
     else
         relay_pool_add(link, user);
 }
 
+/* A target that serves others at this address and will not greet one more is busy, not down. */
+static bool serves_others(const struct relay *r, const struct stream_target *to)
+{
+    LIST_EACH (at, &r->links) {
+        const struct relay_link *link = LIST_ENTRY(at, struct relay_link, in_relay);
+        bool is_greeted = link->state == RELAY_LINK_BUSY || link->state == RELAY_LINK_BOUND ||
+                          link->state == RELAY_LINK_IDLE;
+        if (is_greeted && relay_endpoint_equal(&link->to, to))
+            return true;
+    }
+    return false;
+}
+
 void relay_connect_broke(struct relay_dial *d, int error, const struct outbound_event *ev)
 {
     struct stream_target to = d->link->to;
+    bool has_spoken = ev != NULL && ev->reply.wire.len != 0;
 
     set_link(d, NULL);
     if (ev != NULL && ev->why == GONE_VERDICT) { /* it is there, and has spoken: no fail-over */
-        relay_health_worked(d->relay, &to);
+        relay_endpoints_worked(&d->relay->endpoints, &to);
         miss(d, &ev->reply, true);
         return;
     }
     if (ev != NULL && ev->why == GONE_SHORTAGE) {
-        relay_log_shortage(d->relay, NULL);
+        relay_log_shortage(&d->relay->log, NULL);
         miss_own(d, REPLY_LOCAL_PROBLEM, true);
         return;
     }
-    relay_health_failed(d->relay, &to, error,
-                        ev != NULL && ev->reply.wire.len != 0 ? &ev->reply : NULL);
+    if (!has_spoken || ev->reply.code == 0 || !serves_others(d->relay, &to))
+        relay_endpoints_failed(&d->relay->endpoints, &to, error, has_spoken ? &ev->reply : NULL);
     go_on(d);
 }
 
@@ -248,6 +263,6 @@ void relay_connect_own(struct relay_dial *d)
     struct stream_target to = d->link->to;
 
     set_link(d, NULL);
-    relay_resolve_strike(d->relay, &to);
+    relay_endpoints_strike(&d->relay->endpoints, &to);
     go_on(d);
 }

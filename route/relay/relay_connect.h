@@ -8,7 +8,7 @@
 #include "proxy/base/list.h"
 #include "proxy/io/stream.h"
 #include "proxy/smtp/outbound.h"
-#include "route/relay/relay_resolve.h"
+#include "route/relay/relay_lookup.h"
 
 struct relay;
 struct relay_branch;
@@ -23,9 +23,9 @@ struct relay_dial {
     struct relay_link *link;     /* NULL: names are being looked up */
     struct stream_target probed; /* is_probe: the one address */
     /* The list may change meanwhile: names are looked up again, and some lead to ourselves. */
-    struct stream_target tried[RELAY_PLACES_MAX];
+    struct stream_target tried[RELAY_ENDPOINTS_MAX];
     unsigned tried_count;
-    unsigned start; /* round-robin: the place in the list */
+    unsigned start; /* round-robin: the position in the list */
     bool is_probe;
     bool is_asleep; /* until the names are known */
 };
@@ -39,7 +39,7 @@ void relay_connect_probe(struct relay *r, const struct stream_target *to);
 void relay_connect_cancel(struct relay_dial *d);
 /* All of them: the relay is being closed. */
 void relay_connect_cancel_all(struct relay *r);
-/* relay_resolve() has come to an end. */
+/* The addresses are known now, or are not to be had. */
 void relay_connect_resolved(struct relay *r);
 
 /* ---- what the connection under way has to say; it is closed already where it failed ---- */

@@ -3,6 +3,7 @@
 #include "route/relay/relay_host.h"
 
 #include "route/relay/relay_pool.h"
+#include "route/relay/relay_private.h"
 #include "route/relay/relay_yield.h"
 
 #define LOOK_MS 100

@@ -7,7 +7,9 @@
 #include "route/relay/relay_connect.h"
 #include "route/relay/relay_content.h"
 #include "route/relay/relay_identity.h"
+#include "route/relay/relay_own.h"
 #include "route/relay/relay_pool.h"
+#include "route/relay/relay_private.h"
 
 #define QUIT_MS          5000   /* for the reply to QUIT: nobody waits for it */
 #define SPOOLED_FINAL_MS 600000 /* RFC 5321 4.5.3.2.6 */
@@ -308,21 +310,12 @@ void relay_link_drain_later(struct relay_link *link)
 
 /* ---- the stream ---- */
 
-/* A listener of ours that takes any address, and a connection from this host to itself. */
 static bool leads_to_ourselves(const struct relay_link *link)
 {
-    const struct relay_service *service = link->relay->service;
     struct netaddr peer = stream_peer(link->stream);
     struct netaddr local = stream_local(link->stream);
 
-    if (peer.family == NETADDR_NONE || !netaddr_same_host(&peer, &local))
-        return false;
-    for (int i = 0; i < service->own_listener_count; i++) {
-        const struct netaddr *own = &service->own_listeners[i];
-        if (own->port == peer.port && own->family == peer.family && relay_place_is_any(own))
-            return true;
-    }
-    return false;
+    return relay_own_is_connection(link->relay->service, &peer, &local);
 }
 
 static void on_connected(void *owner, int error)

@@ -5,16 +5,23 @@
 #include "proxy/base/buf.h"
 #include "proxy/base/error.h"
 #include "proxy/io/log.h"
+#include "route/relay/relay.h"
+#include "route/relay/relay_endpoint.h"
 #include "route/relay/relay_identity.h"
-#include "route/relay/relay_pool.h"
 
 #define EVERY_MS 60000 /* one line for many of one kind */
 
-static struct log_line begin_line(struct relay *r, enum log_level level, const char *event)
+void relay_log_init(struct relay_log *log, const struct relay_service *service, struct bytes target)
 {
-    struct log_line line = log_begin(r->service->log, r->service->log_sinks, level, event);
+    *log = (struct relay_log){.service = service, .target = target};
+}
 
-    log_put(&line, "target", r->target.name);
+static struct log_line begin_line(const struct relay_log *log, enum log_level level,
+                                  const char *event)
+{
+    struct log_line line = log_begin(log->service->log, log->service->log_sinks, level, event);
+
+    log_put(&line, "target", log->target);
     return line;
 }
 
@@ -26,8 +33,8 @@ static bool is_recent(uint64_t logged_ms, uint64_t now_ms)
 
 static void put_address(struct log_line *line, const struct stream_target *to)
 {
-    char text[RELAY_PLACE_TEXT_MAX];
-    log_put_text(line, "address", relay_place_text(to, text));
+    char text[RELAY_ENDPOINT_TEXT_MAX];
+    log_put_text(line, "address", relay_endpoint_text(to, text));
 }
 
 /* As it came: no reply has been made of it. */
@@ -39,49 +46,50 @@ static void put_garbage(struct log_line *line, struct bytes heard)
     log_put(line, "reply", heard);
 }
 
-static void put_reply(struct relay *r, struct log_line *line, const struct reply *reply)
+static void put_reply(const struct relay_log *log, struct log_line *line, const struct reply *reply)
 {
     struct buf text;
 
-    buf_init(&text, &loop_pools(r->service->loop)->medium, 4 * REPLY_MAX_BYTES);
+    buf_init(&text, &loop_pools(log->service->loop)->medium, 4 * REPLY_MAX_BYTES);
     reply_put_text(&text, reply);
     log_put(line, "reply", buf_bytes(&text));
     buf_done(&text);
 }
 
 /* The words of the target, or why there are none. */
-static void put_cause(struct relay *r, struct log_line *line, int error, const struct reply *heard)
+static void put_cause(const struct relay_log *log, struct log_line *line, int error,
+                      const struct reply *heard)
 {
     if (heard == NULL || heard->wire.len == 0)
         log_put_error(line, "error", error);
     else if (heard->code == 0)
         put_garbage(line, heard->wire);
     else
-        put_reply(r, line, heard);
+        put_reply(log, line, heard);
 }
 
-void relay_log_down(struct relay *r, const struct stream_target *to, int error,
-                    const struct reply *reply)
+void relay_log_down(struct relay_log *log, const struct stream_target *to, int error,
+                    const struct reply *reply, unsigned left)
 {
-    struct log_line line = begin_line(r, LOG_LEVEL_ERROR, "target-down");
+    struct log_line line = begin_line(log, LOG_LEVEL_ERROR, "target-down");
 
     put_address(&line, to);
-    put_cause(r, &line, error, reply);
-    log_put_number(&line, "addresses_left", r->places.count - r->places.down_count);
+    put_cause(log, &line, error, reply);
+    log_put_number(&line, "addresses_left", left);
     log_end(&line);
 }
 
-void relay_log_down_unresolved(struct relay *r)
+void relay_log_down_unresolved(struct relay_log *log)
 {
-    struct log_line line = begin_line(r, LOG_LEVEL_ERROR, "target-down");
+    struct log_line line = begin_line(log, LOG_LEVEL_ERROR, "target-down");
 
     log_put_text(&line, "error", "no address was found");
     log_end(&line);
 }
 
-void relay_log_up(struct relay *r, const struct stream_target *to, uint64_t seconds)
+void relay_log_up(struct relay_log *log, const struct stream_target *to, uint64_t seconds)
 {
-    struct log_line line = begin_line(r, LOG_LEVEL_INFO, "target-up");
+    struct log_line line = begin_line(log, LOG_LEVEL_INFO, "target-up");
 
     if (to != NULL) {
         put_address(&line, to);
@@ -90,20 +98,20 @@ void relay_log_up(struct relay *r, const struct stream_target *to, uint64_t seco
     log_end(&line);
 }
 
-void relay_log_lost(struct relay *r, const struct id *transaction, const struct stream_target *to,
-                    int error, const struct reply *heard)
+void relay_log_lost(struct relay_log *log, const struct id *transaction,
+                    const struct stream_target *to, int error, const struct reply *heard)
 {
-    struct log_line line = begin_line(r, LOG_LEVEL_WARNING, "target-lost");
+    struct log_line line = begin_line(log, LOG_LEVEL_WARNING, "target-lost");
 
     put_address(&line, to);
-    put_cause(r, &line, error, heard);
+    put_cause(log, &line, error, heard);
     log_put_text(&line, "transaction", transaction->text);
     log_end(&line);
 }
 
-void relay_log_shortage(struct relay *r, const struct id *transaction)
+void relay_log_shortage(struct relay_log *log, const struct id *transaction)
 {
-    struct log_line line = begin_line(r, LOG_LEVEL_ERROR, "shortage");
+    struct log_line line = begin_line(log, LOG_LEVEL_ERROR, "shortage");
 
     log_put_error(&line, "error", ERR_MEMORY);
     if (transaction != NULL)
@@ -112,14 +120,14 @@ void relay_log_shortage(struct relay *r, const struct id *transaction)
 }
 
 /* Not when it was told lately, nor when many others were. */
-static bool may_tell_taken_back(struct relay *r, const struct netaddr *net,
+static bool may_tell_taken_back(struct relay_log *log, const struct netaddr *net,
                                 enum relay_pace_turn turn)
 {
-    uint64_t now_ms = loop_now_ms(r->service->loop);
-    struct relay_taken_back *oldest = &r->taken_back[0];
+    uint64_t now_ms = loop_now_ms(log->service->loop);
+    struct relay_taken_back *oldest = &log->taken_back[0];
 
     for (unsigned i = 0; i < RELAY_TAKEN_BACK_MAX; i++) {
-        struct relay_taken_back *at = &r->taken_back[i];
+        struct relay_taken_back *at = &log->taken_back[i];
         if (at->turn == turn && netaddr_equal(&at->net, net) && is_recent(at->logged_ms, now_ms))
             return false;
         if (at->logged_ms < oldest->logged_ms)
@@ -131,16 +139,16 @@ static bool may_tell_taken_back(struct relay *r, const struct netaddr *net,
     return true;
 }
 
-void relay_log_taken_back(struct relay *r, const struct id *transaction,
+void relay_log_taken_back(struct relay_log *log, const struct id *transaction,
                           const struct netaddr *client, enum relay_pace_turn turn, uint64_t bytes)
 {
     bool is_slow = turn == RELAY_PACE_SLOW || turn == RELAY_PACE_REFUSED_SLOW;
     struct netaddr net = netaddr_client_net(client);
     char text[NETADDR_TEXT_MAX];
 
-    if (!may_tell_taken_back(r, &net, turn))
+    if (!may_tell_taken_back(log, &net, turn))
         return;
-    struct log_line line = begin_line(r, LOG_LEVEL_WARNING, "taken-back");
+    struct log_line line = begin_line(log, LOG_LEVEL_WARNING, "taken-back");
     log_put_text(&line, "net", netaddr_text(&net, text));
     log_put_text(&line, "reason", is_slow ? "slow" : "over-share");
     if (turn == RELAY_PACE_REFUSED_SLOW || turn == RELAY_PACE_REFUSED_LONG)
@@ -150,40 +158,41 @@ void relay_log_taken_back(struct relay *r, const struct id *transaction,
     log_end(&line);
 }
 
-void relay_log_identity_failed(struct relay *r, unsigned kinds, const struct reply *heard)
+void relay_log_identity_failed(struct relay_log *log, unsigned kinds, const struct reply *heard)
 {
-    uint64_t now_ms = loop_now_ms(r->service->loop);
+    uint64_t now_ms = loop_now_ms(log->service->loop);
     struct log_line line;
 
-    if (is_recent(r->learnt.identity_logged_ms, now_ms))
+    if (is_recent(log->identity_logged_ms, now_ms))
         return;
-    r->learnt.identity_logged_ms = now_ms;
-    line = begin_line(r, LOG_LEVEL_ERROR, "identity-failure");
+    log->identity_logged_ms = now_ms;
+    line = begin_line(log, LOG_LEVEL_ERROR, "identity-failure");
     log_put_text(&line, "identity", relay_identity_text(kinds));
     if (heard != NULL && heard->code != 0)
-        put_reply(r, &line, heard);
+        put_reply(log, &line, heard);
     else
         log_put_text(&line, "error", "must be used, and is not on offer");
     log_end(&line);
 }
 
-void relay_log_no_identity(struct relay *r)
+void relay_log_no_identity(struct relay_log *log)
 {
     struct log_line line;
 
-    if (r->learnt.has_logged_no_identity)
+    if (log->has_logged_no_identity)
         return;
-    r->learnt.has_logged_no_identity = true;
-    line = begin_line(r, LOG_LEVEL_WARNING, "no-identity");
+    log->has_logged_no_identity = true;
+    line = begin_line(log, LOG_LEVEL_WARNING, "no-identity");
     log_put_text(&line, "error", "neither XCLIENT nor XFORWARD is announced");
     log_end(&line);
 }
 
-void relay_log_confused(struct relay *r, const struct stream_target *to, const struct reply *heard)
+void relay_log_confused(struct relay_log *log, const struct stream_target *to,
+                        const struct reply *heard)
 {
-    struct log_line line = begin_line(r, LOG_LEVEL_ERROR, "target-confused");
+    struct log_line line = begin_line(log, LOG_LEVEL_ERROR, "target-confused");
 
     put_address(&line, to);
-    put_reply(r, &line, heard);
+    put_reply(log, &line, heard);
     log_end(&line);
 }

@@ -7,9 +7,8 @@
 #include "proxy/io/stream.h"
 #include "proxy/smtp/reply.h"
 #include "route/relay/relay_pace.h"
-#include "route/relay/relay_resolve.h"
 
-struct relay;
+struct relay_service;
 
 #define RELAY_TAKEN_BACK_MAX 16
 
@@ -20,29 +19,42 @@ struct relay_taken_back {
     uint64_t logged_ms; /* 0: never */
 };
 
-/* target-down. `reply`: a greeting that was no 220, or no reply at all (code 0); NULL: `error` says
- * why. */
-void relay_log_down(struct relay *r, const struct stream_target *to, int error,
-                    const struct reply *reply);
-void relay_log_down_unresolved(struct relay *r);
+/* Of one relay. */
+struct relay_log {
+    const struct relay_service *service;
+    struct bytes target;
+    struct relay_taken_back taken_back[RELAY_TAKEN_BACK_MAX];
+    uint64_t identity_logged_ms; /* 0: never */
+    bool has_logged_no_identity; /* once is enough */
+};
+
+void relay_log_init(struct relay_log *log, const struct relay_service *service,
+                    struct bytes target);
+
+/* target-down; so many addresses are `left` that are not. `reply`: a greeting that was no 220, or
+ * no reply at all (code 0); NULL: `error` says why. */
+void relay_log_down(struct relay_log *log, const struct stream_target *to, int error,
+                    const struct reply *reply, unsigned left);
+void relay_log_down_unresolved(struct relay_log *log);
 /* target-up; `to` NULL: its name leads somewhere again. */
-void relay_log_up(struct relay *r, const struct stream_target *to, uint64_t seconds);
+void relay_log_up(struct relay_log *log, const struct stream_target *to, uint64_t seconds);
 /* The connection under a transaction is gone. `heard`: what the target said last, as above; NULL or
  * empty: `error` says why. */
-void relay_log_lost(struct relay *r, const struct id *transaction, const struct stream_target *to,
-                    int error, const struct reply *heard);
+void relay_log_lost(struct relay_log *log, const struct id *transaction,
+                    const struct stream_target *to, int error, const struct reply *heard);
 /* There was no memory for the conversation. `transaction` NULL: it was about nobody's yet. */
-void relay_log_shortage(struct relay *r, const struct id *transaction);
+void relay_log_shortage(struct relay_log *log, const struct id *transaction);
 /* A connection goes from an unfinished message, of `bytes` so far, to who waits. In a minute one
  * line for a client net and a kind, and RELAY_TAKEN_BACK_MAX of all. */
-void relay_log_taken_back(struct relay *r, const struct id *transaction,
+void relay_log_taken_back(struct relay_log *log, const struct id *transaction,
                           const struct netaddr *client, enum relay_pace_turn turn, uint64_t bytes);
 /* Once in a while, of these enum identity_kind bits: `heard` is what the target said to them; NULL
  * or code 0: it does not announce them. */
-void relay_log_identity_failed(struct relay *r, unsigned kinds, const struct reply *heard);
+void relay_log_identity_failed(struct relay_log *log, unsigned kinds, const struct reply *heard);
 /* Once: auto, and the target announces neither. */
-void relay_log_no_identity(struct relay *r);
+void relay_log_no_identity(struct relay_log *log);
 /* A reply that means that we or the operator erred. */
-void relay_log_confused(struct relay *r, const struct stream_target *to, const struct reply *heard);
+void relay_log_confused(struct relay_log *log, const struct stream_target *to,
+                        const struct reply *heard);
 
 #endif

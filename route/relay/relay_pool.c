@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One relay: its connections, and the branches that wait for one, in order. */
+/* The connections of one relay, and the branches that wait for one, in order. */
 #include "route/relay/relay_pool.h"
 
 #include "proxy/base/error.h"
 #include "route/relay/relay_branch.h"
 #include "route/relay/relay_connect.h"
-#include "route/relay/relay_health.h"
 #include "route/relay/relay_identity.h"
 #include "route/relay/relay_link.h"
 #include "route/relay/relay_memory.h"
+#include "route/relay/relay_private.h"
 #include "route/relay/relay_yield.h"
 
 #define AGE_MAX_MS   300000 /* of a connection, when it is looked at between transactions */
@@ -187,7 +187,7 @@ static void hand_out(struct relay *r)
     while ((link = hand_out_one(r)) != NULL)
         is_short = needs_successor(r, link) || is_short;
     if (is_short) /* not before: it may end the waiting of others */
-        relay_warm(r);
+        relay_pool_warm(r);
 }
 
 static struct relay_branch *first_without_dial(struct relay *r)
@@ -278,10 +278,10 @@ void relay_pool_ask(struct relay_branch *w)
     if (link != NULL) {
         relay_branch_start(w, link);
         if (needs_successor(r, link))
-            relay_warm(r);
+            relay_pool_warm(r);
         return;
     }
-    if (r->is_closing || relay_health_is_down(r)) {
+    if (r->is_closing || relay_endpoints_are_down(&r->endpoints)) {
         relay_branch_fail(w, &down, false);
         return;
     }
@@ -340,7 +340,8 @@ void relay_pool_give(struct relay_link *link)
 void relay_pool_miss(struct relay *r, struct relay_branch *user, const struct reply *reply,
                      bool is_words)
 {
-    bool is_hopeless = relay_health_is_down(r) || relay_resolve_refusal(r) != REPLY_OK;
+    bool is_hopeless = relay_endpoints_are_down(&r->endpoints) ||
+                       relay_endpoints_refusal(&r->endpoints) != REPLY_OK;
     struct relay_branch *w;
 
     if (user != NULL) {
@@ -408,12 +409,12 @@ bool relay_pool_has_announced_xclient(struct relay *r)
     return learnt->has_announced_xclient;
 }
 
-void relay_warm(struct relay *r)
+void relay_pool_warm(struct relay *r)
 {
     const struct relay_limits *limits = &r->conf->limits;
 
     if (r->is_closing || relay_identity_proxy(r->conf) != 0 || limits->idle_connections == 0 ||
-        relay_health_is_down(r))
+        relay_endpoints_are_down(&r->endpoints))
         return;
     r->warm_until_ms = now_ms(r) + r->conf->times.idle_ms;
     if (r->idle_count + r->dial_count > r->line.waiting_count || relay_host_is_over(r, 1) ||
@@ -423,95 +424,30 @@ void relay_warm(struct relay *r)
     relay_host_tell(r);
 }
 
-static void init_lists(struct relay *r)
+void relay_pool_init(struct relay *r)
 {
     list_init(&r->links);
     list_init(&r->idle);
     list_init(&r->bound);
     list_init(&r->busy);
     list_init(&r->dials);
-}
-
-struct relay *relay_new(struct relay_service *service, const struct relay_conf *conf)
-{
-    struct relay *r = mem_zalloc(sizeof(*r));
-
-    if (r == NULL)
-        return NULL;
-    r->target = (struct target){
-        .ops = &relay_ops,
-        .name = conf->section,
-        .may_spool = conf->on_failure == RELAY_ON_FAILURE_SPOOL,
-        .queue = &conf->queue,
-    };
-    if (conf->section.len == 0)
-        r->target.name = conf->name;
-    r->conf = conf;
-    r->service = service;
-    r->outbound.uses_chunking = conf->chunking == RELAY_CHUNKING_AUTO;
-    init_lists(r);
-    relay_line_init(&r->line, loop_hash_key(service->loop));
+    relay_line_init(&r->line, loop_hash_key(r->service->loop));
     deadline_init(&r->idle_deadline, &idle_use);
     deadline_init(&r->share.starving, &starving_use);
-    relay_health_init(r);
-    relay_host_join(r);
-    if (relay_resolve_init(r) != 0 ||
-        (service->memory != NULL &&
-         relay_memory_limit(service->memory, r->target.name, &conf->remember) != 0))
-        relay_free(&r);
-    return r;
 }
 
-void relay_close(struct relay *r)
+void relay_pool_close(struct relay *r)
 {
-    struct loop *l = r->service->loop;
     struct reply down = reply_own(REPLY_TARGET_DOWN);
     struct relay_branch *w;
 
-    r->is_closing = true;
-    relay_resolve_done(r);
-    relay_connect_cancel_all(r);
-    relay_health_done(r);
-    deadline_clear(l, &r->idle_deadline);
-    deadline_clear(l, &r->share.starving);
-    relay_host_stop(r);
-    loop_unpost(l, &r->post);
+    deadline_clear(r->service->loop, &r->idle_deadline);
+    deadline_clear(r->service->loop, &r->share.starving);
+    loop_unpost(r->service->loop, &r->post);
     while ((w = next_waiting(r, NULL)) != NULL)
         relay_branch_fail(w, &down, false);
     relay_pool_make_way(r);
     LIST_EACH (at, &r->busy)
         if (link_of(at)->user == NULL) /* answers that nobody waits for */
             relay_link_close(link_of(at));
-}
-
-void relay_abort(struct relay *r)
-{
-    LIST_EACH (at, &r->links)
-        relay_link_close(LIST_ENTRY(at, struct relay_link, in_relay));
-}
-
-void relay_free(struct relay **relay)
-{
-    struct relay *r = *relay;
-
-    if (r == NULL)
-        return;
-    relay_host_leave(r);
-    relay_line_done(&r->line);
-    for (size_t i = 0; r->places.paths != NULL && i < r->conf->addresses.count; i++)
-        mem_free(r->places.paths[i]);
-    mem_free(r->places.paths);
-    mem_free(r->places.at);
-    mem_free(r);
-    *relay = NULL;
-}
-
-struct target *relay_target(struct relay *r)
-{
-    return &r->target;
-}
-
-uint32_t relay_capabilities(const struct relay *r)
-{
-    return r->learnt.has_caps ? r->learnt.caps.keywords : 0;
 }

@@ -8,6 +8,7 @@
 #include "route/relay/relay_link.h"
 #include "route/relay/relay_memory.h"
 #include "route/relay/relay_pool.h"
+#include "route/relay/relay_private.h"
 
 static struct loop *loop_of(const struct relay_branch *w)
 {

@@ -6,6 +6,7 @@
 #include "route/relay/relay_link.h"
 #include "route/relay/relay_log.h"
 #include "route/relay/relay_pool.h"
+#include "route/relay/relay_private.h"
 
 #define AT_ONCE 16 /* the others wait for the next look: each one taken is looked for among all */
 
@@ -56,7 +57,7 @@ void relay_yield(struct relay *r, unsigned wanted, unsigned claims)
         }
         if (first.turn == RELAY_PACE_KEEPS)
             break;
-        relay_log_taken_back(r, &first.w->branch->transaction->envelope.id,
+        relay_log_taken_back(&r->log, &first.w->branch->transaction->envelope.id,
                              &first.w->carrier->client->client, first.turn, first.brought);
         relay_branch_yield(first.w);
     }

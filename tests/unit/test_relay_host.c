@@ -3,6 +3,7 @@
 /* needs: route/relay/relay_host.c sim */
 #include "proxy/base/mem.h"
 #include "route/relay/relay_pool.h"
+#include "route/relay/relay_private.h"
 #include "route/relay/relay_yield.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/lib.h"

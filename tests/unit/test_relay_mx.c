@@ -4,7 +4,7 @@
 /* needs: proxy/io/copy_room.c route/carrier.c route/relay/ */
 #include <stdio.h>
 
-#include "route/relay/relay_resolve.h"
+#include "route/relay/relay_lookup.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/lib.h"
 #include "tests/unit/relay_words.h"
@@ -101,7 +101,7 @@ static void shuffled(uint64_t seed, char order_out[7])
         hosts[i].text[0] = (char)('a' + i);
         hosts[i].preference = preferences[i];
     }
-    relay_resolve_shuffle(l, hosts, ARRAY_LENGTH(hosts));
+    relay_lookup_shuffle(l, hosts, ARRAY_LENGTH(hosts));
     for (size_t i = 0; i < ARRAY_LENGTH(hosts); i++) {
         assert_int_equal(hosts[i].preference, preferences[i]);
         order_out[i] = hosts[i].text[0];

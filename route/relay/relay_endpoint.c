@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One address of a target, with its port: where a connection goes. */
+#include "route/relay/relay_endpoint.h"
+
+bool relay_endpoint_equal(const struct stream_target *a, const struct stream_target *b)
+{
+    if (a->address.family != b->address.family)
+        return false;
+    if (a->address.family == NETADDR_NONE)
+        return strcmp(a->unix_path, b->unix_path) == 0;
+    return netaddr_equal(&a->address, &b->address);
+}
+
+const char *relay_endpoint_text(const struct stream_target *to,
+                                char text_out[RELAY_ENDPOINT_TEXT_MAX])
+{
+    static const char prefix[] = "unix:";
+    size_t most = RELAY_ENDPOINT_TEXT_MAX - sizeof(prefix), len;
+
+    if (to->address.family != NETADDR_NONE)
+        return netaddr_text_with_port(&to->address, text_out);
+    len = strlen(to->unix_path);
+    if (len > most)
+        len = most;
+    memcpy(text_out, prefix, sizeof(prefix) - 1);
+    memcpy(text_out + sizeof(prefix) - 1, to->unix_path, len);
+    text_out[sizeof(prefix) - 1 + len] = '\0';
+    return text_out;
+}
