@@ -171,10 +171,11 @@ static const struct setting rows[] = {
      .help = "how long a message is tried before it goes back to its sender"},
     {"max-connections", SETTING_COUNT, AT(limits.max_connections), "40", "1..",
      .help =
-         "connections to the target, for the whole host. While others wait for one, clients of one "
-         "net (IPv4 /24, IPv6 /48) keep a quarter of them, or an equal part where there are more "
-         "than four nets, and a message that brings less than 64 KiB in 10 seconds gives its own "
-         "up until it is whole"},
+         "connections to the target, for the whole host. The last eighth of them is for clients "
+         "whose net (IPv4 /24, IPv6 /48) holds less than an eighth. While others wait for one, "
+         "clients of one net keep a quarter of them, or an equal part where there are more than "
+         "four nets, and a message that brings less than 64 KiB in 10 seconds gives its own up "
+         "until it is whole"},
     {"idle-connections", SETTING_COUNT, AT(limits.idle_connections), "10", NULL,
      .help = "connections that are kept open for the next message"},
     {"balance", SETTING_CHOICE, AT(balance), "first", "first|round-robin",

@@ -65,7 +65,7 @@ static void on_looking(struct deadline *d)
     tell_idle(r);
     if (r->share.others != 0) {
         relay_pool_make_way(r);
-        relay_yield(r, r->share.others, r->share.others);
+        relay_yield_to_others(r, r->share.others);
     } else {
         relay_pool_thin_out(r, surplus(r));
     }
@@ -164,6 +164,11 @@ bool relay_host_is_over(const struct relay *r, unsigned more)
     uint32_t others = r->share.others;
 
     return others != 0 && !r->share.has_turn && connections(r) + more > own_limit(r) / (1 + others);
+}
+
+unsigned relay_host_elsewhere(const struct relay *r)
+{
+    return r->share.counts == NULL ? 0 : sum(r, RELAY_HOST_CONNECTIONS) - r->share.told_connections;
 }
 
 unsigned relay_host_connections(const struct relay *r)

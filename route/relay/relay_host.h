@@ -44,6 +44,8 @@ bool relay_host_is_full(const struct relay *r);
 /* Others wait, and with so many connections more we have more than our share. */
 bool relay_host_is_over(const struct relay *r, unsigned more);
 
+/* Of the other processes of this host. */
+unsigned relay_host_elsewhere(const struct relay *r);
 /* Of all processes of the host. */
 unsigned relay_host_connections(const struct relay *r);
 

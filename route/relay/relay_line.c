@@ -2,6 +2,8 @@
 /* Who waits for a connection to a target, by client net. */
 #include "route/relay/relay_line.h"
 
+#include <assert.h>
+
 #include "proxy/base/mem.h"
 
 #define SHARES_MIN 4
@@ -43,13 +45,19 @@ static struct bytes key_of(const uint64_t *key)
     return bytes_make(key, sizeof(*key));
 }
 
-static struct relay_net *find(struct relay_line *line, uint64_t key)
+static struct relay_net *find(const struct relay_line *line, uint64_t key)
 {
     struct hash_entry *found = hash_table_find(&line->nets, key_of(&key));
-    struct relay_net *net;
 
-    if (found != NULL)
-        return CONTAINER_OF(found, struct relay_net, entry);
+    return found == NULL ? NULL : CONTAINER_OF(found, struct relay_net, entry);
+}
+
+static struct relay_net *find_or_add(struct relay_line *line, uint64_t key)
+{
+    struct relay_net *net = find(line, key);
+
+    if (net != NULL)
+        return net;
     net = mem_alloc(sizeof(*net));
     if (net == NULL)
         return &line->nameless;
@@ -71,23 +79,33 @@ static void forget_idle(struct relay_line *line, struct relay_net *net)
 
 struct relay_net *relay_line_hold(struct relay_line *line, uint64_t key)
 {
-    struct relay_net *net = find(line, key);
+    struct relay_net *net = find_or_add(line, key);
 
     net->held++;
+    line->held_count++;
     return net;
 }
 
 void relay_line_let_go(struct relay_line *line, struct relay_net *net)
 {
+    assert(net->held > 0);
     net->held--;
+    line->held_count--;
     forget_idle(line, net);
+}
+
+unsigned relay_line_held(const struct relay_line *line, uint64_t key)
+{
+    const struct relay_net *net = find(line, key);
+
+    return net == NULL ? 0 : net->held;
 }
 
 /* ---- those who wait ---- */
 
 void relay_line_enter(struct relay_line *line, struct relay_waiter *w, uint64_t key)
 {
-    w->net = find(line, key);
+    w->net = find_or_add(line, key);
     if (list_is_empty(&w->net->waiting))
         list_append(&line->turns, &w->net->in_turns);
     list_append(&w->net->waiting, &w->in_net);

@@ -34,6 +34,7 @@ struct relay_line {
     struct relay_net nameless; /* all those for which there was no memory, as one net */
     struct list turns;         /* struct relay_net.in_turns */
     unsigned waiting_count;
+    unsigned held_count; /* by all nets together */
 };
 
 void relay_line_init(struct relay_line *line, struct hash_key secret);
@@ -46,6 +47,8 @@ uint64_t relay_line_key(const struct netaddr *client);
 /* One more connection of this net. */
 struct relay_net *relay_line_hold(struct relay_line *line, uint64_t key);
 void relay_line_let_go(struct relay_line *line, struct relay_net *net);
+/* How many connections this net holds. */
+unsigned relay_line_held(const struct relay_line *line, uint64_t key);
 
 void relay_line_enter(struct relay_line *line, struct relay_waiter *w, uint64_t key);
 void relay_line_leave(struct relay_line *line, struct relay_waiter *w);

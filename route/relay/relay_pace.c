@@ -38,7 +38,7 @@ enum relay_pace_turn relay_pace_turn(const struct relay_pace_facts *f)
         return RELAY_PACE_SLOW;
     if (!f->is_claimed)
         return RELAY_PACE_KEEPS;
-    if (f->is_over && f->may_replay && f->held_ms >= RELAY_PACE_WINDOW_MS)
+    if (f->is_over && f->may_replay && f->held_ms >= RELAY_PACE_OVER_MS)
         return RELAY_PACE_OVER;
     if (f->is_slow)
         return RELAY_PACE_REFUSED_SLOW;

@@ -13,6 +13,7 @@
 #define RELAY_PACE_WINDOW_MS 10000
 #define RELAY_PACE_BYTES     65536 /* of content in that time: less is slow */
 #define RELAY_PACE_RECIPIENT 4096  /* a recipient counts as so many octets */
+#define RELAY_PACE_OVER_MS   1000  /* see RELAY_PACE_OVER */
 #define RELAY_PACE_LONG_MS   60000 /* see RELAY_PACE_REFUSED_LONG */
 
 /* Of one transaction on one connection. */
@@ -34,7 +35,8 @@ bool relay_pace_is_slow(struct relay_pace *p, uint64_t now_ms, uint64_t brought,
 /* Who gives a connection up, the first of these first; within one of them who has brought least. */
 enum relay_pace_turn {
     RELAY_PACE_SLOW,         /* it is replayed when its message is whole */
-    RELAY_PACE_OVER,         /* likewise: its net holds more than its share */
+    RELAY_PACE_OVER,         /* likewise: its net holds more than its share, and it was not through
+                                within RELAY_PACE_OVER_MS */
     RELAY_PACE_REFUSED_SLOW, /* part of its copy was freed, so its message is refused */
     RELAY_PACE_REFUSED_LONG, /* likewise, for it has held a connection beyond its net's share for
                                 RELAY_PACE_LONG_MS: an ordinary message is through by then */

@@ -13,7 +13,7 @@
 
 #define AGE_MAX_MS   300000 /* of a connection, when it is looked at between transactions */
 #define REFUSALS_MAX 5      /* the target's count of errors must not fall on the next client */
-#define STARVING_MS  1000   /* how often those who wait at the limit look who does not move */
+#define KEPT_PART    8      /* of the connections: for nets that hold less than that themselves */
 
 static uint64_t now_ms(const struct relay *r)
 {
@@ -97,12 +97,35 @@ unsigned relay_pool_share(const struct relay *r)
     return relay_line_share(&r->line, r->link_count + r->reserved);
 }
 
+static unsigned kept(const struct relay *r)
+{
+    return r->conf->limits.max_connections / KEPT_PART;
+}
+
+/* Could a net that holds much begin one more transaction, and `coming` others before it? Without
+ * the last connections being kept, a single net could hold all of them, and whoever comes next
+ * would have to wait until one is taken back. */
+static bool is_open_to_all(const struct relay *r, unsigned coming)
+{
+    return r->line.held_count + relay_host_elsewhere(r) + coming + kept(r) <
+           r->conf->limits.max_connections;
+}
+
+static bool may_have_one(const struct relay *r, uint64_t net_key, unsigned coming)
+{
+    return kept(r) == 0 || is_open_to_all(r, coming) ||
+           relay_line_held(&r->line, net_key) < kept(r);
+}
+
 /* Whose turn it is, and then whose. NULL: nobody's. */
 static struct relay_branch *next_waiting(const struct relay *r, const struct relay_branch *after)
 {
-    struct relay_waiter *w =
-        relay_line_next(&r->line, relay_pool_share(r), after == NULL ? NULL : &after->waiter);
+    unsigned share = relay_pool_share(r);
+    struct relay_waiter *w;
 
+    if (share > kept(r) && kept(r) != 0 && !is_open_to_all(r, 0))
+        share = kept(r);
+    w = relay_line_next(&r->line, share, after == NULL ? NULL : &after->waiter);
     return w == NULL ? NULL : CONTAINER_OF(w, struct relay_branch, waiter);
 }
 
@@ -132,8 +155,7 @@ static void look_later(struct relay *r)
     if (r->share.is_starving)
         return;
     r->share.is_starving = true;
-    deadline_set(r->service->loop, &r->share.starving,
-                 now_ms(r) + (r->share.counts == NULL ? STARVING_MS : RELAY_HOST_WAIT_MS));
+    deadline_set(r->service->loop, &r->share.starving, now_ms(r) + RELAY_HOST_WAIT_MS);
 }
 
 /* Is there room for one more connection? If not, room is made where a connection lies idle. */
@@ -168,6 +190,8 @@ static struct relay_link *hand_out_one(struct relay *r)
     struct relay_branch *w = next_waiting(r, NULL);
 
     for (; w != NULL && !list_is_empty(&r->idle); w = next_waiting(r, w)) {
+        if (!may_have_one(r, w->waiter.net->key, 0))
+            break;
         struct relay_link *link = take_idle(r, w);
         if (link == NULL)
             continue;
@@ -199,16 +223,26 @@ static struct relay_branch *first_without_dial(struct relay *r)
     return w;
 }
 
+/* May one more dial begin? `w`: who comes first of those for whom none has begun. A dial that has
+ * an owner is counted as held by its net, any other is on its way to somebody. */
+static bool may_dial(struct relay *r, const struct relay_branch *w, bool is_own)
+{
+    if (may_have_one(r, w->waiter.net->key, is_own ? 0 : r->dial_count))
+        return make_room(r);
+    look_later(r);
+    return false;
+}
+
 static void dial_more(struct relay *r)
 {
-    bool is_own = relay_identity_proxy(r->conf) != 0;
+    bool is_own = relay_identity_proxy(r->conf) != 0, is_begun = true;
 
-    while (r->dial_count < r->line.waiting_count && make_room(r)) {
-        struct relay_branch *w = is_own ? first_without_dial(r) : NULL;
-        bool is_begun = (!is_own || w != NULL) && relay_connect_begin(r, w);
-        relay_host_tell(r);
-        if (!is_begun)
+    while (is_begun && r->dial_count < r->line.waiting_count) {
+        struct relay_branch *w = is_own ? first_without_dial(r) : next_waiting(r, NULL);
+        if (w == NULL || !may_dial(r, w, is_own))
             break;
+        is_begun = relay_connect_begin(r, is_own ? w : NULL);
+        relay_host_tell(r);
     }
     relay_host_wait(r, r->dial_count < r->line.waiting_count);
 }

@@ -46,7 +46,9 @@ static bool comes_before(const struct choice *a, const struct choice *b)
     return a->turn != b->turn ? a->turn < b->turn : a->brought < b->brought;
 }
 
-void relay_yield(struct relay *r, unsigned wanted, unsigned claims)
+/* As many as are wanted, where so many are to be had; the first `claims` of them for nets that hold
+ * less than their share. */
+static void take_back(struct relay *r, unsigned wanted, unsigned claims)
 {
     for (unsigned i = 0; i < wanted && i < AT_ONCE; i++) {
         struct choice first = {.turn = RELAY_PACE_KEEPS};
@@ -74,9 +76,9 @@ static unsigned claims(const struct relay *r)
     return count;
 }
 
-static unsigned on_their_way(const struct relay *r)
+static unsigned leaving(const struct relay *r)
 {
-    unsigned count = r->dial_count;
+    unsigned count = 0;
 
     LIST_EACH (at, &r->links) {
         const struct relay_link *link = LIST_ENTRY(at, struct relay_link, in_relay);
@@ -87,8 +89,16 @@ static unsigned on_their_way(const struct relay *r)
 
 void relay_yield_to_waiting(struct relay *r)
 {
-    unsigned coming = on_their_way(r);
+    unsigned coming = r->dial_count + leaving(r);
 
     if (coming < r->line.waiting_count)
-        relay_yield(r, r->line.waiting_count - coming, claims(r));
+        take_back(r, r->line.waiting_count - coming, claims(r));
+}
+
+void relay_yield_to_others(struct relay *r, unsigned waiting)
+{
+    unsigned coming = leaving(r);
+
+    if (coming < waiting)
+        take_back(r, waiting - coming, waiting - coming);
 }

@@ -6,10 +6,9 @@
 
 struct relay;
 
-/* As many as are wanted, where so many are to be had; the first `claims` of them for nets that hold
- * less than their share. Reports to nobody. */
-void relay_yield(struct relay *r, unsigned wanted, unsigned claims);
-/* For those who wait here, and have no connection on its way. */
+/* For those who wait here, and have no connection on its way. Reports to nobody. */
 void relay_yield_to_waiting(struct relay *r);
+/* For so many who wait in other processes, and for whom none is being closed here. Likewise. */
+void relay_yield_to_others(struct relay *r, unsigned waiting);
 
 #endif

@@ -89,6 +89,26 @@ static void test_share(void **state)
     relay_line_done(&w.line);
 }
 
+static void test_counts_what_is_held(void **state)
+{
+    struct world w;
+
+    (void)state;
+    start(&w);
+    assert_int_equal(relay_line_held(&w.line, 'a'), 0);
+    struct relay_net *a = relay_line_hold(&w.line, 'a');
+    assert_ptr_equal(relay_line_hold(&w.line, 'a'), a);
+    struct relay_net *b = relay_line_hold(&w.line, 'b');
+    assert_int_equal(relay_line_held(&w.line, 'a'), 2);
+    assert_int_equal(w.line.held_count, 3);
+    relay_line_let_go(&w.line, a);
+    relay_line_let_go(&w.line, b);
+    assert_int_equal(relay_line_held(&w.line, 'b'), 0);
+    assert_int_equal(w.line.held_count, 1);
+    relay_line_let_go(&w.line, a);
+    relay_line_done(&w.line);
+}
+
 static void test_one_net_is_a_queue(void **state)
 {
     struct world w;
@@ -181,6 +201,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nets),
         cmocka_unit_test(test_share),
+        cmocka_unit_test(test_counts_what_is_held),
         cmocka_unit_test(test_one_net_is_a_queue),
         cmocka_unit_test(test_nets_take_turns),
         cmocka_unit_test(test_share_comes_first),

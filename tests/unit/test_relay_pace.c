@@ -77,6 +77,7 @@ static void test_time_of_the_target(void **state)
 /* ---- who is first ---- */
 
 #define HELD WINDOW
+#define OVER RELAY_PACE_OVER_MS
 #define LONG RELAY_PACE_LONG_MS
 
 static const struct {
@@ -86,8 +87,8 @@ static const struct {
     {{false, true, false, true, LONG}, RELAY_PACE_KEEPS},
     {{true, true, false, false, HELD}, RELAY_PACE_SLOW},
     {{true, true, true, true, HELD}, RELAY_PACE_SLOW},
-    {{false, true, true, true, HELD}, RELAY_PACE_OVER},
-    {{false, true, true, true, HELD - 1}, RELAY_PACE_KEEPS}, /* it may be through soon */
+    {{false, true, true, true, OVER}, RELAY_PACE_OVER},
+    {{false, true, true, true, OVER - 1}, RELAY_PACE_KEEPS}, /* it may be through soon */
     {{false, true, true, false, LONG}, RELAY_PACE_KEEPS},    /* nobody waits who has less */
     {{true, false, false, true, HELD}, RELAY_PACE_REFUSED_SLOW},
     {{true, false, true, true, LONG}, RELAY_PACE_REFUSED_SLOW},

@@ -65,7 +65,7 @@ static const struct relay_scenario rows[] = {
     {"... not from another, but for his share", A, NONE, two_connections,
      {ASK(0), GREET(0, PIPELINING), TAKE(0), ASK(1), GREET(1, PIPELINING), TAKE(1), GO(0, 0),
       BRING(0, 0, much), GO(1, 1), BRING(1, 1, much), BRING(1, 1, "x"), ASK(2), ASK(3),
-      {PASS, 9000, NULL}, {OPEN, 0, NULL}, {OPEN, 1, NULL}, {PASS, 2500, NULL}, {LEFT, 0, NULL},
+      {PASS, 950, NULL}, {OPEN, 0, NULL}, {OPEN, 1, NULL}, {PASS, 150, NULL}, {LEFT, 0, NULL},
       {OPEN, 1, NULL}, GREET(2, PIPELINING), TAKE(2), {SEES, 3, "a=250 "}, {SEES, 2, ""},
       {PASS, 5000, NULL}, {OPEN, 1, NULL}}},
     {"a delivery of the spool is not taken back", A, NONE, one_connection,
