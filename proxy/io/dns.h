@@ -48,10 +48,9 @@ typedef void dns_callback(void *owner, const struct dns_answer *answer); /* borr
 
 /* What name servers may be asked at the same time: beyond that the answer is DNS_TEMPORARY. Targets
  * are asked for first, and what clients have us ask for (their names) leaves half of it to them;
- * one net of clients, netaddr_client_net(), may have a quarter of that half. */
-#define DNS_QUESTIONS_MAX     1024
-#define DNS_OF_CLIENTS_MAX    512
-#define DNS_OF_CLIENT_NET_MAX 128
+ * one net of clients, netaddr_client_net(), may have a quarter of what other nets leave of that. */
+#define DNS_QUESTIONS_MAX  1024
+#define DNS_OF_CLIENTS_MAX 512
 
 /* A and AAAA together (hosts file first), for a target (`client` NULL) or to confirm a client's
  * name. The callback never comes within the call, and never after dns_cancel(). NULL: no memory; no

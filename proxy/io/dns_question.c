@@ -7,6 +7,7 @@
 #define CLASS_IN        1
 #define FOUND_MAX_S     3600
 #define NOT_FOUND_MAX_S 60 /* also where nobody said for how long */
+#define NET_PARTS       4  /* one client net has one of them */
 
 struct dns_question {
     struct dns *dns;
@@ -129,15 +130,16 @@ static unsigned count_of_net(const struct dns *d, const struct netaddr *net)
     return count;
 }
 
-/* c-ares holds on to what nobody waits for any more, so what counts is what c-ares has. */
+/* c-ares holds on to what nobody waits for any more, so what counts is what c-ares has. A net has a
+ * quarter of what the other nets leave: however many are busy, one that asks little finds room. */
 static bool has_room(const struct dns *d, const struct netaddr *client)
 {
     if (d->questions.entry_count >= DNS_QUESTIONS_MAX)
         return false;
-    if (client == NULL || d->of_client_count < DNS_OF_CLIENT_NET_MAX)
+    if (client == NULL || d->of_client_count < DNS_OF_CLIENTS_MAX / NET_PARTS)
         return true;
     struct netaddr net = netaddr_client_net(client);
-    return d->of_client_count < DNS_OF_CLIENTS_MAX && count_of_net(d, &net) < DNS_OF_CLIENT_NET_MAX;
+    return (NET_PARTS - 1) * count_of_net(d, &net) < DNS_OF_CLIENTS_MAX - d->of_client_count;
 }
 
 static void count_for(struct dns_question *u, const struct netaddr *client)

@@ -435,16 +435,18 @@ static void ask_for_clients(struct dns *d, uint8_t net, int count, int *refused)
 static void bounds_questions(void **state)
 {
     static struct asker a;
-    struct netaddr client = {.family = NETADDR_IPV4, .octets = {9, 0, 1}};
-    int of_net = 0, of_others = 0, of_last_net = 0, of_name = 0, of_targets = 0;
+    struct netaddr client = {.family = NETADDR_IPV4, .octets = {9, 0, 200}};
+    int of_net = 0, of_others = 0, of_last_net = 0, of_crowd = 0, of_name = 0, of_targets = 0;
     char name[32];
 
     (void)state;
     open_asker(&a);
-    ask_for_clients(a.dns, 0, DNS_OF_CLIENT_NET_MAX + 70, &of_net);
+    ask_for_clients(a.dns, 0, DNS_OF_CLIENTS_MAX / 4 + 70, &of_net);
     for (uint8_t net = 1; net < 4; net++)
-        ask_for_clients(a.dns, net, DNS_OF_CLIENT_NET_MAX, &of_others);
-    ask_for_clients(a.dns, 4, 10, &of_last_net); /* all of theirs is used */
+        ask_for_clients(a.dns, net, DNS_OF_CLIENTS_MAX / 4, &of_others);
+    ask_for_clients(a.dns, 4, 10, &of_last_net); /* that is a hundredth of theirs */
+    for (uint8_t net = 5; net < 200; net++)
+        ask_for_clients(a.dns, net, 40, &of_crowd); /* until all of theirs is used */
     assert_non_null(
         dns_ask_addresses(a.dns, bytes_of("both.example"), &client, on_refusal, &of_name));
     assert_non_null(dns_ask_mx(a.dns, bytes_of("mx.example"), on_answer, &a));
@@ -455,8 +457,8 @@ static void bounds_questions(void **state)
     await_answer(&a); /* of mx.example; who was refused has heard so before */
     assert_int_equal(a.answer.name_count, 3);
     assert_int_equal(of_net, 70);
-    assert_int_equal(of_others, 0);
-    assert_int_equal(of_last_net, 10);
+    assert_int_equal(of_others, 3 * 128 - 96 - 72 - 54);
+    assert_int_equal(of_last_net, 0);
     assert_int_equal(of_name, 1);
     assert_int_equal(of_targets, 5);
 }
