@@ -489,8 +489,8 @@ bool bridge_start(struct smtpd *d, struct stream *stream, struct smtpd_client *c
     stream_adopt(stream, &stream_events, b);
     bridge_log_connect(b);
     bridge_name_ask(b);
-    if (d->relay_count == 1)
-        relay_warm(d->relays[0]);
+    if (d->warmed != NULL)
+        d->warmed->ops->warm(d->warmed);
     if (d->conf->times.greet_delay_ms == 0)
         session_greet(&b->session);
     carrier_drain(&b->carrier);

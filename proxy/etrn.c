@@ -103,8 +103,8 @@ static bool is_routed(const void *owner, struct bytes domain)
  * looked at when the client has shown that it may ask. */
 static bool is_there(const struct smtpd *d, const struct etrn_node *node)
 {
-    struct route_directory targets = targets_directory(&d->worker->targets);
-    return node->form != COMMAND_ETRN_TARGET || targets.find(targets.owner, node->name) != NULL;
+    return node->form != COMMAND_ETRN_TARGET ||
+           targets_find(&d->worker->targets, node->name) != NULL;
 }
 
 static struct etrn *new_question(struct bridge *b, struct bytes argument)

@@ -128,8 +128,7 @@ void queue_forget(struct queue *q, struct queue_question *question)
 static struct target *find_target(void *owner, struct bytes name)
 {
     struct queue *q = owner;
-    struct route_directory directory = targets_directory(&q->worker->targets);
-    return directory.find(directory.owner, name);
+    return targets_find(&q->worker->targets, name);
 }
 
 static const struct smtpd *smtpd_of(const struct worker *w, struct bytes listener)

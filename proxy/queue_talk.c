@@ -76,14 +76,13 @@ static void hear_arrived(struct queue *q, struct bytes line)
 
 static void hear_up(struct queue *q, struct bytes line)
 {
-    struct route_directory directory = targets_directory(&q->worker->targets);
     struct target *target = NULL;
     struct arena arena;
     struct bytes name;
 
     arena_init(&arena, &loop_pools(q->worker->loop)->small, CHANNEL_MESSAGE_MAX);
     if (text_from_xtext(text_word(&line), &arena, &name) == 0)
-        target = directory.find(directory.owner, name);
+        target = targets_find(&q->worker->targets, name);
     if (target != NULL && target->ops->probe != NULL)
         target->ops->probe(target); /* it may count as down here: then this tells the runner */
     if (target != NULL)

@@ -200,9 +200,9 @@ uint32_t smtpd_bridged(struct smtpd *d)
 
     if (d->bridged_generation != generation) {
         d->bridged_generation = generation;
-        d->bridged = d->has_maildir ? ~(uint32_t)CAPABILITY_DSN : UINT32_MAX;
-        for (size_t i = 0; i < d->relay_count; i++)
-            d->bridged &= relay_capabilities(d->relays[i]);
+        d->bridged = UINT32_MAX;
+        for (size_t i = 0; i < d->target_count; i++)
+            d->bridged &= d->targets[i]->ops->capabilities(d->targets[i]);
     }
     return d->bridged;
 }
@@ -253,23 +253,17 @@ static int make_session_conf(struct smtpd *d, struct arena *arena)
     return 0;
 }
 
-static int find_relays(struct smtpd *d, struct arena *arena)
+static void find_targets(struct smtpd *d)
 {
-    struct target *const *targets;
-    size_t count = route_set_targets(d->routes, &targets);
+    size_t warm_count = 0;
 
-    d->relays = arena_alloc(arena, (count + 1) * sizeof(struct relay *));
-    if (d->relays == NULL)
-        return ERR_MEMORY;
-    for (size_t i = 0; i < count; i++) {
-        struct relay *relay = targets_relay(&d->worker->targets, targets[i]);
-        if (relay != NULL)
-            d->relays[d->relay_count++] = relay;
-        else
-            d->has_maildir = true;
+    d->target_count = route_set_targets(d->routes, &d->targets);
+    for (size_t i = 0; i < d->target_count; i++) {
+        if (d->targets[i]->ops->warm == NULL)
+            continue;
+        d->warmed = warm_count++ == 0 ? d->targets[i] : NULL;
     }
     d->bridged_generation = d->worker->relays.caps_generation - 1;
-    return 0;
 }
 
 static int listen_on(struct smtpd *d, const int *fds, size_t fd_count, struct arena *arena)
@@ -303,7 +297,7 @@ int smtpd_start(struct smtpd *d, struct worker *worker, const struct smtpd_conf 
     hash_table_init(&d->clients, loop_hash_key(worker->loop));
     int error = make_session_conf(d, arena);
     if (error == 0)
-        error = find_relays(d, arena);
+        find_targets(d);
     if (error == 0)
         error = listen_on(d, fds, fd_count, arena);
     return error;

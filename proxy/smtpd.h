@@ -11,7 +11,6 @@
 #include "proxy/shared.h"
 #include "proxy/smtp/session.h"
 #include "proxy/config/smtpd_conf.h"
-#include "route/relay/relay.h"
 #include "route/route.h"
 
 struct worker;
@@ -29,12 +28,12 @@ struct smtpd {
     struct worker *worker;
     const struct smtpd_conf *conf;
     struct route_set *routes;
-    struct session_conf strict;  /* as configured */
-    struct session_conf lenient; /* the same for clients in bare-newline-exempt */
-    struct relay **relays;       /* that the tables lead to */
-    size_t relay_count;
-    bool has_maildir; /* they lead to one: nobody makes the reports of DSN that it would owe */
-    uint32_t bridged; /* capability bits that all of them announced last */
+    struct session_conf strict;    /* as configured */
+    struct session_conf lenient;   /* the same for clients in bare-newline-exempt */
+    struct target *const *targets; /* that the tables lead to */
+    size_t target_count;
+    struct target *warmed; /* the only one of them that can be warmed; NULL: none, or several */
+    uint32_t bridged;      /* capability bits that all of them have */
     uint32_t bridged_generation; /* relay_service.caps_generation that this was found at */
     uint32_t log_sinks;
     struct listener **listeners;

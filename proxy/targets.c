@@ -3,103 +3,102 @@
 #include "proxy/targets.h"
 
 #include "proxy/base/error.h"
+#include "proxy/config/config_directory.h"
+#include "proxy/config/target_kinds.h"
 
 /* A name and what bears it. */
 struct named {
     struct hash_entry entry;
     struct target *target;
-    struct relay *relay; /* NULL: a maildir */
 };
 
-static int add(struct targets *t, struct target *target, struct relay *relay)
+/* ---- life ---- */
+
+static bool comes_before(const struct target_kind *a, const struct target_kind *b)
 {
-    struct named *named = arena_alloc(&t->arena, sizeof(*named));
-    if (named == NULL)
-        return ERR_MEMORY;
-    named->target = target;
-    named->relay = relay;
-    return hash_table_add(&t->by_name, &named->entry, target->name);
+    const struct target_kind *const *kind = target_kinds;
+    while (*kind != a && *kind != b)
+        kind++;
+    return a != b && *kind == a;
 }
 
-static int add_relay(struct targets *t, const struct relay_conf *conf)
+/* After the others of its kind. */
+static int insert(struct targets *t, struct target *target)
 {
-    struct relay **grown =
-        mem_make_room(t->relays, t->relay_count, &t->relay_capacity, sizeof(*grown));
+    struct target **grown = mem_make_room(t->all, t->count, &t->capacity, sizeof(*grown));
     if (grown == NULL)
         return ERR_MEMORY;
-    t->relays = grown;
-    struct relay *relay = relay_new(t->service, conf);
-    if (relay == NULL)
-        return ERR_MEMORY;
-    t->relays[t->relay_count++] = relay;
-    return add(t, relay_target(relay), relay);
-}
-
-static int add_maildirs(struct targets *t)
-{
-    const struct config *config = t->config;
-
-    t->maildir_service = (struct maildir_service){.loop = t->loop,
-                                                  .log = t->service->log,
-                                                  .log_sinks = t->service->log_sinks,
-                                                  .hostname = config->core.hostname};
-    work_road_init(&t->maildir_service.road, t->loop, MAILDIR_JOBS_MAX);
-    t->maildirs = arena_alloc(&t->arena, (config->maildir_count + 1) * sizeof(struct maildir *));
-    if (t->maildirs == NULL)
-        return ERR_MEMORY;
-    for (size_t i = 0; i < config->maildir_count; i++) {
-        struct maildir *maildir = maildir_new(&t->maildir_service, config->maildirs[i]);
-        if (maildir == NULL)
-            return ERR_MEMORY;
-        t->maildirs[t->maildir_count++] = maildir;
-        if (add(t, maildir_target(maildir), NULL) != 0)
-            return ERR_MEMORY;
-    }
+    t->all = grown;
+    size_t at = t->count++;
+    for (; at > 0 && comes_before(target->kind, t->all[at - 1]->kind); at--)
+        t->all[at] = t->all[at - 1];
+    t->all[at] = target;
     return 0;
 }
 
-int targets_init(struct targets *t, const struct config *config, struct loop *loop,
-                 struct relay_service *service)
+static int open_target(struct targets *t, const struct target_kind *kind, const void *conf)
 {
-    *t = (struct targets){.config = config, .loop = loop, .service = service};
+    struct named *named = arena_alloc(&t->arena, sizeof(*named));
+    struct target *target = named == NULL ? NULL : kind->open(&t->services, conf);
+    if (target == NULL)
+        return ERR_MEMORY;
+    if (insert(t, target) != 0) {
+        target->ops->free(target);
+        return ERR_MEMORY;
+    }
+    named->target = target;
+    return hash_table_add(&t->by_name, &named->entry, target->name);
+}
+
+int targets_init(struct targets *t, const struct config *config,
+                 const struct target_services *services)
+{
+    *t = (struct targets){.config = config, .services = *services};
     pool_init(&t->pool, 4096, 4);
     arena_init(&t->arena, &t->pool, SIZE_MAX);
-    hash_table_init(&t->by_name, loop_hash_key(loop));
-    for (size_t i = 0; i < config->relay_count; i++)
-        if (add_relay(t, config->relays[i]) != 0)
+    hash_table_init(&t->by_name, loop_hash_key(services->loop));
+    work_road_init(&t->services.road, services->loop, TARGET_JOBS_MAX);
+    for (size_t i = 0; i < config->target_count; i++)
+        if (open_target(t, config->targets[i].kind, config->targets[i].conf) != 0)
             return ERR_MEMORY;
-    return add_maildirs(t);
+    return 0;
 }
 
 void targets_close(struct targets *t)
 {
-    for (size_t i = 0; i < t->relay_count; i++)
-        relay_close(t->relays[i]);
+    for (size_t i = 0; i < t->count; i++)
+        if (t->all[i]->ops->close != NULL)
+            t->all[i]->ops->close(t->all[i]);
 }
 
 void targets_abort(struct targets *t)
 {
-    for (size_t i = 0; i < t->relay_count; i++)
-        relay_abort(t->relays[i]);
+    for (size_t i = 0; i < t->count; i++)
+        if (t->all[i]->ops->abort != NULL)
+            t->all[i]->ops->abort(t->all[i]);
 }
 
 void targets_done(struct targets *t)
 {
-    for (size_t i = 0; i < t->relay_count; i++)
-        relay_free(&t->relays[i]);
-    for (size_t i = 0; i < t->maildir_count; i++)
-        maildir_free(&t->maildirs[i]);
-    mem_free(t->relays);
+    for (size_t i = 0; i < t->count; i++)
+        t->all[i]->ops->free(t->all[i]);
+    mem_free(t->all);
     hash_table_done(&t->by_name);
     arena_reset(&t->arena);
     pool_done(&t->pool);
 }
 
-static struct target *find(void *owner, struct bytes name)
+/* ---- by name ---- */
+
+struct target *targets_find(const struct targets *t, struct bytes name)
 {
-    struct targets *t = owner;
     struct hash_entry *found = hash_table_find(&t->by_name, name);
     return found == NULL ? NULL : CONTAINER_OF(found, struct named, entry)->target;
+}
+
+static struct target *find(void *owner, struct bytes name)
+{
+    return targets_find(owner, name);
 }
 
 /* Host names are the same in any case; a section's name is not. */
@@ -117,23 +116,18 @@ static struct target *find_implicit(void *owner, struct bytes host)
 {
     struct targets *t = owner;
     struct bytes name = lower(t, host);
-    struct target *known = find(t, name);
+    struct target *known = targets_find(t, name);
+    const struct target_kind *kind = config_directory_host_kind();
+    const void *conf;
     if (known != NULL)
         return known;
-    struct relay_conf *conf = arena_alloc(&t->arena, sizeof(*conf));
-    if (conf == NULL || relay_conf_implicit(name, t->config->core.hostname, &t->arena, conf) != 0 ||
-        add_relay(t, conf) != 0)
+    if (kind->make_implicit(name, t->config->core.hostname, &t->arena, &conf) != 0 ||
+        open_target(t, kind, conf) != 0)
         return NULL;
-    return find(t, name);
+    return targets_find(t, name);
 }
 
 struct route_directory targets_directory(struct targets *t)
 {
     return (struct route_directory){.owner = t, .find = find, .find_implicit = find_implicit};
-}
-
-struct relay *targets_relay(const struct targets *t, const struct target *target)
-{
-    struct hash_entry *found = hash_table_find(&t->by_name, target->name);
-    return found == NULL ? NULL : CONTAINER_OF(found, struct named, entry)->relay;
 }

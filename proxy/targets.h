@@ -5,32 +5,27 @@
 
 #include "proxy/base/hash.h"
 #include "proxy/config/config.h"
-#include "route/maildir.h"
-#include "route/relay/relay.h"
 #include "route/route.h"
+#include "route/target_kind.h"
 
 struct targets {
     const struct config *config;
-    struct loop *loop;
-    struct relay_service *service;
-    struct arena arena; /* implicit relays' settings */
+    struct target_services services;
+    struct arena arena; /* implicit targets' settings */
     struct pool pool;
-    struct hash_table by_name; /* sections and implicit relays */
-    struct relay **relays;
-    size_t relay_count, relay_capacity;
-    struct maildir_service maildir_service;
-    struct maildir **maildirs;
-    size_t maildir_count;
+    struct hash_table by_name; /* sections and implicit targets */
+    struct target **all;       /* one kind after another, as in target_kinds[] */
+    size_t count, capacity;
 };
 
-/* 0, or ERR_MEMORY. `service` as relay_new() takes it. */
-int targets_init(struct targets *t, const struct config *config, struct loop *loop,
-                 struct relay_service *service);
-void targets_close(struct targets *t); /* relays close their connections */
-void targets_abort(struct targets *t); /* behind that: now, without QUIT */
+/* 0, or ERR_MEMORY. `services` without its road. */
+int targets_init(struct targets *t, const struct config *config,
+                 const struct target_services *services);
+void targets_close(struct targets *t); /* connections end with their branches */
+void targets_abort(struct targets *t); /* after that: now */
 void targets_done(struct targets *t);  /* after the loop has ended */
+/* A section's, or an implicit one that some route has named; NULL: there is none. */
+struct target *targets_find(const struct targets *t, struct bytes name);
 struct route_directory targets_directory(struct targets *t);
-/* NULL: it is no relay. */
-struct relay *targets_relay(const struct targets *t, const struct target *target);
 
 #endif

@@ -136,6 +136,14 @@ static int start_relays(struct worker *w)
     return error;
 }
 
+static int start_targets(struct worker *w)
+{
+    const struct target_services services = {
+        .loop = w->loop, .log = w->log, .log_sinks = w->log_sinks, .relays = &w->relays};
+
+    return targets_init(&w->targets, w->config, &services);
+}
+
 static void start_storage(struct worker *w)
 {
     w->storage = (struct storage){
@@ -158,7 +166,7 @@ static int start_services(struct worker *w)
     if (error == 0)
         error = start_relays(w);
     if (error == 0)
-        error = targets_init(&w->targets, w->config, w->loop, &w->relays);
+        error = start_targets(w);
     if (error == 0)
         start_storage(w);
     return error;

@@ -17,6 +17,7 @@
 #include "proxy/smtpd.h"
 #include "proxy/storage.h"
 #include "proxy/targets.h"
+#include "route/relay/relay.h"
 
 struct worker {
     const struct config *config;

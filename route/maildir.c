@@ -4,6 +4,7 @@
 
 #include "proxy/base/error.h"
 #include "proxy/base/mem.h"
+#include "proxy/smtp/capability.h"
 #include "proxy/smtp/header.h"
 #include "route/carrier.h"
 #include "route/maildir_file_private.h"
@@ -11,11 +12,13 @@
 
 #define HEAD_MAX_BYTES 8192 /* the lines that stand before the message */
 
+/* Jobs of one Maildir leave a thread to the others. */
+#define JOBS_EACH (TARGET_JOBS_MAX - 1)
+
 struct maildir {
     struct target target;
-    struct maildir_service *service;
+    struct target_services *services;
     const struct maildir_conf *conf;
-    struct maildir_pattern pattern;
     struct work_lane lane;
 };
 
@@ -35,14 +38,14 @@ struct maildir_branch {
     enum maildir_wish wish;
 };
 
-bool maildir_takes(const struct maildir *m, const struct address *to)
+static struct maildir *maildir_of(struct target *t)
 {
-    return maildir_path_takes(&m->pattern, to);
+    return CONTAINER_OF(t, struct maildir, target);
 }
 
 static struct loop *loop_of(const struct maildir_branch *m)
 {
-    return m->maildir->service->loop;
+    return m->maildir->services->loop;
 }
 
 /* ---- jobs ---- */
@@ -107,9 +110,9 @@ static void report(struct maildir_branch *m, const struct event *ev)
 
 static void log_failed(struct maildir_branch *m, const struct maildir_file *file)
 {
-    const struct maildir_service *service = m->maildir->service;
+    const struct target_services *services = m->maildir->services;
     struct log_line line =
-        log_begin(service->log, service->log_sinks, LOG_LEVEL_ERROR, "maildir-failed");
+        log_begin(services->log, services->log_sinks, LOG_LEVEL_ERROR, "maildir-failed");
 
     log_put_text(&line, "transaction", m->branch->transaction->envelope.id.text);
     log_put(&line, "target", m->maildir->target.name);
@@ -299,7 +302,7 @@ static void on_done(struct work_lane_job *job)
 
 static void open_branch(struct carrier *c, struct branch *b)
 {
-    struct maildir *maildir = CONTAINER_OF(b->target, struct maildir, target);
+    struct maildir *maildir = maildir_of(b->target);
     struct maildir_branch *m = mem_zalloc(sizeof(*m));
 
     b->facts.target = maildir->target.name;
@@ -315,14 +318,14 @@ static void open_branch(struct carrier *c, struct branch *b)
     b->shell = m;
 }
 
-/* Routes have asked maildir_takes() already: every recipient is fine. */
+/* Routes have asked refuses() already: every recipient is fine. */
 static void rcpt(struct branch *b, struct recipient *rcpt)
 {
     (void)b;
     (void)rcpt;
 }
 
-/* The tables have asked maildir_takes() already; who reroutes what is spooled has not. */
+/* The tables have asked refuses() already; who reroutes what is spooled has not. */
 static void answer_recipients(struct branch *b)
 {
     LIST_EACH (link, &b->recipients) {
@@ -332,7 +335,7 @@ static void answer_recipients(struct branch *b)
             return;
         if (r->envelope != FATE_OPEN)
             continue;
-        bool is_taken = maildir_takes(m->maildir, &r->to);
+        bool is_taken = maildir_path_takes(m->maildir->conf, &r->to);
         carrier_report(m->carrier,
                        &(struct event){
                            .kind = EV_ANSWER,
@@ -366,8 +369,8 @@ static int make_file_list(struct maildir_branch *m)
             continue;
         m->files.count++;
         file->rcpt = r;
-        file->directory = maildir_path_directory(loop_of(m), &maildir->pattern, &r->to);
-        file->name = maildir_path_new_name(loop_of(m), maildir->pattern.hostname);
+        file->directory = maildir_path_directory(loop_of(m), maildir->conf, &r->to);
+        file->name = maildir_path_new_name(loop_of(m), maildir->conf->hostname);
         if (file->directory == NULL || file->name == NULL)
             return ERR_MEMORY;
     }
@@ -434,8 +437,28 @@ static void drop(struct branch *b)
         free_branch(m);
 }
 
+/* ---- the target ---- */
+
+/* Nobody makes the reports of DSN that it would owe. */
+static uint32_t capabilities(struct target *t)
+{
+    (void)t;
+    return ~(uint32_t)CAPABILITY_DSN;
+}
+
+static struct target_view view(struct target *t)
+{
+    (void)t;
+    return (struct target_view){.state = "up"};
+}
+
+/* Jobs that run finish by themselves. */
+static void free_target(struct target *t)
+{
+    mem_free(maildir_of(t));
+}
+
 static const struct target_ops ops = {
-    .kind = "maildir",
     .open = open_branch,
     .rcpt = rcpt,
     .go = go,
@@ -443,31 +466,47 @@ static const struct target_ops ops = {
     .commit = commit,
     .drop = drop,
     .flush = flush,
+    .capabilities = capabilities,
+    .view = view,
+    .free = free_target,
 };
 
-/* ---- the target ---- */
+static struct target describe(const void *settings)
+{
+    const struct maildir_conf *conf = settings;
 
-struct maildir *maildir_new(struct maildir_service *service, const struct maildir_conf *conf)
+    return (struct target){
+        .kind = &maildir_kind,
+        .conf = conf,
+        .name = conf->section,
+        .can_prepare = true,
+        .queue = &maildir_conf_queue,
+    };
+}
+
+static enum reply_id refuses(const struct target *t, const struct address *to)
+{
+    return maildir_path_takes(t->conf, to) ? REPLY_OK : REPLY_MAILBOX_NAME;
+}
+
+static struct target *open_target(struct target_services *services, const void *conf)
 {
     struct maildir *m = mem_zalloc(sizeof(*m));
+
     if (m == NULL)
         return NULL;
-    m->target = (struct target){
-        .ops = &ops, .name = conf->section, .can_prepare = true, .queue = &maildir_conf_queue};
-    m->service = service;
+    m->target = describe(conf);
+    m->target.ops = &ops;
+    m->services = services;
     m->conf = conf;
-    m->pattern = (struct maildir_pattern){.path = conf->path, .hostname = service->hostname};
-    work_lane_init(&m->lane, &service->road, MAILDIR_JOBS_EACH);
-    return m;
-}
-
-void maildir_free(struct maildir **m)
-{
-    mem_free(*m);
-    *m = NULL;
-}
-
-struct target *maildir_target(struct maildir *m)
-{
+    work_lane_init(&m->lane, &services->road, JOBS_EACH);
     return &m->target;
 }
+
+const struct target_kind maildir_kind = {
+    .section = &maildir_conf_section,
+    .finish = maildir_conf_finish,
+    .describe = describe,
+    .refuses = refuses,
+    .open = open_target,
+};

@@ -34,6 +34,16 @@ const struct target_queue maildir_conf_queue = {
     .recipients_max = 100,
 };
 
+void maildir_conf_finish(struct target_section *section)
+{
+    struct maildir_conf *conf = section->conf;
+
+    conf->hostname = section->hostname;
+    if (!section->is_given(section, "path"))
+        cf_fault(section->problems, section->place,
+                 cf_phrase(section->problems, "[maildir ", conf->section, "] needs a path"));
+}
+
 static const struct setting rows[] = {
     {"path", SETTING_TEXT, SETTING_AT(maildir_conf, path), NULL, NULL,
      .initial_help = "must be given", .wrong = wrong_path,

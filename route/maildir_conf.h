@@ -5,14 +5,18 @@
 
 #include "proxy/base/bytes.h"
 #include "proxy/base/setting.h"
-#include "route/target.h"
+#include "route/target_kind.h"
 
 struct maildir_conf {
-    struct bytes section; /* N: what routes call it */
-    struct bytes path;    /* absolute; ${RCPT_LOCAL} and ${RCPT_DOMAIN} still in it */
+    struct bytes section;  /* N: what routes call it */
+    struct bytes path;     /* absolute; ${RCPT_LOCAL} and ${RCPT_DOMAIN} still in it */
+    struct bytes hostname; /* for the domain that a bare postmaster lacks */
 };
 
 extern const struct setting_section maildir_conf_section;
 extern const struct target_queue maildir_conf_queue; /* of every Maildir */
+
+/* See target_kind.finish. */
+void maildir_conf_finish(struct target_section *section);
 
 #endif

@@ -7,7 +7,7 @@
 #include "proxy/base/buf.h"
 #include "proxy/base/mem.h"
 
-static struct bytes variable_of(const struct maildir_pattern *pattern, struct bytes path,
+static struct bytes variable_of(const struct maildir_conf *conf, struct bytes path,
                                 const struct address *to, size_t *used_out)
 {
     static const char local[] = "${RCPT_LOCAL}", domain[] = "${RCPT_DOMAIN}";
@@ -18,7 +18,7 @@ static struct bytes variable_of(const struct maildir_pattern *pattern, struct by
     }
     if (path.len >= sizeof(domain) - 1 && memcmp(path.at, domain, sizeof(domain) - 1) == 0) {
         *used_out = sizeof(domain) - 1;
-        return to->domain.len != 0 ? to->domain : pattern->hostname;
+        return to->domain.len != 0 ? to->domain : conf->hostname;
     }
     *used_out = 0;
     return bytes_make(NULL, 0);
@@ -33,11 +33,11 @@ static bool is_safe(struct bytes value)
     return value.len > 0 && value.len <= NAME_MAX && value.at[0] != '.';
 }
 
-bool maildir_path_takes(const struct maildir_pattern *pattern, const struct address *to)
+bool maildir_path_takes(const struct maildir_conf *conf, const struct address *to)
 {
-    for (struct bytes path = pattern->path; path.len != 0; path = bytes_skip(path, 1)) {
+    for (struct bytes path = conf->path; path.len != 0; path = bytes_skip(path, 1)) {
         size_t used;
-        struct bytes value = variable_of(pattern, path, to, &used);
+        struct bytes value = variable_of(conf, path, to, &used);
         if (used != 0 && !is_safe(value))
             return false;
     }
@@ -68,16 +68,16 @@ static void begin_text(struct loop *l, struct buf *text)
     buf_init(text, &loop_pools(l)->medium, MAILDIR_PATH_MAX);
 }
 
-char *maildir_path_directory(struct loop *l, const struct maildir_pattern *pattern,
+char *maildir_path_directory(struct loop *l, const struct maildir_conf *conf,
                              const struct address *to)
 {
     struct buf text;
-    struct bytes path = pattern->path;
+    struct bytes path = conf->path;
 
     begin_text(l, &text);
     while (path.len != 0) {
         size_t used;
-        struct bytes value = variable_of(pattern, path, to, &used);
+        struct bytes value = variable_of(conf, path, to, &used);
         if (used == 0) {
             buf_byte(&text, path.at[0]);
             used = 1;

@@ -5,20 +5,15 @@
 
 #include "proxy/io/loop.h"
 #include "proxy/smtp/address.h"
+#include "route/maildir_conf.h"
 
 #define MAILDIR_PATH_MAX  2048
 #define MAILDIR_PATH_ROOM (2 * MAILDIR_PATH_MAX + 8) /* directory, folder and name */
 
-/* What makes a path of an address. */
-struct maildir_pattern {
-    struct bytes path;     /* maildir.path */
-    struct bytes hostname; /* for the domain that a bare postmaster lacks */
-};
-
 /* Is the path that the address makes one that may be used? Pure. */
-bool maildir_path_takes(const struct maildir_pattern *pattern, const struct address *to);
+bool maildir_path_takes(const struct maildir_conf *conf, const struct address *to);
 /* The Maildir of that address. The caller frees; NULL: no memory, or too long. */
-char *maildir_path_directory(struct loop *l, const struct maildir_pattern *pattern,
+char *maildir_path_directory(struct loop *l, const struct maildir_conf *conf,
                              const struct address *to);
 /* A new name, unique without asking anybody. Likewise. */
 char *maildir_path_new_name(struct loop *l, struct bytes hostname);

@@ -19,7 +19,7 @@ struct route_set; /* the compiled tables of one listener, in the order in which 
 /* What a route's right-hand side can name. */
 struct route_directory {
     void *owner;
-    /* A [relay] or [maildir] section; NULL: none of this name. */
+    /* The target whose section has this name; NULL: none. */
     struct target *(*find)(void *owner, struct bytes name);
     /* The implicit relay of a host that no section bears. NULL: no memory. */
     struct target *(*find_implicit)(void *owner, struct bytes host);

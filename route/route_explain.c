@@ -31,7 +31,7 @@ static void put_line(struct buf *out, const struct route_line *line)
 
 static void put_target(struct buf *out, const struct target *target)
 {
-    buf_text(out, target->can_prepare ? "maildir " : "relay ");
+    buf_cat(out, target->kind->section->kind, " ", NULL);
     cf_put_shown(out, target->name);
 }
 

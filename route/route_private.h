@@ -9,6 +9,7 @@
 #include "proxy/base/arena.h"
 #include "route/route.h"
 #include "route/route_table.h"
+#include "route/target_kind.h"
 
 #define ROUTE_DEPTH_MAX 32   /* rewritings one after another */
 #define ROUTE_STEPS_MAX 1024 /* addresses that one recipient can come to */
@@ -64,9 +65,11 @@ struct route_walk {
     struct route_step *first, *last;
     unsigned step_count;
     struct route_walk_leg *first_leg, *last_leg;
-    int leg_count, relay_count;
-    const struct route_walk_leg *relays[2]; /* the first two */
-    bool has_tempfail;                      /* a relay among the legs has on-failure = tempfail */
+    int leg_count;
+    int lasting_count; /* legs whose target cannot take mail back: can_prepare */
+    const struct route_walk_leg *lasting[2]; /* the first two of them */
+    bool has_tempfail;                       /* one of them has on-failure = tempfail */
+    bool has_relay;                          /* some leg's target passes mail on */
     bool is_discarded;
     struct reply refusal; /* code 0: none */
     enum route_trouble trouble;
@@ -82,7 +85,8 @@ int route_walk(const struct route_set *set, const struct address *address, bool 
 enum reply_id route_walk_guard(const struct route_walk *walk, const struct route_client *client);
 /* The pattern that matched the client's own address names a domain. */
 bool route_walk_names_domain(const struct route_walk *walk);
-/* Two relays in a list, and what breaks at one of them could not be made up for. */
+/* Two targets in a list that cannot take mail back, and what breaks at one of them could not be
+ * made up for. */
 bool route_walk_is_unsafe(const struct route_walk *walk);
 /* The reply of postern's own, whatever the client: code 0: none. */
 struct reply route_walk_refusal(const struct route_walk *walk);

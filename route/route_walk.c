@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Follows one address through the tables, rewriting after rewriting, to its targets. */
 #include "proxy/base/error.h"
-#include "route/maildir.h"
 #include "route/route_private.h"
 
 static struct reply no_reply(void)
@@ -202,11 +201,12 @@ static int add_leg(struct route_walk *walk, const struct route_step *step,
         walk->last_leg->next = leg;
     walk->last_leg = leg;
     walk->leg_count++;
+    walk->has_relay = walk->has_relay || target->kind->is_relay;
     if (target->can_prepare)
         return 0;
-    if (walk->relay_count < 2)
-        walk->relays[walk->relay_count] = leg;
-    walk->relay_count++;
+    if (walk->lasting_count < 2)
+        walk->lasting[walk->lasting_count] = leg;
+    walk->lasting_count++;
     walk->has_tempfail = walk->has_tempfail || !target->may_spool;
     return 0;
 }
@@ -348,26 +348,26 @@ int route_walk(const struct route_set *set, const struct address *address, bool 
 
 /* ---- what becomes of it ---- */
 
-/* Only the server's targets have operations: --check and --explain know relays by name. */
-static bool is_taken(const struct routed_leg *leg)
+static enum reply_id refuses(const struct routed_leg *leg)
 {
-    if (!leg->can_prepare || leg->target->ops == NULL)
-        return true;
-    return maildir_takes((const struct maildir *)(const void *)leg->target, &leg->to);
+    const struct target_kind *kind = leg->target->kind;
+    return kind->refuses == NULL ? REPLY_OK : kind->refuses(leg->target, &leg->to);
 }
 
 bool route_walk_is_unsafe(const struct route_walk *walk)
 {
-    return walk->relay_count > 1 && walk->has_tempfail;
+    return walk->lasting_count > 1 && walk->has_tempfail;
 }
 
 struct reply route_walk_refusal(const struct route_walk *walk)
 {
     if (walk->refusal.code != 0)
         return walk->refusal;
-    for (const struct route_walk_leg *l = walk->first_leg; l != NULL; l = l->next)
-        if (!is_taken(&l->leg))
-            return reply_own(REPLY_MAILBOX_NAME);
+    for (const struct route_walk_leg *l = walk->first_leg; l != NULL; l = l->next) {
+        enum reply_id refusal = refuses(&l->leg);
+        if (refusal != REPLY_OK)
+            return reply_own(refusal);
+    }
     if (route_walk_is_unsafe(walk))
         return reply_own(REPLY_ROUTE_FAILED);
     return no_reply();
@@ -404,10 +404,10 @@ bool route_walk_names_domain(const struct route_walk *walk)
 
 enum reply_id route_walk_guard(const struct route_walk *walk, const struct route_client *client)
 {
-    if (walk->relay_count == 0)
+    if (!walk->has_relay)
         return REPLY_OK;
     for (const struct route_walk_leg *l = walk->first_leg; l != NULL; l = l->next)
-        if (client->rejects_routed && !l->leg.can_prepare && l->step->has_own_local &&
+        if (client->rejects_routed && l->leg.target->kind->is_relay && l->step->has_own_local &&
             !l->step->is_vouched && is_routed_local(l->leg.to.local))
             return REPLY_ROUTED_RECIPIENT;
     return client->may_relay || route_walk_names_domain(walk) ? REPLY_OK : REPLY_RELAYING_DENIED;

@@ -16,9 +16,11 @@
 
 struct carrier;
 struct carrier_hold;
+struct target;
+struct target_kind;
+struct target_view;
 
 struct target_ops {
-    const char *kind; /* "relay", "maildir" */
     void (*open)(struct carrier *c,
                  struct branch *b); /* sets b->shell (NULL: no memory) and b->facts */
     void (*rcpt)(struct branch *b, struct recipient *rcpt);
@@ -37,8 +39,32 @@ struct target_ops {
     /* Somebody wants to know now whether a target that is down is there again. NULL: it cannot be
      * down. */
     void (*probe)(struct target *t);
-    /* Bits of enum capability_keyword, as last announced; 0: not seen yet. NULL: it is no relay. */
+    /* Bits of enum capability_keyword: what a listener that leads to it may announce for its sake.
+     * Of a relay: as last announced; 0: not seen yet. */
     uint32_t (*capabilities)(struct target *t);
+    /* A client has connected that can reach no other such target: a connection may be made ready.
+     * NULL: there is nothing to make ready. */
+    void (*warm)(struct target *t);
+    struct target_view (*view)(struct target *t);
+
+    /* ---- life ---- */
+
+    /* Ends what no branch needs, and the rest when its branches are gone; the loop ends when all is
+     * closed. NULL: nothing is ever open. */
+    void (*close)(struct target *t);
+    void (*abort)(struct target *t); /* after close(), which it is NULL with: closes all, now */
+    void (*free)(struct target *t);  /* after the loop has ended */
+};
+
+/* For operators: what `posternctl targets` shows. */
+struct target_view {
+    const char *state;    /* "up", "down", "unknown" */
+    unsigned connections; /* of the whole host */
+    unsigned idle;        /* of this process: those that wait for a transaction */
+    unsigned waiting;     /* ... transactions that wait for one */
+    unsigned addresses, addresses_down;
+    uint32_t accepted, refused; /* remembered recipients */
+    uint32_t keywords;          /* bits of enum capability_keyword that it announced */
 };
 
 /* What the runner goes by. */
@@ -52,9 +78,11 @@ struct target_queue {
 
 /* First member of every target. Lives as long as the process. */
 struct target {
-    const struct target_ops *ops;
-    struct bytes name; /* the section's, or the host of an implicit relay */
-    bool can_prepare;
+    const struct target_kind *kind;   /* target_kind.h */
+    const struct target_ops *ops;     /* NULL: known by its settings alone (--check, --explain) */
+    const void *conf;                 /* its settings, of the kind's type */
+    struct bytes name;                /* the section's, or the host of an implicit relay */
+    bool can_prepare;                 /* nothing shows before the commit */
     bool may_spool;                   /* relay.on-failure = spool, and there is a spool */
     const struct target_queue *queue; /* how the spool treats what waits for it; never NULL */
 };

@@ -8,6 +8,7 @@
 #include "proxy/base/mem.h"
 #include "proxy/io/disk.h"
 #include "proxy/smtp/capability.h"
+#include "route/target_kind.h"
 
 #define BLOCK_BYTES 65536 /* that the file's checksum is made of */
 #define ARENA_MAX   (1U << 20)
@@ -61,7 +62,7 @@ static int read_original(const struct runner_report *report, struct workshop *w,
 
 static bool is_relay(const struct target *target)
 {
-    return target != NULL && target->ops->capabilities != NULL;
+    return target != NULL && target->kind->is_relay;
 }
 
 /* Where the tables lead the sender; empty: to no relay. */

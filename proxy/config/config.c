@@ -6,6 +6,7 @@
 
 #include "proxy/base/error.h"
 #include "proxy/config/config_private.h"
+#include "proxy/config/target_kinds.h"
 
 #define BLOCK_BYTES (64 * 1024)
 #define ARENA_BYTES ((size_t)1 << 36) /* none of ours: memory ends before */
@@ -132,14 +133,15 @@ const struct smtpd_conf *config_smtpd(const struct config *config, struct bytes 
     return find(config, &smtpd_conf_section, name);
 }
 
-const struct relay_conf *config_relay(const struct config *config, struct bytes name)
+struct config_target config_target(const struct config *config, struct bytes name)
 {
-    return find(config, &relay_conf_section, name);
-}
-
-const struct maildir_conf *config_maildir(const struct config *config, struct bytes name)
-{
-    return find(config, &maildir_conf_section, name);
+    for (const struct target_kind *const *kind = target_kinds; *kind != NULL; kind++) {
+        const struct config_section *section = config_builder_find(config, (*kind)->section, name);
+        if (section != NULL)
+            return (struct config_target){
+                .kind = *kind, .name = section->name, .conf = section->conf};
+    }
+    return (struct config_target){.kind = NULL};
 }
 
 const struct logfile_conf *config_logfile(const struct config *config, struct bytes name)

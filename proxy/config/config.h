@@ -14,15 +14,21 @@
 #include "proxy/config/config_core.h"
 #include "proxy/config/flags.h"
 #include "proxy/config/smtpd_conf.h"
-#include "route/maildir_conf.h"
-#include "route/relay/relay_conf.h"
 #include "route/route_source.h"
+#include "route/target_kind.h"
 
 /* Whom to become; meaningful when is_set. */
 struct config_account {
     uid_t user;
     gid_t group;
     bool is_set;
+};
+
+/* A section of one of target_kinds[]. */
+struct config_target {
+    const struct target_kind *kind;
+    struct bytes name;
+    const void *conf; /* of the kind's type */
 };
 
 /* Sections stand in the order in which the file began them. All of it lives in the arena. */
@@ -39,10 +45,8 @@ struct config {
     size_t logfile_count;
     struct smtpd_conf **smtpds; /* one at least */
     size_t smtpd_count;
-    struct relay_conf **relays; /* without the implicit ones */
-    size_t relay_count;
-    struct maildir_conf **maildirs;
-    size_t maildir_count;
+    struct config_target *targets; /* one kind after another, as in target_kinds[] */
+    size_t target_count;
     struct route_source **routes; /* [0] is the global table, always there */
     size_t route_count;
 };
@@ -70,8 +74,8 @@ int config_dump(struct config *config, FILE *out);
 
 /* All of these are O(1). NULL when there is none of this name. */
 const struct smtpd_conf *config_smtpd(const struct config *config, struct bytes name);
-const struct relay_conf *config_relay(const struct config *config, struct bytes name);
-const struct maildir_conf *config_maildir(const struct config *config, struct bytes name);
 const struct logfile_conf *config_logfile(const struct config *config, struct bytes name);
+/* Its kind is NULL when there is none. */
+struct config_target config_target(const struct config *config, struct bytes name);
 
 #endif

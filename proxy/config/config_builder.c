@@ -5,10 +5,11 @@
 #include <sys/random.h>
 
 #include "proxy/base/error.h"
+#include "proxy/config/target_kinds.h"
 
-static const struct setting_section *const kinds[] = {
-    &config_core_section, &config_core_syslog,   &config_core_logfile, &smtpd_conf_section,
-    &relay_conf_section,  &maildir_conf_section, &route_source_section};
+/* Between [smtpd] and [route] stand the kinds of targets. */
+static const struct setting_section *const first_kinds[] = {
+    &config_core_section, &config_core_syslog, &config_core_logfile, &smtpd_conf_section};
 
 /* "KIND" NUL "NAME": what sections are found by. */
 struct section_key {
@@ -28,15 +29,32 @@ static struct bytes make_key(struct section_key *key, const struct setting_secti
 
 const struct setting_section *config_builder_each_kind(size_t index)
 {
-    return index < ARRAY_LENGTH(kinds) ? kinds[index] : NULL;
+    const struct target_kind *const *target = target_kinds;
+    if (index < ARRAY_LENGTH(first_kinds))
+        return first_kinds[index];
+    index -= ARRAY_LENGTH(first_kinds);
+    for (; *target != NULL && index > 0; target++)
+        index--;
+    if (*target != NULL)
+        return (*target)->section;
+    return index == 0 ? &route_source_section : NULL;
 }
 
 const struct setting_section *config_builder_kind(struct bytes kind)
 {
-    for (size_t i = 0; i < ARRAY_LENGTH(kinds); i++)
-        if (bytes_is(kind, kinds[i]->kind))
-            return kinds[i];
+    const struct setting_section *section;
+    for (size_t i = 0; (section = config_builder_each_kind(i)) != NULL; i++)
+        if (bytes_is(kind, section->kind))
+            return section;
     return NULL;
+}
+
+const struct target_kind *config_builder_target_kind(const struct setting_section *section)
+{
+    const struct target_kind *const *kind = target_kinds;
+    while (*kind != NULL && (*kind)->section != section)
+        kind++;
+    return *kind;
 }
 
 struct config_section *config_builder_find(const struct config *config,
@@ -53,7 +71,7 @@ struct config_section *config_builder_find(const struct config *config,
 /* NULL: the name is fine. */
 static const char *wrong_name(const struct setting_section *kind, struct bytes name)
 {
-    bool is_target = kind == &relay_conf_section || kind == &maildir_conf_section;
+    bool is_target = config_builder_target_kind(kind) != NULL;
     if (name.len > CONFIG_NAME_MAX)
         return "a name of at most 255 octets";
     if (name.len == 0 && kind->is_named && kind != &route_source_section)
@@ -199,6 +217,23 @@ static int collect(struct config *config, const struct setting_section *kind, vo
     return 0;
 }
 
+static int collect_targets(struct config *config)
+{
+    size_t count = 0;
+    for (const struct target_kind *const *kind = target_kinds; *kind != NULL; kind++)
+        count += count_kind(config, (*kind)->section);
+    struct config_target *target = arena_alloc(&config->arena, (count + 1) * sizeof *target);
+    if (target == NULL)
+        return ERR_MEMORY;
+    config->targets = target;
+    config->target_count = count;
+    for (const struct target_kind *const *kind = target_kinds; *kind != NULL; kind++)
+        for (struct config_section *s = config->builder->first; s != NULL; s = s->next)
+            if (s->kind == (*kind)->section)
+                *target++ = (struct config_target){.kind = *kind, .name = s->name, .conf = s->conf};
+    return 0;
+}
+
 int config_builder_arrays(struct config *config)
 {
     void **array;
@@ -210,14 +245,9 @@ int config_builder_arrays(struct config *config)
     if (error != 0)
         return error;
     config->smtpds = (struct smtpd_conf **)array;
-    error = collect(config, &relay_conf_section, &array, &config->relay_count);
+    error = collect_targets(config);
     if (error != 0)
         return error;
-    config->relays = (struct relay_conf **)array;
-    error = collect(config, &maildir_conf_section, &array, &config->maildir_count);
-    if (error != 0)
-        return error;
-    config->maildirs = (struct maildir_conf **)array;
     error = collect(config, &route_source_section, &array, &config->route_count);
     if (error == 0)
         config->routes = (struct route_source **)array;

@@ -5,6 +5,7 @@
 #include "proxy/base/error.h"
 #include "proxy/base/text.h"
 #include "proxy/config/config_private.h"
+#include "proxy/config/target_kinds.h"
 
 static int set_defaults(struct config *config, struct config_section *section)
 {
@@ -18,7 +19,7 @@ static int set_defaults(struct config *config, struct config_section *section)
     return 0;
 }
 
-/* `[maildir "joe"] needs a path` */
+/* `[smtpd "joe"] needs a listen-port` */
 static void report_missing(struct config *config, const struct config_section *section,
                            const char *what)
 {
@@ -118,45 +119,51 @@ static int finish_smtpd(struct config *config, const struct config_section *sect
 
 /* ---- targets ---- */
 
-static void check_identity(struct config *config, const struct config_section *section,
-                           struct relay_conf *relay)
+/* Its section, for the functions that its kind asks with. */
+struct finishing {
+    struct target_section asked;
+    const struct config_section *section;
+};
+
+static bool is_given(struct target_section *asked, const char *key)
 {
-    const unsigned proxies = IDENTITY_KIND_PROXY_V1 | IDENTITY_KIND_PROXY_V2;
-    const unsigned loners = IDENTITY_KIND_AUTO | IDENTITY_KIND_NONE;
-    struct cf_place place = config_builder_place(section, "identity", 0);
-    bool is_several = (relay->identity & (relay->identity - 1)) != 0;
-    if (relay->is_mx && !config_builder_is_given(section, "identity"))
-        relay->identity = IDENTITY_KIND_NONE;
-    else if (relay->is_mx && relay->identity != IDENTITY_KIND_NONE)
-        cf_unexpected(&config->problems, place, "an identity with mx = yes", "none");
-    if (is_several && (relay->identity & loners) != 0)
-        cf_unexpected(&config->problems, place, "auto or none beside another identity",
-                      "it to stand alone");
-    if ((relay->identity & proxies) == proxies)
-        cf_unexpected(&config->problems, place, "proxy-v1 and proxy-v2", "one of them");
+    return config_builder_is_given(CONTAINER_OF(asked, struct finishing, asked)->section, key);
 }
 
-static void finish_relay(struct config *config, const struct config_section *section)
+static struct cf_place place_of(struct target_section *asked, const char *key)
 {
-    struct relay_conf *relay = section->conf;
-    struct config_section *maildir =
-        config_builder_find(config, &maildir_conf_section, section->name);
-    if (maildir != NULL)
-        cf_error(&config->problems, maildir->place, section->name,
-                 bytes_of("a name that no [relay] bears"), bytes_make(NULL, 0));
-    if (relay->name.len == 0)
-        relay->name = relay->section;
-    bool is_own_name = bytes_equal(relay->name, relay->section);
-    if (is_own_name && !config_builder_is_given(section, "address") &&
-        !text_is_host_name(relay->name))
-        report_missing(config, section, "an address, for its name is no host's");
-    else if (!is_own_name && !text_is_host_name(relay->name))
-        cf_error(&config->problems, config_builder_place(section, "name", 0), relay->name,
-                 bytes_of("a host name"), bytes_make(NULL, 0));
-    if (relay->helo.len == 0)
-        relay->helo = config->core.hostname;
-    check_identity(config, section, relay);
-    relay_conf_finish(relay);
+    return config_builder_place(CONTAINER_OF(asked, struct finishing, asked)->section, key, 0);
+}
+
+/* Of two sections with one name the one is wrong whose kind comes later. */
+static void check_other_kinds(struct config *config, const struct config_section *section)
+{
+    char expected[64];
+    bool is_later = false;
+    snprintf(expected, sizeof expected, "a name that no [%s] bears", section->kind->kind);
+    for (const struct target_kind *const *kind = target_kinds; *kind != NULL; kind++) {
+        const struct config_section *other =
+            is_later ? config_builder_find(config, (*kind)->section, section->name) : NULL;
+        if (other != NULL)
+            cf_error(&config->problems, other->place, section->name, bytes_of(expected),
+                     bytes_make(NULL, 0));
+        is_later = is_later || (*kind)->section == section->kind;
+    }
+}
+
+static void finish_target(struct config *config, const struct config_section *section,
+                          const struct target_kind *kind)
+{
+    struct finishing finishing = {.asked = {.conf = section->conf,
+                                            .hostname = config->core.hostname,
+                                            .place = section->place,
+                                            .problems = &config->problems,
+                                            .is_given = is_given,
+                                            .place_of = place_of},
+                                  .section = section};
+    check_other_kinds(config, section);
+    if (kind->finish != NULL)
+        kind->finish(&finishing.asked);
 }
 
 /* ---- [core] ---- */
@@ -165,13 +172,17 @@ static void finish_relay(struct config *config, const struct config_section *sec
 static void check_bounce_relay(struct config *config, const struct config_section *section)
 {
     struct bytes name = config->core.bounce_relay;
+    const struct target_kind *kind = config_target(config, name).kind;
     bool is_host = text_is_host_name(name) && bytes_find(name, '.') < name.len;
-    if (name.len == 0 || config_relay(config, name) != NULL ||
-        (is_host && config_maildir(config, name) == NULL))
+    struct cf_nearest nearest;
+    if (name.len == 0 || (kind == NULL ? is_host : kind->is_relay))
         return;
+    cf_nearest_init(&nearest, name);
+    for (size_t i = 0; i < config->target_count; i++)
+        if (config->targets[i].kind->is_relay)
+            cf_nearest_offer(&nearest, config->targets[i].name);
     cf_error(&config->problems, config_builder_place(section, "bounce-relay", 0), name,
-             bytes_of("the name of a [relay], or a host"),
-             nearest_section(config, &relay_conf_section, name, NULL));
+             bytes_of("the name of a [relay], or a host"), cf_nearest_name(&nearest));
 }
 
 static void finish_core(struct config *config, const struct config_section *section)
@@ -185,12 +196,11 @@ static int finish_section(struct config *config, const struct config_section *se
 {
     if (section->kind == &smtpd_conf_section)
         return finish_smtpd(config, section);
-    if (section->kind == &relay_conf_section)
-        finish_relay(config, section);
+    const struct target_kind *kind = config_builder_target_kind(section->kind);
+    if (kind != NULL)
+        finish_target(config, section, kind);
     if (section->kind == &config_core_section)
         finish_core(config, section);
-    if (section->kind == &maildir_conf_section && !config_builder_is_given(section, "path"))
-        report_missing(config, section, "a path");
     if (section->kind == &config_core_logfile && !config_builder_is_given(section, "file"))
         report_missing(config, section, "a file");
     return 0;

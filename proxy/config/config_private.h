@@ -49,6 +49,8 @@ int config_builder_init(struct config *config);
 const struct setting_section *config_builder_kind(struct bytes kind); /* or NULL */
 /* Every kind there is, one after another; NULL behind the last. */
 const struct setting_section *config_builder_each_kind(size_t index);
+/* The kind of target whose section it is; NULL: of none. */
+const struct target_kind *config_builder_target_kind(const struct setting_section *section);
 /* NULL when there is none. */
 struct config_section *config_builder_find(const struct config *config,
                                            const struct setting_section *kind, struct bytes name);

@@ -64,9 +64,7 @@ static const char *check_reroute(const struct bytes *words, int count)
 
 static bool has_configured(const struct control_run *run, struct bytes name)
 {
-    struct route_directory directory = targets_directory(&run->worker->targets);
-
-    return directory.find(directory.owner, name) != NULL;
+    return targets_find(&run->worker->targets, name) != NULL;
 }
 
 /* Is there such a target, or was there one that messages wait for still? */

@@ -4,35 +4,11 @@
 
 #include "proxy/control/control_private.h"
 #include "proxy/smtp/capability.h"
-#include "route/relay/relay_memory.h"
+#include "route/target_kind.h"
 
 static const char header[] =
     " NAME                      KIND     STATE   CONNS  IDLE  MESSAGES  RUNNING  "
     "HELD  OLDEST  ACCEPTED  REFUSED  CAPABILITIES\n";
-
-/* What is known of one target, whatever it is. */
-struct seen {
-    struct bytes name;
-    const char *kind, *state;
-    struct relay_view relay;
-    uint32_t accepted, refused; /* remembered recipients */
-    uint32_t keywords;
-};
-
-static struct seen look_at_relay(const struct control_run *run, struct relay *relay)
-{
-    struct seen seen = {
-        .name = relay_target(relay)->name,
-        .kind = "relay",
-        .relay = relay_view(relay),
-        .keywords = relay_capabilities(relay),
-    };
-    bool is_met = seen.keywords != 0 || seen.relay.connections != 0;
-
-    seen.state = seen.relay.is_down ? "down" : is_met ? "up" : "unknown";
-    relay_memory_count(run->worker->relays.memory, seen.name, &seen.accepted, &seen.refused);
-    return seen;
-}
 
 static int64_t oldest_of(const struct control_run *run, const struct schedule_target *t)
 {
@@ -74,35 +50,36 @@ static void put_keywords(struct control_row *row, uint32_t bits)
     control_put_text(row, "capabilities", CONTROL_REST, text);
 }
 
-static void put_target(struct control_run *run, const struct seen *seen)
+static void put_target(struct control_run *run, struct bytes name, const char *kind,
+                       const struct target_view *view)
 {
     struct control_row row;
 
     control_row_begin(&row, &run->out, run->asked.is_json, CONTROL_ROW);
-    control_put(&row, "name", 24, seen->name);
-    control_put_text(&row, "kind", 7, seen->kind);
-    control_put_text(&row, "state", 7, seen->state);
-    control_put_number(&row, "connections", -5, seen->relay.connections);
-    control_put_number(&row, "idle", -4, seen->relay.idle);
-    control_put_number(&row, "waiting", CONTROL_JSON_ONLY, seen->relay.waiting);
-    control_put_number(&row, "addresses", CONTROL_JSON_ONLY, seen->relay.addresses);
-    control_put_number(&row, "addresses_down", CONTROL_JSON_ONLY, seen->relay.addresses_down);
-    put_queue(run, &row, seen->name);
-    control_put_number(&row, "accepted", -8, seen->accepted);
-    control_put_number(&row, "refused", -7, seen->refused);
-    put_keywords(&row, seen->keywords);
+    control_put(&row, "name", 24, name);
+    control_put_text(&row, "kind", 7, kind);
+    control_put_text(&row, "state", 7, view->state);
+    control_put_number(&row, "connections", -5, view->connections);
+    control_put_number(&row, "idle", -4, view->idle);
+    control_put_number(&row, "waiting", CONTROL_JSON_ONLY, view->waiting);
+    control_put_number(&row, "addresses", CONTROL_JSON_ONLY, view->addresses);
+    control_put_number(&row, "addresses_down", CONTROL_JSON_ONLY, view->addresses_down);
+    put_queue(run, &row, name);
+    control_put_number(&row, "accepted", -8, view->accepted);
+    control_put_number(&row, "refused", -7, view->refused);
+    put_keywords(&row, view->keywords);
     control_row_end(&row);
 }
 
 /* Messages wait for a name that no target bears any more: the nth of those. */
 static struct schedule_target *find_gone(const struct control_run *run, size_t nth)
 {
-    struct route_directory directory = targets_directory(&run->worker->targets);
+    const struct targets *targets = &run->worker->targets;
     struct schedule *s = runner_schedule(run->runner);
     struct schedule_target *t = s == NULL ? NULL : schedule_next_target(s, NULL);
 
     for (; t != NULL; t = schedule_next_target(s, t)) {
-        bool is_gone = directory.find(directory.owner, schedule_target_name(t)) == NULL &&
+        bool is_gone = targets_find(targets, schedule_target_name(t)) == NULL &&
                        schedule_count(t).messages != 0;
         if (is_gone && nth-- == 0)
             break;
@@ -150,24 +127,20 @@ void control_step_targets(struct control_run *run)
         return;
     }
 
-    struct targets *targets = &run->worker->targets;
+    const struct targets *targets = &run->worker->targets;
     size_t at = run->target_at++;
-    size_t maildir = at - targets->relay_count;
-    struct seen seen = {.state = "up", .kind = "maildir"};
 
     if (at == 0 && !run->asked.is_json)
         buf_text(&run->out, header);
-    if (at < targets->relay_count) {
-        seen = look_at_relay(run, targets->relays[at]);
-    } else if (maildir < targets->maildir_count) {
-        seen.name = maildir_target(targets->maildirs[maildir])->name;
-    } else {
-        struct schedule_target *t = find_gone(run, maildir - targets->maildir_count);
-        if (t == NULL) {
-            control_finish(run, 0, NULL);
-            return;
-        }
-        seen = (struct seen){.name = schedule_target_name(t), .kind = "-", .state = "gone"};
+    if (at < targets->count) {
+        struct target *target = targets->all[at];
+        struct target_view view = target->ops->view(target);
+        put_target(run, target->name, target->kind->section->kind, &view);
+        return;
     }
-    put_target(run, &seen);
+    const struct schedule_target *gone = find_gone(run, at - targets->count);
+    if (gone != NULL)
+        put_target(run, schedule_target_name(gone), "-", &(struct target_view){.state = "gone"});
+    else
+        control_finish(run, 0, NULL);
 }

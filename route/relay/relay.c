@@ -2,8 +2,10 @@
 /* A relay: its life, and what the carrier of a transaction asks of its branches. */
 #include "route/relay/relay.h"
 
+#include "proxy/base/error.h"
 #include "proxy/base/mem.h"
 #include "route/relay/relay_branch.h"
+#include "route/relay/relay_check.h"
 #include "route/relay/relay_connect.h"
 #include "route/relay/relay_identity.h"
 #include "route/relay/relay_link.h"
@@ -125,18 +127,76 @@ static void on_let_go(struct carrier_hold *hold)
 
 /* ---- the target ---- */
 
+static struct relay *relay_of(struct target *t)
+{
+    return CONTAINER_OF(t, struct relay, target);
+}
+
 static void on_probe(struct target *t)
 {
-    relay_endpoints_probe(&CONTAINER_OF(t, struct relay, target)->endpoints);
+    relay_endpoints_probe(&relay_of(t)->endpoints);
 }
 
 static uint32_t on_capabilities(struct target *t)
 {
-    return relay_capabilities(CONTAINER_OF(t, struct relay, target));
+    const struct relay *r = relay_of(t);
+
+    return r->learnt.has_caps ? r->learnt.caps.keywords : 0;
+}
+
+static void on_warm(struct target *t)
+{
+    relay_pool_warm(relay_of(t));
+}
+
+static struct target_view on_view(struct target *t)
+{
+    const struct relay *r = relay_of(t);
+    struct target_view view = {
+        .connections = relay_host_connections(r),
+        .idle = r->idle_count,
+        .waiting = r->line.waiting_count,
+        .addresses = r->endpoints.count,
+        .addresses_down = r->endpoints.down_count,
+        .keywords = on_capabilities(t),
+    };
+    bool is_met = view.keywords != 0 || view.connections != 0;
+
+    view.state = relay_endpoints_are_down(&r->endpoints) ? "down" : is_met ? "up" : "unknown";
+    relay_memory_count(r->service->memory, t->name, &view.accepted, &view.refused);
+    return view;
+}
+
+/* Closes idle connections with QUIT, and the others when their branches are gone. */
+static void on_close(struct target *t)
+{
+    struct relay *r = relay_of(t);
+
+    r->is_closing = true;
+    relay_endpoints_close(&r->endpoints);
+    relay_connect_cancel_all(r);
+    loop_unpost(r->service->loop, &r->up_post);
+    relay_host_stop(r);
+    relay_pool_close(r);
+}
+
+static void on_abort(struct target *t)
+{
+    LIST_EACH (at, &relay_of(t)->links)
+        relay_link_close(LIST_ENTRY(at, struct relay_link, in_relay));
+}
+
+static void on_free(struct target *t)
+{
+    struct relay *r = relay_of(t);
+
+    relay_host_leave(r);
+    relay_line_done(&r->line);
+    relay_endpoints_done(&r->endpoints);
+    mem_free(r);
 }
 
 static const struct target_ops target_ops = {
-    .kind = "relay",
     .open = on_open,
     .rcpt = on_rcpt,
     .go = on_go,
@@ -147,34 +207,12 @@ static const struct target_ops target_ops = {
     .let_go = on_let_go,
     .probe = on_probe,
     .capabilities = on_capabilities,
+    .warm = on_warm,
+    .view = on_view,
+    .close = on_close,
+    .abort = on_abort,
+    .free = on_free,
 };
-
-struct relay_view relay_view(const struct relay *r)
-{
-    return (struct relay_view){
-        .is_down = relay_endpoints_are_down(&r->endpoints),
-        .connections = relay_host_connections(r),
-        .idle = r->idle_count,
-        .waiting = r->line.waiting_count,
-        .addresses = r->endpoints.count,
-        .addresses_down = r->endpoints.down_count,
-    };
-}
-
-struct target *relay_target(struct relay *r)
-{
-    return &r->target;
-}
-
-uint32_t relay_capabilities(const struct relay *r)
-{
-    return r->learnt.has_caps ? r->learnt.caps.keywords : 0;
-}
-
-void relay_warm(struct relay *r)
-{
-    relay_pool_warm(r);
-}
 
 /* ---- what becomes of its addresses ---- */
 
@@ -211,58 +249,68 @@ static const struct relay_endpoints_ops endpoints_ops = {
     .up = on_up,
 };
 
-/* ---- life ---- */
+/* ---- the kind ---- */
 
-struct relay *relay_new(struct relay_service *service, const struct relay_conf *conf)
+static int make_implicit(struct bytes host, struct bytes helo, struct arena *arena,
+                         const void **conf_out)
 {
+    struct relay_conf *conf = arena_alloc(arena, sizeof(*conf));
+
+    if (conf == NULL)
+        return ERR_MEMORY;
+    *conf_out = conf;
+    return relay_conf_implicit(host, helo, arena, conf);
+}
+
+static bool is_blind(const void *conf)
+{
+    return !relay_identity_may_judge(conf);
+}
+
+static struct target describe(const void *settings)
+{
+    const struct relay_conf *conf = settings;
+
+    return (struct target){
+        .kind = &relay_kind,
+        .conf = conf,
+        .name = conf->section,
+        .may_spool = conf->on_failure == RELAY_ON_FAILURE_SPOOL,
+        .queue = &conf->queue,
+    };
+}
+
+static struct target *open_target(struct target_services *services, const void *settings)
+{
+    const struct relay_conf *conf = settings;
+    struct relay_service *service = services->relays;
     struct relay *r = mem_zalloc(sizeof(*r));
 
     if (r == NULL)
         return NULL;
-    r->target = (struct target){
-        .ops = &target_ops,
-        .name = conf->section.len != 0 ? conf->section : conf->name,
-        .may_spool = conf->on_failure == RELAY_ON_FAILURE_SPOOL,
-        .queue = &conf->queue,
-    };
+    r->target = describe(conf);
+    r->target.ops = &target_ops;
     r->conf = conf;
     r->service = service;
     r->outbound.uses_chunking = conf->chunking == RELAY_CHUNKING_AUTO;
     relay_log_init(&r->log, service, r->target.name);
     relay_pool_init(r);
     relay_host_join(r);
-    if (relay_endpoints_init(&r->endpoints, &endpoints_ops, service, conf, &r->log) != 0 ||
-        (service->memory != NULL &&
-         relay_memory_limit(service->memory, r->target.name, &conf->remember) != 0))
-        relay_free(&r);
-    return r;
+    if (relay_endpoints_init(&r->endpoints, &endpoints_ops, service, conf, &r->log) == 0 &&
+        (service->memory == NULL ||
+         relay_memory_limit(service->memory, r->target.name, &conf->remember) == 0))
+        return &r->target;
+    on_free(&r->target);
+    return NULL;
 }
 
-void relay_close(struct relay *r)
-{
-    r->is_closing = true;
-    relay_endpoints_close(&r->endpoints);
-    relay_connect_cancel_all(r);
-    loop_unpost(r->service->loop, &r->up_post);
-    relay_host_stop(r);
-    relay_pool_close(r);
-}
-
-void relay_abort(struct relay *r)
-{
-    LIST_EACH (at, &r->links)
-        relay_link_close(LIST_ENTRY(at, struct relay_link, in_relay));
-}
-
-void relay_free(struct relay **relay)
-{
-    struct relay *r = *relay;
-
-    if (r == NULL)
-        return;
-    relay_host_leave(r);
-    relay_line_done(&r->line);
-    relay_endpoints_done(&r->endpoints);
-    mem_free(r);
-    *relay = NULL;
-}
+const struct target_kind relay_kind = {
+    .section = &relay_conf_section,
+    .is_relay = true,
+    .finish = relay_conf_finish,
+    .make_implicit = make_implicit,
+    .is_blind = is_blind,
+    .check = relay_check,
+    .describe = describe,
+    .open = open_target,
+};

@@ -7,7 +7,7 @@
 #include "proxy/io/log.h"
 #include "proxy/io/loop.h"
 #include "route/relay/relay_conf.h"
-#include "route/target.h"
+#include "route/target_kind.h"
 
 /* What is counted of each target over all processes of the host, by whoever made them. */
 enum relay_host_count {
@@ -26,9 +26,9 @@ struct relay_host {
     bool is_queue; /* this process delivers what was spooled, and nothing else */
 };
 
-struct relay; /* a target; its first member is a struct target */
+extern const struct target_kind relay_kind;
 
-/* What all relays of a loop share. */
+/* What all relays of a loop share: target_services.relays. */
 struct relay_service {
     struct loop *loop;
     struct dns *dns;
@@ -44,29 +44,5 @@ struct relay_service {
     void (*came_up)(void *owner, struct target *target);
     void *owner;
 };
-
-/* `conf` outlives it. NULL: no memory. */
-struct relay *relay_new(struct relay_service *service, const struct relay_conf *conf);
-/* Closes idle connections with QUIT, and the others when their branches are gone; the loop ends
- * when all are closed. */
-void relay_close(struct relay *r);
-void relay_abort(struct relay *r); /* behind relay_close(): closes every connection, now */
-void relay_free(struct relay **r); /* after the loop has ended */
-struct target *relay_target(struct relay *r);
-
-/* A client has connected, and this is the only relay it can reach: have a connection ready. */
-void relay_warm(struct relay *r);
-/* capability_keyword bits of the last EHLO; 0 while none was seen. */
-uint32_t relay_capabilities(const struct relay *r);
-
-/* For operators. */
-struct relay_view {
-    bool is_down;         /* every address is, or none is known */
-    unsigned connections; /* of the whole host */
-    unsigned idle;        /* of this process: those that wait for a transaction */
-    unsigned waiting;     /* ... transactions that wait for one */
-    unsigned addresses, addresses_down;
-};
-struct relay_view relay_view(const struct relay *r);
 
 #endif

@@ -210,7 +210,8 @@ const struct setting_section relay_conf_section = {.kind = "relay",
 
 #define RECIPIENTS_MAX 100 /* of one delivery: RFC 5321 4.5.3.1.8, what everybody takes */
 
-void relay_conf_finish(struct relay_conf *conf)
+/* When everything else is known. */
+static void make_queue(struct relay_conf *conf)
 {
     conf->queue = (struct target_queue){
         .retry_ms = conf->retry.at,
@@ -219,6 +220,43 @@ void relay_conf_finish(struct relay_conf *conf)
         .connections_max = conf->limits.max_connections,
         .recipients_max = RECIPIENTS_MAX,
     };
+}
+
+static void check_identity(struct target_section *section, struct relay_conf *conf)
+{
+    const unsigned proxies = IDENTITY_KIND_PROXY_V1 | IDENTITY_KIND_PROXY_V2;
+    const unsigned loners = IDENTITY_KIND_AUTO | IDENTITY_KIND_NONE;
+    struct cf_problems *problems = section->problems;
+    struct cf_place place = section->place_of(section, "identity");
+    bool is_several = (conf->identity & (conf->identity - 1)) != 0;
+    if (conf->is_mx && !section->is_given(section, "identity"))
+        conf->identity = IDENTITY_KIND_NONE;
+    else if (conf->is_mx && conf->identity != IDENTITY_KIND_NONE)
+        cf_unexpected(problems, place, "an identity with mx = yes", "none");
+    if (is_several && (conf->identity & loners) != 0)
+        cf_unexpected(problems, place, "auto or none beside another identity", "it to stand alone");
+    if ((conf->identity & proxies) == proxies)
+        cf_unexpected(problems, place, "proxy-v1 and proxy-v2", "one of them");
+}
+
+void relay_conf_finish(struct target_section *section)
+{
+    struct relay_conf *conf = section->conf;
+    struct cf_problems *problems = section->problems;
+    if (conf->name.len == 0)
+        conf->name = conf->section;
+    bool is_own_name = bytes_equal(conf->name, conf->section);
+    if (is_own_name && !section->is_given(section, "address") && !text_is_host_name(conf->name))
+        cf_fault(problems, section->place,
+                 cf_phrase(problems, "[relay ", conf->section,
+                           "] needs an address, for its name is no host's"));
+    else if (!is_own_name && !text_is_host_name(conf->name))
+        cf_error(problems, section->place_of(section, "name"), conf->name, bytes_of("a host name"),
+                 bytes_make(NULL, 0));
+    if (conf->helo.len == 0)
+        conf->helo = section->hostname;
+    check_identity(section, conf);
+    make_queue(conf);
 }
 
 int relay_conf_implicit(struct bytes host, struct bytes helo, struct arena *arena,
@@ -234,7 +272,7 @@ int relay_conf_implicit(struct bytes host, struct bytes helo, struct arena *aren
     conf.helo = helo;
     conf.identity = IDENTITY_KIND_NONE;
     conf.is_implicit = true;
-    relay_conf_finish(&conf);
+    make_queue(&conf);
     *conf_out = conf;
     return 0;
 }

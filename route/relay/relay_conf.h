@@ -11,7 +11,7 @@
 #include "proxy/base/netaddr.h"
 #include "proxy/base/setting.h"
 #include "route/relay/relay_memory.h"
-#include "route/target.h"
+#include "route/target_kind.h"
 
 enum relay_address_kind { RELAY_ADDRESS_IP, RELAY_ADDRESS_HOST, RELAY_ADDRESS_UNIX };
 
@@ -80,8 +80,8 @@ struct relay_conf {
 
 extern const struct setting_section relay_conf_section;
 
-/* Fills in `queue`, when everything else is known. */
-void relay_conf_finish(struct relay_conf *conf);
+/* See target_kind.finish. */
+void relay_conf_finish(struct target_section *section);
 /* A relay that no section declares: defaults, identity none. `host` and `helo` are borrowed.
  * 0 or ERR_MEMORY. */
 int relay_conf_implicit(struct bytes host, struct bytes helo, struct arena *arena,

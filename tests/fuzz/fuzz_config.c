@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Configuration files: whatever is read without a complaint is written as what reads the same. */
-/* needs: proxy/config/ route/maildir_conf.c route/relay/relay_conf.c */
-/* needs: route/relay/relay_identity.c route/route.c route/route_check.c route/route_source.c */
-/* needs: route/route_walk.c */
+/* needs: shell io */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "proxy/config/config_private.h"
-#include "route/maildir.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -19,14 +16,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
             abort();                                                                               \
         }                                                                                          \
     } while (0)
-
-/* Asked only when there is mail. */
-bool maildir_takes(const struct maildir *m, const struct address *to)
-{
-    (void)m;
-    (void)to;
-    return false;
-}
 
 static struct config_section *enter(struct config *config, const struct cf_item *item)
 {

@@ -21,7 +21,7 @@ struct config *stage_config(const char *text)
 {
     struct config *config = config_new();
     struct flags flags = {.mode = FLAGS_SERVE};
-    char path[64];
+    static char path[64]; /* places point to it as long as a configuration lives */
     int fd = memfd_create("postern.cf", 0), code;
 
     if (config == NULL || fd < 0)

@@ -12,8 +12,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "route/maildir.h"
-
 /* ---- a world of our own: these stand in place of the C library's ---- */
 
 uid_t config_world_uid;
@@ -133,14 +131,6 @@ int getifaddrs(struct ifaddrs **list)
 void freeifaddrs(struct ifaddrs *list)
 {
     assert_non_null(list);
-}
-
-/* Asked only when there is mail. */
-bool maildir_takes(const struct maildir *m, const struct address *to)
-{
-    (void)m;
-    (void)to;
-    return false;
 }
 
 /* ---- one configuration ---- */

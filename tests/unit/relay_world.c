@@ -45,7 +45,8 @@ struct world {
     struct relay_conf conf;
     struct relay_address addresses[TARGETS];
     char hosts[512];
-    struct relay *relay;
+    struct target_services targets;
+    struct target *relay;
     struct arena arena;
     struct pool pool;
     struct copy_limits copies;
@@ -201,7 +202,7 @@ static void ask_recipient(struct client *c, const char *text)
     size_t marks = (size_t)(name - text), len = strcspn(name, " ");
     struct address to = {.local = bytes_first(bytes_of(name), len), .domain = bytes_of("to.test")};
     struct recipient *r = transaction_add(&c->tx, &to);
-    struct target *target = relay_target(c->world->relay);
+    struct target *target = c->world->relay;
     struct routed_leg leg = {.target = target, .to = to, .may_spool = target->may_spool};
     struct routed routed = {
         .legs = &leg,
@@ -355,7 +356,7 @@ static void look_at_log(struct world *w, const struct relay_step *step)
 static void on_came_up(void *owner, struct target *target)
 {
     struct world *w = owner;
-    w->ups += target == relay_target(w->relay);
+    w->ups += target == w->relay;
 }
 
 static void take_step(struct world *w, const struct relay_step *step)
@@ -367,9 +368,9 @@ static void take_step(struct world *w, const struct relay_step *step)
     else if (step->verb >= SEES && step->verb <= FACTS)
         client_looks(w, &w->clients[step->number], step);
     else if (step->verb == WARM)
-        relay_warm(w->relay);
+        w->relay->ops->warm(w->relay);
     else if (step->verb == STOP)
-        relay_close(w->relay);
+        w->relay->ops->close(w->relay);
     else if (step->verb == NAMES)
         sim_dns(w->sim, SIM_ADDRESSES, step->number == 0 ? "t.test" : "u.test", DNS_FOUND, 0,
                 step->text);
@@ -396,7 +397,7 @@ static void finish(struct world *w)
     for (unsigned i = 0; sim_target(w->sim, i) != NULL; i++)
         if (sim_peer_state(sim_target(w->sim, i)) == SIM_PEER_OPEN)
             sim_close(sim_target(w->sim, i));
-    relay_close(w->relay);
+    w->relay->ops->close(w->relay);
     relay_memory_close(w->service.memory);
     loop_stop(w->loop);
 }
@@ -491,13 +492,15 @@ static int make_relay(struct world *w)
     read_addresses(w);
     if (w->scenario->configure != NULL)
         w->scenario->configure(&w->conf);
-    w->relay = relay_new(&w->service, &w->conf);
+    w->targets.relays = &w->service;
+    w->relay = relay_kind.open(&w->targets, &w->conf);
     return w->relay == NULL ? ERR_MEMORY : 0;
 }
 
 static void free_world(struct world *w)
 {
-    relay_free(&w->relay);
+    if (w->relay != NULL)
+        w->relay->ops->free(w->relay);
     relay_memory_free(&w->service.memory);
     dns_free(&w->dns);
     log_free(&w->log);

@@ -39,7 +39,7 @@ enum relay_verb {
     FACTS,   /* text: "ADDRESS IDENTITY [reused] [replayed] [duplicate]" of the last branch */
     /* the relay */
     WARM,
-    STOP,    /* relay_close() */
+    STOP,    /* close() */
     NAMES,   /* text: the addresses of t.test from now on; number 1: of u.test */
     MX,      /* text: the MX records of relay from now on, see sim_dns(); empty: no answer */
     PASS,    /* number: milliseconds */

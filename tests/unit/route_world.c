@@ -3,20 +3,24 @@
 #include "tests/unit/route_world.h"
 
 #include "proxy/base/error.h"
-#include "route/maildir.h"
+#include "route/target_kind.h"
 
 #define WORDS_MAX 64
 
-static const struct target_ops relay_ops = {.kind = "relay"};
-static const struct target_ops maildir_ops = {.kind = "maildir"};
-
 /* As a Maildir with ${RCPT_LOCAL} in its path would. */
-bool maildir_takes(const struct maildir *m, const struct address *to)
+static enum reply_id refuses(const struct target *t, const struct address *to)
 {
-    (void)m;
+    (void)t;
     return to->local.len > 0 && to->local.at[0] != '.' &&
-           bytes_find(to->local, '/') == to->local.len;
+                   bytes_find(to->local, '/') == to->local.len
+               ? REPLY_OK
+               : REPLY_MAILBOX_NAME;
 }
+
+static const struct setting_section relay_section = {.kind = "relay"};
+static const struct setting_section maildir_section = {.kind = "maildir"};
+static const struct target_kind relay_kind = {.section = &relay_section, .is_relay = true};
+static const struct target_kind maildir_kind = {.section = &maildir_section, .refuses = refuses};
 
 /* ---- lines ---- */
 
@@ -160,7 +164,7 @@ static struct target *find_target(struct route_world *w, struct bytes name, bool
     if (made == NULL || arena_copy(&w->arena, name, &made->target.name) != 0)
         return NULL;
     made->target.can_prepare = !is_implicit && name.at[0] == 's';
-    made->target.ops = made->target.can_prepare ? &maildir_ops : &relay_ops;
+    made->target.kind = made->target.can_prepare ? &maildir_kind : &relay_kind;
     made->is_implicit = is_implicit;
     made->next = w->targets;
     w->targets = made;

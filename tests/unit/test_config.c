@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Whole configurations: defaults, flags, the tree, includes and the dump. */
-/* needs: proxy/config/ route/maildir_conf.c route/relay/relay_conf.c tests/unit/config_world.c */
-/* needs: route/relay/relay_identity.c route/route.c route/route_check.c route/route_source.c */
-/* needs: route/route_walk.c */
+/* needs: tests/unit/config_world.c shell io */
 #include "proxy/config/config.h"
 
 #include "tests/unit/config_world.h"
@@ -15,6 +13,7 @@
 #include <unistd.h>
 
 #include "proxy/config/config_private.h"
+#include "route/relay/relay_conf.h"
 
 static bool has_line(const char *text, const char *line)
 {
@@ -374,7 +373,7 @@ static void fills_the_tree(void **state)
     assert_int_equal(b.code, 0);
     const struct config *c = b.config;
     const struct smtpd_conf *s = config_smtpd(c, bytes_of("s"));
-    const struct relay_conf *r = config_relay(c, bytes_of("r"));
+    const struct relay_conf *r = config_target(c, bytes_of("r")).conf;
     assert_non_null(s);
     assert_non_null(r);
     lib_same_number(0, "user", 500, c->account.user);
@@ -408,8 +407,8 @@ static void fills_the_tree(void **state)
     lib_same_number(4, "words", 3, line->word_count);
     lib_same_number(4, "ends", true, line->words[1].ends_target && line->words[2].ends_target);
     lib_same_number(4, "line", 1, line->place.column);
-    lib_is_true(5, "maildir", config_maildir(c, bytes_of("m")) == c->maildirs[0]);
-    lib_is_true(5, "no maildir", config_maildir(c, bytes_of("r")) == NULL);
+    lib_is_true(5, "target", config_target(c, bytes_of("m")).conf == c->targets[1].conf);
+    lib_is_true(5, "no target", config_target(c, bytes_of("s")).kind == NULL);
     lib_is_true(5, "logfile", config_logfile(c, bytes_of("l")) == c->logfiles[0]);
     config_world_unload(&b);
     lib_end_rows();

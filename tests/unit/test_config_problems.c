@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What is wrong with a configuration, and where. */
-/* needs: proxy/config/ route/maildir_conf.c route/relay/relay_conf.c tests/unit/config_world.c */
-/* needs: route/relay/relay_identity.c route/route.c route/route_check.c route/route_source.c */
-/* needs: route/route_walk.c */
+/* needs: tests/unit/config_world.c shell io */
 #include "tests/unit/config_world.h"
 
 #include <stdio.h>

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The command line: every flag, and what is refused. */
-/* needs: proxy/config/config_builder.c proxy/config/config_core.c proxy/config/flags.c */
-/* needs: proxy/config/smtpd_conf.c route/maildir_conf.c route/relay/relay_conf.c */
-/* needs: route/route_source.c */
+/* needs: shell io */
 #include "proxy/config/flags.h"
 
 #include "tests/unit/lib.h"

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The manual page postern.cf(5) holds what the rows of the settings say, word for word. Run with
  * the argument `print`, this program writes that part, to be put into the page. */
-/* needs: proxy/config/config_builder.c proxy/config/config_core.c proxy/config/smtpd_conf.c */
-/* needs: route/maildir_conf.c route/relay/relay_conf.c route/route_source.c */
+/* needs: shell io */
 #include "tests/unit/lib.h"
 
 #include <stdio.h>

@@ -4,7 +4,6 @@
 /* needs: tests/unit/route_world.c route/route.c route/route_check.c route/route_explain.c */
 #include "proxy/base/error.h"
 #include "proxy/base/hash.h"
-#include "route/maildir.h"
 #include "route/route_private.h"
 #include "tests/unit/lib.h"
 #include "tests/unit/route_world.h"

@@ -4,7 +4,7 @@
 /* needs: spool/store_message.c spool/store_commit.c spool/store_draft.c spool/store_rewrite.c */
 /* needs: spool/spool_index.c sim */
 #include "proxy/io/disk.h"
-#include "route/relay/relay_conf.h"
+#include "route/target_kind.h"
 #include "spool/runner_report.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/report_world.h"
@@ -17,12 +17,13 @@ static uint32_t capabilities(struct target *t)
     return bytes_is(t->name, "relay1") ? CAPABILITY_8BITMIME | CAPABILITY_SIZE : 0;
 }
 
-static const struct target_ops relay_ops = {.kind = "relay", .capabilities = capabilities};
-static const struct target_ops maildir_ops = {.kind = "maildir"};
+static const struct target_ops ops = {.capabilities = capabilities};
+static const struct target_kind relay_kind = {.is_relay = true};
+static const struct target_kind maildir_kind = {.is_relay = false};
 static struct target targets[] = {
-    {.ops = &relay_ops, .name = {(const uint8_t *)"relay1", 6}},
-    {.ops = &relay_ops, .name = {(const uint8_t *)"relay2", 6}},
-    {.ops = &maildir_ops, .name = {(const uint8_t *)"store", 5}},
+    {.kind = &relay_kind, .ops = &ops, .name = {(const uint8_t *)"relay1", 6}},
+    {.kind = &relay_kind, .ops = &ops, .name = {(const uint8_t *)"relay2", 6}},
+    {.kind = &maildir_kind, .ops = &ops, .name = {(const uint8_t *)"store", 5}},
 };
 
 static struct target *find_target(void *owner, struct bytes name)

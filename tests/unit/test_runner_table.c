@@ -34,7 +34,7 @@ struct scene {
 static const uint64_t retry_ms[] = {300000};
 static const struct target_queue target_queue = {
     .retry_ms = retry_ms, .retry_count = 1, .expire_ms = 86400000, .connections_max = 8};
-static const struct target_ops target_ops = {.kind = "relay"};
+static const struct target_ops target_ops = {.probe = NULL};
 static struct target target = {.ops = &target_ops, .queue = &target_queue};
 
 static struct target *find_target(void *owner, struct bytes name)
