@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* One delivery: a message of the queue to one of its targets, carried as a bridge carries one. */
+#include <assert.h>
 #include <errno.h>
 
 #include "proxy/base/error.h"
@@ -51,7 +52,7 @@ void delivery_recycle(struct delivery *d)
 {
     struct runner *r = d->runner;
 
-    if (d->has_transaction)
+    if (d->carrier.transaction != NULL)
         carrier_let_go(&d->carrier);
     if (d->carrier.copy != NULL)
         copy_free(&d->carrier.copy);
@@ -85,22 +86,15 @@ void delivery_done(struct delivery *d, enum schedule_result result)
 }
 
 /* Nothing was tried: once more in a while. */
-static void put_back(struct runner *r, struct schedule_entry *e, int64_t pause_s)
+static void put_back(struct runner *r, struct schedule_entry *e)
 {
-    if (e->is_look)
-        e->look_s = runner_now_s(r) + pause_s;
-    else
-        e->due_s = runner_now_s(r) + pause_s;
-    schedule_report(e, SCHEDULE_PUT_BACK, runner_now_s(r));
-}
+    int64_t now_s = runner_now_s(r);
 
-static void give_back(struct delivery *d, int64_t pause_s)
-{
-    if (d->is_look)
-        d->entry->look_s = runner_now_s(d->runner) + pause_s;
+    if (e->is_look)
+        e->look_s = now_s + LOCKED_S;
     else
-        d->entry->due_s = runner_now_s(d->runner) + pause_s;
-    delivery_done(d, SCHEDULE_PUT_BACK);
+        e->due_s = now_s + LOCKED_S;
+    schedule_report(e, SCHEDULE_PUT_BACK, now_s);
 }
 
 /* ---- the transaction ---- */
@@ -142,7 +136,7 @@ static void on_settled(struct carrier *c)
     delivery_finish(delivery_of(c));
 }
 
-/* No connection came about: whom nobody has answered was not tried. */
+/* No connection came about, so whom nobody has answered was not tried. */
 static void forget_untried(struct delivery *d, const struct branch *branch)
 {
     for (uint32_t i = 0; i < d->message.recipient_count; i++) {
@@ -160,16 +154,23 @@ static bool is_own(const struct reply *reply, enum reply_id id)
     return reply->code == own.code && memcmp(reply->enhanced, own.enhanced, 3) == 0;
 }
 
+static void miss(struct delivery *d, const struct event *ev)
+{
+    bool is_down = is_own(&ev->reply, REPLY_TARGET_DOWN);
+
+    if (!is_down && !is_own(&ev->reply, REPLY_TARGET_BUSY))
+        return;
+    if (d->tried == DELIVERY_ASKED)
+        d->tried = is_down ? DELIVERY_NO_TARGET : DELIVERY_NO_ROOM;
+    forget_untried(d, ev->branch);
+}
+
 static void on_feed(struct carrier *c, const struct event *ev)
 {
     struct delivery *d = delivery_of(c);
 
-    if (ev->kind == EV_BROKEN && !ev->is_end_sent) {
-        d->miss.is_no_target = is_own(&ev->reply, REPLY_TARGET_DOWN);
-        d->miss.is_busy = is_own(&ev->reply, REPLY_TARGET_BUSY);
-        if (d->miss.is_no_target || d->miss.is_busy)
-            forget_untried(d, ev->branch);
-    }
+    if (ev->kind == EV_BROKEN && !ev->is_end_sent)
+        miss(d, ev);
     transaction_feed(&d->transaction, ev);
 }
 
@@ -193,10 +194,10 @@ static void on_copy_failed(void *owner)
 {
     struct delivery *d = owner;
 
-    if (d->transaction.state == TX_SETTLED)
+    if (d->state != DELIVERY_CARRYING)
         return;
     delivery_log_failed(d, "read", copy_error(d->carrier.copy));
-    d->miss.is_here = true;
+    d->tried = DELIVERY_FAILED_HERE;
     carrier_report(&d->carrier,
                    &(struct event){.kind = EV_COPY, .error = copy_error(d->carrier.copy)});
 }
@@ -297,7 +298,6 @@ static bool ask_all(struct delivery *d, struct target *target)
 static bool begin(struct delivery *d, struct target *target)
 {
     carrier_init(&d->carrier, &carrier_ops, d->runner->host.loop, &d->message.client);
-    d->carrier.transaction = &d->transaction;
     d->carrier.hostname = d->message.hostname;
     d->carrier.is_spooled = true;
     d->carrier.spooled_wall_ms = d->message.arrived_ms;
@@ -306,8 +306,8 @@ static bool begin(struct delivery *d, struct target *target)
     transaction_init(&d->transaction, &d->arena, &d->message.envelope, &d->message.client);
     d->transaction.policy = TRANSACTION_QUEUED;
     d->transaction.envelope.id = d->message.head.id;
-    d->has_transaction = ask_all(d, target);
-    return d->has_transaction;
+    d->carrier.transaction = &d->transaction;
+    return ask_all(d, target);
 }
 
 /* The message is in no state to be delivered; what it is known by goes. */
@@ -317,7 +317,7 @@ static void drop_known(struct delivery *d, int error)
     struct runner_message *known = d->known;
     struct store_place place = d->place;
 
-    if (d->end.is_bad)
+    if (d->fate == DELIVERY_BAD)
         delivery_log_bad(d, error);
     else if (error != -ENOENT)
         delivery_log_failed(d, "read", error);
@@ -341,6 +341,13 @@ static void learn_anew(struct delivery *d)
     delivery_recycle(d);
 }
 
+static void leave_locked(struct delivery *d)
+{
+    delivery_leave_file(d);
+    put_back(d->runner, d->entry);
+    delivery_recycle(d);
+}
+
 /* Nothing can be written about it: its records were not read. What another delivery has open stays
  * open. */
 static void leave_failed(struct delivery *d)
@@ -353,12 +360,12 @@ static void leave_failed(struct delivery *d)
 
 static void leave_unread(struct delivery *d)
 {
-    bool is_over = d->end.is_bad || d->error == -ENOENT || d->error == ERR_RANGE;
+    bool is_over = d->fate == DELIVERY_BAD || d->error == -ENOENT || d->error == ERR_RANGE;
 
     if (is_over && !d->joins)
         drop_known(d, d->error);
     else if (d->error == -EAGAIN && !d->joins)
-        give_back(d, LOCKED_S);
+        leave_locked(d);
     else
         leave_failed(d);
 }
@@ -367,8 +374,8 @@ static void leave_unread(struct delivery *d)
 static void fail_here(struct delivery *d, const char *what, int error)
 {
     delivery_log_failed(d, what, error);
-    d->has_transaction = false;
-    d->miss.is_here = true;
+    d->carrier.transaction = NULL;
+    d->tried = DELIVERY_FAILED_HERE;
     delivery_finish(d);
 }
 
@@ -378,13 +385,14 @@ static void done_take(struct work *w)
     struct runner *r = d->runner;
     struct target *target;
 
+    assert(d->state == DELIVERY_TAKING);
     if (d->joins)
         delivery_release_file(d);
     if (d->error != 0) {
         leave_unread(d);
         return;
     }
-    if (d->end.is_outdated) {
+    if (d->fate == DELIVERY_OUTDATED) {
         learn_anew(d);
         return;
     }
@@ -396,6 +404,8 @@ static void done_take(struct work *w)
     } else if (d->body.error != 0) {
         fail_here(d, "read", d->body.error);
     } else if (begin(d, target)) {
+        d->state = DELIVERY_CARRYING;
+        d->tried = DELIVERY_ASKED;
         transaction_data(&d->transaction);
         carrier_drain(&d->carrier);
     } else {
@@ -417,8 +427,9 @@ static struct delivery_file *find_file(struct runner *r, const struct runner_mes
         const struct delivery *d = LIST_ENTRY(link, struct delivery, in_runner);
         if (d->known != known)
             continue;
+        bool has_asked = d->carrier.transaction != NULL;
         bool may_join =
-            d->has_transaction && !d->file->is_of_copy && !d->file->is_in_use && !d->file->is_gone;
+            has_asked && !d->file->is_of_copy && !d->file->is_in_use && !d->file->is_gone;
         return may_join ? d->file : NULL;
     }
     return NULL;
@@ -463,29 +474,31 @@ static bool start(struct runner *r, struct schedule_entry *e)
     d->known = known;
     d->entry = e;
     d->is_look = e->is_look;
-    d->miss.up_count = r->up_count;
+    d->up_count = r->up_count;
     d->place = known->place;
     d->work = (struct work){.run = delivery_take, .done = done_take};
     deadline_init(&d->deadline, &deadline_use);
     join(d, file);
-    if (work_run(r->host.loop, &d->work) == 0)
-        file->is_in_use = d->joins;
-    else
-        give_back(d, LOCKED_S);
+    if (work_run(r->host.loop, &d->work) != 0) {
+        delivery_leave_file(d);
+        delivery_recycle(d);
+        return false;
+    }
+    file->is_in_use = d->joins;
     return true;
 }
 
 void delivery_start(struct runner *r, struct schedule_entry *e)
 {
     if (!start(r, e))
-        put_back(r, e, LOCKED_S);
+        put_back(r, e);
 }
 
 void delivery_abort_all(struct runner *r)
 {
     LIST_EACH (link, &r->deliveries) {
         struct delivery *d = LIST_ENTRY(link, struct delivery, in_runner);
-        if (d->has_transaction && d->transaction.state != TX_SETTLED) {
+        if (d->state == DELIVERY_CARRYING) {
             transaction_abandon(&d->transaction);
             carrier_drain(&d->carrier);
         } else {

@@ -29,6 +29,7 @@ void delivery_again(struct delivery *d)
     struct loop *l = d->runner->host.loop;
     unsigned doublings = d->writing.failures < DOUBLINGS_MAX ? d->writing.failures : DOUBLINGS_MAX;
 
+    assert(d->state == DELIVERY_GATHERING || d->state == DELIVERY_RESTING);
     if (++d->writing.failures >= ASIDE_FAILURES)
         set_aside(d);
     deadline_set(l, &d->deadline,
@@ -45,8 +46,7 @@ void delivery_end_aside(struct delivery *d)
 
 static bool is_resting(const struct delivery *d)
 {
-    return d->writing.is_gathered && d->writing.failures != 0 && d->error != 0 &&
-           !d->writing.is_running && !d->writing.is_waiting;
+    return d->state == DELIVERY_RESTING && d->error != 0;
 }
 
 int delivery_write_error(const struct runner *r, const struct runner_message *known)

@@ -43,7 +43,7 @@ static const char *event_of(const struct delivery *d, uint32_t index)
 
 static bool is_told(const struct delivery *d, const struct delivery_report *report, uint32_t index)
 {
-    return report != NULL && report->is_arrived &&
+    return report != NULL && delivery_is_arrived(report) &&
            bounce_is_wanted(&d->message.recipients[index], report->report.kind);
 }
 

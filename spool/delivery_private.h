@@ -9,13 +9,39 @@
 
 #define DELIVERY_REPORTS 3 /* kinds: enum bounce_kind */
 
+enum delivery_state {
+    DELIVERY_TAKING,    /* the first job takes the file and reads it */
+    DELIVERY_CARRYING,  /* the transaction runs */
+    DELIVERY_GATHERING, /* there was no memory for what came of it: `deadline` */
+    DELIVERY_WAITING,   /* another delivery of the message uses the file, or an operator's job */
+    DELIVERY_WRITING,   /* the last job writes what came of it */
+    DELIVERY_RESTING /* it is written when `deadline` is reached; `error`: why not before, or 0 */
+};
+
+/* Whether the target was tried, and why it has not spoken. */
+enum delivery_try {
+    DELIVERY_UNTRIED,
+    DELIVERY_ASKED,
+    DELIVERY_NO_TARGET,  /* no connection came about */
+    DELIVERY_NO_ROOM,    /* all connections are in use */
+    DELIVERY_FAILED_HERE /* no memory, or the file cannot be read: it counts as a try all the same
+                          */
+};
+
+/* What becomes of the file. */
+enum delivery_fate {
+    DELIVERY_STAYS,
+    DELIVERY_OUTDATED, /* it stays, and says that it is not due: what is known of it is not true */
+    DELIVERY_REMOVED,
+    DELIVERY_HELD, /* in hold/: it was refused, and nobody can be told */
+    DELIVERY_BAD   /* in bad/ */
+};
+
 /* A report that is due. */
 struct delivery_report {
-    bool *is_due; /* message.recipient_count */
-    bool is_any;
-    bool is_made;    /* durable, or nobody wants it */
-    bool is_arrived; /* `report.place` has it */
-    struct runner_report report;
+    bool *is_due;                /* message.recipient_count */
+    bool is_made;                /* durable, or nobody wants it */
+    struct runner_report report; /* `place` has it where `result` is BOUNCE_MADE */
 };
 
 /* What is to be written. */
@@ -23,33 +49,21 @@ struct delivery_end {
     int64_t now_ms;
     bool *is_changed; /* message.recipient_count: its outcome is to be written */
     bool *is_expired; /* ... it was refused as its time is over */
-    bool is_any_changed;
+    bool is_any_changed, is_any_unknown, is_any_deferred;
     bool must_sync;
     struct delivery_report reports[DELIVERY_REPORTS];
     int report_error;
-    bool is_removed, is_held, is_bad, is_unknown, is_deferred;
-    bool is_outdated; /* what is known of it: the file says that it is not due */
     bool has_written; /* and then something else has failed */
     int bad_error;    /* why it lies in bad/ */
     int lost_error;   /* what may be lost was not written */
 };
 
+/* For the last job, and when it fails. */
 struct delivery_writing {
-    bool is_gathered; /* `end` is set */
-    bool is_waiting;  /* for another delivery of the message that uses the file */
-    bool is_running;  /* the job */
-    bool is_last;     /* whether it can be written or not */
-    bool is_alone;    /* the only user of the file */
-    bool is_aside;    /* it has lost its place at the target */
+    bool is_last;  /* whether it can be written or not */
+    bool is_alone; /* the only user of the file */
+    bool is_aside; /* it has lost its place at the target */
     unsigned failures;
-};
-
-/* Why the target has not spoken. */
-struct delivery_miss {
-    bool is_here;      /* no memory, or the file cannot be read: it counts as a try all the same */
-    bool is_no_target; /* no connection came about */
-    bool is_busy;      /* all connections are in use */
-    unsigned up_count; /* the runner's when the delivery began */
 };
 
 /* A message's file, taken and locked. Its deliveries to several targets share it, so that none
@@ -83,27 +97,41 @@ struct delivery {
     struct pool pool;         /* of the arena, not the loop's: jobs use it */
     struct arena arena;
     struct arena again; /* what others have written, as it was read the last time */
-    int error;          /* of the last job */
+    int error;          /* of the last job, or that none could begin */
+    enum delivery_state state;
+    enum delivery_try tried;
+    enum delivery_fate fate;
+    unsigned up_count; /* the runner's when the delivery began */
     struct delivery_file *file;
     struct delivery_body body;
     struct store_place place;
     struct spool_message message;
-    struct carrier carrier;
+    struct carrier carrier; /* its transaction is NULL where the target is not asked */
     struct transaction transaction;
     struct recipient **asked; /* message.recipient_count; NULL: not of this delivery */
     bool is_look;             /* nothing is to be delivered: it expires, or a report is due */
     bool joins;               /* a delivery of the same message that has the file already */
-    bool has_transaction;
-    struct delivery_miss miss;
     struct delivery_writing writing;
     struct delivery_end end;
 };
+
+bool delivery_is_arrived(
+    const struct delivery_report *report); /* made, and no matter of nobody's */
 
 /* delivery_take.c: the job. `error`, or file, place, message and body are set; a message that says
  * it is held is not kept open. */
 void delivery_take(struct work *w);
 /* In the last job: a delivery has ended that did not take the message away. */
 void delivery_end_try(const struct delivery *d);
+
+/* delivery_gather.c */
+bool delivery_gather(struct delivery *d); /* sets `end`; false: no memory */
+bool delivery_is_of_entry(const struct delivery *d, const struct spool_recipient *s);
+bool delivery_is_any_due(const struct delivery *d, const struct delivery_report *report);
+bool delivery_is_arrived(const struct delivery_report *report); /* it was made, for somebody */
+
+/* delivery_write.c: the job. `error`, or all of `end` is done and written; `fate`. */
+void delivery_write(struct work *w);
 
 /* The last one ends the hold on the message. */
 void delivery_leave_file(struct delivery *d);
@@ -113,8 +141,8 @@ void delivery_release_file(struct delivery *d);
 void delivery_done(struct delivery *d, enum schedule_result result);
 void delivery_recycle(struct delivery *d); /* nothing is known of it any more */
 
-/* delivery_end.c: outcomes are gathered from the transaction, if there was one, and written, be it
- * again and again; then the delivery goes. Never at once. */
+/* delivery_end.c: what came of it is gathered and written, be it again and again; then the delivery
+ * goes. Never at once. */
 void delivery_finish(struct delivery *d);
 void delivery_hurry(struct delivery *d); /* we stop: what could not be written is tried once more */
 

@@ -72,14 +72,15 @@ void delivery_take(struct work *w)
         return;
     if (d->error == 0)
         d->error = mend(d);
-    d->end.is_outdated = d->error == 0 && is_outdated(d);
-    if (d->error == 0 && !d->end.is_outdated) {
+    if (d->error == 0 && is_outdated(d))
+        d->fate = DELIVERY_OUTDATED;
+    if (d->error == 0 && d->fate != DELIVERY_OUTDATED) {
         if (!d->is_look)
             store_begin_try(d->file->taken.fd, &d->file->was_left);
         return;
     }
-    if (store_is_damaged(d->error))
-        d->end.is_bad = store_move(store, &d->place, STORE_BAD, 0, &bad) == 0;
+    if (store_is_damaged(d->error) && store_move(store, &d->place, STORE_BAD, 0, &bad) == 0)
+        d->fate = DELIVERY_BAD;
     disk_close(d->file->taken.fd);
     d->file->taken.fd = -1;
 }
@@ -88,7 +89,7 @@ void delivery_take(struct work *w)
  * however often it is tried. */
 void delivery_end_try(const struct delivery *d)
 {
-    bool is_kept = !d->end.is_removed && d->writing.is_alone && !d->is_look;
+    bool is_kept = d->fate != DELIVERY_REMOVED && d->writing.is_alone && !d->is_look;
 
     if (is_kept && !d->file->was_left)
         store_end_try(d->file->taken.fd);

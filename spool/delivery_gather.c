@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What came of a delivery, gathered from its transaction: outcomes, and reports that are due. */
+#include <assert.h>
+
+#include "spool/delivery_private.h"
+
+static struct spool_recipient *recipient_at(struct delivery *d, uint32_t i)
+{
+    return &d->message.recipients[i];
+}
+
+static void set_words(struct delivery *d, struct spool_recipient *s, struct bytes first,
+                      const struct reply *reply)
+{
+    struct buf text;
+    struct bytes words = bytes_make(NULL, 0);
+
+    buf_init(&text, &loop_pools(d->runner->host.loop)->medium, REPLY_MAX_BYTES);
+    buf_put(&text, first);
+    if (reply != NULL && reply->code != 0)
+        reply_put_text(&text, reply);
+    arena_copy(&d->arena,
+               bytes_first(buf_bytes(&text), spool_reply_max(d->message.recipient_count)), &words);
+    s->reply = words;
+    buf_done(&text);
+}
+
+static enum fate fate_of(const struct recipient *r)
+{
+    enum fate fate = r->envelope == FATE_ACCEPTED ? r->final : r->envelope;
+
+    if (fate == FATE_OPEN && r->branch != NULL && r->branch->facts.may_be_duplicate)
+        return FATE_UNKNOWN; /* dropped behind its end of data */
+    return fate == FATE_LOST ? FATE_DEFERRED : fate;
+}
+
+static void note_fate(struct delivery *d, uint32_t index, enum fate fate, const struct reply *words)
+{
+    struct spool_recipient *s = recipient_at(d, index);
+
+    s->fate = fate;
+    s->tries++;
+    s->tried_ms = d->end.now_ms;
+    s->may_be_duplicate = s->may_be_duplicate || fate == FATE_UNKNOWN;
+    set_words(d, s, bytes_make(NULL, 0), words);
+    s->remote = bytes_make(NULL, 0);
+    d->end.is_changed[index] = true;
+    d->end.is_any_changed = true;
+    d->end.must_sync = d->end.must_sync || fate != FATE_DEFERRED;
+    d->end.is_any_unknown = d->end.is_any_unknown || fate == FATE_UNKNOWN;
+    d->end.is_any_deferred = d->end.is_any_deferred || fate == FATE_DEFERRED;
+}
+
+static void note(struct delivery *d, uint32_t index)
+{
+    const struct recipient *r = d->asked[index];
+    struct spool_recipient *s = recipient_at(d, index);
+    enum fate fate = fate_of(r);
+
+    if (fate == FATE_OPEN)
+        return;
+    note_fate(d, index, fate == FATE_DISCARDED ? FATE_ACCEPTED : fate, &r->reply);
+    if (r->branch == NULL)
+        return;
+    s->remote = bytes_first(r->branch->facts.address, SPOOL_REMOTE_MAX);
+    s->is_relayed =
+        fate == FATE_ACCEPTED && r->branch->lacks_dsn && bounce_is_wanted(s, BOUNCE_RELAYED);
+}
+
+/* The last words stay in the text. */
+static void expire(struct delivery *d, uint32_t index)
+{
+    struct spool_recipient *s = recipient_at(d, index);
+    struct buf text;
+
+    buf_init(&text, &loop_pools(d->runner->host.loop)->medium, REPLY_MAX_BYTES);
+    buf_text(&text, "554 5.4.7 Delivery time expired");
+    if (s->reply.len != 0)
+        buf_text(&text, ", last: ");
+    buf_put(&text, s->reply);
+    set_words(d, s, buf_bytes(&text), NULL);
+    buf_done(&text);
+    s->fate = FATE_REFUSED;
+    s->remote = bytes_make(NULL, 0);
+    d->end.is_changed[index] = true;
+    d->end.is_expired[index] = true;
+    d->end.is_any_changed = true;
+    d->end.must_sync = true;
+}
+
+static void note_all(struct delivery *d)
+{
+    const struct reply words = reply_own(REPLY_LOCAL_PROBLEM);
+    bool has_asked = d->carrier.transaction != NULL;
+    bool has_failed = !has_asked && d->tried == DELIVERY_FAILED_HERE;
+
+    for (uint32_t i = 0; i < d->message.recipient_count; i++) {
+        const struct spool_recipient *s = recipient_at(d, i);
+        if (has_asked && d->asked[i] != NULL)
+            note(d, i);
+        else if (has_failed && runner_is_open(s) && delivery_is_of_entry(d, s))
+            note_fate(d, i, FATE_DEFERRED, &words);
+    }
+}
+
+/* Tried in vain now, or the target is away: and that for too long. */
+static void expire_all(struct delivery *d)
+{
+    if (runner_now_s(d->runner) < d->entry->expires_s ||
+        (d->is_look && !schedule_was_missed(d->entry)))
+        return;
+    for (uint32_t i = 0; i < d->message.recipient_count; i++) {
+        const struct spool_recipient *s = recipient_at(d, i);
+        if (runner_is_open(s) && delivery_is_of_entry(d, s) && (d->is_look || d->end.is_changed[i]))
+            expire(d, i);
+    }
+}
+
+static bool wants_warning(const struct delivery *d, const struct spool_recipient *s)
+{
+    const struct runner_host *host = &d->runner->host;
+
+    return host->delay_warning_ms != 0 && delivery_is_of_entry(d, s) && runner_is_open(s) &&
+           !s->is_warned &&
+           d->end.now_ms >= d->message.arrived_ms + (int64_t)host->delay_warning_ms;
+}
+
+static void find_reports(struct delivery *d)
+{
+    struct delivery_report *reports = d->end.reports;
+
+    for (uint32_t i = 0; i < d->message.recipient_count; i++) {
+        const struct spool_recipient *s = recipient_at(d, i);
+        reports[BOUNCE_FAILED].is_due[i] = runner_is_due(s) && s->fate == FATE_REFUSED;
+        reports[BOUNCE_RELAYED].is_due[i] = runner_is_due(s) && s->fate == FATE_ACCEPTED;
+        reports[BOUNCE_DELAYED].is_due[i] = wants_warning(d, s);
+    }
+}
+
+/* A report lies beside its cause. One that is held lies in no directory of the queue. */
+static struct store_place place_of_report(struct delivery *d)
+{
+    if (d->place.folder == STORE_QUEUE)
+        return d->place;
+    return store_next_place(d->runner->host.store, &d->place.id);
+}
+
+static void prepare_reports(struct delivery *d)
+{
+    const struct runner_host *host = &d->runner->host;
+    const struct schedule_policy *policy = schedule_policy(d->entry->target);
+
+    for (int kind = 0; kind < DELIVERY_REPORTS; kind++) {
+        struct delivery_report *report = &d->end.reports[kind];
+        if (!delivery_is_any_due(d, report))
+            continue;
+        report->report = (struct runner_report){
+            .store = host->store,
+            .conf = &host->bounce,
+            .message = &d->message,
+            .kind = (enum bounce_kind)kind,
+            .is_due = report->is_due,
+            .now_ms = d->end.now_ms,
+            .will_retry_s = policy->expire_ms == 0
+                                ? 0
+                                : (d->message.arrived_ms + (int64_t)policy->expire_ms) / 1000,
+            .place = place_of_report(d),
+        };
+        runner_report_address(host, &d->arena, &report->report);
+    }
+}
+
+bool delivery_gather(struct delivery *d)
+{
+    uint32_t count = d->message.recipient_count;
+
+    assert(d->fate == DELIVERY_STAYS);
+    d->end = (struct delivery_end){.now_ms = loop_wall_ms(d->runner->host.loop)};
+    d->end.is_changed = arena_alloc(&d->arena, count + 1);
+    d->end.is_expired = arena_alloc(&d->arena, count + 1);
+    if (d->end.is_changed == NULL || d->end.is_expired == NULL)
+        return false;
+    for (int kind = 0; kind < DELIVERY_REPORTS; kind++) {
+        d->end.reports[kind].is_due = arena_alloc(&d->arena, count + 1);
+        if (d->end.reports[kind].is_due == NULL)
+            return false;
+    }
+    note_all(d);
+    expire_all(d);
+    find_reports(d);
+    prepare_reports(d);
+    return true;
+}
+
+/* ---- for the last job, and the log ---- */
+
+bool delivery_is_of_entry(const struct delivery *d, const struct spool_recipient *s)
+{
+    return bytes_equal(s->target, schedule_target_name(d->entry->target));
+}
+
+bool delivery_is_any_due(const struct delivery *d, const struct delivery_report *report)
+{
+    for (uint32_t i = 0; i < d->message.recipient_count; i++)
+        if (report->is_due[i])
+            return true;
+    return false;
+}
+
+bool delivery_is_arrived(const struct delivery_report *report)
+{
+    return report->is_made && report->report.result == BOUNCE_MADE;
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The last job of a delivery: reports are made, then the file says so, or goes. */
+#include <errno.h>
+
+#include "proxy/base/error.h"
+#include "proxy/io/disk.h"
+#include "spool/delivery_private.h"
+#include "spool/spool_index.h"
+
+static void leave_to_others(struct delivery_report *report, uint32_t index, bool is_theirs)
+{
+    if (is_theirs && !report->is_made)
+        report->is_due[index] = false;
+}
+
+/* Others have written since it was read: what they know stays, what we know is added. Texts of what
+ * is changed lie in `arena` since they were gathered. */
+static int read_again(struct delivery *d)
+{
+    const struct spool_message ours = d->message;
+    struct arena again;
+
+    arena_init(&again, &d->pool, SIZE_MAX);
+    int error = store_read(d->file->taken.fd, &d->place.id, &again, &d->message);
+    if (error != 0 || d->message.recipient_count != ours.recipient_count) {
+        d->message = ours;
+        arena_reset(&again);
+        return error != 0 ? error : -EIO;
+    }
+    for (uint32_t i = 0; i < ours.recipient_count; i++) {
+        struct spool_recipient *s = &d->message.recipients[i];
+        bool is_reported = s->is_reported, is_warned = s->is_warned;
+        if (d->end.is_changed[i])
+            *s = ours.recipients[i];
+        s->is_reported = is_reported || ours.recipients[i].is_reported;
+        s->is_warned = is_warned || ours.recipients[i].is_warned;
+        leave_to_others(&d->end.reports[BOUNCE_FAILED], i, is_reported);
+        leave_to_others(&d->end.reports[BOUNCE_RELAYED], i, is_reported);
+        leave_to_others(&d->end.reports[BOUNCE_DELAYED], i, is_warned);
+    }
+    arena_reset(&d->again); /* `ours` lay there */
+    d->again = again;
+    return 0;
+}
+
+/* As long as others deliver it, it is not taken away. */
+static bool needs_nothing(const struct delivery *d)
+{
+    if (!d->writing.is_alone || d->message.recipient_count == 0)
+        return false;
+    for (uint32_t i = 0; i < d->message.recipient_count; i++)
+        if (runner_is_open(&d->message.recipients[i]) || runner_is_due(&d->message.recipients[i]))
+            return false;
+    return true;
+}
+
+static bool has_open(const struct delivery *d)
+{
+    for (uint32_t i = 0; i < d->message.recipient_count; i++)
+        if (runner_is_open(&d->message.recipients[i]))
+            return true;
+    return false;
+}
+
+static void mark_made(struct delivery *d, struct delivery_report *report)
+{
+    report->is_made = true;
+    for (uint32_t i = 0; i < d->message.recipient_count; i++) {
+        if (!report->is_due[i])
+            continue;
+        if (report->report.kind == BOUNCE_DELAYED)
+            d->message.recipients[i].is_warned = true;
+        else
+            d->message.recipients[i].is_reported = true;
+    }
+}
+
+/* It is durable before its cause says so. */
+static void make_reports(struct delivery *d)
+{
+    d->end.report_error = 0;
+    for (int kind = 0; kind < DELIVERY_REPORTS; kind++) {
+        struct delivery_report *report = &d->end.reports[kind];
+        if (!delivery_is_any_due(d, report) || report->is_made)
+            continue;
+        report->report.fd = d->file->taken.fd;
+        int error = runner_report_make(&report->report);
+        if (error != 0)
+            d->end.report_error = error;
+        else if (report->report.result != BOUNCE_HELD)
+            mark_made(d, report);
+        else if (d->writing.is_alone && !has_open(d))
+            d->fate = DELIVERY_HELD; /* nobody can be told: the operator is */
+    }
+}
+
+static void put_records(struct delivery *d, struct spool_writer *w)
+{
+    for (uint32_t i = 0; i < d->message.recipient_count; i++) {
+        if (d->end.is_changed[i])
+            spool_put_outcome(w, i, &d->message.recipients[i]);
+        for (int kind = 0; kind < DELIVERY_REPORTS; kind++) {
+            const struct delivery_report *report = &d->end.reports[kind];
+            if (!report->is_made || !report->is_due[i])
+                continue;
+            if (kind == BOUNCE_DELAYED)
+                spool_put_warned(w, i);
+            else
+                spool_put_reported(w, i);
+        }
+    }
+    d->message.is_held = d->fate == DELIVERY_HELD;
+    if (d->message.is_held)
+        spool_put_hold(w, true);
+}
+
+/* A copy that reads the file before keeps it until it ends. */
+static int change_file(struct delivery *d, struct bytes records, bool is_synced)
+{
+    struct delivery_file *file = d->file;
+    const struct store_change change = {
+        .place = &d->place, .message = &d->message, .records = records, .is_synced = is_synced};
+    int before = file->taken.fd;
+    int error = store_change(d->runner->host.store, &change, &file->taken);
+
+    if (file->taken.fd == before)
+        return error;
+    if (!file->is_of_copy)
+        disk_close(before);
+    file->is_of_copy = false;
+    return error;
+}
+
+static int write_records(struct delivery *d)
+{
+    struct buf records;
+    struct spool_writer w = {
+        .id = d->message.head.id, .at = d->message.records_end, .out = &records};
+    bool must_sync = d->end.must_sync || d->fate == DELIVERY_HELD;
+    int error = 0;
+
+    for (int kind = 0; kind < DELIVERY_REPORTS; kind++)
+        must_sync = must_sync || d->end.reports[kind].is_made;
+    buf_init(&records, &d->pool, SPOOL_RECORDS_MAX);
+    put_records(d, &w);
+    if (records.has_failed)
+        error = ERR_MEMORY;
+    else if (buf_length(&records) != 0 && d->place.folder == STORE_QUEUE)
+        error = spool_index_forget(d->runner->host.store, d->place.directory);
+    if (error == 0 && buf_length(&records) != 0)
+        error = change_file(d, buf_bytes(&records), must_sync);
+    d->end.has_written = d->end.has_written || (error == 0 && buf_length(&records) != 0);
+    buf_done(&records);
+    if (must_sync || store_is_damaged(error))
+        return error;
+    d->end.lost_error = error; /* a 4xx that is lost is tried sooner: no harm */
+    return 0;
+}
+
+/* What it is found to be while it is read again, reported or written anew. */
+static int set_aside(struct delivery *d, int error)
+{
+    struct store_place bad;
+
+    d->end.bad_error = error;
+    error = store_move(d->runner->host.store, &d->place, STORE_BAD, 0, &bad);
+    if (error == 0)
+        d->fate = DELIVERY_BAD;
+    return error;
+}
+
+static int write_end(struct delivery *d)
+{
+    const struct store *store = d->runner->host.store;
+    bool is_stale = d->file->is_shared || d->end.has_written; /* where the records end */
+    int error, damage;
+
+    if (d->file->is_gone) {
+        d->fate = d->writing.is_alone ? DELIVERY_REMOVED : DELIVERY_STAYS;
+        return 0;
+    }
+    error = is_stale ? read_again(d) : 0;
+    if (store_is_damaged(error) && d->writing.is_alone)
+        return set_aside(d, error);
+    if (error != 0)
+        return error;
+    make_reports(d);
+    if (needs_nothing(d)) {
+        error = store_remove(store, &d->place);
+        if (error != 0 && error != -ENOENT)
+            return error;
+        d->fate = DELIVERY_REMOVED;
+        return 0;
+    }
+    error = write_records(d);
+    damage = error == 0 ? d->end.report_error : error;
+    if (store_is_damaged(damage) && d->writing.is_alone)
+        return set_aside(d, damage);
+    if (error == 0 && d->fate == DELIVERY_HELD && d->place.folder == STORE_QUEUE)
+        error = store_move(store, &d->place, STORE_HOLD, 0, &d->place);
+    return error;
+}
+
+void delivery_write(struct work *w)
+{
+    struct delivery *d = CONTAINER_OF(w, struct delivery, work);
+
+    d->error = write_end(d);
+    if (d->error == 0)
+        delivery_end_try(d);
+    if ((d->error != 0 && !d->writing.is_last) || !d->writing.is_alone)
+        return;
+    if (d->file->is_of_copy) { /* who closes it, later */
+        disk_unlock(d->file->taken.fd);
+        return;
+    }
+    disk_close(d->file->taken.fd);
+    d->file->taken.fd = -1;
+}
