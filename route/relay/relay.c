@@ -76,7 +76,7 @@ static void on_end(struct branch *b)
 {
     struct relay_branch *w = b->shell;
 
-    w->is_end_released = true;
+    w->content.is_end_released = true;
     if (w->state == RELAY_BRANCH_NEW) /* the connection was taken back meanwhile */
         relay_branch_ask(w);
 }

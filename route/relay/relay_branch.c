@@ -267,8 +267,7 @@ void relay_branch_init(struct relay_branch *w, struct carrier *c, struct branch 
     w->relay = CONTAINER_OF(b->target, struct relay, target);
     list_init(&w->waiter.in_net);
     deadline_init(&w->deadline, &deadline_use);
-    if (c->copy != NULL)
-        relay_content_attach(&w->content, c->copy, more);
+    relay_content_init(&w->content, b, c->copy, more);
 }
 
 /* ---- what the target says ---- */
@@ -456,7 +455,7 @@ uint64_t relay_branch_net(const struct relay_branch *w)
 
 bool relay_branch_is_unfinished(const struct relay_branch *w)
 {
-    return w->state == RELAY_BRANCH_ACTIVE && !w->is_end_released && w->unanswered == 0 &&
+    return w->state == RELAY_BRANCH_ACTIVE && !w->content.is_end_released && w->unanswered == 0 &&
            !w->carrier->is_spooled;
 }
 

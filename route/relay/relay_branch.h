@@ -55,7 +55,7 @@ struct relay_branch {
     unsigned unanswered; /* recipients whose RCPT awaits its reply, all connections */
     unsigned identity;   /* enum identity_kind bits in use */
     bool is_words;       /* `failure` is the target's verdict, or final: not a breakdown */
-    bool wants_data, is_end_released;
+    bool wants_data;
     struct relay_again again;
     bool is_breaking;  /* open recipients are being answered, then EV_BROKEN comes */
     bool has_guarded;  /* recipients wait for a reply in the target's stead */

@@ -2,10 +2,12 @@
 /* From the copy to the wire: framing, stuffing of dots, a Received line in front. */
 #include "route/relay/relay_content.h"
 
+#include <assert.h>
+
+#include "proxy/io/stream.h"
 #include "proxy/smtp/header.h"
 #include "proxy/smtp/outbound.h"
-#include "route/relay/relay_branch.h"
-#include "route/relay/relay_link.h"
+#include "proxy/smtp/transaction.h"
 
 #define EMPTY_LINE_BYTES 2
 
@@ -18,17 +20,20 @@ struct wire {
     size_t tail;                   /* of the whole final dot; 0: it is not among them */
 };
 
-void relay_content_attach(struct relay_content *c, struct copy *copy,
-                          void (*more)(struct reader *r))
+void relay_content_init(struct relay_content *c, struct branch *branch, struct copy *copy,
+                        void (*more)(struct reader *reader))
 {
-    reader_open(&c->reader, copy, more);
+    c->branch = branch;
+    if (copy != NULL)
+        reader_open(&c->reader, copy, more);
 }
 
 void relay_content_reset(struct relay_content *c)
 {
     if (c->reader.of != NULL)
         reader_rewind(&c->reader);
-    *c = (struct relay_content){.reader = c->reader};
+    *c = (struct relay_content){
+        .reader = c->reader, .branch = c->branch, .is_end_released = c->is_end_released};
 }
 
 void relay_content_close(struct relay_content *c)
@@ -39,6 +44,7 @@ void relay_content_close(struct relay_content *c)
 
 void relay_content_open(struct relay_content *c, struct bytes prefix)
 {
+    assert(!c->is_open && c->reader.of != NULL);
     c->prefix = prefix;
     if (prefix.len != 0)
         c->prefix.len -= EMPTY_LINE_BYTES;
@@ -62,23 +68,22 @@ static bool look_at_start(struct relay_content *c)
 }
 
 /* Asks the machine how many octets of content may go. Our own lines wait for the client's. */
-static uint64_t frame(struct relay_link *link, struct relay_branch *w, struct bytes *tail_out)
+static uint64_t frame(struct relay_content *c, struct outbound *out, struct bytes *tail_out)
 {
-    struct relay_content *c = &w->content;
-    struct copy *copy = w->carrier->copy;
     uint64_t left = reader_left(&c->reader);
-    bool is_whole = w->is_end_released && copy_is_finished(copy);
+    bool is_whole = c->is_end_released && copy_is_finished(c->reader.of);
 
-    if (link->out.state != OUT_CONTENT || (left == 0 && !is_whole && link->out.chunk_left == 0) ||
+    if (out->state != OUT_CONTENT || (left == 0 && !is_whole && out->chunk_left == 0) ||
         !look_at_start(c))
         return 0;
-    return outbound_frame(&link->out, c->prefix.len - c->prefix_at + left, is_whole, tail_out);
+    return outbound_frame(out, c->prefix.len - c->prefix_at + left, is_whole, tail_out);
 }
 
 static void add(struct wire *wire, struct bytes run)
 {
     if (run.len == 0)
         return;
+    assert(wire->count < STREAM_PIECES_MAX);
     wire->runs[wire->count++] = run;
     wire->total += run.len;
 }
@@ -129,23 +134,23 @@ static bool add_pieces(struct wire *wire, struct relay_content *c, uint64_t left
     return left == 0;
 }
 
-static void gather(struct relay_link *link, struct relay_branch *w, struct wire *wire)
+static void gather(struct relay_content *c, struct outbound *out, struct wire *wire)
 {
-    bool has_content = w != NULL && w->content.is_open;
+    bool has_content = c != NULL && c->is_open;
     struct bytes tail = bytes_make(NULL, 0);
-    uint64_t octets = has_content ? frame(link, w, &tail) : 0;
+    uint64_t octets = has_content ? frame(c, out, &tail) : 0;
 
     *wire = (struct wire){.count = 0};
-    add(wire, buf_bytes(&link->out.out));
+    add(wire, buf_bytes(&out->out));
     wire->commands = wire->total;
     wire->content_at = wire->count;
     if (!has_content)
         return;
-    bool is_all = add_pieces(wire, &w->content, octets, link->out.is_dot_content);
+    bool is_all = add_pieces(wire, c, octets, out->is_dot_content);
     wire->content_count = wire->count - wire->content_at;
     if (is_all && wire->count < STREAM_PIECES_MAX && tail.len != 0) {
         wire->tail = tail.len;
-        add(wire, bytes_skip(tail, w->content.tail_at));
+        add(wire, bytes_skip(tail, c->tail_at));
     }
 }
 
@@ -161,14 +166,14 @@ static void advance(struct relay_content *c, size_t octets)
 }
 
 /* `octets` of the wire's are taken by the stream. */
-static void account(struct relay_link *link, struct relay_branch *w, const struct wire *wire,
+static void account(struct relay_content *c, struct outbound *out, const struct wire *wire,
                     size_t octets)
 {
     const struct bytes *runs = wire->runs + wire->content_at;
     size_t of_commands = octets < wire->commands ? octets : wire->commands;
     size_t of_content = 0;
 
-    outbound_said(&link->out, of_commands);
+    outbound_said(out, of_commands);
     octets -= of_commands;
     for (int i = 0; i < wire->content_count; i++)
         of_content += runs[i].len;
@@ -176,35 +181,34 @@ static void account(struct relay_link *link, struct relay_branch *w, const struc
         of_content = octets;
     octets -= of_content;
     if (of_content != 0) {
-        size_t decoded =
-            link->out.is_dot_content
-                ? dot_stuffer_wrote(&w->content.stuffer, runs, wire->content_count, of_content)
-                : of_content;
-        advance(&w->content, decoded);
-        outbound_wrote(&link->out, decoded);
+        size_t decoded = out->is_dot_content
+                             ? dot_stuffer_wrote(&c->stuffer, runs, wire->content_count, of_content)
+                             : of_content;
+        advance(c, decoded);
+        outbound_wrote(out, decoded);
     }
     if (wire->tail != 0) {
-        w->content.tail_at += octets;
-        if (w->content.tail_at == wire->tail)
-            outbound_ended(&link->out);
+        c->tail_at += octets;
+        if (c->tail_at == wire->tail)
+            outbound_ended(out);
     }
 }
 
-void relay_content_pump(struct relay_link *link)
+bool relay_content_pump(struct relay_content *c, struct outbound *out, struct stream *stream)
 {
+    bool has_written = false;
     struct wire wire;
     size_t taken;
 
     do {
-        gather(link, link->user, &wire);
-        if (wire.total == 0)
-            return;
-        taken = stream_write(link->stream, wire.runs, wire.count);
+        gather(c, out, &wire);
+        taken = wire.total == 0 ? 0 : stream_write(stream, wire.runs, wire.count);
         if (taken == 0)
-            return;
-        link->has_written = true;
-        account(link, link->user, &wire, taken);
-        if (link->user != NULL && link->out.state == OUT_FINAL)
-            link->user->branch->is_end_sent = true;
+            break;
+        has_written = true;
+        account(c, out, &wire, taken);
+        if (c != NULL && out->state == OUT_FINAL)
+            c->branch->is_end_sent = true;
     } while (taken == wire.total);
+    return has_written;
 }

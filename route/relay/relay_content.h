@@ -10,11 +10,15 @@
 #include "proxy/io/copy.h"
 #include "proxy/smtp/dot.h"
 
-struct relay_link;
+struct branch;
+struct outbound;
+struct stream;
 
 /* How far one branch's content has got on its connection. */
 struct relay_content {
     struct reader reader;
+    struct branch *branch; /* hears that the end of data is on its way */
+    bool is_end_released;  /* the final dot may go once the copy is finished */
     struct dot_stuffer stuffer;
     struct bytes prefix; /* our own lines, in front of the copy; in the mail arena */
     bool has_seen_start; /* of the copy: whether `prefix` ends with an empty line is decided */
@@ -23,16 +27,18 @@ struct relay_content {
     bool is_open;        /* the target takes content */
 };
 
-/* The copy shall be kept for this branch from its beginning. `more` is the reader's. */
-void relay_content_attach(struct relay_content *c, struct copy *copy,
-                          void (*more)(struct reader *r));
-/* Not begun, for a first or for another connection. */
+/* Everything else is 0. The copy is kept for this branch from its beginning; NULL: there was no
+ * memory for one. `more` is the reader's. */
+void relay_content_init(struct relay_content *c, struct branch *branch, struct copy *copy,
+                        void (*more)(struct reader *reader));
+/* Nothing was sent yet on a connection that is new to this branch. */
 void relay_content_reset(struct relay_content *c);
 void relay_content_close(struct relay_content *c); /* nothing more is read */
 /* The target takes content now. `prefix`: our own lines and an empty one behind them, which is sent
  * where the content has no header; or nothing. */
 void relay_content_open(struct relay_content *c, struct bytes prefix);
-/* Writes commands and content as far as the stream takes them. */
-void relay_content_pump(struct relay_link *link);
+/* Writes commands and content as far as the stream takes them. `c` NULL: commands alone. True:
+ * something was written. */
+bool relay_content_pump(struct relay_content *c, struct outbound *out, struct stream *stream);
 
 #endif

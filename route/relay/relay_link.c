@@ -274,7 +274,8 @@ void relay_link_drain(struct relay_link *link)
     link->is_draining = true;
     while (link->state != RELAY_LINK_CLOSED) {
         if (!outbound_next(&link->out, &ev)) {
-            relay_content_pump(link);
+            link->has_written |= relay_content_pump(
+                link->user == NULL ? NULL : &link->user->content, &link->out, link->stream);
             if (!outbound_next(&link->out, &ev)) {
                 if (reset(link))
                     continue;
