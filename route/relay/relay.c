@@ -119,7 +119,7 @@ static void on_let_go(struct carrier_hold *hold)
 {
     struct relay_link *link = CONTAINER_OF(hold, struct relay_link, hold);
 
-    if (link->state == RELAY_LINK_BOUND)
+    if (link->pooled.lot == RELAY_LOT_BOUND)
         relay_link_quit(link);
     else
         relay_link_unbind(link);
@@ -154,7 +154,7 @@ static struct target_view on_view(struct target *t)
     const struct relay *r = relay_of(t);
     struct target_view view = {
         .connections = relay_host_connections(r),
-        .idle = r->idle_count,
+        .idle = r->stock.idle_count,
         .waiting = r->line.waiting_count,
         .addresses = r->endpoints.count,
         .addresses_down = r->endpoints.down_count,
@@ -218,7 +218,10 @@ static const struct target_ops target_ops = {
 
 static void on_resolved(struct relay_endpoints *e)
 {
-    relay_connect_resolved(CONTAINER_OF(e, struct relay, endpoints));
+    struct relay *r = CONTAINER_OF(e, struct relay, endpoints);
+
+    relay_connect_resolved(r);
+    relay_pool_serve_later(r);
 }
 
 static void on_probe_wanted(struct relay_endpoints *e, const struct stream_target *to)

@@ -6,12 +6,15 @@
 #include "proxy/smtp/header.h"
 #include "route/relay/relay_endpoint.h"
 #include "route/relay/relay_identity.h"
+#include "route/relay/relay_learnt.h"
 #include "route/relay/relay_link.h"
 #include "route/relay/relay_log.h"
 #include "route/relay/relay_memory.h"
 #include "route/relay/relay_pool.h"
 #include "route/relay/relay_private.h"
 #include "route/relay/relay_tell.h"
+
+static const struct relay_link_events link_events;
 
 static struct loop *loop_of(const struct relay_branch *w)
 {
@@ -56,8 +59,8 @@ static struct relay_identity_choice choose(const struct relay_branch *w)
     const struct relay_conf *conf = w->relay->conf;
     struct relay_identity_facts facts = {
         .caps = &w->link->out.caps,
-        .has_announced_xclient = (conf->identity & IDENTITY_KIND_AUTO) != 0 &&
-                                 relay_pool_has_announced_xclient(w->relay),
+        .has_announced_xclient =
+            (conf->identity & IDENTITY_KIND_AUTO) != 0 && relay_learnt_has_xclient(w->relay),
         .is_xclient_done = w->link->out.is_xclient_sent,
         .avoids_xclient = w->again.avoids_xclient,
     };
@@ -118,7 +121,7 @@ static void identity_failed(struct relay_branch *w, unsigned kinds, const struct
     struct reply reply = reply_own(REPLY_IDENTITY_FAILED);
 
     relay_log_identity_failed(&w->relay->log, kinds, heard);
-    relay_branch_fail(w, &reply, true);
+    relay_branch_fail(w, &reply, RELAY_VERDICT);
 }
 
 static void run(struct relay_branch *w, const struct outbound_job *job)
@@ -165,7 +168,7 @@ static void begin(struct relay_branch *w)
         not_needed(w);
     } else if (job.sends_xclient && !relay_link_bind(w->link, w->carrier)) {
         struct reply reply = reply_own(REPLY_LOCAL_PROBLEM);
-        relay_branch_fail(w, &reply, true);
+        relay_branch_fail(w, &reply, RELAY_VERDICT);
     } else {
         run(w, &job);
     }
@@ -177,8 +180,10 @@ void relay_branch_start(struct relay_branch *w, struct relay_link *link)
 
     w->link = link;
     w->state = RELAY_BRANCH_NAMING;
-    link->user = w;
-    relay_link_set(link, RELAY_LINK_BUSY, &w->relay->busy);
+    relay_link_use(link, &(struct relay_link_user){.events = &link_events,
+                                                   .who = w,
+                                                   .content = &w->content,
+                                                   .is_spooled = w->carrier->is_spooled});
     waits_for_name = (choose(w).kinds & IDENTITY_KIND_XCLIENT) != 0 && !link->out.is_xclient_sent &&
                      w->carrier->client->name_state == IDENTITY_NAME_PENDING &&
                      now_ms(w) < w->carrier->resolve_by_ms;
@@ -219,7 +224,7 @@ static void on_late(struct relay_branch *w)
     struct reply reply = reply_own(is_busy ? REPLY_TARGET_BUSY : REPLY_TARGET_DOWN);
 
     if (is_busy && w->branch->transaction->policy == TRANSACTION_LIVE) {
-        relay_branch_fail(w, &reply, true);
+        relay_branch_fail(w, &reply, RELAY_VERDICT);
         return;
     }
     if (w->link != NULL) {
@@ -257,7 +262,8 @@ static void more(struct reader *reader)
         return;
     }
     struct reply reply = reply_own(REPLY_LOCAL_PROBLEM);
-    relay_branch_fail(w, &reply, true); /* what cannot be read cannot have been sent whole */
+    relay_branch_fail(w, &reply,
+                      RELAY_VERDICT); /* what cannot be read cannot have been sent whole */
 }
 
 void relay_branch_init(struct relay_branch *w, struct carrier *c, struct branch *b)
@@ -306,16 +312,15 @@ static void on_final(struct relay_branch *w, const struct outbound_event *ev)
 {
     struct event last = {.kind = EV_FINAL, .fate = ev->fate, .reply = ev->reply};
     struct relay_link *link = w->link;
-    struct outbound_event next;
 
     if (reply_copy(arena_of(w), &ev->reply, &last.reply) != 0)
         last.reply = reply_own(REPLY_LOCAL_PROBLEM);
     w->link = NULL;
-    link->user = NULL;
+    relay_link_let_go(link);
     if (link->out.chunk_left != 0) /* a chunk that is announced cannot be taken back */
         relay_link_close(link);
-    else if (outbound_next(&link->out, &next))
-        relay_link_perform(link, &next);
+    else
+        relay_link_hand_back(link);
     relay_tell_last(w, &last);
 }
 
@@ -360,7 +365,7 @@ static void lose(struct relay_branch *w, bool is_end_sent, int error, const stru
 {
     struct reply reply = reply_own(error == ERR_TIMEOUT ? REPLY_TARGET_SLOW : REPLY_TARGET_LOST);
 
-    if (!is_end_sent && w->link->is_pooled && !w->again.is_replay &&
+    if (!is_end_sent && w->link->pooled.may_be_dead && !w->again.is_replay &&
         relay_branch_may_begin_anew(w)) {
         w->again.is_replay = true;
         w->again.needs_fresh = true;
@@ -384,7 +389,7 @@ static void run_short(struct relay_branch *w, bool is_end_sent)
         return;
     }
     relay_log_shortage(&w->relay->log, &w->branch->transaction->envelope.id);
-    relay_branch_fail(w, &reply, true);
+    relay_branch_fail(w, &reply, RELAY_VERDICT);
 }
 
 static void on_gone(struct relay_branch *w, const struct outbound_event *ev)
@@ -393,7 +398,7 @@ static void on_gone(struct relay_branch *w, const struct outbound_event *ev)
 
     switch (ev->why) {
     case GONE_VERDICT:
-        relay_branch_fail(w, &ev->reply, true);
+        relay_branch_fail(w, &ev->reply, RELAY_VERDICT);
         break;
     case GONE_IDENTITY:
         if (passes && !w->again.avoids_xclient) {
@@ -416,10 +421,17 @@ static void on_gone(struct relay_branch *w, const struct outbound_event *ev)
     }
 }
 
-void relay_branch_event(struct relay_branch *w, const struct outbound_event *ev)
+static void log_confused(const struct relay_branch *w, const struct outbound_event *ev)
 {
     if (ev->is_confused)
         relay_log_confused(&w->relay->log, &w->link->to, &ev->heard);
+}
+
+static void on_event(void *user, const struct outbound_event *ev)
+{
+    struct relay_branch *w = user;
+
+    log_confused(w, ev);
     switch (ev->kind) {
     case OUTBOUND_ANSWER:
         on_answer(w, ev);
@@ -431,20 +443,27 @@ void relay_branch_event(struct relay_branch *w, const struct outbound_event *ev)
     case OUTBOUND_FINAL_ANSWER:
         on_final(w, ev);
         break;
-    case OUTBOUND_REFUSED:
-    case OUTBOUND_GONE:
-        on_gone(w, ev);
-        break;
     case OUTBOUND_READY:
     case OUTBOUND_IDLE:
-        break; /* the pool's */
+    case OUTBOUND_REFUSED:
+    case OUTBOUND_GONE:
+        break; /* the connection's */
     }
 }
 
-void relay_branch_lost(struct relay_branch *w, int error)
+static void on_lost(void *user, int error, const struct outbound_event *ev)
 {
-    lose(w, w->link->out.state == OUT_FINAL, error, NULL);
+    struct relay_branch *w = user;
+
+    if (ev == NULL) {
+        lose(w, w->link->out.state == OUT_FINAL, error, NULL);
+        return;
+    }
+    log_confused(w, ev);
+    on_gone(w, ev);
 }
+
+static const struct relay_link_events link_events = {.event = on_event, .lost = on_lost};
 
 /* ---- others wait for a connection ---- */
 
@@ -464,7 +483,7 @@ void relay_branch_yield(struct relay_branch *w)
     struct reply reply = reply_own(REPLY_TARGET_BUSY);
 
     if (!relay_branch_may_begin_anew(w)) {
-        relay_branch_fail(w, &reply, true);
+        relay_branch_fail(w, &reply, RELAY_VERDICT);
         return;
     }
     relay_tell_release(w);

@@ -12,12 +12,13 @@
 #include "proxy/smtp/outbound.h"
 #include "proxy/smtp/reply.h"
 #include "route/carrier.h"
+#include "route/relay/relay_connect.h"
 #include "route/relay/relay_content.h"
 #include "route/relay/relay_line.h"
 #include "route/relay/relay_pace.h"
+#include "route/relay/relay_stock.h"
 
 struct relay;
-struct relay_dial;
 struct relay_link;
 
 enum relay_branch_state {
@@ -26,13 +27,6 @@ enum relay_branch_state {
     RELAY_BRANCH_NAMING,  /* has a connection; the client's name is being looked up */
     RELAY_BRANCH_ACTIVE,  /* its transaction runs on `link` */
     RELAY_BRANCH_FAILED   /* `failure` is the answer to everything */
-};
-
-/* What another connection must know of those before. */
-struct relay_again {
-    bool is_replay;      /* a reused connection broke: this is the one further try */
-    bool needs_fresh;    /* no connection that may have died unnoticed */
-    bool avoids_xclient; /* it was refused, and identity-failure is pass */
 };
 
 /* In the mail arena. Gone, and branch->shell NULL, once its last event is reported. */
@@ -52,9 +46,9 @@ struct relay_branch {
     struct relay_pace pace;   /* while ACTIVE */
     struct reply failure;     /* FAILED; in the mail arena, or a constant */
     struct relay_content content;
-    unsigned unanswered; /* recipients whose RCPT awaits its reply, all connections */
-    unsigned identity;   /* enum identity_kind bits in use */
-    bool is_words;       /* `failure` is the target's verdict, or final: not a breakdown */
+    unsigned unanswered;       /* recipients whose RCPT awaits its reply, all connections */
+    unsigned identity;         /* enum identity_kind bits in use */
+    enum relay_failure failed; /* FAILED: how */
     bool wants_data;
     struct relay_again again;
     bool is_breaking;  /* open recipients are being answered, then EV_BROKEN comes */
@@ -73,15 +67,10 @@ void relay_branch_named(struct relay_branch *w);
 /* Call it when `unanswered` or the state has changed. */
 void relay_branch_update_deadline(struct relay_branch *w);
 
-/* A connection came: from relay_pool.c. Never reports. */
+/* A connection came: from relay_pool.c, which has it as busy. Never reports. */
 void relay_branch_start(struct relay_branch *w, struct relay_link *link);
-/* No connection, or no way to use it. Reports later. `is_words`: recipients get the reply as an
- * answer, and nothing is spooled; else as a breakdown. The reply is copied. */
-void relay_branch_fail(struct relay_branch *w, const struct reply *reply, bool is_words);
-/* What its connection has to say. Reports. The link may have another user afterwards. */
-void relay_branch_event(struct relay_branch *w, const struct outbound_event *ev);
-/* Its connection was closed, `error` says why. Reports. */
-void relay_branch_lost(struct relay_branch *w, int error);
+/* No connection, or no way to use it. Reports later. The reply is copied. */
+void relay_branch_fail(struct relay_branch *w, const struct reply *reply, enum relay_failure how);
 
 /* ---- others wait for a connection: from relay_yield.c ---- */
 

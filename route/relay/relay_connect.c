@@ -2,15 +2,19 @@
 /* One attempt to get a connection that is greeted and EHLOed: address after address. */
 #include "route/relay/relay_connect.h"
 
+#include <assert.h>
+
 #include "proxy/base/error.h"
-#include "route/relay/relay_branch.h"
+#include "proxy/base/mem.h"
 #include "route/relay/relay_endpoint.h"
+#include "route/relay/relay_host.h"
 #include "route/relay/relay_identity.h"
+#include "route/relay/relay_learnt.h"
 #include "route/relay/relay_link.h"
-#include "route/relay/relay_log.h"
-#include "route/relay/relay_memory.h"
-#include "route/relay/relay_pool.h"
+#include "route/relay/relay_own.h"
 #include "route/relay/relay_private.h"
+
+static const struct relay_link_events link_events;
 
 static void end(struct relay_dial *d)
 {
@@ -19,10 +23,10 @@ static void end(struct relay_dial *d)
     list_remove(&d->in_relay);
     r->reserved -= d->link == NULL;
     relay_host_tell(r);
-    r->dial_count -= !d->is_probe;
-    if (d->user != NULL) {
-        relay_line_let_go(&r->line, d->net);
-        d->user->dial = NULL;
+    if (!d->is_probe) {
+        assert(r->dial_count != 0);
+        r->dial_count--;
+        r->dial_ops->over(r, &d->user);
     }
     mem_free(d);
 }
@@ -35,21 +39,21 @@ static void set_link(struct relay_dial *d, struct relay_link *link)
     d->link = link;
 }
 
-static void miss(struct relay_dial *d, const struct reply *reply, bool is_words)
+static void miss(struct relay_dial *d, const struct reply *reply, enum relay_failure how)
 {
     struct relay *r = d->relay;
-    struct relay_branch *user = d->user;
+    struct relay_branch *branch = d->user.branch;
     bool is_probe = d->is_probe;
 
     end(d);
     if (!is_probe)
-        relay_pool_miss(r, user, reply, is_words);
+        r->dial_ops->missed(r, branch, reply, how);
 }
 
-static void miss_own(struct relay_dial *d, enum reply_id id, bool is_words)
+static void miss_own(struct relay_dial *d, enum reply_id id, enum relay_failure how)
 {
     struct reply reply = reply_own(id);
-    miss(d, &reply, is_words);
+    miss(d, &reply, how);
 }
 
 static bool was_tried(const struct relay_dial *d, const struct stream_target *to)
@@ -85,13 +89,18 @@ static void go_on(struct relay_dial *d)
 
     if (to == NULL) {
         enum reply_id refusal = relay_endpoints_refusal(&d->relay->endpoints);
-        miss_own(d, refusal == REPLY_OK ? REPLY_TARGET_DOWN : refusal, refusal != REPLY_OK);
+        if (refusal == REPLY_OK)
+            miss_own(d, REPLY_TARGET_DOWN, RELAY_BREAKDOWN);
+        else
+            miss_own(d, refusal, RELAY_VERDICT);
         return;
     }
+    assert(d->tried_count < RELAY_ENDPOINTS_MAX);
     d->tried[d->tried_count++] = *to;
-    link = relay_link_open(d, to, d->user == NULL ? NULL : d->user->carrier, &error);
+    link = relay_link_open(d->relay, &(struct relay_link_user){.events = &link_events, .who = d},
+                           to, d->user.client, &error);
     if (link == NULL) /* a shortage of ours: other addresses would not help */
-        miss_own(d, REPLY_LOCAL_PROBLEM, true);
+        miss_own(d, REPLY_LOCAL_PROBLEM, RELAY_VERDICT);
     else
         set_link(d, link);
 }
@@ -109,27 +118,25 @@ static struct relay_dial *dial_new(struct relay *r)
     return d;
 }
 
-bool relay_connect_begin(struct relay *r, struct relay_branch *user)
+struct relay_dial *relay_connect_new(struct relay *r, const struct relay_dial_user *user)
 {
     struct relay_dial *d = dial_new(r);
 
-    if (d == NULL) {
-        struct reply reply = reply_own(REPLY_LOCAL_PROBLEM);
-        relay_pool_miss(r, user, &reply, true);
-        return false;
-    }
+    assert((user->branch == NULL) == (user->client == NULL));
+    if (d == NULL)
+        return NULL;
     r->dial_count++;
     if (r->conf->balance == RELAY_BALANCE_ROUND_ROBIN)
         d->start = r->endpoints.turn++;
-    d->user = user;
-    if (user != NULL) {
-        user->dial = d;
-        d->net = relay_line_hold(&r->line, relay_branch_net(user));
-    }
-    d->is_asleep = !relay_endpoints_resolve(&r->endpoints);
+    d->user = *user;
+    return d;
+}
+
+void relay_connect_begin(struct relay_dial *d)
+{
+    d->is_asleep = !relay_endpoints_resolve(&d->relay->endpoints);
     if (!d->is_asleep)
         go_on(d);
-    return true;
 }
 
 void relay_connect_probe(struct relay *r, const struct stream_target *to)
@@ -182,46 +189,29 @@ void relay_connect_resolved(struct relay *r)
         d->is_asleep = false;
         go_on(d);
     }
-    relay_pool_serve_later(r);
 }
 
 /* ---- what the connection has to say ---- */
 
-static void learn(struct relay *r, const struct capability *caps)
+/* False: nobody needs it, or it leads to ourselves. */
+static bool on_connected(void *user)
 {
-    struct relay_learnt *learnt = &r->learnt;
-
-    if (!learnt->has_caps || learnt->caps.keywords != caps->keywords)
-        r->service->caps_generation++;
-    learnt->caps = *caps;
-    learnt->has_caps = true;
-    if (!capability_has(caps, CAPABILITY_XCLIENT) || r->conf->is_implicit)
-        return;
-    learnt->has_announced_xclient = true;
-    if (r->service->memory != NULL)
-        relay_memory_note_xclient(r->service->memory, r->target.name);
-}
-
-void relay_connect_ready(struct relay_dial *d)
-{
-    struct relay *r = d->relay;
-    struct relay_branch *user = d->user;
+    struct relay_dial *d = user;
     struct relay_link *link = d->link;
-    bool is_useless = d->is_probe && relay_identity_proxy(r->conf) != 0;
+    struct netaddr peer = stream_peer(link->stream), local = stream_local(link->stream);
+    struct stream_target to = link->to;
 
-    if (!outbound_is_idle(&link->out)) { /* more was said than there was to say */
-        relay_link_close(link);
-        relay_connect_broke(d, ERR_GARBAGE, NULL);
-        return;
+    if (link->is_bound && link->client == NULL) { /* the client that it was for is gone */
+        relay_connect_cancel(d);
+        return false;
     }
-    end(d); /* the link is counted by itself */
-    link->dial = NULL;
-    learn(r, &link->out.caps);
-    relay_endpoints_worked(&r->endpoints, &link->to);
-    if (is_useless)
-        relay_link_quit(link);
-    else
-        relay_pool_add(link, user);
+    if (!relay_own_is_connection(d->relay->service, &peer, &local))
+        return true;
+    relay_link_close(link);
+    set_link(d, NULL);
+    relay_endpoints_strike(&d->relay->endpoints, &to);
+    go_on(d);
+    return false;
 }
 
 /* A target that serves others at this address and will not greet one more is busy, not down. */
@@ -229,28 +219,27 @@ static bool serves_others(const struct relay *r, const struct stream_target *to)
 {
     LIST_EACH (at, &r->links) {
         const struct relay_link *link = LIST_ENTRY(at, struct relay_link, in_relay);
-        bool is_greeted = link->state == RELAY_LINK_BUSY || link->state == RELAY_LINK_BOUND ||
-                          link->state == RELAY_LINK_IDLE;
-        if (is_greeted && relay_endpoint_equal(&link->to, to))
+        if (link->state == RELAY_LINK_OPEN && relay_endpoint_equal(&link->to, to))
             return true;
     }
     return false;
 }
 
-void relay_connect_broke(struct relay_dial *d, int error, const struct outbound_event *ev)
+static void on_lost(void *user, int error, const struct outbound_event *ev)
 {
+    struct relay_dial *d = user;
     struct stream_target to = d->link->to;
     bool has_spoken = ev != NULL && ev->reply.wire.len != 0;
 
     set_link(d, NULL);
     if (ev != NULL && ev->why == GONE_VERDICT) { /* it is there, and has spoken: no fail-over */
         relay_endpoints_worked(&d->relay->endpoints, &to);
-        miss(d, &ev->reply, true);
+        miss(d, &ev->reply, RELAY_VERDICT);
         return;
     }
     if (ev != NULL && ev->why == GONE_SHORTAGE) {
         relay_log_shortage(&d->relay->log, NULL);
-        miss_own(d, REPLY_LOCAL_PROBLEM, true);
+        miss_own(d, REPLY_LOCAL_PROBLEM, RELAY_VERDICT);
         return;
     }
     if (!has_spoken || ev->reply.code == 0 || !serves_others(d->relay, &to))
@@ -258,11 +247,31 @@ void relay_connect_broke(struct relay_dial *d, int error, const struct outbound_
     go_on(d);
 }
 
-void relay_connect_own(struct relay_dial *d)
+static void on_ready(void *user)
 {
-    struct stream_target to = d->link->to;
+    struct relay_dial *d = user;
+    struct relay *r = d->relay;
+    struct relay_branch *branch = d->user.branch;
+    struct relay_link *link = d->link;
+    bool is_useless = d->is_probe && relay_identity_proxy(r->conf) != 0;
 
-    set_link(d, NULL);
-    relay_endpoints_strike(&d->relay->endpoints, &to);
-    go_on(d);
+    if (!outbound_is_idle(&link->out)) { /* more was said than there was to say */
+        relay_link_close(link);
+        on_lost(d, ERR_GARBAGE, NULL);
+        return;
+    }
+    end(d); /* the link is counted by itself */
+    relay_link_let_go(link);
+    relay_learnt_note(r, &link->out.caps);
+    relay_endpoints_worked(&r->endpoints, &link->to);
+    if (is_useless)
+        relay_link_quit(link);
+    else
+        r->dial_ops->got(link, branch);
 }
+
+static const struct relay_link_events link_events = {
+    .connected = on_connected,
+    .ready = on_ready,
+    .lost = on_lost,
+};

@@ -7,19 +7,32 @@
 
 #include "proxy/base/list.h"
 #include "proxy/io/stream.h"
-#include "proxy/smtp/outbound.h"
+#include "proxy/smtp/reply.h"
 #include "route/relay/relay_lookup.h"
 
+struct carrier;
 struct relay;
 struct relay_branch;
 struct relay_link;
 struct relay_net;
 
+/* How something failed that a transaction needs. */
+enum relay_failure {
+    RELAY_BREAKDOWN, /* there is no connection, or it broke: what may be spooled is */
+    RELAY_VERDICT    /* the reply answers every recipient, and nothing is spooled */
+};
+
+/* For whom an attempt is made: with PROXY for one transaction, else for whoever waits. */
+struct relay_dial_user {
+    struct relay_branch *branch; /* NULL: for whoever waits */
+    struct carrier *client;      /* of the branch */
+    struct relay_net *net;       /* of the client; the attempt counts as a connection it holds */
+};
+
 struct relay_dial {
     struct list in_relay;
     struct relay *relay;
-    struct relay_branch *user;   /* PROXY: for whom; else NULL: for whoever waits */
-    struct relay_net *net;       /* of `user` */
+    struct relay_dial_user user;
     struct relay_link *link;     /* NULL: names are being looked up */
     struct stream_target probed; /* is_probe: the one address */
     /* The list may change meanwhile: names are looked up again, and some lead to ourselves. */
@@ -30,9 +43,20 @@ struct relay_dial {
     bool is_asleep; /* until the names are known */
 };
 
-/* Begins one. It ends by relay_pool_add() or relay_pool_miss(), the latter perhaps within the
- * call. False: no memory (relay_pool_miss() was called). */
-bool relay_connect_begin(struct relay *r, struct relay_branch *user);
+/* What the pool is told: in relay.dial_ops. */
+struct relay_dial_ops {
+    /* It has ended, in whatever way, and does not count any more. */
+    void (*over)(struct relay *r, const struct relay_dial_user *user);
+    /* After `over`, neither of a probe that failed: a connection, or why there is none. */
+    void (*got)(struct relay_link *link, struct relay_branch *branch);
+    void (*missed)(struct relay *r, struct relay_branch *branch, const struct reply *reply,
+                   enum relay_failure how);
+};
+
+/* NULL: no memory. */
+struct relay_dial *relay_connect_new(struct relay *r, const struct relay_dial_user *user);
+/* Begins it, and perhaps ends it within the call. */
+void relay_connect_begin(struct relay_dial *d);
 /* One address that is down; nobody waits for it. Failure is silent. */
 void relay_connect_probe(struct relay *r, const struct stream_target *to);
 /* Its user needs it no more. */
@@ -41,13 +65,5 @@ void relay_connect_cancel(struct relay_dial *d);
 void relay_connect_cancel_all(struct relay *r);
 /* The addresses are known now, or are not to be had. */
 void relay_connect_resolved(struct relay *r);
-
-/* ---- what the connection under way has to say; it is closed already where it failed ---- */
-
-void relay_connect_ready(struct relay_dial *d);
-/* `ev` is its GONE, or NULL: `error` says why. */
-void relay_connect_broke(struct relay_dial *d, int error, const struct outbound_event *ev);
-/* It leads to ourselves. */
-void relay_connect_own(struct relay_dial *d);
 
 #endif

@@ -2,7 +2,6 @@
 /* max-connections and idle-connections hold for all processes of a host together. */
 #include "route/relay/relay_host.h"
 
-#include "route/relay/relay_pool.h"
 #include "route/relay/relay_private.h"
 #include "route/relay/relay_yield.h"
 
@@ -37,11 +36,11 @@ static uint32_t others_waiting(const struct relay *r)
 
 static void tell_idle(struct relay *r)
 {
-    int32_t change = (int32_t)r->idle_count - (int32_t)r->share.told_idle;
+    int32_t change = (int32_t)r->stock.idle_count - (int32_t)r->share.told_idle;
 
     if (change != 0)
         host_of(r)->add(r->share.counts, RELAY_HOST_IDLE, change);
-    r->share.told_idle = r->idle_count;
+    r->share.told_idle = r->stock.idle_count;
 }
 
 /* Our part of those that are too many, rounded up. */
@@ -49,7 +48,7 @@ static unsigned surplus(const struct relay *r)
 {
     uint64_t all = sum(r, RELAY_HOST_IDLE), most = r->conf->limits.idle_connections;
 
-    return all <= most ? 0 : (unsigned)((r->idle_count * (all - most) + all - 1) / all);
+    return all <= most ? 0 : (unsigned)((r->stock.idle_count * (all - most) + all - 1) / all);
 }
 
 static void look_later(struct relay *r)
@@ -64,10 +63,10 @@ static void on_looking(struct deadline *d)
     r->share.others = others_waiting(r);
     tell_idle(r);
     if (r->share.others != 0) {
-        relay_pool_make_way(r);
+        relay_stock_make_way(r);
         relay_yield_to_others(r, r->share.others);
     } else {
-        relay_pool_thin_out(r, surplus(r));
+        relay_stock_thin_out(r, surplus(r));
     }
     tell_idle(r);
     if (r->share.told_connections != 0)

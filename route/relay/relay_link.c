@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One connection to a target: stream and outbound machine, and who has it. */
+/* One connection to a target: stream and outbound machine. */
 #include "route/relay/relay_link.h"
 
+#include <assert.h>
+
 #include "proxy/base/error.h"
-#include "route/relay/relay_branch.h"
-#include "route/relay/relay_connect.h"
 #include "route/relay/relay_content.h"
 #include "route/relay/relay_identity.h"
-#include "route/relay/relay_own.h"
-#include "route/relay/relay_pool.h"
 #include "route/relay/relay_private.h"
 
 #define QUIT_MS          5000   /* for the reply to QUIT: nobody waits for it */
@@ -51,38 +49,49 @@ bool relay_link_fits(const struct relay_link *link, const struct identity *clien
     return bytes_equal(bytes_make(link->helo, link->helo_len), client->helo);
 }
 
+/* ---- who uses it ---- */
+
+bool relay_link_is_used(const struct relay_link *link)
+{
+    return link->user.who != NULL;
+}
+
+bool relay_link_is_alive(const struct relay_link *link)
+{
+    return link->state != RELAY_LINK_QUITTING && link->state != RELAY_LINK_CLOSED;
+}
+
+void relay_link_use(struct relay_link *link, const struct relay_link_user *user)
+{
+    assert(link->state == RELAY_LINK_OPEN && !relay_link_is_used(link) && user->who != NULL);
+    link->user = *user;
+    link->wait.is_due = false;
+}
+
+void relay_link_let_go(struct relay_link *link)
+{
+    link->user = (struct relay_link_user){.who = NULL};
+}
+
 /* ---- ending ---- */
 
-void relay_link_set(struct relay_link *link, enum relay_link_state state, struct list *into)
+/* It serves nobody from now on. */
+static void leave(struct relay_link *link, enum relay_link_state state)
 {
-    struct relay *r = link->relay;
-
-    list_remove(&link->in_pool);
-    if (link->net != NULL)
-        relay_line_let_go(&r->line, link->net);
-    link->net = NULL;
-    if (state == RELAY_LINK_BUSY && link->user != NULL)
-        link->net = relay_line_hold(&r->line, relay_branch_net(link->user));
-    r->idle_count -= link->state == RELAY_LINK_IDLE;
-    r->idle_count += state == RELAY_LINK_IDLE;
     link->state = state;
     link->wait.is_due = false;
-    if (state == RELAY_LINK_IDLE)
-        list_prepend(into, &link->in_pool);
-    else if (into != NULL)
-        list_append(into, &link->in_pool);
+    relay_link_let_go(link);
+    relay_link_unbind(link);
+    link->home->left(link);
 }
 
 void relay_link_close(struct relay_link *link)
 {
     if (link->state == RELAY_LINK_CLOSED)
         return;
-    relay_link_set(link, RELAY_LINK_CLOSED, NULL);
-    relay_link_unbind(link);
+    leave(link, RELAY_LINK_CLOSED);
     deadline_clear(loop_of(link), &link->deadline);
     loop_unpost(loop_of(link), &link->post);
-    link->user = NULL;
-    link->dial = NULL;
     outbound_forget(&link->out); /* the stream is gone later than the transaction's memory */
     stream_close(link->stream);
 }
@@ -92,10 +101,7 @@ static void let_quit(struct relay_link *link)
 {
     uint64_t wait_ms = link->relay->conf->times.command_ms;
 
-    relay_link_set(link, RELAY_LINK_QUITTING, NULL);
-    relay_link_unbind(link);
-    link->user = NULL;
-    link->dial = NULL;
+    leave(link, RELAY_LINK_QUITTING);
     deadline_set(loop_of(link), &link->deadline,
                  loop_now_ms(loop_of(link)) + (wait_ms < QUIT_MS ? wait_ms : QUIT_MS));
     relay_link_drain_later(link);
@@ -103,6 +109,7 @@ static void let_quit(struct relay_link *link)
 
 void relay_link_quit(struct relay_link *link)
 {
+    assert(relay_link_is_alive(link));
     outbound_quit(&link->out);
     let_quit(link);
 }
@@ -110,33 +117,27 @@ void relay_link_quit(struct relay_link *link)
 static void on_closed(void *owner)
 {
     struct relay_link *link = owner;
-    struct relay *r = link->relay;
 
+    assert(link->state == RELAY_LINK_CLOSED);
     outbound_done(&link->out);
     list_remove(&link->in_relay);
-    r->link_count--;
-    relay_host_tell(r);
+    link->relay->link_count--;
+    link->home->closed(link);
     mem_free(link->helo);
     mem_free(link);
-    relay_pool_serve_later(r);
 }
 
-/* It is of no use any more. `ev`: its GONE, or NULL: `error` says why. */
+/* It is of no use any more. `ev`: its REFUSED or GONE, or NULL: `error` says why. */
 static void give_up(struct relay_link *link, int error, const struct outbound_event *ev)
 {
-    struct relay_dial *dial = link->dial;
-    struct relay_branch *user = link->user;
+    struct relay_link_user user = link->user;
 
     if (ev != NULL && ev->kind == OUTBOUND_REFUSED)
         let_quit(link);
     else
         relay_link_close(link);
-    if (dial != NULL)
-        relay_connect_broke(dial, error, ev);
-    else if (user != NULL && ev != NULL)
-        relay_branch_event(user, ev);
-    else if (user != NULL)
-        relay_branch_lost(user, error);
+    if (user.who != NULL)
+        user.events->lost(user.who, error, ev);
 }
 
 /* ---- deadlines ---- */
@@ -146,9 +147,8 @@ static void give_up(struct relay_link *link, int error, const struct outbound_ev
 static uint64_t final_ms(const struct relay_link *link)
 {
     uint64_t live_ms = link->relay->conf->times.final_ms;
-    bool is_spooled = link->user != NULL && link->user->carrier->is_spooled;
 
-    return is_spooled && live_ms < SPOOLED_FINAL_MS ? SPOOLED_FINAL_MS : live_ms;
+    return link->user.is_spooled && live_ms < SPOOLED_FINAL_MS ? SPOOLED_FINAL_MS : live_ms;
 }
 
 /* How long the target may take for what it owes now; 0: nothing, it is the client's turn. */
@@ -186,7 +186,7 @@ static void update_deadline(struct relay_link *link)
     bool has_moved = link->has_written || wait->state != link->out.state ||
                      wait->sent_count != link->out.sent.count;
 
-    if (link->state != RELAY_LINK_BUSY && link->state != RELAY_LINK_GREETING)
+    if (link->state != RELAY_LINK_OPEN && link->state != RELAY_LINK_GREETING)
         return;
     link->has_written = false;
     if (owed != 0 && (has_moved || !wait->is_due))
@@ -205,17 +205,13 @@ static void on_deadline(struct deadline *d)
     case RELAY_LINK_GREETING:
         give_up(link, ERR_TIMEOUT, NULL);
         break;
-    case RELAY_LINK_BUSY:
+    case RELAY_LINK_OPEN:
         if (link->wait.is_due)
             give_up(link, ERR_TIMEOUT, NULL);
-        break;
-    case RELAY_LINK_BOUND:
-        relay_link_quit(link);
         break;
     case RELAY_LINK_QUITTING:
         relay_link_close(link);
         break;
-    case RELAY_LINK_IDLE: /* the pool sees to those */
     case RELAY_LINK_CLOSED:
         break;
     }
@@ -225,22 +221,24 @@ static const struct deadline_use deadline_use = {.reached = on_deadline};
 
 /* ---- draining ---- */
 
-void relay_link_perform(struct relay_link *link, const struct outbound_event *ev)
+static void perform(struct relay_link *link, const struct outbound_event *ev)
 {
     switch (ev->kind) {
     case OUTBOUND_READY:
-        if (link->dial != NULL)
-            relay_connect_ready(link->dial);
+        if (link->state != RELAY_LINK_GREETING)
+            break; /* nobody waits for the reply to XCLIENT any more */
+        link->state = RELAY_LINK_OPEN;
+        link->user.events->ready(link->user.who);
         break;
     case OUTBOUND_ANSWER:
     case OUTBOUND_GO:
     case OUTBOUND_FINAL_ANSWER:
-        if (link->user != NULL)
-            relay_branch_event(link->user, ev);
+        if (relay_link_is_used(link))
+            link->user.events->event(link->user.who, ev);
         break;
     case OUTBOUND_IDLE:
-        if (link->user == NULL)
-            relay_pool_give(link);
+        if (!relay_link_is_used(link))
+            link->home->idle(link);
         break;
     case OUTBOUND_REFUSED:
     case OUTBOUND_GONE:
@@ -253,14 +251,9 @@ void relay_link_perform(struct relay_link *link, const struct outbound_event *ev
  * resources no longer. */
 static bool reset(struct relay_link *link)
 {
-    bool is_free =
-        link->user == NULL && (link->state == RELAY_LINK_IDLE || link->state == RELAY_LINK_BOUND ||
-                               link->state == RELAY_LINK_BUSY);
-
-    if (!is_free || !outbound_reset(&link->out))
+    if (link->state != RELAY_LINK_OPEN || relay_link_is_used(link) || !outbound_reset(&link->out))
         return false;
-    if (link->state != RELAY_LINK_BUSY)
-        relay_link_set(link, RELAY_LINK_BUSY, &link->relay->busy);
+    link->home->busy(link);
     return true;
 }
 
@@ -274,27 +267,28 @@ void relay_link_drain(struct relay_link *link)
     link->is_draining = true;
     while (link->state != RELAY_LINK_CLOSED) {
         if (!outbound_next(&link->out, &ev)) {
-            link->has_written |= relay_content_pump(
-                link->user == NULL ? NULL : &link->user->content, &link->out, link->stream);
+            if (relay_content_pump(link->user.content, &link->out, link->stream))
+                link->has_written = true;
             if (!outbound_next(&link->out, &ev)) {
                 if (reset(link))
                     continue;
                 break;
             }
         }
-        relay_link_perform(link, &ev);
+        perform(link, &ev);
     }
     link->is_draining = false;
     if (link->state != RELAY_LINK_CLOSED)
         update_deadline(link);
 }
 
-void relay_link_free(struct relay_link *link)
+void relay_link_hand_back(struct relay_link *link)
 {
     struct outbound_event ev;
 
+    assert(link->state == RELAY_LINK_OPEN && !relay_link_is_used(link));
     if (outbound_next(&link->out, &ev))
-        relay_link_perform(link, &ev);
+        perform(link, &ev);
     relay_link_drain_later(link);
 }
 
@@ -311,14 +305,6 @@ void relay_link_drain_later(struct relay_link *link)
 
 /* ---- the stream ---- */
 
-static bool leads_to_ourselves(const struct relay_link *link)
-{
-    struct netaddr peer = stream_peer(link->stream);
-    struct netaddr local = stream_local(link->stream);
-
-    return relay_own_is_connection(link->relay->service, &peer, &local);
-}
-
 static void on_connected(void *owner, int error)
 {
     struct relay_link *link = owner;
@@ -329,16 +315,8 @@ static void on_connected(void *owner, int error)
         give_up(link, error, NULL);
         return;
     }
-    if (link->is_bound && link->client == NULL) { /* whom it was for */
-        relay_connect_cancel(link->dial);
+    if (!link->user.events->connected(link->user.who))
         return;
-    }
-    if (leads_to_ourselves(link)) {
-        struct relay_dial *dial = link->dial;
-        relay_link_close(link);
-        relay_connect_own(dial);
-        return;
-    }
     link->state = RELAY_LINK_GREETING;
     struct identity own = {.client = stream_local(link->stream),
                            .local = stream_peer(link->stream)};
@@ -389,31 +367,33 @@ static const struct stream_events stream_events = {
 
 /* ---- beginning ---- */
 
-static struct relay_link *link_new(struct relay_dial *dial, const struct stream_target *to)
+static struct relay_link *link_new(struct relay *r, const struct relay_link_user *user,
+                                   const struct stream_target *to)
 {
-    struct loop_pools *pools = loop_pools(dial->relay->service->loop);
+    struct loop_pools *pools = loop_pools(r->service->loop);
     struct relay_link *link = mem_zalloc(sizeof(*link));
 
     if (link == NULL)
         return NULL;
-    link->relay = dial->relay;
-    link->dial = dial;
+    link->relay = r;
+    link->home = r->link_home;
+    link->user = *user;
     link->to = *to;
     link->state = RELAY_LINK_CONNECTING;
     link->opened_ms = loop_now_ms(loop_of(link));
     list_init(&link->in_relay);
-    list_init(&link->in_pool);
+    list_init(&link->pooled.in_lot);
     list_init(&link->hold.in_carrier);
     deadline_init(&link->deadline, &deadline_use);
-    outbound_init(&link->out, &dial->relay->outbound, &pools->small, &pools->medium);
+    outbound_init(&link->out, &r->outbound, &pools->small, &pools->medium);
     return link;
 }
 
-struct relay_link *relay_link_open(struct relay_dial *dial, const struct stream_target *to,
-                                   struct carrier *client, int *error_out)
+struct relay_link *relay_link_open(struct relay *r, const struct relay_link_user *user,
+                                   const struct stream_target *to, struct carrier *client,
+                                   int *error_out)
 {
-    struct relay *r = dial->relay;
-    struct relay_link *link = link_new(dial, to);
+    struct relay_link *link = link_new(r, user, to);
     bool may_connect = link != NULL && (client == NULL || relay_link_bind(link, client));
 
     *error_out = ERR_MEMORY;

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One connection to a target: stream and outbound machine, and who has it. */
+/* One connection to a target: stream and outbound machine.
+ *
+ * It has a home, where it is at home as long as it lives (the pool), and at times a user: who
+ * connects, then one transaction after the other. It tells them what happens, and chooses neither.
+ */
 #ifndef POSTERN_RELAY_LINK_H
 #define POSTERN_RELAY_LINK_H
 
@@ -15,18 +19,56 @@
 #include "route/carrier.h"
 
 struct relay;
-struct relay_branch;
-struct relay_dial;
+struct relay_content;
+struct relay_link;
 struct relay_net;
 
 enum relay_link_state {
     RELAY_LINK_CONNECTING,
     RELAY_LINK_GREETING, /* up to the reply to EHLO */
-    RELAY_LINK_IDLE,     /* in relay.idle */
-    RELAY_LINK_BOUND,    /* in relay.bound: idle, for one client alone */
-    RELAY_LINK_BUSY,     /* in relay.busy: serves `user`; NULL: ends what a dropped one began */
+    RELAY_LINK_OPEN,     /* serves its user; without one it is idle, or ends what one began */
     RELAY_LINK_QUITTING,
     RELAY_LINK_CLOSED /* until the stream's last word */
+};
+
+/* Where the pool has it. */
+enum relay_link_lot {
+    RELAY_LOT_NONE,
+    RELAY_LOT_IDLE,  /* in relay.idle */
+    RELAY_LOT_BOUND, /* in relay.bound: idle, for one client alone */
+    RELAY_LOT_BUSY   /* in relay.busy */
+};
+
+/* What its home is told. */
+struct relay_link_home {
+    /* It has no user, and the target owes nothing: it may serve another. */
+    void (*idle)(struct relay_link *link);
+    /* It has no user, and the target owes a reply again. */
+    void (*busy)(struct relay_link *link);
+    /* It quits, or is closed: it serves nobody any more. Perhaps within a call. */
+    void (*left)(struct relay_link *link);
+    /* Its stream is closed; it is not counted any more, and freed after this. */
+    void (*closed)(struct relay_link *link);
+};
+
+/* What its user is told. A user that has lost it, or let it go, hears nothing more. */
+struct relay_link_events {
+    /* The stream is connected. False: the user has closed the link. NULL: it is connected already.
+     */
+    bool (*connected)(void *user);
+    /* Greeted and EHLOed. NULL likewise. */
+    void (*ready)(void *user);
+    /* What the target says to a transaction. NULL: none has begun. */
+    void (*event)(void *user, const struct outbound_event *ev);
+    /* It quits, or is closed. `ev`: its REFUSED or GONE; NULL: `error` says why. */
+    void (*lost)(void *user, int error, const struct outbound_event *ev);
+};
+
+struct relay_link_user {
+    const struct relay_link_events *events;
+    void *who;                     /* NULL: there is no user */
+    struct relay_content *content; /* what is sent beside commands; NULL: nothing */
+    bool is_spooled;               /* nobody waits for the end of it */
 };
 
 /* What its deadline is for. */
@@ -36,14 +78,21 @@ struct relay_link_wait {
     bool is_due;               /* the target owes something */
 };
 
+/* What the pool notes of it. */
+struct relay_link_pooled {
+    struct list in_lot;
+    enum relay_link_lot lot;
+    bool may_be_dead;      /* it has served, or has lain idle: it may have died unnoticed */
+    uint64_t idle_ms;      /* since when, while IDLE or BOUND */
+    struct relay_net *net; /* BUSY: counts it as its own; NULL: nobody's */
+};
+
 /* Freed when its stream has closed. */
 struct relay_link {
     struct list in_relay; /* relay.links */
-    struct list in_pool;  /* relay.idle, bound or busy */
     struct relay *relay;
-    struct relay_dial *dial; /* while CONNECTING or GREETING */
-    struct relay_branch *user;
-    struct relay_net *net;    /* BUSY: counts it as its own; NULL: nobody's */
+    const struct relay_link_home *home;
+    struct relay_link_user user;
     struct carrier *client;   /* bound to; NULL: to nobody, or to one that is gone */
     struct carrier_hold hold; /* ... which knows of it */
     struct stream *stream;
@@ -54,35 +103,39 @@ struct relay_link {
     uint8_t *helo; /* what the client it is bound to had said; own memory */
     size_t helo_len;
     uint64_t opened_ms;
-    uint64_t idle_ms; /* since when, while IDLE or BOUND */
     struct relay_link_wait wait;
     enum relay_link_state state;
-    bool is_bound;  /* it carries one client's identity: for no other, ever */
-    bool is_pooled; /* it has served, or has lain idle: it may have died unnoticed */
+    bool is_bound; /* it carries one client's identity: for no other, ever */
     bool is_draining;
     bool has_written; /* since the deadline was set */
+    struct relay_link_pooled pooled;
 };
 
-/* Begins to connect for a dial. With PROXY `client` is whom it is bound to. NULL: *error_out. */
-struct relay_link *relay_link_open(struct relay_dial *dial, const struct stream_target *to,
-                                   struct carrier *client, int *error_out);
-/* Performs what the machine says and writes what may go. Reports to branches, so: not from within
- * a target's functions, but flush(). */
+/* Begins to connect. With PROXY `client` is whom it is bound to. NULL: *error_out. */
+struct relay_link *relay_link_open(struct relay *r, const struct relay_link_user *user,
+                                   const struct stream_target *to, struct carrier *client,
+                                   int *error_out);
+/* Performs what the machine says and writes what may go. Reports to users, so: not from within a
+ * target's functions, but flush(). */
 void relay_link_drain(struct relay_link *link);
 /* The same, soon: legal anywhere. */
 void relay_link_drain_later(struct relay_link *link);
 
-/* Its user has given it up: it may serve another at once. Reports to nobody. */
-void relay_link_free(struct relay_link *link);
+/* Legal when it is OPEN and has no user. */
+void relay_link_use(struct relay_link *link, const struct relay_link_user *user);
+/* Its user, if any, hears no more of it. */
+void relay_link_let_go(struct relay_link *link);
+/* Legal when it is OPEN and its user has let it go: it may serve another at once. Reports to no
+ * user. */
+void relay_link_hand_back(struct relay_link *link);
+bool relay_link_is_used(const struct relay_link *link);
+/* It is OPEN, or was not greeted yet: it quits not, and is not closed. */
+bool relay_link_is_alive(const struct relay_link *link);
 
-/* One event of its machine, which somebody else has taken off it. */
-void relay_link_perform(struct relay_link *link, const struct outbound_event *ev);
-
-/* Closes it now, whatever it was at. Its user and dial are not told. */
+/* Closes it now, whatever it was at. Its user is not told. */
 void relay_link_close(struct relay_link *link);
+/* Likewise, with QUIT. */
 void relay_link_quit(struct relay_link *link);
-/* Moves it into one of the relay's lists. */
-void relay_link_set(struct relay_link *link, enum relay_link_state state, struct list *into);
 
 /* From now on it is this client's alone. False: no memory, it must not be used. */
 bool relay_link_bind(struct relay_link *link, struct carrier *client);

@@ -2,92 +2,21 @@
 /* The connections of one relay, and the branches that wait for one, in order. */
 #include "route/relay/relay_pool.h"
 
-#include "proxy/base/error.h"
+#include <assert.h>
+
 #include "route/relay/relay_branch.h"
 #include "route/relay/relay_connect.h"
 #include "route/relay/relay_identity.h"
+#include "route/relay/relay_learnt.h"
 #include "route/relay/relay_link.h"
-#include "route/relay/relay_memory.h"
 #include "route/relay/relay_private.h"
 #include "route/relay/relay_yield.h"
 
-#define AGE_MAX_MS   300000 /* of a connection, when it is looked at between transactions */
-#define REFUSALS_MAX 5      /* the target's count of errors must not fall on the next client */
-#define KEPT_PART    8      /* of the connections: for nets that hold less than that themselves */
+#define KEPT_PART 8 /* of the connections: for nets that hold less than that themselves */
 
 static uint64_t now_ms(const struct relay *r)
 {
     return loop_now_ms(r->service->loop);
-}
-
-static struct relay_link *link_of(struct list *at)
-{
-    return LIST_ENTRY(at, struct relay_link, in_pool);
-}
-
-/* ---- which connection may serve once more ---- */
-
-static bool may_serve_again(const struct relay_link *link)
-{
-    const struct relay *r = link->relay;
-
-    return !r->is_closing && link->out.transactions < r->conf->limits.max_transactions &&
-           link->out.refusals < REFUSALS_MAX && now_ms(r) - link->opened_ms < AGE_MAX_MS &&
-           outbound_is_idle(&link->out);
-}
-
-/* XCLIENT comes first on a connection, or never. */
-static bool is_stale_for_xclient(const struct relay_link *link, const struct relay_branch *w)
-{
-    const struct carrier *c = w->carrier;
-    unsigned identity = link->relay->conf->identity;
-
-    if (c->is_spooled)
-        identity |= c->spooled_identity;
-    return link->out.transactions != 0 && !w->again.avoids_xclient &&
-           (identity & (IDENTITY_KIND_AUTO | IDENTITY_KIND_XCLIENT)) != 0 &&
-           capability_has(&link->out.caps, CAPABILITY_XCLIENT);
-}
-
-/* A fresh one that was never idle needs no look at the kernel. */
-static bool is_quiet(struct relay_link *link)
-{
-    return !link->is_pooled || stream_is_quiet(link->stream);
-}
-
-static struct relay_link *take_idle(struct relay *r, const struct relay_branch *w)
-{
-    LIST_EACH (at, &r->idle) {
-        struct relay_link *link = link_of(at);
-        if (w->again.needs_fresh && link->is_pooled)
-            continue;
-        if (!may_serve_again(link) || is_stale_for_xclient(link, w))
-            relay_link_quit(link);
-        else if (!is_quiet(link))
-            relay_link_close(link);
-        else
-            return link;
-    }
-    return NULL;
-}
-
-static struct relay_link *take_bound(const struct relay *r, const struct relay_branch *w)
-{
-    LIST_EACH (at, &w->carrier->holds) {
-        struct carrier_hold *hold = LIST_ENTRY(at, struct carrier_hold, in_carrier);
-        if (hold->target != &r->target || w->again.needs_fresh)
-            continue;
-        struct relay_link *link = CONTAINER_OF(hold, struct relay_link, hold);
-        if (link->state != RELAY_LINK_BOUND)
-            continue;
-        if (!may_serve_again(link) || !relay_link_fits(link, w->carrier->client))
-            relay_link_quit(link);
-        else if (!stream_is_quiet(link->stream))
-            relay_link_close(link);
-        else
-            return link;
-    }
-    return NULL;
 }
 
 /* ---- the line ---- */
@@ -161,16 +90,9 @@ static void look_later(struct relay *r)
 /* Is there room for one more connection? If not, room is made where a connection lies idle. */
 static bool make_room(struct relay *r)
 {
-    struct list *oldest;
-
     if (!relay_host_is_over(r, 1) && relay_host_reserve(r))
         return true;
-    oldest = !list_is_empty(&r->bound) ? r->bound.next : NULL;
-    if (oldest == NULL && !list_is_empty(&r->idle))
-        oldest = r->idle.prev;
-    if (oldest != NULL)
-        relay_link_quit(link_of(oldest));
-    else
+    if (!relay_stock_make_room(r))
         look_later(r);
     return false;
 }
@@ -181,7 +103,13 @@ static bool needs_successor(struct relay *r, const struct relay_link *link)
 {
     bool is_last = link->out.transactions >= r->conf->limits.max_transactions;
 
-    return is_last || (now_ms(r) < r->warm_until_ms && relay_pool_has_announced_xclient(r));
+    return is_last || (now_ms(r) < r->warm_until_ms && relay_learnt_has_xclient(r));
+}
+
+static void lend(struct relay_branch *w, struct relay_link *link)
+{
+    relay_stock_lend(link, relay_line_hold(&w->relay->line, relay_branch_net(w)));
+    relay_branch_start(w, link);
 }
 
 /* One idle connection, to the first for whom it will do. NULL: there is none, or nobody. */
@@ -189,14 +117,14 @@ static struct relay_link *hand_out_one(struct relay *r)
 {
     struct relay_branch *w = next_waiting(r, NULL);
 
-    for (; w != NULL && !list_is_empty(&r->idle); w = next_waiting(r, w)) {
+    for (; w != NULL && r->stock.idle_count != 0; w = next_waiting(r, w)) {
         if (!may_have_one(r, w->waiter.net->key, 0))
             break;
-        struct relay_link *link = take_idle(r, w);
+        struct relay_link *link = relay_stock_find_idle(r, w->carrier, &w->again);
         if (link == NULL)
             continue;
         leave_line(w);
-        relay_branch_start(w, link);
+        lend(w, link);
         relay_link_drain_later(link);
         return link;
     }
@@ -223,6 +151,57 @@ static struct relay_branch *first_without_dial(struct relay *r)
     return w;
 }
 
+static void on_dial_over(struct relay *r, const struct relay_dial_user *user)
+{
+    if (user->branch == NULL)
+        return;
+    relay_line_let_go(&r->line, user->net);
+    user->branch->dial = NULL;
+}
+
+/* `branch` NULL: whoever waits first hears of it, or all where nobody can be helped. */
+static void on_missed(struct relay *r, struct relay_branch *branch, const struct reply *reply,
+                      enum relay_failure how)
+{
+    bool is_hopeless = relay_endpoints_are_down(&r->endpoints) ||
+                       relay_endpoints_refusal(&r->endpoints) != REPLY_OK;
+    struct relay_branch *w;
+
+    if (branch != NULL) {
+        relay_branch_fail(branch, reply, how);
+        return;
+    }
+    while ((w = next_waiting(r, NULL)) != NULL) {
+        relay_branch_fail(w, reply, how);
+        if (!is_hopeless)
+            break;
+    }
+    relay_pool_serve_later(r);
+}
+
+/* False: no memory. */
+static bool dial(struct relay *r, struct relay_branch *w)
+{
+    struct relay_dial_user user = {.branch = w};
+    struct relay_dial *d;
+
+    if (w != NULL) {
+        user.client = w->carrier;
+        user.net = relay_line_hold(&r->line, relay_branch_net(w));
+    }
+    d = relay_connect_new(r, &user);
+    if (d == NULL) {
+        struct reply reply = reply_own(REPLY_LOCAL_PROBLEM);
+        on_dial_over(r, &user);
+        on_missed(r, w, &reply, RELAY_VERDICT);
+        return false;
+    }
+    if (w != NULL)
+        w->dial = d;
+    relay_connect_begin(d);
+    return true;
+}
+
 /* May one more dial begin? `w`: who comes first of those for whom none has begun. A dial that has
  * an owner is counted as held by its net, any other is on its way to somebody. */
 static bool may_dial(struct relay *r, const struct relay_branch *w, bool is_own)
@@ -241,32 +220,10 @@ static void dial_more(struct relay *r)
         struct relay_branch *w = is_own ? first_without_dial(r) : next_waiting(r, NULL);
         if (w == NULL || !may_dial(r, w, is_own))
             break;
-        is_begun = relay_connect_begin(r, is_own ? w : NULL);
+        is_begun = dial(r, is_own ? w : NULL);
         relay_host_tell(r);
     }
     relay_host_wait(r, r->dial_count < r->line.waiting_count);
-}
-
-void relay_pool_thin_out(struct relay *r, unsigned count)
-{
-    for (; count > 0 && !list_is_empty(&r->idle); count--)
-        relay_link_quit(link_of(r->idle.prev));
-}
-
-/* What stays idle, and for how long. */
-static void settle(struct relay *r)
-{
-    if (r->idle_count > r->conf->limits.idle_connections)
-        relay_pool_thin_out(r, r->idle_count - r->conf->limits.idle_connections);
-    if (list_is_empty(&r->idle))
-        return;
-    LIST_EACH (at, &r->idle) {
-        if (link_of(at)->is_pooled)
-            break;
-        link_of(at)->is_pooled = true;
-    }
-    deadline_set(r->service->loop, &r->idle_deadline,
-                 link_of(r->idle.prev)->idle_ms + r->conf->times.idle_ms);
 }
 
 /* Those who wait get what is idle, or are dialled for. Never reports. */
@@ -277,7 +234,7 @@ static void serve(struct relay *r)
     r->is_serving = true;
     hand_out(r);
     dial_more(r);
-    settle(r);
+    relay_stock_keep(r);
     r->is_serving = false;
 }
 
@@ -296,10 +253,10 @@ void relay_pool_serve_later(struct relay *r)
 
 static struct relay_link *take(struct relay *r, const struct relay_branch *w)
 {
-    struct relay_link *link = take_bound(r, w);
+    struct relay_link *link = relay_stock_find_bound(r, w->carrier, &w->again);
 
     if (link == NULL && r->line.waiting_count == 0)
-        link = take_idle(r, w);
+        link = relay_stock_find_idle(r, w->carrier, &w->again);
     return link;
 }
 
@@ -310,13 +267,13 @@ void relay_pool_ask(struct relay_branch *w)
     struct relay_link *link = r->is_closing ? NULL : take(r, w);
 
     if (link != NULL) {
-        relay_branch_start(w, link);
+        lend(w, link);
         if (needs_successor(r, link))
             relay_pool_warm(r);
         return;
     }
     if (r->is_closing || relay_endpoints_are_down(&r->endpoints)) {
-        relay_branch_fail(w, &down, false);
+        relay_branch_fail(w, &down, RELAY_BREAKDOWN);
         return;
     }
     enter_line(w);
@@ -325,96 +282,65 @@ void relay_pool_ask(struct relay_branch *w)
 
 /* ---- connections that come and go ---- */
 
-static void lay_idle(struct relay_link *link)
+void relay_pool_give(struct relay_link *link)
 {
     struct relay *r = link->relay;
 
-    link->idle_ms = now_ms(r);
-    relay_link_set(link, RELAY_LINK_IDLE, &r->idle);
-    serve(r);
+    link->pooled.may_be_dead = link->pooled.may_be_dead || link->out.transactions != 0;
+    if (!relay_stock_may_serve_again(link) || (link->is_bound && link->client == NULL) ||
+        relay_host_is_over(r, 0)) {
+        relay_link_quit(link);
+        return;
+    }
+    relay_stock_lay(link, !link->is_bound);
+    if (link->is_bound)
+        relay_pool_serve_later(r);
+    else
+        serve(r);
 }
 
-void relay_pool_add(struct relay_link *link, struct relay_branch *user)
+/* It may be needed again before the target has answered. */
+static void on_busy(struct relay_link *link)
+{
+    relay_stock_lend(link, NULL);
+}
+
+static void on_closed(struct relay_link *link)
+{
+    relay_host_tell(link->relay);
+    relay_pool_serve_later(link->relay);
+}
+
+static const struct relay_link_home link_home = {
+    .idle = relay_pool_give,
+    .busy = on_busy,
+    .left = relay_stock_forget,
+    .closed = on_closed,
+};
+
+static void on_got(struct relay_link *link, struct relay_branch *branch)
 {
     struct relay *r = link->relay;
 
     if (r->is_closing) {
         relay_link_quit(link);
-        return;
+    } else if (branch != NULL) {
+        leave_line(branch);
+        lend(branch, link);
+        relay_link_drain_later(link);
+    } else {
+        relay_stock_lay(link, true);
+        serve(r);
     }
-    if (user == NULL) {
-        lay_idle(link);
-        return;
-    }
-    leave_line(user);
-    relay_branch_start(user, link);
-    relay_link_drain_later(link);
 }
 
-void relay_pool_give(struct relay_link *link)
-{
-    struct relay *r = link->relay;
-
-    link->is_pooled = link->is_pooled || link->out.transactions != 0;
-    if (!may_serve_again(link) || (link->is_bound && link->client == NULL) ||
-        relay_host_is_over(r, 0)) {
-        relay_link_quit(link);
-        return;
-    }
-    if (!link->is_bound) {
-        lay_idle(link);
-        return;
-    }
-    link->idle_ms = now_ms(r);
-    relay_link_set(link, RELAY_LINK_BOUND, &r->bound);
-    deadline_set(r->service->loop, &link->deadline, link->idle_ms + r->conf->times.idle_ms);
-    relay_pool_serve_later(r);
-}
-
-void relay_pool_miss(struct relay *r, struct relay_branch *user, const struct reply *reply,
-                     bool is_words)
-{
-    bool is_hopeless = relay_endpoints_are_down(&r->endpoints) ||
-                       relay_endpoints_refusal(&r->endpoints) != REPLY_OK;
-    struct relay_branch *w;
-
-    if (user != NULL) {
-        relay_branch_fail(user, reply, is_words);
-        return;
-    }
-    while ((w = next_waiting(r, NULL)) != NULL) {
-        relay_branch_fail(w, reply, is_words);
-        if (!is_hopeless)
-            break;
-    }
-    relay_pool_serve_later(r);
-}
-
-void relay_pool_make_way(struct relay *r)
-{
-    while (!list_is_empty(&r->idle))
-        relay_link_quit(link_of(r->idle.next));
-    while (!list_is_empty(&r->bound))
-        relay_link_quit(link_of(r->bound.next));
-}
+static const struct relay_dial_ops dial_ops = {
+    .over = on_dial_over,
+    .got = on_got,
+    .missed = on_missed,
+};
 
 /* ---- deadlines ---- */
-
-static void on_idle_deadline(struct deadline *deadline)
-{
-    struct relay *r = CONTAINER_OF(deadline, struct relay, idle_deadline);
-    uint64_t now = now_ms(r);
-
-    while (!list_is_empty(&r->idle)) {
-        struct relay_link *oldest = link_of(r->idle.prev);
-        uint64_t due_ms = oldest->idle_ms + r->conf->times.idle_ms;
-        if (due_ms > now) {
-            deadline_set(r->service->loop, &r->idle_deadline, due_ms);
-            return;
-        }
-        relay_link_quit(oldest);
-    }
-}
 
 /* Others wait at the limit: who does not move, or has too many, gives connections up. */
 static void on_starving(struct deadline *deadline)
@@ -428,20 +354,9 @@ static void on_starving(struct deadline *deadline)
     r->share.has_turn = false;
 }
 
-static const struct deadline_use idle_use = {.reached = on_idle_deadline};
 static const struct deadline_use starving_use = {.reached = on_starving};
 
 /* ---- the relay ---- */
-
-bool relay_pool_has_announced_xclient(struct relay *r)
-{
-    struct relay_learnt *learnt = &r->learnt;
-
-    if (!learnt->has_announced_xclient && r->service->memory != NULL)
-        learnt->has_announced_xclient =
-            relay_memory_has_xclient(r->service->memory, r->target.name);
-    return learnt->has_announced_xclient;
-}
 
 void relay_pool_warm(struct relay *r)
 {
@@ -451,22 +366,21 @@ void relay_pool_warm(struct relay *r)
         relay_endpoints_are_down(&r->endpoints))
         return;
     r->warm_until_ms = now_ms(r) + r->conf->times.idle_ms;
-    if (r->idle_count + r->dial_count > r->line.waiting_count || relay_host_is_over(r, 1) ||
+    if (r->stock.idle_count + r->dial_count > r->line.waiting_count || relay_host_is_over(r, 1) ||
         !relay_host_reserve(r))
         return;
-    relay_connect_begin(r, NULL);
+    dial(r, NULL);
     relay_host_tell(r);
 }
 
 void relay_pool_init(struct relay *r)
 {
     list_init(&r->links);
-    list_init(&r->idle);
-    list_init(&r->bound);
-    list_init(&r->busy);
     list_init(&r->dials);
+    r->link_home = &link_home;
+    r->dial_ops = &dial_ops;
+    relay_stock_init(r);
     relay_line_init(&r->line, loop_hash_key(r->service->loop));
-    deadline_init(&r->idle_deadline, &idle_use);
     deadline_init(&r->share.starving, &starving_use);
 }
 
@@ -475,13 +389,9 @@ void relay_pool_close(struct relay *r)
     struct reply down = reply_own(REPLY_TARGET_DOWN);
     struct relay_branch *w;
 
-    deadline_clear(r->service->loop, &r->idle_deadline);
     deadline_clear(r->service->loop, &r->share.starving);
     loop_unpost(r->service->loop, &r->post);
     while ((w = next_waiting(r, NULL)) != NULL)
-        relay_branch_fail(w, &down, false);
-    relay_pool_make_way(r);
-    LIST_EACH (at, &r->busy)
-        if (link_of(at)->user == NULL) /* answers that nobody waits for */
-            relay_link_close(link_of(at));
+        relay_branch_fail(w, &down, RELAY_BREAKDOWN);
+    relay_stock_close(r);
 }

@@ -47,13 +47,13 @@ void relay_tell_release(struct relay_branch *w)
     struct relay_link *link = w->link;
 
     w->link = NULL;
-    if (link == NULL || link->state == RELAY_LINK_CLOSED || link->state == RELAY_LINK_QUITTING)
+    if (link == NULL || !relay_link_is_alive(link))
         return;
-    link->user = NULL;
+    relay_link_let_go(link);
     if (w->state == RELAY_BRANCH_NAMING)
         relay_pool_give(link);
     else if (outbound_abort(&link->out))
-        relay_link_free(link);
+        relay_link_hand_back(link);
     else
         relay_link_close(link);
 }
@@ -244,7 +244,7 @@ bool relay_tell_due(struct relay_branch *w)
         return false;
     if (w->state != RELAY_BRANCH_FAILED)
         return true;
-    if (w->is_words)
+    if (w->failed == RELAY_VERDICT)
         return tell_words(w);
     relay_tell_broken(w, &w->failure, false);
     return false;
@@ -261,7 +261,7 @@ void relay_tell_later(struct relay_branch *w)
     loop_post(loop_of(w), &w->post, on_post, w);
 }
 
-void relay_branch_fail(struct relay_branch *w, const struct reply *reply, bool is_words)
+void relay_branch_fail(struct relay_branch *w, const struct reply *reply, enum relay_failure how)
 {
     struct buf told;
 
@@ -270,7 +270,7 @@ void relay_branch_fail(struct relay_branch *w, const struct reply *reply, bool i
     relay_tell_release(w);
     relay_content_close(&w->content);
     w->state = RELAY_BRANCH_FAILED;
-    w->is_words = is_words;
+    w->failed = how;
     w->failure = reply_own(REPLY_LOCAL_PROBLEM);
     /* 421 ends a session, and that is not the target's to end. */
     buf_init(&told, &loop_pools(loop_of(w))->medium, 2 * REPLY_MAX_BYTES);

@@ -24,7 +24,7 @@ static uint64_t brought_by(const struct relay_branch *w)
 static struct choice judge(const struct relay_link *link, bool is_claimed)
 {
     struct relay *r = link->relay;
-    struct choice c = {.w = link->user, .turn = RELAY_PACE_KEEPS};
+    struct choice c = {.w = link->user.who, .turn = RELAY_PACE_KEEPS};
 
     if (c.w == NULL || !relay_branch_is_unfinished(c.w))
         return c;
@@ -33,7 +33,7 @@ static struct choice judge(const struct relay_link *link, bool is_claimed)
     struct relay_pace_facts facts = {
         .is_slow = relay_pace_is_slow(&c.w->pace, now, c.brought, c.w->content.reader.at),
         .may_replay = relay_branch_may_begin_anew(c.w),
-        .is_over = link->net->held > relay_pool_share(r),
+        .is_over = link->pooled.net->held > relay_pool_share(r),
         .is_claimed = is_claimed,
         .held_ms = now - c.w->pace.begun_ms,
     };
@@ -52,8 +52,8 @@ static void take_back(struct relay *r, unsigned wanted, unsigned claims)
 {
     for (unsigned i = 0; i < wanted && i < AT_ONCE; i++) {
         struct choice first = {.turn = RELAY_PACE_KEEPS};
-        LIST_EACH (at, &r->busy) {
-            struct choice c = judge(LIST_ENTRY(at, struct relay_link, in_pool), i < claims);
+        LIST_EACH (at, &r->stock.busy) {
+            struct choice c = judge(LIST_ENTRY(at, struct relay_link, pooled.in_lot), i < claims);
             if (comes_before(&c, &first))
                 first = c;
         }
@@ -82,7 +82,7 @@ static unsigned leaving(const struct relay *r)
 
     LIST_EACH (at, &r->links) {
         const struct relay_link *link = LIST_ENTRY(at, struct relay_link, in_relay);
-        count += link->state == RELAY_LINK_CLOSED || link->state == RELAY_LINK_QUITTING;
+        count += !relay_link_is_alive(link);
     }
     return count;
 }

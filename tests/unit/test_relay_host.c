@@ -2,8 +2,8 @@
 /* A target's connections over several processes: the limit, the runner's half, who makes way. */
 /* needs: route/relay/relay_host.c sim */
 #include "proxy/base/mem.h"
-#include "route/relay/relay_pool.h"
 #include "route/relay/relay_private.h"
+#include "route/relay/relay_stock.h"
 #include "route/relay/relay_yield.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/lib.h"
@@ -37,16 +37,16 @@ static uint32_t sum(const void *counts, enum relay_host_count what)
     return sums[what];
 }
 
-void relay_pool_make_way(struct relay *r)
+void relay_stock_make_way(struct relay *r)
 {
     (void)r;
     ways_made++;
 }
 
-void relay_pool_thin_out(struct relay *r, unsigned count)
+void relay_stock_thin_out(struct relay *r, unsigned count)
 {
-    assert_in_range(count, 0, r->idle_count);
-    r->idle_count -= count;
+    assert_in_range(count, 0, r->stock.idle_count);
+    r->stock.idle_count -= count;
 }
 
 void relay_yield_to_others(struct relay *r, unsigned waiting)
@@ -247,15 +247,15 @@ static void test_idle_ones_of_all(void **state)
 
     w->live.conf.limits.idle_connections = 3;
     w->other.conf.limits.idle_connections = 3;
-    w->a->idle_count = 3;
+    w->a->stock.idle_count = 3;
     look(w->a);
-    assert_int_equal(w->a->idle_count, 3);
-    w->b->idle_count = 3;
+    assert_int_equal(w->a->stock.idle_count, 3);
+    w->b->stock.idle_count = 3;
     look(w->b);
-    assert_int_equal(w->b->idle_count, 1); /* half of them, as all are twice too many */
+    assert_int_equal(w->b->stock.idle_count, 1); /* half of them, as all are twice too many */
     look(w->a);
     look(w->a);
-    assert_int_equal(w->a->idle_count + w->b->idle_count, 3);
+    assert_int_equal(w->a->stock.idle_count + w->b->stock.idle_count, 3);
     assert_int_equal(sums[RELAY_HOST_IDLE], 3);
 }
 
