@@ -5,6 +5,7 @@
 #include "proxy/base/error.h"
 #include "proxy/base/mem.h"
 #include "route/relay/relay_branch.h"
+#include "route/relay/relay_branch_private.h"
 #include "route/relay/relay_check.h"
 #include "route/relay/relay_connect.h"
 #include "route/relay/relay_identity.h"
@@ -12,7 +13,6 @@
 #include "route/relay/relay_memory.h"
 #include "route/relay/relay_pool.h"
 #include "route/relay/relay_private.h"
-#include "route/relay/relay_tell.h"
 
 /* ---- a branch ---- */
 
@@ -32,28 +32,28 @@ static void on_open(struct carrier *c, struct branch *b)
     b->shell = w;
 }
 
-static void on_rcpt(struct branch *b, struct recipient *r)
+static void on_rcpt(struct branch *b, struct recipient *rcpt)
 {
     struct relay_branch *w = b->shell;
 
-    w->last = r;
-    if (r->envelope != FATE_OPEN) /* somebody else has answered it */
+    w->last = rcpt;
+    if (rcpt->envelope != FATE_OPEN) /* somebody else has answered it */
         return;
     w->pace.recipients++;
     if (w->unanswered++ == 0) {
-        w->mark = r;
+        w->mark = rcpt;
         w->envelope_due_ms = now_ms(w) + w->relay->conf->times.envelope_ms;
         relay_pace_asked(&w->pace, now_ms(w));
     }
     switch (w->state) {
     case RELAY_BRANCH_NEW:
-        if (r->guard != REPLY_OK && !relay_identity_may_judge(w->relay->conf))
+        if (rcpt->guard != REPLY_OK && !relay_identity_may_judge(w->relay->conf))
             w->has_guarded = true;
         else
             relay_branch_ask(w);
         break;
     case RELAY_BRANCH_ACTIVE:
-        relay_branch_send(w, r);
+        relay_branch_send(w, rcpt);
         break;
     case RELAY_BRANCH_WAITING:
     case RELAY_BRANCH_NAMING:
@@ -84,7 +84,7 @@ static void on_end(struct branch *b)
 static void on_drop(struct branch *b)
 {
     if (b->shell != NULL)
-        relay_tell_detach(b->shell);
+        relay_branch_detach(b->shell);
 }
 
 /* Its connection was taken back until the message is whole, and now the copy waits for it. */
@@ -98,7 +98,7 @@ static void on_flush(struct branch *b)
 {
     struct relay_branch *w = b->shell;
 
-    if (!relay_tell_due(w))
+    if (!relay_branch_report_due(w))
         return;
     if (is_needed_again(w))
         relay_branch_ask(w);

@@ -2,17 +2,22 @@
 /* One branch on its connection: from the recipient that needs one to the target's last word. */
 #include "route/relay/relay_branch.h"
 
+#include <assert.h>
+
+#include "proxy/base/buf.h"
 #include "proxy/base/error.h"
-#include "proxy/smtp/header.h"
-#include "route/relay/relay_endpoint.h"
-#include "route/relay/relay_identity.h"
-#include "route/relay/relay_learnt.h"
+#include "proxy/smtp/outcome.h"
+#include "route/relay/relay_branch_private.h"
+#include "route/relay/relay_host.h"
+#include "route/relay/relay_job.h"
 #include "route/relay/relay_link.h"
 #include "route/relay/relay_log.h"
 #include "route/relay/relay_memory.h"
+#include "route/relay/relay_outage.h"
 #include "route/relay/relay_pool.h"
 #include "route/relay/relay_private.h"
-#include "route/relay/relay_tell.h"
+#include "route/relay/relay_recipient.h"
+#include "route/relay/relay_report.h"
 
 static const struct relay_link_events link_events;
 
@@ -43,77 +48,218 @@ void relay_branch_update_deadline(struct relay_branch *w)
         deadline_set(loop_of(w), &w->deadline, due_ms);
 }
 
+static void enter(struct relay_branch *w, enum relay_branch_state state)
+{
+    static const unsigned after[] = {
+        [RELAY_BRANCH_NEW] = 1U << RELAY_BRANCH_NAMING | 1U << RELAY_BRANCH_FAILED,
+        [RELAY_BRANCH_WAITING] = 1U << RELAY_BRANCH_NAMING | 1U << RELAY_BRANCH_FAILED,
+        [RELAY_BRANCH_NAMING] =
+            1U << RELAY_BRANCH_NEW | 1U << RELAY_BRANCH_ACTIVE | 1U << RELAY_BRANCH_FAILED,
+        [RELAY_BRANCH_ACTIVE] = 1U << RELAY_BRANCH_NEW | 1U << RELAY_BRANCH_FAILED,
+        [RELAY_BRANCH_FAILED] = 1U << RELAY_BRANCH_FAILED,
+    };
+
+    assert((after[w->state] >> state & 1) != 0);
+    w->state = state;
+}
+
+/* ---- letting go ---- */
+
+/* The transaction on its connection is given up; the connection lives on where it can. */
+static void release(struct relay_branch *w)
+{
+    struct relay_link *link = w->link;
+
+    w->link = NULL;
+    if (link == NULL || !relay_link_is_alive(link))
+        return;
+    relay_link_let_go(link);
+    if (w->state == RELAY_BRANCH_NAMING)
+        relay_pool_give(link);
+    else if (outbound_abort(&link->out))
+        relay_link_hand_back(link);
+    else
+        relay_link_close(link);
+}
+
+/* Nothing points at it any more. */
+void relay_branch_detach(struct relay_branch *w)
+{
+    if (w->dropped_out != NULL)
+        *w->dropped_out = true;
+    w->branch->shell = NULL;
+    deadline_clear(loop_of(w), &w->deadline);
+    loop_unpost(loop_of(w), &w->post);
+    relay_content_close(&w->content);
+    if (w->state == RELAY_BRANCH_WAITING)
+        relay_pool_leave(w);
+    release(w);
+}
+
+/* ---- reports ---- */
+
+/* The last event. */
+static void report_last(struct relay_branch *w, struct event *ev)
+{
+    struct carrier *c = w->carrier;
+
+    ev->branch = w->branch;
+    relay_branch_detach(w);
+    carrier_report(c, ev);
+}
+
+static bool report_answer(struct relay_branch *w, struct recipient *rcpt, enum fate fate,
+                          const struct reply *reply)
+{
+    struct event ev = {.rcpt = rcpt, .fate = fate, .reply = *reply};
+    return relay_report_answer(w, &ev);
+}
+
+static bool report_fallen(struct relay_branch *w, struct recipient *rcpt, enum fate fate,
+                          const struct reply *reply)
+{
+    struct event ev = {.kind = EV_FINAL, .rcpt = rcpt, .fate = fate, .reply = *reply};
+
+    if (!relay_recipient_is_last(w, rcpt))
+        return relay_report(w, &ev);
+    ev.rcpt = NULL; /* nobody is left to get the message */
+    if (reply_copy(w->branch->transaction->mail, reply, &ev.reply) != 0)
+        ev.reply = reply_own(REPLY_LOCAL_PROBLEM);
+    report_last(w, &ev);
+    return false;
+}
+
+/* Open recipients are answered in the target's stead. False: the branch is gone. */
+static bool report_stead(struct relay_branch *w)
+{
+    if (!relay_outage_answers(w))
+        return true;
+    RELAY_EACH_RECIPIENT (rcpt, w) {
+        if (rcpt->envelope != FATE_OPEN)
+            continue;
+        struct event ev = relay_outage_answer(w, rcpt);
+        if (!relay_report_answer(w, &ev))
+            return false;
+    }
+    return true;
+}
+
+static void report_broken(struct relay_branch *w, const struct reply *reply, bool is_end_sent)
+{
+    struct event ev = {.kind = EV_BROKEN, .reply = *reply, .is_end_sent = is_end_sent};
+
+    if (w->state == RELAY_BRANCH_WAITING)
+        relay_pool_leave(w);
+    release(w);
+    enter(w, RELAY_BRANCH_FAILED); /* for what the client sends meanwhile */
+    w->is_breaking = true;
+    if (!report_stead(w))
+        return;
+    w->branch->facts.may_be_duplicate = is_end_sent;
+    report_last(w, &ev);
+}
+
+/* Replies in the target's stead (relay-from, routed-recipients). */
+static bool report_guarded(struct relay_branch *w)
+{
+    w->has_guarded = false;
+    RELAY_EACH_RECIPIENT (rcpt, w) {
+        struct reply reply = reply_own(relay_recipient_guard(w, rcpt));
+        if (!relay_recipient_is_guarded(w, rcpt))
+            continue;
+        if (rcpt->envelope == FATE_OPEN &&
+            !report_answer(w, rcpt, outcome_of_code(reply.code), &reply))
+            return false;
+        if (relay_recipient_stands(rcpt) &&
+            !report_fallen(w, rcpt, outcome_of_code(reply.code), &reply))
+            return false;
+    }
+    return true;
+}
+
+/* Somebody's final word on all: as answers, and as outcome of those that stood. */
+static bool report_verdict(struct relay_branch *w)
+{
+    struct event ev = {
+        .kind = EV_FINAL, .fate = outcome_of_code(w->failure.code), .reply = w->failure};
+    bool has_standing = false;
+
+    RELAY_EACH_RECIPIENT (rcpt, w) {
+        has_standing = has_standing || relay_recipient_stands(rcpt);
+        if (rcpt->envelope == FATE_OPEN && !report_answer(w, rcpt, ev.fate, &w->failure))
+            return false;
+    }
+    if (has_standing)
+        report_last(w, &ev);
+    return !has_standing;
+}
+
+bool relay_branch_report_due(struct relay_branch *w)
+{
+    if (w->is_breaking)
+        return true;
+    if (w->has_guarded && !report_guarded(w))
+        return false;
+    if (w->state != RELAY_BRANCH_FAILED)
+        return true;
+    if (w->failed == RELAY_VERDICT)
+        return report_verdict(w);
+    report_broken(w, &w->failure, false);
+    return false;
+}
+
+static void on_post(void *owner)
+{
+    struct relay_branch *w = owner;
+    relay_branch_report_due(w);
+}
+
+static void report_later(struct relay_branch *w)
+{
+    loop_post(loop_of(w), &w->post, on_post, w);
+}
+
+void relay_branch_fail(struct relay_branch *w, const struct reply *reply, enum relay_failure how)
+{
+    struct buf told;
+
+    if (w->state == RELAY_BRANCH_WAITING)
+        relay_pool_leave(w);
+    release(w);
+    relay_content_close(&w->content);
+    enter(w, RELAY_BRANCH_FAILED);
+    w->failed = how;
+    w->failure = reply_own(REPLY_LOCAL_PROBLEM);
+    /* 421 ends a session, and that is not the target's to end. */
+    buf_init(&told, &loop_pools(loop_of(w))->medium, 2 * REPLY_MAX_BYTES);
+    reply_put(&told, reply, reply->code == 421 ? 451 : 0, false);
+    struct reply changed = *reply;
+    changed.code = reply->code == 421 ? 451 : reply->code;
+    changed.wire = buf_bytes(&told);
+    if (!told.has_failed)
+        reply_copy(w->branch->transaction->mail, &changed, &w->failure);
+    buf_done(&told);
+    report_later(w);
+}
+
 /* ---- on a connection ---- */
 
-/* Among all of them, be they brought yet or not. */
-static bool has_recipient(const struct relay_branch *w, bool is_unverified)
+void relay_branch_send(struct relay_branch *w, struct recipient *rcpt)
 {
-    LIST_EACH (at, &w->branch->recipients)
-        if (LIST_ENTRY(at, struct recipient, in_branch)->is_unverified == is_unverified)
-            return true;
-    return false;
-}
-
-static struct relay_identity_choice choose(const struct relay_branch *w)
-{
-    const struct relay_conf *conf = w->relay->conf;
-    struct relay_identity_facts facts = {
-        .caps = &w->link->out.caps,
-        .has_announced_xclient =
-            (conf->identity & IDENTITY_KIND_AUTO) != 0 && relay_learnt_has_xclient(w->relay),
-        .is_xclient_done = w->link->out.is_xclient_sent,
-        .avoids_xclient = w->again.avoids_xclient,
-    };
-    if (w->carrier->is_spooled)
-        return relay_identity_choose_again(conf, &facts, w->carrier->spooled_identity,
-                                           has_recipient(w, false));
-    return relay_identity_choose(conf, &facts);
-}
-
-static void fill_facts(struct relay_branch *w)
-{
-    struct branch_facts *facts = &w->branch->facts;
-    char text[RELAY_ENDPOINT_TEXT_MAX];
-
-    if (arena_copy(arena_of(w), bytes_of(relay_endpoint_text(&w->link->to, text)),
-                   &facts->address) != 0)
-        facts->address = bytes_make(NULL, 0);
-    facts->identity = bytes_of(relay_identity_text(w->identity));
-    facts->identity_kinds = w->identity;
-    facts->is_reused = w->link->out.transactions != 0;
-    w->branch->lacks_enhanced = !capability_has(&w->link->out.caps, CAPABILITY_ENHANCEDSTATUSCODES);
-    w->branch->lacks_dsn = !capability_has(&w->link->out.caps, CAPABILITY_DSN);
-}
-
-/* True: it is to be asked for on this connection, be it once more. */
-static bool is_wanted(const struct relay_branch *w, const struct recipient *r)
-{
-    return (r->envelope == FATE_OPEN || relay_tell_stands(r)) && !relay_tell_is_guarded(w, r);
-}
-
-void relay_branch_send(struct relay_branch *w, struct recipient *r)
-{
-    if (is_wanted(w, r))
-        outbound_rcpt(&w->link->out, r);
-    else if (relay_tell_is_guarded(w, r))
+    assert(w->state == RELAY_BRANCH_ACTIVE);
+    if (relay_recipient_is_wanted(w, rcpt))
+        outbound_rcpt(&w->link->out, rcpt);
+    else if (relay_recipient_is_guarded(w, rcpt))
         w->has_guarded = true;
-}
-
-static bool has_wanted(const struct relay_branch *w)
-{
-    RELAY_EACH_RECIPIENT (r, w)
-        if (is_wanted(w, r))
-            return true;
-    return false;
 }
 
 /* Everybody is answered without the target: the connection was not needed. */
 static void not_needed(struct relay_branch *w)
 {
-    relay_tell_release(w); /* NAMING still: it goes back as it came */
-    w->state = RELAY_BRANCH_NEW;
+    release(w); /* NAMING still: it goes back as it came */
+    enter(w, RELAY_BRANCH_NEW);
     w->has_guarded = true;
-    relay_tell_later(w);
+    report_later(w);
 }
 
 static void identity_failed(struct relay_branch *w, unsigned kinds, const struct reply *heard)
@@ -126,45 +272,27 @@ static void identity_failed(struct relay_branch *w, unsigned kinds, const struct
 
 static void run(struct relay_branch *w, const struct outbound_job *job)
 {
-    w->state = RELAY_BRANCH_ACTIVE;
+    enter(w, RELAY_BRANCH_ACTIVE);
     relay_pace_begin(&w->pace, now_ms(w));
     relay_content_reset(&w->content);
     outbound_begin(&w->link->out, job);
-    RELAY_EACH_RECIPIENT (r, w)
-        relay_branch_send(w, r);
+    RELAY_EACH_RECIPIENT (rcpt, w)
+        relay_branch_send(w, rcpt);
     if (w->wants_data)
         outbound_data(&w->link->out);
     if (w->has_guarded)
-        relay_tell_later(w);
+        report_later(w);
 }
 
 /* The state is NAMING: a connection is there, and nothing was said on it for this branch. */
 static void begin(struct relay_branch *w)
 {
-    const struct relay_conf *conf = w->relay->conf;
-    struct relay_identity_choice choice = choose(w);
-    struct outbound_job job = {
-        .envelope = &w->branch->transaction->envelope,
-        .client = w->carrier->client,
-        .sends_xclient = (choice.kinds & IDENTITY_KIND_XCLIENT) != 0,
-        .sends_xforward = (choice.kinds & IDENTITY_KIND_XFORWARD) != 0,
-        .passes_without_identity = conf->identity_failure == RELAY_IDENTITY_FAILURE_PASS,
-        .form = relay_identity_form(conf),
-        .size_bytes = w->carrier->is_spooled ? copy_length(w->carrier->copy) : 0,
-    };
+    struct outbound_job job;
+    unsigned missing;
 
-    if (choice.is_failure && !job.passes_without_identity) {
-        identity_failed(w, choice.missing, NULL);
-        return;
-    }
-    if (choice.is_failure || (choice.is_lost && has_recipient(w, true)))
-        relay_log_identity_failed(&w->relay->log, choice.missing, NULL);
-    if (choice.is_unannounced)
-        relay_log_no_identity(&w->relay->log);
-    w->identity = choice.kinds;
-    w->is_lost = choice.is_lost && !job.passes_without_identity;
-    fill_facts(w);
-    if (!has_wanted(w)) {
+    if (!relay_job_make(w, &job, &missing)) {
+        identity_failed(w, missing, NULL);
+    } else if (!relay_recipient_is_any_wanted(w)) {
         not_needed(w);
     } else if (job.sends_xclient && !relay_link_bind(w->link, w->carrier)) {
         struct reply reply = reply_own(REPLY_LOCAL_PROBLEM);
@@ -176,18 +304,13 @@ static void begin(struct relay_branch *w)
 
 void relay_branch_start(struct relay_branch *w, struct relay_link *link)
 {
-    bool waits_for_name;
-
     w->link = link;
-    w->state = RELAY_BRANCH_NAMING;
+    enter(w, RELAY_BRANCH_NAMING);
     relay_link_use(link, &(struct relay_link_user){.events = &link_events,
                                                    .who = w,
                                                    .content = &w->content,
                                                    .is_spooled = w->carrier->is_spooled});
-    waits_for_name = (choose(w).kinds & IDENTITY_KIND_XCLIENT) != 0 && !link->out.is_xclient_sent &&
-                     w->carrier->client->name_state == IDENTITY_NAME_PENDING &&
-                     now_ms(w) < w->carrier->resolve_by_ms;
-    if (!waits_for_name)
+    if (!relay_job_waits_for_name(w))
         begin(w);
     relay_branch_update_deadline(w);
 }
@@ -196,6 +319,7 @@ void relay_branch_named(struct relay_branch *w)
 {
     struct relay_link *link = w->link;
 
+    assert(w->state == RELAY_BRANCH_NAMING);
     begin(w);
     relay_branch_update_deadline(w);
     relay_link_drain_later(link);
@@ -231,7 +355,7 @@ static void on_late(struct relay_branch *w)
         log_lost(w, ERR_TIMEOUT, NULL);
         relay_link_close(w->link);
     }
-    relay_tell_broken(w, &reply, false);
+    report_broken(w, &reply, false);
 }
 
 static void on_deadline(struct deadline *deadline)
@@ -261,9 +385,9 @@ static void more(struct reader *reader)
         relay_link_drain(w->link);
         return;
     }
+    /* What cannot be read cannot have been sent whole. */
     struct reply reply = reply_own(REPLY_LOCAL_PROBLEM);
-    relay_branch_fail(w, &reply,
-                      RELAY_VERDICT); /* what cannot be read cannot have been sent whole */
+    relay_branch_fail(w, &reply, RELAY_VERDICT);
 }
 
 void relay_branch_init(struct relay_branch *w, struct carrier *c, struct branch *b)
@@ -282,7 +406,7 @@ void relay_branch_init(struct relay_branch *w, struct carrier *c, struct branch 
 static void ask_again(struct relay_branch *w)
 {
     w->link = NULL;
-    w->state = RELAY_BRANCH_NEW;
+    enter(w, RELAY_BRANCH_NEW);
     w->branch->is_end_sent = false; /* the target has said that it did not take it */
     relay_content_reset(&w->content);
     relay_branch_ask(w);
@@ -292,18 +416,18 @@ static void ask_again(struct relay_branch *w)
 
 static void on_answer(struct relay_branch *w, const struct outbound_event *ev)
 {
-    struct recipient *r = ev->rcpt;
+    struct recipient *rcpt = ev->rcpt;
     struct relay_memory *memory = w->relay->service->memory;
 
     if (ev->is_heard && memory != NULL)
-        relay_memory_note(memory, w->relay->target.name, &r->to, r->names_domain, &ev->reply);
-    if (r->envelope == FATE_OPEN) {
-        if (relay_tell_answer(w, r, ev->fate, &ev->reply))
+        relay_memory_note(memory, w->relay->target.name, &rcpt->to, rcpt->names_domain, &ev->reply);
+    if (rcpt->envelope == FATE_OPEN) {
+        if (report_answer(w, rcpt, ev->fate, &ev->reply))
             relay_branch_update_deadline(w);
         return;
     }
-    if (ev->fate != FATE_ACCEPTED && relay_tell_stands(r))
-        relay_tell_fallen(w, r, ev->fate, &ev->reply);
+    if (ev->fate != FATE_ACCEPTED && relay_recipient_stands(rcpt))
+        report_fallen(w, rcpt, ev->fate, &ev->reply);
 }
 
 /* The connection goes back to the pool before the outcome is told: what follows from that may be
@@ -321,38 +445,7 @@ static void on_final(struct relay_branch *w, const struct outbound_event *ev)
         relay_link_close(link);
     else
         relay_link_hand_back(link);
-    relay_tell_last(w, &last);
-}
-
-/* Our own Received line and an empty one, where it is wanted. Without memory for it the message
- * goes without. */
-static struct bytes make_prefix(struct relay_branch *w)
-{
-    const struct carrier *carrier = w->carrier;
-    enum relay_received received = w->relay->conf->received;
-    struct bytes prefix = bytes_make(NULL, 0);
-    struct recipient *only = relay_tell_next(w, NULL);
-    struct header_trace trace = {
-        .client = carrier->client,
-        .by = carrier->hostname,
-        .id = bytes_of(w->branch->transaction->envelope.id.text),
-        .rcpt = only == w->last ? &only->to : NULL,
-        .wall_s =
-            (carrier->is_spooled ? carrier->spooled_wall_ms : loop_wall_ms(loop_of(w))) / 1000,
-    };
-    struct buf out;
-
-    if (received == RELAY_RECEIVED_NEVER || carrier->spooled_identity == IDENTITY_KIND_NONE ||
-        (received == RELAY_RECEIVED_AUTO && !carrier->is_spooled &&
-         relay_identity_judges(w->identity)))
-        return prefix;
-    buf_init(&out, &loop_pools(loop_of(w))->medium, REPLY_MAX_BYTES);
-    header_put_received(&out, &trace);
-    buf_text(&out, "\r\n");
-    if (out.has_failed || arena_copy(arena_of(w), buf_bytes(&out), &prefix) != 0)
-        prefix = bytes_make(NULL, 0);
-    buf_done(&out);
-    return prefix;
+    report_last(w, &last);
 }
 
 bool relay_branch_may_begin_anew(const struct relay_branch *w)
@@ -375,7 +468,7 @@ static void lose(struct relay_branch *w, bool is_end_sent, int error, const stru
     }
     log_lost(w, error, heard);
     w->link = NULL;
-    relay_tell_broken(w, &reply, is_end_sent);
+    report_broken(w, &reply, is_end_sent);
 }
 
 /* No memory: the target is there, and nothing is spooled in its stead. Only where it may have the
@@ -438,7 +531,7 @@ static void on_event(void *user, const struct outbound_event *ev)
         break;
     case OUTBOUND_GO:
         if (w->content.reader.of != NULL) /* there was memory for a copy */
-            relay_content_open(&w->content, make_prefix(w));
+            relay_content_open(&w->content, relay_job_received(w));
         break;
     case OUTBOUND_FINAL_ANSWER:
         on_final(w, ev);
@@ -467,17 +560,6 @@ static const struct relay_link_events link_events = {.event = on_event, .lost = 
 
 /* ---- others wait for a connection ---- */
 
-uint64_t relay_branch_net(const struct relay_branch *w)
-{
-    return w->carrier->is_spooled ? RELAY_LINE_QUEUE : relay_line_key(&w->carrier->client->client);
-}
-
-bool relay_branch_is_unfinished(const struct relay_branch *w)
-{
-    return w->state == RELAY_BRANCH_ACTIVE && !w->content.is_end_released && w->unanswered == 0 &&
-           !w->carrier->is_spooled;
-}
-
 void relay_branch_yield(struct relay_branch *w)
 {
     struct reply reply = reply_own(REPLY_TARGET_BUSY);
@@ -486,7 +568,7 @@ void relay_branch_yield(struct relay_branch *w)
         relay_branch_fail(w, &reply, RELAY_VERDICT);
         return;
     }
-    relay_tell_release(w);
+    release(w);
     relay_content_reset(&w->content);
-    w->state = RELAY_BRANCH_NEW;
+    enter(w, RELAY_BRANCH_NEW);
 }

@@ -5,6 +5,7 @@
 #include <assert.h>
 
 #include "route/relay/relay_branch.h"
+#include "route/relay/relay_branch_private.h"
 #include "route/relay/relay_connect.h"
 #include "route/relay/relay_identity.h"
 #include "route/relay/relay_learnt.h"
@@ -20,6 +21,12 @@ static uint64_t now_ms(const struct relay *r)
 }
 
 /* ---- the line ---- */
+
+/* For which client net it waits and holds a connection. */
+static uint64_t net_of(const struct relay_branch *w)
+{
+    return w->carrier->is_spooled ? RELAY_LINE_QUEUE : relay_line_key(&w->carrier->client->client);
+}
 
 unsigned relay_pool_share(const struct relay *r)
 {
@@ -60,12 +67,14 @@ static struct relay_branch *next_waiting(const struct relay *r, const struct rel
 
 static void enter_line(struct relay_branch *w)
 {
+    assert(w->state == RELAY_BRANCH_NEW);
     w->state = RELAY_BRANCH_WAITING;
-    relay_line_enter(&w->relay->line, &w->waiter, relay_branch_net(w));
+    relay_line_enter(&w->relay->line, &w->waiter, net_of(w));
 }
 
 static void leave_line(struct relay_branch *w)
 {
+    assert(w->state == RELAY_BRANCH_WAITING);
     relay_line_leave(&w->relay->line, &w->waiter);
 }
 
@@ -108,7 +117,7 @@ static bool needs_successor(struct relay *r, const struct relay_link *link)
 
 static void lend(struct relay_branch *w, struct relay_link *link)
 {
-    relay_stock_lend(link, relay_line_hold(&w->relay->line, relay_branch_net(w)));
+    relay_stock_lend(link, relay_line_hold(&w->relay->line, net_of(w)));
     relay_branch_start(w, link);
 }
 
@@ -187,7 +196,7 @@ static bool dial(struct relay *r, struct relay_branch *w)
 
     if (w != NULL) {
         user.client = w->carrier;
-        user.net = relay_line_hold(&r->line, relay_branch_net(w));
+        user.net = relay_line_hold(&r->line, net_of(w));
     }
     d = relay_connect_new(r, &user);
     if (d == NULL) {

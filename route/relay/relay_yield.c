@@ -3,6 +3,7 @@
 #include "route/relay/relay_yield.h"
 
 #include "route/relay/relay_branch.h"
+#include "route/relay/relay_branch_private.h"
 #include "route/relay/relay_link.h"
 #include "route/relay/relay_log.h"
 #include "route/relay/relay_pool.h"
@@ -21,12 +22,19 @@ static uint64_t brought_by(const struct relay_branch *w)
     return w->carrier->copy == NULL ? 0 : copy_length(w->carrier->copy);
 }
 
+/* It is the client's turn, and the end of its message has not come. */
+static bool is_unfinished(const struct relay_branch *w)
+{
+    return w->state == RELAY_BRANCH_ACTIVE && !w->content.is_end_released && w->unanswered == 0 &&
+           !w->carrier->is_spooled;
+}
+
 static struct choice judge(const struct relay_link *link, bool is_claimed)
 {
     struct relay *r = link->relay;
     struct choice c = {.w = link->user.who, .turn = RELAY_PACE_KEEPS};
 
-    if (c.w == NULL || !relay_branch_is_unfinished(c.w))
+    if (c.w == NULL || !is_unfinished(c.w))
         return c;
     uint64_t now = loop_now_ms(r->service->loop);
     c.brought = brought_by(c.w);

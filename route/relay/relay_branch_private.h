@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One branch of a transaction at a relay: what hangs on branch->shell. */
+#ifndef POSTERN_RELAY_BRANCH_PRIVATE_H
+#define POSTERN_RELAY_BRANCH_PRIVATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proxy/base/list.h"
+#include "proxy/io/deadline.h"
+#include "proxy/io/loop.h"
+#include "proxy/smtp/outbound.h"
+#include "proxy/smtp/reply.h"
+#include "route/carrier.h"
+#include "route/relay/relay_connect.h"
+#include "route/relay/relay_content.h"
+#include "route/relay/relay_line.h"
+#include "route/relay/relay_pace.h"
+#include "route/relay/relay_stock.h"
+
+struct relay;
+struct relay_link;
+
+enum relay_branch_state {
+    RELAY_BRANCH_NEW,     /* has asked for nothing, or its connection was taken back */
+    RELAY_BRANCH_WAITING, /* in relay.line */
+    RELAY_BRANCH_NAMING,  /* has a connection; the client's name is being looked up */
+    RELAY_BRANCH_ACTIVE,  /* its transaction runs on `link` */
+    RELAY_BRANCH_FAILED   /* `failure` is the answer to everything */
+};
+
+/* In the mail arena. Gone, and branch->shell NULL, once its last event is reported. */
+struct relay_branch {
+    struct branch *branch;
+    struct carrier *carrier;
+    struct relay *relay;
+    struct relay_link *link; /* NAMING and ACTIVE */
+    struct relay_dial *dial; /* WAITING for a PROXY connection of its own */
+    struct relay_waiter waiter;
+    struct recipient *last; /* the last one that rcpt() brought */
+    struct recipient *mark; /* when it is answered, the others' time begins anew */
+    enum relay_branch_state state;
+    struct deadline deadline;
+    struct loop_post post;
+    uint64_t envelope_due_ms; /* while `unanswered` is not 0 */
+    struct relay_pace pace;   /* while ACTIVE */
+    struct reply failure;     /* FAILED; in the mail arena, or a constant */
+    struct relay_content content;
+    unsigned unanswered;       /* recipients whose RCPT awaits its reply, all connections */
+    unsigned identity;         /* enum identity_kind bits in use */
+    enum relay_failure failed; /* FAILED: how */
+    bool wants_data;
+    struct relay_again again;
+    bool is_breaking;  /* open recipients are being answered, then EV_BROKEN comes */
+    bool has_guarded;  /* recipients wait for a reply in the target's stead */
+    bool is_lost;      /* see struct relay_identity_choice */
+    bool *dropped_out; /* set when it is dropped while it reports */
+};
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What a branch has said on its connection beside commands and content. */
+#include "route/relay/relay_job.h"
+
+#include "proxy/smtp/header.h"
+#include "route/relay/relay_branch_private.h"
+#include "route/relay/relay_endpoint.h"
+#include "route/relay/relay_identity.h"
+#include "route/relay/relay_learnt.h"
+#include "route/relay/relay_link.h"
+#include "route/relay/relay_log.h"
+#include "route/relay/relay_private.h"
+#include "route/relay/relay_recipient.h"
+
+static struct arena *arena_of(const struct relay_branch *w)
+{
+    return w->branch->transaction->mail;
+}
+
+static struct relay_identity_choice choose(const struct relay_branch *w)
+{
+    const struct relay_conf *conf = w->relay->conf;
+    struct relay_identity_facts facts = {
+        .caps = &w->link->out.caps,
+        .has_announced_xclient =
+            (conf->identity & IDENTITY_KIND_AUTO) != 0 && relay_learnt_has_xclient(w->relay),
+        .is_xclient_done = w->link->out.is_xclient_sent,
+        .avoids_xclient = w->again.avoids_xclient,
+    };
+    if (w->carrier->is_spooled)
+        return relay_identity_choose_again(conf, &facts, w->carrier->spooled_identity,
+                                           relay_recipient_is_any(w, false));
+    return relay_identity_choose(conf, &facts);
+}
+
+bool relay_job_waits_for_name(const struct relay_branch *w)
+{
+    return (choose(w).kinds & IDENTITY_KIND_XCLIENT) != 0 && !w->link->out.is_xclient_sent &&
+           w->carrier->client->name_state == IDENTITY_NAME_PENDING &&
+           loop_now_ms(w->carrier->loop) < w->carrier->resolve_by_ms;
+}
+
+static void fill_facts(struct relay_branch *w)
+{
+    struct branch_facts *facts = &w->branch->facts;
+    char text[RELAY_ENDPOINT_TEXT_MAX];
+
+    if (arena_copy(arena_of(w), bytes_of(relay_endpoint_text(&w->link->to, text)),
+                   &facts->address) != 0)
+        facts->address = bytes_make(NULL, 0);
+    facts->identity = bytes_of(relay_identity_text(w->identity));
+    facts->identity_kinds = w->identity;
+    facts->is_reused = w->link->out.transactions != 0;
+    w->branch->lacks_enhanced = !capability_has(&w->link->out.caps, CAPABILITY_ENHANCEDSTATUSCODES);
+    w->branch->lacks_dsn = !capability_has(&w->link->out.caps, CAPABILITY_DSN);
+}
+
+bool relay_job_make(struct relay_branch *w, struct outbound_job *job_out, unsigned *missing_out)
+{
+    const struct relay_conf *conf = w->relay->conf;
+    struct relay_identity_choice choice = choose(w);
+
+    *job_out = (struct outbound_job){
+        .envelope = &w->branch->transaction->envelope,
+        .client = w->carrier->client,
+        .sends_xclient = (choice.kinds & IDENTITY_KIND_XCLIENT) != 0,
+        .sends_xforward = (choice.kinds & IDENTITY_KIND_XFORWARD) != 0,
+        .passes_without_identity = conf->identity_failure == RELAY_IDENTITY_FAILURE_PASS,
+        .form = relay_identity_form(conf),
+        .size_bytes = w->carrier->is_spooled ? copy_length(w->carrier->copy) : 0,
+    };
+    *missing_out = choice.missing;
+    if (choice.is_failure && !job_out->passes_without_identity)
+        return false;
+    if (choice.is_failure || (choice.is_lost && relay_recipient_is_any(w, true)))
+        relay_log_identity_failed(&w->relay->log, choice.missing, NULL);
+    if (choice.is_unannounced)
+        relay_log_no_identity(&w->relay->log);
+    w->identity = choice.kinds;
+    w->is_lost = choice.is_lost && !job_out->passes_without_identity;
+    fill_facts(w);
+    return true;
+}
+
+struct bytes relay_job_received(const struct relay_branch *w)
+{
+    const struct carrier *carrier = w->carrier;
+    enum relay_received received = w->relay->conf->received;
+    struct bytes prefix = bytes_make(NULL, 0);
+    struct recipient *only = relay_recipient_next(w, NULL);
+    struct header_trace trace = {
+        .client = carrier->client,
+        .by = carrier->hostname,
+        .id = bytes_of(w->branch->transaction->envelope.id.text),
+        .rcpt = only == w->last ? &only->to : NULL,
+        .wall_s =
+            (carrier->is_spooled ? carrier->spooled_wall_ms : loop_wall_ms(w->carrier->loop)) /
+            1000,
+    };
+    struct buf out;
+
+    if (received == RELAY_RECEIVED_NEVER || carrier->spooled_identity == IDENTITY_KIND_NONE ||
+        (received == RELAY_RECEIVED_AUTO && !carrier->is_spooled &&
+         relay_identity_judges(w->identity)))
+        return prefix;
+    buf_init(&out, &loop_pools(w->carrier->loop)->medium, REPLY_MAX_BYTES);
+    header_put_received(&out, &trace);
+    buf_text(&out, "\r\n");
+    if (out.has_failed || arena_copy(arena_of(w), buf_bytes(&out), &prefix) != 0)
+        prefix = bytes_make(NULL, 0);
+    buf_done(&out);
+    return prefix;
+}

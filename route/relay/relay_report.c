@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What a branch tells its carrier while it goes on. */
+#include "route/relay/relay_report.h"
+
+#include <assert.h>
+
+#include "route/carrier.h"
+#include "route/relay/relay_branch_private.h"
+#include "route/relay/relay_private.h"
+
+bool relay_report(struct relay_branch *w, struct event *ev)
+{
+    bool *outer = w->dropped_out;
+    bool is_dropped = false;
+
+    ev->branch = w->branch;
+    w->dropped_out = &is_dropped;
+    carrier_report(w->carrier, ev);
+    if (is_dropped) {
+        if (outer != NULL)
+            *outer = true;
+        return false;
+    }
+    w->dropped_out = outer;
+    return true;
+}
+
+bool relay_report_answer(struct relay_branch *w, struct event *ev)
+{
+    struct recipient *rcpt = ev->rcpt;
+    uint64_t now_ms = loop_now_ms(w->carrier->loop);
+
+    assert(w->unanswered != 0 && rcpt->envelope == FATE_OPEN);
+    ev->kind = EV_ANSWER;
+    if (--w->unanswered == 0)
+        relay_pace_answered(&w->pace, now_ms);
+    if (rcpt == w->mark) {
+        w->mark = w->last;
+        w->envelope_due_ms = now_ms + w->relay->conf->times.envelope_ms;
+    }
+    return relay_report(w, ev);
+}
