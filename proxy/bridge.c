@@ -221,16 +221,6 @@ static void finish_copy(struct bridge *b)
         copy_finish(b->carrier.copy);
 }
 
-static void ask_filters(struct bridge *b)
-{
-    const struct smtpd_judge *judge = b->smtpd->worker->task->judge;
-    struct session_event ev = {.kind = SESSION_EV_VERDICT};
-
-    if (judge != NULL)
-        ev.reply = judge->judge(judge->owner, b->carrier.transaction);
-    session_feed(&b->session, &ev);
-}
-
 static void perform(struct bridge *b, const struct session_action *todo)
 {
     switch (todo->kind) {
@@ -253,7 +243,7 @@ static void perform(struct bridge *b, const struct session_action *todo)
         finish_copy(b);
         break;
     case SESSION_ACT_FILTER:
-        ask_filters(b);
+        bridge_filter_ask(b);
         break;
     case SESSION_ACT_REJECT:
         bridge_log_reject(b, todo);
@@ -299,6 +289,7 @@ static void on_perform_all(struct carrier *c)
 
     while (session_next(&b->session, &todo))
         perform(b, &todo);
+    bridge_filter_forget_late(b);
     count_envelope(b);
     free_refused_copy(b);
 }

@@ -29,9 +29,10 @@ struct bridge {
     struct list in_smtpd;
     struct deadline deadline;
     uint64_t session_end_ms;
-    struct etrn *etrn;       /* one that waits for its answer */
-    struct dns_query *query; /* reverse DNS under way */
-    uint8_t *reverse_name;   /* what session.client points to, ours */
+    struct etrn *etrn;                /* one that waits for its answer */
+    struct bridge_question *question; /* that filters have not answered */
+    struct dns_query *query;          /* reverse DNS under way */
+    uint8_t *reverse_name;            /* what session.client points to, ours */
     struct id id;
     struct bridge_times times;
     struct copy_net *net;    /* where what is held for the client counts */
@@ -53,6 +54,10 @@ void bridge_stop(struct bridge *b, bool is_final);
 /* bridge_name.c: asks for the client's name, tells it to the branches that wait for it. */
 void bridge_name_ask(struct bridge *b);
 void bridge_name_forget(struct bridge *b);
+
+/* bridge_filter.c: asks filters; forgets what it asked where the session does not wait any more. */
+void bridge_filter_ask(struct bridge *b);
+void bridge_filter_forget_late(struct bridge *b);
 
 /* bridge_log.c */
 void bridge_log_connect(struct bridge *b);

@@ -35,7 +35,7 @@ static void answer(struct bridge *b, const struct etrn *e, const struct reply *r
                    uint64_t count)
 {
     log_asked(b, e->argument, reply->code, count);
-    session_feed(&b->session, &(struct session_event){.kind = SESSION_EV_ETRN, .reply = *reply});
+    session_feed(&b->session, &(struct session_event){.kind = SESSION_EV_ANSWER, .reply = *reply});
     carrier_drain(&b->carrier);
 }
 

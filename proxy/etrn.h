@@ -25,7 +25,7 @@ bool etrn_is_entitled(const struct smtpd_etrns *conf, const struct netaddr *clie
                       bool (*knows_domain)(const void *owner, struct bytes domain),
                       const void *owner);
 
-/* Answers with SESSION_EV_ETRN, within the call or later. */
+/* Answers with SESSION_EV_ANSWER, within the call or later. */
 void etrn_ask(struct bridge *b, struct bytes argument);
 void etrn_forget(struct bridge *b); /* the client is gone: no answer */
 

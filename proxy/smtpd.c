@@ -233,7 +233,7 @@ static int make_session_conf(struct smtpd *d, struct arena *arena)
         .overshoot_max = conf->limits.overshoot,
         .rejects_early_input = conf->early_input == SMTPD_EARLY_INPUT_REJECT,
         .rejects_bare_newline = conf->bare_newline == SMTPD_BARE_NEWLINE_REJECT,
-        .has_filters = d->worker->task->judge != NULL,
+        .asks = conf->judge != NULL ? conf->judge->stages : 0,
         .announces = (own | passed) & ~keywords_of(&conf->hide),
         .bridges = own | keywords_of(&conf->announce),
         .is_storage_low = &d->worker->storage.is_low,

@@ -18,10 +18,21 @@ struct worker;
 /* Descriptors that accepting leaves free, for connections to targets and copies that spill. */
 #define SMTPD_RESERVED_FDS 64
 
-/* Filters, as long as there are none: what a script says to a message that is whole. */
+/* What a session asks the filters of its listener: one thing at a time. */
+struct smtpd_question {
+    struct session_question about;
+    const struct identity *client;
+    /* By the filters, once, within ask() or later: see SESSION_EV_ANSWER. The question is gone. */
+    void (*answered)(struct smtpd_question *question, const struct reply *reply);
+    struct list in_judge; /* theirs */
+};
+
+/* The filters of a listener: smtpd_conf.judge. */
 struct smtpd_judge {
     void *owner;
-    struct reply (*judge)(void *owner, const struct transaction *t); /* code 0: let it pass */
+    uint32_t stages; /* when they are asked: bits by enum session_stage */
+    void (*ask)(void *owner, struct smtpd_question *question);
+    void (*forget)(void *owner, struct smtpd_question *question); /* it is gone, unanswered */
 };
 
 struct smtpd {

@@ -63,7 +63,6 @@ struct worker_task {
     uint32_t number;       /* of the worker, from 1; 0: the runner */
     uint32_t generation;   /* of the configuration, from 1 */
     struct shared *shared; /* NULL: the limits are our own */
-    const struct smtpd_judge *judge;                     /* NULL in the server */
     const struct store_limits *store_limits;             /* NULL: the server's */
     void (*started)(void *owner);                        /* once it serves */
     void (*cold_started)(void *owner, struct worker *w); /* is_cold: in its place */

@@ -46,6 +46,8 @@ struct smtpd_times {
     uint64_t resolve_ms;
 };
 
+struct smtpd_judge;
+
 struct smtpd_conf {
     struct bytes section;               /* N */
     struct bytes name;                  /* what the greeting says */
@@ -69,6 +71,7 @@ struct smtpd_conf {
     bool resolves_names;
     struct smtpd_etrns etrn_from;
     struct setting_texts announce, hide; /* EHLO keywords, upper case */
+    const struct smtpd_judge *judge;     /* its filters, which no setting names yet; NULL: none */
 };
 
 extern const struct setting_section smtpd_conf_section;

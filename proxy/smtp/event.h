@@ -79,8 +79,10 @@ enum session_event_kind {
     SESSION_EV_LOST,     /* reset, or a write failed: nobody is there */
     SESSION_EV_DEADLINE, /* what session_wait() named took too long; is_final: the session did */
     SESSION_EV_STOP,     /* we are shutting down; is_final: now, else when no transaction runs */
-    SESSION_EV_ETRN,     /* reply: to ETRN */
-    SESSION_EV_VERDICT   /* reply: 4xx or 5xx of a filter; code 0: the message may go on */
+    SESSION_EV_ANSWER    /* reply: to what was asked about the command that waits. Code 0: the
+                            filters let it go on. 4xx, 5xx: told instead; 2xx likewise, to ETRN and a
+                            command that is not known. 3xx, to the latter: told, and filters are asked
+                            about the line that follows. Never 421. Ignored where nothing waits */
 };
 
 struct session_event {
@@ -90,14 +92,28 @@ struct session_event {
     struct reply reply; /* borrowed likewise */
 };
 
+/* When filters may be asked (session_conf.asks). The client's next command is not read before they
+ * have answered. */
+enum session_stage {
+    SESSION_STAGE_NONE,
+    SESSION_STAGE_CONNECT, /* before the greeting */
+    SESSION_STAGE_HELO,    /* or EHLO */
+    SESSION_STAGE_MAIL,
+    SESSION_STAGE_RCPT,
+    SESSION_STAGE_DATA,
+    SESSION_STAGE_END,     /* the message is whole */
+    SESSION_STAGE_COMMAND, /* one that is not known */
+    SESSION_STAGE_LINE     /* the next line of a command that was answered by 3xx */
+};
+
 enum session_action_kind {
     SESSION_ACT_GREETED, /* EHLO or HELO was said: client.helo is set */
     SESSION_ACT_BEGIN,   /* MAIL was accepted: session.tx is there; make its id and the copy */
     SESSION_ACT_ROUTE,   /* rcpt: answer with EV_ROUTED, now or later */
-    SESSION_ACT_ETRN,    /* bytes: what it asks for; answer SESSION_EV_ETRN, now or later */
+    SESSION_ACT_ETRN,    /* bytes: what it asks for; answer SESSION_EV_ANSWER, now or later */
     SESSION_ACT_CONTENT, /* bytes: append to the copy now; they point into what was fed */
     SESSION_ACT_WHOLE,   /* all content is in the copy */
-    SESSION_ACT_FILTER,  /* the message is whole: what do filters say? SESSION_EV_VERDICT */
+    SESSION_ACT_FILTER,  /* session_question(): answer SESSION_EV_ANSWER, now or later */
     SESSION_ACT_REJECT,  /* reply: what the client was refused with, rcpt or NULL; to be logged */
     SESSION_ACT_TRANSACTION, /* of_transaction: an action of the one that runs. With its ACT_SETTLED
                                 its memory goes, at the next call of the session */

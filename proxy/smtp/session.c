@@ -46,31 +46,50 @@ void session_done(struct session *s)
     arena_reset(&s->mail);
 }
 
-void session_greet(struct session *s)
+static void greet(struct session *s)
 {
-    assert(s->state == SESSION_NEW);
-    if (s->conf->refuse.code != 0) {
-        reply_put(&s->out, &s->conf->refuse, 0, false);
-        s->state = SESSION_REFUSING;
-        return;
-    }
     buf_text(&s->out, "220 ");
     buf_put(&s->out, s->conf->name);
     buf_text(&s->out, " ESMTP postern\r\n");
     s->state = SESSION_COMMANDS;
 }
 
+/* RFC 5321 3.1, RFC 7504 2: behind such a greeting QUIT alone does something. */
+static void refuse_client(struct session *s, const struct reply *reply)
+{
+    s->farewell = *reply;
+    s->state = SESSION_REFUSING;
+    session_say_reply(s, reply);
+}
+
+static const struct session_rule greeting = {
+    .stage = SESSION_STAGE_CONNECT, .proceed = greet, .refuse = refuse_client};
+
+void session_greet(struct session *s)
+{
+    assert(s->state == SESSION_NEW);
+    if (s->conf->refuse.code == 0) {
+        session_run(s, &greeting, bytes_make(NULL, 0));
+        return;
+    }
+    s->farewell = s->conf->refuse;
+    s->state = SESSION_REFUSING;
+    reply_put(&s->out, &s->farewell, 0, false);
+}
+
 /* ---- actions of the session's own ---- */
 
 void session_do(struct session *s, const struct session_action *action)
 {
+    if (s->todo_at == s->todo_count) /* fed while the last of them is performed */
+        s->todo_at = s->todo_count = 0;
     assert(s->todo_count < ARRAY_LENGTH(s->todo));
     s->todo[s->todo_count++] = *action;
 }
 
 static bool has_room_to_do(const struct session *s)
 {
-    return s->todo_count < ARRAY_LENGTH(s->todo);
+    return s->todo_count < ARRAY_LENGTH(s->todo) || s->todo_at == s->todo_count;
 }
 
 /* The last action follows when the transaction that runs is over; what is not released is dropped.
@@ -81,15 +100,23 @@ static void close_session(struct session *s)
         transaction_abandon(s->tx);
     list_init(&s->slots);
     s->slot_count = 0;
+    session_forget_command(s);
     s->state = SESSION_CLOSED;
+}
+
+static void say_last(struct session *s, const struct reply *reply)
+{
+    close_session(s);
+    s->is_cut_short = true;
+    reply_put(&s->out, reply, 0, false);
 }
 
 void session_close_with(struct session *s, enum reply_id id)
 {
     struct reply reply = reply_own(id);
-    close_session(s);
+
+    say_last(s, &reply);
     s->is_cut_short = id != REPLY_BYE && id != REPLY_SHUTTING_DOWN;
-    reply_put(&s->out, &reply, 0, false);
 }
 
 void session_end_with(struct session *s, enum reply_id id)
@@ -98,8 +125,8 @@ void session_end_with(struct session *s, enum reply_id id)
         session_close_with(s, id);
         return;
     }
-    s->held = NULL;
-    s->farewell = id;
+    session_forget_command(s);
+    s->farewell = reply_own(id);
     s->state = SESSION_ENDING;
 }
 
@@ -166,7 +193,7 @@ static bool add_slot(struct session *s, struct recipient *rcpt, const struct rep
     return true;
 }
 
-static void say_reply(struct session *s, const struct reply *reply)
+void session_say_reply(struct session *s, const struct reply *reply)
 {
     if (!list_is_empty(&s->slots)) {
         if (!add_slot(s, NULL, reply))
@@ -180,7 +207,7 @@ static void say_reply(struct session *s, const struct reply *reply)
 void session_say(struct session *s, enum reply_id id)
 {
     struct reply reply = reply_own(id);
-    say_reply(s, &reply);
+    session_say_reply(s, &reply);
 }
 
 bool session_say_when_answered(struct session *s, struct recipient *rcpt)
@@ -212,37 +239,18 @@ static void tell_slots(struct session *s)
 
 /* ---- reading ---- */
 
-static void run(struct session *s, const struct session_rule *rule, struct bytes argument)
+/* A line that cannot be read ends a command that wanted one. */
+static void refuse_line(struct session *s, int error)
 {
-    if ((rule->flags & RULE_IS_JUNK) && ++s->counts.junk > s->conf->junk_max)
-        session_end_with(s, REPLY_TOO_MUCH_JUNK);
-    else if ((rule->flags & RULE_NEEDS_HELO) && s->client.helo.len == 0)
-        session_say(s, REPLY_NEED_HELO);
-    else if ((rule->flags & RULE_NO_ARGUMENT) && argument.len != 0)
-        session_say(s, REPLY_NO_ARGUMENT);
-    else
-        rule->run(s, argument);
-}
-
-static void hold(struct session *s, const struct session_rule *rule, struct bytes argument)
-{
-    s->held = arena_alloc(&s->mail, sizeof(*s->held));
-    if (s->held == NULL || arena_copy(&s->mail, argument, &s->held->argument) != 0) {
+    if (error == ERR_MEMORY) {
         session_close_with(s, REPLY_NO_MEMORY);
         return;
     }
-    s->held->rule = rule;
-    s->state = SESSION_HELD;
-}
-
-static void run_held(struct session *s)
-{
-    struct session_held *held = s->held;
-
-    assert(held != NULL && s->state == SESSION_HELD);
-    s->held = NULL;
-    s->state = SESSION_COMMANDS;
-    run(s, held->rule, held->argument);
+    if (s->state == SESSION_LINE) {
+        session_forget_command(s);
+        s->state = SESSION_COMMANDS;
+    }
+    session_say(s, error == ERR_TOO_LONG ? REPLY_LINE_TOO_LONG : REPLY_BARE_NEWLINE_COMMAND);
 }
 
 static size_t feed_command(struct session *s, struct bytes in)
@@ -253,25 +261,28 @@ static size_t feed_command(struct session *s, struct bytes in)
 
     if (error == ERR_NOT_FOUND)
         return used;
-    if (error == ERR_MEMORY) {
-        session_close_with(s, REPLY_NO_MEMORY);
-        return used;
-    }
     if (error != 0) {
-        session_say(s, error == ERR_TOO_LONG ? REPLY_LINE_TOO_LONG : REPLY_BARE_NEWLINE_COMMAND);
+        refuse_line(s, error);
         return used;
     }
-    const struct session_rule *rule = session_rule_find(command_verb(line, &argument));
+    const struct session_rule *rule = s->command.rule;
+    if (s->state != SESSION_LINE) {
+        rule = session_rule_find(command_verb(line, &argument));
+        if (rule->verb == VERB_UNKNOWN)
+            argument = line;
+    }
     if ((rule->flags & RULE_ENDS_GROUP) && used < in.len && s->conf->rejects_early_input)
         session_end_with(s, REPLY_TALKED_EARLY);
+    else if (s->state == SESSION_LINE)
+        session_run_line(s, line);
     else if ((rule->flags & RULE_WAITS) && !list_is_empty(&s->slots))
-        hold(s, rule, argument);
+        session_hold(s, rule, argument);
     else
-        run(s, rule, argument);
+        session_run(s, rule, argument);
     return used;
 }
 
-/* RFC 7504 2: behind a 521 greeting QUIT alone does something. */
+/* Behind a greeting that refuses, QUIT alone does something. */
 static size_t feed_refused(struct session *s, struct bytes in)
 {
     struct bytes line, argument;
@@ -283,7 +294,7 @@ static size_t feed_refused(struct session *s, struct bytes in)
     if (error == 0 && command_verb(line, &argument) == VERB_QUIT)
         session_close_with(s, REPLY_BYE);
     else
-        say_reply(s, &s->conf->refuse);
+        session_say_reply(s, &s->farewell);
     return used;
 }
 
@@ -294,7 +305,8 @@ static bool talks_early(const struct session *s)
     if (!s->conf->rejects_early_input)
         return false;
     return s->state == SESSION_GOING ||
-           (s->state == SESSION_HELD && (s->held->rule->flags & RULE_ENDS_GROUP) != 0);
+           ((s->state == SESSION_HELD || s->state == SESSION_PENDING) &&
+            (s->command.rule->flags & RULE_ENDS_GROUP) != 0);
 }
 
 static size_t feed_bytes(struct session *s, struct bytes in)
@@ -317,14 +329,14 @@ static size_t feed_bytes(struct session *s, struct bytes in)
 bool session_wants_input(const struct session *s)
 {
     switch (s->state) {
-    case SESSION_ROUTING:
     case SESSION_HELD:
+    case SESSION_PENDING:
     case SESSION_GOING:
-    case SESSION_FILTERING:
     case SESSION_FINAL:
         return false;
     case SESSION_NEW:
     case SESSION_COMMANDS:
+    case SESSION_LINE:
     case SESSION_REFUSING:
     case SESSION_CONTENT:
     case SESSION_ENDING:
@@ -339,8 +351,18 @@ bool session_wants_input(const struct session *s)
 
 static void forget_transaction(struct session *s)
 {
+    assert(s->command.rule == NULL && list_is_empty(&s->slots)); /* they lie in `mail`, too */
     s->tx = NULL;
     s->is_settled = false;
+    arena_reset(&s->mail);
+}
+
+/* What was said and asked outside of a transaction is over. */
+static void forget_words(struct session *s)
+{
+    if (s->tx != NULL || s->command.rule != NULL || s->state == SESSION_REFUSING)
+        return;
+    assert(list_is_empty(&s->slots));
     arena_reset(&s->mail);
 }
 
@@ -363,7 +385,8 @@ static void decide_data(struct session *s)
 static void close_if_over(struct session *s)
 {
     bool is_quiet = s->state == SESSION_COMMANDS || s->state == SESSION_NEW ||
-                    s->state == SESSION_REFUSING || (s->is_eof && s->state == SESSION_CONTENT);
+                    s->state == SESSION_REFUSING ||
+                    (s->is_eof && (s->state == SESSION_CONTENT || s->state == SESSION_LINE));
     if (!is_quiet || !list_is_empty(&s->slots))
         return;
     if (s->is_eof)
@@ -379,9 +402,9 @@ static void advance(struct session *s)
         if (s->state == SESSION_GOING)
             decide_data(s);
         else if (s->state == SESSION_HELD)
-            run_held(s);
+            session_run_held(s);
         else if (s->state == SESSION_ENDING)
-            session_close_with(s, s->farewell);
+            say_last(s, &s->farewell);
     }
     close_if_over(s);
     if (s->out.has_failed && s->state != SESSION_CLOSED)
@@ -411,12 +434,19 @@ static void tell_outcome(struct session *s)
     }
 }
 
+/* The message has waited for them as long as for a target. */
+static void give_filters_up(struct session *s)
+{
+    struct reply reply = reply_own(REPLY_LOCAL_PROBLEM);
+    session_on_answer(s, &reply);
+}
+
 static void on_deadline(struct session *s, bool is_session)
 {
     if (s->state == SESSION_NEW && !is_session)
         session_greet(s);
-    else if (s->state == SESSION_FILTERING)
-        session_give_up_filters(s);
+    else if (s->state == SESSION_PENDING && session_wait(s) == SESSION_WAIT_FINAL)
+        give_filters_up(s);
     else if (session_wait(s) == SESSION_WAIT_FINAL && s->tx != NULL)
         transaction_feed(s->tx, &(struct event){.kind = EV_DEADLINE});
     else if (s->state != SESSION_CLOSED)
@@ -444,15 +474,6 @@ static void on_stop(struct session *s, bool is_final)
         session_close_with(s, REPLY_SHUTTING_DOWN);
 }
 
-static void on_etrn_answer(struct session *s, const struct reply *reply)
-{
-    if (s->state != SESSION_ROUTING)
-        return;
-    s->state = SESSION_COMMANDS;
-    say_reply(s, reply);
-    arena_reset(&s->mail); /* no transaction runs: nothing else is there */
-}
-
 size_t session_feed(struct session *s, const struct session_event *ev)
 {
     size_t used = 0;
@@ -475,11 +496,8 @@ size_t session_feed(struct session *s, const struct session_event *ev)
     case SESSION_EV_STOP:
         on_stop(s, ev->is_final);
         break;
-    case SESSION_EV_ETRN:
-        on_etrn_answer(s, &ev->reply);
-        break;
-    case SESSION_EV_VERDICT:
-        session_on_verdict(s, &ev->reply);
+    case SESSION_EV_ANSWER:
+        session_on_answer(s, &ev->reply);
         break;
     }
     advance(s);
@@ -492,8 +510,8 @@ void session_feed_transaction(struct session *s, const struct event *ev)
         forget_transaction(s);
     if (s->tx != NULL)
         transaction_feed(s->tx, ev);
-    if (ev->kind == EV_ROUTED && s->state == SESSION_ROUTING)
-        s->state = SESSION_COMMANDS;
+    if (ev->kind == EV_ROUTED)
+        session_on_routed(s, ev->rcpt);
     advance(s);
 }
 
@@ -517,6 +535,7 @@ bool session_next(struct session *s, struct session_action *out)
             tell_outcome(s);
         return true;
     }
+    forget_words(s);
     if (s->state != SESSION_CLOSED || s->tx != NULL || s->is_closed)
         return false;
     s->is_closed = true;
@@ -530,16 +549,18 @@ enum session_wait session_wait(const struct session *s)
     case SESSION_NEW:
         return SESSION_WAIT_GREETING;
     case SESSION_COMMANDS:
+    case SESSION_LINE:
     case SESSION_REFUSING:
         return list_is_empty(&s->slots) ? SESSION_WAIT_COMMAND : SESSION_WAIT_TARGETS;
-    case SESSION_ROUTING:
+    case SESSION_PENDING:
+        return s->command.rule->stage == SESSION_STAGE_END ? SESSION_WAIT_FINAL
+                                                           : SESSION_WAIT_TARGETS;
     case SESSION_HELD:
     case SESSION_GOING:
     case SESSION_ENDING:
         return SESSION_WAIT_TARGETS;
     case SESSION_CONTENT:
         return SESSION_WAIT_CONTENT;
-    case SESSION_FILTERING:
     case SESSION_FINAL:
         return SESSION_WAIT_FINAL;
     case SESSION_CLOSED:

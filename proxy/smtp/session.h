@@ -31,7 +31,7 @@ struct session_conf {           /* outlives the session */
     uint32_t recipients_max, errors_max, junk_max, overshoot_max;
     bool rejects_early_input;
     bool rejects_bare_newline;
-    bool has_filters;   /* they are asked at the end of data */
+    uint32_t asks;      /* when filters are asked: bits by enum session_stage */
     uint32_t announces; /* capability_keyword bits that EHLO tells where every target can do them */
     uint32_t bridges;   /* those among them that do not depend on any target */
     const bool *is_storage_low; /* MAIL gets 452 while it is set; NULL: nobody looks */
@@ -40,15 +40,25 @@ struct session_conf {           /* outlives the session */
 enum session_state {
     SESSION_NEW, /* no greeting yet; a client that talks now is rejected */
     SESSION_COMMANDS,
-    SESSION_ROUTING, /* a RCPT waits for its route, or ETRN for its answer */
-    SESSION_HELD,    /* a command waits until every earlier one has its reply */
+    SESSION_HELD,    /* `command` waits until every earlier one has its reply */
+    SESSION_PENDING, /* `command` waits for what was asked about it: filters, a route, the queue */
+    SESSION_LINE,    /* `command` waits for its next line */
     SESSION_GOING,   /* DATA waits for the recipients' replies */
     SESSION_CONTENT,
-    SESSION_FILTERING, /* the end of data waits for what the filters say */
-    SESSION_FINAL,     /* the end of data waits for its reply */
-    SESSION_REFUSING,  /* `refuse`: QUIT alone does something */
-    SESSION_ENDING,    /* `farewell` follows the replies that are due: input is thrown away */
-    SESSION_CLOSED     /* it ends: now, or when the transaction is over; input is thrown away */
+    SESSION_FINAL,    /* the end of data waits for its reply */
+    SESSION_REFUSING, /* `farewell` is all that is said; QUIT alone does something */
+    SESSION_ENDING,   /* `farewell` follows the replies that are due: input is thrown away */
+    SESSION_CLOSED    /* it ends: now, or when the transaction is over; input is thrown away */
+};
+
+/* The command that is carried out. The greeting and the end of data are such, too. */
+struct session_command {
+    const struct session_rule *rule;    /* NULL: none */
+    struct bytes argument;              /* in `mail`, or empty, while it waits */
+    struct transaction *tx;             /* MAIL: what it is to begin */
+    struct recipient *rcpt;             /* RCPT */
+    enum session_action_kind waits_for; /* SESSION_PENDING: the question that was put */
+    enum session_stage stage;           /* ... to filters */
 };
 
 /* Whom we wait for: the shell sets one deadline by it and feeds SESSION_EV_DEADLINE. */
@@ -86,20 +96,21 @@ struct session {
     uint32_t bridged; /* those that every target can do, by the shell, at any time */
     const struct session_conf *conf;
     struct session_counts counts;
-    struct session_held *held; /* SESSION_HELD: the command, in `mail` */
-    enum reply_id farewell;    /* SESSION_ENDING: the last reply */
-    bool may_etrn;             /* by the shell: this client may start queues */
-    bool is_stopping, is_eof;  /* close when nothing runs any more */
-    bool is_settled;           /* `tx` is over and its memory goes with the next call */
-    bool is_cut_short;         /* we end it, and the client may still be sending */
-    bool is_closed;            /* SESSION_ACT_CLOSE was given */
+    struct session_command command;
+    struct reply farewell;    /* SESSION_REFUSING: to everything; SESSION_ENDING: the last reply */
+    bool may_etrn;            /* by the shell: this client may start queues */
+    bool is_stopping, is_eof; /* close when nothing runs any more */
+    bool is_settled;          /* `tx` is over and its memory goes with the next call */
+    bool is_cut_short;        /* we end it, and the client may still be sending */
+    bool is_closed;           /* SESSION_ACT_CLOSE was given */
 };
 
 /* `small`: blocks of 1 KiB for arenas and lines, `medium`: of 4 KiB for what is to be sent. */
 void session_init(struct session *s, const struct session_conf *conf, struct pool *small,
                   struct pool *medium, const struct netaddr *client, const struct netaddr *local);
 void session_done(struct session *s); /* legal when nothing is left to be told to a branch */
-/* Legal when it is in SESSION_NEW. Says the greeting (or `refuse`'s): see greet-delay. */
+/* Legal when it is in SESSION_NEW. Says the greeting (or `refuse`'s), or asks filters first: see
+ * greet-delay. */
 void session_greet(struct session *s);
 
 size_t session_feed(struct session *s, const struct session_event *ev);
@@ -110,5 +121,17 @@ bool session_next(struct session *s, struct session_action *out);
 enum session_wait session_wait(const struct session *s);
 /* Would octets be taken now? */
 bool session_wants_input(const struct session *s);
+
+/* What filters are asked. All of it stays as it is until they answer, or are not asked any more. */
+struct session_question {
+    enum session_stage stage;
+    struct bytes text; /* HELO, MAIL, RCPT: the argument; COMMAND, LINE: the line */
+    const struct transaction *transaction; /* from MAIL on, which is not accepted yet then */
+    const struct recipient *rcpt;          /* of RCPT */
+};
+/* Is the answer to SESSION_ACT_FILTER waited for? */
+bool session_asks_filters(const struct session *s);
+/* Legal when it is. */
+struct session_question session_question(const struct session *s);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a session does from its 354 to the end of data, and to what the filters say of that. */
+/* What a session does from its 354 to the end of data. */
 #include "proxy/smtp/session_private.h"
 
 void session_begin_content(struct session *s)
@@ -18,7 +18,28 @@ void session_refuse_message(struct session *s, enum reply_id id)
     transaction_refuse(s->tx, &reply);
 }
 
+static void log_refusal(struct session *s)
+{
+    session_do(s, &(struct session_action){.kind = SESSION_ACT_REJECT, .reply = s->tx->refusal});
+}
+
+static void release(struct session *s)
+{
+    s->state = SESSION_FINAL;
+    transaction_end(s->tx);
+}
+
+static void refuse_by_filter(struct session *s, const struct reply *reply)
+{
+    transaction_refuse(s->tx, reply);
+    log_refusal(s);
+    release(s);
+}
+
 /* No target gets its end before every filter has agreed. */
+static const struct session_rule end_of_data = {
+    .stage = SESSION_STAGE_END, .proceed = release, .refuse = refuse_by_filter};
+
 static void end_content(struct session *s)
 {
     if (s->dot.has_bare_newline && s->conf->rejects_bare_newline)
@@ -28,34 +49,12 @@ static void end_content(struct session *s)
     if (s->header.received >= HEADER_RECEIVED_MAX)
         session_refuse_message(s, REPLY_TOO_MANY_HOPS);
     if (s->tx->refusal.code != 0)
-        session_do(s,
-                   &(struct session_action){.kind = SESSION_ACT_REJECT, .reply = s->tx->refusal});
+        log_refusal(s);
     session_do(s, &(struct session_action){.kind = SESSION_ACT_WHOLE});
-    if (s->tx->refusal.code == 0 && s->conf->has_filters) {
-        session_do(s, &(struct session_action){.kind = SESSION_ACT_FILTER});
-        s->state = SESSION_FILTERING;
-        return;
-    }
-    s->state = SESSION_FINAL;
-    transaction_end(s->tx);
-}
-
-void session_on_verdict(struct session *s, const struct reply *verdict)
-{
-    struct reply refusal;
-
-    if (s->state != SESSION_FILTERING)
-        return;
-    s->state = SESSION_FINAL;
-    if (verdict->code != 0) {
-        if (reply_copy(&s->mail, verdict, &refusal) != 0)
-            refusal = reply_own(REPLY_LOCAL_PROBLEM);
-        transaction_refuse(s->tx, &refusal);
-        if (s->todo_at == s->todo_count) /* SESSION_ACT_FILTER was the last one */
-            s->todo_at = s->todo_count = 0;
-        session_do(s, &(struct session_action){.kind = SESSION_ACT_REJECT, .reply = refusal});
-    }
-    transaction_end(s->tx);
+    if (s->tx->refusal.code != 0)
+        release(s);
+    else
+        session_run(s, &end_of_data, bytes_make(NULL, 0));
 }
 
 size_t session_feed_content(struct session *s, struct bytes in)
@@ -74,10 +73,4 @@ size_t session_feed_content(struct session *s, struct bytes in)
     if (s->dot.state == DOT_ENDED)
         end_content(s);
     return used;
-}
-
-void session_give_up_filters(struct session *s)
-{
-    struct reply reply = reply_own(REPLY_LOCAL_PROBLEM);
-    session_on_verdict(s, &reply);
 }

@@ -18,13 +18,14 @@ static bool keep_helo(struct session *s, struct bytes argument)
     return true;
 }
 
-static bool greet_client(struct session *s, struct bytes argument, bool is_esmtp)
+static enum reply_id check_helo(struct session *s)
 {
-    if (!command_is_helo_argument(argument)) {
-        session_say(s, REPLY_HELO_SYNTAX);
-        return false;
-    }
-    if (!keep_helo(s, argument)) {
+    return command_is_helo_argument(s->command.argument) ? REPLY_OK : REPLY_HELO_SYNTAX;
+}
+
+static bool greet_client(struct session *s, bool is_esmtp)
+{
+    if (!keep_helo(s, s->command.argument)) {
         session_close_with(s, REPLY_NO_MEMORY);
         return false;
     }
@@ -35,9 +36,9 @@ static bool greet_client(struct session *s, struct bytes argument, bool is_esmtp
     return true;
 }
 
-static void on_helo(struct session *s, struct bytes argument)
+static void on_helo(struct session *s)
 {
-    if (!greet_client(s, argument, false))
+    if (!greet_client(s, false))
         return;
     s->offered = 0;
     buf_text(&s->out, "250 ");
@@ -46,9 +47,9 @@ static void on_helo(struct session *s, struct bytes argument)
 }
 
 /* RFC 5321 4.1.1.1: the last line has a space behind the code, the others a hyphen. */
-static void on_ehlo(struct session *s, struct bytes argument)
+static void on_ehlo(struct session *s)
 {
-    if (!greet_client(s, argument, true))
+    if (!greet_client(s, true))
         return;
     s->offered = s->conf->announces & (s->conf->bridges | s->bridged);
     if (!s->may_etrn)
@@ -184,41 +185,45 @@ static enum reply_id path_reply(int error, enum reply_id when_syntax)
     return when_syntax;
 }
 
-static enum reply_id begin_mail(struct session *s, struct bytes argument)
+static enum reply_id read_mail(struct session *s, struct envelope *envelope_out)
 {
-    struct envelope envelope = {.is_8bit = false};
     struct address from;
     struct bytes rest;
 
-    int error = command_path(argument, "FROM:", &s->mail, &from, &rest);
+    int error = command_path(s->command.argument, "FROM:", &s->mail, &from, &rest);
     if (error != 0)
         return path_reply(error, REPLY_SENDER_SYNTAX);
-    enum reply_id id = read_mail_params(s, rest, &envelope);
+    enum reply_id id = read_mail_params(s, rest, envelope_out);
+    if (id == REPLY_OK && address_copy(&s->mail, &from, &envelope_out->from) != 0)
+        return REPLY_LOCAL_PROBLEM;
+    return id;
+}
+
+static enum reply_id check_mail(struct session *s)
+{
+    struct envelope envelope = {.is_8bit = false};
+
+    if (s->tx != NULL)
+        return REPLY_NESTED_MAIL;
+    if (s->conf->is_storage_low != NULL && *s->conf->is_storage_low)
+        return REPLY_SPOOL_FULL;
+    enum reply_id id = read_mail(s, &envelope);
     if (id != REPLY_OK)
         return id;
     struct transaction *tx = arena_alloc(&s->mail, sizeof(*tx));
-    if (tx == NULL || address_copy(&s->mail, &from, &envelope.from) != 0)
+    if (tx == NULL)
         return REPLY_LOCAL_PROBLEM;
     transaction_init(tx, &s->mail, &envelope, &s->client);
-    s->tx = tx;
-    return REPLY_SENDER_OK;
+    s->command.tx = tx;
+    return REPLY_OK;
 }
 
-static void on_mail(struct session *s, struct bytes argument)
+static void on_mail(struct session *s)
 {
-    if (s->tx != NULL) {
-        session_say(s, REPLY_NESTED_MAIL);
-        return;
-    }
-    bool is_full = s->conf->is_storage_low != NULL && *s->conf->is_storage_low;
-    enum reply_id id = is_full ? REPLY_SPOOL_FULL : begin_mail(s, argument);
-    if (id == REPLY_SENDER_OK) {
-        s->counts.transactions++;
-        session_do(s, &(struct session_action){.kind = SESSION_ACT_BEGIN});
-    } else {
-        arena_reset(&s->mail);
-    }
-    session_say(s, id);
+    s->tx = s->command.tx;
+    s->counts.transactions++;
+    session_do(s, &(struct session_action){.kind = SESSION_ACT_BEGIN});
+    session_say(s, REPLY_SENDER_OK);
 }
 
 /* ---- RCPT ---- */
@@ -246,12 +251,13 @@ static enum reply_id read_rcpt_params(const struct session *s, struct bytes rest
     return error == ERR_NOT_FOUND ? REPLY_OK : REPLY_PARAMETER_SYNTAX;
 }
 
-static enum reply_id read_rcpt(struct session *s, struct bytes argument, struct address *to,
-                               struct bytes *params)
+static enum reply_id read_rcpt(struct session *s, struct address *to, struct bytes *params)
 {
+    if (s->tx == NULL)
+        return REPLY_NEED_MAIL;
     if (s->tx->recipient_count >= s->conf->recipients_max || s->tx->is_full)
         return REPLY_TOO_MANY_RECIPIENTS;
-    int error = command_path(argument, "TO:", &s->mail, to, params);
+    int error = command_path(s->command.argument, "TO:", &s->mail, to, params);
     if (error != 0)
         return path_reply(error, REPLY_RECIPIENT_SYNTAX);
     if (to->local.len == 0)
@@ -272,126 +278,136 @@ static struct recipient *add_recipient(struct session *s, const struct address *
     return rcpt;
 }
 
-static void on_rcpt(struct session *s, struct bytes argument)
+/* Its reply has its place from here on, whoever gives it. */
+static enum reply_id check_rcpt(struct session *s)
 {
     struct address to;
     struct bytes params;
 
-    if (s->tx == NULL) {
-        session_say(s, REPLY_NEED_MAIL);
-        return;
-    }
-    enum reply_id id = read_rcpt(s, argument, &to, &params);
-    if (id != REPLY_OK) {
-        session_say(s, id);
-        return;
-    }
+    enum reply_id id = read_rcpt(s, &to, &params);
+    if (id != REPLY_OK)
+        return id;
     struct recipient *rcpt = add_recipient(s, &to, params);
-    if (rcpt == NULL || !session_say_when_answered(s, rcpt)) {
-        session_close_with(s, REPLY_NO_MEMORY);
-        return;
-    }
-    s->state = SESSION_ROUTING;
-    session_do(s, &(struct session_action){.kind = SESSION_ACT_ROUTE, .rcpt = rcpt});
+    if (rcpt == NULL || !session_say_when_answered(s, rcpt))
+        return REPLY_NO_MEMORY;
+    s->command.rcpt = rcpt;
+    return REPLY_OK;
+}
+
+static void on_rcpt(struct session *s)
+{
+    s->command.argument = bytes_make(NULL, 0); /* the recipient has it all */
+    session_wait_for(s,
+                     &(struct session_action){.kind = SESSION_ACT_ROUTE, .rcpt = s->command.rcpt});
+}
+
+/* What filters say stands in the place of a route. */
+static void refuse_rcpt(struct session *s, const struct reply *reply)
+{
+    struct routed routed = {.reply = *reply};
+
+    transaction_feed(
+        s->tx, &(struct event){.kind = EV_ROUTED, .rcpt = s->command.rcpt, .routed = &routed});
 }
 
 /* ---- the others ---- */
 
-static void on_data(struct session *s, struct bytes argument)
+static enum reply_id check_data(struct session *s)
 {
-    (void)argument;
-    if (s->tx == NULL) {
-        session_say(s, REPLY_NEED_MAIL);
-        return;
-    }
-    if (list_is_empty(&s->tx->recipients)) {
-        session_say(s, REPLY_NEED_RCPT);
-        return;
-    }
+    if (s->tx == NULL)
+        return REPLY_NEED_MAIL;
+    return list_is_empty(&s->tx->recipients) ? REPLY_NEED_RCPT : REPLY_OK;
+}
+
+static void on_data(struct session *s)
+{
     transaction_data(s->tx);
     s->state = SESSION_GOING;
 }
 
-static void on_rset(struct session *s, struct bytes argument)
+static void on_rset(struct session *s)
 {
-    (void)argument;
     if (s->tx != NULL)
         transaction_abandon(s->tx);
     session_say(s, REPLY_OK);
 }
 
-static void on_noop(struct session *s, struct bytes argument)
+static void on_noop(struct session *s)
 {
-    (void)argument;
     session_say(s, REPLY_OK);
 }
 
-static void on_quit(struct session *s, struct bytes argument)
+static void on_quit(struct session *s)
 {
-    (void)argument;
     session_close_with(s, REPLY_BYE);
 }
 
-static void on_vrfy(struct session *s, struct bytes argument)
+static enum reply_id check_vrfy(struct session *s)
 {
-    session_say(s, argument.len == 0 ? REPLY_SYNTAX : REPLY_CANNOT_VERIFY);
+    return s->command.argument.len == 0 ? REPLY_SYNTAX : REPLY_OK;
+}
+
+static void on_vrfy(struct session *s)
+{
+    session_say(s, REPLY_CANNOT_VERIFY);
 }
 
 /* PROTOCOLS 2.12. Whether this client may ask for that very node is the shell's to say. */
-static void on_etrn(struct session *s, struct bytes argument)
+static enum reply_id check_etrn(struct session *s)
 {
     enum command_etrn_form form;
     struct bytes name;
-    int error = command_etrn(argument, &form, &name);
+    int error = command_etrn(s->command.argument, &form, &name);
 
-    if (s->tx != NULL) {
-        session_say(s, REPLY_ETRN_IN_MAIL);
-    } else if (error != 0) {
-        session_say(s, error == ERR_NOT_FOUND ? REPLY_ETRN_USAGE : REPLY_SYNTAX);
-    } else if (!s->may_etrn) {
-        session_say(s, REPLY_ETRN_DENIED);
-    } else if (arena_copy(&s->mail, argument, &argument) !=
-               0) { /* the line goes before it is read */
-        session_close_with(s, REPLY_NO_MEMORY);
-    } else {
-        s->state = SESSION_ROUTING;
-        session_do(s, &(struct session_action){.kind = SESSION_ACT_ETRN, .bytes = argument});
-    }
+    if (s->tx != NULL)
+        return REPLY_ETRN_IN_MAIL;
+    if (error != 0)
+        return error == ERR_NOT_FOUND ? REPLY_ETRN_USAGE : REPLY_SYNTAX;
+    return s->may_etrn ? REPLY_OK : REPLY_ETRN_DENIED;
 }
 
-static void on_not_implemented(struct session *s, struct bytes argument)
+static void on_etrn(struct session *s)
 {
-    (void)argument;
+    if (session_keep_argument(s))
+        session_wait_for(
+            s, &(struct session_action){.kind = SESSION_ACT_ETRN, .bytes = s->command.argument});
+}
+
+static void on_not_implemented(struct session *s)
+{
     session_say(s, REPLY_NOT_IMPLEMENTED);
 }
 
-static void on_unknown(struct session *s, struct bytes argument)
+static void on_unknown(struct session *s)
 {
-    (void)argument;
     session_say(s, REPLY_COMMAND_UNKNOWN);
 }
 
-#define GREETS (RULE_IS_JUNK | RULE_WAITS | RULE_ENDS_GROUP)
+#define GREETS      (RULE_IS_JUNK | RULE_WAITS | RULE_ENDS_GROUP)
+#define STAGE(name) SESSION_STAGE_##name
 
 static const struct session_rule rules[] = {
-    /* verb, what holds for it, what it does */
-    {VERB_HELO, GREETS, on_helo},
-    {VERB_EHLO, GREETS, on_ehlo},
-    {VERB_MAIL, RULE_WAITS | RULE_NEEDS_HELO, on_mail},
-    {VERB_RCPT, RULE_NEEDS_HELO, on_rcpt},
-    {VERB_DATA, RULE_ENDS_GROUP | RULE_NEEDS_HELO | RULE_NO_ARGUMENT, on_data},
-    {VERB_RSET, RULE_IS_JUNK | RULE_WAITS | RULE_NO_ARGUMENT, on_rset},
-    {VERB_NOOP, RULE_IS_JUNK, on_noop},
-    {VERB_QUIT, RULE_WAITS | RULE_NO_ARGUMENT, on_quit},
-    {VERB_VRFY, RULE_IS_JUNK, on_vrfy},
-    {VERB_HELP, RULE_IS_JUNK, on_not_implemented},
-    {VERB_EXPN, RULE_IS_JUNK, on_not_implemented},
-    {VERB_TURN, RULE_IS_JUNK, on_not_implemented},
-    {VERB_SEND, RULE_IS_JUNK, on_not_implemented},
-    {VERB_SOML, RULE_IS_JUNK, on_not_implemented},
-    {VERB_SAML, RULE_IS_JUNK, on_not_implemented},
-    {VERB_ETRN, RULE_IS_JUNK | RULE_WAITS | RULE_NEEDS_HELO, on_etrn},
-    {VERB_UNKNOWN, RULE_IS_JUNK, on_unknown},
+    /* verb, what holds for it, when filters are asked, what is checked before that, what it does
+     * then, what else it does where filters refuse it */
+    {VERB_HELO, GREETS, STAGE(HELO), check_helo, on_helo, NULL},
+    {VERB_EHLO, GREETS, STAGE(HELO), check_helo, on_ehlo, NULL},
+    {VERB_MAIL, RULE_WAITS | RULE_NEEDS_HELO, STAGE(MAIL), check_mail, on_mail, NULL},
+    {VERB_RCPT, RULE_NEEDS_HELO, STAGE(RCPT), check_rcpt, on_rcpt, refuse_rcpt},
+    {VERB_DATA, RULE_ENDS_GROUP | RULE_NEEDS_HELO | RULE_NO_ARGUMENT, STAGE(DATA), check_data,
+     on_data, NULL},
+    {VERB_RSET, RULE_IS_JUNK | RULE_WAITS | RULE_NO_ARGUMENT, STAGE(NONE), NULL, on_rset, NULL},
+    {VERB_NOOP, RULE_IS_JUNK, STAGE(NONE), NULL, on_noop, NULL},
+    {VERB_QUIT, RULE_WAITS | RULE_NO_ARGUMENT, STAGE(NONE), NULL, on_quit, NULL},
+    {VERB_VRFY, RULE_IS_JUNK, STAGE(NONE), check_vrfy, on_vrfy, NULL},
+    {VERB_HELP, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL},
+    {VERB_EXPN, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL},
+    {VERB_TURN, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL},
+    {VERB_SEND, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL},
+    {VERB_SOML, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL},
+    {VERB_SAML, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL},
+    {VERB_ETRN, RULE_IS_JUNK | RULE_WAITS | RULE_NEEDS_HELO, STAGE(NONE), check_etrn, on_etrn,
+     NULL},
+    {VERB_UNKNOWN, RULE_IS_JUNK | RULE_HAS_LINES, STAGE(COMMAND), NULL, on_unknown, NULL},
 };
 
 const struct session_rule *session_rule_find(enum verb verb)

@@ -5,8 +5,10 @@
 /* needs: shell proxy/io/copy.c proxy/io/copy_file.c proxy/io/copy_room.c sim */
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 
 #include "proxy/base/mem.h"
+#include "proxy/smtpd.h"
 #include "tests/fuzz/session_ledger.h"
 #include "tests/sim/stage.h"
 
@@ -15,6 +17,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define CALM_MS    150000 /* at the end: every deadline passes */
 #define STEPS_MAX  400
 #define MEMORY_MAX ((size_t)24 << 20) /* octets in blocks of the pools */
+/* When the filter is asked, which the upper half of what chooses a configuration has. */
+#define FILTER_FROM 128
+#define FILTER_STAGES                                                                              \
+    (1U << SESSION_STAGE_HELO | 1U << SESSION_STAGE_MAIL | 1U << SESSION_STAGE_RCPT |              \
+     1U << SESSION_STAGE_DATA | 1U << SESSION_STAGE_END)
 
 static const char *const configs[] = {
     "",
@@ -40,6 +47,8 @@ struct fuzz {
     struct bytes in;
     struct sim *world;
     struct session_ledger *ledger; /* whose blocks serve one input after the other */
+    struct smtpd_judge filter;     /* stages 0: there is none */
+    struct list thinks_of;         /* struct smtpd_question.in_judge */
     unsigned caps;
     unsigned refuse_next; /* 1: refuses, 2: hangs */
     int steps;
@@ -240,6 +249,48 @@ static void act_as_target(struct fuzz *f, uint8_t what)
     }
 }
 
+/* ---- the filter ---- */
+
+/* These codes are nobody else's: the ledger knows by them who has refused a message. */
+static void answer_filter(struct smtpd_question *q, uint8_t how)
+{
+    static const char *const words[] = {"", "", SESSION_FILTER_DEFERS " 4.7.1 Filtered\r\n",
+                                        SESSION_FILTER_REFUSES " 5.7.1 Filtered\r\n"};
+    const char *text = words[how % ARRAY_LENGTH(words)];
+    struct reply reply = {.code = (uint16_t)strtoul(text, NULL, 10), .wire = bytes_of(text)};
+
+    q->answered(q, &reply);
+}
+
+static void ask_filter(void *owner, struct smtpd_question *q)
+{
+    struct fuzz *f = owner;
+    uint8_t how = take(f);
+
+    if (how < 128 || f->is_calm)
+        answer_filter(q, how);
+    else
+        list_append(&f->thinks_of, &q->in_judge);
+}
+
+static void forget_filter(void *owner, struct smtpd_question *q)
+{
+    (void)owner;
+    list_remove(&q->in_judge);
+}
+
+/* The oldest question. False: there is none. */
+static bool end_thinking(struct fuzz *f, uint8_t how)
+{
+    if (list_is_empty(&f->thinks_of))
+        return false;
+    struct smtpd_question *q =
+        LIST_ENTRY(list_first(&f->thinks_of), struct smtpd_question, in_judge);
+    list_remove(&q->in_judge);
+    answer_filter(q, how);
+    return true;
+}
+
 /* ---- the world ---- */
 
 static void ask_dns(struct fuzz *f, uint8_t more)
@@ -258,6 +309,8 @@ static void act_on_world(struct fuzz *f, uint8_t what)
     static const uint64_t waits_ms[] = {100, 1000, 5000, 11000, 21000, 31000, 61000, 120000};
     uint8_t more = take(f);
 
+    if ((what & 16) != 0 && end_thinking(f, more))
+        return;
     switch ((what >> 2) % 4) {
     case 0:
         sim_wait(f->world, waits_ms[more % ARRAY_LENGTH(waits_ms)]);
@@ -324,6 +377,8 @@ static void calm_down(struct fuzz *f)
     for (int i = 0; i < SESSION_CLIENTS; i++)
         if (f->ledger->clients[i].peer != NULL)
             sim_set_reading(f->ledger->clients[i].peer, true);
+    while (end_thinking(f, take(f))) {
+    }
     sim_wait(f->world, CALM_MS);
 }
 
@@ -377,8 +432,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t way;
 
     *f = (struct fuzz){.in = bytes_make(data, size), .ledger = &ledger};
-    unsigned which = take(f) % ARRAY_LENGTH(configs);
+    list_init(&f->thinks_of);
+    uint8_t first = take(f);
+    unsigned which = first % FILTER_FROM % ARRAY_LENGTH(configs);
     const struct config *config = config_for(which);
+    f->filter = (struct smtpd_judge){.owner = f,
+                                     .stages = first < FILTER_FROM ? 0 : FILTER_STAGES,
+                                     .ask = ask_filter,
+                                     .forget = forget_filter};
+    stage_filter(config, &f->filter);
     f->ledger->spools = which != TEMPFAIL;
     f->caps = take(f);
     way = take(f);
@@ -390,6 +452,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     sim_ask_targets(f->world, true);
     PIECES_MUST(stage_run(config) == 0);
     mem_fail_nth(0);
+    PIECES_MUST(list_is_empty(&f->thinks_of));
     session_ledger_check(f->ledger, f->world);
     check_shortage(f);
     session_ledger_forget(f->ledger);

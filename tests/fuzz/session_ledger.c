@@ -2,6 +2,8 @@
 /* Messages are known by their content; equal ones are counted. */
 #include "tests/fuzz/session_ledger.h"
 
+#include <stdlib.h>
+
 #define MESSAGES_MAX 200
 
 struct ledger {
@@ -21,8 +23,18 @@ static bool same(const struct pieces_seen *a, const struct pieces_seen *b)
 
 enum wanted { ENDED, ENDED_FOR_SURE, ACKNOWLEDGED };
 
+/* What a filter has refused goes nowhere. */
+static bool is_filtered(const struct session_message *m)
+{
+    return m->code == strtoul(SESSION_FILTER_DEFERS, NULL, 10) ||
+           m->code == strtoul(SESSION_FILTER_REFUSES, NULL, 10);
+}
+
+/* May it go there? */
 static bool has_domain(const struct session_message *m, bool wants_relay)
 {
+    if (is_filtered(m))
+        return false;
     for (int i = 0; i < m->rcpt_count; i++)
         if (m->domains[i] == SESSION_LIST || m->domains[i] == SESSION_OTHER ||
             m->domains[i] == (wants_relay ? SESSION_TARGET : SESSION_MAIL))

@@ -8,6 +8,9 @@
 
 #define SESSION_CLIENTS     3
 #define SESSION_TARGETS_MAX 64
+/* What a filter says, and no target. */
+#define SESSION_FILTER_DEFERS  "459"
+#define SESSION_FILTER_REFUSES "559"
 
 struct session_ledger {
     struct session_client clients[SESSION_CLIENTS];

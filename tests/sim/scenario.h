@@ -6,6 +6,7 @@
 
 #include "proxy/base/id.h"
 #include "proxy/smtp/transaction.h"
+#include "proxy/smtpd.h"
 #include "spool/store.h"
 #include "tests/sim/world.h"
 
@@ -213,6 +214,7 @@ struct scenario_life {
     bool may_die;
     struct sim_event abort, cold;
     struct sim_timer abort_timer, cold_timer;
+    struct smtpd_judge filter;
 };
 
 struct scenario {
@@ -291,8 +293,8 @@ struct story *message_story(struct message *m, struct bytes address); /* NULL */
 bool message_is_whole(const struct message *m, struct bytes content);
 bool message_is_whole_in_box(const struct message *m, struct bytes content);
 void messages_free(struct scenario *s);
-/* The filter: struct smtpd_judge. */
-struct reply message_judge(void *owner, const struct transaction *t);
+/* The filter, which answers at once: struct smtpd_judge.ask. */
+void message_judge(void *owner, struct smtpd_question *question);
 const char *scenario_search(struct bytes in, const char *what); /* NULL */
 
 /* scenario_ledger.c */

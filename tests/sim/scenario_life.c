@@ -48,14 +48,14 @@ static int serve(void *owner)
 {
     const struct life *l = owner;
     struct scenario *s = l->scenario;
-    struct smtpd_judge filter = {.owner = s, .judge = message_judge};
     struct worker_task task = {.is_alone = l->role == ROLE_ALL,
                                .runs_queue = l->role != ROLE_WORKER,
                                .number = l->role == ROLE_WORKER,
                                .generation = l->generation};
 
-    if (s->plan.has_filter)
-        task.judge = &filter;
+    s->life.filter =
+        (struct smtpd_judge){.owner = s, .stages = 1U << SESSION_STAGE_END, .ask = message_judge};
+    stage_filter(s->config, s->plan.has_filter ? &s->life.filter : NULL);
     if (s->plan.limits.directory_names > 0)
         task.store_limits = &s->plan.limits;
     return stage_run_task(s->config, &task);

@@ -175,18 +175,20 @@ bool message_is_whole_in_box(const struct message *m, struct bytes content)
 
 /* ---- the filter ---- */
 
-struct reply message_judge(void *owner, const struct transaction *t)
+void message_judge(void *owner, struct smtpd_question *question)
 {
+    const struct address *from = &question->about.transaction->envelope.from;
     struct scenario *s = owner;
+    struct reply verdict = {.code = 0};
     char text[64];
     struct message *m;
 
-    snprintf(text, sizeof(text), "%.*s@%.*s", (int)t->envelope.from.local.len,
-             (const char *)t->envelope.from.local.at, (int)t->envelope.from.domain.len,
-             (const char *)t->envelope.from.domain.at);
+    snprintf(text, sizeof(text), "%.*s@%.*s", (int)from->local.len, (const char *)from->local.at,
+             (int)from->domain.len, (const char *)from->domain.at);
     m = message_of_sender(s, bytes_of(text));
-    if (m == NULL || !m->is_filtered)
-        return (struct reply){.code = 0};
-    scenario_count(s, COUNT_FILTERED);
-    return reply_own(m->id % 2 == 0 ? REPLY_RELAYING_DENIED : REPLY_LOCAL_PROBLEM);
+    if (m != NULL && m->is_filtered) {
+        scenario_count(s, COUNT_FILTERED);
+        verdict = reply_own(m->id % 2 == 0 ? REPLY_RELAYING_DENIED : REPLY_LOCAL_PROBLEM);
+    }
+    question->answered(question, &verdict);
 }

@@ -40,6 +40,12 @@ struct config *stage_config(const char *text)
     return NULL;
 }
 
+void stage_filter(const struct config *config, const struct smtpd_judge *judge)
+{
+    for (size_t i = 0; i < config->smtpd_count; i++)
+        config->smtpds[i]->judge = judge;
+}
+
 static void on_started(void *owner)
 {
     (void)owner;

@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-static void hear(struct actor *a, struct bytes octets)
+void actor_hear(struct actor *a, struct bytes octets)
 {
     if (octets.len == 0)
         return;
@@ -18,7 +18,7 @@ static void hear(struct actor *a, struct bytes octets)
 static void end_chunk(struct actor *a)
 {
     if (a->chunk_is_last)
-        hear(a, bytes_of("BDAT LAST\r\n"));
+        actor_hear(a, bytes_of("BDAT LAST\r\n"));
     else if (sim_may_send(a->peer))
         sim_send(a->peer, bytes_of("250 2.0.0 So far\r\n"));
     a->has_answered = !a->chunk_is_last;
@@ -32,7 +32,7 @@ static size_t hear_chunked(struct actor *a, struct bytes in)
 
     if (a->chunk_left > 0) {
         struct bytes now = bytes_first(in, a->chunk_left);
-        hear(a, now);
+        actor_hear(a, now);
         a->chunk_left -= now.len;
         if (a->chunk_left == 0)
             end_chunk(a);
@@ -41,7 +41,7 @@ static size_t hear_chunked(struct actor *a, struct bytes in)
     if (line.at[line.len - 1] != '\n')
         return 0;
     if (line.len < 6 || memcmp(line.at, "BDAT ", 5) != 0) {
-        hear(a, line);
+        actor_hear(a, line);
         return line.len;
     }
     memcpy(head, line.at, line.len < sizeof(head) - 1 ? line.len : sizeof(head) - 1);
@@ -62,7 +62,7 @@ void actor_listen(struct actor *a)
         if (in.len > 0 && a->takes_chunks)
             used = hear_chunked(a, in);
         else
-            hear(a, in);
+            actor_hear(a, in);
         sim_take(a->peer, used);
     } while (used > 0 && sim_received(a->peer).len > 0);
 }

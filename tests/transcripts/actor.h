@@ -15,6 +15,8 @@ struct actor {
     uint64_t chunk_left;
 };
 
+/* Notes it as heard. */
+void actor_hear(struct actor *a, struct bytes octets);
 /* Takes what has come. */
 void actor_listen(struct actor *a);
 /* Of what was heard. */

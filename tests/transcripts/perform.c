@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Performs a script: one step whenever the world is quiet. Between two actions everything that
  * postern did must have been expected. */
-#include "tests/transcripts/perform.h"
+#include "tests/transcripts/perform_private.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -11,28 +11,13 @@
 
 #include "proxy/base/mem.h"
 #include "tests/sim/stage.h"
-#include "tests/transcripts/actor.h"
 
+#define LAST_WORDS_MS  100    /* until what is under way has come */
 #define WRECK_WAITS_MS 900000 /* long enough for every deadline */
-
-struct play {
-    const struct script *script;
-    const struct way *way;
-    struct sim *world;
-    size_t at;
-    struct actor clients[SCRIPT_ACTORS], targets[SCRIPT_ACTORS];
-    unsigned targets_known;
-    size_t log_at;
-    bool has_begun, has_failed, is_over;
-    bool is_wreck; /* a failing allocation has changed the story: only promises count now */
-    uint64_t allocations;
-};
 
 /* ---- what is wrong ---- */
 
-static void fail(struct play *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void fail(struct play *p, const char *format, ...)
+void perform_fail(struct play *p, const char *format, ...)
 {
     const struct script *s = p->script;
     const struct step *step = &s->steps[p->at < s->count ? p->at : s->count - 1];
@@ -50,12 +35,14 @@ static void fail(struct play *p, const char *format, ...)
     printf("\n");
 }
 
-static struct actor *actor_of(struct play *p, const struct step *step)
+struct actor *perform_actor(struct play *p, const struct step *step)
 {
+    if (step->kind == STEP_ASKED)
+        return &p->filter.ear;
     return step->is_target ? &p->targets[step->actor] : &p->clients[step->actor];
 }
 
-static void name_of(const struct play *p, const struct actor *a, char text[16])
+void perform_name(const struct play *p, const struct actor *a, char text[16])
 {
     bool is_target = a >= p->targets && a < p->targets + SCRIPT_ACTORS;
 
@@ -68,7 +55,7 @@ static void print_said(const struct play *p, const struct actor *a, const char *
 {
     char name[16];
 
-    name_of(p, a, name);
+    perform_name(p, a, name);
     while (octets.len > 0) {
         struct bytes line = bytes_first(octets, bytes_find(octets, '\n') + 1);
         octets = bytes_skip(octets, line.len);
@@ -107,159 +94,11 @@ static bool listen_to_all(struct play *p)
     return has_answered;
 }
 
-/* ---- expectations ---- */
-
-static bool expect_words(struct play *p, const struct step *step)
-{
-    struct actor *a = actor_of(p, step);
-
-    size_t at = 0;
-
-    for (uint64_t i = 0; i < step->number; i++) {
-        const char *begin = a->heard + at;
-        const char *end = a->length - at < 2 ? NULL : memchr(begin, '\n', a->length - at);
-        size_t len = end == NULL ? a->length - at : (size_t)(end - begin) - 1;
-
-        if (end == NULL || end == begin || end[-1] != '\r' ||
-            !script_matches(step->text, begin, len)) {
-            fail(p, "expected \"%s\", got \"%.*s\"", step->text, (int)len, begin);
-            return false;
-        }
-        at += len + 2;
-    }
-    actor_forget(a, at);
-    return true;
-}
-
-static bool expect_end(struct play *p, const struct step *step)
-{
-    struct actor *a = actor_of(p, step);
-
-    if (a->peer == NULL || (!sim_has_eof(a->peer) && !sim_was_reset(a->peer))) {
-        fail(p, "expected postern to close");
-        return false;
-    }
-    a->is_ended = true;
-    return true;
-}
-
-static bool expect_waiting(struct play *p, const struct step *step)
-{
-    struct actor *a = actor_of(p, step);
-
-    if (a->peer != NULL && sim_pending(a->peer) > 0)
-        return true;
-    fail(p, "expected postern not to read");
-    return false;
-}
-
-static bool expect_log(struct play *p, const struct step *step)
-{
-    struct bytes log = bytes_skip(sim_log(p->world), p->log_at);
-
-    while (log.len > 0) {
-        struct bytes line = bytes_first(log, bytes_find(log, '\n'));
-        char pattern[1024];
-        log = bytes_skip(log, line.len + 1);
-        snprintf(pattern, sizeof(pattern), "*%s*", step->text);
-        if (script_matches(pattern, (const char *)line.at, line.len)) {
-            p->log_at = sim_log(p->world).len - log.len;
-            return true;
-        }
-    }
-    log = bytes_skip(sim_log(p->world), p->log_at);
-    fail(p, "no line \"%s\" in the log:\n%.*s", step->text, (int)log.len, (const char *)log.at);
-    return false;
-}
-
-static bool file_holds(struct play *p, const struct step *step, const char *path)
-{
-    char pattern[1024];
-    struct bytes octets;
-
-    snprintf(pattern, sizeof(pattern), "*%s*", step->text);
-    if (!sim_file(p->world, path, &octets))
-        return false;
-    while (octets.len > 0) {
-        struct bytes line = bytes_first(octets, bytes_find(octets, '\n'));
-        octets = bytes_skip(octets, line.len < octets.len ? line.len + 1 : line.len);
-        if (script_matches(pattern, (const char *)line.at, line.len))
-            return true;
-    }
-    return false;
-}
-
-static bool expect_file(struct play *p, const struct step *step)
-{
-    const char *path;
-
-    for (unsigned i = 0; (path = sim_file_below(p->world, step->about, i)) != NULL; i++) {
-        bool holds = (step->kind == STEP_NO_FILE && strcmp(step->text, "*") == 0) ||
-                     file_holds(p, step, path);
-        if (holds && step->kind == STEP_NO_FILE)
-            fail(p, "there is a file %s", path);
-        if (holds)
-            return step->kind == STEP_FILE;
-    }
-    if (step->kind == STEP_FILE)
-        fail(p, "no file below %s holds \"%s\"", step->about, step->text);
-    return step->kind == STEP_NO_FILE;
-}
-
-static bool is_expectation(const struct step *step)
-{
-    return step->kind >= STEP_HEAR;
-}
-
-static bool expect(struct play *p, const struct step *step)
-{
-    if (step->kind == STEP_HEAR)
-        return expect_words(p, step);
-    if (step->kind == STEP_ENDED)
-        return expect_end(p, step);
-    if (step->kind == STEP_WAITING)
-        return expect_waiting(p, step);
-    if (step->kind == STEP_LOG)
-        return expect_log(p, step);
-    return expect_file(p, step);
-}
-
-/* Nothing may have happened that no line of the script told. */
-static bool is_settled(struct play *p, const struct step *next)
-{
-    struct actor *all[] = {p->clients, p->targets};
-    bool is_accepting =
-        next != NULL && next->is_target &&
-        (next->kind == STEP_CONNECT || next->kind == STEP_REFUSE || next->kind == STEP_HANG);
-    struct sim_peer *asked = sim_target(p->world, p->targets_known);
-
-    for (int i = 0; i < 2 * SCRIPT_ACTORS; i++) {
-        struct actor *a = all[i % 2] + i / 2;
-        char name[16];
-        name_of(p, a, name);
-        if (a->peer == NULL)
-            continue;
-        if (a->length > 0) {
-            fail(p, "%s got more than expected: \"%.*s\"", name, (int)a->length, a->heard);
-            return false;
-        }
-        if (!a->is_ended && sim_peer_state(a->peer) == SIM_PEER_OPEN &&
-            (sim_has_eof(a->peer) || sim_was_reset(a->peer))) {
-            fail(p, "postern has closed %s", name);
-            return false;
-        }
-    }
-    if (asked == NULL || is_accepting)
-        return true;
-    fail(p, "postern connects to %s", sim_target_address(asked));
-    return false;
-}
-
 /* ---- actions ---- */
 
 static void begin_client(struct play *p, const struct step *step)
 {
-    struct actor *a = actor_of(p, step);
+    struct actor *a = perform_actor(p, step);
     struct netaddr from, to;
     const char *address = step->about[0] == '\0' ? "192.0.2.9:40001" : step->about;
 
@@ -268,20 +107,20 @@ static void begin_client(struct play *p, const struct step *step)
         bytes_of(from.family == NETADDR_IPV4 ? "192.0.2.1:25" : "[2001:db8::1]:25"), 25, &to);
     a->peer = sim_connect(p->world, &from, &to);
     if (a->peer == NULL)
-        fail(p, "nobody listens");
+        perform_fail(p, "nobody listens");
 }
 
 static void meet_target(struct play *p, const struct step *step)
 {
-    struct actor *a = actor_of(p, step);
+    struct actor *a = perform_actor(p, step);
     struct sim_peer *peer = sim_target(p->world, p->targets_known);
 
     if (peer == NULL) {
-        fail(p, "postern does not connect to %s", step->about);
+        perform_fail(p, "postern does not connect to %s", step->about);
         return;
     }
     if (strcmp(sim_target_address(peer), step->about) != 0) {
-        fail(p, "postern connects to %s", sim_target_address(peer));
+        perform_fail(p, "postern connects to %s", sim_target_address(peer));
         return;
     }
     p->targets_known++;
@@ -294,7 +133,7 @@ static void meet_target(struct play *p, const struct step *step)
 
 static void prepare_cuts(struct play *p, const struct step *step)
 {
-    struct actor *a = actor_of(p, step);
+    struct actor *a = perform_actor(p, step);
 
     if (a->peer != NULL && p->way->is_bytewise)
         sim_cut_always(a->peer);
@@ -310,7 +149,7 @@ static void send_block(struct play *p)
     const struct step *end = p->script->steps + p->script->count;
     char *block = NULL;
     size_t length = 0;
-    struct actor *a = actor_of(p, first);
+    struct actor *a = perform_actor(p, first);
 
     for (; step < end && step->kind == STEP_SEND && step->is_target == first->is_target &&
            step->actor == first->actor && (step == first || !step->begins);
@@ -325,7 +164,7 @@ static void send_block(struct play *p)
     if (p->way->is_loud)
         print_said(p, a, first->is_target ? "<" : ">", bytes_make(block, length));
     if (a->peer == NULL || !sim_may_send(a->peer))
-        fail(p, "has not begun, or has ended");
+        perform_fail(p, "has not begun, or has ended");
     else
         sim_send(a->peer, bytes_make(block, length));
     free(block);
@@ -340,7 +179,7 @@ static void answer_dns(struct play *p, const struct step *step)
     const char *status = strchr(statuses, step->text[1]);
 
     if (status == NULL)
-        fail(p, "found, none or away?");
+        perform_fail(p, "found, none or away?");
     else
         sim_dns(p->world, what, step->about, (enum dns_status)(status - statuses), step->number,
                 step->text + 2);
@@ -357,10 +196,10 @@ static void break_disk(struct play *p, const struct step *step)
 
 static void do_to_peer(struct play *p, const struct step *step)
 {
-    struct actor *a = actor_of(p, step);
+    struct actor *a = perform_actor(p, step);
 
     if (a->peer == NULL)
-        fail(p, "has not begun");
+        perform_fail(p, "has not begun");
     else if (step->kind == STEP_CLOSE)
         sim_close(a->peer);
     else if (step->kind == STEP_RESET)
@@ -411,9 +250,14 @@ static void act(struct play *p, const struct step *step)
     case STEP_SIGNAL:
         sim_signal(p->world, (int)step->number);
         break;
+    case STEP_VERDICT:
+        if (!filter_answer(&p->filter, step->text))
+            perform_fail(p, "the filter was not asked");
+        break;
     case STEP_HEAR:
     case STEP_ENDED:
     case STEP_WAITING:
+    case STEP_ASKED:
     case STEP_LOG:
     case STEP_FILE:
     case STEP_NO_FILE:
@@ -524,8 +368,8 @@ static bool on_quiet(void *owner)
         return true;
     while (!p->is_wreck && !p->has_failed && p->at < s->count) {
         const struct step *step = &s->steps[p->at];
-        if (!is_expectation(step)) {
-            if (!is_settled(p, step))
+        if (!perform_is_expectation(step)) {
+            if (!perform_is_settled(p, step))
                 break;
             act(p, step);
             p->at++;
@@ -533,15 +377,36 @@ static bool on_quiet(void *owner)
                 act(p, &s->steps[p->at++]);
             return true;
         }
-        if (expect(p, step))
+        if (perform_expect(p, step))
             p->at++;
     }
     if (!p->is_wreck && !p->has_failed)
-        is_settled(p, NULL);
+        perform_is_settled(p, NULL);
     if (p->is_wreck)
         return go_on_in_wreck(p);
     end_play(p);
     return true;
+}
+
+/* Postern has ended of itself: what it did last must have been expected, and be all of the script.
+ * (Where writes are cut, octets that found no room ended with it.) */
+static void hear_last_words(struct play *p)
+{
+    uint64_t until_ms = sim_now_ms(p->world) + LAST_WORDS_MS;
+
+    sim_on_quiet(p->world, NULL, NULL);
+    for (; sim_now_ms(p->world) < until_ms; sim_run_for(p->world, 1))
+        listen_to_all(p);
+    for (; p->at < p->script->count; p->at++) {
+        const struct step *step = &p->script->steps[p->at];
+        if (!perform_is_expectation(step)) {
+            perform_fail(p, "postern has ended before this");
+            return;
+        }
+        if (!perform_expect(p, step))
+            return;
+    }
+    perform_is_settled(p, NULL);
 }
 
 bool perform(const struct script *s, const struct config *config, const struct way *way,
@@ -552,10 +417,19 @@ bool perform(const struct script *s, const struct config *config, const struct w
 
     sim_set_ways(p.world, &way->sim);
     sim_on_quiet(p.world, on_quiet, &p);
+    if (!filter_init(&p.filter, s->filtered))
+        perform_fail(&p, "no such stage: %s", s->filtered);
+    stage_filter(config, &p.filter.judge);
     code = stage_run(config);
     *allocations_out = mem_fail_nth(0);
     if (code != 0 && !p.has_failed) {
         printf("%s: (%s) exit code %d\n", s->path, way->name, code);
+        p.has_failed = true;
+    }
+    if (!p.is_over && !p.is_wreck && !p.has_failed && !way->sim.cuts)
+        hear_last_words(&p);
+    if (!list_is_empty(&p.filter.unanswered)) {
+        printf("%s: (%s) a question was never given up\n", s->path, way->name);
         p.has_failed = true;
     }
     if (way->is_loud)
@@ -564,6 +438,7 @@ bool perform(const struct script *s, const struct config *config, const struct w
         free(p.clients[i].heard);
         free(p.targets[i].heard);
     }
+    free(p.filter.ear.heard);
     sim_free(&p.world);
     return !p.has_failed;
 }

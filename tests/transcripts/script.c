@@ -235,6 +235,19 @@ static bool read_look(struct script *s, const struct source *at, const char *lin
     return true;
 }
 
+/* "V> what is asked", "V< verdict". */
+static bool read_filter(struct script *s, const struct source *at, const char *line)
+{
+    struct step *step;
+
+    if (strncmp(line, "V> ", 3) != 0 && strncmp(line, "V< ", 3) != 0)
+        return false;
+    step = add(s, at, line[1] == '>' ? STEP_ASKED : STEP_VERDICT);
+    step->text = must(strdup(line + 3));
+    step->length = strlen(step->text);
+    return true;
+}
+
 static void read_line(struct script *s, const struct source *at, char *line, bool begins)
 {
     size_t len = strlen(line);
@@ -245,8 +258,11 @@ static void read_line(struct script *s, const struct source *at, char *line, boo
         return;
     if (strcmp(line, "! whole") == 0)
         s->is_whole = true;
-    else if (!read_words(s, at, line, begins) && !read_doing(s, at, line, begins) &&
-             !read_look(s, at, line) && !read_world(s, at, line))
+    else if (strncmp(line, "! filter ", 9) == 0 && s->filtered == NULL)
+        s->filtered = must(strdup(line + 9));
+    else if (!read_filter(s, at, line) && !read_words(s, at, line, begins) &&
+             !read_doing(s, at, line, begins) && !read_look(s, at, line) &&
+             !read_world(s, at, line))
         complain(at, "not understood", line);
 }
 
@@ -310,6 +326,7 @@ void script_free(struct script *s)
         free(text.block);
     }
     free(s->steps);
+    free(s->filtered);
     free(s->config);
 }
 

@@ -25,9 +25,11 @@ enum step_kind {
     STEP_DNS,
     STEP_DISK,
     STEP_SIGNAL,
+    STEP_VERDICT,
     STEP_HEAR, /* expectations: */
     STEP_ENDED,
     STEP_WAITING, /* what this actor sent is not read */
+    STEP_ASKED,   /* the filter was */
     STEP_LOG,
     STEP_FILE,
     STEP_NO_FILE
@@ -49,7 +51,8 @@ struct step {
 struct script {
     const char *path;
     char *config;
-    bool is_whole; /* no splits: what happens depends on what comes together */
+    bool is_whole;  /* no splits: what happens depends on what comes together */
+    char *filtered; /* stages at which the filter is asked; NULL: there is none */
     struct step *steps;
     size_t count;
 };

@@ -70,7 +70,7 @@ static void answer_etrn(struct play *p, struct bytes node)
     char text[64];
     int len = snprintf(text, sizeof(text), "251 nothing for %.*s\r\n", (int)node.len,
                        (const char *)node.at);
-    struct session_event ev = {.kind = SESSION_EV_ETRN,
+    struct session_event ev = {.kind = SESSION_EV_ANSWER,
                                .reply = {.code = 251, .wire = {NULL, (size_t)len}}};
 
     ev.reply.wire.at = (const uint8_t *)text;
@@ -223,7 +223,7 @@ static void something_happens(struct play *p, const char *what)
     char wire[256];
 
     if (strcmp(what, "filters") == 0) {
-        p->conf.has_filters = true;
+        p->conf.asks = 1U << SESSION_STAGE_END;
         return;
     }
     if (strcmp(what, "dsn") == 0) {
@@ -241,7 +241,7 @@ static void something_happens(struct play *p, const char *what)
     else if (strcmp(what, "lost") == 0)
         ev.kind = SESSION_EV_LOST;
     else if (strncmp(what, "verdict ", 8) == 0) {
-        ev.kind = SESSION_EV_VERDICT;
+        ev.kind = SESSION_EV_ANSWER;
         snprintf(wire, sizeof(wire), "%s\r\n", what + 8);
         ev.reply = (struct reply){.code = (uint16_t)atoi(wire), .wire = bytes_of(wire)};
     } else if (strcmp(what, "deadline") == 0)

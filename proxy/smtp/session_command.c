@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One command from its line to its end: it is checked, filters are asked, it proceeds. */
+#include "proxy/smtp/session_private.h"
+
+void session_forget_command(struct session *s)
+{
+    s->command = (struct session_command){.rule = NULL};
+}
+
+/* Something was done about it: is it over? */
+static void leave(struct session *s)
+{
+    bool goes_on = s->state == SESSION_PENDING || s->state == SESSION_LINE;
+
+    assert(s->state != SESSION_HELD);
+    assert(!goes_on || s->command.rule != NULL);
+    if (!goes_on)
+        session_forget_command(s);
+}
+
+/* ---- waiting ---- */
+
+bool session_keep_argument(struct session *s)
+{
+    if (arena_copy(&s->mail, s->command.argument, &s->command.argument) == 0)
+        return true;
+    session_close_with(s, REPLY_NO_MEMORY);
+    return false;
+}
+
+void session_wait_for(struct session *s, const struct session_action *question)
+{
+    assert(s->command.rule != NULL && s->state != SESSION_PENDING && s->state != SESSION_CLOSED);
+    s->command.waits_for = question->kind;
+    s->state = SESSION_PENDING;
+    session_do(s, question);
+}
+
+static void ask_filters(struct session *s, enum session_stage stage)
+{
+    if (!session_keep_argument(s))
+        return;
+    s->command.stage = stage;
+    session_wait_for(s, &(struct session_action){.kind = SESSION_ACT_FILTER});
+}
+
+bool session_asks_filters(const struct session *s)
+{
+    return s->state == SESSION_PENDING && s->command.waits_for == SESSION_ACT_FILTER;
+}
+
+struct session_question session_question(const struct session *s)
+{
+    const struct session_command *c = &s->command;
+
+    assert(session_asks_filters(s));
+    return (struct session_question){.stage = c->stage,
+                                     .text = c->argument,
+                                     .transaction = c->tx != NULL ? c->tx : s->tx,
+                                     .rcpt = c->rcpt};
+}
+
+void session_hold(struct session *s, const struct session_rule *rule, struct bytes argument)
+{
+    assert(s->command.rule == NULL && !list_is_empty(&s->slots));
+    s->command = (struct session_command){.rule = rule, .argument = argument};
+    if (session_keep_argument(s))
+        s->state = SESSION_HELD;
+}
+
+/* ---- running ---- */
+
+static enum reply_id check(struct session *s)
+{
+    const struct session_command *c = &s->command;
+
+    if ((c->rule->flags & RULE_NEEDS_HELO) && s->client.helo.len == 0)
+        return REPLY_NEED_HELO;
+    if ((c->rule->flags & RULE_NO_ARGUMENT) && c->argument.len != 0)
+        return REPLY_NO_ARGUMENT;
+    return c->rule->check == NULL ? REPLY_OK : c->rule->check(s);
+}
+
+static void run(struct session *s)
+{
+    const struct session_rule *rule = s->command.rule;
+    enum reply_id id;
+
+    if ((rule->flags & RULE_IS_JUNK) && ++s->counts.junk > s->conf->junk_max)
+        session_end_with(s, REPLY_TOO_MUCH_JUNK);
+    else if ((id = check(s)) == REPLY_NO_MEMORY)
+        session_close_with(s, id);
+    else if (id != REPLY_OK)
+        session_say(s, id);
+    else if ((s->conf->asks & (1U << rule->stage)) != 0 && rule->stage != SESSION_STAGE_NONE)
+        ask_filters(s, rule->stage);
+    else
+        rule->proceed(s);
+    leave(s);
+}
+
+void session_run(struct session *s, const struct session_rule *rule, struct bytes argument)
+{
+    assert(s->command.rule == NULL);
+    s->command = (struct session_command){.rule = rule, .argument = argument};
+    run(s);
+}
+
+void session_run_held(struct session *s)
+{
+    assert(s->state == SESSION_HELD && s->command.rule != NULL);
+    s->state = SESSION_COMMANDS;
+    run(s);
+}
+
+void session_run_line(struct session *s, struct bytes line)
+{
+    assert(s->state == SESSION_LINE && (s->command.rule->flags & RULE_HAS_LINES) != 0);
+    s->command.argument = line;
+    s->state = SESSION_COMMANDS;
+    ask_filters(s, SESSION_STAGE_LINE);
+    leave(s);
+}
+
+/* ---- what it waited for ---- */
+
+static void tell(struct session *s, const struct reply *answer)
+{
+    const struct session_rule *rule = s->command.rule;
+    struct reply kept;
+
+    if (reply_copy(&s->mail, answer, &kept) != 0)
+        kept = reply_own(REPLY_LOCAL_PROBLEM);
+    if (rule->refuse != NULL)
+        rule->refuse(s, &kept);
+    else
+        session_say_reply(s, &kept);
+    if (kept.code / 100 == 3 && s->state == SESSION_COMMANDS) /* else telling it was too much */
+        s->state = SESSION_LINE;
+}
+
+void session_on_answer(struct session *s, const struct reply *answer)
+{
+    if (s->state != SESSION_PENDING)
+        return;
+    const struct session_rule *rule = s->command.rule;
+    assert(s->command.waits_for == SESSION_ACT_FILTER ||
+           (s->command.waits_for == SESSION_ACT_ETRN && answer->code != 0));
+    assert(answer->code != 421);
+    assert(answer->code / 100 != 3 || (rule->flags & RULE_HAS_LINES) != 0);
+    assert(answer->code / 100 != 2 || rule->refuse == NULL);
+    s->state = SESSION_COMMANDS;
+    if (answer->code == 0)
+        rule->proceed(s);
+    else
+        tell(s, answer);
+    leave(s);
+}
+
+void session_on_routed(struct session *s, const struct recipient *rcpt)
+{
+    if (s->state != SESSION_PENDING || s->command.rcpt != rcpt)
+        return;
+    assert(s->command.waits_for == SESSION_ACT_ROUTE);
+    s->state = SESSION_COMMANDS;
+    leave(s);
+}
