@@ -4,7 +4,7 @@
 
 #include "proxy/base/error.h"
 #include "proxy/etrn.h"
-#include "proxy/worker.h"
+#include "proxy/services.h"
 
 #define CLOSE_MS 10000  /* for the last replies to get out */
 #define FINAL_MS 480000 /* eight minutes from the end of data to its reply */
@@ -55,11 +55,11 @@ static void send_replies(struct bridge *b)
 /* A process that retires has others waiting for its end: an idle client does not keep it. */
 static uint64_t command_ms(const struct bridge *b)
 {
-    const struct worker *w = b->smtpd->worker;
-    uint64_t command_ms = b->smtpd->conf->times.command_ms;
-    uint64_t shutdown_ms = w->config->core.shutdown_ms;
+    const struct smtpd *d = b->smtpd;
+    uint64_t command_ms = d->conf->times.command_ms;
+    uint64_t shutdown_ms = d->services->config->core.shutdown_ms;
 
-    return w->is_closing && shutdown_ms < command_ms ? shutdown_ms : command_ms;
+    return d->is_stopping && shutdown_ms < command_ms ? shutdown_ms : command_ms;
 }
 
 static uint64_t wait_ms(const struct bridge *b)
@@ -107,8 +107,8 @@ static void on_deadline(struct deadline *d)
             close_stream(b);
         return;
     }
-    bool is_retired = b->smtpd->worker->is_closing &&
-                      session_wait(&b->session) == SESSION_WAIT_COMMAND && !is_session;
+    bool is_retired =
+        b->smtpd->is_stopping && session_wait(&b->session) == SESSION_WAIT_COMMAND && !is_session;
     b->is_overdue = session_wait(&b->session) == SESSION_WAIT_FINAL;
     session_feed(&b->session,
                  &(struct session_event){.kind = is_retired ? SESSION_EV_STOP : SESSION_EV_DEADLINE,
@@ -173,14 +173,14 @@ static const struct copy_use copy_use = {.room = on_copy_room,
 
 static void begin(struct bridge *b)
 {
-    struct worker *w = b->smtpd->worker;
+    struct services *s = b->smtpd->services;
     struct transaction *tx = b->session.tx;
 
-    tx->envelope.id = worker_next_id(w);
+    tx->envelope.id = services_next_id(s);
     tx->splits = b->smtpd->conf->split == SMTPD_SPLIT_LIVE;
     b->carrier.transaction = tx;
-    b->carrier.copy = copy_new(w->loop, &w->copies, b->net, &copy_use, b);
-    b->times.begun = loop_precise_us(w->loop);
+    b->carrier.copy = copy_new(s->loop, &s->copies, b->net, &copy_use, b);
+    b->times.begun = loop_precise_us(s->loop);
     b->times.data = 0;
     b->times.ended = 0;
     b->is_overdue = false;
@@ -261,7 +261,7 @@ static void perform(struct bridge *b, const struct session_action *todo)
 /* Whatever was done, before the next command is read. */
 static void count_envelope(struct bridge *b)
 {
-    struct copy_limits *limits = &b->smtpd->worker->copies;
+    struct copy_limits *limits = &b->smtpd->services->copies;
     uint64_t now_bytes = b->session.mail.total_bytes;
 
     if (now_bytes != b->envelope_bytes)
@@ -306,9 +306,9 @@ static void free_bridge(struct bridge *b)
     session_done(&b->session);
     count_envelope(b);
     list_remove(&b->in_smtpd);
-    smtpd_forget(d, b->counted);
+    struct smtpd_client *counted = b->counted;
     mem_free(b);
-    worker_forget_session(d->worker);
+    d->bridge_ended(d, counted);
 }
 
 static void on_drained(struct carrier *c)
@@ -378,6 +378,11 @@ static struct bytes offer(const struct bridge *b, struct bytes in)
     return bytes_first(in, room < 2 ? 0 : room - 1);
 }
 
+static uint32_t bridged(struct smtpd *d)
+{
+    return offer_bridged(&d->offer, d->services->relays.caps_generation);
+}
+
 /* As much as can be handled before the branches are flushed. */
 static size_t take(struct bridge *b, struct bytes in)
 {
@@ -400,7 +405,7 @@ static size_t on_bytes(void *owner, struct bytes in)
     struct bridge *b = owner;
     size_t used = 0;
 
-    b->session.bridged = smtpd_bridged(b->smtpd); /* targets may have been seen since */
+    b->session.bridged = bridged(b->smtpd); /* targets may have been seen since */
     do {
         used += take(b, bytes_skip(in, used));
         carrier_drain(&b->carrier);
@@ -453,7 +458,7 @@ static const struct stream_events stream_events = {
 
 bool bridge_start(struct smtpd *d, struct stream *stream, struct smtpd_client *counted)
 {
-    struct loop *l = d->worker->loop;
+    struct loop *l = d->services->loop;
     struct bridge *b = mem_zalloc(sizeof(*b));
     if (b == NULL)
         return false;
@@ -463,16 +468,16 @@ bool bridge_start(struct smtpd *d, struct stream *stream, struct smtpd_client *c
     bool is_exempt = setting_nets_hold(&d->conf->bare_newline_exempt, &client);
     session_init(&b->session, is_exempt ? &d->lenient : &d->strict, &loop_pools(l)->small,
                  &loop_pools(l)->medium, &client, &local);
-    b->session.bridged = smtpd_bridged(d);
+    b->session.bridged = bridged(d);
     b->session.may_etrn = etrn_may_ask(&d->conf->etrn_from, &client);
     carrier_init(&b->carrier, &carrier_ops, l, &b->session.client);
     b->carrier.hostname = d->conf->name;
     b->carrier.resolve_by_ms = loop_now_ms(l) + d->conf->times.resolve_ms;
-    b->net = copy_net_of(&d->worker->copies, &client);
+    b->net = copy_net_of(&d->services->copies, &client);
     b->stream = stream;
     b->smtpd = d;
     b->counted = counted;
-    b->id = worker_next_id(d->worker);
+    b->id = services_next_id(d->services);
     b->times.connected = loop_precise_us(l);
     b->session_end_ms = loop_now_ms(l) + d->conf->times.session_ms;
     deadline_init(&b->deadline, &deadline_use);
@@ -480,8 +485,7 @@ bool bridge_start(struct smtpd *d, struct stream *stream, struct smtpd_client *c
     stream_adopt(stream, &stream_events, b);
     bridge_log_connect(b);
     bridge_name_ask(b);
-    if (d->warmed != NULL)
-        d->warmed->ops->warm(d->warmed);
+    offer_warm(&d->offer);
     if (d->conf->times.greet_delay_ms == 0)
         session_greet(&b->session);
     carrier_drain(&b->carrier);

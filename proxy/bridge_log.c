@@ -2,7 +2,7 @@
 /* The log lines of one client; `transaction` says it all. */
 #include "proxy/bridge.h"
 #include "proxy/smtp/outcome.h"
-#include "proxy/worker.h"
+#include "proxy/services.h"
 #include "spool/store.h"
 
 #define RECIPIENTS_NAMED_MAX 20 /* in one line; the others are counted */
@@ -11,7 +11,7 @@
 static struct log_line begin(const struct bridge *b, enum log_level level, const char *event)
 {
     char address[NETADDR_TEXT_MAX];
-    struct log_line line = log_begin(b->smtpd->worker->log, b->smtpd->log_sinks, level, event);
+    struct log_line line = log_begin(b->smtpd->services->log, b->smtpd->log_sinks, level, event);
     log_put_text(&line, "session", b->id.text);
     log_put_text(&line, "client", netaddr_text_with_port(&b->session.client.client, address));
     return line;
@@ -103,7 +103,7 @@ void bridge_log_copy_failed(struct bridge *b, int error)
     struct log_line line = begin(b, LOG_LEVEL_ERROR, "copy-failed");
     if (b->carrier.transaction != NULL)
         log_put_text(&line, "transaction", b->carrier.transaction->envelope.id.text);
-    log_put_text(&line, "directory", store_directory(b->smtpd->worker->store));
+    log_put_text(&line, "directory", store_directory(b->smtpd->services->store));
     log_put_error(&line, "error", error);
     log_end(&line);
 }

@@ -2,7 +2,7 @@
 /* Reverse DNS of one client, confirmed forward, without anybody waiting for it but XCLIENT. */
 #include "proxy/base/text.h"
 #include "proxy/bridge.h"
-#include "proxy/worker.h"
+#include "proxy/services.h"
 
 /* The state is final: whoever waits goes on. */
 static void settle(struct bridge *b, enum identity_name state)
@@ -51,7 +51,7 @@ static void on_names(void *owner, const struct dns_answer *answer)
 
     b->query = NULL;
     if (answer->status == DNS_FOUND && keep_reverse_name(b, answer))
-        b->query = dns_ask_addresses(b->smtpd->worker->dns, b->session.client.reverse_name,
+        b->query = dns_ask_addresses(b->smtpd->services->dns, b->session.client.reverse_name,
                                      &b->session.client.client, on_addresses, b);
     if (b->query == NULL)
         settle(b, answer->status == DNS_NOT_FOUND || answer->status == DNS_FOUND
@@ -66,7 +66,7 @@ void bridge_name_ask(struct bridge *b)
     client->name_state = IDENTITY_NAME_UNAVAILABLE;
     if (!b->smtpd->conf->resolves_names || client->client.family == NETADDR_NONE)
         return;
-    b->query = dns_ask_names(b->smtpd->worker->dns, &client->client, on_names, b);
+    b->query = dns_ask_names(b->smtpd->services->dns, &client->client, on_names, b);
     client->name_state = b->query == NULL ? IDENTITY_NAME_TEMPORARY : IDENTITY_NAME_PENDING;
 }
 

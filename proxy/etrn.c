@@ -4,7 +4,7 @@
 
 #include "proxy/bridge.h"
 #include "proxy/queue.h"
-#include "proxy/worker.h"
+#include "proxy/services.h"
 
 #define NODE_SHOWN_MAX 255 /* octets of the node in a reply */
 #define REPLY_MAX      512
@@ -20,7 +20,7 @@ static void log_asked(const struct bridge *b, struct bytes argument, uint16_t co
 {
     char address[NETADDR_TEXT_MAX];
     struct log_line line =
-        log_begin(b->smtpd->worker->log, b->smtpd->log_sinks, LOG_LEVEL_INFO, "etrn");
+        log_begin(b->smtpd->services->log, b->smtpd->log_sinks, LOG_LEVEL_INFO, "etrn");
 
     log_put_text(&line, "session", b->id.text);
     log_put_text(&line, "client", netaddr_text_with_port(&b->session.client.client, address));
@@ -51,7 +51,7 @@ static void tell_count(struct bridge *b, const struct etrn *e, uint64_t count)
     struct reply reply = {.code = count != 0 ? 253 : 251};
     struct buf text;
 
-    buf_init(&text, &loop_pools(b->smtpd->worker->loop)->medium, REPLY_MAX);
+    buf_init(&text, &loop_pools(b->smtpd->services->loop)->medium, REPLY_MAX);
     buf_decimal(&text, reply.code);
     buf_text(&text, " 2.0.0 OK, ");
     if (count != 0)
@@ -104,7 +104,7 @@ static bool is_routed(const void *owner, struct bytes domain)
 static bool is_there(const struct smtpd *d, const struct etrn_node *node)
 {
     return node->form != COMMAND_ETRN_TARGET ||
-           targets_find(&d->worker->targets, node->name) != NULL;
+           targets_find(&d->services->targets, node->name) != NULL;
 }
 
 static struct etrn *new_question(struct bridge *b, struct bytes argument)
@@ -137,7 +137,7 @@ void etrn_ask(struct bridge *b, struct bytes argument)
                                     is_routed, d->routes);
     if (may_ask && is_there(d, &e->node)) {
         b->etrn = e;
-        queue_ask(d->worker->queue, &e->question);
+        queue_ask(d->services->queue, &e->question);
         return;
     }
     refuse(b, e, may_ask ? REPLY_ETRN_FAILED : REPLY_ETRN_DENIED);
@@ -148,7 +148,7 @@ void etrn_forget(struct bridge *b)
 {
     if (b->etrn == NULL)
         return;
-    queue_forget(b->smtpd->worker->queue, &b->etrn->question);
+    queue_forget(b->smtpd->services->queue, &b->etrn->question);
     mem_free(b->etrn);
     b->etrn = NULL;
 }

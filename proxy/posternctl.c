@@ -287,7 +287,7 @@ static void on_started(void *owner, struct worker *w)
     struct cold *c = owner;
 
     c->worker = w;
-    c->run = control_begin(w, c->request, on_news, c);
+    c->run = control_begin(&w->services, c->request, on_news, c);
     if (c->run == NULL)
         worker_stop(w);
     else

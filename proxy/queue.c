@@ -48,17 +48,17 @@ static void flush(struct waiting *w)
 {
     w->is_flushing = true;
     w->flush = (struct runner_flush){.which = w->question->which, .done = on_flushed};
-    runner_flush(w->queue->runner, &w->flush);
+    runner_flush(w->queue->services->runner, &w->flush);
 }
 
 static bool is_ready(const struct waiting *w)
 {
-    return !w->is_flushing && runner_knows(w->queue->runner, w->arrivals);
+    return !w->is_flushing && runner_knows(w->queue->services->runner, w->arrivals);
 }
 
 static void begin(struct waiting *w)
 {
-    if (!w->queue->is_stopping && runner_is_loaded(w->queue->runner))
+    if (!w->queue->is_stopping && runner_is_loaded(w->queue->services->runner))
         flush(w);
     else
         answer(w, false, 0);
@@ -99,7 +99,8 @@ static void ask_runner(struct queue *q, struct queue_question *question)
         question->done(question, false, 0);
         return;
     }
-    *w = (struct waiting){.queue = q, .question = question, .arrivals = runner_arrivals(q->runner)};
+    *w = (struct waiting){
+        .queue = q, .question = question, .arrivals = runner_arrivals(q->services->runner)};
     list_append(&q->waiting, &w->in_queue);
     if (is_ready(w))
         begin(w);
@@ -107,7 +108,7 @@ static void ask_runner(struct queue *q, struct queue_question *question)
 
 void queue_ask(struct queue *q, struct queue_question *question)
 {
-    if (q->runner == NULL)
+    if (q->services->runner == NULL)
         queue_talk_ask(q, question);
     else
         ask_runner(q, question);
@@ -128,15 +129,7 @@ void queue_forget(struct queue *q, struct queue_question *question)
 static struct target *find_target(void *owner, struct bytes name)
 {
     struct queue *q = owner;
-    return targets_find(&q->worker->targets, name);
-}
-
-static const struct smtpd *smtpd_of(const struct worker *w, struct bytes listener)
-{
-    for (size_t i = 0; i < w->smtpd_count; i++)
-        if (bytes_equal(w->smtpds[i].conf->section, listener))
-            return &w->smtpds[i];
-    return NULL;
+    return targets_find(&q->services->targets, name);
 }
 
 /* Who sent it was allowed to: it is in the queue. */
@@ -145,10 +138,10 @@ static void route(void *owner, struct bytes listener, const struct address *to, 
 {
     struct queue *q = owner;
     struct route_client client = {.may_relay = true};
-    const struct smtpd *d = smtpd_of(q->worker, listener);
+    struct route_set *routes = q->find_routes(q->routes_owner, listener);
 
-    if (d != NULL)
-        route_resolve(d->routes, to, &client, arena, routed_out);
+    if (routes != NULL)
+        route_resolve(routes, to, &client, arena, routed_out);
     else
         *routed_out = (struct routed){.reply = reply_own(REPLY_ROUTE_FAILED)};
 }
@@ -156,13 +149,13 @@ static void route(void *owner, struct bytes listener, const struct address *to, 
 static struct id next_id(void *owner)
 {
     struct queue *q = owner;
-    return worker_next_id(q->worker);
+    return services_next_id(q->services);
 }
 
 /* A host that no section bears is an implicit relay. */
 static struct bytes find_bounce_relay(struct queue *q, struct bytes name)
 {
-    struct route_directory directory = targets_directory(&q->worker->targets);
+    struct route_directory directory = targets_directory(&q->services->targets);
     struct target *target = name.len == 0 ? NULL : directory.find(directory.owner, name);
 
     if (name.len != 0 && target == NULL)
@@ -172,29 +165,29 @@ static struct bytes find_bounce_relay(struct queue *q, struct bytes name)
 
 static int start_runner(struct queue *q)
 {
-    struct worker *w = q->worker;
-    const struct core_conf *core = &w->config->core;
+    struct services *s = q->services;
+    const struct core_conf *core = &s->config->core;
     struct runner_host host = {
         .owner = q,
-        .loop = w->loop,
-        .log = w->log,
-        .log_sinks = w->log_sinks,
-        .store = w->store,
-        .copies = &w->copies,
+        .loop = s->loop,
+        .log = s->log,
+        .log_sinks = s->log_sinks,
+        .store = s->store,
+        .copies = &s->copies,
         .bounce = {.hostname = core->hostname,
                    .postmaster = core->postmaster,
                    .to = (enum bounce_to)core->bounce_to},
         .bounce_relay = find_bounce_relay(q, core->bounce_relay),
         .delay_warning_ms = core->delay_warning_ms,
-        .is_cold = w->task->is_cold,
+        .is_cold = s->is_cold,
         .find_target = find_target,
         .route = route,
         .next_id = next_id,
         .has_read = on_read,
     };
 
-    q->runner = runner_new(&host);
-    return q->runner == NULL ? ERR_MEMORY : 0;
+    s->runner = runner_new(&host);
+    return s->runner == NULL ? ERR_MEMORY : 0;
 }
 
 /* ---- what targets and their memory tell ---- */
@@ -203,8 +196,8 @@ static void on_came_up(void *owner, struct target *target)
 {
     struct queue *q = owner;
 
-    if (q->runner != NULL)
-        runner_target_up(q->runner, target);
+    if (q->services->runner != NULL)
+        runner_target_up(q->services->runner, target);
     else
         queue_talk_up(q, target->name);
 }
@@ -219,59 +212,50 @@ static const struct relay_memory_events memory_events = {.learnt = on_learnt};
 void queue_arrived(struct queue *q, const struct store_place *place, uint64_t body_bytes,
                    struct bytes records)
 {
-    if (q->runner != NULL)
-        runner_heard(q->runner, place, body_bytes, records);
+    if (q->services->runner != NULL)
+        runner_heard(q->services->runner, place, body_bytes, records);
     else
         queue_talk_arrived(q, place, body_bytes, records);
-}
-
-struct runner *queue_runner(struct queue *q)
-{
-    return q->runner;
 }
 
 /* ---- life ---- */
 
 static int start_parts(struct queue *q)
 {
-    const struct worker_task *task = q->worker->task;
+    struct services *s = q->services;
     int error = 0;
 
-    if (task->runs_queue)
+    if (s->runs_queue)
         error = start_runner(q);
-    else if (!task->is_alone)
+    else if (!s->is_alone)
         queue_talk_connect(q);
-    if (error == 0 && task->runs_queue && !task->is_alone)
+    if (error == 0 && s->runs_queue && !s->is_alone)
         error = queue_talk_listen(q);
-    if (error != 0 || !task->runs_queue || task->is_cold)
+    if (error != 0 || !s->runs_queue || s->is_cold)
         return error;
-    q->control = control_start(q->worker, &error);
+    q->control = control_start(s, &error);
     return q->control == NULL ? error : 0;
 }
 
-struct queue *queue_start(struct worker *w, int *error_out)
+int queue_start(struct services *s,
+                struct route_set *(*find_routes)(void *owner, struct bytes listener), void *owner)
 {
     struct queue *q = mem_zalloc(sizeof(*q));
-    int error;
 
-    if (q == NULL) {
-        *error_out = ERR_MEMORY;
-        return NULL;
-    }
-    q->worker = w;
+    if (q == NULL)
+        return ERR_MEMORY;
+    *q = (struct queue){.services = s, .find_routes = find_routes, .routes_owner = owner};
     list_init(&q->questions);
     list_init(&q->waiting);
     list_init(&q->asked);
-    w->queue = q; /* control_start() looks there */
-    error = start_parts(q);
-    if (error != 0) {
-        *error_out = error;
-        return NULL;
-    }
-    w->relays.came_up = on_came_up;
-    w->relays.owner = q;
-    relay_memory_tell(w->relays.memory, &memory_events, q);
-    return q;
+    s->queue = q;
+    int error = start_parts(q);
+    if (error != 0)
+        return error;
+    s->relays.came_up = on_came_up;
+    s->relays.owner = q;
+    relay_memory_tell(s->relays.memory, &memory_events, q);
+    return 0;
 }
 
 static void tell_stopped(void *owner)
@@ -285,23 +269,23 @@ void queue_stop(struct queue *q, void (*stopped)(void *owner), void *owner)
     q->is_stopping = true;
     q->stopped = stopped;
     q->owner = owner;
-    q->worker->relays.came_up = NULL;
-    relay_memory_tell(q->worker->relays.memory, NULL, NULL);
+    q->services->relays.came_up = NULL;
+    relay_memory_tell(q->services->relays.memory, NULL, NULL);
     answer_all(q);
     queue_talk_stop(q);
     if (q->control != NULL)
         control_stop(q->control);
     q->control = NULL;
-    if (q->runner != NULL)
-        runner_stop(q->runner, tell_stopped);
+    if (q->services->runner != NULL)
+        runner_stop(q->services->runner, tell_stopped);
     else
-        loop_post(q->worker->loop, &q->post, tell_stopped, q);
+        loop_post(q->services->loop, &q->post, tell_stopped, q);
 }
 
 void queue_abort(struct queue *q)
 {
-    if (q->runner != NULL)
-        runner_abort(q->runner);
+    if (q->services->runner != NULL)
+        runner_abort(q->services->runner);
 }
 
 void queue_free(struct queue **queue)
@@ -310,7 +294,7 @@ void queue_free(struct queue **queue)
 
     if (q == NULL)
         return;
-    runner_free(&q->runner);
+    runner_free(&q->services->runner);
     mem_free(q);
     *queue = NULL;
 }

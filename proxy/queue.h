@@ -9,12 +9,16 @@
 
 #include "spool/runner.h"
 
-struct worker;
+struct services;
+struct route_set;
 struct queue; /* one a process: the runner itself, or the way to it */
 
-/* task->runs_queue: starts the runner, its socket for the workers and the control socket; else
- * connects to the runner of another process, and again whenever that is gone. */
-struct queue *queue_start(struct worker *w, int *error_out);
+/* Sets services->queue and services->runner. Where services->runs_queue is set: starts the runner,
+ * its socket for the workers and the control socket; else connects to the runner of another
+ * process, and again whenever that is gone. `find_routes`: those of a listener; NULL: there is none
+ * of that name. 0, or an error. */
+int queue_start(struct services *services,
+                struct route_set *(*find_routes)(void *owner, struct bytes listener), void *owner);
 void queue_stop(struct queue *q, void (*stopped)(void *owner), void *owner);
 void queue_abort(struct queue *q);
 void queue_free(struct queue **q); /* after the loop has ended */
@@ -31,6 +35,5 @@ struct queue_question {
 };
 void queue_ask(struct queue *q, struct queue_question *question);
 void queue_forget(struct queue *q, struct queue_question *question); /* `done` will not be called */
-struct runner *queue_runner(struct queue *q); /* NULL: it is another process's */
 
 #endif

@@ -5,13 +5,14 @@
 
 #include "proxy/io/channel.h"
 #include "proxy/queue.h"
-#include "proxy/worker.h"
+#include "proxy/services.h"
 
 #define QUEUE_PATH_MAX (STORE_PATH_MAX + 16)
 
 struct queue {
-    struct worker *worker;
-    struct runner *runner; /* NULL: it is in another process */
+    struct services *services;
+    struct route_set *(*find_routes)(void *owner, struct bytes listener);
+    void *routes_owner;
     struct control *control;
     struct channel_listener *listener; /* the runner's: for all workers */
     struct channel *channel;           /* a worker's: to the runner; NULL: not connected */

@@ -20,7 +20,7 @@ struct asked {
 
 static uint64_t now_ms(const struct queue *q)
 {
-    return loop_now_ms(q->worker->loop);
+    return loop_now_ms(q->services->loop);
 }
 
 /* ---- lines ---- */
@@ -29,7 +29,7 @@ static struct buf begin_line(struct queue *q, const char *verb)
 {
     struct buf line;
 
-    buf_init(&line, &loop_pools(q->worker->loop)->medium, CHANNEL_MESSAGE_MAX);
+    buf_init(&line, &loop_pools(q->services->loop)->medium, CHANNEL_MESSAGE_MAX);
     buf_text(&line, verb);
     return line;
 }
@@ -69,9 +69,9 @@ static void hear_arrived(struct queue *q, struct bytes line)
     place.directory = (uint32_t)directory;
     memcpy(place.id.text, id.at, ID_LENGTH);
     if (line.len > 1)
-        runner_heard(q->runner, &place, body_bytes, bytes_skip(line, 1));
+        runner_heard(q->services->runner, &place, body_bytes, bytes_skip(line, 1));
     else
-        runner_arrived(q->runner, &place);
+        runner_arrived(q->services->runner, &place);
 }
 
 static void hear_up(struct queue *q, struct bytes line)
@@ -80,13 +80,13 @@ static void hear_up(struct queue *q, struct bytes line)
     struct arena arena;
     struct bytes name;
 
-    arena_init(&arena, &loop_pools(q->worker->loop)->small, CHANNEL_MESSAGE_MAX);
+    arena_init(&arena, &loop_pools(q->services->loop)->small, CHANNEL_MESSAGE_MAX);
     if (text_from_xtext(text_word(&line), &arena, &name) == 0)
-        target = targets_find(&q->worker->targets, name);
+        target = targets_find(&q->services->targets, name);
     if (target != NULL && target->ops->probe != NULL)
         target->ops->probe(target); /* it may count as down here: then this tells the runner */
     if (target != NULL)
-        runner_target_up(q->runner, target);
+        runner_target_up(q->services->runner, target);
     arena_reset(&arena);
 }
 
@@ -123,7 +123,7 @@ static void hear_ask(struct queue *q, struct channel *c, struct bytes line)
 
     if (!take_number(&line, UINT64_MAX, &number) || !take_number(&line, RUNNER_ALL, &kind))
         return;
-    arena_init(&arena, &loop_pools(q->worker->loop)->small, CHANNEL_MESSAGE_MAX);
+    arena_init(&arena, &loop_pools(q->services->loop)->small, CHANNEL_MESSAGE_MAX);
     bool is_text = text_from_xtext(text_word(&line), &arena, &text) == 0;
     struct heard *h = is_text ? mem_zalloc(sizeof(*h) + text.len) : NULL;
     if (h != NULL) {
@@ -170,8 +170,8 @@ static void hear_again(struct queue *q, struct channel *c)
 {
     struct newcomer n = {.queue = q, .channel = c};
 
-    runner_look_again(q->runner);
-    relay_memory_tell_recent(q->worker->relays.memory, tell_newcomer, &n);
+    runner_look_again(q->services->runner);
+    relay_memory_tell_recent(q->services->relays.memory, tell_newcomer, &n);
 }
 
 static void on_runner_message(void *owner, struct channel *c, struct bytes message)
@@ -188,7 +188,7 @@ static void on_runner_message(void *owner, struct channel *c, struct bytes messa
     } else if (bytes_is(verb, "ask")) {
         hear_ask(q, c, line);
     } else if (bytes_is(verb, "learnt") && line.len != 0) {
-        relay_memory_hear(q->worker->relays.memory, bytes_skip(line, 1));
+        relay_memory_hear(q->services->relays.memory, bytes_skip(line, 1));
         channel_broadcast(q->listener, c, message);
     }
 }
@@ -205,7 +205,7 @@ static const struct channel_events runner_events = {
 
 static const char *path_of(struct queue *q)
 {
-    snprintf(q->path, sizeof(q->path), "%s/runner", store_directory(q->worker->store));
+    snprintf(q->path, sizeof(q->path), "%s/runner", store_directory(q->services->store));
     return q->path;
 }
 
@@ -213,7 +213,7 @@ int queue_talk_listen(struct queue *q)
 {
     int error = 0;
 
-    q->listener = channel_listen(q->worker->loop, path_of(q), &runner_events, q, &error);
+    q->listener = channel_listen(q->services->loop, path_of(q), &runner_events, q, &error);
     return error;
 }
 
@@ -261,7 +261,7 @@ static void on_worker_message(void *owner, struct channel *c, struct bytes messa
     if (bytes_is(verb, "answer"))
         hear_answer(q, line);
     else if (bytes_is(verb, "learnt") && line.len != 0)
-        relay_memory_hear(q->worker->relays.memory, bytes_skip(line, 1));
+        relay_memory_hear(q->services->relays.memory, bytes_skip(line, 1));
 }
 
 static void on_worker_closed(void *owner, struct channel *c)
@@ -282,7 +282,7 @@ static void connect_again(struct queue *q)
 
     if (q->channel != NULL || q->is_stopping)
         return;
-    q->channel = channel_connect(q->worker->loop, q->path, &worker_events, q, &error);
+    q->channel = channel_connect(q->services->loop, q->path, &worker_events, q, &error);
     if (q->channel != NULL) /* until now we may have told a runner that has gone */
         (void)channel_send(q->channel, bytes_of("again"));
 }
@@ -299,7 +299,7 @@ static void on_tick(struct deadline *d)
         answer(a, false, 0);
     }
     connect_again(q);
-    deadline_set(q->worker->loop, d, now_ms(q) + TICK_MS);
+    deadline_set(q->services->loop, d, now_ms(q) + TICK_MS);
 }
 
 static const struct deadline_use tick_use = {.reached = on_tick};
@@ -318,9 +318,9 @@ void queue_talk_stop(struct queue *q)
     if (q->listener != NULL)
         channel_listener_close(q->listener);
     q->listener = NULL;
-    if (q->path[0] == '\0' || q->runner != NULL)
+    if (q->path[0] == '\0' || q->services->runner != NULL)
         return;
-    deadline_clear(q->worker->loop, &q->deadline);
+    deadline_clear(q->services->loop, &q->deadline);
     while ((first = list_first(&q->questions)) != NULL)
         answer(LIST_ENTRY(first, struct asked, in_queue), false, 0);
     if (q->channel != NULL)
@@ -356,7 +356,7 @@ bool queue_talk_learnt(struct queue *q, struct bytes line)
     struct buf message = begin_line(q, "learnt ");
 
     buf_put(&message, line);
-    if (q->runner == NULL)
+    if (q->services->runner == NULL)
         return send_line(q->channel, &message);
     if (q->listener != NULL && !message.has_failed)
         channel_broadcast(q->listener, NULL, buf_bytes(&message));

@@ -6,7 +6,8 @@
 #include "proxy/base/error.h"
 #include "proxy/bridge.h"
 #include "proxy/smtp/outcome.h"
-#include "proxy/worker.h"
+#include "proxy/queue.h"
+#include "proxy/services.h"
 #include "spool/store.h"
 
 #define WORDS_MAX 4096 /* of a log line's values */
@@ -16,7 +17,7 @@ struct settle {
     struct copy_job_on_image job;
     struct store_commit commit; /* of a commit: place and records are in there */
     struct bridge *bridge;      /* NULL: nobody waits any more */
-    struct worker *worker;
+    struct services *services;
     struct copy *copy;
     uint32_t log_sinks;
     struct id session;
@@ -142,7 +143,7 @@ static void log_result(struct settle *s)
 {
     int error = s->job.error;
     struct log_line line =
-        log_begin(s->worker->log, s->log_sinks, error == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
+        log_begin(s->services->log, s->log_sinks, error == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
                   error == 0 ? "spooled" : "spool-failed");
 
     log_put_text(&line, "session", s->session.text);
@@ -172,7 +173,7 @@ static void hand_over(struct copy_job_on_image *job)
     struct settle *s = CONTAINER_OF(job, struct settle, job);
 
     s->commit.image = &job->image;
-    store_commit_soon(s->worker->store, &s->commit);
+    store_commit_soon(s->services->store, &s->commit);
 }
 
 static void on_committed(struct store_commit *c)
@@ -200,7 +201,7 @@ static void on_done(struct copy_job_on_image *job)
     if (s->is_commit || job->error != 0)
         log_result(s);
     if (s->is_commit && job->error == 0)
-        queue_arrived(s->worker->queue, &s->commit.place, copy_length(s->copy),
+        queue_arrived(s->services->queue, &s->commit.place, copy_length(s->copy),
                       buf_bytes(&s->records));
     if (b == NULL)
         copy_free(&s->copy);
@@ -213,16 +214,16 @@ static void on_done(struct copy_job_on_image *job)
 
 static struct settle *new_settle(struct bridge *b, bool is_commit)
 {
-    struct worker *w = b->smtpd->worker;
-    struct pool *pool = &loop_pools(w->loop)->medium;
-    struct settle *s = w->store == NULL ? NULL : mem_zalloc(sizeof(*s));
+    struct services *services = b->smtpd->services;
+    struct pool *pool = &loop_pools(services->loop)->medium;
+    struct settle *s = services->store == NULL ? NULL : mem_zalloc(sizeof(*s));
 
     if (s == NULL)
         return NULL;
     *s = (struct settle){
         .job = {.done = on_done},
         .bridge = b,
-        .worker = w,
+        .services = services,
         .copy = b->carrier.copy,
         .log_sinks = b->smtpd->log_sinks,
         .session = b->id,
@@ -266,7 +267,7 @@ void settle_commit(struct bridge *b)
         fail(b, EV_COMMITTED);
         return;
     }
-    s->commit.place = store_next_place(s->worker->store, &s->commit.place.id);
+    s->commit.place = store_next_place(s->services->store, &s->commit.place.id);
     s->commit.records = buf_bytes(&s->records);
     b->settle = s;
     copy_run(s->copy, &s->job);

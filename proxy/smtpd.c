@@ -4,13 +4,14 @@
 
 #include "proxy/base/error.h"
 #include "proxy/bridge.h"
-#include "proxy/worker.h"
+#include "proxy/logging.h"
+#include "proxy/services.h"
 
 /* ---- connections of one client ---- */
 
 static struct shared *shared_of(const struct smtpd *d)
 {
-    return d->worker->task->shared;
+    return d->services->shared;
 }
 
 struct width {
@@ -87,10 +88,16 @@ static struct smtpd_client *count_in(struct smtpd *d, const struct netaddr *addr
     return wider;
 }
 
-void smtpd_forget(struct smtpd *d, struct smtpd_client *client)
+static void forget(struct smtpd *d, struct smtpd_client *client)
 {
     count_out(d, client);
     shared_add(shared_of(d), &d->connections, -1);
+}
+
+static void on_bridge_ended(struct smtpd *d, struct smtpd_client *counted)
+{
+    forget(d, counted);
+    d->session_ended(d->owner);
 }
 
 /* ---- accepting ---- */
@@ -138,7 +145,7 @@ static void turn_away(struct smtpd *d, struct stream *stream, enum reply_id id)
     struct reply reply = reply_own(id);
     struct turned_away *t = mem_zalloc(sizeof(*t));
 
-    struct log_line line = log_begin(d->worker->log, d->log_sinks, LOG_LEVEL_WARNING, "reject");
+    struct log_line line = log_begin(d->services->log, d->log_sinks, LOG_LEVEL_WARNING, "reject");
     log_put_text(&line, "client", netaddr_text_with_port(&client, address));
     log_put(&line, "listener", d->conf->section);
     log_put(&line, "reply", bytes_first(reply.wire, reply.wire.len - 2));
@@ -187,25 +194,10 @@ static void on_accepted(void *owner, struct stream *stream)
     shared_add(shared_of(d), &d->connections, 1);
     if ((is_exempt || !is_over(d, client, stream)) && bridge_start(d, stream, client))
         return;
-    smtpd_forget(d, client);
+    forget(d, client);
 }
 
 static const struct listener_events listener_events = {.accepted = on_accepted};
-
-/* ---- what the targets can do ---- */
-
-uint32_t smtpd_bridged(struct smtpd *d)
-{
-    uint32_t generation = d->worker->relays.caps_generation;
-
-    if (d->bridged_generation != generation) {
-        d->bridged_generation = generation;
-        d->bridged = UINT32_MAX;
-        for (size_t i = 0; i < d->target_count; i++)
-            d->bridged &= d->targets[i]->ops->capabilities(d->targets[i]);
-    }
-    return d->bridged;
-}
 
 /* ---- life ---- */
 
@@ -236,11 +228,11 @@ static int make_session_conf(struct smtpd *d, struct arena *arena)
         .asks = conf->judge != NULL ? conf->judge->stages : 0,
         .announces = (own | passed) & ~keywords_of(&conf->hide),
         .bridges = own | keywords_of(&conf->announce),
-        .is_storage_low = &d->worker->storage.is_low,
+        .is_storage_low = &d->services->storage.is_low,
     };
     if (conf->refuse.len != 0) {
         struct buf text;
-        buf_init(&text, &loop_pools(d->worker->loop)->medium, 600);
+        buf_init(&text, &loop_pools(d->services->loop)->medium, 600);
         buf_text(&text, "521 5.3.2 ");
         buf_put(&text, conf->refuse);
         int error = reply_make(arena, buf_bytes(&text), &d->strict.refuse);
@@ -253,19 +245,6 @@ static int make_session_conf(struct smtpd *d, struct arena *arena)
     return 0;
 }
 
-static void find_targets(struct smtpd *d)
-{
-    size_t warm_count = 0;
-
-    d->target_count = route_set_targets(d->routes, &d->targets);
-    for (size_t i = 0; i < d->target_count; i++) {
-        if (d->targets[i]->ops->warm == NULL)
-            continue;
-        d->warmed = warm_count++ == 0 ? d->targets[i] : NULL;
-    }
-    d->bridged_generation = d->worker->relays.caps_generation - 1;
-}
-
 static int listen_on(struct smtpd *d, const int *fds, size_t fd_count, struct arena *arena)
 {
     int error;
@@ -274,8 +253,8 @@ static int listen_on(struct smtpd *d, const int *fds, size_t fd_count, struct ar
     if (d->listeners == NULL)
         return ERR_MEMORY;
     for (size_t i = 0; i < fd_count; i++) {
-        struct listener *listener =
-            listener_new(d->worker->loop, fds[i], SMTPD_RESERVED_FDS, &listener_events, d, &error);
+        struct listener *listener = listener_new(d->services->loop, fds[i], SMTPD_RESERVED_FDS,
+                                                 &listener_events, d, &error);
         if (listener == NULL)
             return error;
         d->listeners[d->listener_count++] = listener;
@@ -283,21 +262,21 @@ static int listen_on(struct smtpd *d, const int *fds, size_t fd_count, struct ar
     return 0;
 }
 
-int smtpd_start(struct smtpd *d, struct worker *worker, const struct smtpd_conf *conf,
+int smtpd_start(struct smtpd *d, struct services *services, const struct smtpd_conf *conf,
                 struct route_set *routes, const int *fds, size_t fd_count)
 {
-    struct arena *arena = &worker->arena;
+    struct arena *arena = &services->arena;
 
-    d->worker = worker;
+    d->services = services;
     d->conf = conf;
     d->routes = routes;
-    d->log_sinks = worker_log_sinks(worker, conf->logger);
+    d->log_sinks = logging_mask(services->config, conf->logger);
     d->connections.key = shared_key(shared_of(d), "smtpd", conf->section);
     list_init(&d->bridges);
-    hash_table_init(&d->clients, loop_hash_key(worker->loop));
+    hash_table_init(&d->clients, loop_hash_key(services->loop));
+    offer_init(&d->offer, routes);
+    d->bridge_ended = on_bridge_ended;
     int error = make_session_conf(d, arena);
-    if (error == 0)
-        find_targets(d);
     if (error == 0)
         error = listen_on(d, fds, fd_count, arena);
     return error;
@@ -305,6 +284,7 @@ int smtpd_start(struct smtpd *d, struct worker *worker, const struct smtpd_conf 
 
 void smtpd_stop(struct smtpd *d)
 {
+    d->is_stopping = true;
     for (size_t i = 0; i < d->listener_count; i++)
         listener_close(d->listeners[i]);
     d->listener_count = 0;

@@ -8,12 +8,14 @@
 #include "proxy/base/hash.h"
 #include "proxy/base/list.h"
 #include "proxy/io/stream.h"
+#include "proxy/offer.h"
 #include "proxy/shared.h"
 #include "proxy/smtp/session.h"
 #include "proxy/config/smtpd_conf.h"
 #include "route/route.h"
 
-struct worker;
+struct services;
+struct smtpd_client;
 
 /* Descriptors that accepting leaves free, for connections to targets and copies that spill. */
 #define SMTPD_RESERVED_FDS 64
@@ -36,23 +38,25 @@ struct smtpd_judge {
 };
 
 struct smtpd {
-    struct worker *worker;
+    struct services *services;
     const struct smtpd_conf *conf;
     struct route_set *routes;
-    struct session_conf strict;    /* as configured */
-    struct session_conf lenient;   /* the same for clients in bare-newline-exempt */
-    struct target *const *targets; /* that the tables lead to */
-    size_t target_count;
-    struct target *warmed; /* the only one of them that can be warmed; NULL: none, or several */
-    uint32_t bridged;      /* capability bits that all of them have */
-    uint32_t bridged_generation; /* relay_service.caps_generation that this was found at */
+    struct session_conf strict;  /* as configured */
+    struct session_conf lenient; /* the same for clients in bare-newline-exempt */
+    struct offer offer;
     uint32_t log_sinks;
+    bool is_stopping; /* no new connections */
     struct listener **listeners;
     size_t listener_count;
     struct list bridges; /* struct bridge.in_smtpd */
     uint64_t duplicates; /* transactions that were logged duplicate=possible */
     struct shared_count connections;
     struct hash_table clients; /* struct smtpd_client by address */
+    /* A bridge has gone, whose connection was counted there. Set by smtpd_start(). */
+    void (*bridge_ended)(struct smtpd *d, struct smtpd_client *counted);
+    /* The caller's: called after that. */
+    void (*session_ended)(void *owner);
+    void *owner;
 };
 
 /* How many connections a client has in all processes: an IPv4 address or an IPv6 /64; and the nets
@@ -65,15 +69,11 @@ struct smtpd_client {
     struct shared_count connections;
 };
 
-/* `fds`: listening sockets, taken over. 0, or an error. */
-int smtpd_start(struct smtpd *d, struct worker *worker, const struct smtpd_conf *conf,
+/* `fds`: listening sockets, taken over. `session_ended` and `owner` are set before. 0, or an error.
+ */
+int smtpd_start(struct smtpd *d, struct services *services, const struct smtpd_conf *conf,
                 struct route_set *routes, const int *fds, size_t fd_count);
 void smtpd_stop(struct smtpd *d); /* no more connections; those that run go on */
 void smtpd_done(struct smtpd *d); /* every bridge must be gone */
-
-/* Capability bits that postern bridges to every target of this listener. */
-uint32_t smtpd_bridged(struct smtpd *d);
-/* A bridge has ended. */
-void smtpd_forget(struct smtpd *d, struct smtpd_client *client);
 
 #endif

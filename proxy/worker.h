@@ -1,44 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Everything on one loop: listeners, targets, and the services that they share. */
+/* One process at work: its listeners, on the services that they share. */
 #ifndef POSTERN_WORKER_H
 #define POSTERN_WORKER_H
 
 #include <stdbool.h>
 
-#include "proxy/base/id.h"
 #include "proxy/config/config.h"
-#include "proxy/io/copy.h"
 #include "proxy/io/deadline.h"
-#include "proxy/io/dns.h"
-#include "proxy/io/log.h"
-#include "proxy/io/loop.h"
-#include "proxy/queue.h"
-#include "proxy/shared.h"
+#include "proxy/services.h"
 #include "proxy/smtpd.h"
-#include "proxy/storage.h"
-#include "proxy/targets.h"
-#include "route/relay/relay.h"
 
 struct worker {
-    const struct config *config;
     const struct worker_task *task;
-    struct pool pool;
-    struct arena arena; /* for the life of the worker */
-    struct loop *loop;
-    struct log *log;
-    struct log_sink sinks[LOG_SINKS_MAX];
-    int sink_count;
-    uint32_t log_sinks; /* of [core] logger */
-    struct dns *dns;
-    struct relay_service relays;
-    struct targets targets;
-    struct copy_limits copies;
-    struct storage storage;
-    struct store *store;
-    struct queue *queue;
+    struct services services;
     struct smtpd *smtpds;
     size_t smtpd_count;
-    struct id_source ids;
     struct deadline deadline; /* of shutting down */
     bool is_closing;          /* no new sessions */
     bool is_stopping;         /* ... and those that run shall end */
@@ -76,12 +52,6 @@ struct worker_task {
  * each process beside the master's own word. */
 int worker_run(const struct config *config, const struct worker_task *task);
 
-/* The bit of the sink of this name; empty: those of [core] logger. */
-uint32_t worker_log_sinks(const struct worker *w, struct bytes logger);
-struct id worker_next_id(struct worker *w);
 /* As TERM would. */
 void worker_stop(struct worker *w);
-/* A session has ended: the last one ends the loop of a worker that is stopping. */
-void worker_forget_session(struct worker *w);
-
 #endif

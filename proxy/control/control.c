@@ -11,7 +11,7 @@
 #include "proxy/io/deadline.h"
 #include "proxy/io/listen.h"
 #include "proxy/io/stream.h"
-#include "proxy/worker.h"
+#include "proxy/services.h"
 
 #define BACKLOG      64
 #define PEERS_MAX    64           /* at the same time; others are told to come again */
@@ -21,7 +21,7 @@
 #define TURN_BYTES   (128 * 1024) /* of one answer, then others come first */
 
 struct control {
-    struct worker *worker;
+    struct services *services;
     struct listener *listener;
     int fd;
     struct list peers;
@@ -92,7 +92,7 @@ static void tell(void *owner)
 
 static void ask(struct peer *p, struct bytes request)
 {
-    p->run = control_begin(p->control->worker, request, tell, p);
+    p->run = control_begin(p->control->services, request, tell, p);
     if (p->run == NULL)
         close_with(p, no_memory);
     else
@@ -183,7 +183,7 @@ static void on_accepted(void *owner, struct stream *stream)
     if (p == NULL)
         return;
     p->control = c;
-    p->loop = c->worker->loop;
+    p->loop = c->services->loop;
     p->stream = stream;
     deadline_init(&p->deadline, &deadline_use);
     list_append(&c->peers, &p->in_control);
@@ -209,20 +209,21 @@ int control_path(const struct config *config, char path_out[CONTROL_PATH_MAX])
     return len < CONTROL_PATH_MAX ? 0 : ERR_TOO_LONG;
 }
 
-struct control *control_start(struct worker *w, int *error_out)
+struct control *control_start(struct services *services, int *error_out)
 {
     char path[CONTROL_PATH_MAX];
     struct control *c = mem_zalloc(sizeof(*c));
-    int error = c == NULL ? ERR_MEMORY : control_path(w->config, path);
+    int error = c == NULL ? ERR_MEMORY : control_path(services->config, path);
 
     if (error == 0) {
-        c->worker = w;
+        c->services = services;
         list_init(&c->peers);
         c->fd = listen_open_unix(path, BACKLOG);
         error = c->fd < 0 ? c->fd : 0;
     }
     if (error == 0) {
-        c->listener = listener_new(w->loop, c->fd, RESERVED_FDS, &listener_events, c, &error);
+        c->listener =
+            listener_new(services->loop, c->fd, RESERVED_FDS, &listener_events, c, &error);
         if (c->listener != NULL)
             return c;
         close(c->fd);

@@ -13,7 +13,7 @@
 #include "proxy/base/buf.h"
 #include "proxy/base/bytes.h"
 
-struct worker;
+struct services;
 
 #define CONTROL_REQUEST_MAX 4096
 #define CONTROL_PATH_MAX    100 /* of a unix socket, less what its name is longer at first */
@@ -27,7 +27,7 @@ int control_path(const struct config *config, char path_out[CONTROL_PATH_MAX]);
 struct control;
 
 /* Listens there, mode 0600, in the place of who was there before. NULL: *error_out. */
-struct control *control_start(struct worker *w, int *error_out);
+struct control *control_start(struct services *services, int *error_out);
 /* Connections are closed; the loop waits for what runs. */
 void control_stop(struct control *c);
 
@@ -41,8 +41,8 @@ struct control_run;
 
 /* `news` is called when control_answer() has something again after it had not, never within a
  * call. NULL: no memory. */
-struct control_run *control_begin(struct worker *w, struct bytes request, void (*news)(void *owner),
-                                  void *owner);
+struct control_run *control_begin(struct services *services, struct bytes request,
+                                  void (*news)(void *owner), void *owner);
 /* What is to be told next, made as it is asked for. Empty: nothing now; or it is over. */
 struct bytes control_answer(struct control_run *run);
 void control_told(struct control_run *run, size_t octets);

@@ -64,7 +64,7 @@ static const char *check_reroute(const struct bytes *words, int count)
 
 static bool has_configured(const struct control_run *run, struct bytes name)
 {
-    return targets_find(&run->worker->targets, name) != NULL;
+    return targets_find(&run->services->targets, name) != NULL;
 }
 
 /* Is there such a target, or was there one that messages wait for still? */
@@ -106,7 +106,7 @@ static const char queue_header[] = " ID                STATE        TARGET      
 
 static void put_entry(struct control_run *run, const struct schedule_entry *e)
 {
-    int64_t now_s = loop_wall_ms(run->worker->loop) / 1000;
+    int64_t now_s = loop_wall_ms(run->services->loop) / 1000;
     int64_t wait_s = e->due_s - runner_now_s(run->runner);
     struct entry_state state = state_of(run, e);
     struct control_row row;
@@ -192,7 +192,7 @@ static void step_flush(struct control_run *run)
         control_finish(run, EX_USAGE, "bad arguments");
         return;
     }
-    if (run->worker->task->is_cold) {
+    if (run->services->is_cold) {
         control_finish(run, EX_UNAVAILABLE, "no server runs that could try now");
         return;
     }

@@ -8,7 +8,7 @@
 #include "proxy/control/control_print.h"
 #include "proxy/io/deadline.h"
 #include "proxy/io/work.h"
-#include "proxy/worker.h"
+#include "proxy/services.h"
 #include "spool/runner.h"
 
 #define CONTROL_WORDS_MAX 6
@@ -64,7 +64,7 @@ struct control_oldest {
 };
 
 struct control_run {
-    struct worker *worker;
+    struct services *services;
     struct runner *runner;
     struct arena arena; /* of the words */
     struct control_request asked;

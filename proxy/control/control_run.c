@@ -136,7 +136,7 @@ void control_finish_error(struct control_run *run, struct bytes name, int error)
 
 static void free_run(struct control_run *run)
 {
-    deadline_clear(run->worker->loop, &run->deadline);
+    deadline_clear(run->services->loop, &run->deadline);
     mem_free(run->content.at);
     mem_free(run->ids.at);
     mem_free(run->oldest.at);
@@ -154,7 +154,7 @@ static void tell_news(void *owner)
 void control_news(struct control_run *run)
 {
     if (!run->is_orphan)
-        loop_post(run->worker->loop, &run->reader.post, tell_news, run);
+        loop_post(run->services->loop, &run->reader.post, tell_news, run);
 }
 
 void control_wake(struct control_run *run)
@@ -176,7 +176,8 @@ static void look_whether_read(struct control_run *run)
     if (is_read(run))
         control_wake(run);
     else
-        deadline_set(run->worker->loop, &run->deadline, loop_now_ms(run->worker->loop) + LOOK_MS);
+        deadline_set(run->services->loop, &run->deadline,
+                     loop_now_ms(run->services->loop) + LOOK_MS);
 }
 
 static void on_deadline(struct deadline *d)
@@ -200,7 +201,7 @@ static void begin(struct control_run *run, struct bytes request)
         return;
     }
     run->asked = asked;
-    run->runner = run->worker->queue == NULL ? NULL : queue_runner(run->worker->queue);
+    run->runner = run->services->runner;
     if (run->runner == NULL) {
         control_finish(run, EX_UNAVAILABLE, "there is no queue here");
         return;
@@ -262,7 +263,7 @@ static void on_collected(struct runner_walk *w)
     struct control_run *run = CONTAINER_OF(w, struct control_run, ids.walk);
 
     run->ids.work = (struct work){.run = sort_ids, .done = on_sorted};
-    if (!run->ids.has_failed && work_run(run->worker->loop, &run->ids.work) == 0)
+    if (!run->ids.has_failed && work_run(run->services->loop, &run->ids.work) == 0)
         return;
     control_finish(run, EX_OSERR, "out of memory");
     control_wake(run);
@@ -288,17 +289,17 @@ struct schedule_target *control_find_queue(const struct control_run *run, struct
 
 /* ---- for whoever asks ---- */
 
-struct control_run *control_begin(struct worker *w, struct bytes request, void (*news)(void *owner),
-                                  void *owner)
+struct control_run *control_begin(struct services *services, struct bytes request,
+                                  void (*news)(void *owner), void *owner)
 {
     struct control_run *run = mem_zalloc(sizeof(*run));
 
     if (run == NULL)
         return NULL;
-    run->worker = w;
+    run->services = services;
     run->reader = (struct control_reader){.news = news, .owner = owner};
-    arena_init(&run->arena, &loop_pools(w->loop)->small, ARENA_MAX_BYTES);
-    buf_init(&run->out, &loop_pools(w->loop)->medium, ANSWER_MAX_BYTES);
+    arena_init(&run->arena, &loop_pools(services->loop)->small, ARENA_MAX_BYTES);
+    buf_init(&run->out, &loop_pools(services->loop)->medium, ANSWER_MAX_BYTES);
     deadline_init(&run->deadline, &deadline_use);
     begin(run, request);
     return run;
@@ -329,7 +330,7 @@ void control_end(struct control_run **run)
     struct control_run *r = *run;
 
     *run = NULL;
-    loop_unpost(r->worker->loop, &r->reader.post);
+    loop_unpost(r->services->loop, &r->reader.post);
     if (r->is_waiting && r->has_begun)
         r->is_orphan = true;
     else

@@ -24,7 +24,7 @@ static void put_address(struct control_run *run, struct control_row *row, const 
 {
     struct buf text;
 
-    buf_init(&text, &loop_pools(run->worker->loop)->medium, 2 * ADDRESS_PATH_MAX);
+    buf_init(&text, &loop_pools(run->services->loop)->medium, 2 * ADDRESS_PATH_MAX);
     buf_byte(&text, '<');
     address_put(&text, a);
     buf_byte(&text, '>');

@@ -24,7 +24,7 @@ static void put_queue(struct control_run *run, struct control_row *row, struct b
 {
     struct schedule_target *t = control_find_queue(run, name);
     struct schedule_counts counts = {.messages = 0};
-    int64_t now_s = loop_wall_ms(run->worker->loop) / 1000;
+    int64_t now_s = loop_wall_ms(run->services->loop) / 1000;
 
     if (t != NULL)
         counts = schedule_count(t);
@@ -74,7 +74,7 @@ static void put_target(struct control_run *run, struct bytes name, const char *k
 /* Messages wait for a name that no target bears any more: the nth of those. */
 static struct schedule_target *find_gone(const struct control_run *run, size_t nth)
 {
-    const struct targets *targets = &run->worker->targets;
+    const struct targets *targets = &run->services->targets;
     struct schedule *s = runner_schedule(run->runner);
     struct schedule_target *t = s == NULL ? NULL : schedule_next_target(s, NULL);
 
@@ -127,7 +127,7 @@ void control_step_targets(struct control_run *run)
         return;
     }
 
-    const struct targets *targets = &run->worker->targets;
+    const struct targets *targets = &run->services->targets;
     size_t at = run->target_at++;
 
     if (at == 0 && !run->asked.is_json)

@@ -119,7 +119,7 @@ static void on_cold_started(void *owner, struct worker *w)
     struct cold *c = owner;
 
     c->worker = w;
-    c->run = control_begin(w, bytes_of(c->request), on_news, c);
+    c->run = control_begin(&w->services, bytes_of(c->request), on_news, c);
     if (c->run == NULL)
         worker_stop(w);
     else

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What everything on one loop shares. Made by the worker, borrowed by all others, gone after them.
+ */
+#ifndef POSTERN_SERVICES_H
+#define POSTERN_SERVICES_H
+
+#include <stdbool.h>
+
+#include "proxy/base/arena.h"
+#include "proxy/base/id.h"
+#include "proxy/config/config.h"
+#include "proxy/io/copy.h"
+#include "proxy/io/dns.h"
+#include "proxy/io/log.h"
+#include "proxy/io/loop.h"
+#include "proxy/shared.h"
+#include "proxy/storage.h"
+#include "proxy/targets.h"
+#include "route/relay/relay.h"
+#include "spool/store.h"
+
+struct queue;
+struct runner;
+
+struct services {
+    /* the worker's to set */
+    const struct config *config;
+    const struct store_limits *store_limits; /* NULL: the server's */
+    struct shared *shared;                   /* NULL: the limits are our own */
+    bool runs_queue;                         /* the runner is in this process */
+    bool is_alone;                           /* the only process */
+    bool is_cold;                            /* posternctl without a server */
+    /* set by services_start() */
+    struct pool pool;
+    struct arena arena; /* for the life of the worker */
+    struct loop *loop;
+    struct log *log;
+    struct log_sink sinks[LOG_SINKS_MAX];
+    int sink_count;
+    uint32_t log_sinks; /* of [core] logger */
+    struct dns *dns;
+    struct relay_service relays;
+    struct targets targets;
+    struct copy_limits copies;
+    struct storage storage;
+    struct store *store;
+    struct id_source ids;
+    /* set by queue_start() */
+    struct queue *queue;
+    struct runner *runner; /* NULL: it is another process's */
+};
+
+/* 0, or an error: what exists by then is gone with the process. What an operator can mend is told
+ * on stderr. */
+int services_start(struct services *s);
+/* Nobody needs them any more: what keeps the loop running ends. */
+void services_close(struct services *s);
+void services_done(struct services *s); /* after the loop has ended */
+
+struct id services_next_id(struct services *s);
+
+#endif
