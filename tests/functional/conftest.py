@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Fixtures of the functional tests."""
 import contextlib
+import os
 import pathlib
+import pwd
 import socket
 import sys
+import types
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.dont_write_bytecode = True
@@ -14,9 +17,11 @@ import pytest  # noqa: E402
 from harness import recipe  # noqa: E402
 from harness.dns import TRUSTED, Dns, DnsTap, SilentDns  # noqa: E402
 from harness.maildir import Maildir  # noqa: E402
+from harness.messages import PLAIN_MESSAGE  # noqa: E402
 from harness.postern import Postern  # noqa: E402
 from harness.postfix import Postfix  # noqa: E402
-from harness.process import is_root  # noqa: E402
+from harness.process import free_port, is_root  # noqa: E402
+from peers.answers import Hold  # noqa: E402
 from peers.target import Target  # noqa: E402
 
 needs_root = pytest.mark.skipif(not is_root(), reason="a private Postfix is started as root")
@@ -107,6 +112,46 @@ def to_target(postern):
     def make(target, *relay_lines, identity="none", **options):
         lines = [f"identity = {identity}", *relay_lines]
         return postern(relay_config(target.address, *lines), **options)
+    return make
+
+
+@pytest.fixture
+def at_the_end(target, to_target):
+    """A client that has sent a whole message, whose end the target has not answered yet."""
+    def make(**options):
+        hold = Hold("250 2.0.0 kept")
+        backend = target().on("end", hold)
+        server = to_target(backend, **options)
+        client = server.client()
+        client.hello()
+        client.envelope()
+        client.expect(354, "DATA")
+        client.send(PLAIN_MESSAGE + b".\r\n")
+        backend.wait_ended()
+        return types.SimpleNamespace(hold=hold, backend=backend, server=server, client=client)
+    return make
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    """The configuration of a postern that goes into the background and discards all mail."""
+    def make(core=""):
+        made = types.SimpleNamespace(port=free_port(), log=tmp_path / "log",
+                                     pid_file=tmp_path / "pid", config=tmp_path / "daemon.cf")
+        made.config.write_text(f"""[route]
+@example.test discard
+[core]
+hostname = postern.example.test
+user-id = {pwd.getpwuid(os.getuid()).pw_name}
+spool-directory = "{tmp_path}/spool"
+pid-file = "{made.pid_file}"
+logger = "l"
+{core}[logfile "l"]
+file = "{made.log}"
+[smtpd "mx"]
+listen-port = 127.0.0.1:{made.port}
+""")
+        return made
     return make
 
 

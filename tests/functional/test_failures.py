@@ -9,7 +9,7 @@ import pytest
 from harness.messages import PLAIN_MESSAGE, big_message
 from harness.process import free_port
 from harness.smtp import without_received
-from peers.answers import Close, Deaf, Drip, Flood, Hold, Nothing, Reset, Say, Silence
+from peers.answers import Close, Deaf, Drip, Flood, Nothing, Reset, Say, Silence
 from peers.client import elapsed, stuffed
 from peers.target import DEFAULT_EHLO
 
@@ -532,21 +532,13 @@ def test_client_vanishes_in_its_message_with_bdat(target, to_target):
     assert [t.content for t in backend.accepted] == [PLAIN_MESSAGE]
 
 
-def test_client_vanishes_behind_its_end_of_data(target, to_target):
+def test_client_vanishes_after_its_end_of_data(at_the_end):
     """Once released, the end stands: the target keeps the message."""
-    hold = Hold("250 2.0.0 kept")
-    backend = target().on("end", hold)
-    server = to_target(backend)
-    client = server.client()
-    client.hello()
-    client.envelope()
-    client.expect(354, "DATA")
-    client.send(PLAIN_MESSAGE + b".\r\n")
-    backend.wait_ended()
-    client.reset()
-    hold.release()
-    backend.wait(lambda: backend.accepted, "the acceptance")
-    server.wait_transaction()
+    running = at_the_end()
+    running.client.reset()
+    running.hold.release()
+    running.backend.wait(lambda: running.backend.accepted, "the acceptance")
+    running.server.wait_transaction()
 
 
 def test_half_closed_client_is_served(target, to_target):

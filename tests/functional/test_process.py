@@ -17,8 +17,8 @@ import pytest
 from harness.dns import CLIENT
 from harness.messages import PLAIN_MESSAGE, big_message
 from harness.postern import binary, environment, event_pattern, run
-from harness.process import free_port, is_root
-from peers.answers import Hold, Nothing
+from harness.process import is_root
+from peers.answers import Nothing
 from peers.client import elapsed
 from peers.target import DEFAULT_EHLO
 
@@ -232,34 +232,18 @@ def _refuses(server):
         return True
 
 
-def test_shutdown_timeout(target, to_target):
+def test_shutdown_timeout(at_the_end):
     """... bounded by shutdown-timeout."""
-    hold = Hold("250 2.0.0 too late")
-    backend = target().on("end", hold)
-    server = to_target(backend, core="shutdown-timeout = 1s\n")
-    client = server.client()
-    client.hello()
-    client.envelope()
-    client.expect(354, "DATA")
-    client.send(PLAIN_MESSAGE + b".\r\n")
-    backend.wait_ended()
+    server = at_the_end(core="shutdown-timeout = 1s\n").server
     seconds, _ = elapsed(lambda: server.stop(timeout_s=10))
     assert 0.5 < seconds < 5
 
 
-def test_second_term_exits_at_once(target, to_target):
-    hold = Hold("250 2.0.0 too late")
-    backend = target().on("end", hold)
-    server = to_target(backend)
-    client = server.client()
-    client.hello()
-    client.envelope()
-    client.expect(354, "DATA")
-    client.send(PLAIN_MESSAGE + b".\r\n")
-    backend.wait_ended()
-    server.process.signal(signal.SIGTERM)
-    backend.wait(lambda: _refuses(server), "the listener's end")
-    seconds, _ = elapsed(lambda: server.stop(timeout_s=10))
+def test_second_term_exits_at_once(at_the_end):
+    running = at_the_end()
+    running.server.process.signal(signal.SIGTERM)
+    running.backend.wait(lambda: _refuses(running.server), "the listener's end")
+    seconds, _ = elapsed(lambda: running.server.stop(timeout_s=10))
     assert seconds < 3
 
 
@@ -499,28 +483,15 @@ def _is_free(port):
             return False
 
 
-def test_daemon_returns_when_it_serves(tmp_path):
+def test_daemon_returns_when_it_serves(daemon, tmp_path):
     """--daemon: exit 0 with the server up and its pid written, or what kept it from starting."""
-    port, log, pid_file = free_port(), tmp_path / "log", tmp_path / "pid"
-    config = tmp_path / "daemon.cf"
-    config.write_text(f"""{ROUTES}
-[core]
-hostname = postern.example.test
-user-id = {pwd.getpwuid(os.getuid()).pw_name}
-spool-directory = "{tmp_path}/spool"
-pid-file = "{pid_file}"
-logger = "l"
-[logfile "l"]
-file = "{log}"
-[smtpd "mx"]
-listen-port = 127.0.0.1:{port}
-""")
-    bad = run("-c", config, "--daemon", f"--logfile-l-file={tmp_path}/no/such")
+    server = daemon()
+    bad = run("-c", server.config, "--daemon", f"--logfile-l-file={tmp_path}/no/such")
     assert bad.returncode == 71 and f"{tmp_path}/no/such" in bad.stderr
-    assert run("-c", config, "--daemon").returncode == 0
-    process = os.pidfd_open(int(pid_file.read_text()))
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+    assert run("-c", server.config, "--daemon").returncode == 0
+    process = os.pidfd_open(int(server.pid_file.read_text()))
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
         assert client.recv(100).startswith(b"220 ")
     signal.pidfd_send_signal(process, signal.SIGTERM)
     assert select.select([process], [], [], 10)[0]
-    assert " stop " in log.read_text() and not pid_file.exists()
+    assert " stop " in server.log.read_text() and not server.pid_file.exists()

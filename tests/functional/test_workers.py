@@ -99,33 +99,19 @@ def test_what_keeps_a_worker_from_starting(workers, tmp_path):
         socket.create_connection(server.server, 1)
 
 
-def test_daemon(tmp_path):
+def test_daemon(daemon):
     """--daemon returns when all processes serve; the pid file is the master's."""
-    port, log, pid_file = free_port(), tmp_path / "log", tmp_path / "pid"
-    config = tmp_path / "daemon.cf"
-    config.write_text(f"""{ROUTES}
-[core]
-hostname = postern.example.test
-user-id = {pwd.getpwuid(os.getuid()).pw_name}
-spool-directory = "{tmp_path}/spool"
-pid-file = "{pid_file}"
-workers = 2
-logger = "l"
-[logfile "l"]
-file = "{log}"
-[smtpd "mx"]
-listen-port = 127.0.0.1:{port}
-""")
-    assert run("-c", config, "--daemon").returncode == 0
-    master = int(pid_file.read_text())
-    clients = [Client(("127.0.0.1", port)) for _ in range(10)]
+    server = daemon("workers = 2\n")
+    assert run("-c", server.config, "--daemon").returncode == 0
+    master = int(server.pid_file.read_text())
+    clients = [Client(("127.0.0.1", server.port)) for _ in range(10)]
     for client in clients:
         client.hello()
         client.quit()
     os.kill(master, signal.SIGTERM)
     wait_gone(master)
-    text = log.read_text()
-    assert "role=runner" in text and "stop" in text and not pid_file.exists()
+    text = server.log.read_text()
+    assert "role=runner" in text and "stop" in text and not server.pid_file.exists()
 
 
 # --- what dies -----------------------------------------------------------------------------------
