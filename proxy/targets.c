@@ -96,9 +96,10 @@ struct target *targets_find(const struct targets *t, struct bytes name)
     return found == NULL ? NULL : CONTAINER_OF(found, struct named, entry)->target;
 }
 
-static struct target *find(void *owner, struct bytes name)
+static struct target *find_section(void *owner, struct bytes name)
 {
-    return targets_find(owner, name);
+    const struct targets *t = owner;
+    return config_target(t->config, name).kind == NULL ? NULL : targets_find(t, name);
 }
 
 /* Host names are the same in any case; a section's name is not. */
@@ -129,5 +130,6 @@ static struct target *find_implicit(void *owner, struct bytes host)
 
 struct route_directory targets_directory(struct targets *t)
 {
-    return (struct route_directory){.owner = t, .find = find, .find_implicit = find_implicit};
+    return (struct route_directory){
+        .owner = t, .find = find_section, .find_implicit = find_implicit};
 }

@@ -73,6 +73,17 @@ def test_first_match_wins(routed):
     assert [t.rcpts for t in backend.accepted] == [["RCPT TO:<jane@example.test>"]]
 
 
+def test_quoted_name_with_a_dot(routed):
+    """A name in quotes is a local name, even where another line takes the same word for a host."""
+    server, backend, store = routed('@host.example.test joe.doe\n@local.example.test "joe.doe"\n'
+                                    "joe.doe store")
+    with server.client() as client:
+        client.hello()
+        assert client.mail(PLAIN_MESSAGE, recipients=["jane@local.example.test"]).code == 250
+    assert len(store.messages()) == 1
+    assert backend.transactions == []
+
+
 @pytest.mark.parametrize("pattern, matching, other", [
     ("@.example.test", "joe@sub.example.test", "joe@example.test"),
     ("joe@", "joe@anything.example", "jane@anything.example"),
