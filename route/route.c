@@ -79,7 +79,8 @@ static int read_tables(struct route_set *set, struct route_source *const *source
 {
     struct route_table_names names = {.owner = directory->owner,
                                       .find = directory->find,
-                                      .find_implicit = directory->find_implicit};
+                                      .find_implicit = directory->find_implicit,
+                                      .expected = directory->expected};
     bool is_bad = false;
     set->tables = arena_alloc(arena, count * sizeof(struct route_table *));
     if (set->tables == NULL)

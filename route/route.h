@@ -23,7 +23,9 @@ struct route_directory {
     struct target *(*find)(void *owner, struct bytes name);
     /* The implicit relay of a host that no section bears. NULL: no memory. */
     struct target *(*find_implicit)(void *owner, struct bytes host);
-    /* Offers the names of all sections, for "did you mean". NULL: no hints. */
+    /* For those who read what is wrong, else empty and NULL: what a name may be ("the name of a
+     * [relay] ..., or a local name"), and the names of all sections, for "did you mean". */
+    struct bytes expected;
     void (*offer)(void *owner, struct cf_nearest *nearest);
 };
 

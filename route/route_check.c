@@ -202,10 +202,13 @@ static int check_name(struct check *c, const struct route_rule *rule,
         return 0;
     int error = route_walk(c->set, &name, true, &c->arena, &walk);
     if (error == 0 && walk.trouble == ROUTE_TROUBLE_NOWHERE && walk.step == walk.first) {
+        struct buf expected;
+        buf_init(&expected, &c->pool, 4096);
+        buf_put(&expected, c->directory->expected);
+        buf_text(&expected, " that some line matches");
         cf_error(c->problems, route_rule_place(rule, action), rule->line->words[action->word].text,
-                 bytes_of("the name of a [relay] or [maildir], a host, an address, or a local name "
-                          "that some line matches"),
-                 nearest_name(c, name.local));
+                 buf_bytes(&expected), nearest_name(c, name.local));
+        buf_done(&expected);
         c->is_bad = true;
     }
     arena_reset(&c->arena);

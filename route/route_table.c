@@ -13,8 +13,6 @@
 
 static const char expected_pattern[] =
     "user@domain, @domain, @.domain, user@, user or @, in the form of RFC 5321";
-static const char expected_target[] =
-    "the name of a [relay] or [maildir], a host, an address, or a local name";
 
 /* ---- slots ---- */
 
@@ -91,6 +89,15 @@ static void refuse(struct reading *r, const struct route_line *line, const struc
     cf_error(r->problems, route_source_place(line, word), word->text, bytes_of(expected),
              bytes_make(NULL, 0));
     r->is_bad = true;
+}
+
+static int refuse_name(struct reading *r, const struct route_line *line,
+                       const struct route_word *word)
+{
+    cf_error(r->problems, route_source_place(line, word), word->text, r->names->expected,
+             bytes_make(NULL, 0));
+    r->is_bad = true;
+    return ERR_SYNTAX;
 }
 
 /* A host name or a literal. */
@@ -208,10 +215,8 @@ static int read_address(struct reading *r, const struct route_line *line,
     if (error == ERR_MEMORY)
         return error;
     if (error != 0 || kind == ROUTE_PATTERN_ALL || kind == ROUTE_PATTERN_SUBDOMAIN ||
-        (kind == ROUTE_PATTERN_ADDRESS && parts.local.len == 0)) {
-        refuse(r, line, word, expected_target);
-        return ERR_SYNTAX;
-    }
+        (kind == ROUTE_PATTERN_ADDRESS && parts.local.len == 0))
+        return refuse_name(r, line, word);
     kept = arena_alloc(r->arena, sizeof(*kept));
     if (kept == NULL)
         return ERR_MEMORY;
@@ -225,10 +230,8 @@ static int read_address(struct reading *r, const struct route_line *line,
 static int read_name(struct reading *r, const struct route_line *line,
                      const struct route_word *word, struct route_action *action)
 {
-    if (word->text.len == 0 || word->text.at[0] == '|') {
-        refuse(r, line, word, expected_target);
-        return ERR_SYNTAX;
-    }
+    if (word->text.len == 0 || word->text.at[0] == '|')
+        return refuse_name(r, line, word);
     action->kind = ROUTE_ACTION_TARGET;
     action->target = r->names->find(r->names->owner, word->text);
     if (action->target != NULL)
@@ -236,10 +239,8 @@ static int read_name(struct reading *r, const struct route_line *line,
     if (word->is_quoted || bytes_find(word->text, '@') < word->text.len ||
         bytes_find(word->text, '.') == word->text.len)
         return read_address(r, line, word, action);
-    if (!text_is_host_name(word->text)) {
-        refuse(r, line, word, expected_target);
-        return ERR_SYNTAX;
-    }
+    if (!text_is_host_name(word->text))
+        return refuse_name(r, line, word);
     action->target = r->names->find_implicit(r->names->owner, word->text);
     return action->target == NULL ? ERR_MEMORY : 0;
 }

@@ -84,6 +84,7 @@ struct route_table_names {
     void *owner;
     struct target *(*find)(void *owner, struct bytes name);
     struct target *(*find_implicit)(void *owner, struct bytes host);
+    struct bytes expected;
 };
 
 /* Compiles one table into `arena`. The source outlives it. What is wrong with a line goes to

@@ -99,11 +99,31 @@ static void offer_sections(void *owner, struct cf_nearest *nearest)
 
 struct route_directory config_directory_routes(struct config_directory *d)
 {
-    return (struct route_directory){
-        .owner = d, .find = find_section, .find_implicit = find_implicit, .offer = offer_sections};
+    return (struct route_directory){.owner = d,
+                                    .find = find_section,
+                                    .find_implicit = find_implicit,
+                                    .expected = d->expected,
+                                    .offer = offer_sections};
 }
 
 /* ---- life ---- */
+
+static void describe_names(struct config_directory *d)
+{
+    struct buf text;
+    buf_init(&text, d->arena->pool, 1024);
+    buf_text(&text, "the name of a ");
+    for (const struct target_kind *const *kind = target_kinds; *kind != NULL; kind++)
+        buf_cat(&text,
+                kind == target_kinds ? "["
+                : kind[1] == NULL    ? " or ["
+                                     : ", [",
+                (*kind)->section->kind, "]", NULL);
+    buf_text(&text, ", a host, an address, or a local name");
+    if (text.has_failed || arena_copy(d->arena, buf_bytes(&text), &d->expected) != 0)
+        d->problems->has_no_memory = true;
+    buf_done(&text);
+}
 
 void config_directory_init(struct config_directory *d, const struct config *config,
                            struct hash_key secret, struct arena *arena,
@@ -111,6 +131,7 @@ void config_directory_init(struct config_directory *d, const struct config *conf
 {
     *d = (struct config_directory){.config = config, .arena = arena, .problems = problems};
     hash_table_init(&d->by_name, secret);
+    describe_names(d);
 }
 
 void config_directory_done(struct config_directory *d)

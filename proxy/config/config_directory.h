@@ -12,6 +12,7 @@ struct config_directory {
     struct arena *arena;
     struct cf_problems *problems; /* has_no_memory */
     struct hash_table by_name;    /* of what was asked for so far */
+    struct bytes expected;        /* see struct route_directory */
 };
 
 struct config_known {

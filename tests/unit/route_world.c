@@ -190,15 +190,22 @@ static void offer(void *owner, struct cf_nearest *nearest)
     cf_nearest_offer(nearest, bytes_of("store"));
 }
 
+static const char expected[] =
+    "the name of a [relay] or [maildir], a host, an address, or a local name";
+
 struct route_directory route_world_directory(struct route_world *w)
 {
-    return (struct route_directory){
-        .owner = w, .find = find, .find_implicit = find_implicit, .offer = offer};
+    return (struct route_directory){.owner = w,
+                                    .find = find,
+                                    .find_implicit = find_implicit,
+                                    .expected = bytes_of(expected),
+                                    .offer = offer};
 }
 
 struct route_table_names route_world_names(struct route_world *w)
 {
-    return (struct route_table_names){.owner = w, .find = find, .find_implicit = find_implicit};
+    return (struct route_table_names){
+        .owner = w, .find = find, .find_implicit = find_implicit, .expected = bytes_of(expected)};
 }
 
 struct hash_key route_world_key(void)

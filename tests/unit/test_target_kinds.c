@@ -51,7 +51,8 @@ static const struct reading readings[] = {
     {"[core]\nbounce-relay = n.x\n" LISTENER "[memory \"n.x\"]\nroom = 5\n", "",
      "t.cf:2:16: found \"n.x\", expected the name of a [relay], or a host\n", EX_CONFIG},
     {LISTENER "[memory \"notes\"]\nroom = 5\n[route]\n@n.test note\n", "",
-     "t.cf:6:9: found \"note\", expected the name of a [relay] or [maildir], a host, an address, "
+     "t.cf:6:9: found \"note\", expected the name of a [relay], [maildir] or [memory], a host, an "
+     "address, "
      "or a local name that some line matches; did you mean \"notes\"?\n",
      EX_CONFIG},
     {LISTENER "[memory \"n\"]\nroom = 5\n[route]\n@ n\n", "",
