@@ -106,11 +106,11 @@ static const struct route_step *common_step(const struct route_step *a, const st
 }
 
 /* The list whose members lead to two of them is the one that is wrong. */
-static void report_lasting(struct check *c, const struct route_walk *walk)
+static void report_firm(struct check *c, const struct route_walk *walk)
 {
-    const struct route_step *list = common_step(walk->lasting[0]->step, walk->lasting[1]->step);
-    const struct route_action *member = walk->lasting[1]->by;
-    for (const struct route_step *s = walk->lasting[1]->step; s != list; s = s->parent)
+    const struct route_step *list = common_step(walk->firm[0]->step, walk->firm[1]->step);
+    const struct route_action *member = walk->firm[1]->by;
+    for (const struct route_step *s = walk->firm[1]->step; s != list; s = s->parent)
         member = s->by;
     const struct route_rule *rule = list->match.rule;
     cf_error(c->problems, route_rule_place(rule, member), rule->line->words[member->word].text,
@@ -150,7 +150,7 @@ static int try_list_with(struct check *c, const struct route_rule *rule,
         error = try_line(c, rule, &address, &walk, &is_reached);
     }
     if (error == 0 && is_reached && route_walk_is_unsafe(&walk)) {
-        report_lasting(c, &walk);
+        report_firm(c, &walk);
         *is_bad_out = true;
     }
     arena_reset(&c->arena);
@@ -252,7 +252,7 @@ static void report(struct check *c, const struct route_rule *rule, const struct 
         break;
     }
     if (route_walk_is_unsafe(walk))
-        report_lasting(c, walk);
+        report_firm(c, walk);
 }
 
 static int try_typical(struct check *c, const struct route_rule *rule)

@@ -66,10 +66,10 @@ struct route_walk {
     unsigned step_count;
     struct route_walk_leg *first_leg, *last_leg;
     int leg_count;
-    int lasting_count; /* legs whose target cannot take mail back: can_prepare */
-    const struct route_walk_leg *lasting[2]; /* the first two of them */
-    bool has_tempfail;                       /* one of them has on-failure = tempfail */
-    bool has_relay;                          /* some leg's target passes mail on */
+    int firm_count;                       /* legs whose target is firm */
+    const struct route_walk_leg *firm[2]; /* the first two of them */
+    bool has_tempfail;                    /* one of them has on-failure = tempfail */
+    bool has_relay;                       /* some leg's target passes mail on */
     bool is_discarded;
     struct reply refusal; /* code 0: none */
     enum route_trouble trouble;
@@ -85,8 +85,7 @@ int route_walk(const struct route_set *set, const struct address *address, bool 
 enum reply_id route_walk_guard(const struct route_walk *walk, const struct route_client *client);
 /* The pattern that matched the client's own address names a domain. */
 bool route_walk_names_domain(const struct route_walk *walk);
-/* Two targets in a list that cannot take mail back, and what breaks at one of them could not be
- * made up for. */
+/* Two firm targets in a list, and what breaks at one of them could not be made up for. */
 bool route_walk_is_unsafe(const struct route_walk *walk);
 /* The reply of postern's own, whatever the client: code 0: none. */
 struct reply route_walk_refusal(const struct route_walk *walk);

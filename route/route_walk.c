@@ -204,9 +204,9 @@ static int add_leg(struct route_walk *walk, const struct route_step *step,
     walk->has_relay = walk->has_relay || target->kind->is_relay;
     if (target->can_prepare)
         return 0;
-    if (walk->lasting_count < 2)
-        walk->lasting[walk->lasting_count] = leg;
-    walk->lasting_count++;
+    if (walk->firm_count < 2)
+        walk->firm[walk->firm_count] = leg;
+    walk->firm_count++;
     walk->has_tempfail = walk->has_tempfail || !target->may_spool;
     return 0;
 }
@@ -356,7 +356,7 @@ static enum reply_id refuses(const struct routed_leg *leg)
 
 bool route_walk_is_unsafe(const struct route_walk *walk)
 {
-    return walk->lasting_count > 1 && walk->has_tempfail;
+    return walk->firm_count > 1 && walk->has_tempfail;
 }
 
 struct reply route_walk_refusal(const struct route_walk *walk)

@@ -25,10 +25,10 @@ struct target_ops {
                  struct branch *b); /* sets b->shell (NULL: no memory) and b->facts */
     void (*rcpt)(struct branch *b, struct recipient *rcpt);
     void (*go)(struct branch *b);      /* DATA has come */
-    void (*prepare)(struct branch *b); /* NULL for relays: EV_PREPARED */
-    void (*end)(struct branch *b);    /* relay: release the end of data: EV_FINAL. NULL: maildirs */
-    void (*commit)(struct branch *b); /* maildir: EV_COMMITTED. NULL for relays */
-    void (*drop)(struct branch *b);   /* detach at once, leave no trace; no event follows */
+    void (*prepare)(struct branch *b); /* can_prepare: EV_PREPARED. NULL: it is firm */
+    void (*commit)(struct branch *b);  /* likewise: EV_COMMITTED */
+    void (*end)(struct branch *b);  /* firm: release the end of data, EV_FINAL. NULL: it is not */
+    void (*drop)(struct branch *b); /* detach at once, leave no trace; no event follows */
     /* Called once at the end of the carrier's outermost drain for each open branch: send what the
      * calls since then allow, and what the copy has grown by. May report. */
     void (*flush)(struct branch *b);
@@ -82,7 +82,7 @@ struct target {
     const struct target_ops *ops;     /* NULL: known by its settings alone (--check, --explain) */
     const void *conf;                 /* its settings, of the kind's type */
     struct bytes name;                /* the section's, or the host of an implicit relay */
-    bool can_prepare;                 /* nothing shows before the commit */
+    bool can_prepare;                 /* nothing shows before the commit; else it is firm */
     bool may_spool;                   /* relay.on-failure = spool, and there is a spool */
     const struct target_queue *queue; /* how the spool treats what waits for it; never NULL */
 };

@@ -129,7 +129,7 @@ static enum outcome_disposition disposition_if_taken(const struct recipient *r)
     if (!is_acknowledged(r))
         return OUTCOME_NOTHING;
     switch (fate_of(r)) {
-    case FATE_OPEN: /* a maildir that is about to appear */
+    case FATE_OPEN: /* prepared: it is about to appear */
     case FATE_ACCEPTED:
     case FATE_DISCARDED:
         break;
@@ -193,10 +193,10 @@ bool outcome_is_taken(const struct transaction *t)
 /* The first of each kind. */
 struct tally {
     const struct recipient *accepted, *discarded, *deferred, *refused;
-    bool has_open; /* a relay that was not asked for the end */
+    bool has_open; /* a firm target was not given the end */
 };
 
-/* A maildir that was undone has no say; one that appears has less than a relay. */
+/* What was undone has no say; what can be undone and appears has less than a firm target. */
 static void count(struct tally *tally, const struct recipient *r)
 {
     const struct recipient **place = &tally->refused;

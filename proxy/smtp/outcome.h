@@ -26,7 +26,7 @@ bool outcome_stands(const struct recipient *r);
 bool outcome_may_stand(const struct recipient *r);
 
 /* After RCPT, for a head: the recipient of its list whose fate and words are the answer. NULL: not
- * all have answered. One that took it (a relay rather than a maildir), else one that deferred it,
+ * all have answered. One that took it (a firm one rather than another), else one that deferred it,
  * else the first that refused it. All or nothing: one that failed comes before all others. */
 const struct recipient *outcome_of_envelope(const struct recipient *head);
 
@@ -43,7 +43,8 @@ enum outcome_disposition outcome_disposition(const struct transaction *t,
 bool outcome_needs_spool(const struct transaction *t);
 /* The same, provided that the message is accepted as a whole. */
 bool outcome_would_need_spool(const struct transaction *t);
-/* Has some target accepted the message, or is a recipient lost or in doubt, or a maildir ready? */
+/* Has some target accepted the message, or is a recipient lost or in doubt, or a branch prepared?
+ */
 bool outcome_is_taken(const struct transaction *t);
 
 /* The reply to the end of data, counted by recipient over those that stood. Any accepted or

@@ -47,7 +47,7 @@ static bool is_wanted(const struct branch *b)
 
 bool transaction_is_all_or_nothing(const struct transaction *t)
 {
-    return t->policy == TRANSACTION_LIVE && (t->counts.strict_relays > 0 || t->is_unkept);
+    return t->policy == TRANSACTION_LIVE && (t->counts.strict > 0 || t->is_unkept);
 }
 
 bool transaction_wants_copy(const struct transaction *t)

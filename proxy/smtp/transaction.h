@@ -103,13 +103,13 @@ struct branch {
     unsigned standing; /* recipients that may get the message by it */
     void *shell;       /* the target's own; NULL before open and after drop */
     enum branch_state state;
-    bool can_prepare; /* a maildir: nothing shows before the commit */
+    bool can_prepare; /* nothing shows before the commit; else the target is firm */
     bool may_spool;   /* what breaks here goes into the spool (relay.on-failure); for good */
     unsigned todo;    /* actions that are due: bits by enum action_kind */
     struct recipient *unsent; /* the first recipient whose ACT_RCPT is due */
     bool lacks_enhanced;      /* the target did not announce ENHANCEDSTATUSCODES (RFC 2034) */
     bool lacks_dsn;           /* ... nor DSN: what the client asked for by it was left out */
-    bool is_end_sent;         /* by a relay: the end of data is on its way */
+    bool is_end_sent;         /* by a firm target: the end of data is on its way */
     struct branch_facts facts;
 };
 
@@ -118,9 +118,9 @@ enum transaction_state {
     TX_GOING,      /* DATA has come; unanswered recipients hold its reply */
     TX_CONTENT,    /* 354 was told */
     TX_PREPARING,  /* the end has come; what can be undone is being made durable */
-    TX_RELEASED,   /* the end is going to the relays */
-    TX_SPOOLING,   /* every relay has answered; the spool file becomes durable, where one is due */
-    TX_COMMITTING, /* maildirs rename */
+    TX_RELEASED,   /* the end is going to the firm targets */
+    TX_SPOOLING,   /* each of them has answered; the spool file becomes durable, where one is due */
+    TX_COMMITTING, /* what was prepared appears */
     TX_SETTLED     /* `outcome` is the answer; nothing more happens */
 };
 
@@ -133,8 +133,8 @@ enum transaction_policy {
 /* Counted as things happen, so that nobody has to walk all recipients or branches. */
 struct transaction_counts {
     unsigned unanswered;                   /* RCPTs without an answer for the client */
-    unsigned targets, relays;              /* where a recipient may stand */
-    unsigned strict_relays;                /* of those: that may not be spooled */
+    unsigned targets, firm;                /* where a recipient may stand; of those: firm */
+    unsigned strict;                       /* of the firm ones: that may not be spooled */
     unsigned branches[2][BRANCH_DONE + 1]; /* by can_prepare and state */
     bool has_lost;                         /* a recipient that stood has failed */
 };

@@ -9,7 +9,7 @@ static struct branch *branch_of(struct list *link)
     return LIST_ENTRY(link, struct branch, in_transaction);
 }
 
-static bool is_relay_at_work(const struct branch *b)
+static bool is_firm_at_work(const struct branch *b)
 {
     return !b->can_prepare && b->state != BRANCH_DONE;
 }
@@ -24,7 +24,7 @@ static bool is_any_at_work(const struct transaction *t, bool can_prepare)
     return false;
 }
 
-static bool has_relay_at_work(const struct transaction *t)
+static bool has_firm_at_work(const struct transaction *t)
 {
     return is_any_at_work(t, false);
 }
@@ -61,8 +61,8 @@ static void note_duplicates(struct transaction *t)
 
 /* ---- the way to the outcome ---- */
 
-/* What can be undone is made durable before any relay has the end; the spool file too where it is
- * certain that there will be one. With no relay left the commit does it all. */
+/* What can be undone is made durable before any firm target has the end; the spool file too where
+ * it is certain that there will be one. With no firm one left the commit does it all. */
 static void prepare(struct transaction *t)
 {
     assert(t->state == TX_CONTENT);
@@ -72,8 +72,8 @@ static void prepare(struct transaction *t)
         if (b->can_prepare && b->state == BRANCH_CONTENT)
             transaction_make_due(b, ACT_PREPARE);
     }
-    if (t->policy == TRANSACTION_LIVE && !transaction_is_all_or_nothing(t) &&
-        has_relay_at_work(t) && outcome_would_need_spool(t)) {
+    if (t->policy == TRANSACTION_LIVE && !transaction_is_all_or_nothing(t) && has_firm_at_work(t) &&
+        outcome_would_need_spool(t)) {
         t->is_preparing_spool = true;
         t->spool_todo |= 1U << ACT_PREPARE_SPOOL;
     }
@@ -97,7 +97,7 @@ static void release(struct transaction *t)
     }
 }
 
-/* Every relay has spoken. */
+/* Every firm target has spoken. */
 static void spool(struct transaction *t)
 {
     assert(t->state == TX_RELEASED);
@@ -141,7 +141,7 @@ static void commit(struct transaction *t)
 
 static bool is_committed(const struct transaction *t)
 {
-    return !has_relay_at_work(t) && !is_any_at_work(t, true);
+    return !has_firm_at_work(t) && !is_any_at_work(t, true);
 }
 
 static void finish(struct transaction *t)
@@ -153,12 +153,13 @@ static void finish(struct transaction *t)
     transaction_settle(t, outcome);
 }
 
-/* Nobody shall have it any more: a relay without its end gets none; one that has it is heard. */
-static void stop_relays(struct transaction *t)
+/* Nobody shall have it any more: a firm target without its end gets none; one that has it is heard.
+ */
+static void stop_firm(struct transaction *t)
 {
     LIST_EACH (link, &t->branches) {
         struct branch *b = branch_of(link);
-        if (is_relay_at_work(b) && !b->is_end_sent)
+        if (is_firm_at_work(b) && !b->is_end_sent)
             transaction_drop(b);
     }
 }
@@ -168,8 +169,8 @@ static bool has_come_to_nothing(struct transaction *t)
 {
     if ((t->state != TX_PREPARING && t->state != TX_RELEASED) || !transaction_has_failed(t))
         return false;
-    stop_relays(t);
-    return !has_relay_at_work(t);
+    stop_firm(t);
+    return !has_firm_at_work(t);
 }
 
 void transaction_advance(struct transaction *t)
@@ -180,7 +181,7 @@ void transaction_advance(struct transaction *t)
     }
     if (t->state == TX_PREPARING && is_prepared(t))
         release(t);
-    if (t->state == TX_RELEASED && !has_relay_at_work(t))
+    if (t->state == TX_RELEASED && !has_firm_at_work(t))
         spool(t);
     if (t->state == TX_SPOOLING && !t->is_committing_spool)
         commit(t);
@@ -297,15 +298,15 @@ void transaction_on_lost(struct transaction *t)
         t->is_client_gone = true;
 }
 
-/* What relays have not answered by now is for the spool. False: none was waited for. */
-static bool give_up_relays(struct transaction *t)
+/* What firm targets have not answered by now is for the spool. False: none was waited for. */
+static bool give_up_firm(struct transaction *t)
 {
     struct reply words = reply_own(REPLY_TARGET_SLOW);
     bool has_any = false;
 
     LIST_EACH (link, &t->branches) {
         struct branch *b = branch_of(link);
-        if (!is_relay_at_work(b))
+        if (!is_firm_at_work(b))
             continue;
         LIST_EACH (each, &b->recipients) {
             struct recipient *r = LIST_ENTRY(each, struct recipient, in_branch);
@@ -322,7 +323,7 @@ void transaction_on_deadline(struct transaction *t)
 {
     bool is_waiting = t->state == TX_PREPARING || t->state == TX_RELEASED;
 
-    if (is_waiting && !transaction_is_all_or_nothing(t) && give_up_relays(t))
+    if (is_waiting && !transaction_is_all_or_nothing(t) && give_up_firm(t))
         return;
     note_duplicates(t);
     transaction_settle(
@@ -336,7 +337,7 @@ bool transaction_hurry(struct transaction *t)
     if (t->state <= TX_RELEASED && transaction_is_all_or_nothing(t))
         return false;
     if (t->state <= TX_RELEASED)
-        give_up_relays(t);
+        give_up_firm(t);
     transaction_advance(t);
     return true;
 }
@@ -379,7 +380,7 @@ void transaction_on_copy_lost(struct transaction *t, int error)
     }
 }
 
-/* A maildir reads it from its beginning, at the end; what has broken so far needs the spool. */
+/* Who prepares reads it from its beginning, at the end; what has broken so far needs the spool. */
 static bool needs_whole_copy(const struct transaction *t)
 {
     LIST_EACH (link, &t->branches) {

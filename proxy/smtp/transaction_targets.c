@@ -61,8 +61,8 @@ void transaction_enter(struct recipient *r)
     if (b->destination->standing++ > 0)
         return;
     counts->targets++;
-    counts->relays += !b->can_prepare;
-    counts->strict_relays += is_strict(b);
+    counts->firm += !b->can_prepare;
+    counts->strict += is_strict(b);
 }
 
 void transaction_leave(struct recipient *r)
@@ -78,8 +78,8 @@ void transaction_leave(struct recipient *r)
     if (--b->destination->standing > 0)
         return;
     counts->targets--;
-    counts->relays -= !b->can_prepare;
-    counts->strict_relays -= is_strict(b);
+    counts->firm -= !b->can_prepare;
+    counts->strict -= is_strict(b);
 }
 
 /* ---- may the next recipient come ---- */
@@ -123,8 +123,8 @@ static bool has_same_targets(struct transaction *t, const struct routed *routed,
     return true;
 }
 
-/* A relay that may not be spooled shares a transaction with no other one: the message can be all or
- * nothing for one that cannot be undone only. */
+/* A firm target that may not be spooled shares a transaction with no other firm one: all or nothing
+ * works only if at most one target cannot be undone. */
 static bool is_alone_where_it_must(struct transaction *t, const struct routed *routed)
 {
     for (int i = 0; i < routed->leg_count; i++) {
@@ -133,8 +133,8 @@ static bool is_alone_where_it_must(struct transaction *t, const struct routed *r
             continue;
         const struct destination *d = *find(t, leg->target);
         bool is_there = d != NULL && d->standing > 0;
-        unsigned others = t->counts.relays - is_there;
-        unsigned strict_others = t->counts.strict_relays - (is_there && is_strict(d->branch));
+        unsigned others = t->counts.firm - is_there;
+        unsigned strict_others = t->counts.strict - (is_there && is_strict(d->branch));
         if (strict_others > 0 || (others > 0 && !leg->may_spool))
             return false;
     }
