@@ -6,7 +6,6 @@
 
 #include "proxy/base/error.h"
 #include "proxy/config/config_private.h"
-#include "proxy/config/target_kinds.h"
 
 #define BLOCK_BYTES (64 * 1024)
 #define ARENA_BYTES ((size_t)1 << 36) /* none of ours: memory ends before */
@@ -117,34 +116,4 @@ void config_print_problems(struct config *config, FILE *out)
     unsigned all = config->problems.errors + config->problems.warnings;
     if (config->problems.kept == CF_PROBLEMS_MAX && all > CF_PROBLEMS_MAX)
         fprintf(out, "postern: %u more problems\n", all - CF_PROBLEMS_MAX);
-}
-
-/* ---- by name ---- */
-
-static const void *find(const struct config *config, const struct setting_section *kind,
-                        struct bytes name)
-{
-    const struct config_section *section = config_builder_find(config, kind, name);
-    return section == NULL ? NULL : section->conf;
-}
-
-const struct smtpd_conf *config_smtpd(const struct config *config, struct bytes name)
-{
-    return find(config, &smtpd_conf_section, name);
-}
-
-struct config_target config_target(const struct config *config, struct bytes name)
-{
-    for (const struct target_kind *const *kind = target_kinds; *kind != NULL; kind++) {
-        const struct config_section *section = config_builder_find(config, (*kind)->section, name);
-        if (section != NULL)
-            return (struct config_target){
-                .kind = *kind, .name = section->name, .conf = section->conf};
-    }
-    return (struct config_target){.kind = NULL};
-}
-
-const struct logfile_conf *config_logfile(const struct config *config, struct bytes name)
-{
-    return find(config, &config_core_logfile, name);
 }

@@ -210,19 +210,6 @@ static int add_route(struct config *config, struct config_section *section,
     return 0;
 }
 
-static int include(struct config *config, struct config_section *section,
-                   const struct cf_item *item, const struct config_file *file)
-{
-    if (item->word_count != 2) {
-        struct cf_place place = item->place;
-        place.column = item->words[2].column;
-        cf_error(&config->problems, place, item->words[2].text, bytes_of("one path"),
-                 bytes_make(NULL, 0));
-        return 0;
-    }
-    return config_file_include(config, section, &item->words[1], item->place, file);
-}
-
 static int assign_route(struct config *config, struct config_section *section,
                         const struct cf_item *item, const struct config_file *file)
 {
@@ -232,8 +219,6 @@ static int assign_route(struct config *config, struct config_section *section,
         return add_route(config, section, item, file->is_flag);
     if (row != NULL)
         return assign_setting(config, section, row, item, file);
-    if (bytes_is(key->text, "file"))
-        return include(config, section, item, file);
     if (bytes_is(key->text, "lmdb") || bytes_is(key->text, "socketmap")) {
         cf_error(&config->problems, item->place, key->text,
                  bytes_of("a pattern, file, case-sensitive or recipient-delimiter"),

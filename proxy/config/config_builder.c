@@ -253,3 +253,33 @@ int config_builder_arrays(struct config *config)
         config->routes = (struct route_source **)array;
     return error;
 }
+
+/* ---- for everybody, by name ---- */
+
+static const void *find_conf(const struct config *config, const struct setting_section *kind,
+                             struct bytes name)
+{
+    const struct config_section *section = config_builder_find(config, kind, name);
+    return section == NULL ? NULL : section->conf;
+}
+
+const struct smtpd_conf *config_smtpd(const struct config *config, struct bytes name)
+{
+    return find_conf(config, &smtpd_conf_section, name);
+}
+
+struct config_target config_target(const struct config *config, struct bytes name)
+{
+    for (const struct target_kind *const *kind = target_kinds; *kind != NULL; kind++) {
+        const struct config_section *section = config_builder_find(config, (*kind)->section, name);
+        if (section != NULL)
+            return (struct config_target){
+                .kind = *kind, .name = section->name, .conf = section->conf};
+    }
+    return (struct config_target){.kind = NULL};
+}
+
+const struct logfile_conf *config_logfile(const struct config *config, struct bytes name)
+{
+    return find_conf(config, &config_core_logfile, name);
+}

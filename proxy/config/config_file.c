@@ -143,7 +143,7 @@ static int read_items(struct config *config, struct bytes text, const struct con
         if (error != 0 || item.kind == CF_END)
             break;
         if (item.kind == CF_ASSIGNMENT && section != NULL)
-            error = config_assign(config, section, &item, file);
+            error = config_file_assign(config, section, &item, file);
         if (item.kind == CF_SECTION && file->parent == NULL)
             error = enter(config, &item, &section);
         if (item.kind == CF_SECTION && file->parent != NULL && item.word_count > 0) {
@@ -198,12 +198,19 @@ static bool is_loop(const struct config_file *file)
     return false;
 }
 
-int config_file_include(struct config *config, struct config_section *section,
-                        const struct cf_word *path, struct cf_place place,
-                        const struct config_file *parent)
+static int include(struct config *config, struct config_section *section,
+                   const struct cf_item *item, const struct config_file *parent)
 {
+    const struct cf_word *path = &item->words[1];
+    struct cf_place place = item->place;
     struct config_file file = {.parent = parent, .is_flag = parent->is_flag};
     struct bytes text;
+    if (item->word_count != 2) {
+        place.column = item->words[2].column;
+        cf_error(&config->problems, place, item->words[2].text, bytes_of("one path"),
+                 bytes_make(NULL, 0));
+        return 0;
+    }
     place.column = path->column;
     if (path->text.len == 0 || memchr(path->text.at, 0, path->text.len) != NULL) {
         cf_error(&config->problems, place, path->text, bytes_of("a path"), bytes_make(NULL, 0));
@@ -222,4 +229,13 @@ int config_file_include(struct config *config, struct config_section *section,
         return 0;
     }
     return read_items(config, text, &file, section);
+}
+
+int config_file_assign(struct config *config, struct config_section *section,
+                       const struct cf_item *item, const struct config_file *file)
+{
+    const struct cf_word *key = &item->words[0];
+    if (section->kind == &route_source_section && !key->is_quoted && bytes_is(key->text, "file"))
+        return include(config, section, item, file);
+    return config_assign(config, section, item, file);
 }

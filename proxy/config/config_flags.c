@@ -67,7 +67,7 @@ static int assign(const struct argument *a, struct config_section *section, stru
     struct cf_item item;
     int error = read_item(a, text, &reader, &item);
     if (error == 0 && item.kind == CF_ASSIGNMENT)
-        error = config_assign(a->config, section, &item, &command_line);
+        error = config_file_assign(a->config, section, &item, &command_line);
     cf_reader_done(&reader);
     return error;
 }

@@ -74,16 +74,15 @@ struct config_file {
     ino_t inode;
     bool is_flag; /* the command line, or included from there: overrides */
 };
-/* words[0] of the item is the key or the pattern. */
+/* words[0] of the item is the key or the pattern. `file PATH` is config_file_assign()'s. */
 int config_assign(struct config *config, struct config_section *section, const struct cf_item *item,
                   const struct config_file *file);
 
 /* ---- config_file.c ---- */
 int config_file_read(struct config *config, const char *path);
-/* `file PATH` in a routing table. */
-int config_file_include(struct config *config, struct config_section *section,
-                        const struct cf_word *path, struct cf_place place,
-                        const struct config_file *parent);
+/* The same for everything: `file PATH` in a routing table includes that file. */
+int config_file_assign(struct config *config, struct config_section *section,
+                       const struct cf_item *item, const struct config_file *file);
 
 /* ---- config_flags.c ---- */
 int config_flags_unnamed(struct config *config, const struct flags *flags); /* [core], [syslog] */
