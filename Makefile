@@ -60,7 +60,7 @@ HARDEN  := -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
 
 # A variant is a way to compile everything; its objects lie in $(B)/<variant>/<path of the source>.
-VARIANTS := release asan plain coverage clang fuzz
+VARIANTS := release asan plain sim coverage clang fuzz
 
 CC_release      = $(CC)
 CFLAGS_release  = $(CFLAGS) $(HARDEN) $(if $(IS_GCC),$(GCC_WARNINGS))
@@ -72,6 +72,11 @@ LDFLAGS_asan = $(SANITIZE)
 
 CC_plain     = gcc
 CFLAGS_plain = -Og -g3
+
+# As fast as it goes, for very many scenarios: linking takes half a minute.
+CC_sim      = gcc
+CFLAGS_sim  = -O3 -g -flto=auto
+LDFLAGS_sim = $(CFLAGS_sim)
 
 CC_coverage      = gcc
 CFLAGS_coverage  = -O0 -g --coverage
@@ -166,9 +171,11 @@ $(foreach s,$(UNIT_SRC),$(call tests_of_source,$(s),$(call needs_of,$(s))))
 # The player of transcripts names in its own `needs:` line what it is linked with (`sim` among it).
 $(foreach s,$(PLAY_SRC),$(call tests_of_source,$(s),$(call needs_of,$(s))))
 
-# The runner of scenarios and that of operations: with sanitizers as a test, and as fast as it goes for many seeds.
+# The runner of scenarios and that of operations: with sanitizers as a test, as postern is built for
+# planted bugs and cut points, and as fast as it goes for many seeds.
 $(foreach s,$(SIM_RUN),$(call tests_of_source,$(s),$(call needs_of,$(s))))
-$(foreach s,$(SIM_RUN),$(eval $(call program,release,$(B)/release/$(s:.c=),$(s),$(call needs_of,$(s)),,)))
+$(foreach s,$(SIM_RUN),$(foreach v,release sim,\
+	$(eval $(call program,$(v),$(B)/$(v)/$(s:.c=),$(s),$(call needs_of,$(s)),,))))
 
 # A fuzzer under gcc replays files; under clang it searches.
 define fuzzer_of_source
@@ -202,7 +209,7 @@ quick: ## unit tests, transcripts and corpus replay only
 
 SEEDS ?= 20000
 SEED  ?=
-sim: $(B)/release/tests/sim/run ## scenarios: make sim SEEDS=100000; SEED=7 prints all of that one
+sim: $(B)/sim/tests/sim/run ## scenarios: make sim SEEDS=100000; SEED=7 prints all of that one
 	@$< $(if $(SEED),$(SEED) loud,1 $(SEEDS))
 
 sim-cuts: $(B)/release/tests/sim/enumerate ## every operation of the spool, cut at every call, in every way

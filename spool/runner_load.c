@@ -412,11 +412,15 @@ static void done_listing(struct work *w)
 
 static void start_listing(struct runner *r)
 {
-    struct listing *j = mem_zalloc(sizeof(*j));
+    struct listing *j = mem_alloc(sizeof(*j));
 
     if (j != NULL) {
         j->work = (struct work){.run = run_listing, .done = done_listing};
         j->runner = r;
+        j->places = (struct runner_places){0};
+        j->stray_count = 0;
+        j->error = 0;
+        j->was_left = false;
         j->began_us = loop_precise_us(r->host.loop);
         j->marks = r->mark.fd < 0 && !r->host.is_cold;
         j->mark_fd = -1;

@@ -451,10 +451,12 @@ static bool find_nth(const struct sim_node *directory, struct sim_text *path, un
 
     LIST_EACH (link, &directory->names) {
         const struct sim_name *name = LIST_ENTRY(link, struct sim_name, link);
+        if (!name->node->is_directory && (*index)-- > 0)
+            continue;
         path->len = len;
         sim_put(path, bytes_of("/"));
         sim_put(path, bytes_make(name->text, name->len));
-        if (name->node->is_directory ? find_nth(name->node, path, index) : (*index)-- == 0)
+        if (!name->node->is_directory || find_nth(name->node, path, index))
             return true;
     }
     return false;

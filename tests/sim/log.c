@@ -100,7 +100,7 @@ void log_put(struct log_line *line, const char *key, struct bytes value)
     put_text(line, key);
     put_text(line, is_quoted ? "=\"" : "=");
     for (;;) {
-        size_t len = plain_length(value, is_quoted);
+        size_t len = is_quoted ? plain_length(value, true) : value.len;
         sim_put(&line->log->loop->world->log, bytes_first(value, len));
         value = bytes_skip(value, len);
         if (value.len == 0)

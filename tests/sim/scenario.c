@@ -35,15 +35,23 @@ void scenario_fail(struct scenario *s, const char *format, ...)
     printf("\n");
 }
 
+static uint64_t mixed(uint64_t hash, uint64_t word)
+{
+    return (hash ^ word ^ hash >> 29) * 0x9e3779b97f4a7c15u;
+}
+
 static void trace(struct scenario *s, struct bytes octets)
 {
-    uint64_t hash = s->result->trace;
+    uint64_t hash = s->result->trace, word;
 
-    for (uint64_t word; octets.len > 0;
-         octets = bytes_skip(octets, bytes_first(octets, sizeof(word)).len)) {
+    for (; octets.len >= sizeof(word); octets = bytes_skip(octets, sizeof(word))) {
+        memcpy(&word, octets.at, sizeof(word));
+        hash = mixed(hash, word);
+    }
+    if (octets.len > 0) {
         word = octets.len;
-        memcpy(&word, octets.at, octets.len < sizeof(word) ? octets.len : sizeof(word));
-        hash = (hash ^ word ^ hash >> 29) * 0x9e3779b97f4a7c15u;
+        memcpy(&word, octets.at, octets.len);
+        hash = mixed(hash, word);
     }
     s->result->trace = hash;
 }

@@ -112,6 +112,7 @@ struct message {
     unsigned id;
     char sender[48];
     struct sim_text text; /* no dots stuffed */
+    struct sim_text said; /* dots stuffed, and the end of data */
     struct story recipients[SCENARIO_RECIPIENTS];
     unsigned recipient_count;
     bool is_end_sent;
@@ -147,6 +148,7 @@ struct spool_file {
     bool is_on_hold;        /* certainly: he has heard so, and has not asked for its release */
     unsigned holds;         /* that were not answered */
     bool is_damaged, is_unreadable;
+    bool is_told;     /* the log says that something is wrong with it */
     bool is_bodiless; /* is_unreadable: but what it says of itself can be read, and written */
     uint64_t damaged_ms;
     uint64_t linked_ms;

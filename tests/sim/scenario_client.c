@@ -120,25 +120,13 @@ static bool say(struct client *c, struct bytes octets)
 
 static void say_body(struct client *c, struct message *m)
 {
-    struct bytes left = bytes_make(m->text.at, m->text.len);
-    struct sim_text stuffed = {.len = 0};
-
-    while (left.len > 0) {
-        struct bytes line = bytes_first(left, bytes_find(left, '\n') + 1);
-        left = bytes_skip(left, line.len);
-        if (line.at[0] == '.')
-            sim_put(&stuffed, bytes_of("."));
-        sim_put(&stuffed, line);
-    }
-    sim_put(&stuffed, bytes_of(".\r\n"));
     /* It may be heard while it is said. */
-    m->is_end_sent = c->vanishing == VANISH_NOT || c->octets + stuffed.len <= c->vanish_at;
+    m->is_end_sent = c->vanishing == VANISH_NOT || c->octets + m->said.len <= c->vanish_at;
     m->end_ms = sim_now_ms(c->scenario->world);
     m->end_wall_ms = sim_wall_ms(c->scenario->world);
     if (m->is_end_sent)
         scenario_count(c->scenario, COUNT_MESSAGES);
-    say(c, bytes_make(stuffed.at, stuffed.len));
-    free(stuffed.at);
+    say(c, bytes_make(m->said.at, m->said.len));
 }
 
 static const char *notify_of(const struct client *c, const struct story *r)

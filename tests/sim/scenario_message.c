@@ -10,17 +10,25 @@
 
 /* ---- making them ---- */
 
-static void put_line(struct sim_text *body, const char *line, unsigned number)
+/* As it is, and as it is said. */
+static void put_line(struct sim_text *body, struct sim_text *said, const char *words,
+                     unsigned number)
 {
-    const uint8_t digits[] = {(uint8_t)('0' + number / 10), (uint8_t)('0' + number % 10)};
-    bool is_short = number < 10;
+    char text[40] = ".";
+    size_t len = 1;
 
-    if (line[0] != '\0') {
-        sim_put(body, bytes_of(line));
-        sim_put(body, bytes_of(" "));
-        sim_put(body, bytes_make(digits + is_short, sizeof(digits) - is_short));
+    while (*words != '\0')
+        text[len++] = *words++;
+    if (len > 1) {
+        text[len++] = ' ';
+        if (number >= 10)
+            text[len++] = (char)('0' + number / 10);
+        text[len++] = (char)('0' + number % 10);
     }
-    sim_put(body, bytes_of("\r\n"));
+    text[len++] = '\r';
+    text[len++] = '\n';
+    sim_put(body, bytes_make(text + 1, len - 1));
+    sim_put(said, text[1] == '.' ? bytes_make(text, len) : bytes_make(text + 1, len - 1));
 }
 
 /* Of the lines of a message: some do not fit into memory. Where a connection takes few octets at a
@@ -38,16 +46,21 @@ static void put_content(struct scenario *s, struct message *m)
 {
     static const char *const lines[] = {".", "..dots", "", "some text", ". a dot", "the last one?"};
     unsigned times = repetitions(s);
-    struct sim_text body = {.len = 0};
+    struct sim_text body = {.len = 0}, said = {.len = 0};
     char text[80];
 
     snprintf(text, sizeof(text), ID_FIELD "%06u\r\nSubject: message %u\r\n\r\n", m->id, m->id);
     sim_put(&m->text, bytes_of(text));
+    sim_put(&m->said, bytes_of(text));
     for (uint64_t i = scenario_below(s, 30); i > 0; i--)
-        put_line(&body, lines[scenario_below(s, ARRAY_LENGTH(lines))], (unsigned)i);
-    for (unsigned i = 0; i < times; i++)
+        put_line(&body, &said, lines[scenario_below(s, ARRAY_LENGTH(lines))], (unsigned)i);
+    for (unsigned i = 0; i < times; i++) {
         sim_put(&m->text, bytes_make(body.at, body.len));
+        sim_put(&m->said, bytes_make(said.at, said.len));
+    }
+    sim_put(&m->said, bytes_of(".\r\n"));
     free(body.at);
+    free(said.at);
 }
 
 /* The second leg of a list is a Maildir. */
@@ -100,6 +113,7 @@ void messages_free(struct scenario *s)
     LIST_EACH (link, &s->messages) {
         struct message *m = LIST_ENTRY(link, struct message, link);
         free(m->text.at);
+        free(m->said.at);
         free(m);
     }
 }

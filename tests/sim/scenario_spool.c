@@ -426,12 +426,15 @@ void spool_damage(struct scenario *s, const char *path, enum rot rot)
     spoil(s, path, f, rot == ROT_BODY);
 }
 
-static bool is_told(struct scenario *s, const struct spool_file *f)
+static bool is_told(struct scenario *s, struct spool_file *f)
 {
     char words[64];
 
-    snprintf(words, sizeof(words), "queue-file transaction=%s", f->id);
-    return scenario_search(sim_log(s->world), words) != NULL;
+    if (!f->is_told) {
+        snprintf(words, sizeof(words), "queue-file transaction=%s", f->id);
+        f->is_told = scenario_search(sim_log(s->world), words) != NULL;
+    }
+    return f->is_told;
 }
 
 /* Whoever finds it may die before he says so. */
@@ -444,7 +447,7 @@ static bool has_died_since(struct scenario *s, const struct spool_file *f)
 }
 
 /* It is kept, whatever it says, and the operator has been told: in the log, or by his fsck. */
-static void note_kept(struct scenario *s, const struct spool_file *f)
+static void note_kept(struct scenario *s, struct spool_file *f)
 {
     struct message *m = f->message;
 
@@ -474,9 +477,9 @@ static bool must_be_returned(const struct scenario *s, const struct spool_file *
 /* It cannot be read, and the operator knows. */
 static bool is_given_up(struct scenario *s, const char *path)
 {
-    const struct spool_file *f = spool_file_of(s, bytes_of(name_of(path)));
+    struct spool_file *f = spool_file_of(s, bytes_of(name_of(path)));
 
-    return f != NULL && f->is_unreadable && is_told(s, f) && !must_be_returned(s, f);
+    return f != NULL && f->is_unreadable && !must_be_returned(s, f) && is_told(s, f);
 }
 
 bool spool_is_drained(struct scenario *s)
@@ -545,7 +548,7 @@ static void read_folder(struct scenario *s, const char *folder)
     const char *path;
 
     for (unsigned i = 0; (path = sim_file_below(s->world, folder, i)) != NULL; i++) {
-        const struct spool_file *f;
+        struct spool_file *f;
         if (!is_message_name(path))
             continue;
         f = spool_file_of(s, bytes_of(name_of(path)));

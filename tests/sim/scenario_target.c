@@ -428,14 +428,11 @@ static void hear_line(struct server *v, struct bytes line)
 {
     char text[600];
 
-    if (!v->mail.is_content)
-        scenario_heard(v->scenario, "T>", v->number, line);
-    if (v->mail.is_content) {
-        take_content_line(v, line);
-    } else {
-        snprintf(text, sizeof(text), "%.*s", (int)line.len, (const char *)line.at);
-        on_line(v, text);
-    }
+    scenario_heard(v->scenario, "T>", v->number, line);
+    line = bytes_first(line, sizeof(text) - 1);
+    memcpy(text, line.at, line.len);
+    text[line.len] = '\0';
+    on_line(v, text);
 }
 
 /* Has postern read what it was told? What it took counts as known to it then. */
@@ -462,7 +459,10 @@ static void go_on(struct server *v)
         line_end = bytes_find(heard, '\n');
         if (line_end == heard.len)
             break;
-        hear_line(v, bytes_first(heard, line_end + 1));
+        if (v->mail.is_content)
+            take_content_line(v, bytes_first(heard, line_end + 1));
+        else
+            hear_line(v, bytes_first(heard, line_end + 1));
         sim_take(v->peer, line_end + 1);
     }
     if (!v->is_over && (sim_has_eof(v->peer) || sim_was_reset(v->peer)))

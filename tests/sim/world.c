@@ -168,11 +168,20 @@ void sim_ready(struct sim *w, struct sim_event *e)
         list_append(&w->ready, &e->link);
 }
 
+static struct sim_timer *timer_of(struct list *link)
+{
+    return LIST_ENTRY(link, struct sim_timer, link);
+}
+
 void sim_at(struct sim *w, struct sim_timer *t, struct sim_event *e, uint64_t delay_ms)
 {
+    struct list *before = w->timers.prev;
+
     t->due_us = w->now_us + delay_ms * 1000;
     t->event = e;
-    list_append(&w->timers, &t->link);
+    while (before != &w->timers && timer_of(before)->due_us > t->due_us)
+        before = before->prev;
+    list_prepend(before, &t->link);
 }
 
 static struct list *pick(struct sim *w, struct list *from)
@@ -247,9 +256,13 @@ static bool run_deadlines(struct loop *l)
 {
     struct sim *w = l->world;
     uint64_t now_ms = w->now_us / 1000;
-    struct wheel_entry *entry = wheel_next_due(&l->wheel, now_ms);
     struct sim_process *p = l->process, *before;
+    struct wheel_entry *entry;
 
+    if (l->served_ms == now_ms) /* what became past since waits for the next tick */
+        return false;
+    l->served_ms = now_ms;
+    entry = wheel_next_due(&l->wheel, now_ms);
     if (entry == NULL)
         return false;
     before = sim_process_enter(w, p);
@@ -297,13 +310,11 @@ static bool run_loops(struct sim *w, bool (*run)(struct loop *l))
 static bool run_timers(struct sim *w)
 {
     bool has_any = false;
+    struct list *link;
 
-    LIST_EACH (link, &w->timers) {
-        struct sim_timer *t = LIST_ENTRY(link, struct sim_timer, link);
-        if (t->due_us > w->now_us)
-            continue;
+    while ((link = list_first(&w->timers)) != NULL && timer_of(link)->due_us <= w->now_us) {
         list_remove(link);
-        sim_ready(w, t->event);
+        sim_ready(w, timer_of(link)->event);
         has_any = true;
     }
     return has_any;
@@ -330,18 +341,14 @@ static bool run_turn(struct sim *w)
 /* UINT64_MAX: never. */
 static uint64_t next_us(const struct sim *w)
 {
-    uint64_t next = UINT64_MAX;
+    struct list *timer = list_first(&w->timers);
+    uint64_t next = timer == NULL ? UINT64_MAX : timer_of(timer)->due_us;
 
     LIST_EACH (link, &w->loops) {
         const struct loop *l = LIST_ENTRY(link, struct loop, link);
         uint64_t wake_ms = l->is_running ? wheel_wake_ms(&l->wheel) : UINT64_MAX;
         if (wake_ms != UINT64_MAX && wake_ms * 1000 < next)
             next = wake_ms * 1000;
-    }
-    LIST_EACH (link, &w->timers) {
-        const struct sim_timer *t = LIST_ENTRY(link, struct sim_timer, link);
-        if (t->due_us < next)
-            next = t->due_us;
     }
     return next;
 }

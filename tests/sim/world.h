@@ -105,7 +105,7 @@ struct sim_fd {
     unsigned sync_failures; /* of a directory, when it was opened, or synced last */
 };
 
-#define SIM_FDS     1024
+#define SIM_FDS     256
 #define SIM_FD_DISK 1000 /* the first descriptor of a file; listeners lie behind those */
 
 struct sim_disk {
@@ -213,6 +213,7 @@ struct loop {
     struct sim *world;
     struct sim_process *process; /* NULL: the test's own */
     struct wheel wheel;
+    uint64_t served_ms; /* the wheel was asked for all that was due then */
     struct loop_pools pools;
     uint64_t chance;
     struct loop_post *posted, **posted_end, *due_posts;
