@@ -198,7 +198,8 @@ fuzzers: $(FUZZERS)
 
 # --- tests ---------------------------------------------------------------------------------------
 
-.PHONY: test quick sim sim-cuts sim-mutants sim-free core lint check-layers check-size check-format check-scripts
+.PHONY: test quick sim sim-cuts sim-mutants sim-free core lint check-layers check-size \
+	check-format check-scripts check-mutants
 RUN_TESTS = B='$(B)' MAKE='$(MAKE)' JOBS='$(JOBS)' $(PYTHON) scripts/test
 
 test: setup ## everything a change must pass, under ASan and UBSan; ends with the count
@@ -221,7 +222,7 @@ sim-mutants: ## plant bugs: the simulator must find each
 sim-free: ## the unit tests that need no simulator
 	@$(RUN_TESTS) $(SIM_FREE:%.c=$(B)/asan/%)
 
-lint: ## layers, sizes, format and scripts
+lint: ## layers, sizes, format, scripts, and whether planted bugs still fit
 	@$(RUN_TESTS) lint
 
 check-layers:
@@ -242,6 +243,9 @@ ifdef CLANG_FORMAT
 else
 	@echo "clang-format-14 is missing"
 endif
+
+check-mutants:
+	@$(PYTHON) scripts/sim-mutants --fit
 
 check-scripts:
 	@files=$$(grep -lE '^#!/bin/(ba)?sh' scripts/* .ci/* tests/*/* 2>/dev/null); \
