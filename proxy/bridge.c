@@ -8,7 +8,7 @@
 
 #define CLOSE_MS 10000  /* for the last replies to get out */
 #define FINAL_MS 480000 /* eight minutes from the end of data to its reply */
-#define DISK_MS  60000  /* more for the spool, then: the client gives up after ten */
+#define DISK_MS  60000  /* more for the spool after that: the client gives up after ten */
 /* What every envelope may have, whatever others do, or no mail would pass. */
 #define ENVELOPE_FREE_BYTES 16384
 
@@ -19,9 +19,17 @@ static struct bridge *bridge_of(struct carrier *c)
 
 /* ---- sending ---- */
 
+static void enter(struct bridge *b, enum bridge_state state)
+{
+    assert(state > b->state);
+    b->state = state;
+}
+
 static void close_stream(struct bridge *b)
 {
-    b->is_lost = true;
+    assert(b->state < BRIDGE_GONE);
+    if (b->state < BRIDGE_CUT)
+        enter(b, BRIDGE_CUT);
     stream_close(b->stream);
 }
 
@@ -29,24 +37,25 @@ static void close_stream(struct bridge *b)
  * then it gets a FIN, and what it sends is thrown away until it has closed too. */
 static void end_stream(struct bridge *b)
 {
-    if (!b->session.is_cut_short || b->session.is_eof)
+    if (!b->session.is_cut_short || b->session.is_eof) {
         close_stream(b);
-    else if (!b->is_shut_down)
+    } else if (b->state < BRIDGE_SHUT) {
+        enter(b, BRIDGE_SHUT);
         stream_shutdown(b->stream);
-    b->is_shut_down = true;
+    }
 }
 
 static void send_replies(struct bridge *b)
 {
     struct buf *out = &b->session.out;
 
-    if (b->is_lost)
+    if (b->state >= BRIDGE_CUT)
         return;
     if (buf_length(out) != 0) {
         struct bytes replies = buf_bytes(out);
         buf_consume(out, stream_write(b->stream, &replies, 1));
     }
-    if (b->is_closing && buf_length(out) == 0 && stream_unsent(b->stream) == 0)
+    if (b->state != BRIDGE_OPEN && buf_length(out) == 0 && stream_unsent(b->stream) == 0)
         end_stream(b);
 }
 
@@ -73,10 +82,9 @@ static uint64_t wait_ms(const struct bridge *b)
         return command_ms(b);
     case SESSION_WAIT_CONTENT:
         return times->data_ms;
-    case SESSION_WAIT_FINAL:
-        return FINAL_MS;
     case SESSION_WAIT_CLOSE:
         return CLOSE_MS;
+    case SESSION_WAIT_FINAL: /* has a due time of its own */
     case SESSION_WAIT_TARGETS:
         break;
     }
@@ -90,7 +98,7 @@ static void update_deadline(struct bridge *b)
     uint64_t due_ms = loop_now_ms(b->carrier.loop) + wait_ms(b);
 
     if (session_wait(&b->session) == SESSION_WAIT_FINAL)
-        due_ms = b->times.ended / 1000 + FINAL_MS + (b->is_overdue ? DISK_MS : 0);
+        due_ms = b->final_due_ms;
     else if (due_ms > b->session_end_ms)
         due_ms = b->session_end_ms;
     deadline_set(b->carrier.loop, &b->deadline, due_ms);
@@ -102,14 +110,14 @@ static void on_deadline(struct deadline *d)
     bool is_session = loop_now_ms(b->carrier.loop) >= b->session_end_ms &&
                       session_wait(&b->session) != SESSION_WAIT_FINAL;
 
-    if (b->is_closing) {
-        if (!b->is_lost)
-            close_stream(b);
+    if (b->state == BRIDGE_CLOSING || b->state == BRIDGE_SHUT) {
+        close_stream(b);
         return;
     }
     bool is_retired =
         b->smtpd->is_stopping && session_wait(&b->session) == SESSION_WAIT_COMMAND && !is_session;
-    b->is_overdue = session_wait(&b->session) == SESSION_WAIT_FINAL;
+    if (session_wait(&b->session) == SESSION_WAIT_FINAL)
+        b->final_due_ms += DISK_MS;
     session_feed(&b->session,
                  &(struct session_event){.kind = is_retired ? SESSION_EV_STOP : SESSION_EV_DEADLINE,
                                          .is_final = is_session || is_retired});
@@ -123,7 +131,7 @@ static const struct deadline_use deadline_use = {.reached = on_deadline};
 static void on_copy_room(void *owner)
 {
     struct bridge *b = owner;
-    if (!b->is_lost)
+    if (b->state < BRIDGE_CUT)
         stream_resume(b->stream);
 }
 
@@ -162,7 +170,7 @@ static void on_copy_refused(void *owner)
 static bool on_copy_is_ending(void *owner)
 {
     struct bridge *b = owner;
-    return !b->is_lost && stream_is_ending(b->stream);
+    return b->state < BRIDGE_CUT && stream_is_ending(b->stream);
 }
 
 static const struct copy_use copy_use = {.room = on_copy_room,
@@ -183,7 +191,7 @@ static void begin(struct bridge *b)
     b->times.begun = loop_precise_us(s->loop);
     b->times.data = 0;
     b->times.ended = 0;
-    b->is_overdue = false;
+    b->final_due_ms = 0;
     if (b->carrier.copy == NULL)
         fail_copy(b, ERR_MEMORY);
 }
@@ -217,6 +225,7 @@ static void append(struct bridge *b, struct bytes content)
 static void finish_copy(struct bridge *b)
 {
     b->times.ended = loop_precise_us(b->carrier.loop);
+    b->final_due_ms = b->times.ended / 1000 + FINAL_MS;
     if (b->carrier.copy != NULL)
         copy_finish(b->carrier.copy);
 }
@@ -249,7 +258,8 @@ static void perform(struct bridge *b, const struct session_action *todo)
         bridge_log_reject(b, todo);
         break;
     case SESSION_ACT_CLOSE:
-        b->is_closing = true;
+        if (b->state == BRIDGE_OPEN)
+            enter(b, BRIDGE_CLOSING);
         b->session_end_ms = loop_now_ms(b->carrier.loop) + CLOSE_MS; /* whatever is sent to us */
         break;
     case SESSION_ACT_TRANSACTION:
@@ -315,13 +325,13 @@ static void on_drained(struct carrier *c)
 {
     struct bridge *b = bridge_of(c);
 
-    if (b->stream == NULL && b->session.tx == NULL) {
+    if (b->state == BRIDGE_GONE && b->session.tx == NULL) {
         free_bridge(b);
         return;
     }
     bool was_full = buf_length(&b->session.out) >= SESSION_UNSENT_MAX;
     send_replies(b);
-    if (b->is_lost)
+    if (b->state >= BRIDGE_CUT)
         return;
     if (was_full && buf_length(&b->session.out) < SESSION_UNSENT_MAX) {
         carrier_drain(c); /* the session holds answers back while so many are unsent */
@@ -441,7 +451,7 @@ static void on_closed(void *owner)
 {
     struct bridge *b = owner;
     b->stream = NULL;
-    b->is_lost = true;
+    enter(b, BRIDGE_GONE);
     session_feed(&b->session, &(struct session_event){.kind = SESSION_EV_LOST});
     carrier_drain(&b->carrier);
 }
@@ -494,12 +504,12 @@ bool bridge_start(struct smtpd *d, struct stream *stream, struct smtpd_client *c
 
 void bridge_stop(struct bridge *b, bool is_final)
 {
-    bool is_there = b->stream != NULL; /* else `b` may be gone after this */
+    bool is_there = b->state < BRIDGE_GONE; /* else `b` may be gone after this */
 
     session_feed(&b->session,
                  &(struct session_event){.kind = SESSION_EV_STOP, .is_final = is_final});
     carrier_drain(&b->carrier);
-    if (!is_final || !is_there || b->is_lost)
+    if (!is_final || !is_there || b->state >= BRIDGE_CUT)
         return;
     if (b->session.state != SESSION_FINAL) /* else the disk is at work, and a reply is owed */
         close_stream(b);

@@ -20,6 +20,15 @@ struct bridge_times { /* microseconds of loop_precise_us() */
     uint64_t connected, begun, data, ended;
 };
 
+/* Of its stream. Each is followed by later ones alone; some may be left out. */
+enum bridge_state {
+    BRIDGE_OPEN,
+    BRIDGE_CLOSING, /* the session is over: it is closed as soon as all replies are out */
+    BRIDGE_SHUT,    /* they are, and the client knows that nothing more comes; it may still send */
+    BRIDGE_CUT,     /* nobody is there to be written to: it is being closed */
+    BRIDGE_GONE     /* there is none; a transaction may still run */
+};
+
 struct bridge {
     struct carrier carrier;
     struct session session;
@@ -38,10 +47,8 @@ struct bridge {
     struct copy_net *net;    /* where what is held for the client counts */
     uint64_t envelope_bytes; /* of session.mail, that are counted into max-memory */
     struct settle *settle;   /* the spool file's job; NULL: none runs */
-    bool is_overdue;         /* eight minutes since the end of data are over */
-    bool is_closing;         /* close as soon as all replies are out */
-    bool is_shut_down;       /* ... they are, and the client knows that nothing more comes */
-    bool is_lost;            /* nobody is there to be written to */
+    uint64_t final_due_ms;   /* the end of data has its reply by then */
+    enum bridge_state state;
 };
 
 /* Takes the stream over. False: no memory, the stream is not adopted. */
