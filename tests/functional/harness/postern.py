@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Starts postern with a configuration, waits for its log lines, sees to it that it ends well."""
 import json
+import contextlib
 import os
 import pathlib
 import re
@@ -128,9 +129,13 @@ class Postern:
         return run(*self.flags, "--check", *more)
 
     def descriptors(self):
-        """Open file descriptors, by number."""
+        """Open file descriptors, by number. One that is closed meanwhile is none."""
         folder = f"/proc/{self.process.child.pid}/fd"
-        return {int(n): os.readlink(f"{folder}/{n}") for n in os.listdir(folder)}
+        found = {}
+        for number in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):
+                found[int(number)] = os.readlink(f"{folder}/{number}")
+        return found
 
     def resident_bytes(self):
         with open(f"/proc/{self.process.child.pid}/statm", encoding="ascii") as file:
