@@ -44,6 +44,7 @@ def server(postern):
     def make(etrn_from=EVERYTHING, one=None, two=None, more="", **options):
         running = postern(RELAYS.format(one=one or away(), two=two or away()) + more,
                           smtpd=etrn_from, **options)
+        running.log.wait_line(r" start .*role=(all|runner) ")
         Control(running).text("flush", "@nowhere.test")   # answered when the queue has been read
         return running
     return make

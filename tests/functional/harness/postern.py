@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Starts postern with a configuration, waits for its log lines, sees to it that it ends well."""
-import json
 import contextlib
+import json
 import os
 import pathlib
 import re
