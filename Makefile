@@ -198,7 +198,7 @@ fuzzers: $(FUZZERS)
 
 # --- tests ---------------------------------------------------------------------------------------
 
-.PHONY: test quick sim sim-cuts sim-mutants sim-free core lint check-layers check-size \
+.PHONY: test quick sim sim-cuts sim-mutants sim-free core lint check-layers check-arrows check-size \
 	check-format check-scripts check-mutants
 RUN_TESTS = B='$(B)' MAKE='$(MAKE)' JOBS='$(JOBS)' $(PYTHON) scripts/test
 
@@ -227,6 +227,9 @@ lint: ## layers, sizes, format, scripts, and whether planted bugs still fit
 
 check-layers:
 	@$(PYTHON) scripts/check-layers --pure $(PURE_SRC)
+
+check-arrows:
+	@$(PYTHON) scripts/check-arrows
 
 check-contracts:
 	@$(PYTHON) scripts/check-contracts

@@ -88,11 +88,11 @@ static int start_copies(struct services *s)
 /* The limits of targets hold for all processes together. */
 static bool share_targets(struct services *s)
 {
-    struct relay_host *host = arena_alloc(&s->arena, sizeof(*host));
-    if (host == NULL)
+    struct relay_sharing *sharing = arena_alloc(&s->arena, sizeof(*sharing));
+    if (sharing == NULL)
         return false;
-    *host = shared_target_host(s->shared, s->runs_queue);
-    s->relays.host = host;
+    *sharing = shared_target_sharing(s->shared, s->runs_queue);
+    s->relays.sharing = sharing;
     return true;
 }
 

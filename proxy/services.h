@@ -16,7 +16,7 @@
 #include "proxy/shared.h"
 #include "proxy/storage.h"
 #include "proxy/targets.h"
-#include "route/relay/relay.h"
+#include "route/relay/relay_service.h"
 #include "spool/store.h"
 
 struct queue;

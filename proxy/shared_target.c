@@ -6,18 +6,18 @@
 
 struct shared_target {
     struct shared *shared;
-    struct shared_count counts[RELAY_HOST_COUNTS];
+    struct shared_count counts[RELAY_SHARE_COUNTS];
 };
 
 static void *join(void *owner, struct bytes target)
 {
-    static const char *const kinds[RELAY_HOST_COUNTS] = {"connections", "idle", "live", "queue"};
+    static const char *const kinds[RELAY_SHARE_COUNTS] = {"connections", "idle", "live", "queue"};
     struct shared_target *t = mem_zalloc(sizeof(*t));
 
     if (t == NULL)
         return NULL;
     t->shared = owner;
-    for (int i = 0; i < RELAY_HOST_COUNTS; i++)
+    for (int i = 0; i < RELAY_SHARE_COUNTS; i++)
         t->counts[i].key = shared_key(owner, kinds[i], target);
     return t;
 }
@@ -27,20 +27,20 @@ static void leave(void *counts)
     mem_free(counts);
 }
 
-static void add(void *counts, enum relay_host_count what, int32_t change)
+static void add(void *counts, enum relay_share_count what, int32_t change)
 {
     struct shared_target *t = counts;
     shared_add(t->shared, &t->counts[what], change);
 }
 
-static uint32_t sum(const void *counts, enum relay_host_count what)
+static uint32_t sum(const void *counts, enum relay_share_count what)
 {
     const struct shared_target *t = counts;
     return shared_sum(t->shared, &t->counts[what]);
 }
 
-struct relay_host shared_target_host(struct shared *s, bool is_queue)
+struct relay_sharing shared_target_sharing(struct shared *s, bool is_queue)
 {
-    return (struct relay_host){
+    return (struct relay_sharing){
         .join = join, .leave = leave, .add = add, .sum = sum, .owner = s, .is_queue = is_queue};
 }

@@ -6,9 +6,9 @@
 #include <stdbool.h>
 
 #include "proxy/shared.h"
-#include "route/relay/relay.h"
+#include "route/relay/relay_service.h"
 
-/* For relay_service.host; the mapping outlives it. */
-struct relay_host shared_target_host(struct shared *s, bool is_queue);
+/* For relay_service.sharing; the mapping outlives it. */
+struct relay_sharing shared_target_sharing(struct shared *s, bool is_queue);
 
 #endif

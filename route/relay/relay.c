@@ -13,6 +13,7 @@
 #include "route/relay/relay_memory.h"
 #include "route/relay/relay_pool.h"
 #include "route/relay/relay_private.h"
+#include "route/relay/relay_yield.h"
 
 /* ---- a branch ---- */
 
@@ -153,7 +154,7 @@ static struct target_view on_view(struct target *t)
 {
     const struct relay *r = relay_of(t);
     struct target_view view = {
-        .connections = relay_host_connections(r),
+        .connections = relay_share_connections(r),
         .idle = r->stock.idle_count,
         .waiting = r->line.waiting_count,
         .addresses = r->endpoints.count,
@@ -176,7 +177,7 @@ static void on_close(struct target *t)
     relay_endpoints_close(&r->endpoints);
     relay_connect_cancel_all(r);
     loop_unpost(r->service->loop, &r->up_post);
-    relay_host_stop(r);
+    relay_share_stop(r);
     relay_pool_close(r);
 }
 
@@ -190,7 +191,7 @@ static void on_free(struct target *t)
 {
     struct relay *r = relay_of(t);
 
-    relay_host_leave(r);
+    relay_share_leave(r);
     relay_line_done(&r->line);
     relay_endpoints_done(&r->endpoints);
     mem_free(r);
@@ -252,6 +253,25 @@ static const struct relay_endpoints_ops endpoints_ops = {
     .up = on_up,
 };
 
+/* ---- what becomes of its share ---- */
+
+static void on_others_wait(struct relay *r, unsigned count)
+{
+    relay_yield_to_others(r, count);
+}
+
+/* Who does not move, or has too many, gives connections up. */
+static void on_starving(struct relay *r)
+{
+    relay_yield_to_waiting(r);
+    relay_pool_serve_starving(r);
+}
+
+static const struct relay_share_ops share_ops = {
+    .others_wait = on_others_wait,
+    .starving = on_starving,
+};
+
 /* ---- the kind ---- */
 
 static int make_implicit(struct bytes host, struct bytes helo, struct arena *arena,
@@ -298,7 +318,7 @@ static struct target *open_target(struct target_services *services, const void *
     r->outbound.uses_chunking = conf->chunking == RELAY_CHUNKING_AUTO;
     relay_log_init(&r->log, service, r->target.name);
     relay_pool_init(r);
-    relay_host_join(r);
+    relay_share_join(r, &share_ops);
     if (relay_endpoints_init(&r->endpoints, &endpoints_ops, service, conf, &r->log) == 0 &&
         (service->memory == NULL ||
          relay_memory_limit(service->memory, r->target.name, &conf->remember) == 0))

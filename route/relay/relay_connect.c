@@ -7,7 +7,7 @@
 #include "proxy/base/error.h"
 #include "proxy/base/mem.h"
 #include "route/relay/relay_endpoint.h"
-#include "route/relay/relay_host.h"
+#include "route/relay/relay_share.h"
 #include "route/relay/relay_identity.h"
 #include "route/relay/relay_learnt.h"
 #include "route/relay/relay_link.h"
@@ -22,7 +22,7 @@ static void end(struct relay_dial *d)
 
     list_remove(&d->in_relay);
     r->reserved -= d->link == NULL;
-    relay_host_tell(r);
+    relay_share_tell(r);
     if (!d->is_probe) {
         assert(r->dial_count != 0);
         r->dial_count--;
@@ -114,7 +114,7 @@ static struct relay_dial *dial_new(struct relay *r)
     d->relay = r;
     list_append(&r->dials, &d->in_relay);
     r->reserved++;
-    relay_host_tell(r);
+    relay_share_tell(r);
     return d;
 }
 

@@ -6,7 +6,8 @@
 
 #include "proxy/base/error.h"
 #include "proxy/base/mem.h"
-#include "route/relay/relay.h"
+#include "route/relay/relay_conf.h"
+#include "route/relay/relay_service.h"
 #include "route/relay/relay_endpoint.h"
 
 #define TTL_MIN_MS   10000

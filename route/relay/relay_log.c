@@ -5,7 +5,7 @@
 #include "proxy/base/buf.h"
 #include "proxy/base/error.h"
 #include "proxy/io/log.h"
-#include "route/relay/relay.h"
+#include "route/relay/relay_service.h"
 #include "route/relay/relay_endpoint.h"
 #include "route/relay/relay_identity.h"
 

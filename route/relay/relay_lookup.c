@@ -5,7 +5,8 @@
 #include <assert.h>
 
 #include "proxy/base/mem.h"
-#include "route/relay/relay.h"
+#include "route/relay/relay_conf.h"
+#include "route/relay/relay_service.h"
 #include "route/relay/relay_endpoint.h"
 #include "route/relay/relay_own.h"
 

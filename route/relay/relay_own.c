@@ -2,7 +2,7 @@
 /* Which addresses are our own listeners: mail that goes there comes back. */
 #include "route/relay/relay_own.h"
 
-#include "route/relay/relay.h"
+#include "route/relay/relay_service.h"
 
 bool relay_own_is_any(const struct netaddr *a)
 {

@@ -11,7 +11,6 @@
 #include "route/relay/relay_learnt.h"
 #include "route/relay/relay_link.h"
 #include "route/relay/relay_private.h"
-#include "route/relay/relay_yield.h"
 
 #define KEPT_PART 8 /* of the connections: for nets that hold less than that themselves */
 
@@ -43,7 +42,7 @@ static unsigned kept(const struct relay *r)
  * would have to wait until one is taken back. */
 static bool is_open_to_all(const struct relay *r, unsigned coming)
 {
-    return r->line.held_count + relay_host_elsewhere(r) + coming + kept(r) <
+    return r->line.held_count + relay_share_elsewhere(r) + coming + kept(r) <
            r->conf->limits.max_connections;
 }
 
@@ -82,27 +81,18 @@ void relay_pool_leave(struct relay_branch *w)
 {
     leave_line(w);
     if (w->relay->line.waiting_count == 0)
-        relay_host_wait(w->relay, false);
+        relay_share_wait(w->relay, false);
     if (w->dial != NULL)
         relay_connect_cancel(w->dial);
-}
-
-/* New ones who wait do not put the look off. */
-static void look_later(struct relay *r)
-{
-    if (r->share.is_starving)
-        return;
-    r->share.is_starving = true;
-    deadline_set(r->service->loop, &r->share.starving, now_ms(r) + RELAY_HOST_WAIT_MS);
 }
 
 /* Is there room for one more connection? If not, room is made where a connection lies idle. */
 static bool make_room(struct relay *r)
 {
-    if (!relay_host_is_over(r, 1) && relay_host_reserve(r))
+    if (!relay_share_is_over(r, 1) && relay_share_reserve(r))
         return true;
     if (!relay_stock_make_room(r))
-        look_later(r);
+        relay_share_look_later(r);
     return false;
 }
 
@@ -217,7 +207,7 @@ static bool may_dial(struct relay *r, const struct relay_branch *w, bool is_own)
 {
     if (may_have_one(r, w->waiter.net->key, is_own ? 0 : r->dial_count))
         return make_room(r);
-    look_later(r);
+    relay_share_look_later(r);
     return false;
 }
 
@@ -230,9 +220,9 @@ static void dial_more(struct relay *r)
         if (w == NULL || !may_dial(r, w, is_own))
             break;
         is_begun = dial(r, is_own ? w : NULL);
-        relay_host_tell(r);
+        relay_share_tell(r);
     }
-    relay_host_wait(r, r->dial_count < r->line.waiting_count);
+    relay_share_wait(r, r->dial_count < r->line.waiting_count);
 }
 
 /* Those who wait get what is idle, or are dialled for. Never reports. */
@@ -250,6 +240,13 @@ static void serve(struct relay *r)
 static void on_post(void *owner)
 {
     serve(owner);
+}
+
+void relay_pool_serve_starving(struct relay *r)
+{
+    r->share.has_turn = true;
+    serve(r);
+    r->share.has_turn = false;
 }
 
 void relay_pool_serve_later(struct relay *r)
@@ -297,7 +294,7 @@ void relay_pool_give(struct relay_link *link)
 
     link->pooled.may_be_dead = link->pooled.may_be_dead || link->out.transactions != 0;
     if (!relay_stock_may_serve_again(link) || (link->is_bound && link->client == NULL) ||
-        relay_host_is_over(r, 0)) {
+        relay_share_is_over(r, 0)) {
         relay_link_quit(link);
         return;
     }
@@ -316,7 +313,7 @@ static void on_busy(struct relay_link *link)
 
 static void on_closed(struct relay_link *link)
 {
-    relay_host_tell(link->relay);
+    relay_share_tell(link->relay);
     relay_pool_serve_later(link->relay);
 }
 
@@ -349,22 +346,6 @@ static const struct relay_dial_ops dial_ops = {
     .missed = on_missed,
 };
 
-/* ---- deadlines ---- */
-
-/* Others wait at the limit: who does not move, or has too many, gives connections up. */
-static void on_starving(struct deadline *deadline)
-{
-    struct relay *r = CONTAINER_OF(deadline, struct relay, share.starving);
-
-    r->share.is_starving = false;
-    relay_yield_to_waiting(r);
-    r->share.has_turn = true;
-    serve(r);
-    r->share.has_turn = false;
-}
-
-static const struct deadline_use starving_use = {.reached = on_starving};
-
 /* ---- the relay ---- */
 
 void relay_pool_warm(struct relay *r)
@@ -375,11 +356,11 @@ void relay_pool_warm(struct relay *r)
         relay_endpoints_are_down(&r->endpoints))
         return;
     r->warm_until_ms = now_ms(r) + r->conf->times.idle_ms;
-    if (r->stock.idle_count + r->dial_count > r->line.waiting_count || relay_host_is_over(r, 1) ||
-        !relay_host_reserve(r))
+    if (r->stock.idle_count + r->dial_count > r->line.waiting_count || relay_share_is_over(r, 1) ||
+        !relay_share_reserve(r))
         return;
     dial(r, NULL);
-    relay_host_tell(r);
+    relay_share_tell(r);
 }
 
 void relay_pool_init(struct relay *r)
@@ -390,7 +371,6 @@ void relay_pool_init(struct relay *r)
     r->dial_ops = &dial_ops;
     relay_stock_init(r);
     relay_line_init(&r->line, loop_hash_key(r->service->loop));
-    deadline_init(&r->share.starving, &starving_use);
 }
 
 void relay_pool_close(struct relay *r)
@@ -398,7 +378,6 @@ void relay_pool_close(struct relay *r)
     struct reply down = reply_own(REPLY_TARGET_DOWN);
     struct relay_branch *w;
 
-    deadline_clear(r->service->loop, &r->share.starving);
     loop_unpost(r->service->loop, &r->post);
     while ((w = next_waiting(r, NULL)) != NULL)
         relay_branch_fail(w, &down, RELAY_BREAKDOWN);

@@ -17,6 +17,8 @@ void relay_pool_ask(struct relay_branch *w);
 void relay_pool_leave(struct relay_branch *w);
 /* Those who wait get what is idle, or are dialled for, soon: legal anywhere. */
 void relay_pool_serve_later(struct relay *r);
+/* Now, and whatever other processes have: all of them look at this time. */
+void relay_pool_serve_starving(struct relay *r);
 
 /* A client has connected that may need a connection soon: have one ready. */
 void relay_pool_warm(struct relay *r);

@@ -10,13 +10,15 @@
 #include "proxy/io/deadline.h"
 #include "proxy/io/loop.h"
 #include "proxy/smtp/outbound.h"
-#include "route/relay/relay.h"
+#include "route/relay/relay_conf.h"
+#include "route/relay/relay_service.h"
 #include "route/relay/relay_endpoints.h"
-#include "route/relay/relay_host.h"
+#include "route/relay/relay_share.h"
 #include "route/relay/relay_learnt.h"
 #include "route/relay/relay_line.h"
 #include "route/relay/relay_log.h"
 #include "route/relay/relay_stock.h"
+#include "route/target.h"
 
 struct relay_dial_ops;
 struct relay_link_home;

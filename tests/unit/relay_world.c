@@ -13,6 +13,7 @@
 #include "route/carrier.h"
 #include "route/relay/relay.h"
 #include "route/relay/relay_memory.h"
+#include "route/relay/relay_service.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/lib.h"
 

@@ -4,8 +4,8 @@
  * back what does not move (relay_yield.h), and after a transaction closes what is more than his
  * share. Of too many idle connections each process closes its part, when it looks next. Without
  * other processes none of this happens. */
-#ifndef POSTERN_RELAY_HOST_H
-#define POSTERN_RELAY_HOST_H
+#ifndef POSTERN_RELAY_SHARE_H
+#define POSTERN_RELAY_SHARE_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,9 +14,17 @@
 
 struct relay;
 
-#define RELAY_HOST_WAIT_MS 50
+/* What the relay is told. */
+struct relay_share_ops {
+    /* So many processes wait for connections: what lies idle here is on its way out, and who does
+     * not move shall give up his. */
+    void (*others_wait)(struct relay *r, unsigned count);
+    /* After relay_share_look_later(). */
+    void (*starving)(struct relay *r);
+};
 
 struct relay_share {
+    const struct relay_share_ops *ops;
     void *counts;             /* NULL: there are no others */
     struct deadline looking;  /* runs while there are connections */
     struct deadline starving; /* who waits at the limit looks again, and who does not move */
@@ -27,26 +35,29 @@ struct relay_share {
     bool has_turn; /* those who wait look now, all of them: shares do not count */
 };
 
-void relay_host_join(struct relay *r);
-void relay_host_stop(struct relay *r); /* looks no more */
-void relay_host_leave(struct relay *r);
+void relay_share_join(struct relay *r, const struct relay_share_ops *ops);
+void relay_share_stop(struct relay *r); /* looks no more */
+void relay_share_leave(struct relay *r);
 
 /* Tells the others how many connections there are now; after each change. */
-void relay_host_tell(struct relay *r);
+void relay_share_tell(struct relay *r);
 /* Tells the others whether somebody waits here because of the limit. */
-void relay_host_wait(struct relay *r, bool waits);
+void relay_share_wait(struct relay *r, bool waits);
 
-/* One connection more, if there is room in all processes: it is counted then, and relay_host_tell()
- * after it was made, or was not, sets that right. */
-bool relay_host_reserve(struct relay *r);
+/* Somebody waits at the limit: `starving` is told soon. */
+void relay_share_look_later(struct relay *r);
+
+/* One connection more, if there is room in all processes: it is counted then, and
+ * relay_share_tell() after it was made, or was not, sets that right. */
+bool relay_share_reserve(struct relay *r);
 /* At the limit: no connection can be made now, here or anywhere. */
-bool relay_host_is_full(const struct relay *r);
+bool relay_share_is_full(const struct relay *r);
 /* Others wait, and with so many connections more we have more than our share. */
-bool relay_host_is_over(const struct relay *r, unsigned more);
+bool relay_share_is_over(const struct relay *r, unsigned more);
 
 /* Of the other processes of this host. */
-unsigned relay_host_elsewhere(const struct relay *r);
+unsigned relay_share_elsewhere(const struct relay *r);
 /* Of all processes of the host. */
-unsigned relay_host_connections(const struct relay *r);
+unsigned relay_share_connections(const struct relay *r);
 
 #endif
