@@ -4,101 +4,101 @@
 
 #include <stdarg.h>
 
-void buf_init(struct buf *b, struct pool *pool, uint32_t limit_bytes)
+void buf_init(struct buf *buf, struct pool *pool, uint32_t limit_bytes)
 {
-    *b = (struct buf){.pool = pool, .limit = limit_bytes};
+    *buf = (struct buf){.pool = pool, .limit = limit_bytes};
 }
 
-static void free_block(struct buf *b, uint8_t *block, uint32_t capacity)
+static void free_block(struct buf *buf, uint8_t *block, uint32_t capacity)
 {
-    if (capacity > b->pool->block_bytes)
+    if (capacity > buf->pool->block_bytes)
         mem_free(block);
     else if (capacity != 0)
-        pool_give(b->pool, block);
+        pool_give(buf->pool, block);
 }
 
-void buf_done(struct buf *b)
+void buf_done(struct buf *buf)
 {
-    free_block(b, b->block, b->capacity);
-    b->block = NULL;
-    b->start = b->end = b->capacity = 0;
+    free_block(buf, buf->block, buf->capacity);
+    buf->block = NULL;
+    buf->start = buf->end = buf->capacity = 0;
 }
 
-void buf_reset(struct buf *b)
+void buf_reset(struct buf *buf)
 {
-    buf_done(b);
-    b->has_failed = false;
+    buf_done(buf);
+    buf->has_failed = false;
 }
 
 /* A block of the pool, or the power of two that is large enough, but never beyond the limit. */
-static uint32_t capacity_for(const struct buf *b, size_t needed)
+static uint32_t capacity_for(const struct buf *buf, size_t needed)
 {
-    size_t capacity = b->pool->block_bytes;
+    size_t capacity = buf->pool->block_bytes;
 
     if (needed <= capacity)
         return (uint32_t)capacity;
     while (capacity < needed)
         capacity *= 2;
-    return capacity < b->limit ? (uint32_t)capacity : b->limit;
+    return capacity < buf->limit ? (uint32_t)capacity : buf->limit;
 }
 
-static bool move_to_larger(struct buf *b, size_t needed)
+static bool move_to_larger(struct buf *buf, size_t needed)
 {
-    uint32_t capacity = capacity_for(b, needed);
-    bool is_pooled = capacity <= b->pool->block_bytes;
-    uint8_t *block = is_pooled ? pool_take(b->pool) : mem_alloc(capacity);
-    uint32_t length = b->end - b->start;
+    uint32_t capacity = capacity_for(buf, needed);
+    bool is_pooled = capacity <= buf->pool->block_bytes;
+    uint8_t *block = is_pooled ? pool_take(buf->pool) : mem_alloc(capacity);
+    uint32_t length = buf->end - buf->start;
 
     if (block == NULL)
         return false;
     if (length != 0)
-        memcpy(block, b->block + b->start, length);
-    free_block(b, b->block, b->capacity);
-    b->block = block;
-    b->capacity = capacity;
-    b->start = 0;
-    b->end = length;
+        memcpy(block, buf->block + buf->start, length);
+    free_block(buf, buf->block, buf->capacity);
+    buf->block = block;
+    buf->capacity = capacity;
+    buf->start = 0;
+    buf->end = length;
     return true;
 }
 
 /* Room for `more` octets behind the last one, more > 0. */
-static bool make_room(struct buf *b, size_t more)
+static bool make_room(struct buf *buf, size_t more)
 {
-    size_t length = buf_length(b);
+    size_t length = buf_length(buf);
 
-    if (more <= b->capacity - b->end)
+    if (more <= buf->capacity - buf->end)
         return true;
-    if (length + more > b->capacity)
-        return move_to_larger(b, length + more);
-    memmove(b->block, b->block + b->start, length);
-    b->start = 0;
-    b->end = (uint32_t)length;
+    if (length + more > buf->capacity)
+        return move_to_larger(buf, length + more);
+    memmove(buf->block, buf->block + buf->start, length);
+    buf->start = 0;
+    buf->end = (uint32_t)length;
     return true;
 }
 
-void buf_put(struct buf *b, struct bytes octets)
+void buf_put(struct buf *buf, struct bytes octets)
 {
-    if (octets.len == 0 || b->has_failed)
+    if (octets.len == 0 || buf->has_failed)
         return;
-    if (octets.len > b->limit - buf_length(b) || !make_room(b, octets.len)) {
-        b->has_failed = true;
+    if (octets.len > buf->limit - buf_length(buf) || !make_room(buf, octets.len)) {
+        buf->has_failed = true;
         return;
     }
-    memcpy(b->block + b->end, octets.at, octets.len);
-    b->end += (uint32_t)octets.len;
+    memcpy(buf->block + buf->end, octets.at, octets.len);
+    buf->end += (uint32_t)octets.len;
 }
 
-void buf_text(struct buf *b, const char *text)
+void buf_text(struct buf *buf, const char *text)
 {
-    buf_put(b, bytes_of(text));
+    buf_put(buf, bytes_of(text));
 }
 
-void buf_byte(struct buf *b, uint8_t octet)
+void buf_byte(struct buf *buf, uint8_t octet)
 {
-    buf_put(b, bytes_make(&octet, 1));
+    buf_put(buf, bytes_make(&octet, 1));
 }
 
-void buf_decimal(struct buf *b, uint64_t number)
+void buf_decimal(struct buf *buf, uint64_t number)
 {
     uint8_t digits[20];
     size_t at = sizeof(digits);
@@ -107,36 +107,36 @@ void buf_decimal(struct buf *b, uint64_t number)
         digits[--at] = (uint8_t)('0' + number % 10);
         number /= 10;
     } while (number != 0);
-    buf_put(b, bytes_make(digits + at, sizeof(digits) - at));
+    buf_put(buf, bytes_make(digits + at, sizeof(digits) - at));
 }
 
 /* Takes back what was appended last, down to `length` octets. */
-static void truncate_to(struct buf *b, size_t length)
+static void truncate_to(struct buf *buf, size_t length)
 {
-    if (length >= buf_length(b))
+    if (length >= buf_length(buf))
         return;
-    b->end = b->start + (uint32_t)length;
+    buf->end = buf->start + (uint32_t)length;
     if (length == 0)
-        buf_done(b);
+        buf_done(buf);
 }
 
-void buf_cat(struct buf *b, const char *text, ...)
+void buf_cat(struct buf *buf, const char *text, ...)
 {
-    size_t length = buf_length(b);
+    size_t length = buf_length(buf);
     va_list texts;
 
     va_start(texts, text);
     for (; text != NULL; text = va_arg(texts, const char *))
-        buf_text(b, text);
+        buf_text(buf, text);
     va_end(texts);
-    if (b->has_failed)
-        truncate_to(b, length);
+    if (buf->has_failed)
+        truncate_to(buf, length);
 }
 
-void buf_consume(struct buf *b, size_t octets)
+void buf_consume(struct buf *buf, size_t octets)
 {
-    assert(octets <= buf_length(b));
-    b->start += (uint32_t)octets;
-    if (b->start == b->end)
-        buf_done(b);
+    assert(octets <= buf_length(buf));
+    buf->start += (uint32_t)octets;
+    if (buf->start == buf->end)
+        buf_done(buf);
 }

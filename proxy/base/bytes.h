@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A borrowed run of octets, and the questions that are asked of one. */
+/* A borrowed run of octets, and how to look at one. */
 #ifndef POSTERN_BYTES_H
 #define POSTERN_BYTES_H
 
@@ -30,16 +30,16 @@ static inline struct bytes bytes_of(const char *text)
     return (struct bytes){.at = (const uint8_t *)text, .len = strlen(text)};
 }
 
-/* What remains after the first `n` octets. Legal when n <= b.len. */
-static inline struct bytes bytes_skip(struct bytes b, size_t n)
+/* What remains after the first `n` octets. Legal when n <= octets.len. */
+static inline struct bytes bytes_skip(struct bytes octets, size_t n)
 {
-    assert(n <= b.len);
-    return (struct bytes){.at = n == 0 ? b.at : b.at + n, .len = b.len - n};
+    assert(n <= octets.len);
+    return (struct bytes){.at = n == 0 ? octets.at : octets.at + n, .len = octets.len - n};
 }
 
-static inline struct bytes bytes_first(struct bytes b, size_t n)
+static inline struct bytes bytes_first(struct bytes octets, size_t n)
 {
-    return (struct bytes){.at = b.at, .len = n < b.len ? n : b.len};
+    return (struct bytes){.at = octets.at, .len = n < octets.len ? n : octets.len};
 }
 
 static inline bool bytes_equal(struct bytes a, struct bytes b)
@@ -63,7 +63,7 @@ static inline bool byte_is_letter(uint8_t c)
     return lower >= 'a' && lower <= 'z';
 }
 
-/* ASCII, a space among it. */
+/* Printable ASCII; a space is printable. */
 static inline bool byte_is_printable(uint8_t c)
 {
     return c >= 32 && c <= 126;
@@ -80,27 +80,28 @@ static inline bool bytes_equal_nocase(struct bytes a, struct bytes b)
     return true;
 }
 
-static inline bool bytes_is(struct bytes a, const char *text)
+static inline bool bytes_is(struct bytes octets, const char *text)
 {
-    return bytes_equal(a, bytes_of(text));
+    return bytes_equal(octets, bytes_of(text));
 }
 
-static inline bool bytes_is_nocase(struct bytes a, const char *text)
+static inline bool bytes_is_nocase(struct bytes octets, const char *text)
 {
-    return bytes_equal_nocase(a, bytes_of(text));
+    return bytes_equal_nocase(octets, bytes_of(text));
 }
 
-static inline bool bytes_start_with_nocase(struct bytes b, const char *prefix)
+static inline bool bytes_start_with_nocase(struct bytes octets, const char *prefix)
 {
     size_t len = strlen(prefix);
-    return b.len >= len && bytes_equal_nocase(bytes_first(b, len), bytes_make(prefix, len));
+    return octets.len >= len &&
+           bytes_equal_nocase(bytes_first(octets, len), bytes_make(prefix, len));
 }
 
-/* Offset of the first `c`, or b.len where there is none. */
-static inline size_t bytes_find(struct bytes b, uint8_t c)
+/* Offset of the first `c`, or octets.len where there is none. */
+static inline size_t bytes_find(struct bytes octets, uint8_t c)
 {
-    const uint8_t *hit = b.len == 0 ? NULL : memchr(b.at, c, b.len);
-    return hit == NULL ? b.len : (size_t)(hit - b.at);
+    const uint8_t *hit = octets.len == 0 ? NULL : memchr(octets.at, c, octets.len);
+    return hit == NULL ? octets.len : (size_t)(hit - octets.at);
 }
 
 #endif

@@ -89,7 +89,8 @@ static struct cf_place place_here(const struct cf_reader *reader)
     return (struct cf_place){reader->file, reader->line, reader->column};
 }
 
-/* Over one character, which is not part of an end of line. 0, or BAD_LINE: it is not UTF-8. */
+/* Steps over one character, which is not part of a line end. 0, or BAD_LINE when it is not
+ * UTF-8. */
 static int step(struct cf_reader *reader)
 {
     uint8_t c = peek(reader);
@@ -136,7 +137,7 @@ static int skip_blanks(struct cf_reader *reader)
     return 0;
 }
 
-/* Reports what stands here. */
+/* Reports the character at the reader's position. */
 static int complain(struct cf_reader *reader, const char *expected)
 {
     struct cf_place place = place_here(reader);
@@ -157,27 +158,29 @@ static int complain(struct cf_reader *reader, const char *expected)
 
 /* ---- words ---- */
 
-static bool is_atom_octet(uint8_t c, bool allows_brackets)
+enum brackets { BRACKETS_OUTSIDE, BRACKETS_INSIDE }; /* do they belong to an atom? */
+
+static bool is_atom_octet(uint8_t c, enum brackets brackets)
 {
     if (is_control(c) || c == ' ' || c == '\\' || c == '"' || c == '#' || c == '=')
         return false;
-    return allows_brackets || (c != '[' && c != ']');
+    return brackets == BRACKETS_INSIDE || (c != '[' && c != ']');
 }
 
 bool cf_is_atom(struct bytes text)
 {
     for (size_t i = 0; i < text.len; i++)
-        if (!is_atom_octet(text.at[i], false))
+        if (!is_atom_octet(text.at[i], BRACKETS_OUTSIDE))
             return false;
     return text.len > 0;
 }
 
-static int read_atom(struct cf_reader *reader, bool allows_brackets, const char *expected,
+static int read_atom(struct cf_reader *reader, enum brackets brackets, const char *expected,
                      struct cf_word *word_out)
 {
     size_t begin = reader->at;
     uint32_t column = reader->column;
-    while (!is_at_end(reader) && is_atom_octet(peek(reader), allows_brackets))
+    while (!is_at_end(reader) && is_atom_octet(peek(reader), brackets))
         if (step(reader) != 0)
             return BAD_LINE;
     if (reader->at == begin)
@@ -187,7 +190,7 @@ static int read_atom(struct cf_reader *reader, bool allows_brackets, const char 
     return 0;
 }
 
-/* Takes the backslashes out of what stood between quotes. */
+/* Removes the backslashes of quoted pairs. */
 static int undo_pairs(struct cf_reader *reader, struct bytes raw, struct bytes *text_out)
 {
     uint8_t *text = arena_alloc(reader->arena, raw.len);
@@ -203,13 +206,13 @@ static int undo_pairs(struct cf_reader *reader, struct bytes raw, struct bytes *
     return 0;
 }
 
-/* <any character>, line ends too. */
+/* Any character may follow the backslash, even a line end. */
 static int step_over_pair(struct cf_reader *reader)
 {
     reader->at++;
     reader->column++;
     if (is_at_end(reader))
-        return complain(reader, "a character behind \"\\\"");
+        return complain(reader, "a character after \"\\\"");
     if (peek(reader) != '\n')
         return step(reader);
     step_over_eol(reader);
@@ -268,7 +271,7 @@ static int read_header(struct cf_reader *reader, struct cf_item *item)
     int error = skip_blanks(reader);
     item->place = place_here(reader);
     if (error == 0)
-        error = read_atom(reader, false, "the name of a section", &word);
+        error = read_atom(reader, BRACKETS_OUTSIDE, "the name of a section", &word);
     if (error == 0)
         error = add_word(reader, 0, word);
     if (error == 0)
@@ -302,7 +305,7 @@ static int read_value(struct cf_reader *reader, struct cf_item *item)
         if (!is_at_end(reader) && peek(reader) == '"')
             error = read_quoted(reader, &word);
         else
-            error = read_atom(reader, true, expected_word, &word);
+            error = read_atom(reader, BRACKETS_INSIDE, expected_word, &word);
         if (error == 0)
             error = add_word(reader, item->word_count, word);
         if (error != 0)
@@ -317,8 +320,8 @@ static int read_assignment(struct cf_reader *reader, bool allows_quoted_key, str
     item->place = place_here(reader);
     bool is_quoted = allows_quoted_key && peek(reader) == '"';
     int error = is_quoted ? read_quoted(reader, &key)
-                          : read_atom(reader, false, "a key or a section", &key);
-    /* In the value position a bracket begins a word: user@[192.0.2.1] would become two. */
+                          : read_atom(reader, BRACKETS_OUTSIDE, "a key or a section", &key);
+    /* A bracket here would begin the value: user@[192.0.2.1] would become a key and a value. */
     if (error == 0 && !is_at_end(reader) && (peek(reader) == '[' || peek(reader) == ']'))
         return complain(reader, "a space or \"=\" (what holds brackets stands in quotes)");
     if (error == 0)
@@ -369,7 +372,7 @@ void cf_put_word(struct buf *out, struct bytes word, bool is_quoted)
 {
     bool is_atom = word.len > 0 && !is_quoted;
     for (size_t i = 0; i < word.len && is_atom; i++)
-        is_atom = is_atom_octet(word.at[i], true);
+        is_atom = is_atom_octet(word.at[i], BRACKETS_INSIDE);
     if (is_atom) {
         buf_put(out, word);
         return;
@@ -400,11 +403,11 @@ static bool is_same(const struct cf_problem *a, const struct cf_problem *b)
            bytes_equal(a->found, b->found) && bytes_equal(a->expected, b->expected);
 }
 
-/* A table that several listeners use is looked at several times, and told of once. */
+/* A table is checked for each listener that uses it, but a problem in it is reported once. */
 static void add_problem(struct cf_problems *problems, struct cf_problem model)
 {
-    for (const struct cf_problem *p = problems->first; p != NULL; p = p->next)
-        if (is_same(p, &model))
+    for (const struct cf_problem *old = problems->first; old != NULL; old = old->next)
+        if (is_same(old, &model))
             return;
     if (model.is_warning)
         problems->warnings++;

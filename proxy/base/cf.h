@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The grammar of the configuration file, places in it, and what can be wrong there. Pure. */
+/* The grammar of the configuration file, positions in it, and the problems found there. Pure. */
 #ifndef POSTERN_CF_H
 #define POSTERN_CF_H
 
@@ -23,8 +23,8 @@
  * needs no eol; a byte order mark at the start is skipped; in a [route] section the pattern may
  * be a quoted string, which then is no keyword. NUL is refused everywhere. */
 
-/* Line and column count from 1; columns are characters (code points), not octets. For a flag
- * the file is CF_COMMAND_LINE, the line the number of the argument. Line 0: no place in it. */
+/* Line and column count from 1; columns are characters (code points), not octets. For a flag the
+ * file is CF_COMMAND_LINE, and the line is the number of the argument. Line 0: no line is known. */
 struct cf_place {
     const char *file; /* lives as long as the configuration's arena, or is a literal */
     uint32_t line, column;
@@ -51,19 +51,19 @@ struct cf_problem {
     bool is_warning;
 };
 
-#define CF_PROBLEMS_MAX 200 /* as many are kept; the others are only counted */
+#define CF_PROBLEMS_MAX 200 /* how many are kept; further ones are only counted */
 
 struct cf_problems {
     struct arena *arena;
     struct cf_problem *first, *last;
-    unsigned kept, errors, warnings; /* errors and warnings count all */
+    unsigned kept, errors, warnings; /* errors and warnings count those not kept, too */
     bool has_no_memory;
 };
 
 void cf_problems_init(struct cf_problems *problems, struct arena *arena);
 
-/* All of these copy their texts, and pass over what was reported before. Where there is no memory
- * they set has_no_memory, and count. */
+/* The functions below copy their texts and skip what was reported before. Without memory they set
+ * has_no_memory and only count. */
 
 /* FILE:LINE:COLUMN: found "WORD", expected EXPECTED; did you mean "NEAREST"? */
 void cf_error(struct cf_problems *problems, struct cf_place place, struct bytes word,
@@ -71,7 +71,7 @@ void cf_error(struct cf_problems *problems, struct cf_place place, struct bytes 
 /* FILE:LINE:COLUMN: found PHRASE, expected EXPECTED */
 void cf_unexpected(struct cf_problems *problems, struct cf_place place, const char *phrase,
                    const char *expected);
-/* FILE:LINE:COLUMN: TEXT (a loop, say) */
+/* FILE:LINE:COLUMN: TEXT (for example a loop) */
 void cf_fault(struct cf_problems *problems, struct cf_place place, struct bytes text);
 /* FILE:LINE:COLUMN: warning: TEXT */
 void cf_warning(struct cf_problems *problems, struct cf_place place, struct bytes text);
@@ -81,10 +81,10 @@ struct bytes cf_phrase(struct cf_problems *problems, const char *before, struct 
                        const char *after);
 /* The text of one problem, without a line end. */
 void cf_put_problem(struct buf *out, const struct cf_problem *problem);
-/* A word between quotes, cut short, control characters replaced: fit to be shown. */
+/* Puts a word between quotes, shortened and without control characters, so that it can be shown. */
 void cf_put_shown(struct buf *out, struct bytes word);
 
-/* The nearest of the names that were offered, if one is near enough for "did you mean". */
+/* The nearest of the offered names, if it is near enough for "did you mean". */
 struct cf_nearest {
     struct bytes word, name;
     unsigned distance;
@@ -100,8 +100,8 @@ enum cf_kind { CF_SECTION, CF_ASSIGNMENT, CF_END };
 
 #define CF_WORDS_MAX 4096 /* in one assignment */
 
-/* What a file is made of, one after another. For a section: words[0] is its kind and words[1],
- * if there is one, its name. For an assignment: words[0] is the key, the others the value. */
+/* One part of a file. Of a section words[0] is the kind and words[1], if there is one, the name. Of
+ * an assignment words[0] is the key, and the others are the value. */
 struct cf_item {
     enum cf_kind kind;
     struct cf_place place;       /* of words[0]; at the end: of the end */
@@ -116,7 +116,7 @@ struct cf_reader {
     struct cf_problems *problems;
     size_t at;
     uint32_t line, column;
-    bool is_flag; /* the input is one argument, an assignment: no comment, no section */
+    bool is_flag; /* the input is one argument: an assignment, without comments or sections */
     struct cf_word *words;
     size_t word_capacity;
 };
@@ -125,12 +125,12 @@ struct cf_reader {
 void cf_reader_init(struct cf_reader *reader, struct bytes text, const char *file,
                     struct arena *arena, struct cf_problems *problems);
 void cf_reader_done(struct cf_reader *reader);
-/* The next section or assignment; lines with errors are reported and skipped. 0 or ERR_MEMORY.
- * A section's header with errors comes with no words: what follows belongs nowhere.
- * `allows_quoted_key`: in [route] sections. */
+/* The next section or assignment; lines with errors are reported and skipped. 0 or ERR_MEMORY. A
+ * section header with errors is returned without words: the assignments after it belong to no
+ * section. `allows_quoted_key`: in [route] sections. */
 int cf_next(struct cf_reader *reader, bool allows_quoted_key, struct cf_item *item_out);
 
-/* A word as the file would have it: an atom where that is enough, else a quoted string. */
+/* Writes a word as it stands in a file: an atom where that is enough, else a quoted string. */
 void cf_put_word(struct buf *out, struct bytes word, bool is_quoted);
 bool cf_is_atom(struct bytes text);
 

@@ -16,25 +16,25 @@ static uint64_t rotate(uint64_t x, unsigned bits)
     return x << bits | x >> (64 - bits);
 }
 
-static void sip_round(struct sip *s)
+static void sip_round(struct sip *sip)
 {
-    s->v0 += s->v1;
-    s->v1 = rotate(s->v1, 13) ^ s->v0;
-    s->v0 = rotate(s->v0, 32);
-    s->v2 += s->v3;
-    s->v3 = rotate(s->v3, 16) ^ s->v2;
-    s->v0 += s->v3;
-    s->v3 = rotate(s->v3, 21) ^ s->v0;
-    s->v2 += s->v1;
-    s->v1 = rotate(s->v1, 17) ^ s->v2;
-    s->v2 = rotate(s->v2, 32);
+    sip->v0 += sip->v1;
+    sip->v1 = rotate(sip->v1, 13) ^ sip->v0;
+    sip->v0 = rotate(sip->v0, 32);
+    sip->v2 += sip->v3;
+    sip->v3 = rotate(sip->v3, 16) ^ sip->v2;
+    sip->v0 += sip->v3;
+    sip->v3 = rotate(sip->v3, 21) ^ sip->v0;
+    sip->v2 += sip->v1;
+    sip->v1 = rotate(sip->v1, 17) ^ sip->v2;
+    sip->v2 = rotate(sip->v2, 32);
 }
 
-static void sip_word(struct sip *s, uint64_t word)
+static void sip_word(struct sip *sip, uint64_t word)
 {
-    s->v3 ^= word;
-    sip_round(s);
-    s->v0 ^= word;
+    sip->v3 ^= word;
+    sip_round(sip);
+    sip->v0 ^= word;
 }
 
 /* Eight octets, little end first; compilers make one instruction of it. */
@@ -55,109 +55,109 @@ static uint64_t load_rest(const uint8_t *at, size_t n)
     return word;
 }
 
-uint64_t hash_bytes(const struct hash_key *key, struct bytes b)
+uint64_t hash_bytes(const struct hash_key *key, struct bytes octets)
 {
-    struct sip s = {.v0 = key->half[0] ^ 0x736f6d6570736575u,
-                    .v1 = key->half[1] ^ 0x646f72616e646f6du,
-                    .v2 = key->half[0] ^ 0x6c7967656e657261u,
-                    .v3 = key->half[1] ^ 0x7465646279746573u};
-    uint64_t last = (uint64_t)b.len << 56;
+    struct sip sip = {.v0 = key->half[0] ^ 0x736f6d6570736575u,
+                      .v1 = key->half[1] ^ 0x646f72616e646f6du,
+                      .v2 = key->half[0] ^ 0x6c7967656e657261u,
+                      .v3 = key->half[1] ^ 0x7465646279746573u};
+    uint64_t last = (uint64_t)octets.len << 56;
     size_t at = 0;
 
-    for (; b.len - at >= 8; at += 8)
-        sip_word(&s, load_word(b.at + at));
-    if (at < b.len)
-        last |= load_rest(b.at + at, b.len - at);
-    sip_word(&s, last);
-    s.v2 ^= 0xff;
-    sip_round(&s);
-    sip_round(&s);
-    sip_round(&s);
-    return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+    for (; octets.len - at >= 8; at += 8)
+        sip_word(&sip, load_word(octets.at + at));
+    if (at < octets.len)
+        last |= load_rest(octets.at + at, octets.len - at);
+    sip_word(&sip, last);
+    sip.v2 ^= 0xff;
+    sip_round(&sip);
+    sip_round(&sip);
+    sip_round(&sip);
+    return sip.v0 ^ sip.v1 ^ sip.v2 ^ sip.v3;
 }
 
 uint64_t hash_chain(uint64_t before, struct bytes block)
 {
-    /* Any key would do, but the sums lie in files: this one never changes. */
+    /* The sums are stored in files, so this key must never change. */
     const struct hash_key key = {{0x706f737465726e20u ^ before, 0x73706f6f6c73756du}};
 
     return hash_bytes(&key, block);
 }
 
-void hash_table_init(struct hash_table *t, struct hash_key secret)
+void hash_table_init(struct hash_table *table, struct hash_key secret)
 {
-    *t = (struct hash_table){.secret = secret};
+    *table = (struct hash_table){.secret = secret};
 }
 
-void hash_table_done(struct hash_table *t)
+void hash_table_done(struct hash_table *table)
 {
-    mem_free(t->buckets);
-    hash_table_init(t, t->secret);
+    mem_free(table->buckets);
+    hash_table_init(table, table->secret);
 }
 
-static struct hash_entry **bucket_of(const struct hash_table *t, uint64_t hash)
+static struct hash_entry **bucket_of(const struct hash_table *table, uint64_t hash)
 {
-    return &t->buckets[hash & (t->bucket_count - 1)];
+    return &table->buckets[hash & (table->bucket_count - 1)];
 }
 
-static int grow(struct hash_table *t)
+static int grow(struct hash_table *table)
 {
-    struct hash_table larger = *t;
+    struct hash_table larger = *table;
 
-    larger.bucket_count = t->bucket_count == 0 ? FIRST_BUCKETS : t->bucket_count * 2;
+    larger.bucket_count = table->bucket_count == 0 ? FIRST_BUCKETS : table->bucket_count * 2;
     larger.buckets = mem_zalloc(larger.bucket_count * sizeof(struct hash_entry *));
     if (larger.buckets == NULL)
         return ERR_MEMORY;
-    for (size_t i = 0; i < t->bucket_count; i++) {
-        while (t->buckets[i] != NULL) {
-            struct hash_entry *entry = t->buckets[i];
+    for (size_t i = 0; i < table->bucket_count; i++) {
+        while (table->buckets[i] != NULL) {
+            struct hash_entry *entry = table->buckets[i];
             struct hash_entry **bucket = bucket_of(&larger, entry->hash);
 
-            t->buckets[i] = entry->next;
+            table->buckets[i] = entry->next;
             entry->next = *bucket;
             *bucket = entry;
         }
     }
-    mem_free(t->buckets);
-    *t = larger;
+    mem_free(table->buckets);
+    *table = larger;
     return 0;
 }
 
-int hash_table_add(struct hash_table *t, struct hash_entry *entry, struct bytes key)
+int hash_table_add(struct hash_table *table, struct hash_entry *entry, struct bytes key)
 {
     struct hash_entry **bucket;
 
-    if (t->entry_count == t->bucket_count && grow(t) != 0)
+    if (table->entry_count == table->bucket_count && grow(table) != 0)
         return ERR_MEMORY;
     entry->key = key;
-    entry->hash = hash_bytes(&t->secret, key);
-    bucket = bucket_of(t, entry->hash);
+    entry->hash = hash_bytes(&table->secret, key);
+    bucket = bucket_of(table, entry->hash);
     entry->next = *bucket;
     *bucket = entry;
-    t->entry_count++;
+    table->entry_count++;
     return 0;
 }
 
-struct hash_entry *hash_table_find(const struct hash_table *t, struct bytes key)
+struct hash_entry *hash_table_find(const struct hash_table *table, struct bytes key)
 {
     uint64_t hash;
 
-    if (t->entry_count == 0)
+    if (table->entry_count == 0)
         return NULL;
-    hash = hash_bytes(&t->secret, key);
-    for (struct hash_entry *entry = *bucket_of(t, hash); entry != NULL; entry = entry->next)
+    hash = hash_bytes(&table->secret, key);
+    for (struct hash_entry *entry = *bucket_of(table, hash); entry != NULL; entry = entry->next)
         if (entry->hash == hash && bytes_equal(entry->key, key))
             return entry;
     return NULL;
 }
 
-void hash_table_remove(struct hash_table *t, struct hash_entry *entry)
+void hash_table_remove(struct hash_table *table, struct hash_entry *entry)
 {
-    struct hash_entry **at = bucket_of(t, entry->hash);
+    struct hash_entry **at = bucket_of(table, entry->hash);
 
     for (; *at != entry; at = &(*at)->next)
         assert(*at != NULL);
     *at = entry->next;
     entry->next = NULL;
-    t->entry_count--;
+    table->entry_count--;
 }

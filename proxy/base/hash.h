@@ -12,9 +12,9 @@ struct hash_key {
     uint64_t half[2];
 };
 
-uint64_t hash_bytes(const struct hash_key *key, struct bytes b);
-/* A checksum over blocks: the next one's, given that of all before it (0: it is the first). No
- * secret: against accidents, not against attackers. */
+uint64_t hash_bytes(const struct hash_key *key, struct bytes octets);
+/* A checksum over blocks: the sum with this block, given the sum `before` it (0 for the first
+ * block). It has no secret: it detects accidents, not attacks. */
 uint64_t hash_chain(uint64_t before, struct bytes block);
 
 /* Entries are embedded in their owner and own nothing; keys are borrowed from the owner. */
@@ -31,12 +31,12 @@ struct hash_table {
     size_t entry_count;
 };
 
-void hash_table_init(struct hash_table *t, struct hash_key secret);
-void hash_table_done(struct hash_table *t); /* frees the buckets; entries are their owners' */
+void hash_table_init(struct hash_table *table, struct hash_key secret);
+void hash_table_done(struct hash_table *table); /* frees the buckets, not the entries */
 /* Grows the buckets so that a look-up stays O(1). 0 or ERR_MEMORY. Does not look for duplicates. */
-int hash_table_add(struct hash_table *t, struct hash_entry *entry, struct bytes key);
-struct hash_entry *hash_table_find(const struct hash_table *t, struct bytes key); /* or NULL */
+int hash_table_add(struct hash_table *table, struct hash_entry *entry, struct bytes key);
+struct hash_entry *hash_table_find(const struct hash_table *table, struct bytes key); /* or NULL */
 /* Legal when the entry is in the table. */
-void hash_table_remove(struct hash_table *t, struct hash_entry *entry);
+void hash_table_remove(struct hash_table *table, struct hash_entry *entry);
 
 #endif

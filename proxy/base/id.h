@@ -18,8 +18,8 @@ struct id_source {
     uint64_t last_ms;
 };
 
-/* Unique within a host while the clock is right. Within one source time never goes back: when the
- * wall clock does, ids go on from the last one, 961 of them for each millisecond. */
+/* Unique within a host while its clock is right. The ids of one source never go back in time: when
+ * the wall clock does, they continue from the last id, 961 for each millisecond. */
 struct id id_next(struct id_source *source, uint64_t wall_ms);
 
 #endif

@@ -14,10 +14,10 @@ struct list {
     struct list *next, *prev;
 };
 
-static inline void list_init(struct list *l)
+static inline void list_init(struct list *list)
 {
-    l->next = l;
-    l->prev = l;
+    list->next = list;
+    list->prev = list;
 }
 
 static inline bool list_is_empty(const struct list *head)
@@ -45,7 +45,7 @@ static inline void list_remove(struct list *link)
     list_init(link);
 }
 
-/* All links of `from`, in their order, behind those of `head`. */
+/* Moves all links of `from`, in their order, behind those of `head`. */
 static inline void list_move_all(struct list *head, struct list *from)
 {
     if (list_is_empty(from))

@@ -9,8 +9,8 @@ struct pool_block {
     struct pool_block *next;
 };
 
-/* The one variable of the pure code. Each thread has its own: a job on the pool neither uses up
- * nor suffers the failure that a test wants elsewhere. */
+/* The only global variable of the pure code. Each thread has its own, so that a job on the pool
+ * neither uses up nor suffers a failure that a test planned for another thread. */
 static _Thread_local struct {
     uint64_t asked;
     uint64_t fail_at; /* 0: never */
@@ -31,7 +31,7 @@ uint64_t mem_fail_nth(uint64_t n)
     return asked;
 }
 
-/* NULL must mean failure alone, so nothing becomes one octet. */
+/* An empty block has one octet, so that NULL always means failure. */
 static size_t at_least_one(size_t size_bytes)
 {
     return size_bytes == 0 ? 1 : size_bytes;
@@ -57,57 +57,57 @@ void mem_free(void *block)
     free(block);
 }
 
-void pool_init(struct pool *p, size_t block_bytes, size_t keep_max)
+void pool_init(struct pool *pool, size_t block_bytes, size_t keep_max)
 {
     if (block_bytes < sizeof(struct pool_block))
         block_bytes = sizeof(struct pool_block);
-    *p = (struct pool){.block_bytes = block_bytes, .keep_max = keep_max};
+    *pool = (struct pool){.block_bytes = block_bytes, .keep_max = keep_max};
 }
 
-void pool_done(struct pool *p)
+void pool_done(struct pool *pool)
 {
-    assert(p->taken == 0);
-    while (p->free != NULL) {
-        struct pool_block *block = p->free;
-        p->free = block->next;
+    assert(pool->taken == 0);
+    while (pool->free != NULL) {
+        struct pool_block *block = pool->free;
+        pool->free = block->next;
         mem_free(block);
     }
-    p->kept = 0;
+    pool->kept = 0;
 }
 
-void *pool_take(struct pool *p)
+void *pool_take(struct pool *pool)
 {
-    struct pool_block *block = p->free;
+    struct pool_block *block = pool->free;
 
-    /* A kept block counts as an allocation too: otherwise a test would only ever see the first
-     * one of each pool fail. */
+    /* A kept block counts as an allocation, too: otherwise a test could make only the first
+     * allocation of each pool fail. */
     if (block == NULL) {
-        block = mem_alloc(p->block_bytes);
+        block = mem_alloc(pool->block_bytes);
     } else if (may_allocate()) {
-        p->free = block->next;
-        p->kept--;
-        mem_unpoison(block, p->block_bytes);
+        pool->free = block->next;
+        pool->kept--;
+        mem_unpoison(block, pool->block_bytes);
     } else {
         return NULL;
     }
     if (block != NULL)
-        p->taken++;
+        pool->taken++;
     return block;
 }
 
-void pool_give(struct pool *p, void *block)
+void pool_give(struct pool *pool, void *block)
 {
     struct pool_block *given = block;
 
-    assert(p->taken > 0);
-    p->taken--;
-    if (p->kept == p->keep_max) {
+    assert(pool->taken > 0);
+    pool->taken--;
+    if (pool->kept == pool->keep_max) {
         mem_free(given);
         return;
     }
     mem_unpoison(given, sizeof(*given));
-    given->next = p->free;
-    p->free = given;
-    p->kept++;
-    mem_poison(given + 1, p->block_bytes - sizeof(*given));
+    given->next = pool->free;
+    pool->free = given;
+    pool->kept++;
+    mem_poison(given + 1, pool->block_bytes - sizeof(*given));
 }

@@ -17,14 +17,14 @@
 #define ASAN_UNPOISON_MEMORY_REGION(at, n) ((void)(at), (void)(n))
 #endif
 
-/* NULL when there is none; the caller copes. mem_alloc() leaves the block unset. */
+/* NULL: no memory. mem_alloc() does not initialise the block. */
 void *mem_alloc(size_t size_bytes);
 void *mem_zalloc(size_t size_bytes);
 /* As realloc(): on failure NULL, and `block` is still the caller's. */
 void *mem_grow(void *block, size_t size_bytes);
 void mem_free(void *block); /* NULL is fine */
-/* An array of `count` items that shall hold one more: as it was where there is room, else grown to
- * twice its size. NULL: no memory, and the array is still the caller's. */
+/* Makes room for one more item in an array of `count`: returns it as it is where there is room,
+ * else grown to twice its size. NULL: no memory, and the array is still the caller's. */
 static inline void *mem_make_room(void *array, size_t count, size_t *capacity, size_t item_bytes)
 {
     size_t wanted = *capacity == 0 ? 16 : 2 * *capacity;
@@ -37,22 +37,22 @@ static inline void *mem_make_room(void *array, size_t count, size_t *capacity, s
     return grown;
 }
 
-/* Blocks of one size, the last one given back is the first one taken. Keeps at most
- * `keep_max` free blocks, the others go back to the allocator. One loop's, no locks. */
+/* Blocks of one size; the block given back last is taken first. At most `keep_max` free blocks are
+ * kept, the others go back to the allocator. A pool belongs to one loop and has no locks. */
 struct pool {
     size_t block_bytes;
     size_t keep_max;
     size_t kept;
-    size_t taken; /* blocks that are out now */
+    size_t taken; /* blocks in use now */
     struct pool_block *free;
 };
 
-void pool_init(struct pool *p, size_t block_bytes, size_t keep_max);
-void pool_done(struct pool *p);  /* legal when every block has been given back */
-void *pool_take(struct pool *p); /* NULL: no memory */
-void pool_give(struct pool *p, void *block);
+void pool_init(struct pool *pool, size_t block_bytes, size_t keep_max);
+void pool_done(struct pool *pool);  /* legal when every block has been given back */
+void *pool_take(struct pool *pool); /* NULL: no memory */
+void pool_give(struct pool *pool, void *block);
 
-/* Under AddressSanitizer: octets that nobody may touch until mem_unpoison(); else nothing. */
+/* Under AddressSanitizer nobody may touch these octets until mem_unpoison(); otherwise nothing. */
 static inline void mem_poison(void *at, size_t size_bytes)
 {
     ASAN_POISON_MEMORY_REGION(at, size_bytes);

@@ -63,8 +63,8 @@ static bool read_hex_word(struct bytes text, uint8_t octets_out[2])
     return true;
 }
 
-/* Words between single colons, the last may be dotted decimal. Returns the octets written to
- * `octets_out`, at most `room`; -1 for anything else. Empty text is no words. */
+/* Reads words between single colons; the last may be dotted decimal. Returns the number of octets
+ * written to `octets_out`, at most `room`, or -1. Empty text has no words. */
 static int read_words(struct bytes text, uint8_t *octets_out, unsigned room)
 {
     unsigned used = 0;
@@ -107,7 +107,7 @@ static bool read_ipv6(struct bytes text, uint8_t octets_out[IPV6_OCTETS])
     head_octets = read_words(bytes_first(text, gap), octets_out, IPV6_OCTETS);
     if (gap == text.len)
         return head_octets == IPV6_OCTETS;
-    /* "::" stands for at least one word, and dotted decimal only for the last two. */
+    /* "::" stands for at least one word, and only the last two words may be dotted decimal. */
     tail_octets = read_words(bytes_skip(text, gap + 2), tail, IPV6_OCTETS);
     if (head_octets < 0 || tail_octets < 0 || head_octets + tail_octets > IPV6_OCTETS - 2 ||
         bytes_find(bytes_first(text, gap), '.') != gap)
@@ -126,23 +126,23 @@ static bool is_mapped(const uint8_t octets[IPV6_OCTETS])
 
 int netaddr_parse(struct bytes text, struct netaddr *address_out)
 {
-    struct netaddr a = {.family = NETADDR_IPV4};
+    struct netaddr address = {.family = NETADDR_IPV4};
     uint8_t octets[IPV6_OCTETS];
 
-    if (read_ipv4(text, a.octets)) {
-        *address_out = a;
+    if (read_ipv4(text, address.octets)) {
+        *address_out = address;
         return 0;
     }
     if (!read_ipv6(text, octets))
         return ERR_SYNTAX;
-    a = (struct netaddr){.family = NETADDR_IPV6};
+    address = (struct netaddr){.family = NETADDR_IPV6};
     if (is_mapped(octets)) {
-        a.family = NETADDR_IPV4;
-        memcpy(a.octets, octets + IPV6_OCTETS - IPV4_OCTETS, IPV4_OCTETS);
+        address.family = NETADDR_IPV4;
+        memcpy(address.octets, octets + IPV6_OCTETS - IPV4_OCTETS, IPV4_OCTETS);
     } else {
-        memcpy(a.octets, octets, IPV6_OCTETS);
+        memcpy(address.octets, octets, IPV6_OCTETS);
     }
-    *address_out = a;
+    *address_out = address;
     return 0;
 }
 
@@ -150,13 +150,13 @@ int netaddr_parse_with_port(struct bytes text, uint16_t default_port, struct net
 {
     bool is_bracketed = text.len > 0 && text.at[0] == '[';
     struct bytes host = text, port;
-    struct netaddr a;
+    struct netaddr address;
     unsigned number;
     size_t len;
 
-    if (!is_bracketed && netaddr_parse(text, &a) == 0) {
-        a.port = default_port;
-        *address_out = a;
+    if (!is_bracketed && netaddr_parse(text, &address) == 0) {
+        address.port = default_port;
+        *address_out = address;
         return 0;
     }
     if (is_bracketed)
@@ -166,17 +166,17 @@ int netaddr_parse_with_port(struct bytes text, uint16_t default_port, struct net
         return ERR_SYNTAX;
     port = bytes_skip(host, is_bracketed ? len + 1 : len);
     host = bytes_first(host, len);
-    /* Brackets are for what has colons. */
-    if (is_bracketed != (bytes_find(host, ':') < host.len) || netaddr_parse(host, &a) != 0)
+    /* Brackets stand only around addresses that have colons. */
+    if (is_bracketed != (bytes_find(host, ':') < host.len) || netaddr_parse(host, &address) != 0)
         return ERR_SYNTAX;
-    a.port = default_port;
+    address.port = default_port;
     if (port.len > 0) {
         if (port.at[0] != ':' || !read_number(bytes_skip(port, 1), UINT16_MAX, &number) ||
             number == 0)
             return ERR_SYNTAX;
-        a.port = (uint16_t)number;
+        address.port = (uint16_t)number;
     }
-    *address_out = a;
+    *address_out = address;
     return 0;
 }
 
@@ -185,7 +185,7 @@ static unsigned family_bits(enum netaddr_family family)
     return family == NETADDR_IPV4 ? 8 * IPV4_OCTETS : 8 * IPV6_OCTETS;
 }
 
-/* The octet's bits that lie within the first `bits` of the address. */
+/* The bits of an octet that lie within the first `bits` of the address. */
 static uint8_t prefix_octet(unsigned bits, unsigned index)
 {
     if (bits >= 8 * (index + 1))
@@ -204,7 +204,8 @@ int netaddr_parse_mask(struct bytes text, struct netmask *mask_out)
         return ERR_SYNTAX;
     bits = family_bits(mask.net.family);
     if (len < text.len) {
-        /* A v4-mapped net counts 96 bits more than what it is held as. */
+        /* The prefix of a v4-mapped net counts 96 bits more than that of the IPv4 net it is held
+         * as. */
         bool has_colon = bytes_find(host, ':') < host.len;
         unsigned hidden_bits = has_colon ? family_bits(NETADDR_IPV6) - bits : 0;
 
@@ -269,8 +270,8 @@ static char *put_hex_word(char *at, const uint8_t *octets)
     return at;
 }
 
-/* RFC 5952 4.2: "::" is for the longest run of two zero words or more, the first of equals. Where
- * there is none, `*start_out` stays. */
+/* RFC 5952 4.2: "::" is for the longest run of two or more zero words, the first of equals. Without
+ * such a run `*start_out` is unchanged. */
 static unsigned longest_zero_run(const uint8_t *octets, unsigned *start_out)
 {
     unsigned best = 1, run = 0;
@@ -305,38 +306,38 @@ static char *put_ipv6(char *at, const uint8_t *octets)
     return at;
 }
 
-static char *put_address(char *at, const struct netaddr *a)
+static char *put_address(char *at, const struct netaddr *address)
 {
-    switch (a->family) {
+    switch (address->family) {
     case NETADDR_IPV4:
-        return put_ipv4(at, a->octets);
+        return put_ipv4(at, address->octets);
     case NETADDR_IPV6:
-        return put_ipv6(at, a->octets);
+        return put_ipv6(at, address->octets);
     case NETADDR_NONE:
         break;
     }
     return put_text(at, "unknown");
 }
 
-const char *netaddr_text(const struct netaddr *a, char text_out[NETADDR_TEXT_MAX])
+const char *netaddr_text(const struct netaddr *address, char text_out[NETADDR_TEXT_MAX])
 {
-    put_address(text_out, a);
+    put_address(text_out, address);
     return text_out;
 }
 
-const char *netaddr_text_with_port(const struct netaddr *a, char text_out[NETADDR_TEXT_MAX])
+const char *netaddr_text_with_port(const struct netaddr *address, char text_out[NETADDR_TEXT_MAX])
 {
-    bool is_bracketed = a->family == NETADDR_IPV6;
+    bool is_bracketed = address->family == NETADDR_IPV6;
     char *at = text_out;
 
     if (is_bracketed)
         *at++ = '[';
-    at = put_address(at, a);
+    at = put_address(at, address);
     if (is_bracketed)
         *at++ = ']';
-    if (a->family != NETADDR_NONE) {
+    if (address->family != NETADDR_NONE) {
         *at++ = ':';
-        at = put_decimal(at, a->port);
+        at = put_decimal(at, address->port);
     }
     *at = '\0';
     return text_out;
@@ -352,64 +353,64 @@ bool netaddr_equal(const struct netaddr *a, const struct netaddr *b)
     return a->port == b->port && netaddr_same_host(a, b);
 }
 
-bool netaddr_in(const struct netaddr *a, const struct netmask *mask)
+bool netaddr_in(const struct netaddr *address, const struct netmask *mask)
 {
-    if (a->family != mask->net.family)
+    if (address->family != mask->net.family)
         return false;
     for (unsigned i = 0; i < IPV6_OCTETS; i++)
-        if (((a->octets[i] ^ mask->net.octets[i]) & prefix_octet(mask->bits, i)) != 0)
+        if (((address->octets[i] ^ mask->net.octets[i]) & prefix_octet(mask->bits, i)) != 0)
             return false;
     return true;
 }
 
-struct netaddr netaddr_prefix(const struct netaddr *a, unsigned bits)
+struct netaddr netaddr_prefix(const struct netaddr *address, unsigned bits)
 {
-    struct netaddr net = {.family = a->family};
+    struct netaddr net = {.family = address->family};
     unsigned whole = bits / 8;
 
     assert(bits <= 8 * IPV6_OCTETS);
-    memcpy(net.octets, a->octets, whole);
+    memcpy(net.octets, address->octets, whole);
     if (whole < IPV6_OCTETS)
-        net.octets[whole] = a->octets[whole] & prefix_octet(bits, whole);
+        net.octets[whole] = address->octets[whole] & prefix_octet(bits, whole);
     return net;
 }
 
-struct netaddr netaddr_client_net(const struct netaddr *a)
+struct netaddr netaddr_client_net(const struct netaddr *address)
 {
-    return netaddr_prefix(a, a->family == NETADDR_IPV4 ? 24 : 48);
+    return netaddr_prefix(address, address->family == NETADDR_IPV4 ? 24 : 48);
 }
 
-bool netaddr_is_loopback(const struct netaddr *a)
+bool netaddr_is_loopback(const struct netaddr *address)
 {
     static const uint8_t ipv6_loopback[IPV6_OCTETS] = {[IPV6_OCTETS - 1] = 1};
 
-    switch (a->family) {
+    switch (address->family) {
     case NETADDR_IPV4:
-        return a->octets[0] == 127;
+        return address->octets[0] == 127;
     case NETADDR_IPV6:
-        return memcmp(a->octets, ipv6_loopback, IPV6_OCTETS) == 0;
+        return memcmp(address->octets, ipv6_loopback, IPV6_OCTETS) == 0;
     case NETADDR_NONE:
         break;
     }
     return false;
 }
 
-const char *netaddr_reverse_name(const struct netaddr *a, char text_out[NETADDR_REVERSE_MAX])
+const char *netaddr_reverse_name(const struct netaddr *address, char text_out[NETADDR_REVERSE_MAX])
 {
     char *at = text_out;
 
     *at = '\0';
-    if (a->family == NETADDR_IPV4) {
+    if (address->family == NETADDR_IPV4) {
         for (unsigned i = IPV4_OCTETS; i > 0; i--) {
-            at = put_decimal(at, a->octets[i - 1]);
+            at = put_decimal(at, address->octets[i - 1]);
             *at++ = '.';
         }
         put_text(at, "in-addr.arpa");
-    } else if (a->family == NETADDR_IPV6) {
+    } else if (address->family == NETADDR_IPV6) {
         for (unsigned i = IPV6_OCTETS; i > 0; i--) {
-            *at++ = hex_digit(a->octets[i - 1]);
+            *at++ = hex_digit(address->octets[i - 1]);
             *at++ = '.';
-            *at++ = hex_digit(a->octets[i - 1] >> 4);
+            *at++ = hex_digit(address->octets[i - 1] >> 4);
             *at++ = '.';
         }
         put_text(at, "ip6.arpa");

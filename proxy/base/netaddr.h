@@ -26,28 +26,28 @@ struct netmask { /* ADDR or ADDR/BITS */
 
 /* "192.0.2.1" or "2001:db8::1" without brackets, port 0. 0 or ERR_SYNTAX. */
 int netaddr_parse(struct bytes text, struct netaddr *address_out);
-/* "192.0.2.1:25", "[2001:db8::1]:25"; the port may be missing (then `default_port`),
- * and without it the brackets too. Port 0 is ERR_SYNTAX. */
+/* "192.0.2.1:25", "[2001:db8::1]:25". Without a port, which is `default_port` then, IPv6 needs no
+ * brackets. Port 0 is ERR_SYNTAX. */
 int netaddr_parse_with_port(struct bytes text, uint16_t default_port, struct netaddr *address_out);
-/* "192.0.2.0/24", "2001:db8::/32", or a bare address. Octets behind the prefix must be 0. */
+/* "192.0.2.0/24", "2001:db8::/32", or a bare address. Bits behind the prefix must be 0. */
 int netaddr_parse_mask(struct bytes text, struct netmask *mask_out);
 
 /* RFC 5952 text, NUL-terminated; NETADDR_NONE writes "unknown". Returns `text_out`. */
-const char *netaddr_text(const struct netaddr *a, char text_out[NETADDR_TEXT_MAX]);
+const char *netaddr_text(const struct netaddr *address, char text_out[NETADDR_TEXT_MAX]);
 /* With the port: "192.0.2.1:25", "[2001:db8::1]:25". */
-const char *netaddr_text_with_port(const struct netaddr *a, char text_out[NETADDR_TEXT_MAX]);
+const char *netaddr_text_with_port(const struct netaddr *address, char text_out[NETADDR_TEXT_MAX]);
 
 bool netaddr_equal(const struct netaddr *a, const struct netaddr *b); /* ports too */
 bool netaddr_same_host(const struct netaddr *a, const struct netaddr *b);
-bool netaddr_in(const struct netaddr *a, const struct netmask *mask);
-/* The net that it lies in: what is behind the first `bits` bits is 0, and so is the port. */
-struct netaddr netaddr_prefix(const struct netaddr *a, unsigned bits);
-/* Where one client may have as many addresses as it likes: its /24 or, of IPv6, its /48. Limits
- * that share something out give each such net its part. */
-struct netaddr netaddr_client_net(const struct netaddr *a);
-bool netaddr_is_loopback(const struct netaddr *a); /* 127.0.0.0/8, ::1 */
+bool netaddr_in(const struct netaddr *address, const struct netmask *mask);
+/* The net of the address: its first `bits` bits. All others are 0, and so is the port. */
+struct netaddr netaddr_prefix(const struct netaddr *address, unsigned bits);
+/* The net in which one client may have any number of addresses: an IPv4 /24 or an IPv6 /48. Limits
+ * that divide something among clients give each such net a share. */
+struct netaddr netaddr_client_net(const struct netaddr *address);
+bool netaddr_is_loopback(const struct netaddr *address); /* 127.0.0.0/8, ::1 */
 /* The in-addr.arpa or ip6.arpa name, NUL-terminated. */
 #define NETADDR_REVERSE_MAX 80
-const char *netaddr_reverse_name(const struct netaddr *a, char text_out[NETADDR_REVERSE_MAX]);
+const char *netaddr_reverse_name(const struct netaddr *address, char text_out[NETADDR_REVERSE_MAX]);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Reads, defaults and writes members of a section's struct as its rows say. */
+/* Assigns values and defaults to members of a section's struct as its rows say. */
 #include "proxy/base/setting.h"
 
 #include "proxy/base/error.h"
@@ -11,11 +11,11 @@
 
 _Static_assert(sizeof(enum setting_kind) == sizeof(unsigned), "enums are read as unsigned");
 
-/* Words on their way into a member: one, or all of an assignment where they are one value. */
+/* The value to assign: one word, or all words of an assignment where they are one value. */
 struct given {
     const struct setting *row;
     const struct cf_word *word;
-    size_t word_count;     /* from `word` on that make one value */
+    size_t word_count;     /* from `word` on, that make one value */
     struct cf_place place; /* of the word */
     struct arena *arena;
     struct cf_problems *problems;
@@ -70,13 +70,16 @@ struct bytes setting_choices(const char *list)
     return list == NULL ? bytes_make(NULL, 0) : bytes_of(list);
 }
 
-/* -1: not among them. */
-static int find_choice(const char *list, struct bytes word, bool ignores_case)
+enum letter_case { CASE_COUNTS, CASE_IGNORED };
+
+/* The position of a choice, or -1. */
+static int find_choice(const char *list, struct bytes word, enum letter_case letter_case)
 {
     struct bytes rest = setting_choices(list);
     struct bytes choice;
     for (int i = 0; setting_next_choice(&rest, &choice); i++)
-        if (ignores_case ? bytes_equal_nocase(choice, word) : bytes_equal(choice, word))
+        if (letter_case == CASE_IGNORED ? bytes_equal_nocase(choice, word)
+                                        : bytes_equal(choice, word))
             return i;
     return -1;
 }
@@ -93,38 +96,38 @@ struct bytes setting_choice_at(const char *list, unsigned position)
 
 /* ---- what is wrong with a word ---- */
 
-/* Built on the stack: it must not need memory that is short. */
+/* The text of what was expected, on the stack: it must not need memory that is short. */
 struct expectation {
     uint8_t at[EXPECTED_MAX];
     size_t len;
 };
 
-static void expect(struct expectation *e, struct bytes text)
+static void expect(struct expectation *expected, struct bytes text)
 {
-    text = bytes_first(text, sizeof e->at - e->len);
+    text = bytes_first(text, sizeof expected->at - expected->len);
     if (text.len > 0)
-        memcpy(e->at + e->len, text.at, text.len);
-    e->len += text.len;
+        memcpy(expected->at + expected->len, text.at, text.len);
+    expected->len += text.len;
 }
 
-static void expect_text(struct expectation *e, const char *text)
+static void expect_text(struct expectation *expected, const char *text)
 {
-    expect(e, bytes_of(text));
+    expect(expected, bytes_of(text));
 }
 
-static void expect_choices(struct expectation *e, const char *list)
+static void expect_choices(struct expectation *expected, const char *list)
 {
     struct bytes rest = setting_choices(list);
     struct bytes choice;
     for (size_t i = 0; setting_next_choice(&rest, &choice); i++) {
         if (i > 0)
-            expect_text(e, rest.len == 0 ? " or " : ", ");
-        expect(e, choice);
+            expect_text(expected, rest.len == 0 ? " or " : ", ");
+        expect(expected, choice);
     }
 }
 
 /* " from MIN to MAX", " of at least MIN", " of at most MAX" */
-static void expect_range(struct expectation *e, const char *allowed)
+static void expect_range(struct expectation *expected, const char *allowed)
 {
     struct bytes range = setting_choices(allowed);
     size_t dots = bytes_find(range, '.');
@@ -133,53 +136,53 @@ static void expect_range(struct expectation *e, const char *allowed)
     struct bytes least = bytes_first(range, dots);
     struct bytes most = bytes_skip(range, dots + 2);
     if (bytes_equal(least, most)) {
-        *e = (struct expectation){.len = 0};
-        expect(e, least);
+        *expected = (struct expectation){.len = 0};
+        expect(expected, least);
         return;
     }
     if (least.len > 0) {
-        expect_text(e, most.len > 0 ? " from " : " of at least ");
-        expect(e, least);
+        expect_text(expected, most.len > 0 ? " from " : " of at least ");
+        expect(expected, least);
     }
     if (most.len > 0) {
-        expect_text(e, least.len > 0 ? " to " : " of at most ");
-        expect(e, most);
+        expect_text(expected, least.len > 0 ? " to " : " of at most ");
+        expect(expected, most);
     }
 }
 
-static void expect_kind(struct expectation *e, const struct setting *row)
+static void expect_kind(struct expectation *expected, const struct setting *row)
 {
     switch (row->kind) {
     case SETTING_DURATION:
     case SETTING_DURATIONS:
-        expect_text(e, "a duration (90s, 5m, 1h, 2d)");
-        expect_range(e, row->allowed);
+        expect_text(expected, "a duration (90s, 5m, 1h, 2d)");
+        expect_range(expected, row->allowed);
         break;
     case SETTING_SIZE:
-        expect_text(e, "a size (64k, 50m, 4g)");
-        expect_range(e, row->allowed);
+        expect_text(expected, "a size (64k, 50m, 4g)");
+        expect_range(expected, row->allowed);
         break;
     case SETTING_COUNT:
-        expect_text(e, "a number");
-        expect_range(e, row->allowed);
+        expect_text(expected, "a number");
+        expect_range(expected, row->allowed);
         break;
     case SETTING_FLAG:
-        expect_text(e, "yes or no");
+        expect_text(expected, "yes or no");
         break;
     case SETTING_CHOICE:
     case SETTING_CHOICES:
     case SETTING_TEXT:
     case SETTING_TEXTS:
-        expect_choices(e, row->allowed);
+        expect_choices(expected, row->allowed);
         break;
     case SETTING_NETS:
-        expect_text(e, "ADDR or ADDR/BITS, no bits set behind the prefix");
+        expect_text(expected, "ADDR or ADDR/BITS, no bits set behind the prefix");
         break;
     case SETTING_CUSTOM:
     case SETTING_CUSTOM_LIST:
     case SETTING_PHRASE:
     case SETTING_PHRASES:
-        expect_text(e, row->type->expected);
+        expect_text(expected, row->type->expected);
         break;
     }
 }
@@ -200,10 +203,10 @@ static struct bytes nearest_choice(const struct setting *row, struct bytes word)
 
 static int refuse(const struct given *given)
 {
-    struct expectation e = {.len = 0};
-    expect_kind(&e, given->row);
-    cf_error(given->problems, given->place, given->word->text, bytes_make(e.at, e.len),
-             nearest_choice(given->row, given->word->text));
+    struct expectation expected = {.len = 0};
+    expect_kind(&expected, given->row);
+    cf_error(given->problems, given->place, given->word->text,
+             bytes_make(expected.at, expected.len), nearest_choice(given->row, given->word->text));
     return ERR_SYNTAX;
 }
 
@@ -253,7 +256,7 @@ static int assign_number(const struct given *given, void *member)
 
 static int assign_choice(const struct given *given, void *member)
 {
-    int position = find_choice(given->row->allowed, given->word->text, false);
+    int position = find_choice(given->row->allowed, given->word->text, CASE_COUNTS);
     unsigned value = 0;
     if (position < 0)
         return refuse(given);
@@ -269,7 +272,7 @@ static int assign_choice(const struct given *given, void *member)
 
 static int assign_flag(const struct given *given, bool *member)
 {
-    int position = find_choice("no|yes", given->word->text, false);
+    int position = find_choice("no|yes", given->word->text, CASE_COUNTS);
     if (position < 0)
         return refuse(given);
     *member = position == 1;
@@ -283,7 +286,7 @@ static int read_text(const struct given *given, struct bytes *text_out)
     if (wrong != NULL)
         return refuse_as(given, wrong);
     if (given->row->allowed != NULL) {
-        int position = find_choice(given->row->allowed, text, true);
+        int position = find_choice(given->row->allowed, text, CASE_IGNORED);
         if (position < 0)
             return refuse(given);
         text = setting_choice_at(given->row->allowed, (unsigned)position);
@@ -298,7 +301,7 @@ static int read_custom(const struct given *given, void *item_out)
     return error == 0 || error == ERR_MEMORY ? error : refuse(given);
 }
 
-/* Refused at the word that is wrong, or behind the last one where more were expected. */
+/* A wrong word is refused where it stands, a missing one where the phrase begins. */
 static int read_phrase(const struct given *given, void *item_out)
 {
     static const struct cf_word nothing = {.text = {(const uint8_t *)"", 0}};
@@ -401,7 +404,7 @@ static int look_at_word(const struct given *given)
     return 0;
 }
 
-/* All words are one value. */
+/* Assigns all words as one value. */
 static int assign_phrase(struct given *given, const struct cf_word *words, size_t word_count,
                          void *member)
 {

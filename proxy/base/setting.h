@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Settings as rows: one row a key, from which reading, defaults, dump, hints and help come. Pure.
- */
+/* Settings as rows: reading, defaults, dump, hints and help of a key come from one row. Pure. */
 #ifndef POSTERN_SETTING_H
 #define POSTERN_SETTING_H
 
@@ -14,7 +13,7 @@
 #include "proxy/base/cf.h"
 #include "proxy/base/netaddr.h"
 
-/* The type of the struct member stands behind each kind. */
+/* Each with the type of the struct member. */
 enum setting_kind {
     SETTING_DURATION,    /* uint64_t, milliseconds */
     SETTING_SIZE,        /* uint64_t, octets */
@@ -23,13 +22,13 @@ enum setting_kind {
     SETTING_FLAG,        /* bool: yes, no */
     SETTING_TEXT,        /* struct bytes, empty when neither given nor defaulted */
     SETTING_CUSTOM,      /* whatever setting_type says */
-    SETTING_PHRASE,      /* the same, made of all words of the assignment */
+    SETTING_PHRASE,      /* the same, but all words of the assignment are one value */
     SETTING_CHOICES,     /* unsigned: the bits of the words that were named */
     SETTING_TEXTS,       /* struct setting_texts */
     SETTING_NETS,        /* struct setting_nets */
     SETTING_DURATIONS,   /* struct setting_durations */
     SETTING_CUSTOM_LIST, /* {T *at; size_t count;} of whatever setting_type says */
-    SETTING_PHRASES      /* the same, one a line */
+    SETTING_PHRASES      /* the same, one value a line */
 };
 
 struct setting_texts {
@@ -55,7 +54,7 @@ static inline bool setting_nets_hold(const struct setting_nets *nets, const stru
     return false;
 }
 
-struct setting_addresses { /* what setting_address, a custom type, reads: ADDR[:PORT] */
+struct setting_addresses { /* a list of the custom type setting_address: ADDR[:PORT] */
     struct netaddr *at;
     size_t count;
 };
@@ -66,8 +65,8 @@ struct setting_type {
     size_t item_bytes;
     /* 0, ERR_SYNTAX or ERR_MEMORY; `word` lives as long as `arena`. */
     int (*parse)(struct bytes word, struct arena *arena, void *item_out);
-    /* PHRASE and PHRASES have this in its place. *wrong_out: which word is the first wrong one;
-     * word_count: one more was expected. */
+    /* PHRASE and PHRASES have this instead of `parse`. *wrong_out: the index of the first wrong
+     * word, or word_count when one more was expected. */
     int (*parse_words)(const struct cf_word *words, size_t word_count, struct arena *arena,
                        void *item_out, size_t *wrong_out);
     void (*put)(const void *item, struct buf *out);
@@ -83,16 +82,16 @@ struct setting {
     const char *allowed; /* CHOICE, CHOICES: "this|that"; TEXT, TEXTS: NULL or the same, in any
                             case; numbers: NULL or "MIN..MAX", either end may be missing */
     const char *help;    /* one line for the man page */
-    /* The rest may stay away. */
-    const unsigned *bits;            /* CHOICES, which need it: a bit for each word of `allowed` */
-    const char *initial_help;        /* what the man page says of a default that is no constant */
+    /* The members below are optional. */
+    const unsigned *bits;     /* CHOICES, where it is needed: a bit for each word of `allowed` */
+    const char *initial_help; /* what the man page says of a default that is no constant */
     const struct setting_type *type; /* CUSTOM, PHRASE and lists of them */
     /* TEXT and TEXTS: NULL when the value is fine, else what was expected. */
     const char *(*wrong)(struct bytes value);
 };
 
 void setting_put_net(const struct netmask *mask, struct buf *out); /* ADDR or ADDR/BITS */
-/* For `wrong` of a row: the value is to be a host name. */
+/* For setting.wrong: the value must be a host name. */
 const char *setting_wrong_host(struct bytes value);
 
 #define SETTING_AT(type, member) offsetof(struct type, member)
@@ -114,19 +113,19 @@ bool setting_is_phrase(const struct setting *row); /* all words of an assignment
 const struct setting *setting_find(const struct setting_section *section, struct bytes key);
 struct bytes setting_nearest(const struct setting_section *section, struct bytes key);
 
-/* Gives a value to a member of `conf`: sets, or adds to a list. `words` is the right-hand side.
- * What is wrong is reported at the word's column of `place`, and nothing is assigned.
- * 0, ERR_SYNTAX (reported) or ERR_MEMORY. */
+/* Gives a value to a member of `conf`: sets it, or adds to a list. `words` is the right-hand side.
+ * A wrong word is reported at its column of `place`, and is not assigned. 0, ERR_SYNTAX (reported)
+ * or ERR_MEMORY. */
 int setting_assign(const struct setting *row, void *conf, const struct cf_word *words,
                    size_t word_count, struct cf_place place, struct arena *arena,
                    struct cf_problems *problems);
-/* Back to unset: for flags, which override. */
+/* Makes the member unset again, for flags, which override the file. */
 void setting_clear(const struct setting *row, void *conf);
-/* The default of one row, where it is a constant. 0 or ERR_MEMORY. */
+/* Assigns the default of one row, where it is a constant. 0 or ERR_MEMORY. */
 int setting_default(const struct setting *row, void *conf, struct arena *arena);
 /* How many values the member has now: 0 (unset text, empty list) or more. */
 size_t setting_value_count(const struct setting *row, const void *conf);
-/* Value number `index` as the file would have it. */
+/* Writes value number `index` as it would stand in the file. */
 void setting_put_value(const struct setting *row, const void *conf, size_t index, struct buf *out);
 
 #endif

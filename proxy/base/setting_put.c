@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Writes members of a section's struct as the file would have them. */
+/* Writes members of a section's struct as they would stand in the file. */
 #include "proxy/base/setting.h"
 
 #include "proxy/base/setting_private.h"

@@ -159,7 +159,7 @@ size_t text_xtext_length(struct bytes text)
     return length;
 }
 
-/* 16: it is none. */
+/* The value of a hex digit; 16: `c` is none. */
 static unsigned hex_value(uint8_t c)
 {
     if (byte_is_digit(c))
@@ -282,7 +282,7 @@ static unsigned smaller(unsigned a, unsigned b)
     return a < b ? a : b;
 }
 
-#define REACH 3 /* distances beyond it are all the same to us */
+#define REACH 3 /* greater distances are not told apart */
 
 /* Levenshtein's table, of which only the diagonal band can hold distances within reach:
  * row[k] is the cell at column i + k - REACH. */

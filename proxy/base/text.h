@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Small readings and writings of text: numbers, host names, xtext, dates, words. */
+/* Reads and writes small pieces of text: numbers, host names, xtext, dates, words. */
 #ifndef POSTERN_TEXT_H
 #define POSTERN_TEXT_H
 
@@ -16,8 +16,8 @@ int text_decimal(struct bytes text, uint64_t max, uint64_t *number_out);
 int text_duration_ms(struct bytes text, uint64_t *ms_out);
 /* "64k", "50m", "4g"; a bare number is octets. */
 int text_size_bytes(struct bytes text, uint64_t *bytes_out);
-/* Written so that the readers above read the same value: the largest unit that divides it. What
- * is below a second is left out. */
+/* In the largest unit that divides the value, so that the functions above read the same value.
+ * Fractions of a second are left out. */
 void text_put_duration(struct buf *out, uint64_t ms);
 void text_put_size(struct buf *out, uint64_t bytes);
 
@@ -28,11 +28,11 @@ bool text_is_host_name(struct bytes text);
 /* RFC 3461 4: everything outside 33..126, '+' and '=' as +XX. */
 void text_put_xtext(struct buf *out, struct bytes text);
 size_t text_xtext_length(struct bytes text);
-/* What it stands for, in `arena` where it is not the same octets. ERR_SYNTAX: "+" without two hex
- * digits; ERR_MEMORY. */
+/* The text that `xtext` stands for, in `arena` where the octets differ. ERR_SYNTAX: "+" without two
+ * hex digits; ERR_MEMORY. */
 int text_from_xtext(struct bytes xtext, struct arena *arena, struct bytes *text_out);
 
-/* Words of others: what `is_harmless` denies becomes "?". */
+/* Text of others: every octet that `is_harmless` denies becomes "?". */
 void text_put_neutral(struct buf *out, struct bytes text, bool (*is_harmless)(uint8_t c));
 
 /* RFC 5322 3.3 in UTC: "Sun, 22 Nov 2026 03:47:44 +0000". */

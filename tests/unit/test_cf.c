@@ -145,7 +145,7 @@ static void complains(void **state)
         {"a \"b\r\nc d",
          "A 2:1 c@1 d@3\nE\nf:1:5: found the end of the line, expected a closing quote\n"},
         {"a \"b\rc\"", "E\nf:1:5: found a control character, expected a closing quote\n"},
-        {"a \"b\\", "E\nf:1:6: found the end of the line, expected a character behind \"\\\"\n"},
+        {"a \"b\\", "E\nf:1:6: found the end of the line, expected a character after \"\\\"\n"},
         {"a \x01", "E\nf:1:3: found a control character, expected a word\n"},
         {"a b\x7F", "E\nf:1:4: found a control character, expected a word\n"},
         {"a b\rc", "E\nf:1:4: found a control character, expected a word\n"},
