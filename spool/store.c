@@ -332,7 +332,7 @@ const char *store_directory(const struct store *s)
     return s->directory;
 }
 
-const struct draft_place *store_drafts(const struct store *s)
+const struct draft_folder *store_drafts(const struct store *s)
 {
     return &s->tmp.drafts;
 }

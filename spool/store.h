@@ -51,7 +51,7 @@ void store_free(struct store **s);
 const struct store_limits *store_limits(const struct store *s);
 const char *store_directory(const struct store *s); /* of the spool */
 /* Where files are made that become messages, or vanish. */
-const struct draft_place *store_drafts(const struct store *s);
+const struct draft_folder *store_drafts(const struct store *s);
 
 /* The place for a new message of this process; makes the next directory in time. */
 struct store_place store_next_place(struct store *s, const struct id *id);

@@ -83,7 +83,7 @@ int store_open_drafts(struct store *s)
 
     if (error != 0 && error != -ENOENT)
         return error;
-    s->tmp.drafts = (struct draft_place){.directory = s->directory};
+    s->tmp.drafts = (struct draft_folder){.directory = s->directory};
     error = try_unnamed(s);
     if (error != -EOPNOTSUPP)
         return error;
@@ -91,7 +91,7 @@ int store_open_drafts(struct store *s)
     if (error != 0)
         return error;
     s->tmp.path = store_numbered_path(s, FOLDER, s->tmp.own.number, "");
-    s->tmp.drafts = (struct draft_place){.directory = s->tmp.path.text, .has_names = true};
+    s->tmp.drafts = (struct draft_folder){.directory = s->tmp.path.text, .has_names = true};
     return 0;
 }
 

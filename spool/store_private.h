@@ -59,7 +59,7 @@ struct store {
     struct {
         struct store_own own; /* of tmp/; none where drafts have no names */
         struct store_path path;
-        struct draft_place drafts;
+        struct draft_folder drafts;
     } tmp;
 };
 

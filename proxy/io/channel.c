@@ -16,7 +16,7 @@
 #define BURST_MAX  64        /* messages of one connection, or connections, a turn */
 #define UNSENT_MAX (1 << 20) /* octets of one connection */
 
-/* What the kernel has no room for yet: it takes no more than some hundred short messages. */
+/* A message that the kernel has no room for yet; it holds a few hundred short ones at most. */
 struct unsent {
     struct list link;
     size_t len;
@@ -26,7 +26,7 @@ struct unsent {
 struct channel {
     uv_poll_t poll; /* first: the handle is the channel */
     struct loop *loop;
-    struct list in_listener; /* channel_listener.channels; in no list when we connected */
+    struct list in_listener; /* channel_listener.channels; in no list at the end that connected */
     const struct channel_events *events;
     void *owner;
     struct list unsent;
@@ -42,149 +42,149 @@ struct channel_listener {
     const struct channel_events *events;
     void *owner;
     int fd;
-    struct stat name; /* what we put at `path`: another generation may have taken the name over */
+    struct stat name; /* the file that we put at `path`; another generation may have replaced it */
     char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 };
 
 /* ---- one connection ---- */
 
-static void forget(struct channel *c, struct unsent *first)
+static void forget(struct channel *channel, struct unsent *first)
 {
     list_remove(&first->link);
-    c->unsent_bytes -= first->len;
+    channel->unsent_bytes -= first->len;
     mem_free(first);
 }
 
-static struct unsent *first_unsent(const struct channel *c)
+static struct unsent *first_unsent(const struct channel *channel)
 {
-    struct list *first = list_first(&c->unsent);
+    struct list *first = list_first(&channel->unsent);
     return first == NULL ? NULL : LIST_ENTRY(first, struct unsent, link);
 }
 
 static void on_closed(uv_handle_t *handle)
 {
-    struct channel *c = (struct channel *)handle;
+    struct channel *channel = (struct channel *)handle;
 
-    while (!list_is_empty(&c->unsent))
-        forget(c, first_unsent(c));
-    close(c->fd);
-    c->events->closed(c->owner, c);
-    mem_free(c);
+    while (!list_is_empty(&channel->unsent))
+        forget(channel, first_unsent(channel));
+    close(channel->fd);
+    channel->events->closed(channel->owner, channel);
+    mem_free(channel);
 }
 
-void channel_close(struct channel *c)
+void channel_close(struct channel *channel)
 {
-    if (c->is_closing)
+    if (channel->is_closing)
         return;
-    c->is_closing = true;
-    list_remove(&c->in_listener);
-    uv_close((uv_handle_t *)&c->poll, on_closed);
+    channel->is_closing = true;
+    list_remove(&channel->in_listener);
+    uv_close((uv_handle_t *)&channel->poll, on_closed);
 }
 
-/* One message into the loop's buffer; false: none is there, or the connection has come to its end.
- * What is longer than a message may be is of no use to anybody. */
-static bool receive(struct channel *c)
+/* Reads one message into the loop's buffer and hands it to the owner; one that is too long is
+ * dropped. False: none has arrived, or the connection is closed. */
+static bool receive(struct channel *channel)
 {
-    uint8_t *into = c->loop->read_buffer;
-    ssize_t length = recv(c->fd, into, LOOP_READ_BYTES, MSG_DONTWAIT | MSG_TRUNC);
+    uint8_t *into = channel->loop->read_buffer;
+    ssize_t length = recv(channel->fd, into, LOOP_READ_BYTES, MSG_DONTWAIT | MSG_TRUNC);
 
     if (length < 0 && (errno == EAGAIN || errno == EINTR))
         return false;
     if (length <= 0) {
-        channel_close(c);
+        channel_close(channel);
         return false;
     }
     if (length <= CHANNEL_MESSAGE_MAX)
-        c->events->message(c->owner, c, bytes_make(into, (size_t)length));
-    return !c->is_closing;
+        channel->events->message(channel->owner, channel, bytes_make(into, (size_t)length));
+    return !channel->is_closing;
 }
 
-static int send_now(const struct channel *c, struct bytes message)
+static int send_now(const struct channel *channel, struct bytes message)
 {
-    ssize_t sent = send(c->fd, message.at, message.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t sent = send(channel->fd, message.at, message.len, MSG_DONTWAIT | MSG_NOSIGNAL);
     return sent < 0 ? -errno : 0;
 }
 
 static void on_ready(uv_poll_t *poll, int status, int events);
 
-static void wait_for_more(struct channel *c)
+static void wait_for_more(struct channel *channel)
 {
-    int events = list_is_empty(&c->unsent) ? UV_READABLE : UV_READABLE | UV_WRITABLE;
-    uv_poll_start(&c->poll, events, on_ready);
+    int events = list_is_empty(&channel->unsent) ? UV_READABLE : UV_READABLE | UV_WRITABLE;
+    uv_poll_start(&channel->poll, events, on_ready);
 }
 
-/* An end that is gone shows when we read. */
-static void send_unsent(struct channel *c)
+/* A message that cannot be sent is dropped: if the other end is gone, reading shows it. */
+static void send_unsent(struct channel *channel)
 {
     struct unsent *first;
 
-    while ((first = first_unsent(c)) != NULL &&
-           send_now(c, bytes_make(first->octets, first->len)) != -EAGAIN)
-        forget(c, first);
+    while ((first = first_unsent(channel)) != NULL &&
+           send_now(channel, bytes_make(first->octets, first->len)) != -EAGAIN)
+        forget(channel, first);
     if (first == NULL)
-        wait_for_more(c);
+        wait_for_more(channel);
 }
 
 static void on_ready(uv_poll_t *poll, int status, int events)
 {
-    struct channel *c = (struct channel *)poll;
+    struct channel *channel = (struct channel *)poll;
 
     if (status == 0 && (events & UV_WRITABLE) != 0)
-        send_unsent(c);
-    for (int left = BURST_MAX; left > 0 && receive(c); left--)
+        send_unsent(channel);
+    for (int left = BURST_MAX; left > 0 && receive(channel); left--)
         continue;
 }
 
-static bool send_later(struct channel *c, struct bytes message)
+static bool send_later(struct channel *channel, struct bytes message)
 {
     struct unsent *last;
-    bool is_first = list_is_empty(&c->unsent);
+    bool is_first = list_is_empty(&channel->unsent);
 
-    if (c->unsent_bytes + message.len > UNSENT_MAX)
+    if (channel->unsent_bytes + message.len > UNSENT_MAX)
         return false;
     last = mem_alloc(sizeof(*last) + message.len);
     if (last == NULL)
         return false;
     last->len = message.len;
     memcpy(last->octets, message.at, message.len);
-    list_append(&c->unsent, &last->link);
-    c->unsent_bytes += message.len;
+    list_append(&channel->unsent, &last->link);
+    channel->unsent_bytes += message.len;
     if (is_first)
-        wait_for_more(c);
+        wait_for_more(channel);
     return true;
 }
 
-/* The descriptor is taken over, unless it fails. */
-static struct channel *channel_new(struct loop *l, int fd, const struct channel_events *events,
+/* Takes the descriptor over, unless this fails. */
+static struct channel *channel_new(struct loop *loop, int fd, const struct channel_events *events,
                                    void *owner, int *error_out)
 {
-    struct channel *c = mem_zalloc(sizeof(*c));
-    int error = c == NULL ? ERR_MEMORY : uv_poll_init(&l->uv, &c->poll, fd);
+    struct channel *channel = mem_zalloc(sizeof(*channel));
+    int error = channel == NULL ? ERR_MEMORY : uv_poll_init(&loop->uv, &channel->poll, fd);
 
     if (error != 0) {
-        mem_free(c);
+        mem_free(channel);
         *error_out = error;
         return NULL;
     }
-    c->loop = l;
-    c->events = events;
-    c->owner = owner;
-    c->fd = fd;
-    list_init(&c->in_listener);
-    list_init(&c->unsent);
-    wait_for_more(c);
-    return c;
+    channel->loop = loop;
+    channel->events = events;
+    channel->owner = owner;
+    channel->fd = fd;
+    list_init(&channel->in_listener);
+    list_init(&channel->unsent);
+    wait_for_more(channel);
+    return channel;
 }
 
-bool channel_send(struct channel *c, struct bytes message)
+bool channel_send(struct channel *channel, struct bytes message)
 {
     int error = -EAGAIN;
 
-    if (c->is_closing || message.len == 0 || message.len > CHANNEL_MESSAGE_MAX)
+    if (channel->is_closing || message.len == 0 || message.len > CHANNEL_MESSAGE_MAX)
         return false;
-    if (list_is_empty(&c->unsent))
-        error = send_now(c, message);
-    return error == -EAGAIN ? send_later(c, message) : error == 0;
+    if (list_is_empty(&channel->unsent))
+        error = send_now(channel, message);
+    return error == -EAGAIN ? send_later(channel, message) : error == 0;
 }
 
 /* ---- the path ---- */
@@ -203,8 +203,8 @@ static int open_socket(int *fd_out)
     return *fd_out < 0 ? -errno : 0;
 }
 
-/* Bound beside the path and put in its place when it listens: at no time is nobody there. The mode
- * of the socket becomes that of the name. */
+/* Binds to a name beside the path, and renames that when the socket listens, so that somebody
+ * listens at the path at any time. The file gets the mode of the socket. */
 static int listen_beside(struct channel_listener *listener, const struct sockaddr_un *beside)
 {
     const struct sockaddr *address = (const struct sockaddr *)beside;
@@ -248,17 +248,17 @@ static int open_listener(struct channel_listener *listener, const char *path)
 static bool accept_one(struct channel_listener *listener)
 {
     int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    struct channel *c;
+    struct channel *channel;
     int error;
 
     if (fd < 0)
         return false;
-    c = channel_new(listener->loop, fd, listener->events, listener->owner, &error);
-    if (c == NULL) {
+    channel = channel_new(listener->loop, fd, listener->events, listener->owner, &error);
+    if (channel == NULL) {
         close(fd);
         return false;
     }
-    list_append(&listener->channels, &c->in_listener);
+    list_append(&listener->channels, &channel->in_listener);
     return true;
 }
 
@@ -272,7 +272,7 @@ static void on_connection(uv_poll_t *poll, int status, int events)
         continue;
 }
 
-struct channel_listener *channel_listen(struct loop *l, const char *path,
+struct channel_listener *channel_listen(struct loop *loop, const char *path,
                                         const struct channel_events *events, void *owner,
                                         int *error_out)
 {
@@ -280,7 +280,7 @@ struct channel_listener *channel_listen(struct loop *l, const char *path,
     int error = ERR_MEMORY;
 
     if (listener != NULL) {
-        listener->loop = l;
+        listener->loop = loop;
         list_init(&listener->channels);
         listener->events = events;
         listener->owner = owner;
@@ -316,19 +316,19 @@ void channel_listener_close(struct channel_listener *listener)
 void channel_broadcast(struct channel_listener *listener, struct channel *but, struct bytes message)
 {
     LIST_EACH (link, &listener->channels) {
-        struct channel *c = LIST_ENTRY(link, struct channel, in_listener);
-        if (c != but)
-            (void)channel_send(c, message);
+        struct channel *channel = LIST_ENTRY(link, struct channel, in_listener);
+        if (channel != but)
+            (void)channel_send(channel, message);
     }
 }
 
 /* ---- connecting ---- */
 
-struct channel *channel_connect(struct loop *l, const char *path,
+struct channel *channel_connect(struct loop *loop, const char *path,
                                 const struct channel_events *events, void *owner, int *error_out)
 {
     struct sockaddr_un address = {0};
-    struct channel *c = NULL;
+    struct channel *channel = NULL;
     int fd = -1;
     int error = make_address(&address, path, "");
 
@@ -337,9 +337,9 @@ struct channel *channel_connect(struct loop *l, const char *path,
     if (error == 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
         error = -errno;
     if (error == 0)
-        c = channel_new(l, fd, events, owner, &error);
-    if (c != NULL)
-        return c;
+        channel = channel_new(loop, fd, events, owner, &error);
+    if (channel != NULL)
+        return channel;
     if (fd >= 0)
         close(fd);
     *error_out = error;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Messages between the processes of one host: whole or not at all, and may be lost. */
+/* Messages between the processes of one host. A message arrives whole, or is lost. */
 #ifndef POSTERN_CHANNEL_H
 #define POSTERN_CHANNEL_H
 
@@ -11,30 +11,32 @@
 #define CHANNEL_MESSAGE_MAX 65536
 
 struct channel;          /* one end of a connection; lives until `closed` has returned */
-struct channel_listener; /* who waits for connections at a path */
+struct channel_listener; /* waits for connections at a path */
 
 struct channel_events {
-    void (*message)(void *owner, struct channel *c, struct bytes message);
-    void (*closed)(void *owner, struct channel *c); /* by whomever; the last call ever */
+    void (*message)(void *owner, struct channel *channel, struct bytes message);
+    /* Whichever end has closed the connection; the last call ever. */
+    void (*closed)(void *owner, struct channel *channel);
 };
 
-/* A unix socket (SOCK_SEQPACKET) at `path`, mode 0600, in the place of one that is there. Every
- * connection has these events and this owner. NULL: *error_out. */
-struct channel_listener *channel_listen(struct loop *l, const char *path,
+/* Listens on a unix socket (SOCK_SEQPACKET) at `path`, mode 0600, which replaces an older one.
+ * Every connection gets these events and this owner. NULL: see *error_out. */
+struct channel_listener *channel_listen(struct loop *loop, const char *path,
                                         const struct channel_events *events, void *owner,
                                         int *error_out);
-/* Frees itself and closes its connections; the name goes, unless it is another one's by now. */
+/* Closes the connections and frees the listener. The path is removed, unless another listener has
+ * taken it over. */
 void channel_listener_close(struct channel_listener *listener);
-/* To every connection of it. */
+/* Sends to every connection of the listener except `but`, which may be NULL. */
 void channel_broadcast(struct channel_listener *listener, struct channel *but,
                        struct bytes message);
 
-/* NULL: nobody is there, or no memory: try again later. */
-struct channel *channel_connect(struct loop *l, const char *path,
+/* NULL: nobody listens there, or no memory (see *error_out); a later try may succeed. */
+struct channel *channel_connect(struct loop *loop, const char *path,
                                 const struct channel_events *events, void *owner, int *error_out);
-/* Never blocks: up to 1 MiB is kept until the other end has room. False: it does not fit, or nobody
- * is there: it is lost. */
-bool channel_send(struct channel *c, struct bytes message);
-void channel_close(struct channel *c);
+/* Never blocks: up to 1 MiB of messages is kept until the other end has room. False: the message is
+ * lost, since it does not fit or the connection is closed. */
+bool channel_send(struct channel *channel, struct bytes message);
+void channel_close(struct channel *channel);
 
 #endif

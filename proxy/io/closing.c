@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Files that are closed when nobody needs them any more. */
+/* Closes files in jobs. */
 #include "proxy/io/closing.h"
 
 #include "proxy/base/mem.h"
@@ -8,34 +8,34 @@
 
 struct closing {
     struct work work;
-    const struct draft_place *drafts;
+    const struct draft_folder *drafts;
     int fd;
 };
 
-static void run(struct work *w)
+static void run(struct work *work)
 {
-    struct closing *c = CONTAINER_OF(w, struct closing, work);
+    struct closing *closing = CONTAINER_OF(work, struct closing, work);
 
-    if (c->drafts != NULL)
-        draft_close(c->drafts, c->fd);
+    if (closing->drafts != NULL)
+        draft_close(closing->drafts, closing->fd);
     else
-        disk_close(c->fd);
+        disk_close(closing->fd);
 }
 
-static void done(struct work *w)
+static void done(struct work *work)
 {
-    mem_free(CONTAINER_OF(w, struct closing, work));
+    mem_free(CONTAINER_OF(work, struct closing, work));
 }
 
-void closing_begin(struct loop *l, const struct draft_place *drafts, int fd)
+void closing_begin(struct loop *loop, const struct draft_folder *drafts, int fd)
 {
-    struct closing *c = mem_alloc(sizeof(*c));
+    struct closing *closing = mem_alloc(sizeof(*closing));
 
-    if (c != NULL) {
-        *c = (struct closing){.work = {.run = run, .done = done}, .drafts = drafts, .fd = fd};
-        if (work_run(l, &c->work) == 0)
+    if (closing != NULL) {
+        *closing = (struct closing){.work = {.run = run, .done = done}, .drafts = drafts, .fd = fd};
+        if (work_run(loop, &closing->work) == 0)
             return;
     }
-    mem_free(c);
+    mem_free(closing);
     disk_close(fd);
 }

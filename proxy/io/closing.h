@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Files that are closed when nobody needs them any more. */
+/* Closes files in jobs. */
 #ifndef POSTERN_CLOSING_H
 #define POSTERN_CLOSING_H
 
 #include "proxy/io/draft.h"
 #include "proxy/io/loop.h"
 
-/* On the loop: a job closes it, since to give back what a large file held takes as long as it is
- * large. `drafts`: where it was made; NULL: it is no draft. Without memory for a job it is closed
- * at once; the name that a draft may have is another one's later, or goes at the next start. */
-void closing_begin(struct loop *l, const struct draft_place *drafts, int fd);
+/* Called on the loop: a job closes the descriptor, since freeing the blocks of a large file takes
+ * long. `drafts`: where the draft was made; NULL: the file is no draft. Without memory for a job
+ * the descriptor is closed at once; a name that the draft has is then reused by another draft, or
+ * removed at the next start. */
+void closing_begin(struct loop *loop, const struct draft_folder *drafts, int fd);
 
 #endif

@@ -11,101 +11,101 @@
 
 /* ---- telling the owner ---- */
 
-/* What is finished grows no more: whether its file can be written is asked again where it is
- * wanted. */
-static bool is_unkept(const struct copy *c)
+/* A finished copy grows no more: whoever wants its file finds out then whether it can be
+ * written. */
+static bool is_unkept(const struct copy *copy)
 {
-    return c->file.error != 0 && !c->is_let_go && !c->is_finished;
+    return copy->file.error != 0 && !copy->is_let_go && !copy->is_finished;
 }
 
 static void tell_owner(void *owner)
 {
-    struct copy *c = owner;
+    struct copy *copy = owner;
 
-    if (c->error != 0) {
-        c->use->failed(c->owner);
-    } else if (is_unkept(c)) {
-        c->use->unkept(c->owner, c->file.error);
-    } else if (!list_is_empty(&c->wait.link) && copy_room(c) != 0) {
-        copy_stop_waiting(c);
-        c->use->room(c->owner);
+    if (copy->error != 0) {
+        copy->use->failed(copy->owner);
+    } else if (is_unkept(copy)) {
+        copy->use->unkept(copy->owner, copy->file.error);
+    } else if (!list_is_empty(&copy->wait.link) && copy_room(copy) != 0) {
+        copy_stop_waiting(copy);
+        copy->use->room(copy->owner);
     }
 }
 
-void copy_tell_later(struct copy *c)
+void copy_tell_later(struct copy *copy)
 {
-    loop_post(c->loop, &c->post, tell_owner, c);
+    loop_post(copy->loop, &copy->post, tell_owner, copy);
 }
 
-void copy_fail(struct copy *c, int error)
+void copy_fail(struct copy *copy, int error)
 {
-    if (c->error != 0)
+    if (copy->error != 0)
         return;
-    c->error = error;
-    copy_tell_later(c);
+    copy->error = error;
+    copy_tell_later(copy);
 }
 
-void copy_unkeep(struct copy *c, int error)
+void copy_unkeep(struct copy *copy, int error)
 {
-    c->file.error = error;
-    copy_tell_later(c);
+    copy->file.error = error;
+    copy_tell_later(copy);
 }
 
 /* ---- the owner's side ---- */
 
-void copy_let_go(struct copy *c)
+void copy_let_go(struct copy *copy)
 {
-    c->is_let_go = true;
-    copy_give_favour_up(c);
-    copy_look_again(c);
+    copy->is_let_go = true;
+    copy_give_favour_up(copy);
+    copy_look_again(copy);
 }
 
-void copy_end(struct copy *c)
+void copy_end(struct copy *copy)
 {
-    loop_unpost(c->loop, &c->post);
-    copy_give_favour_up(c);
-    if (!c->file.is_given && c->length != 0) {
-        copy_count(c, 0, -(int64_t)c->file.bytes);
-        copy_drop_chunks(c, c->chunk_count);
+    loop_unpost(copy->loop, &copy->post);
+    copy_give_favour_up(copy);
+    if (!copy->file.is_given && copy->length != 0) {
+        copy_count(copy, 0, -(int64_t)copy->file.bytes);
+        copy_drop_chunks(copy, copy->chunk_count);
     }
-    if (c->file.fd >= 0)
-        closing_begin(c->loop, c->file.is_given ? NULL : c->limits->drafts, c->file.fd);
-    mem_free(c->chunks);
-    mem_free(c);
+    if (copy->file.fd >= 0)
+        closing_begin(copy->loop, copy->file.is_given ? NULL : copy->limits->drafts, copy->file.fd);
+    mem_free(copy->chunks);
+    mem_free(copy);
 }
 
-struct copy *copy_new(struct loop *l, struct copy_limits *limits, struct copy_net *net,
+struct copy *copy_new(struct loop *loop, struct copy_limits *limits, struct copy_net *net,
                       const struct copy_use *use, void *owner)
 {
-    struct copy *c = mem_zalloc(sizeof(*c));
-    if (c == NULL)
+    struct copy *copy = mem_zalloc(sizeof(*copy));
+    if (copy == NULL)
         return NULL;
-    c->loop = l;
-    c->limits = limits;
-    c->net = net;
-    c->use = use;
-    c->owner = owner;
-    c->file.fd = -1;
-    c->file.at = limits->head_bytes;
-    list_init(&c->readers);
-    list_init(&c->wait.link);
-    list_append(&limits->unfinished, &c->in_unfinished);
-    return c;
+    copy->loop = loop;
+    copy->limits = limits;
+    copy->net = net;
+    copy->use = use;
+    copy->owner = owner;
+    copy->file.fd = -1;
+    copy->file.at = limits->head_bytes;
+    list_init(&copy->readers);
+    list_init(&copy->wait.link);
+    list_append(&limits->unfinished, &copy->in_unfinished);
+    return copy;
 }
 
-struct copy *copy_of_file(struct loop *l, struct copy_limits *limits, int fd, uint64_t at,
+struct copy *copy_of_file(struct loop *loop, struct copy_limits *limits, int fd, uint64_t at,
                           uint64_t length, const struct copy_use *use, void *owner)
 {
-    struct copy *c = copy_new(l, limits, copy_net_of(limits, NULL), use, owner);
+    struct copy *copy = copy_new(loop, limits, copy_net_of(limits, NULL), use, owner);
 
-    if (c == NULL)
+    if (copy == NULL)
         return NULL;
-    copy_finish(c);
-    c->file.fd = fd;
-    c->file.at = at;
-    c->file.bytes = c->memory_from = c->length = length;
-    c->file.is_given = true;
-    return c;
+    copy_finish(copy);
+    copy->file.fd = fd;
+    copy->file.at = at;
+    copy->file.bytes = copy->memory_from = copy->length = length;
+    copy->file.is_given = true;
+    return copy;
 }
 
 static void tell_nobody(void *owner)
@@ -119,177 +119,181 @@ static void tell_nobody_why(void *owner, int error)
     (void)error;
 }
 
-/* Nothing else is told of what is finished. */
+/* The owner of a finished copy is told nothing else. */
 static const struct copy_use nobody = {
     .room = tell_nobody, .unkept = tell_nobody_why, .failed = tell_nobody};
 
-void copy_disown(struct copy *c)
+void copy_disown(struct copy *copy)
 {
-    assert(c->is_finished);
-    loop_unpost(c->loop, &c->post);
-    c->use = &nobody;
+    assert(copy->is_finished);
+    loop_unpost(copy->loop, &copy->post);
+    copy->use = &nobody;
 }
 
-void copy_free(struct copy **copy)
+void copy_free(struct copy **held)
 {
-    struct copy *c = *copy;
+    struct copy *copy = *held;
 
-    *copy = NULL;
-    if (c == NULL)
+    *held = NULL;
+    if (copy == NULL)
         return;
-    assert(c->on_image == NULL);
-    loop_unpost(c->loop, &c->post);
-    copy_stop_waiting(c);
-    list_remove(&c->in_unfinished);
-    c->is_freed = true;
-    if (c->job.kind == COPY_JOB_NONE)
-        copy_end(c);
+    assert(copy->on_image == NULL);
+    loop_unpost(copy->loop, &copy->post);
+    copy_stop_waiting(copy);
+    list_remove(&copy->in_unfinished);
+    copy->is_freed = true;
+    if (copy->job.kind == COPY_JOB_NONE)
+        copy_end(copy);
 }
 
-static int add_chunk(struct copy *c)
+static int add_chunk(struct copy *copy)
 {
-    uint8_t **grown = mem_make_room(c->chunks, c->chunk_count, &c->chunk_capacity, sizeof(*grown));
+    uint8_t **grown =
+        mem_make_room(copy->chunks, copy->chunk_count, &copy->chunk_capacity, sizeof(*grown));
     if (grown == NULL)
         return ERR_MEMORY;
-    c->chunks = grown;
-    uint8_t *chunk = pool_take(copy_chunk_pool(c));
+    copy->chunks = grown;
+    uint8_t *chunk = pool_take(copy_chunk_pool(copy));
     if (chunk == NULL)
         return ERR_MEMORY;
-    c->chunks[c->chunk_count++] = chunk;
-    c->moved_ms = loop_now_ms(c->loop);
-    copy_count(c, CHUNK_BYTES, 0);
+    copy->chunks[copy->chunk_count++] = chunk;
+    copy->moved_ms = loop_now_ms(copy->loop);
+    copy_count(copy, CHUNK_BYTES, 0);
     return 0;
 }
 
-int copy_append(struct copy *c, struct bytes octets)
+int copy_append(struct copy *copy, struct bytes octets)
 {
     while (octets.len != 0) {
-        size_t in_last = (size_t)(c->length % CHUNK_BYTES);
-        if (c->memory_from + c->chunk_count * CHUNK_BYTES == c->length && add_chunk(c) != 0)
+        size_t in_last = (size_t)(copy->length % CHUNK_BYTES);
+        if (copy->memory_from + copy->chunk_count * CHUNK_BYTES == copy->length &&
+            add_chunk(copy) != 0)
             return ERR_MEMORY;
         struct bytes now = bytes_first(octets, CHUNK_BYTES - in_last);
-        memcpy(c->chunks[c->chunk_count - 1] + in_last, now.at, now.len);
-        c->length += now.len;
+        memcpy(copy->chunks[copy->chunk_count - 1] + in_last, now.at, now.len);
+        copy->length += now.len;
         octets = bytes_skip(octets, now.len);
     }
-    copy_file_next_job(c);
+    copy_file_next_job(copy);
     return 0;
 }
 
-void copy_finish(struct copy *c)
+void copy_finish(struct copy *copy)
 {
-    c->is_finished = true;
-    copy_stop_waiting(c);
-    list_remove(&c->in_unfinished);
+    copy->is_finished = true;
+    copy_stop_waiting(copy);
+    list_remove(&copy->in_unfinished);
 }
 
-bool copy_is_finished(const struct copy *c)
+bool copy_is_finished(const struct copy *copy)
 {
-    return c->is_finished;
+    return copy->is_finished;
 }
 
-uint64_t copy_length(const struct copy *c)
+uint64_t copy_length(const struct copy *copy)
 {
-    return c->length;
+    return copy->length;
 }
 
-void copy_run(struct copy *c, struct copy_job_on_image *job)
+void copy_run(struct copy *copy, struct copy_job_on_image *job)
 {
-    assert(c->is_finished && c->on_image == NULL && !c->file.is_given && copy_is_whole(c));
+    assert(copy->is_finished && copy->on_image == NULL && !copy->file.is_given &&
+           copy_is_whole(copy));
     assert((job->run == NULL) != (job->hand_over == NULL));
-    job->copy = c;
-    c->on_image = job;
-    copy_file_next_job(c);
+    job->copy = copy;
+    copy->on_image = job;
+    copy_file_next_job(copy);
 }
 
-int copy_error(const struct copy *c)
+int copy_error(const struct copy *copy)
 {
-    return c->error;
+    return copy->error;
 }
 
 /* ---- readers ---- */
 
-static void forget_window(struct reader *r)
+static void forget_window(struct reader *reader)
 {
-    if (r->window != NULL)
-        pool_give(copy_chunk_pool(r->of), r->window);
-    r->window = NULL;
-    r->wants_window = false;
-    if (r->of->job.kind == COPY_JOB_READ && r->of->job.reader == r)
-        r->of->job.reader = NULL;
+    if (reader->window != NULL)
+        pool_give(copy_chunk_pool(reader->of), reader->window);
+    reader->window = NULL;
+    reader->wants_window = false;
+    if (reader->of->job.kind == COPY_JOB_READ && reader->of->job.reader == reader)
+        reader->of->job.reader = NULL;
 }
 
-void reader_open(struct reader *r, struct copy *c, void (*more)(struct reader *r))
+void reader_open(struct reader *reader, struct copy *copy, void (*more)(struct reader *reader))
 {
-    assert(copy_is_whole(c));
-    *r = (struct reader){.of = c, .more = more};
-    list_append(&c->readers, &r->link);
+    assert(copy_is_whole(copy));
+    *reader = (struct reader){.of = copy, .more = more};
+    list_append(&copy->readers, &reader->link);
 }
 
-void reader_close(struct reader *r)
+void reader_close(struct reader *reader)
 {
-    if (r->of == NULL)
+    if (reader->of == NULL)
         return;
-    forget_window(r);
-    list_remove(&r->link);
-    copy_look_again(r->of);
-    r->of = NULL;
+    forget_window(reader);
+    list_remove(&reader->link);
+    copy_look_again(reader->of);
+    reader->of = NULL;
 }
 
-static int piece_of_window(struct reader *r, struct bytes *piece)
+static int piece_of_window(struct reader *reader, struct bytes *piece)
 {
-    struct copy *c = r->of;
+    struct copy *copy = reader->of;
 
-    if (r->window != NULL && r->at >= r->window_at && r->at < r->window_at + r->window_bytes) {
-        size_t skip = (size_t)(r->at - r->window_at);
-        *piece = bytes_make(r->window + skip, r->window_bytes - skip);
+    if (reader->window != NULL && reader->at >= reader->window_at &&
+        reader->at < reader->window_at + reader->window_bytes) {
+        size_t skip = (size_t)(reader->at - reader->window_at);
+        *piece = bytes_make(reader->window + skip, reader->window_bytes - skip);
         return 1;
     }
-    if (c->job.kind == COPY_JOB_READ && c->job.reader == r)
+    if (copy->job.kind == COPY_JOB_READ && copy->job.reader == reader)
         return 0;
-    forget_window(r);
-    r->wants_window = true;
-    copy_file_next_job(c);
+    forget_window(reader);
+    reader->wants_window = true;
+    copy_file_next_job(copy);
     return 0;
 }
 
-int reader_pieces(struct reader *r, struct bytes *pieces, int max)
+int reader_pieces(struct reader *reader, struct bytes *pieces, int max)
 {
-    struct copy *c = r->of;
+    struct copy *copy = reader->of;
     int count = 0;
 
-    if (r->at < c->memory_from)
-        return piece_of_window(r, pieces);
-    uint64_t at = r->at;
-    while (count < max && at < c->length) {
-        uint64_t offset = at - c->memory_from;
+    if (reader->at < copy->memory_from)
+        return piece_of_window(reader, pieces);
+    uint64_t at = reader->at;
+    while (count < max && at < copy->length) {
+        uint64_t offset = at - copy->memory_from;
         size_t skip = (size_t)(offset % CHUNK_BYTES);
-        uint64_t left = c->length - at;
+        uint64_t left = copy->length - at;
         size_t len = CHUNK_BYTES - skip;
         if (len > left)
             len = (size_t)left;
-        pieces[count++] = bytes_make(c->chunks[offset / CHUNK_BYTES] + skip, len);
+        pieces[count++] = bytes_make(copy->chunks[offset / CHUNK_BYTES] + skip, len);
         at += len;
     }
     return count;
 }
 
-void reader_advance(struct reader *r, size_t octets)
+void reader_advance(struct reader *reader, size_t octets)
 {
-    r->at += octets;
-    if (r->window != NULL && r->at >= r->window_at + r->window_bytes)
-        forget_window(r);
-    copy_look_again(r->of);
+    reader->at += octets;
+    if (reader->window != NULL && reader->at >= reader->window_at + reader->window_bytes)
+        forget_window(reader);
+    copy_look_again(reader->of);
 }
 
-void reader_rewind(struct reader *r)
+void reader_rewind(struct reader *reader)
 {
-    assert(r->at == 0 || copy_is_whole(r->of));
-    forget_window(r);
-    r->at = 0;
+    assert(reader->at == 0 || copy_is_whole(reader->of));
+    forget_window(reader);
+    reader->at = 0;
 }
 
-uint64_t reader_left(const struct reader *r)
+uint64_t reader_left(const struct reader *reader)
 {
-    return r->of->length - r->at;
+    return reader->of->length - reader->at;
 }

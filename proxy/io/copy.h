@@ -18,146 +18,155 @@ struct copy;
 
 #define COPY_NETS 1024
 
-/* What the copies of one client net hold together. Nets that fall together by the loop's secret key
- * share a part. */
+/* What the copies of one client net hold together. The loop's secret key spreads nets over
+ * COPY_NETS entries; nets with the same entry share it. */
 struct copy_net {
     uint64_t memory_bytes, files_bytes;
     uint64_t envelope_bytes;
-    uint32_t lacking; /* copies that find no room */
+    uint32_t lacking; /* copies that find no room in the files */
 };
 
-/* What all copies of a loop share. Where there is no room left, one copy after the other may
- * finish: the oldest goes beyond the limit, and what does not grow by 64 KiB in five seconds, for
- * want of room or of octets, is refused as long as others find none. A net that has more than a
- * quarter gives back at once what others need. */
+/* What all copies of a loop share. When the files are full, one copy after the other may exceed
+ * their limit to finish, the oldest first. While others find no room, a copy that does not grow by
+ * 64 KiB in five seconds is refused, whether it lacks room or octets. So is a copy of a net that
+ * has more than a quarter, at once. */
 struct copy_limits {
-    uint64_t memory_max_bytes;        /* of all copies; beyond it they spill (core.max-memory) */
-    uint64_t memory_each_bytes;       /* of one message (core.copy-memory) */
-    uint64_t files_max_bytes;         /* of all files (core.max-copies) */
-    const struct draft_place *drafts; /* where these files are made */
+    uint64_t memory_max_bytes;  /* of all copies, which spill when more is used (core.max-memory) */
+    uint64_t memory_each_bytes; /* of one message (core.copy-memory) */
+    uint64_t files_max_bytes;   /* of all files (core.max-copies) */
+    const struct draft_folder *drafts; /* where these files are made */
     uint32_t head_bytes; /* kept free at the start of each file, for the spool's first block */
-    /* Below: kept up to date by the copies. */
+    /* The members below are kept up to date by the copies. */
     struct loop *loop;
     uint64_t memory_used_bytes;
     uint64_t files_used_bytes;
-    struct list unfinished; /* all that may still grow, the oldest first */
-    struct list waiting;    /* those without room, whatever it is that they wait for */
-    struct copy *favoured;  /* the one that may go beyond files_max_bytes; NULL: none */
+    struct list unfinished; /* copies that may still grow, the oldest first */
+    struct list waiting;    /* copies for which copy_room() was 0 */
+    struct copy *favoured;  /* the copy that may exceed files_max_bytes; NULL: none */
     struct copy_net *nets;
     struct hash_key net_key;
-    uint32_t modest_lacking;  /* copies that find no room, of nets that have less than their part */
-    struct deadline deadline; /* to look at those that wait */
+    uint32_t modest_lacking;  /* copies that find no room in the files, of nets that use less than a
+                                 quarter */
+    struct deadline deadline; /* when the waiting copies are checked */
 };
 
-/* The caller has set what stands above the line. 0 or ERR_MEMORY. */
-int copy_limits_init(struct copy_limits *limits, struct loop *l);
-void copy_limits_done(struct copy_limits *limits); /* every copy must be gone */
+/* The caller has set the members above `loop`. 0 or ERR_MEMORY. */
+int copy_limits_init(struct copy_limits *limits, struct loop *loop);
+void copy_limits_done(struct copy_limits *limits); /* legal when every copy is gone */
 
-/* Where what is held for a client counts, for as long as the limits are. `client` NULL: what
- * deliveries have, which count for no client. */
+/* The entry in which a client's copies and envelopes count; it lives as long as the limits.
+ * `client` NULL: the entry of deliveries, which count for no client. */
 struct copy_net *copy_net_of(const struct copy_limits *limits, const struct netaddr *client);
-/* The memory of envelopes counts as that of copies does. So much more is held for this net. */
+/* Counts a change of the memory that envelopes of this net use; it shares the limit of the
+ * copies. */
 void copy_count_envelope(struct copy_limits *limits, struct copy_net *net, int64_t change_bytes);
-/* Not when all memory is in use, or the envelopes of this net have a quarter of it. */
+/* False when all memory is in use, or the envelopes of this net have a quarter of it. */
 bool copy_may_envelope_grow(const struct copy_limits *limits, const struct copy_net *net);
 
-/* One way through a copy; embedded in its owner. */
+/* Reads one copy from start to end; embedded in its owner. */
 struct reader {
     struct copy *of; /* NULL: not open */
     struct list link;
     uint64_t at; /* offset of the next octet */
-    /* Octets were read back from the file, or that has failed. Never called within a call of the
-     * owner's. */
-    void (*more)(struct reader *r);
-    uint8_t *window; /* octets of the file from window_at on, a pooled chunk */
+    /* Octets have been read back from the file, or that has failed. Never called from within a call
+     * of the owner's. */
+    void (*more)(struct reader *reader);
+    uint8_t *window; /* octets of the file from window_at on, in a pooled chunk */
     uint64_t window_at;
     uint32_t window_bytes;
     bool wants_window; /* waits for its turn to read the file */
 };
 
-/* What its owner hears of a copy; never from within a call of the owner's. */
+/* What a copy tells its owner; never from within a call of the owner's. */
 struct copy_use {
-    void (*room)(void *owner); /* copy_room() was 0 and is not any more */
-    /* It outgrows its memory, and the file cannot be written: it cannot be kept whole any longer.
-     * The owner calls copy_let_go() and settles with those who rely on it. */
+    void (*room)(void *owner); /* copy_room() was 0, and is no longer */
+    /* The copy outgrows its memory and its file cannot be written, so that it cannot be kept whole.
+     * The owner calls copy_let_go() and sees to those who rely on the whole copy. */
     void (*unkept)(void *owner, int error);
-    void (*failed)(void *owner); /* it cannot be read: copy_error() is set */
-    /* Others need its room: the message is refused, and the owner frees its copy at once. */
+    void (*failed)(void *owner); /* the copy cannot be read: copy_error() is set */
+    /* Others need the room: the owner refuses the message and frees the copy at once. */
     void (*refused)(void *owner);
-    /* Asked once a second while it has no room: will nothing more come than what waits already? */
+    /* Asked once a second while the copy has no room: has the client sent everything that it will
+     * send? */
     bool (*is_ending)(void *owner);
 };
 
-/* `net`: whose share it counts for. NULL: no memory. Holds no chunk before the first append. */
-struct copy *copy_new(struct loop *l, struct copy_limits *limits, struct copy_net *net,
+/* `net`: the net whose share the copy counts for. NULL: no memory. A copy holds no chunk before the
+ * first append. */
+struct copy *copy_new(struct loop *loop, struct copy_limits *limits, struct copy_net *net,
                       const struct copy_use *use, void *owner);
-/* The owner goes before its copy: from now on nobody is called. */
-void copy_disown(struct copy *c);
-/* Readers must be gone. A job that runs keeps what it needs; memory goes when it ends. */
-void copy_free(struct copy **c);
+/* Legal when the copy is finished. The owner goes before the copy, and nobody is called any
+ * more. */
+void copy_disown(struct copy *copy);
+/* Legal when all readers are closed and no copy_run() is under way. A job that runs keeps the
+ * memory that it uses until it ends. */
+void copy_free(struct copy **held);
 
-/* Nobody needs it as a whole: from now on no file is written. Past its memory, what all readers
- * have passed is freed, and who appends waits for the slowest of them. Whoever shall read it from
- * its beginning must have his reader by now. */
-void copy_let_go(struct copy *c);
-/* All of it can be read still: by a reader that begins, by copy_run(). */
-bool copy_is_whole(const struct copy *c);
-/* It was let go, and nothing more finds room before the slowest reader has moved. */
-bool copy_waits_for_readers(const struct copy *c);
+/* Nobody needs the whole copy any more, so its file is not written from now on. Beyond the copy's
+ * memory limit, chunks that all readers have passed are freed, and the owner waits for the slowest
+ * reader. Whoever reads from the beginning must have opened the reader before. */
+void copy_let_go(struct copy *copy);
+/* The whole copy can still be read, by a new reader or by copy_run(). */
+bool copy_is_whole(const struct copy *copy);
+/* The copy was let go, and has no room before the slowest reader has moved. */
+bool copy_waits_for_readers(const struct copy *copy);
 
-/* How many octets may be appended now; 0: wait for `room`. */
-size_t copy_room(struct copy *c);
-/* len <= copy_room(). 0 or ERR_MEMORY. Does not call `more`: the owner tells its branches when
- * its drain ends. */
-int copy_append(struct copy *c, struct bytes octets);
-void copy_finish(struct copy *c); /* it is whole: nothing will be appended */
-bool copy_is_finished(const struct copy *c);
-uint64_t copy_length(const struct copy *c);
-int copy_error(const struct copy *c); /* why it cannot be read; 0: it can */
+/* How many octets may be appended now. 0: wait for `room`. */
+size_t copy_room(struct copy *copy);
+/* Legal when the copy is not finished. At most copy_room() octets. 0 or ERR_MEMORY. Does not call
+ * reader.more: the owner tells its branches when its drain ends. */
+int copy_append(struct copy *copy, struct bytes octets);
+void copy_finish(struct copy *copy); /* nothing will be appended any more */
+bool copy_is_finished(const struct copy *copy);
+uint64_t copy_length(const struct copy *copy);
+int copy_error(const struct copy *copy); /* why the copy cannot be read; 0: it can */
 
-/* A job on a finished copy, which must be whole, so that its file can be kept: no octet is written
- * twice. */
+/* What a job on a finished, whole copy gets: a file that may be kept, so that no octet is written
+ * twice, and the octets that are not in it. */
 struct copy_image {
     int fd;              /* the copy's draft; -1: none, and `run` may set it */
-    uint64_t file_bytes; /* octets that lie in it, from head_bytes on; `run` may write the others */
+    uint64_t file_bytes; /* octets that lie in the file, from head_bytes on; `run` may write the
+                            others */
     uint64_t length;     /* of the message */
     uint64_t sum;        /* hash_chain() over what lies in the file, 64 KiB at a time */
-    bool is_broken;      /* syncing this file has failed: it shall never get a name */
-    const struct bytes *pieces; /* the rest, 64 KiB each but the last */
+    bool is_broken;      /* syncing this file has failed: it must never get a name */
+    const struct bytes *pieces; /* the octets not in the file, 64 KiB each but the last */
     size_t piece_count;
-    const struct draft_place *drafts;
+    const struct draft_folder *drafts;
 };
 struct copy_job_on_image {
-    void (*run)(struct copy_job_on_image *job); /* on a pool thread; NULL: `hand_over` instead */
-    /* On the loop: somebody else does to the image what `run` would do, with jobs of his own, and
-     * calls copy_image_done() on the loop, never within this call. */
+    /* On a pool thread. NULL: `hand_over` is called instead. */
+    void (*run)(struct copy_job_on_image *job);
+    /* On the loop: does with jobs of its own what `run` would do to the image, and calls
+     * copy_image_done() later on the loop, never within this call. */
     void (*hand_over)(struct copy_job_on_image *job);
     void (*done)(struct copy_job_on_image *job); /* on the loop */
     struct copy_image image;
     struct copy *copy; /* set by copy_run() */
-    int error;         /* of `run`; ERR_MEMORY where it could not be started */
+    int error;         /* of `run`; ERR_MEMORY when it could not be started */
 };
-/* Runs it when no other job of this copy runs; `done` comes always, and never within the call. The
- * job is the caller's, who keeps copy and job until then; one at a time. What `run` did to
- * image.fd, file_bytes, sum and is_broken counts from then on; a descriptor stays the copy's. */
-void copy_run(struct copy *c, struct copy_job_on_image *job);
+/* Legal when the copy is finished, whole, of its own making, and has no such job. Runs the job as
+ * soon as no other job of this copy runs. `done` always comes, and never within the call; the
+ * caller keeps copy and job until then. The copy takes over what `run` did to image.fd, file_bytes,
+ * sum and is_broken. */
+void copy_run(struct copy *copy, struct copy_job_on_image *job);
 void copy_image_done(struct copy_job_on_image *job);
-/* A copy of what lies in a file already, for reading alone: octets [at, at + length) of `fd`, which
- * is taken over and closed with it. NULL: no memory, fd is the caller's. */
-struct copy *copy_of_file(struct loop *l, struct copy_limits *limits, int fd, uint64_t at,
+/* A copy of octets [at, at + length) of `fd`, only for reading. The copy takes `fd` over and closes
+ * it. NULL: no memory; `fd` is still the caller's. */
+struct copy *copy_of_file(struct loop *loop, struct copy_limits *limits, int fd, uint64_t at,
                           uint64_t length, const struct copy_use *use, void *owner);
 
-/* At its first octet; the copy must be whole. */
-void reader_open(struct reader *r, struct copy *c, void (*more)(struct reader *r));
-void reader_close(struct reader *r); /* not open: nothing happens */
-/* Octets from r->at on that are in memory now, as up to `max` pieces in *pieces; returns how many
- * pieces. 0: nothing to read yet (at the end, or being read back from the file: `more` comes).
- * Valid until the next call on this copy. */
-int reader_pieces(struct reader *r, struct bytes *pieces, int max);
-void reader_advance(struct reader *r, size_t octets);
-/* From the first octet again: a message that is replayed on another connection. The copy must be
- * whole, but where nothing was read. */
-void reader_rewind(struct reader *r);
-uint64_t reader_left(const struct reader *r); /* octets appended so far and not yet read */
+/* Legal when the copy is whole. Opens the reader at the first octet. */
+void reader_open(struct reader *reader, struct copy *copy, void (*more)(struct reader *reader));
+void reader_close(struct reader *reader); /* does nothing to one that is not open */
+/* Gets octets from reader->at on that are in memory now, as up to `max` pieces in *pieces, and
+ * returns how many pieces. 0: nothing can be read yet, at the end or while octets are read back
+ * from the file (`more` follows). The pieces are valid until the next call on this copy. */
+int reader_pieces(struct reader *reader, struct bytes *pieces, int max);
+void reader_advance(struct reader *reader, size_t octets);
+/* Legal when the copy is whole or nothing was read. Back to the first octet, for a message that is
+ * replayed on another connection. */
+void reader_rewind(struct reader *reader);
+uint64_t reader_left(const struct reader *reader); /* octets that are appended and not yet read */
 
 #endif

@@ -6,58 +6,58 @@
 
 static void on_waking(uv_timer_t *timer);
 
-static void wake_at(struct loop *l, uint64_t when_ms)
+static void wake_at(struct loop *loop, uint64_t when_ms)
 {
-    uint64_t now_ms = uv_now(&l->uv);
+    uint64_t now_ms = uv_now(&loop->uv);
 
-    l->wake_ms = when_ms;
+    loop->wake_ms = when_ms;
     if (when_ms != UINT64_MAX)
-        uv_timer_start(&l->waking, on_waking, when_ms > now_ms ? when_ms - now_ms : 0, 0);
+        uv_timer_start(&loop->waking, on_waking, when_ms > now_ms ? when_ms - now_ms : 0, 0);
 }
 
 static void on_waking(uv_timer_t *timer)
 {
-    struct loop *l = timer->data;
+    struct loop *loop = timer->data;
     struct wheel_entry *entry;
 
-    /* While callbacks run, what they set must not start the timer: it is started below. */
-    l->wake_ms = 0;
-    while ((entry = wheel_next_due(&l->wheel, uv_now(&l->uv))) != NULL) {
-        struct deadline *d = CONTAINER_OF(entry, struct deadline, entry);
+    /* The timer is started below, not for each deadline that a callback sets. */
+    loop->wake_ms = 0;
+    while ((entry = wheel_next_due(&loop->wheel, uv_now(&loop->uv))) != NULL) {
+        struct deadline *deadline = CONTAINER_OF(entry, struct deadline, entry);
 
-        d->use->reached(d);
+        deadline->use->reached(deadline);
     }
-    wake_at(l, wheel_wake_ms(&l->wheel));
+    wake_at(loop, wheel_wake_ms(&loop->wheel));
 }
 
-void deadline_wheel_open(struct loop *l)
+void deadline_wheel_open(struct loop *loop)
 {
-    uv_timer_init(&l->uv, &l->waking);
-    l->waking.data = l;
-    uv_unref((uv_handle_t *)&l->waking);
-    wheel_init(&l->wheel, uv_now(&l->uv));
-    l->wake_ms = UINT64_MAX;
+    uv_timer_init(&loop->uv, &loop->waking);
+    loop->waking.data = loop;
+    uv_unref((uv_handle_t *)&loop->waking);
+    wheel_init(&loop->wheel, uv_now(&loop->uv));
+    loop->wake_ms = UINT64_MAX;
 }
 
-void deadline_init(struct deadline *d, const struct deadline_use *use)
+void deadline_init(struct deadline *deadline, const struct deadline_use *use)
 {
-    wheel_entry_init(&d->entry);
-    d->use = use;
+    wheel_entry_init(&deadline->entry);
+    deadline->use = use;
 }
 
-void deadline_set(struct loop *l, struct deadline *d, uint64_t due_ms)
+void deadline_set(struct loop *loop, struct deadline *deadline, uint64_t due_ms)
 {
     uint64_t tick = due_ms / WHEEL_TICK_MS + (due_ms % WHEEL_TICK_MS != 0);
 
-    wheel_set(&l->wheel, &d->entry, due_ms);
-    /* What is past already waits for the wheel's next tick. */
-    if (tick <= l->wheel.now_tick)
-        tick = l->wheel.now_tick + 1;
-    if (tick * WHEEL_TICK_MS < l->wake_ms)
-        wake_at(l, tick * WHEEL_TICK_MS);
+    wheel_set(&loop->wheel, &deadline->entry, due_ms);
+    /* A deadline that is past waits for the wheel's next tick. */
+    if (tick <= loop->wheel.now_tick)
+        tick = loop->wheel.now_tick + 1;
+    if (tick * WHEEL_TICK_MS < loop->wake_ms)
+        wake_at(loop, tick * WHEEL_TICK_MS);
 }
 
-void deadline_clear(struct loop *l, struct deadline *d)
+void deadline_clear(struct loop *loop, struct deadline *deadline)
 {
-    wheel_clear(&l->wheel, &d->entry);
+    wheel_clear(&loop->wheel, &deadline->entry);
 }

@@ -11,17 +11,19 @@
 /* Embedded in its owner, initialized once, cleared before the owner goes. */
 struct deadline {
     struct wheel_entry entry;
-    const struct deadline_use *use; /* the owner's callback: one constant object a kind of owner */
+    const struct deadline_use
+        *use; /* the owner's callback, in one constant for each kind of owner */
 };
 
 struct deadline_use {
-    void (*reached)(struct deadline *d); /* disarmed already; may set it again, or free the owner */
+    /* The deadline is disarmed by then; it may be set again, and its owner may be freed. */
+    void (*reached)(struct deadline *deadline);
 };
 
-void deadline_init(struct deadline *d, const struct deadline_use *use);
+void deadline_init(struct deadline *deadline, const struct deadline_use *use);
 /* Fires once at `due_ms` of loop_now_ms() or up to a wheel tick later. Setting it again moves it;
  * moving to a later time only writes a field. */
-void deadline_set(struct loop *l, struct deadline *d, uint64_t due_ms);
-void deadline_clear(struct loop *l, struct deadline *d); /* not armed: nothing happens */
+void deadline_set(struct loop *loop, struct deadline *deadline, uint64_t due_ms);
+void deadline_clear(struct loop *loop, struct deadline *deadline); /* not armed: nothing happens */
 
 #endif

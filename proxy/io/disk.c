@@ -27,7 +27,7 @@ int disk_open_unnamed(const char *directory)
 {
     int fd = result_of(open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
 
-    /* What does not know the flag sees a directory that is to be written. */
+    /* A file system without O_TMPFILE takes this for an attempt to write to a directory. */
     return fd == -EISDIR || fd == -EINVAL ? -EOPNOTSUPP : fd;
 }
 
@@ -61,7 +61,7 @@ int disk_write_at(int fd, uint64_t offset, struct bytes octets)
     return 0;
 }
 
-/* Writes at least one octet of the pieces, which hold some. */
+/* Writes at least one octet of the pieces behind the first `skip`, of which there must be some. */
 static ssize_t write_some(int fd, uint64_t offset, const struct bytes *pieces, int count,
                           size_t skip)
 {
@@ -120,7 +120,7 @@ int disk_read_at(int fd, uint64_t offset, void *into, size_t len)
 
 void disk_start_writing(int fd)
 {
-    sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE); /* what fails here fails in disk_sync() */
+    sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE); /* an error shows in disk_sync(), too */
 }
 
 int disk_sync(int fd)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What takes several calls, each of which can fail or be the last one. The simulator runs this file
- * too, on its own disk. */
+/* Operations of several calls, each of which can fail or be the last one. The simulator runs this
+ * file, too, on its own disk. */
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 #include "proxy/io/disk.h"
 #include "proxy/io/disk_private.h"
 
-/* Syncs the directory that holds the last name of `path`, which is changed for a while. */
+/* Syncs the directory that holds `path`, which is modified meanwhile. */
 static int sync_parent(char *path)
 {
     char *slash = strrchr(path, '/');
@@ -24,7 +24,7 @@ static int sync_parent(char *path)
     return error;
 }
 
-/* 0: it lies in `copy`. */
+/* Copies a path so that it can be modified. */
 static int copy_path(char copy[PATH_MAX], const char *path)
 {
     size_t length = strlen(path);
@@ -37,8 +37,8 @@ static int copy_path(char copy[PATH_MAX], const char *path)
 
 /* ---- renaming ---- */
 
-/* File systems that do not know how to rename without replacing (NFS) know links. The new name is
- * certain before the old one goes: else a power cut could take both. */
+/* For file systems that cannot rename without replacing (NFS). The new name is synced before the
+ * old one goes: else a power cut could take both. */
 static int rename_by_link(const char *from, const char *to)
 {
     char path[PATH_MAX];
@@ -47,14 +47,14 @@ static int rename_by_link(const char *from, const char *to)
     if (error == 0)
         error = disk_link(from, to);
     if (error == -EEXIST && disk_is_same_file(from, to))
-        error = 0; /* a try that was cut short came so far */
+        error = 0; /* an earlier try was cut short here */
     if (error != 0)
         return error;
     error = sync_parent(path);
     if (error == 0)
         error = disk_unlink(from);
     if (error != 0)
-        disk_unlink(to); /* or it has two names, until somebody moves it again */
+        disk_unlink(to); /* else the file has two names until it is moved again */
     return error;
 }
 
@@ -67,8 +67,8 @@ int disk_rename(const char *from, const char *to)
 
 /* ---- directories ---- */
 
-/* The name of the directory that `path` lies in, which was there already: whoever made it may have
- * died before it was synced. Where we may not look we have made nothing. */
+/* Syncs the name of the directory that holds `path`: whoever made that directory may have died
+ * before syncing it. A directory that we may not look into was not made by us. */
 static int sync_grandparent(char *path)
 {
     char *slash = strrchr(path, '/');
@@ -82,7 +82,7 @@ static int sync_grandparent(char *path)
     return error == -EACCES || error == -EPERM ? 0 : error;
 }
 
-/* `*is_first`: of those that are made. */
+/* `*is_first`: no directory of the path was made yet. */
 static int make_one(char *path, bool *is_first)
 {
     int error = disk_make_directory(path);
@@ -95,7 +95,7 @@ static int make_one(char *path, bool *is_first)
     if (error == 0 && *is_first)
         error = sync_grandparent(path);
     *is_first = false;
-    if (error != 0) /* or the next one would take the name for durable */
+    if (error != 0) /* else the next try would take the name for durable */
         disk_remove_directory(path);
     return error;
 }
@@ -107,7 +107,7 @@ int disk_make_directories(const char *path)
     int error = disk_find_directory(path);
     bool is_first = true;
 
-    if (error == 0 || error == -ENOTDIR) /* the ordinary case, in one call */
+    if (error == 0 || error == -ENOTDIR) /* the usual case, in one call */
         return error;
     error = copy_path(copy, path);
     if (error != 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Who asks and who is told. Owners are called by posts alone, never by c-ares. */
+/* Takes questions and tells the answers. Owners are called by posts alone, never by c-ares. */
 #include "proxy/io/dns.h"
 
 #include "proxy/base/error.h"
@@ -17,33 +17,33 @@ static const struct dns_answer temporary = {.status = DNS_TEMPORARY};
 
 /* ---- answering ---- */
 
-/* Called by the loop. The owner may do anything, dns_free() included: nothing of `q` or the dns
- * is used after the call. */
+/* Called by the loop. The owner may do anything, dns_free() included, so that neither `query` nor
+ * the dns is used after the call. */
 static void tell(void *owner)
 {
-    struct dns_query *q = owner;
-    struct dns_answer *answer = q->answer;
-    dns_callback *fn = q->fn;
-    void *fn_owner = q->owner;
+    struct dns_query *query = owner;
+    struct dns_answer *answer = query->answer;
+    dns_callback *fn = query->fn;
+    void *fn_owner = query->owner;
 
-    list_remove(&q->link);
-    mem_free(q);
+    list_remove(&query->link);
+    mem_free(query);
     fn(fn_owner, answer == NULL ? &temporary : answer);
     mem_free(answer);
 }
 
-void dns_answer_later(struct dns_query *q, const struct dns_answer *answer)
+void dns_answer_later(struct dns_query *query, const struct dns_answer *answer)
 {
-    if (answer != NULL && (q->answer = mem_alloc(sizeof(*answer))) != NULL)
-        *q->answer = *answer;
-    list_remove(&q->link);
-    list_append(&q->dns->answered, &q->link);
-    loop_post(q->dns->loop, &q->telling, tell, q);
+    if (answer != NULL && (query->answer = mem_alloc(sizeof(*answer))) != NULL)
+        *query->answer = *answer;
+    list_remove(&query->link);
+    list_append(&query->dns->answered, &query->link);
+    loop_post(query->dns->loop, &query->telling, tell, query);
 }
 
 /* ---- beginning and ending ---- */
 
-static int set_servers(struct dns *d, const struct bytes *servers, int count)
+static int set_servers(struct dns *dns, const struct bytes *servers, int count)
 {
     char list[SERVERS_TEXT_MAX], text[NETADDR_TEXT_MAX];
     size_t used = 0;
@@ -63,75 +63,76 @@ static int set_servers(struct dns *d, const struct bytes *servers, int count)
         memcpy(list + used, text, length + 1);
         used += length;
     }
-    return count == 0 || ares_set_servers_ports_csv(d->channel, list) == ARES_SUCCESS ? 0
-                                                                                      : ERR_MEMORY;
+    return count == 0 || ares_set_servers_ports_csv(dns->channel, list) == ARES_SUCCESS
+               ? 0
+               : ERR_MEMORY;
 }
 
-struct dns *dns_new(struct loop *l, const struct bytes *servers, int count, int *error_out)
+struct dns *dns_new(struct loop *loop, const struct bytes *servers, int count, int *error_out)
 {
     struct ares_options options = {.flags = ARES_FLAG_NOSEARCH,
                                    .timeout = TRY_MS,
                                    .tries = TRIES,
                                    .sock_state_cb = dns_socket_changed};
-    struct dns *d = mem_zalloc(sizeof(*d));
+    struct dns *dns = mem_zalloc(sizeof(*dns));
     int error;
 
-    if (d == NULL) {
+    if (dns == NULL) {
         *error_out = ERR_MEMORY;
         return NULL;
     }
-    d->loop = l;
-    list_init(&d->answered);
-    list_init(&d->sockets);
-    dns_questions_init(d);
-    options.sock_state_cb_data = d;
-    if (ares_init_options(&d->channel, &options,
+    dns->loop = loop;
+    list_init(&dns->answered);
+    list_init(&dns->sockets);
+    dns_questions_init(dns);
+    options.sock_state_cb_data = dns;
+    if (ares_init_options(&dns->channel, &options,
                           ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
                               ARES_OPT_SOCK_STATE_CB) != ARES_SUCCESS) {
-        mem_free(d);
+        mem_free(dns);
         *error_out = ERR_MEMORY;
         return NULL;
     }
-    error = dns_hosts_read(&d->hosts, loop_hash_key(l), HOSTS_FILE);
+    error = dns_hosts_read(&dns->hosts, loop_hash_key(loop), HOSTS_FILE);
     if (error == 0)
-        error = set_servers(d, servers, count);
+        error = set_servers(dns, servers, count);
     if (error != 0) {
-        dns_free(&d);
+        dns_free(&dns);
         *error_out = error;
     }
-    return d;
+    return dns;
 }
 
-void dns_free(struct dns **dns)
+void dns_free(struct dns **held)
 {
-    struct dns *d = *dns;
+    struct dns *dns = *held;
 
-    if (d == NULL)
+    if (dns == NULL)
         return;
-    LIST_EACH (link, &d->answered)
+    LIST_EACH (link, &dns->answered)
         dns_cancel(LIST_ENTRY(link, struct dns_query, link));
-    dns_questions_done(d);
-    dns_hosts_done(&d->hosts);
-    mem_free(d);
-    *dns = NULL;
+    dns_questions_done(dns);
+    dns_hosts_done(&dns->hosts);
+    mem_free(dns);
+    *held = NULL;
 }
 
 /* ---- asking ---- */
 
-static struct dns_query *new_query(struct dns *d, dns_callback *fn, void *owner)
+static struct dns_query *new_query(struct dns *dns, dns_callback *fn, void *owner)
 {
-    struct dns_query *q = mem_zalloc(sizeof(*q));
+    struct dns_query *query = mem_zalloc(sizeof(*query));
 
-    if (q == NULL)
+    if (query == NULL)
         return NULL;
-    q->dns = d;
-    q->fn = fn;
-    q->owner = owner;
-    list_init(&q->link);
-    return q;
+    query->dns = dns;
+    query->fn = fn;
+    query->owner = owner;
+    list_init(&query->link);
+    return query;
 }
 
-/* The name as c-ares wants it; false where no such name can exist. */
+/* The name as c-ares wants it; false: no such name can exist. */
 static bool copy_name(struct bytes name, char copy_out[NAME_IN_MAX + 1])
 {
     if (name.len == 0 || name.len > NAME_IN_MAX || bytes_find(name, 0) < name.len)
@@ -141,64 +142,64 @@ static bool copy_name(struct bytes name, char copy_out[NAME_IN_MAX + 1])
     return true;
 }
 
-/* A literal, or a name of the hosts file: answered without a question. */
-static bool answer_locally(struct dns_query *q, struct bytes name)
+/* Answers a literal or a name of the hosts file without a question. */
+static bool answer_locally(struct dns_query *query, struct bytes name)
 {
     struct dns_answer found = {.status = DNS_FOUND, .ttl_s = HOSTS_TTL_S};
 
     if (netaddr_parse(name, &found.addresses[0]) == 0)
         found.address_count = 1;
     else
-        dns_hosts_find(&q->dns->hosts, name, &found);
+        dns_hosts_find(&query->dns->hosts, name, &found);
     if (found.address_count > 0)
-        dns_answer_later(q, &found);
+        dns_answer_later(query, &found);
     return found.address_count > 0;
 }
 
-struct dns_query *dns_ask_addresses(struct dns *d, struct bytes name, const struct netaddr *client,
-                                    dns_callback *fn, void *owner)
+struct dns_query *dns_ask_addresses(struct dns *dns, struct bytes name,
+                                    const struct netaddr *client, dns_callback *fn, void *owner)
 {
-    struct dns_query *q = new_query(d, fn, owner);
+    struct dns_query *query = new_query(dns, fn, owner);
     char text[NAME_IN_MAX + 1];
 
-    if (q == NULL)
+    if (query == NULL)
         return NULL;
     if (!copy_name(name, text))
-        dns_answer_later(q, &not_found);
-    else if (!answer_locally(q, name))
-        dns_question_ask(q, DNS_TYPE_A, text, client);
-    return q;
+        dns_answer_later(query, &not_found);
+    else if (!answer_locally(query, name))
+        dns_question_ask(query, DNS_TYPE_A, text, client);
+    return query;
 }
 
-struct dns_query *dns_ask_names(struct dns *d, const struct netaddr *address, dns_callback *fn,
+struct dns_query *dns_ask_names(struct dns *dns, const struct netaddr *address, dns_callback *fn,
                                 void *owner)
 {
-    struct dns_query *q = new_query(d, fn, owner);
+    struct dns_query *query = new_query(dns, fn, owner);
     char text[NETADDR_REVERSE_MAX];
 
-    if (q != NULL && address->family == NETADDR_NONE)
-        dns_answer_later(q, &not_found);
-    else if (q != NULL)
-        dns_question_ask(q, DNS_TYPE_PTR, netaddr_reverse_name(address, text), address);
-    return q;
+    if (query != NULL && address->family == NETADDR_NONE)
+        dns_answer_later(query, &not_found);
+    else if (query != NULL)
+        dns_question_ask(query, DNS_TYPE_PTR, netaddr_reverse_name(address, text), address);
+    return query;
 }
 
-struct dns_query *dns_ask_mx(struct dns *d, struct bytes name, dns_callback *fn, void *owner)
+struct dns_query *dns_ask_mx(struct dns *dns, struct bytes name, dns_callback *fn, void *owner)
 {
-    struct dns_query *q = new_query(d, fn, owner);
+    struct dns_query *query = new_query(dns, fn, owner);
     char text[NAME_IN_MAX + 1];
 
-    if (q != NULL && copy_name(name, text))
-        dns_question_ask(q, DNS_TYPE_MX, text, NULL);
-    else if (q != NULL)
-        dns_answer_later(q, &not_found);
-    return q;
+    if (query != NULL && copy_name(name, text))
+        dns_question_ask(query, DNS_TYPE_MX, text, NULL);
+    else if (query != NULL)
+        dns_answer_later(query, &not_found);
+    return query;
 }
 
-void dns_cancel(struct dns_query *q)
+void dns_cancel(struct dns_query *query)
 {
-    loop_unpost(q->dns->loop, &q->telling);
-    list_remove(&q->link);
-    mem_free(q->answer);
-    mem_free(q);
+    loop_unpost(query->dns->loop, &query->telling);
+    list_remove(&query->link);
+    mem_free(query->answer);
+    mem_free(query);
 }

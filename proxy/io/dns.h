@@ -10,14 +10,14 @@
 #include "proxy/io/loop.h"
 
 struct dns;
-struct dns_query; /* a question under way */
+struct dns_query; /* a pending question */
 
-/* `servers`: "ADDR" or "ADDR:PORT" ("[V6]:PORT") each; none: resolv.conf. That and the hosts file
- * are read here, and never again. Queries time out by themselves after about 5 s; callers set
- * shorter deadlines and cancel. NULL and *error_out. */
-struct dns *dns_new(struct loop *l, const struct bytes *servers, int count, int *error_out);
-/* Pending questions are cancelled (their callbacks are not called). */
-void dns_free(struct dns **d);
+/* `servers`: each "ADDR", "ADDR:PORT" or "[V6]:PORT"; none: those of resolv.conf. That file and the
+ * hosts file are read here, and never again. Queries time out after about 5 s; callers set shorter
+ * deadlines and cancel. NULL: see *error_out. */
+struct dns *dns_new(struct loop *loop, const struct bytes *servers, int count, int *error_out);
+/* Cancels pending questions; their callbacks are not called. */
+void dns_free(struct dns **held);
 
 #define DNS_ADDRESSES_MAX 32
 #define DNS_NAMES_MAX     16
@@ -30,8 +30,8 @@ enum dns_status {
 };
 
 struct dns_name {
-    char text[DNS_NAME_MAX]; /* as it came, NUL-terminated; NOT checked to be a host name, but it
-                                holds no NUL and is shorter than this */
+    char text[DNS_NAME_MAX]; /* as received, NUL-terminated, without other NULs; NOT checked to be a
+                                host name */
     uint16_t preference;     /* MX */
 };
 
@@ -46,21 +46,22 @@ struct dns_answer {
 
 typedef void dns_callback(void *owner, const struct dns_answer *answer); /* borrowed */
 
-/* What name servers may be asked at the same time: beyond that the answer is DNS_TEMPORARY. Targets
- * are asked for first, and what clients have us ask for (their names) leaves half of it to them;
- * one net of clients, netaddr_client_net(), may have a quarter of what other nets leave of that. */
+/* How many questions name servers may be asked at the same time; further ones are answered with
+ * DNS_TEMPORARY. Questions for clients (their names) leave half of the room to those for targets,
+ * and one net of clients, netaddr_client_net(), may use a quarter of what other nets leave of the
+ * other half. */
 #define DNS_QUESTIONS_MAX  1024
 #define DNS_OF_CLIENTS_MAX 512
 
-/* A and AAAA together (hosts file first), for a target (`client` NULL) or to confirm a client's
- * name. The callback never comes within the call, and never after dns_cancel(). NULL: no memory; no
- * callback then. */
-struct dns_query *dns_ask_addresses(struct dns *d, struct bytes name, const struct netaddr *client,
-                                    dns_callback *fn, void *owner);
-/* Of a client. */
-struct dns_query *dns_ask_names(struct dns *d, const struct netaddr *address, dns_callback *fn,
+/* Asks for A and AAAA together (hosts file first), for a target (`client` NULL) or to confirm a
+ * client's name. The callback never comes within the call, and never after dns_cancel(). NULL: no
+ * memory, and no callback. */
+struct dns_query *dns_ask_addresses(struct dns *dns, struct bytes name,
+                                    const struct netaddr *client, dns_callback *fn, void *owner);
+/* Asks for the names of a client's address. */
+struct dns_query *dns_ask_names(struct dns *dns, const struct netaddr *address, dns_callback *fn,
                                 void *owner);
-struct dns_query *dns_ask_mx(struct dns *d, struct bytes name, dns_callback *fn, void *owner);
-void dns_cancel(struct dns_query *q);
+struct dns_query *dns_ask_mx(struct dns *dns, struct bytes name, dns_callback *fn, void *owner);
+void dns_cancel(struct dns_query *query);
 
 #endif

@@ -7,34 +7,34 @@
 struct kept {
     struct hash_entry by_question;
     struct list by_use;
-    size_t bytes; /* all of this block */
+    size_t bytes; /* of the whole block */
     uint64_t expires_ms;
     enum dns_status status;
     int address_count, name_count;
-    struct netaddr addresses[]; /* then for each name its preference in two octets, its length in
-                                   one, and itself; then the question */
+    struct netaddr addresses[]; /* then for each name two octets of preference, one of length, and
+                                   the text; then the question */
 };
 
-void dns_cache_init(struct dns_cache *c, struct hash_key secret)
+void dns_cache_init(struct dns_cache *cache, struct hash_key secret)
 {
-    hash_table_init(&c->by_question, secret);
-    list_init(&c->by_use);
-    c->used_bytes = 0;
+    hash_table_init(&cache->by_question, secret);
+    list_init(&cache->by_use);
+    cache->used_bytes = 0;
 }
 
-static void forget(struct dns_cache *c, struct kept *k)
+static void forget(struct dns_cache *cache, struct kept *kept)
 {
-    hash_table_remove(&c->by_question, &k->by_question);
-    list_remove(&k->by_use);
-    c->used_bytes -= k->bytes;
-    mem_free(k);
+    hash_table_remove(&cache->by_question, &kept->by_question);
+    list_remove(&kept->by_use);
+    cache->used_bytes -= kept->bytes;
+    mem_free(kept);
 }
 
-void dns_cache_done(struct dns_cache *c)
+void dns_cache_done(struct dns_cache *cache)
 {
-    LIST_EACH (link, &c->by_use)
-        forget(c, LIST_ENTRY(link, struct kept, by_use));
-    hash_table_done(&c->by_question);
+    LIST_EACH (link, &cache->by_use)
+        forget(cache, LIST_ENTRY(link, struct kept, by_use));
+    hash_table_done(&cache->by_question);
 }
 
 static size_t bytes_for(struct bytes question, const struct dns_answer *answer)
@@ -47,7 +47,7 @@ static size_t bytes_for(struct bytes question, const struct dns_answer *answer)
     return bytes;
 }
 
-/* Returns what comes behind the names. */
+/* Returns the position behind the names. */
 static uint8_t *put_names(uint8_t *at, const struct dns_answer *answer)
 {
     for (int i = 0; i < answer->name_count; i++) {
@@ -62,11 +62,11 @@ static uint8_t *put_names(uint8_t *at, const struct dns_answer *answer)
     return at;
 }
 
-static void take_names(const struct kept *k, struct dns_answer *answer_out)
+static void take_names(const struct kept *kept, struct dns_answer *answer_out)
 {
-    const uint8_t *at = (const uint8_t *)(k->addresses + k->address_count);
+    const uint8_t *at = (const uint8_t *)(kept->addresses + kept->address_count);
 
-    for (int i = 0; i < k->name_count; i++) {
+    for (int i = 0; i < kept->name_count; i++) {
         struct dns_name *name = &answer_out->names[i];
 
         name->preference = (uint16_t)(at[0] << 8 | at[1]);
@@ -76,58 +76,60 @@ static void take_names(const struct kept *k, struct dns_answer *answer_out)
     }
 }
 
-void dns_cache_keep(struct dns_cache *c, struct bytes question, const struct dns_answer *answer,
+void dns_cache_keep(struct dns_cache *cache, struct bytes question, const struct dns_answer *answer,
                     uint64_t now_ms)
 {
     size_t bytes = bytes_for(question, answer);
-    struct kept *k = answer->ttl_s == 0 ? NULL : mem_alloc(bytes);
-    uint8_t *behind;
+    struct kept *kept = answer->ttl_s == 0 ? NULL : mem_alloc(bytes);
+    uint8_t *rest;
 
-    if (k == NULL)
+    if (kept == NULL)
         return;
-    k->bytes = bytes;
-    k->expires_ms = now_ms + (uint64_t)answer->ttl_s * 1000;
-    k->status = answer->status;
-    k->address_count = answer->address_count;
-    k->name_count = answer->name_count;
-    memcpy(k->addresses, answer->addresses,
+    kept->bytes = bytes;
+    kept->expires_ms = now_ms + (uint64_t)answer->ttl_s * 1000;
+    kept->status = answer->status;
+    kept->address_count = answer->address_count;
+    kept->name_count = answer->name_count;
+    memcpy(kept->addresses, answer->addresses,
            (size_t)answer->address_count * sizeof(*answer->addresses));
-    behind = put_names((uint8_t *)(k->addresses + k->address_count), answer);
-    memcpy(behind, question.at, question.len);
-    if (hash_table_add(&c->by_question, &k->by_question, bytes_make(behind, question.len)) != 0) {
-        mem_free(k);
+    rest = put_names((uint8_t *)(kept->addresses + kept->address_count), answer);
+    memcpy(rest, question.at, question.len);
+    if (hash_table_add(&cache->by_question, &kept->by_question, bytes_make(rest, question.len)) !=
+        0) {
+        mem_free(kept);
         return;
     }
-    list_append(&c->by_use, &k->by_use);
-    c->used_bytes += bytes;
-    while (c->used_bytes > DNS_CACHE_BYTES_MAX) {
-        struct list *oldest = list_first(&c->by_use);
+    list_append(&cache->by_use, &kept->by_use);
+    cache->used_bytes += bytes;
+    while (cache->used_bytes > DNS_CACHE_BYTES_MAX) {
+        struct list *oldest = list_first(&cache->by_use);
 
         assert(oldest != NULL);
-        forget(c, LIST_ENTRY(oldest, struct kept, by_use));
+        forget(cache, LIST_ENTRY(oldest, struct kept, by_use));
     }
 }
 
-bool dns_cache_find(struct dns_cache *c, struct bytes question, uint64_t now_ms,
+bool dns_cache_find(struct dns_cache *cache, struct bytes question, uint64_t now_ms,
                     struct dns_answer *answer_out)
 {
-    struct hash_entry *found = hash_table_find(&c->by_question, question);
-    struct kept *k;
+    struct hash_entry *found = hash_table_find(&cache->by_question, question);
+    struct kept *kept;
 
     if (found == NULL)
         return false;
-    k = CONTAINER_OF(found, struct kept, by_question);
-    if (now_ms >= k->expires_ms) {
-        forget(c, k);
+    kept = CONTAINER_OF(found, struct kept, by_question);
+    if (now_ms >= kept->expires_ms) {
+        forget(cache, kept);
         return false;
     }
-    list_remove(&k->by_use);
-    list_append(&c->by_use, &k->by_use);
-    answer_out->status = k->status;
-    answer_out->ttl_s = (uint32_t)((k->expires_ms - now_ms + 999) / 1000);
-    answer_out->address_count = k->address_count;
-    answer_out->name_count = k->name_count;
-    memcpy(answer_out->addresses, k->addresses, (size_t)k->address_count * sizeof(*k->addresses));
-    take_names(k, answer_out);
+    list_remove(&kept->by_use);
+    list_append(&cache->by_use, &kept->by_use);
+    answer_out->status = kept->status;
+    answer_out->ttl_s = (uint32_t)((kept->expires_ms - now_ms + 999) / 1000);
+    answer_out->address_count = kept->address_count;
+    answer_out->name_count = kept->name_count;
+    memcpy(answer_out->addresses, kept->addresses,
+           (size_t)kept->address_count * sizeof(*kept->addresses));
+    take_names(kept, answer_out);
     return true;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Answers of name servers, until their time is over. */
+/* Answers of name servers, for as long as they are valid. */
 #ifndef POSTERN_DNS_CACHE_H
 #define POSTERN_DNS_CACHE_H
 
@@ -9,21 +9,22 @@
 
 #define DNS_CACHE_BYTES_MAX 1048576
 
-/* Who names a billion addresses makes it forget what was asked for longest ago, and no more. */
+/* Bounded: when a billion names are asked for, the cache forgets those that were unused for the
+ * longest time. */
 struct dns_cache {
     struct hash_table by_question;
     struct list by_use; /* the longest unused first */
     size_t used_bytes;
 };
 
-void dns_cache_init(struct dns_cache *c, struct hash_key secret);
-void dns_cache_done(struct dns_cache *c);
-/* For as long as it says; for want of memory not at all. The question, which is not kept yet, is
- * octets that are the same whenever the answer is. */
-void dns_cache_keep(struct dns_cache *c, struct bytes question, const struct dns_answer *answer,
+void dns_cache_init(struct dns_cache *cache, struct hash_key secret);
+void dns_cache_done(struct dns_cache *cache);
+/* Keeps an answer for as long as it is valid; without memory not at all. `question` is any octets
+ * that are the same for the same answer; it must not be kept yet. */
+void dns_cache_keep(struct dns_cache *cache, struct bytes question, const struct dns_answer *answer,
                     uint64_t now_ms);
-/* False: it must be asked for. `ttl_s` is what is left of it. */
-bool dns_cache_find(struct dns_cache *c, struct bytes question, uint64_t now_ms,
+/* False: not kept. answer_out->ttl_s is what is left of the answer's time. */
+bool dns_cache_find(struct dns_cache *cache, struct bytes question, uint64_t now_ms,
                     struct dns_answer *answer_out);
 
 #endif

@@ -8,16 +8,16 @@
 #include "proxy/io/dns.h"
 
 struct dns_hosts {
-    struct hash_table by_name; /* for each name its first line */
+    struct hash_table by_name; /* the first line of each name */
     struct list all;
-    uint8_t *octets; /* of the file, in lower case: names point into it */
+    uint8_t *octets; /* of the file, in lower case; names point into them */
 };
 
-/* What cannot be read, and a file that is longer than it may be, has no names. 0 or ERR_MEMORY;
- * done is legal in any case. */
-int dns_hosts_read(struct dns_hosts *h, struct hash_key secret, const char *path);
-void dns_hosts_done(struct dns_hosts *h);
-/* Adds the addresses that it has for the name. */
-void dns_hosts_find(const struct dns_hosts *h, struct bytes name, struct dns_answer *answer);
+/* A file that cannot be read or is too long counts as empty. 0 or ERR_MEMORY; dns_hosts_done() must
+ * follow in either case. */
+int dns_hosts_read(struct dns_hosts *hosts, struct hash_key secret, const char *path);
+void dns_hosts_done(struct dns_hosts *hosts);
+/* Adds the addresses that the file has for the name. */
+void dns_hosts_find(const struct dns_hosts *hosts, struct bytes name, struct dns_answer *answer);
 
 #endif

@@ -5,18 +5,18 @@
 #define HEADER_BYTES 12
 #define CLASS_IN     1
 
-/* A place in the response; every step is checked against its end. */
-struct place {
+/* A position in the response; every step is checked against its end. */
+struct cursor {
     struct bytes all;
     size_t at;
 };
 
-static bool take(struct place *p, size_t octets, const uint8_t **start_out)
+static bool take(struct cursor *cursor, size_t octets, const uint8_t **start_out)
 {
-    if (octets > p->all.len - p->at)
+    if (octets > cursor->all.len - cursor->at)
         return false;
-    *start_out = p->all.at + p->at;
-    p->at += octets;
+    *start_out = cursor->all.at + cursor->at;
+    cursor->at += octets;
     return true;
 }
 
@@ -30,27 +30,28 @@ static uint32_t read_32(const uint8_t *at)
     return (uint32_t)read_16(at) << 16 | read_16(at + 2);
 }
 
-/* Follows compression within the response; octets that are no text come as \DDD. */
-static bool take_name(struct place *p, char **name_out)
+/* Reads a name, following compression within the response; octets that are no text become \DDD. */
+static bool take_name(struct cursor *cursor, char **name_out)
 {
     long length = 0;
 
-    if (p->at >= p->all.len || ares_expand_name(p->all.at + p->at, p->all.at, (int)p->all.len,
-                                                name_out, &length) != ARES_SUCCESS)
+    if (cursor->at >= cursor->all.len ||
+        ares_expand_name(cursor->all.at + cursor->at, cursor->all.at, (int)cursor->all.len,
+                         name_out, &length) != ARES_SUCCESS)
         return false;
-    if (length < 0 || (size_t)length > p->all.len - p->at) {
+    if (length < 0 || (size_t)length > cursor->all.len - cursor->at) {
         ares_free_string(*name_out);
         return false;
     }
-    p->at += (size_t)length;
+    cursor->at += (size_t)length;
     return true;
 }
 
-static bool skip_name(struct place *p)
+static bool skip_name(struct cursor *cursor)
 {
     char *name;
 
-    if (!take_name(p, &name))
+    if (!take_name(cursor, &name))
         return false;
     ares_free_string(name);
     return true;
@@ -60,7 +61,7 @@ void dns_add_address(struct dns_answer *answer, const struct netaddr *address)
 {
     int at = answer->address_count;
 
-    if (at == DNS_ADDRESSES_MAX && /* the last IPv6 address makes room for IPv4 */
+    if (at == DNS_ADDRESSES_MAX && /* the last IPv6 address gives way to IPv4 */
         (address->family != NETADDR_IPV4 || answer->addresses[--at].family == NETADDR_IPV4))
         return;
     for (; address->family == NETADDR_IPV4 && at > 0; at--) {
@@ -72,22 +73,22 @@ void dns_add_address(struct dns_answer *answer, const struct netaddr *address)
     answer->address_count += answer->address_count < DNS_ADDRESSES_MAX;
 }
 
-/* The responses for A and AAAA come in any order. */
+/* An IPv6 address that is IPv4 mapped is kept as IPv4. */
 static void add_address(struct dns_answer *answer, const uint8_t *octets, size_t len)
 {
     static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    struct netaddr a = {.family = len == 4 ? NETADDR_IPV4 : NETADDR_IPV6};
+    struct netaddr address = {.family = len == 4 ? NETADDR_IPV4 : NETADDR_IPV6};
 
     if (len == 16 && memcmp(octets, mapped, sizeof(mapped)) == 0) {
-        a.family = NETADDR_IPV4;
+        address.family = NETADDR_IPV4;
         octets += 12;
         len = 4;
     }
-    memcpy(a.octets, octets, len);
-    dns_add_address(answer, &a);
+    memcpy(address.octets, octets, len);
+    dns_add_address(answer, &address);
 }
 
-/* Names of equal preference stay in the order in which they came. */
+/* Names of equal preference stay in the order of the response. */
 static void add_name(struct dns_answer *answer, const char *name, unsigned preference)
 {
     size_t length = strlen(name);
@@ -96,7 +97,7 @@ static void add_name(struct dns_answer *answer, const char *name, unsigned prefe
     if (length >= DNS_NAME_MAX)
         return;
     if (at == DNS_NAMES_MAX && answer->names[--at].preference <= preference)
-        return; /* else the least preferred makes room */
+        return; /* else the least preferred one gives way */
     while (at > 0 && answer->names[at - 1].preference > preference) {
         answer->names[at] = answer->names[at - 1];
         at--;
@@ -106,32 +107,32 @@ static void add_name(struct dns_answer *answer, const char *name, unsigned prefe
     answer->name_count += answer->name_count < DNS_NAMES_MAX;
 }
 
-/* The data of one record, which must fill its length exactly. */
-static bool add_record(struct place *p, size_t len, unsigned type, enum dns_type wanted,
+/* Reads the data of one record, which must fill its length exactly. */
+static bool add_record(struct cursor *cursor, size_t len, unsigned type, enum dns_type wanted,
                        struct dns_answer *answer)
 {
-    size_t end = p->at + len;
+    size_t end = cursor->at + len;
     unsigned preference = 0;
     const uint8_t *start;
     char *name;
 
     if (wanted == DNS_TYPE_A) {
-        if (len != (type == DNS_TYPE_A ? 4u : 16u) || !take(p, len, &start))
+        if (len != (type == DNS_TYPE_A ? 4u : 16u) || !take(cursor, len, &start))
             return false;
         add_address(answer, start, len);
         return true;
     }
     if (wanted == DNS_TYPE_MX) {
-        if (!take(p, 2, &start))
+        if (!take(cursor, 2, &start))
             return false;
         preference = read_16(start);
     }
-    if (!take_name(p, &name))
+    if (!take_name(cursor, &name))
         return false;
-    if (p->at == end)
+    if (cursor->at == end)
         add_name(answer, name, preference);
     ares_free_string(name);
-    return p->at == end;
+    return cursor->at == end;
 }
 
 static bool is_wanted(unsigned type, enum dns_type wanted)
@@ -140,18 +141,19 @@ static bool is_wanted(unsigned type, enum dns_type wanted)
 }
 
 /* What stands before the data of a record; they lie within the response. */
-static bool take_head(struct place *p, unsigned *type_out, uint32_t *ttl_s_out, unsigned *len_out)
+static bool take_head(struct cursor *cursor, unsigned *type_out, uint32_t *ttl_s_out,
+                      unsigned *len_out)
 {
     const uint8_t *head;
 
-    if (!skip_name(p) || !take(p, 10, &head))
+    if (!skip_name(cursor) || !take(cursor, 10, &head))
         return false;
     *type_out = read_16(head + 2) == CLASS_IN ? read_16(head) : 0;
     *ttl_s_out = read_32(head + 4);
     *len_out = read_16(head + 8);
     if (*ttl_s_out > INT32_MAX)
         *ttl_s_out = 0; /* RFC 2181 8 */
-    return *len_out <= p->all.len - p->at;
+    return *len_out <= cursor->all.len - cursor->at;
 }
 
 static void note_ttl(struct dns_answer *answer, uint32_t ttl_s)
@@ -160,31 +162,31 @@ static void note_ttl(struct dns_answer *answer, uint32_t ttl_s)
         answer->ttl_s = ttl_s;
 }
 
-static bool take_record(struct place *p, enum dns_type wanted, struct dns_answer *answer)
+static bool take_record(struct cursor *cursor, enum dns_type wanted, struct dns_answer *answer)
 {
     const uint8_t *data;
     unsigned type, len;
     uint32_t ttl_s;
 
-    if (!take_head(p, &type, &ttl_s, &len))
+    if (!take_head(cursor, &type, &ttl_s, &len))
         return false;
     if (type != DNS_TYPE_CNAME && !is_wanted(type, wanted))
-        return take(p, len, &data);
+        return take(cursor, len, &data);
     note_ttl(answer, ttl_s);
     if (type == DNS_TYPE_CNAME)
-        return take(p, len, &data);
-    return add_record(p, len, type, wanted, answer);
+        return take(cursor, len, &data);
+    return add_record(cursor, len, type, wanted, answer);
 }
 
-/* For how long there is no such thing: the SOA record of the authority section says it (RFC 2308
- * 5), in its TTL and in the last four octets of its data. */
-static void note_absence(struct place *p, unsigned records, struct dns_answer *answer)
+/* How long the absence of records is valid: the SOA record of the authority section says it (RFC
+ * 2308 5), in its TTL and in the last four octets of its data. */
+static void note_absence(struct cursor *cursor, unsigned records, struct dns_answer *answer)
 {
     const uint8_t *data;
     unsigned type, len;
     uint32_t ttl_s;
 
-    while (records-- > 0 && take_head(p, &type, &ttl_s, &len) && take(p, len, &data)) {
+    while (records-- > 0 && take_head(cursor, &type, &ttl_s, &len) && take(cursor, len, &data)) {
         if (type != DNS_TYPE_SOA || len < 4)
             continue;
         note_ttl(answer, ttl_s);
@@ -194,19 +196,19 @@ static void note_absence(struct place *p, unsigned records, struct dns_answer *a
 
 bool dns_parse_response(struct bytes octets, enum dns_type wanted, struct dns_answer *answer)
 {
-    struct place p = {.all = octets};
+    struct cursor cursor = {.all = octets};
     int had = answer->address_count + answer->name_count;
     const uint8_t *header, *rest;
 
-    if (octets.len > 65535 || !take(&p, HEADER_BYTES, &header))
+    if (octets.len > 65535 || !take(&cursor, HEADER_BYTES, &header))
         return false;
     for (unsigned left = read_16(header + 4); left > 0; left--)
-        if (!skip_name(&p) || !take(&p, 4, &rest))
+        if (!skip_name(&cursor) || !take(&cursor, 4, &rest))
             return false;
     for (unsigned left = read_16(header + 6); left > 0; left--)
-        if (!take_record(&p, wanted, answer))
+        if (!take_record(&cursor, wanted, answer))
             return false;
     if (answer->address_count + answer->name_count == had)
-        note_absence(&p, read_16(header + 8), answer);
+        note_absence(&cursor, read_16(header + 8), answer);
     return true;
 }

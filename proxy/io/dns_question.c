@@ -1,191 +1,195 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What c-ares is asked: each thing once, however many wait for it. */
+/* Asks c-ares each question once, however many wait for the answer. */
 #include "proxy/io/dns_uv.h"
 
 #define GIVE_UP_MS      5000 /* however many servers there are */
 #define TICK_MS         250
 #define CLASS_IN        1
 #define FOUND_MAX_S     3600
-#define NOT_FOUND_MAX_S 60 /* also where nobody said for how long */
-#define NET_PARTS       4  /* one client net has one of them */
+#define NOT_FOUND_MAX_S 60 /* also when the response does not say how long */
+#define NET_PARTS       4  /* of the room for clients; one net may use one */
 
 struct dns_question {
     struct dns *dns;
-    struct list link;          /* dns.in_time; in none: it is too late for an answer */
-    struct list in_clients;    /* dns.of_clients; in none: it is for a target */
-    struct netaddr client_net; /* whose clients were the first to ask */
+    struct list link;          /* dns.in_time; in no list: it is too late for an answer */
+    struct list in_clients;    /* dns.of_clients; in no list: it is for a target */
+    struct netaddr client_net; /* of the client that was the first to ask */
     struct hash_entry by_text;
     struct list queries;
-    struct dns_answer *answer; /* NULL: no response has come */
+    struct dns_answer *answer; /* NULL: there was no response yet */
     enum dns_type type;
-    unsigned responses_due; /* c-ares holds on to this while not 0 */
+    unsigned responses_due; /* c-ares holds a pointer to the question while this is not 0 */
     bool is_temporary;      /* one response was no answer, or could not be kept */
     uint64_t asked_ms;
-    uint8_t text[1 + DNS_NAME_MAX]; /* the type, and the name in lower case */
+    uint8_t text[1 + DNS_NAME_MAX]; /* the type, then the name in lower case */
 };
 
 /* ---- answers ---- */
 
-static void tell_all(struct dns_question *u, const struct dns_answer *answer)
+static void tell_all(struct dns_question *question, const struct dns_answer *answer)
 {
     struct list *first;
 
-    while ((first = list_first(&u->queries)) != NULL)
+    while ((first = list_first(&question->queries)) != NULL)
         dns_answer_later(LIST_ENTRY(first, struct dns_query, link), answer);
 }
 
-static void settle(struct dns_question *u)
+static void finish(struct dns_question *question)
 {
-    struct dns_answer *answer = u->answer;
+    struct dns_answer *answer = question->answer;
     bool is_found = answer != NULL && answer->address_count + answer->name_count > 0;
     uint32_t most_s = is_found ? FOUND_MAX_S : NOT_FOUND_MAX_S;
 
-    if (answer == NULL || (u->is_temporary && !is_found)) {
-        tell_all(u, NULL);
+    if (answer == NULL || (question->is_temporary && !is_found)) {
+        tell_all(question, NULL);
         return;
     }
     answer->status = is_found ? DNS_FOUND : DNS_NOT_FOUND;
     if (answer->ttl_s > most_s)
         answer->ttl_s = most_s;
-    if (!u->is_temporary)
-        dns_cache_keep(&u->dns->cache, u->by_text.key, answer, loop_now_ms(u->dns->loop));
-    tell_all(u, answer);
+    if (!question->is_temporary)
+        dns_cache_keep(&question->dns->cache, question->by_text.key, answer,
+                       loop_now_ms(question->dns->loop));
+    tell_all(question, answer);
 }
 
-static void end(struct dns_question *u)
+static void free_question(struct dns_question *question)
 {
-    hash_table_remove(&u->dns->questions, &u->by_text);
-    list_remove(&u->link);
-    u->dns->of_client_count -= !list_is_empty(&u->in_clients);
-    list_remove(&u->in_clients);
-    mem_free(u->answer);
-    mem_free(u);
+    hash_table_remove(&question->dns->questions, &question->by_text);
+    list_remove(&question->link);
+    question->dns->of_client_count -= !list_is_empty(&question->in_clients);
+    list_remove(&question->in_clients);
+    mem_free(question->answer);
+    mem_free(question);
 }
 
-static struct dns_answer *answer_of(struct dns_question *u)
+static struct dns_answer *answer_of(struct dns_question *question)
 {
-    if (u->answer == NULL && (u->answer = mem_alloc(sizeof(*u->answer))) != NULL) {
-        u->answer->ttl_s = UINT32_MAX;
-        u->answer->address_count = u->answer->name_count = 0;
+    if (question->answer == NULL &&
+        (question->answer = mem_alloc(sizeof(*question->answer))) != NULL) {
+        question->answer->ttl_s = UINT32_MAX;
+        question->answer->address_count = question->answer->name_count = 0;
     }
-    return u->answer;
+    return question->answer;
 }
 
-static void add_response(struct dns_question *u, int status, struct bytes octets)
+static void add_response(struct dns_question *question, int status, struct bytes octets)
 {
     bool is_negative = status == ARES_ENODATA || status == ARES_ENOTFOUND;
-    struct dns_answer *answer = answer_of(u);
+    struct dns_answer *answer = answer_of(question);
 
     if (answer == NULL || (status != ARES_SUCCESS && status != ARES_EBADNAME && !is_negative))
-        u->is_temporary = true;
-    else if (octets.len > 0 && !dns_parse_response(octets, u->type, answer) && !is_negative)
-        u->is_temporary = true;
+        question->is_temporary = true;
+    else if (octets.len > 0 && !dns_parse_response(octets, question->type, answer) && !is_negative)
+        question->is_temporary = true;
 }
 
 static void on_response(void *argument, int status, int timeouts, unsigned char *octets, int len)
 {
-    struct dns_question *u = argument;
+    struct dns_question *question = argument;
 
     (void)timeouts;
-    u->responses_due--;
-    if (!u->dns->is_ending)
-        add_response(u, status, bytes_make(octets, len > 0 ? (size_t)len : 0));
-    if (u->responses_due > 0)
+    question->responses_due--;
+    if (!question->dns->is_ending)
+        add_response(question, status, bytes_make(octets, len > 0 ? (size_t)len : 0));
+    if (question->responses_due > 0)
         return;
-    if (!u->dns->is_ending)
-        settle(u);
-    end(u);
+    if (!question->dns->is_ending)
+        finish(question);
+    free_question(question);
 }
 
 static void on_tick(struct deadline *tick)
 {
-    struct dns *d = CONTAINER_OF(tick, struct dns, tick);
-    uint64_t now_ms = loop_now_ms(d->loop);
+    struct dns *dns = CONTAINER_OF(tick, struct dns, tick);
+    uint64_t now_ms = loop_now_ms(dns->loop);
     struct list *oldest;
 
-    ares_process_fd(d->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-    while ((oldest = list_first(&d->in_time)) != NULL) {
-        struct dns_question *u = LIST_ENTRY(oldest, struct dns_question, link);
+    ares_process_fd(dns->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    while ((oldest = list_first(&dns->in_time)) != NULL) {
+        struct dns_question *question = LIST_ENTRY(oldest, struct dns_question, link);
 
-        if (u->asked_ms + GIVE_UP_MS > now_ms)
+        if (question->asked_ms + GIVE_UP_MS > now_ms)
             break;
-        list_remove(&u->link);
-        tell_all(u, NULL);
+        list_remove(&question->link);
+        tell_all(question, NULL);
     }
-    d->is_ticking = d->questions.entry_count != 0;
-    if (d->is_ticking)
-        deadline_set(d->loop, tick, now_ms + TICK_MS);
+    dns->is_ticking = dns->questions.entry_count != 0;
+    if (dns->is_ticking)
+        deadline_set(dns->loop, tick, now_ms + TICK_MS);
 }
 
 static const struct deadline_use tick_use = {.reached = on_tick};
 
 /* ---- questions ---- */
 
-static unsigned count_of_net(const struct dns *d, const struct netaddr *net)
+static unsigned count_of_net(const struct dns *dns, const struct netaddr *net)
 {
     unsigned count = 0;
 
-    LIST_EACH (link, &d->of_clients)
+    LIST_EACH (link, &dns->of_clients)
         count += netaddr_equal(&LIST_ENTRY(link, struct dns_question, in_clients)->client_net, net);
     return count;
 }
 
-/* c-ares holds on to what nobody waits for any more, so what counts is what c-ares has. A net has a
- * quarter of what the other nets leave: however many are busy, one that asks little finds room. */
-static bool has_room(const struct dns *d, const struct netaddr *client)
+/* Counts all questions that c-ares has, even if nobody waits for the answer any more. A net may
+ * have a quarter of what the other nets leave: however many are busy, a net that asks little finds
+ * room. */
+static bool has_room(const struct dns *dns, const struct netaddr *client)
 {
-    if (d->questions.entry_count >= DNS_QUESTIONS_MAX)
+    if (dns->questions.entry_count >= DNS_QUESTIONS_MAX)
         return false;
-    if (client == NULL || d->of_client_count < DNS_OF_CLIENTS_MAX / NET_PARTS)
+    if (client == NULL || dns->of_client_count < DNS_OF_CLIENTS_MAX / NET_PARTS)
         return true;
     struct netaddr net = netaddr_client_net(client);
-    return (NET_PARTS - 1) * count_of_net(d, &net) < DNS_OF_CLIENTS_MAX - d->of_client_count;
+    return (NET_PARTS - 1) * count_of_net(dns, &net) < DNS_OF_CLIENTS_MAX - dns->of_client_count;
 }
 
-static void count_for(struct dns_question *u, const struct netaddr *client)
+static void count_for(struct dns_question *question, const struct netaddr *client)
 {
-    list_init(&u->in_clients);
+    list_init(&question->in_clients);
     if (client == NULL)
         return;
-    u->client_net = netaddr_client_net(client);
-    list_append(&u->dns->of_clients, &u->in_clients);
-    u->dns->of_client_count++;
+    question->client_net = netaddr_client_net(client);
+    list_append(&question->dns->of_clients, &question->in_clients);
+    question->dns->of_client_count++;
 }
 
 /* NULL: no memory, or no room. */
-static struct dns_question *new_question(struct dns *d, struct bytes text,
+static struct dns_question *new_question(struct dns *dns, struct bytes text,
                                          const struct netaddr *client)
 {
-    struct dns_question *u = has_room(d, client) ? mem_zalloc(sizeof(*u)) : NULL;
+    struct dns_question *question = has_room(dns, client) ? mem_zalloc(sizeof(*question)) : NULL;
 
-    if (u == NULL)
+    if (question == NULL)
         return NULL;
-    memcpy(u->text, text.at, text.len);
-    if (hash_table_add(&d->questions, &u->by_text, bytes_make(u->text, text.len)) != 0) {
-        mem_free(u);
+    memcpy(question->text, text.at, text.len);
+    if (hash_table_add(&dns->questions, &question->by_text, bytes_make(question->text, text.len)) !=
+        0) {
+        mem_free(question);
         return NULL;
     }
-    u->dns = d;
-    u->type = (enum dns_type)text.at[0];
-    u->asked_ms = loop_now_ms(d->loop);
-    count_for(u, client);
-    list_init(&u->queries);
-    list_append(&d->in_time, &u->link);
-    if (!d->is_ticking)
-        deadline_set(d->loop, &d->tick, u->asked_ms + TICK_MS);
-    d->is_ticking = true;
-    return u;
+    question->dns = dns;
+    question->type = (enum dns_type)text.at[0];
+    question->asked_ms = loop_now_ms(dns->loop);
+    count_for(question, client);
+    list_init(&question->queries);
+    list_append(&dns->in_time, &question->link);
+    if (!dns->is_ticking)
+        deadline_set(dns->loop, &dns->tick, question->asked_ms + TICK_MS);
+    dns->is_ticking = true;
+    return question;
 }
 
-/* It may be over within this call. */
-static void ask_servers(struct dns_question *u, const char *name)
+/* The question may be answered and freed within this call. */
+static void ask_servers(struct dns_question *question, const char *name)
 {
-    struct dns *d = u->dns;
+    struct dns *dns = question->dns;
 
-    u->responses_due = u->type == DNS_TYPE_A ? 2 : 1;
-    if (u->type == DNS_TYPE_A)
-        ares_query(d->channel, name, CLASS_IN, DNS_TYPE_AAAA, on_response, u);
-    ares_query(d->channel, name, CLASS_IN, (int)u->type, on_response, u);
+    question->responses_due = question->type == DNS_TYPE_A ? 2 : 1;
+    if (question->type == DNS_TYPE_A)
+        ares_query(dns->channel, name, CLASS_IN, DNS_TYPE_AAAA, on_response, question);
+    ares_query(dns->channel, name, CLASS_IN, (int)question->type, on_response, question);
 }
 
 static struct bytes make_text(enum dns_type type, const char *name,
@@ -199,55 +203,56 @@ static struct bytes make_text(enum dns_type type, const char *name,
     return bytes_make(text_out, 1 + len);
 }
 
-void dns_question_ask(struct dns_query *q, enum dns_type type, const char *name,
+void dns_question_ask(struct dns_query *query, enum dns_type type, const char *name,
                       const struct netaddr *client)
 {
-    struct dns *d = q->dns;
+    struct dns *dns = query->dns;
     uint8_t space[1 + DNS_NAME_MAX];
     struct bytes text = make_text(type, name, space);
     struct hash_entry *asked;
-    struct dns_question *u;
+    struct dns_question *question;
     struct dns_answer answer;
 
-    if (dns_cache_find(&d->cache, text, loop_now_ms(d->loop), &answer)) {
-        dns_answer_later(q, &answer);
+    if (dns_cache_find(&dns->cache, text, loop_now_ms(dns->loop), &answer)) {
+        dns_answer_later(query, &answer);
         return;
     }
-    asked = hash_table_find(&d->questions, text);
-    u = asked == NULL ? new_question(d, text, client)
-                      : CONTAINER_OF(asked, struct dns_question, by_text);
-    if (u == NULL || list_is_empty(&u->link)) { /* what was late a moment ago is no better now */
-        dns_answer_later(q, NULL);
+    asked = hash_table_find(&dns->questions, text);
+    question = asked == NULL ? new_question(dns, text, client)
+                             : CONTAINER_OF(asked, struct dns_question, by_text);
+    if (question == NULL ||
+        list_is_empty(&question->link)) { /* a second try would be as late as the first */
+        dns_answer_later(query, NULL);
         return;
     }
-    list_append(&u->queries, &q->link);
+    list_append(&question->queries, &query->link);
     if (asked == NULL)
-        ask_servers(u, name);
+        ask_servers(question, name);
 }
 
 /* ---- beginning and ending ---- */
 
-void dns_questions_init(struct dns *d)
+void dns_questions_init(struct dns *dns)
 {
-    hash_table_init(&d->questions, loop_hash_key(d->loop));
-    dns_cache_init(&d->cache, loop_hash_key(d->loop));
-    list_init(&d->in_time);
-    list_init(&d->of_clients);
-    deadline_init(&d->tick, &tick_use);
+    hash_table_init(&dns->questions, loop_hash_key(dns->loop));
+    dns_cache_init(&dns->cache, loop_hash_key(dns->loop));
+    list_init(&dns->in_time);
+    list_init(&dns->of_clients);
+    deadline_init(&dns->tick, &tick_use);
 }
 
-void dns_questions_done(struct dns *d)
+void dns_questions_done(struct dns *dns)
 {
-    LIST_EACH (link, &d->in_time) {
-        struct dns_question *u = LIST_ENTRY(link, struct dns_question, link);
+    LIST_EACH (link, &dns->in_time) {
+        struct dns_question *question = LIST_ENTRY(link, struct dns_question, link);
         struct list *first;
 
-        while ((first = list_first(&u->queries)) != NULL)
+        while ((first = list_first(&question->queries)) != NULL)
             dns_cancel(LIST_ENTRY(first, struct dns_query, link));
     }
-    deadline_clear(d->loop, &d->tick);
-    d->is_ending = true;
-    ares_destroy(d->channel); /* on_response() frees the questions */
-    hash_table_done(&d->questions);
-    dns_cache_done(&d->cache);
+    deadline_clear(dns->loop, &dns->tick);
+    dns->is_ending = true;
+    ares_destroy(dns->channel); /* calls on_response(), which frees the questions */
+    hash_table_done(&dns->questions);
+    dns_cache_done(&dns->cache);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Questions on c-ares and libuv, shared by dns.c and the dns_*.c files. */
+/* DNS on c-ares and libuv: what dns.c and the dns_*.c files share. */
 #ifndef POSTERN_DNS_UV_H
 #define POSTERN_DNS_UV_H
 
@@ -23,19 +23,19 @@ enum dns_type {
 struct dns {
     struct loop *loop;
     ares_channel channel;
-    struct deadline tick;        /* armed while c-ares has something to do */
-    struct hash_table questions; /* that c-ares has */
-    struct list in_time;         /* those that may still be answered, the oldest first */
-    struct list of_clients;      /* those that clients had us ask */
+    struct deadline tick;        /* armed while c-ares has questions */
+    struct hash_table questions; /* all that c-ares has */
+    struct list in_time;         /* questions that may still be answered, the oldest first */
+    struct list of_clients;      /* questions that are for clients */
     unsigned of_client_count;
-    struct list answered; /* queries whose posts will tell */
+    struct list answered; /* queries whose posts are under way */
     struct list sockets;
     struct dns_hosts hosts;
     struct dns_cache cache;
     bool is_ticking, is_ending;
 };
 
-/* One owner's wish to know something. */
+/* What one owner asked for. */
 struct dns_query {
     struct dns *dns;
     struct list link; /* question.queries, or dns.answered */
@@ -45,26 +45,26 @@ struct dns_query {
     struct dns_answer *answer; /* NULL: DNS_TEMPORARY */
 };
 
-/* dns.c: the owner will be told, soon. NULL: DNS_TEMPORARY. */
-void dns_answer_later(struct dns_query *q, const struct dns_answer *answer);
+/* dns.c: tells the owner by a post. NULL: DNS_TEMPORARY. */
+void dns_answer_later(struct dns_query *query, const struct dns_answer *answer);
 
 /* dns_question.c */
-void dns_questions_init(struct dns *d);
-/* The query is answered from what is known, or when the name servers have spoken; it joins those
- * who wait for the same. A and AAAA are asked for together. `client` NULL: it is for a target. */
-void dns_question_ask(struct dns_query *q, enum dns_type type, const char *name,
+void dns_questions_init(struct dns *dns);
+/* Answers the query from the cache, or when the name servers have answered; equal questions are
+ * asked once. A and AAAA are asked for together. `client` NULL: the query is for a target. */
+void dns_question_ask(struct dns_query *query, enum dns_type type, const char *name,
                       const struct netaddr *client);
-/* Frees the queries that wait, and ends c-ares. */
-void dns_questions_done(struct dns *d);
+/* Frees the waiting queries, and c-ares. */
+void dns_questions_done(struct dns *dns);
 
 /* dns_socket.c */
 void dns_socket_changed(void *dns, ares_socket_t fd, int wants_read, int wants_write);
 
-/* IPv4 comes first, else the order stays; what does not fit is left out. */
+/* IPv4 comes first, otherwise the order is kept; addresses that do not fit are left out. */
 void dns_add_address(struct dns_answer *answer, const struct netaddr *address);
-/* Adds the records of one response that fit the question: A and AAAA, or PTR, or MX. Where there
- * is none, `ttl_s` is at most for how long that is so (RFC 2308). False: it is garbage, and what
- * was added before stays. `octets` are hostile. */
+/* Adds the records of one response that fit the question: A and AAAA, or PTR, or MX. Without such a
+ * record `ttl_s` is at most for how long that holds (RFC 2308). False: the response is garbage;
+ * what was added before stays. `octets` are hostile. */
 bool dns_parse_response(struct bytes octets, enum dns_type wanted, struct dns_answer *answer);
 
 #endif

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -19,22 +18,24 @@ static int set_on(int fd, int level, int option)
     return setsockopt(fd, level, option, &on, sizeof(on));
 }
 
-static int bind_to(int fd, const struct netaddr *a)
+static int bind_to(int fd, const struct netaddr *address)
 {
-    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(a->port)};
-    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(a->port)};
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(address->port)};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(address->port)};
 
-    if (a->family == NETADDR_IPV4) {
-        memcpy(&v4.sin_addr, a->octets, sizeof(v4.sin_addr));
+    if (address->family == NETADDR_IPV4) {
+        memcpy(&v4.sin_addr, address->octets, sizeof(v4.sin_addr));
         return bind(fd, (struct sockaddr *)&v4, sizeof(v4));
     }
-    memcpy(&v6.sin6_addr, a->octets, sizeof(v6.sin6_addr));
+    memcpy(&v6.sin6_addr, address->octets, sizeof(v6.sin6_addr));
     if (set_on(fd, IPPROTO_IPV6, IPV6_V6ONLY) < 0)
         return -1;
     return bind(fd, (struct sockaddr *)&v6, sizeof(v6));
 }
 
-static int open_bound(const struct netaddr *address, bool is_shared)
+enum sharing { ALONE, SHARED }; /* may others have a socket at this address? */
+
+static int open_bound(const struct netaddr *address, enum sharing sharing)
 {
     int domain = address->family == NETADDR_IPV4 ? AF_INET : AF_INET6;
     int fd, error;
@@ -45,7 +46,8 @@ static int open_bound(const struct netaddr *address, bool is_shared)
     if (fd < 0)
         return -errno;
     if (set_on(fd, SOL_SOCKET, SO_REUSEADDR) == 0 && set_on(fd, IPPROTO_TCP, TCP_NODELAY) == 0 &&
-        (!is_shared || set_on(fd, SOL_SOCKET, SO_REUSEPORT) == 0) && bind_to(fd, address) == 0)
+        (sharing == ALONE || set_on(fd, SOL_SOCKET, SO_REUSEPORT) == 0) &&
+        bind_to(fd, address) == 0)
         return fd;
     error = -errno;
     close(fd);
@@ -65,17 +67,17 @@ static int start_listening(int fd, int backlog)
 
 int listen_open(const struct netaddr *address, int backlog)
 {
-    return start_listening(open_bound(address, false), backlog);
+    return start_listening(open_bound(address, ALONE), backlog);
 }
 
 int listen_open_shared(const struct netaddr *address, int backlog)
 {
-    return start_listening(open_bound(address, true), backlog);
+    return start_listening(open_bound(address, SHARED), backlog);
 }
 
 int listen_probe(const struct netaddr *address)
 {
-    int fd = open_bound(address, false);
+    int fd = open_bound(address, ALONE);
 
     if (fd < 0)
         return fd;
@@ -83,7 +85,7 @@ int listen_probe(const struct netaddr *address)
     return 0;
 }
 
-/* On Linux a socket has the mode of its file before it has the file. */
+/* On Linux the file gets the mode that the socket has before it is bound. */
 static int bind_unix(int fd, const char *path, int backlog)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};

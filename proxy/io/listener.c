@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Accepting connections: few system calls each, and never the last descriptors. */
+/* Accepts connections with few system calls each, and never uses the last descriptors. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -11,7 +11,7 @@
 #include "proxy/io/stream_uv.h"
 
 #define BURST_MAX 64 /* connections a turn */
-#define PAUSE_MS  50 /* before descriptors are looked at again */
+#define PAUSE_MS  50 /* before the descriptors are checked again */
 
 struct listener {
     uv_poll_t poll;
@@ -19,117 +19,117 @@ struct listener {
     const struct listener_events *events;
     void *owner;
     int fd;
-    int fd_limit; /* descriptors of new connections lie below it */
+    int fd_limit; /* descriptors of new connections must be below it */
     bool is_closed;
-    unsigned burst;       /* connections that the last turn was good for */
-    uint32_t turn_number; /* of the last burst */
+    unsigned burst;       /* how many connections the last turn might accept */
+    uint32_t turn_number; /* the turn of the last burst */
     struct deadline pause;
 };
 
-/* The kernel gives the lowest free number, so one at the limit tells that all below are in use.
- * One connection is let in with such a number, a stray; while it is there, the lowest free number
- * is looked up before each accept. */
-static bool has_descriptor(const struct listener *l)
+/* The kernel uses the lowest free number, so a descriptor at the limit shows that all below it are
+ * in use. The connection that got it is accepted, as a stray. While there is a stray, the lowest
+ * free number is looked up before each accept. */
+static bool has_descriptor(const struct listener *listener)
 {
     int probe;
 
-    if (l->loop->stray_count == 0)
+    if (listener->loop->stray_count == 0)
         return true;
-    probe = fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
+    probe = fcntl(listener->fd, F_DUPFD_CLOEXEC, 0);
     if (probe < 0)
         return false;
     close(probe);
-    return probe < l->fd_limit;
+    return probe < listener->fd_limit;
 }
 
-static void hand_over(struct listener *l, struct stream *s)
+static void hand_over(struct listener *listener, struct stream *stream)
 {
-    l->events->accepted(l->owner, s);
-    if (s->events == NULL)
-        stream_close(s);
-    else if (!s->is_closing && s->error == 0)
-        stream_start_reading(s);
+    listener->events->accepted(listener->owner, stream);
+    if (stream->events == NULL)
+        stream_close(stream);
+    else if (!stream->is_closing && stream->error == 0)
+        stream_start_reading(stream);
 }
 
-/* The address comes with the connection, which libuv's own accept would not tell. */
-static int accept_one(struct listener *l)
+/* accept4() returns the address with the connection; libuv's accept does not. */
+static int accept_one(struct listener *listener)
 {
     struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
     socklen_t length = sizeof(address);
-    int fd = accept4(l->fd, (struct sockaddr *)&address, &length, SOCK_CLOEXEC);
-    struct stream *s;
+    int fd = accept4(listener->fd, (struct sockaddr *)&address, &length, SOCK_CLOEXEC);
+    struct stream *stream;
     int error;
 
     if (fd < 0)
         return -errno;
-    s = stream_new(l->loop);
-    if (s == NULL) {
+    stream = stream_new(listener->loop);
+    if (stream == NULL) {
         close(fd);
         return -ENOMEM;
     }
-    error = stream_open(s, fd); /* makes it non-blocking */
+    error = stream_open(stream, fd); /* makes it non-blocking */
     if (error != 0) {
         close(fd);
-        stream_close(s);
+        stream_close(stream);
         return error;
     }
-    s->peer = stream_address((struct sockaddr *)&address);
-    if (fd >= l->fd_limit) {
-        s->is_stray = true;
-        l->loop->stray_count++;
+    stream->peer = stream_address((struct sockaddr *)&address);
+    if (fd >= listener->fd_limit) {
+        stream->is_stray = true;
+        listener->loop->stray_count++;
     }
-    hand_over(l, s);
+    hand_over(listener, stream);
     return 0;
 }
 
-/* One connection a turn saves the accept that finds nothing; when the next turn finds another,
- * twice as many. */
-static unsigned next_burst(struct listener *l)
+/* Accepting one connection a turn saves the accept() that finds none. When the next turn finds
+ * another, twice as many are accepted. */
+static unsigned next_burst(struct listener *listener)
 {
-    uint32_t turn = l->loop->turn_number;
+    uint32_t turn = listener->loop->turn_number;
 
-    l->burst = turn - l->turn_number <= 1 ? l->burst * 2 : 1;
-    if (l->burst > BURST_MAX)
-        l->burst = BURST_MAX;
-    l->turn_number = turn;
-    return l->burst;
+    listener->burst = turn - listener->turn_number <= 1 ? listener->burst * 2 : 1;
+    if (listener->burst > BURST_MAX)
+        listener->burst = BURST_MAX;
+    listener->turn_number = turn;
+    return listener->burst;
 }
 
-static void pause_accepting(struct listener *l)
+static void pause_accepting(struct listener *listener)
 {
-    uv_poll_stop(&l->poll);
-    deadline_set(l->loop, &l->pause, loop_now_ms(l->loop) + PAUSE_MS);
+    uv_poll_stop(&listener->poll);
+    deadline_set(listener->loop, &listener->pause, loop_now_ms(listener->loop) + PAUSE_MS);
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
-    struct listener *l = (struct listener *)poll;
+    struct listener *listener = (struct listener *)poll;
 
     (void)status;
     (void)events;
-    for (unsigned left = next_burst(l); left > 0 && !l->is_closed; left--) {
-        int error = has_descriptor(l) ? accept_one(l) : -EMFILE;
+    for (unsigned left = next_burst(listener); left > 0 && !listener->is_closed; left--) {
+        int error = has_descriptor(listener) ? accept_one(listener) : -EMFILE;
 
         if (error == -EAGAIN) {
-            l->burst = 1;
+            listener->burst = 1;
             return;
         }
         if ((error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOBUFS) &&
-            !l->is_closed) {
-            pause_accepting(l);
+            !listener->is_closed) {
+            pause_accepting(listener);
             return;
         }
     }
 }
 
-static void on_pause_over(struct deadline *d)
+static void on_pause_over(struct deadline *deadline)
 {
-    struct listener *l = CONTAINER_OF(d, struct listener, pause);
+    struct listener *listener = CONTAINER_OF(deadline, struct listener, pause);
 
-    if (has_descriptor(l))
-        uv_poll_start(&l->poll, UV_READABLE, on_readable);
+    if (has_descriptor(listener))
+        uv_poll_start(&listener->poll, UV_READABLE, on_readable);
     else
-        deadline_set(l->loop, &l->pause, loop_now_ms(l->loop) + PAUSE_MS);
+        deadline_set(listener->loop, &listener->pause, loop_now_ms(listener->loop) + PAUSE_MS);
 }
 
 static const struct deadline_use pause_use = {.reached = on_pause_over};
@@ -146,28 +146,28 @@ static int limit_for(unsigned reserve)
 struct listener *listener_new(struct loop *loop, int fd, unsigned reserve,
                               const struct listener_events *events, void *owner, int *error_out)
 {
-    struct listener *l = mem_zalloc(sizeof(*l));
+    struct listener *listener = mem_zalloc(sizeof(*listener));
     int error;
 
-    if (l == NULL) {
+    if (listener == NULL) {
         *error_out = ERR_MEMORY;
         return NULL;
     }
-    error = uv_poll_init(&loop->uv, &l->poll, fd);
+    error = uv_poll_init(&loop->uv, &listener->poll, fd);
     if (error != 0) {
-        mem_free(l);
+        mem_free(listener);
         *error_out = error;
         return NULL;
     }
-    l->loop = loop;
-    l->fd = fd;
-    l->fd_limit = limit_for(reserve);
-    l->events = events;
-    l->owner = owner;
-    l->burst = 1;
-    deadline_init(&l->pause, &pause_use);
-    uv_poll_start(&l->poll, UV_READABLE, on_readable);
-    return l;
+    listener->loop = loop;
+    listener->fd = fd;
+    listener->fd_limit = limit_for(reserve);
+    listener->events = events;
+    listener->owner = owner;
+    listener->burst = 1;
+    deadline_init(&listener->pause, &pause_use);
+    uv_poll_start(&listener->poll, UV_READABLE, on_readable);
+    return listener;
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -175,10 +175,10 @@ static void on_closed(uv_handle_t *handle)
     mem_free(handle);
 }
 
-void listener_close(struct listener *l)
+void listener_close(struct listener *listener)
 {
-    l->is_closed = true;
-    deadline_clear(l->loop, &l->pause);
-    uv_close((uv_handle_t *)&l->poll, on_closed);
-    close(l->fd);
+    listener->is_closed = true;
+    deadline_clear(listener->loop, &listener->pause);
+    uv_close((uv_handle_t *)&listener->poll, on_closed);
+    close(listener->fd);
 }

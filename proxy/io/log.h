@@ -9,39 +9,40 @@
 #include "proxy/base/bytes.h"
 #include "proxy/io/loop.h"
 
-struct log; /* one a loop: where lines go, and the lines of this turn that are not written yet */
+struct log; /* one for each loop: its sinks, and the lines of this turn that are not written yet */
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO };
 enum log_kind { LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_JOURNAL, LOG_TO_FILE };
 
-#define LOG_SINKS_MAX 16 /* distinct ones in a configuration */
+#define LOG_SINKS_MAX 16 /* different ones in a configuration */
 
 struct log_sink {
     enum log_kind kind;
     struct bytes file_pattern; /* LOG_TO_FILE: strftime */
     struct bytes ident;        /* syslog and journal */
     int facility;              /* syslog number */
-    const char *socket_path;   /* syslog and journal; NULL: where they usually listen */
+    const char *socket_path;   /* syslog and journal; NULL: the usual path */
 };
 
-/* `sinks` must live as long as the log. `is_json`: core.log-format. */
-struct log *log_new(struct loop *l, const struct log_sink *sinks, int count, bool is_json,
+/* `sinks` must live as long as the log; at most LOG_SINKS_MAX. `is_json`: core.log-format. NULL:
+ * see *error_out. */
+struct log *log_new(struct loop *loop, const struct log_sink *sinks, int count, bool is_json,
                     int *error_out);
-void log_reopen(struct log *g); /* USR1 */
-void log_flush(struct log *g);  /* writes what this turn has collected, now */
-void log_free(struct log **g);  /* flushes */
+void log_reopen(struct log *log); /* USR1 */
+void log_flush(struct log *log);  /* writes the lines of this turn now */
+void log_free(struct log **held); /* flushes */
 
-/* A line in the making. Begin, add fields in their fixed order, end. Sinks are told by a bit mask
- * (bit i: sinks[i]). Values are escaped and quoted where needed: any octet may be in them. Never
- * blocks on syslog or the journal: what they do not take is counted and told later. */
+/* A line that is being built: begin, add fields in their fixed order, end. `sinks` is a bit mask
+ * (bit i: sinks[i]). Values are escaped and quoted where needed, and may hold any octet. Never
+ * blocks on syslog or the journal: lines that they do not take are counted and reported later. */
 struct log_line {
     struct log *log;
     uint32_t sinks;
     enum log_level level;
-    bool is_open; /* false: no memory, fields go nowhere */
+    bool is_open; /* false: no sink takes the line, and fields are ignored */
 };
 
-struct log_line log_begin(struct log *g, uint32_t sinks, enum log_level level, const char *event);
+struct log_line log_begin(struct log *log, uint32_t sinks, enum log_level level, const char *event);
 void log_put(struct log_line *line, const char *key, struct bytes value);
 void log_put_text(struct log_line *line, const char *key, const char *value);
 void log_put_number(struct log_line *line, const char *key, int64_t value);

@@ -13,23 +13,23 @@
 
 #define FILE_MODE 0640
 
-static bool is_socket(const struct log_out *o)
+static bool is_socket(const struct log_out *out)
 {
-    return o->sink->kind == LOG_TO_SYSLOG || o->sink->kind == LOG_TO_JOURNAL;
+    return out->sink->kind == LOG_TO_SYSLOG || out->sink->kind == LOG_TO_JOURNAL;
 }
 
-static void empty_block(struct log_out *o)
+static void empty_block(struct log_out *out)
 {
-    if (o->block != NULL)
-        pool_give(o->pool, o->block);
-    o->block = NULL;
-    o->used = 0;
-    o->pending = 0;
+    if (out->block != NULL)
+        pool_give(out->pool, out->block);
+    out->block = NULL;
+    out->used = 0;
+    out->pending = 0;
 }
 
 /* ---- files ---- */
 
-static int path_now(const struct log_out *o, int64_t wall_s, char path_out[PATH_MAX])
+static int path_now(const struct log_out *out, int64_t wall_s, char path_out[PATH_MAX])
 {
     time_t seconds = (time_t)wall_s;
     struct tm local;
@@ -37,154 +37,156 @@ static int path_now(const struct log_out *o, int64_t wall_s, char path_out[PATH_
     localtime_r(&seconds, &local);
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral" /* the operator wrote it */
-    return strftime(path_out, PATH_MAX, o->pattern, &local) == 0 ? -ENAMETOOLONG : 0;
+    return strftime(path_out, PATH_MAX, out->pattern, &local) == 0 ? -ENAMETOOLONG : 0;
 #pragma GCC diagnostic pop
 }
 
-/* Opens what the pattern names now. On failure the file that was open stays. */
-static int open_file(struct log_out *o, const char *path)
+/* Opens the file that the pattern names now. On failure the file that was open stays open. */
+static int open_file(struct log_out *out, const char *path)
 {
     int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC;
     int fd = open(path, flags | O_EXCL, FILE_MODE);
 
     if (fd >= 0)
-        (void)fchmod(fd, FILE_MODE); /* whatever the umask; one that is there stays as it is */
+        (void)fchmod(fd, FILE_MODE); /* whatever the umask; an existing file keeps its mode */
     else if (errno == EEXIST)
         fd = open(path, flags, FILE_MODE);
     if (fd < 0)
         return -errno;
-    if (o->fd >= 0)
-        close(o->fd);
-    o->fd = fd;
-    memcpy(o->path, path, strlen(path) + 1);
+    if (out->fd >= 0)
+        close(out->fd);
+    out->fd = fd;
+    memcpy(out->path, path, strlen(path) + 1);
     return 0;
 }
 
-static void follow_pattern(struct log_out *o, int64_t wall_s)
+static void follow_pattern(struct log_out *out, int64_t wall_s)
 {
     char path[PATH_MAX];
 
-    if (o->sink->kind != LOG_TO_FILE || wall_s / 60 == o->minute)
+    if (out->sink->kind != LOG_TO_FILE || wall_s / 60 == out->minute)
         return;
-    o->minute = wall_s / 60;
-    if (path_now(o, wall_s, path) == 0 && (o->fd < 0 || strcmp(path, o->path) != 0))
-        (void)open_file(o, path); /* the old one serves until the next minute */
+    out->minute = wall_s / 60;
+    if (path_now(out, wall_s, path) == 0 && (out->fd < 0 || strcmp(path, out->path) != 0))
+        (void)open_file(out, path); /* on failure the old file is used until the next minute */
 }
 
-static int open_first_file(struct log_out *o, int64_t wall_s)
+static int open_first_file(struct log_out *out, int64_t wall_s)
 {
-    struct bytes pattern = o->sink->file_pattern;
+    struct bytes pattern = out->sink->file_pattern;
     char path[PATH_MAX];
     int error;
 
     if (pattern.len >= PATH_MAX)
         return -ENAMETOOLONG;
-    o->pattern = mem_alloc(2 * PATH_MAX);
-    if (o->pattern == NULL)
+    out->pattern = mem_alloc(2 * PATH_MAX);
+    if (out->pattern == NULL)
         return ERR_MEMORY;
-    o->path = o->pattern + PATH_MAX;
-    memcpy(o->pattern, pattern.at, pattern.len);
-    o->pattern[pattern.len] = '\0';
-    o->minute = wall_s / 60;
-    error = path_now(o, wall_s, path);
-    return error != 0 ? error : open_file(o, path);
+    out->path = out->pattern + PATH_MAX;
+    memcpy(out->pattern, pattern.at, pattern.len);
+    out->pattern[pattern.len] = '\0';
+    out->minute = wall_s / 60;
+    error = path_now(out, wall_s, path);
+    return error != 0 ? error : open_file(out, path);
 }
 
 /* ---- all kinds ---- */
 
-int log_out_open(struct log_out *o, const struct log_sink *sink, struct pool *pool, int64_t wall_s)
+int log_out_open(struct log_out *out, const struct log_sink *sink, struct pool *pool,
+                 int64_t wall_s)
 {
-    *o = (struct log_out){.sink = sink, .pool = pool, .fd = -1};
+    *out = (struct log_out){.sink = sink, .pool = pool, .fd = -1};
     if (sink->kind == LOG_TO_FILE)
-        return open_first_file(o, wall_s);
+        return open_first_file(out, wall_s);
     if (sink->kind == LOG_TO_STDERR)
-        o->fd = STDERR_FILENO;
+        out->fd = STDERR_FILENO;
     else
-        log_socket_connect(o, wall_s); /* who is not there yet may come later */
+        log_socket_connect(out, wall_s); /* whoever does not listen yet may do so later */
     return 0;
 }
 
-void log_out_close(struct log_out *o)
+void log_out_close(struct log_out *out)
 {
-    empty_block(o);
-    if (o->fd >= 0 && o->sink->kind != LOG_TO_STDERR)
-        close(o->fd);
-    mem_free(o->pattern);
+    empty_block(out);
+    if (out->fd >= 0 && out->sink->kind != LOG_TO_STDERR)
+        close(out->fd);
+    mem_free(out->pattern);
 }
 
-void log_out_reopen(struct log_out *o, int64_t wall_s)
+void log_out_reopen(struct log_out *out, int64_t wall_s)
 {
     char path[PATH_MAX];
 
-    if (o->sink->kind == LOG_TO_FILE && path_now(o, wall_s, path) == 0)
-        (void)open_file(o, path);
+    if (out->sink->kind == LOG_TO_FILE && path_now(out, wall_s, path) == 0)
+        (void)open_file(out, path);
 }
 
-static bool has_room(const struct log_out *o, size_t len)
+static bool has_room(const struct log_out *out, size_t len)
 {
-    return o->used + len <= o->pool->block_bytes;
+    return out->used + len <= out->pool->block_bytes;
 }
 
-void log_out_add(struct log_out *o, struct bytes head, struct bytes body, int64_t wall_s)
+void log_out_add(struct log_out *out, struct bytes head, struct bytes body, int64_t wall_s)
 {
     uint32_t len = (uint32_t)(head.len + body.len);
-    size_t needed = len + (is_socket(o) ? sizeof(len) : 0);
+    size_t needed = len + (is_socket(out) ? sizeof(len) : 0);
 
-    if (!has_room(o, needed))
-        log_out_flush(o, wall_s);
-    if (o->block == NULL)
-        o->block = pool_take(o->pool);
-    if (o->block == NULL || !has_room(o, needed)) {
-        o->lost++;
+    if (!has_room(out, needed))
+        log_out_flush(out, wall_s);
+    if (out->block == NULL)
+        out->block = pool_take(out->pool);
+    if (out->block == NULL || !has_room(out, needed)) {
+        out->lost++;
         return;
     }
-    if (is_socket(o)) {
-        memcpy(o->block + o->used, &len, sizeof(len));
-        o->used += sizeof(len);
+    if (is_socket(out)) {
+        memcpy(out->block + out->used, &len, sizeof(len));
+        out->used += sizeof(len);
     }
     if (head.len > 0)
-        memcpy(o->block + o->used, head.at, head.len);
-    memcpy(o->block + o->used + head.len, body.at, body.len);
-    o->used += len;
-    o->pending++;
+        memcpy(out->block + out->used, head.at, head.len);
+    memcpy(out->block + out->used + head.len, body.at, body.len);
+    out->used += len;
+    out->pending++;
 }
 
-/* What a pipe does not take now stays for the next turn; what a file refuses is lost. */
-static void write_text(struct log_out *o)
+/* Octets that a pipe does not take now stay for the next turn; those that a file refuses are
+ * lost. */
+static void write_text(struct log_out *out)
 {
     size_t written = 0;
 
-    while (written < o->used) {
-        ssize_t n = write(o->fd, o->block + written, o->used - written);
+    while (written < out->used) {
+        ssize_t n = write(out->fd, out->block + written, out->used - written);
 
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno != EAGAIN)
-            o->lost += o->pending;
+            out->lost += out->pending;
         if (n < 0)
             break;
         written += (size_t)n;
     }
-    if (written < o->used && errno == EAGAIN) {
-        memmove(o->block, o->block + written, o->used - written);
-        o->used -= written;
+    if (written < out->used && errno == EAGAIN) {
+        memmove(out->block, out->block + written, out->used - written);
+        out->used -= written;
         return;
     }
-    empty_block(o);
+    empty_block(out);
 }
 
-bool log_out_flush(struct log_out *o, int64_t wall_s)
+bool log_out_flush(struct log_out *out, int64_t wall_s)
 {
-    uint64_t lost = o->lost;
+    uint64_t lost = out->lost;
 
-    if (o->used == 0)
+    if (out->used == 0)
         return false;
-    follow_pattern(o, wall_s);
-    if (is_socket(o)) {
-        log_socket_flush(o, wall_s);
-        empty_block(o);
+    follow_pattern(out, wall_s);
+    if (is_socket(out)) {
+        log_socket_flush(out, wall_s);
+        empty_block(out);
     } else {
-        write_text(o);
+        write_text(out);
     }
-    return o->lost == lost && o->used == 0;
+    return out->lost == lost && out->used == 0;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Datagrams to syslog and the journal, which never wait: what is not taken is counted. */
+/* Datagrams to syslog and the journal. Sending never waits: lines that are not taken are
+ * counted. */
 #include <errno.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -16,34 +17,34 @@ static const char *path_of(const struct log_sink *sink)
     return sink->kind == LOG_TO_SYSLOG ? "/dev/log" : "/run/systemd/journal/socket";
 }
 
-void log_socket_connect(struct log_out *o, int64_t wall_s)
+void log_socket_connect(struct log_out *out, int64_t wall_s)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    const char *path = path_of(o->sink);
+    const char *path = path_of(out->sink);
     size_t length = strlen(path);
 
-    o->tried_s = wall_s;
+    out->tried_s = wall_s;
     if (length >= sizeof(address.sun_path))
         return;
     memcpy(address.sun_path, path, length);
-    o->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (o->fd >= 0 && connect(o->fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-        close(o->fd);
-        o->fd = -1;
+    out->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (out->fd >= 0 && connect(out->fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+        close(out->fd);
+        out->fd = -1;
     }
 }
 
 /* Takes up to BATCH_MAX datagrams from offset *at on. */
-static unsigned read_batch(const struct log_out *o, size_t *at, struct mmsghdr *messages,
+static unsigned read_batch(const struct log_out *out, size_t *at, struct mmsghdr *messages,
                            struct iovec *vectors)
 {
     unsigned count = 0;
 
-    while (*at < o->used && count < BATCH_MAX) {
+    while (*at < out->used && count < BATCH_MAX) {
         uint32_t len;
 
-        memcpy(&len, o->block + *at, sizeof(len));
-        vectors[count] = (struct iovec){.iov_base = o->block + *at + sizeof(len), .iov_len = len};
+        memcpy(&len, out->block + *at, sizeof(len));
+        vectors[count] = (struct iovec){.iov_base = out->block + *at + sizeof(len), .iov_len = len};
         messages[count] =
             (struct mmsghdr){.msg_hdr = {.msg_iov = &vectors[count], .msg_iovlen = 1}};
         *at += sizeof(len) + len;
@@ -52,47 +53,48 @@ static unsigned read_batch(const struct log_out *o, size_t *at, struct mmsghdr *
     return count;
 }
 
-/* The listener was started anew: one more try, on a new socket. */
-static bool reconnects(struct log_out *o, int error, int64_t wall_s)
+/* The listener may have been restarted: tries once more, on a new socket. */
+static bool reconnects(struct log_out *out, int error, int64_t wall_s)
 {
     if (error != ECONNREFUSED && error != ENOTCONN && error != ECONNRESET && error != EPIPE)
         return false;
-    close(o->fd);
-    o->fd = -1;
-    if (o->tried_s == wall_s)
+    close(out->fd);
+    out->fd = -1;
+    if (out->tried_s == wall_s)
         return false;
-    log_socket_connect(o, wall_s);
-    return o->fd >= 0;
+    log_socket_connect(out, wall_s);
+    return out->fd >= 0;
 }
 
-static void send_batch(struct log_out *o, struct mmsghdr *messages, unsigned count, int64_t wall_s)
+static void send_batch(struct log_out *out, struct mmsghdr *messages, unsigned count,
+                       int64_t wall_s)
 {
     unsigned done = 0;
 
-    while (done < count && o->fd >= 0) {
-        int sent = sendmmsg(o->fd, messages + done, count - done, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (done < count && out->fd >= 0) {
+        int sent = sendmmsg(out->fd, messages + done, count - done, MSG_DONTWAIT | MSG_NOSIGNAL);
 
         if (sent > 0)
             done += (unsigned)sent;
         else if (errno == EMSGSIZE) {
             done++;
-            o->lost++;
-        } else if (errno != EINTR && !reconnects(o, errno, wall_s)) {
+            out->lost++;
+        } else if (errno != EINTR && !reconnects(out, errno, wall_s)) {
             break;
         }
     }
-    o->lost += count - done;
+    out->lost += count - done;
 }
 
-void log_socket_flush(struct log_out *o, int64_t wall_s)
+void log_socket_flush(struct log_out *out, int64_t wall_s)
 {
     struct mmsghdr messages[BATCH_MAX];
     struct iovec vectors[BATCH_MAX];
     size_t at = 0;
     unsigned count;
 
-    if (o->fd < 0 && o->tried_s != wall_s)
-        log_socket_connect(o, wall_s);
-    while ((count = read_batch(o, &at, messages, vectors)) > 0)
-        send_batch(o, messages, count, wall_s);
+    if (out->fd < 0 && out->tried_s != wall_s)
+        log_socket_connect(out, wall_s);
+    while ((count = read_batch(out, &at, messages, vectors)) > 0)
+        send_batch(out, messages, count, wall_s);
 }

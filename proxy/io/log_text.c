@@ -6,28 +6,28 @@
 
 static const char hex_digits[] = "0123456789abcdef";
 
-void log_text_put(struct log_text *t, struct bytes octets)
+void log_text_put(struct log_text *text, struct bytes octets)
 {
-    if (octets.len > t->max - t->len) {
-        t->is_full = true;
+    if (octets.len > text->max - text->len) {
+        text->is_full = true;
         return;
     }
     if (octets.len > 0)
-        memcpy(t->at + t->len, octets.at, octets.len);
-    t->len += octets.len;
+        memcpy(text->at + text->len, octets.at, octets.len);
+    text->len += octets.len;
 }
 
-void log_text_cstring(struct log_text *t, const char *text)
+void log_text_cstring(struct log_text *text, const char *octets)
 {
-    log_text_put(t, bytes_of(text));
+    log_text_put(text, bytes_of(octets));
 }
 
-static void put_octet(struct log_text *t, uint8_t octet)
+static void put_octet(struct log_text *text, uint8_t octet)
 {
-    log_text_put(t, bytes_make(&octet, 1));
+    log_text_put(text, bytes_make(&octet, 1));
 }
 
-void log_text_number(struct log_text *t, int64_t number)
+void log_text_number(struct log_text *text, int64_t number)
 {
     uint8_t digits[20];
     size_t at = sizeof(digits);
@@ -38,7 +38,7 @@ void log_text_number(struct log_text *t, int64_t number)
     while ((left /= 10) != 0);
     if (number < 0)
         digits[--at] = '-';
-    log_text_put(t, bytes_make(digits + at, sizeof(digits) - at));
+    log_text_put(text, bytes_make(digits + at, sizeof(digits) - at));
 }
 
 static bool is_plain(uint8_t c)
@@ -46,8 +46,9 @@ static bool is_plain(uint8_t c)
     return c > ' ' && c < 0x7f && c != '"' && c != '\\';
 }
 
-/* Appends with every octet that is not plain (a space may stand) as `escape` and two digits. */
-static void put_escaped(struct log_text *t, struct bytes value, const char *escape)
+/* Appends `value`, with every octet that is neither plain nor a space as `escape` and two hex
+ * digits. */
+static void put_escaped(struct log_text *text, struct bytes value, const char *escape)
 {
     size_t start = 0;
 
@@ -56,61 +57,61 @@ static void put_escaped(struct log_text *t, struct bytes value, const char *esca
 
         if (is_plain(c) || c == ' ')
             continue;
-        log_text_put(t, bytes_make(value.at + start, i - start));
-        log_text_cstring(t, escape);
-        put_octet(t, (uint8_t)hex_digits[c >> 4]);
-        put_octet(t, (uint8_t)hex_digits[c & 15]);
+        log_text_put(text, bytes_make(value.at + start, i - start));
+        log_text_cstring(text, escape);
+        put_octet(text, (uint8_t)hex_digits[c >> 4]);
+        put_octet(text, (uint8_t)hex_digits[c & 15]);
         start = i + 1;
     }
     if (start < value.len)
-        log_text_put(t, bytes_skip(value, start));
+        log_text_put(text, bytes_skip(value, start));
 }
 
-void log_text_value(struct log_text *t, struct bytes value)
+void log_text_value(struct log_text *text, struct bytes value)
 {
     size_t plain = 0;
 
     while (plain < value.len && is_plain(value.at[plain]))
         plain++;
     if (value.len > 0 && plain == value.len) {
-        log_text_put(t, value);
+        log_text_put(text, value);
         return;
     }
-    put_octet(t, '"');
-    put_escaped(t, value, "\\x");
-    put_octet(t, '"');
+    put_octet(text, '"');
+    put_escaped(text, value, "\\x");
+    put_octet(text, '"');
 }
 
-/* An octet beyond ASCII becomes the code point of its number, whatever it was meant to be. */
-void log_text_json_string(struct log_text *t, struct bytes value)
+/* An octet outside ASCII becomes the code point of the same number, whatever its encoding was. */
+void log_text_json_string(struct log_text *text, struct bytes value)
 {
-    put_octet(t, '"');
-    put_escaped(t, value, "\\u00");
-    put_octet(t, '"');
+    put_octet(text, '"');
+    put_escaped(text, value, "\\u00");
+    put_octet(text, '"');
 }
 
 /* The journal's own form: NAME=value, or for values with newlines NAME, length, value. */
-void log_text_journal_field(struct log_text *t, const char *key, struct bytes value)
+void log_text_journal_field(struct log_text *text, const char *key, struct bytes value)
 {
     bool has_newline = bytes_find(value, '\n') < value.len;
     uint8_t length[8];
 
-    log_text_cstring(t, "POSTERN_");
+    log_text_cstring(text, "POSTERN_");
     for (; *key != '\0'; key++) {
         uint8_t c = (uint8_t)*key;
         bool is_letter = byte_is_letter(c);
 
-        put_octet(t, is_letter ? (uint8_t)(byte_lower(c) - 'a' + 'A')
-                               : (byte_is_digit(c) ? c : (uint8_t)'_'));
+        put_octet(text, is_letter ? (uint8_t)(byte_lower(c) - 'a' + 'A')
+                                  : (byte_is_digit(c) ? c : (uint8_t)'_'));
     }
-    put_octet(t, has_newline ? '\n' : '=');
+    put_octet(text, has_newline ? '\n' : '=');
     if (has_newline) {
         for (unsigned i = 0; i < sizeof(length); i++)
             length[i] = (uint8_t)((uint64_t)value.len >> (8 * i));
-        log_text_put(t, bytes_make(length, sizeof(length)));
+        log_text_put(text, bytes_make(length, sizeof(length)));
     }
-    log_text_put(t, value);
-    put_octet(t, '\n');
+    log_text_put(text, value);
+    put_octet(text, '\n');
 }
 
 static void put_digits(uint8_t *at, int64_t number, int digits)
@@ -121,19 +122,19 @@ static void put_digits(uint8_t *at, int64_t number, int digits)
     }
 }
 
-void log_text_time(struct log_text *t, int64_t wall_s)
+void log_text_time(struct log_text *text, int64_t wall_s)
 {
-    uint8_t text[19];
+    uint8_t octets[19];
     time_t seconds = (time_t)wall_s;
     struct tm utc;
 
     gmtime_r(&seconds, &utc);
-    memcpy(text, "0000-00-00T00:00:00", sizeof(text));
-    put_digits(text, utc.tm_year + 1900, 4);
-    put_digits(text + 5, utc.tm_mon + 1, 2);
-    put_digits(text + 8, utc.tm_mday, 2);
-    put_digits(text + 11, utc.tm_hour, 2);
-    put_digits(text + 14, utc.tm_min, 2);
-    put_digits(text + 17, utc.tm_sec, 2);
-    log_text_put(t, bytes_make(text, sizeof(text)));
+    memcpy(octets, "0000-00-00T00:00:00", sizeof(octets));
+    put_digits(octets, utc.tm_year + 1900, 4);
+    put_digits(octets + 5, utc.tm_mon + 1, 2);
+    put_digits(octets + 8, utc.tm_mday, 2);
+    put_digits(octets + 11, utc.tm_hour, 2);
+    put_digits(octets + 14, utc.tm_min, 2);
+    put_digits(octets + 17, utc.tm_sec, 2);
+    log_text_put(text, bytes_make(octets, sizeof(octets)));
 }

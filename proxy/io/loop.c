@@ -15,160 +15,160 @@
 #define TEXT_OF_VALUE(number) #number
 #define TEXT_OF(number)       TEXT_OF_VALUE(number)
 
-/* Free blocks that a loop keeps: about 4, 4 and 8 MiB. */
+/* How many free blocks a loop keeps: about 4, 4 and 8 MiB. */
 #define SMALL_KEPT  4096
 #define MEDIUM_KEPT 1024
 #define CHUNK_KEPT  128
 
 static void on_turn_end(uv_prepare_t *handle)
 {
-    struct loop *l = handle->data;
+    struct loop *loop = handle->data;
 
-    LIST_EACH (link, &l->turn_ends) {
+    LIST_EACH (link, &loop->turn_ends) {
         struct loop_turn_end *end = LIST_ENTRY(link, struct loop_turn_end, link);
 
         end->fn(end);
     }
-    l->turn_number++;
+    loop->turn_number++;
 }
 
-/* Runs what was posted so far; what these post runs in the next turn. */
+/* Runs what was posted so far; posts made meanwhile run in the next turn. */
 static void on_posting(uv_idle_t *handle)
 {
-    struct loop *l = handle->data;
+    struct loop *loop = handle->data;
     struct loop_post *post;
 
-    l->due_posts = l->posted;
-    l->posted = NULL;
-    l->posted_end = &l->posted;
-    while ((post = l->due_posts) != NULL) {
-        l->due_posts = post->next;
+    loop->due_posts = loop->posted;
+    loop->posted = NULL;
+    loop->posted_end = &loop->posted;
+    while ((post = loop->due_posts) != NULL) {
+        loop->due_posts = post->next;
         post->is_posted = 0;
         post->fn(post->owner);
     }
-    if (l->posted == NULL)
+    if (loop->posted == NULL)
         uv_idle_stop(handle);
 }
 
-static void open_handles(struct loop *l)
+static void open_handles(struct loop *loop)
 {
-    uv_prepare_init(&l->uv, &l->turn_end);
-    uv_idle_init(&l->uv, &l->posting);
-    l->turn_end.data = l;
-    l->posting.data = l;
-    deadline_wheel_open(l);
-    uv_prepare_start(&l->turn_end, on_turn_end);
+    uv_prepare_init(&loop->uv, &loop->turn_end);
+    uv_idle_init(&loop->uv, &loop->posting);
+    loop->turn_end.data = loop;
+    loop->posting.data = loop;
+    deadline_wheel_open(loop);
+    uv_prepare_start(&loop->turn_end, on_turn_end);
 }
 
 struct loop *loop_new(void)
 {
-    struct loop *l;
+    struct loop *loop;
 
-    /* Both must have happened before the first job and the first write. */
+    /* Both must happen before the first job and the first write. */
     setenv("UV_THREADPOOL_SIZE", TEXT_OF(WORK_THREADS), 0);
     signal(SIGPIPE, SIG_IGN);
-    l = mem_zalloc(sizeof(*l));
-    if (l == NULL)
+    loop = mem_zalloc(sizeof(*loop));
+    if (loop == NULL)
         return NULL;
-    if (getrandom(&l->hash_key, sizeof(l->hash_key), 0) != sizeof(l->hash_key) ||
-        uv_loop_init(&l->uv) != 0) {
-        mem_free(l);
+    if (getrandom(&loop->hash_key, sizeof(loop->hash_key), 0) != sizeof(loop->hash_key) ||
+        uv_loop_init(&loop->uv) != 0) {
+        mem_free(loop);
         return NULL;
     }
-    l->posted_end = &l->posted;
-    list_init(&l->turn_ends);
-    l->turn_number = 1;
-    pool_init(&l->pools.small, 1024, SMALL_KEPT);
-    pool_init(&l->pools.medium, 4096, MEDIUM_KEPT);
-    pool_init(&l->pools.chunk, 65536, CHUNK_KEPT);
-    open_handles(l);
-    return l;
+    loop->posted_end = &loop->posted;
+    list_init(&loop->turn_ends);
+    loop->turn_number = 1;
+    pool_init(&loop->pools.small, 1024, SMALL_KEPT);
+    pool_init(&loop->pools.medium, 4096, MEDIUM_KEPT);
+    pool_init(&loop->pools.chunk, 65536, CHUNK_KEPT);
+    open_handles(loop);
+    return loop;
 }
 
-int loop_run(struct loop *l)
+int loop_run(struct loop *loop)
 {
-    uv_ref((uv_handle_t *)&l->turn_end);
-    uv_run(&l->uv, UV_RUN_DEFAULT);
-    uv_unref((uv_handle_t *)&l->turn_end);
-    while (uv_run(&l->uv, UV_RUN_DEFAULT) != 0)
+    uv_ref((uv_handle_t *)&loop->turn_end);
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+    uv_unref((uv_handle_t *)&loop->turn_end);
+    while (uv_run(&loop->uv, UV_RUN_DEFAULT) != 0)
         ;
     return 0;
 }
 
-void loop_stop(struct loop *l)
+void loop_stop(struct loop *loop)
 {
-    uv_stop(&l->uv);
+    uv_stop(&loop->uv);
 }
 
-void loop_free(struct loop **loop)
+void loop_free(struct loop **held)
 {
-    struct loop *l = *loop;
+    struct loop *loop = *held;
     int busy;
 
-    if (l == NULL)
+    if (loop == NULL)
         return;
-    uv_close((uv_handle_t *)&l->turn_end, NULL);
-    uv_close((uv_handle_t *)&l->posting, NULL);
-    uv_close((uv_handle_t *)&l->waking, NULL);
-    for (unsigned i = 0; i < l->signal_count; i++)
-        uv_close((uv_handle_t *)&l->signals[i].handle, NULL);
-    uv_run(&l->uv, UV_RUN_DEFAULT);
-    busy = uv_loop_close(&l->uv);
+    uv_close((uv_handle_t *)&loop->turn_end, NULL);
+    uv_close((uv_handle_t *)&loop->posting, NULL);
+    uv_close((uv_handle_t *)&loop->waking, NULL);
+    for (unsigned i = 0; i < loop->signal_count; i++)
+        uv_close((uv_handle_t *)&loop->signals[i].handle, NULL);
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+    busy = uv_loop_close(&loop->uv);
     assert(busy == 0);
-    assert(l->pools.small.taken + l->pools.medium.taken + l->pools.chunk.taken == 0);
+    assert(loop->pools.small.taken + loop->pools.medium.taken + loop->pools.chunk.taken == 0);
     (void)busy;
-    pool_done(&l->pools.small);
-    pool_done(&l->pools.medium);
-    pool_done(&l->pools.chunk);
-    mem_free(l);
-    *loop = NULL;
+    pool_done(&loop->pools.small);
+    pool_done(&loop->pools.medium);
+    pool_done(&loop->pools.chunk);
+    mem_free(loop);
+    *held = NULL;
 }
 
-uint64_t loop_now_ms(const struct loop *l)
+uint64_t loop_now_ms(const struct loop *loop)
 {
-    return uv_now(&l->uv);
+    return uv_now(&loop->uv);
 }
 
-uint64_t loop_precise_us(const struct loop *l)
+uint64_t loop_precise_us(const struct loop *loop)
 {
-    (void)l;
+    (void)loop;
     return uv_hrtime() / 1000;
 }
 
-int64_t loop_wall_ms(const struct loop *l)
+int64_t loop_wall_ms(const struct loop *loop)
 {
     struct timespec now;
 
-    (void)l;
+    (void)loop;
     clock_gettime(CLOCK_REALTIME, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-uint64_t loop_random(struct loop *l)
+uint64_t loop_random(struct loop *loop)
 {
-    if (l->random_count == 0) {
-        /* Up to 256 octets come whole or, before the kernel is seeded, wait: both are fine. */
-        if (getrandom(l->randoms, sizeof(l->randoms), 0) != sizeof(l->randoms))
+    if (loop->random_count == 0) {
+        /* getrandom() returns up to 256 octets whole, and waits until the kernel is seeded. */
+        if (getrandom(loop->randoms, sizeof(loop->randoms), 0) != sizeof(loop->randoms))
             abort();
-        l->random_count = LOOP_RANDOMS_KEPT;
+        loop->random_count = LOOP_RANDOMS_KEPT;
     }
-    return l->randoms[--l->random_count];
+    return loop->randoms[--loop->random_count];
 }
 
-struct hash_key loop_hash_key(struct loop *l)
+struct hash_key loop_hash_key(struct loop *loop)
 {
-    return l->hash_key;
+    return loop->hash_key;
 }
 
-void loop_post(struct loop *l, struct loop_post *post, void (*fn)(void *owner), void *owner)
+void loop_post(struct loop *loop, struct loop_post *post, void (*fn)(void *owner), void *owner)
 {
     if (post->is_posted)
         return;
-    if (l->posted == NULL)
-        uv_idle_start(&l->posting, on_posting);
+    if (loop->posted == NULL)
+        uv_idle_start(&loop->posting, on_posting);
     *post = (struct loop_post){.fn = fn, .owner = owner, .is_posted = 1};
-    *l->posted_end = post;
-    l->posted_end = &post->next;
+    *loop->posted_end = post;
+    loop->posted_end = &post->next;
 }
 
 static struct loop_post **find_post(struct loop_post **list, const struct loop_post *post)
@@ -178,50 +178,50 @@ static struct loop_post **find_post(struct loop_post **list, const struct loop_p
     return list;
 }
 
-void loop_unpost(struct loop *l, struct loop_post *post)
+void loop_unpost(struct loop *loop, struct loop_post *post)
 {
     struct loop_post **at;
 
     if (!post->is_posted)
         return;
     post->is_posted = 0;
-    at = find_post(&l->due_posts, post);
+    at = find_post(&loop->due_posts, post);
     if (*at == post) {
         *at = post->next;
         return;
     }
-    at = find_post(&l->posted, post);
+    at = find_post(&loop->posted, post);
     *at = post->next;
-    if (l->posted_end == &post->next)
-        l->posted_end = at;
+    if (loop->posted_end == &post->next)
+        loop->posted_end = at;
 }
 
 static void on_signal(uv_signal_t *handle, int number)
 {
-    struct loop_signal *s = handle->data;
+    struct loop_signal *signal = handle->data;
 
-    s->fn(s->owner, number);
+    signal->fn(signal->owner, number);
 }
 
-int loop_on_signal(struct loop *l, int number, void (*fn)(void *owner, int number), void *owner)
+int loop_on_signal(struct loop *loop, int number, void (*fn)(void *owner, int number), void *owner)
 {
-    struct loop_signal *s = &l->signals[l->signal_count];
+    struct loop_signal *signal = &loop->signals[loop->signal_count];
     int error;
 
-    if (l->signal_count == LOOP_SIGNALS_MAX)
+    if (loop->signal_count == LOOP_SIGNALS_MAX)
         return ERR_FULL;
-    error = uv_signal_init(&l->uv, &s->handle);
+    error = uv_signal_init(&loop->uv, &signal->handle);
     if (error != 0)
         return error;
-    l->signal_count++;
-    s->handle.data = s;
-    s->fn = fn;
-    s->owner = owner;
-    uv_unref((uv_handle_t *)&s->handle);
-    return uv_signal_start(&s->handle, on_signal, number);
+    loop->signal_count++;
+    signal->handle.data = signal;
+    signal->fn = fn;
+    signal->owner = owner;
+    uv_unref((uv_handle_t *)&signal->handle);
+    return uv_signal_start(&signal->handle, on_signal, number);
 }
 
-struct loop_pools *loop_pools(struct loop *l)
+struct loop_pools *loop_pools(struct loop *loop)
 {
-    return &l->pools;
+    return &loop->pools;
 }

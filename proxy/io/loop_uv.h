@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a loop is made of on libuv. Private to the .c files of proxy/io. */
+/* A loop on libuv. Private to the .c files of proxy/io. */
 #ifndef POSTERN_LOOP_UV_H
 #define POSTERN_LOOP_UV_H
 
@@ -28,12 +28,12 @@ struct loop_turn_end {
 struct loop {
     uv_loop_t uv;
     uv_prepare_t turn_end;
-    uv_idle_t posting; /* runs while anything is posted, so that the loop does not wait */
+    uv_idle_t posting; /* active while anything is posted, so that the loop does not wait */
     uv_timer_t waking; /* for the wheel */
     struct wheel wheel;
     uint64_t wake_ms; /* when `waking` fires; UINT64_MAX: it does not */
     struct loop_post *posted, **posted_end;
-    struct loop_post *due_posts; /* of the batch that runs now */
+    struct loop_post *due_posts; /* the batch that runs now */
     struct list turn_ends;
     uint32_t turn_number;
     unsigned stray_count; /* see listener.c */
@@ -42,11 +42,11 @@ struct loop {
     uint64_t randoms[LOOP_RANDOMS_KEPT];
     struct hash_key hash_key;
     struct loop_pools pools;
-    uint8_t
-        read_buffer[LOOP_READ_BYTES]; /* octets are consumed, or kept, before it is used again */
+    /* Octets are consumed or kept before the buffer is used again. */
+    uint8_t read_buffer[LOOP_READ_BYTES];
 };
 
 /* deadline.c: the timer behind the wheel. */
-void deadline_wheel_open(struct loop *l);
+void deadline_wheel_open(struct loop *loop);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A stream on libuv, shared by stream.c, stream_write.c and listener.c. */
+/* A stream on libuv: what stream.c, stream_write.c and listener.c share. */
 #ifndef POSTERN_STREAM_UV_H
 #define POSTERN_STREAM_UV_H
 
@@ -10,20 +10,21 @@ _Static_assert(LOOP_READ_BYTES <= STREAM_UNREAD_MAX, "what one read brings can b
 
 struct unsent; /* octets that the kernel did not take, with their write request */
 
-/* One allocation. Blocks hang on it only while octets wait. Unix sockets use the TCP handle too:
- * what libuv does with it is the same for both. */
+/* One allocation, and blocks only while octets wait. Unix sockets use the TCP handle, too: what
+ * libuv does with it is the same for both. */
 struct stream {
     uv_tcp_t handle; /* first: the handle is the stream */
     struct loop *loop;
-    const struct stream_events *events; /* NULL: nobody has adopted it, or it could not begin */
+    const struct stream_events
+        *events; /* NULL: nobody has adopted the stream, or connecting could not begin */
     void *owner;
-    struct loop_post telling; /* connected, eof or failed, outside the owner's calls */
-    struct unsent *sending;   /* in libuv's hands */
-    struct unsent *waiting;   /* behind it */
+    struct loop_post telling; /* calls connected, eof or failed */
+    struct unsent *sending;   /* with libuv */
+    struct unsent *waiting;   /* sent when `sending` is */
     uint8_t *unread;          /* a pooled block, or NULL */
     uint32_t unread_start, unread_end, unread_capacity;
-    uint32_t turn_number, turn_bytes; /* read in that turn of the loop */
-    int error;                        /* not 0: failed */
+    uint32_t turn_number, turn_bytes; /* how much was read in which turn of the loop */
+    int error;                        /* not 0: the stream has failed */
     struct netaddr peer;
     bool is_connecting, is_offering, is_stopped, is_shut, is_closing;
     bool has_eof, is_told; /* is_told: eof or failed was called */
@@ -31,18 +32,18 @@ struct stream {
 };
 
 /* A stream without a socket yet. NULL: no memory. */
-struct stream *stream_new(struct loop *l);
+struct stream *stream_new(struct loop *loop);
 /* The socket of a new connection; 0 or -errno. */
-int stream_open(struct stream *s, int fd);
-int stream_fd(const struct stream *s);
-void stream_start_reading(struct stream *s);
-/* Nothing is sent or read any more; `failed` is called later. */
-void stream_fail(struct stream *s, int error);
+int stream_open(struct stream *stream, int fd);
+int stream_fd(const struct stream *stream);
+void stream_start_reading(struct stream *stream);
+/* Nothing is sent or read any more; `failed` follows. */
+void stream_fail(struct stream *stream, int error);
 struct netaddr stream_address(const struct sockaddr *address);
 
 /* stream_write.c */
-void stream_send_waiting(struct stream *s); /* once connected */
-void stream_send_last(struct stream *s);    /* what the kernel takes of the unsent octets, now */
-void stream_drop_waiting(struct stream *s);
+void stream_send_waiting(struct stream *stream); /* when connected */
+void stream_send_last(struct stream *stream); /* what the kernel takes of the unsent octets, now */
+void stream_drop_waiting(struct stream *stream);
 
 #endif

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Streams on libuv: sending. The kernel is tried at once; only a rest costs a request. */
+/* Sending on libuv. The kernel is tried at once; only octets that it does not take need a
+ * request. */
 #include <sys/socket.h>
 
 #include "proxy/base/error.h"
 #include "proxy/io/stream_uv.h"
 
-/* Small rests lie in a block of the medium pool, larger ones in memory of their own. */
+/* Lies in a block of the medium pool if that is large enough, else in memory of its own. */
 struct unsent {
     uv_write_t request;
     struct stream *of;
@@ -14,137 +15,137 @@ struct unsent {
     uint8_t octets[];
 };
 
-static void unsent_free(struct stream *s, struct unsent *u)
+static void unsent_free(struct stream *stream, struct unsent *unsent)
 {
-    if (u == NULL)
+    if (unsent == NULL)
         return;
-    if (u->is_pooled)
-        pool_give(&loop_pools(s->loop)->medium, u);
+    if (unsent->is_pooled)
+        pool_give(&loop_pools(stream->loop)->medium, unsent);
     else
-        mem_free(u);
+        mem_free(unsent);
 }
 
-static struct unsent *unsent_new(struct stream *s, size_t needed)
+static struct unsent *unsent_new(struct stream *stream, size_t needed)
 {
-    struct pool *pool = &loop_pools(s->loop)->medium;
+    struct pool *pool = &loop_pools(stream->loop)->medium;
     bool is_pooled = needed <= pool->block_bytes - sizeof(struct unsent);
-    struct unsent *u =
+    struct unsent *unsent =
         is_pooled ? pool_take(pool) : mem_alloc(sizeof(struct unsent) + STREAM_UNSENT_MAX);
 
-    if (u == NULL)
+    if (unsent == NULL)
         return NULL;
-    u->of = s;
-    u->len = 0;
-    u->is_pooled = is_pooled;
-    u->capacity = STREAM_UNSENT_MAX;
+    unsent->of = stream;
+    unsent->len = 0;
+    unsent->is_pooled = is_pooled;
+    unsent->capacity = STREAM_UNSENT_MAX;
     if (is_pooled)
-        u->capacity = (uint32_t)(pool->block_bytes - sizeof(struct unsent));
-    return u;
+        unsent->capacity = (uint32_t)(pool->block_bytes - sizeof(struct unsent));
+    return unsent;
 }
 
-/* Room for `more` octets in s->waiting. */
-static bool reserve_waiting(struct stream *s, size_t more)
+/* Makes room for `more` octets in stream->waiting. */
+static bool reserve_waiting(struct stream *stream, size_t more)
 {
-    struct unsent *old = s->waiting, *u;
+    struct unsent *old = stream->waiting, *u;
     size_t needed = more + (old == NULL ? 0 : old->len);
 
     if (old != NULL && needed <= old->capacity)
         return true;
-    u = unsent_new(s, needed);
+    u = unsent_new(stream, needed);
     if (u == NULL)
         return false;
     if (old != NULL) {
         memcpy(u->octets, old->octets, old->len);
         u->len = old->len;
-        unsent_free(s, old);
+        unsent_free(stream, old);
     }
-    s->waiting = u;
+    stream->waiting = u;
     return true;
 }
 
-static void finish_shutdown(struct stream *s)
+static void finish_shutdown(struct stream *stream)
 {
-    /* uv_shutdown() would watch for POLLOUT first; nothing is unsent, so that is not needed. */
-    shutdown(stream_fd(s), SHUT_WR);
+    /* uv_shutdown() would wait for POLLOUT first, without need: nothing is unsent. */
+    shutdown(stream_fd(stream), SHUT_WR);
 }
 
 static void on_sent(uv_write_t *request, int status)
 {
-    struct unsent *u = CONTAINER_OF(request, struct unsent, request);
-    struct stream *s = u->of;
+    struct unsent *unsent = CONTAINER_OF(request, struct unsent, request);
+    struct stream *stream = unsent->of;
 
-    s->sending = NULL;
-    unsent_free(s, u);
-    if (s->is_closing || s->error != 0)
+    stream->sending = NULL;
+    unsent_free(stream, unsent);
+    if (stream->is_closing || stream->error != 0)
         return;
     if (status < 0) {
-        stream_fail(s, status);
+        stream_fail(stream, status);
         return;
     }
-    if (s->waiting != NULL) {
-        stream_send_waiting(s);
+    if (stream->waiting != NULL) {
+        stream_send_waiting(stream);
         return;
     }
-    if (s->is_shut)
-        finish_shutdown(s);
-    s->events->room(s->owner);
+    if (stream->is_shut)
+        finish_shutdown(stream);
+    stream->events->room(stream->owner);
 }
 
-void stream_send_waiting(struct stream *s)
+void stream_send_waiting(struct stream *stream)
 {
-    struct unsent *u = s->waiting;
+    struct unsent *unsent = stream->waiting;
     uv_buf_t buffer;
     int error;
 
-    if (u == NULL) {
-        if (s->is_shut)
-            finish_shutdown(s);
+    if (unsent == NULL) {
+        if (stream->is_shut)
+            finish_shutdown(stream);
         return;
     }
-    s->waiting = NULL;
-    s->sending = u;
-    buffer = uv_buf_init((char *)u->octets, u->len);
-    error = uv_write(&u->request, (uv_stream_t *)&s->handle, &buffer, 1, on_sent);
+    stream->waiting = NULL;
+    stream->sending = unsent;
+    buffer = uv_buf_init((char *)unsent->octets, unsent->len);
+    error = uv_write(&unsent->request, (uv_stream_t *)&stream->handle, &buffer, 1, on_sent);
     if (error != 0) {
-        s->sending = NULL;
-        unsent_free(s, u);
-        stream_fail(s, error);
+        stream->sending = NULL;
+        unsent_free(stream, unsent);
+        stream_fail(stream, error);
     }
 }
 
-/* Copies what lies behind the first `skip` octets, as far as there is room. */
-static size_t keep_rest(struct stream *s, const uv_buf_t *buffers, int count, size_t skip,
+/* Copies the octets behind the first `skip`, as far as there is room. */
+static size_t keep_rest(struct stream *stream, const uv_buf_t *buffers, int count, size_t skip,
                         size_t total)
 {
-    size_t unsent = stream_unsent(s);
+    size_t unsent = stream_unsent(stream);
     size_t room = unsent < STREAM_UNSENT_MAX ? STREAM_UNSENT_MAX - unsent : 0;
     size_t left = total - skip < room ? total - skip : room, kept = left;
 
     if (left == 0)
         return 0;
-    if (!reserve_waiting(s, left)) {
-        stream_fail(s, ERR_MEMORY);
+    if (!reserve_waiting(stream, left)) {
+        stream_fail(stream, ERR_MEMORY);
         return 0;
     }
     for (int i = 0; i < count && left > 0; i++) {
         size_t at = skip < buffers[i].len ? skip : buffers[i].len;
         size_t n = buffers[i].len - at < left ? buffers[i].len - at : left;
 
-        memcpy(s->waiting->octets + s->waiting->len, buffers[i].base + at, n);
-        s->waiting->len += (uint32_t)n;
+        memcpy(stream->waiting->octets + stream->waiting->len, buffers[i].base + at, n);
+        stream->waiting->len += (uint32_t)n;
         skip -= at;
         left -= n;
     }
     return kept;
 }
 
-size_t stream_write(struct stream *s, const struct bytes *pieces, int count)
+size_t stream_write(struct stream *stream, const struct bytes *pieces, int count)
 {
     uv_buf_t buffers[STREAM_PIECES_MAX];
     size_t total = 0, taken = 0;
     int used = 0;
 
-    if (s->is_closing || s->is_shut || s->error != 0)
+    if (stream->is_closing || stream->is_shut || stream->error != 0)
         return 0;
     for (int i = 0; i < count && used < STREAM_PIECES_MAX; i++) {
         if (pieces[i].len == 0)
@@ -155,61 +156,61 @@ size_t stream_write(struct stream *s, const struct bytes *pieces, int count)
     }
     if (used == 0)
         return 0;
-    if (!s->is_connecting && s->sending == NULL) {
-        int sent = uv_try_write((uv_stream_t *)&s->handle, buffers, (unsigned)used);
+    if (!stream->is_connecting && stream->sending == NULL) {
+        int sent = uv_try_write((uv_stream_t *)&stream->handle, buffers, (unsigned)used);
 
         if (sent < 0 && sent != UV_EAGAIN) {
-            stream_fail(s, sent);
+            stream_fail(stream, sent);
             return 0;
         }
         taken = sent > 0 ? (size_t)sent : 0;
     }
     if (taken < total) {
-        taken += keep_rest(s, buffers, used, taken, total);
-        if (!s->is_connecting && s->sending == NULL && s->error == 0)
-            stream_send_waiting(s);
+        taken += keep_rest(stream, buffers, used, taken, total);
+        if (!stream->is_connecting && stream->sending == NULL && stream->error == 0)
+            stream_send_waiting(stream);
     }
     return taken;
 }
 
-size_t stream_unsent(const struct stream *s)
+size_t stream_unsent(const struct stream *stream)
 {
-    return uv_stream_get_write_queue_size((const uv_stream_t *)&s->handle) +
-           (s->waiting == NULL ? 0 : s->waiting->len);
+    return uv_stream_get_write_queue_size((const uv_stream_t *)&stream->handle) +
+           (stream->waiting == NULL ? 0 : stream->waiting->len);
 }
 
-void stream_shutdown(struct stream *s)
+void stream_shutdown(struct stream *stream)
 {
-    if (s->is_shut || s->is_closing || s->error != 0)
+    if (stream->is_shut || stream->is_closing || stream->error != 0)
         return;
-    s->is_shut = true;
-    if (!s->is_connecting && s->sending == NULL)
-        finish_shutdown(s);
+    stream->is_shut = true;
+    if (!stream->is_connecting && stream->sending == NULL)
+        finish_shutdown(stream);
 }
 
-void stream_send_last(struct stream *s)
+void stream_send_last(struct stream *stream)
 {
-    struct unsent *blocks[2] = {s->sending, s->waiting};
-    size_t queued = uv_stream_get_write_queue_size((const uv_stream_t *)&s->handle);
+    struct unsent *blocks[2] = {stream->sending, stream->waiting};
+    size_t queued = uv_stream_get_write_queue_size((const uv_stream_t *)&stream->handle);
     struct iovec pieces[2];
     struct msghdr message = {.msg_iov = pieces};
 
-    if (s->error != 0 || s->is_connecting)
+    if (stream->error != 0 || stream->is_connecting)
         return;
     for (int i = 0; i < 2; i++) {
-        struct unsent *u = blocks[i];
-        size_t start = u == NULL || i == 1 ? 0 : u->len - queued;
+        struct unsent *unsent = blocks[i];
+        size_t start = unsent == NULL || i == 1 ? 0 : unsent->len - queued;
 
-        if (u != NULL && start < u->len)
+        if (unsent != NULL && start < unsent->len)
             pieces[message.msg_iovlen++] =
-                (struct iovec){.iov_base = u->octets + start, .iov_len = u->len - start};
+                (struct iovec){.iov_base = unsent->octets + start, .iov_len = unsent->len - start};
     }
     if (message.msg_iovlen > 0)
-        sendmsg(stream_fd(s), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+        sendmsg(stream_fd(stream), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-void stream_drop_waiting(struct stream *s)
+void stream_drop_waiting(struct stream *stream)
 {
-    unsent_free(s, s->waiting);
-    s->waiting = NULL;
+    unsent_free(stream, stream->waiting);
+    stream->waiting = NULL;
 }

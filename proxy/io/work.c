@@ -7,29 +7,29 @@
 
 static void on_run(uv_work_t *request)
 {
-    struct work *w = request->data;
+    struct work *work = request->data;
 
-    w->run(w);
+    work->run(work);
 }
 
 static void on_done(uv_work_t *request, int status)
 {
-    struct work *w = request->data;
+    struct work *work = request->data;
 
-    (void)status; /* nothing is ever cancelled */
-    w->shell = NULL;
+    (void)status; /* nobody cancels jobs */
+    work->shell = NULL;
     mem_free(request);
-    w->done(w);
+    work->done(work);
 }
 
-int work_run(struct loop *l, struct work *w)
+int work_run(struct loop *loop, struct work *work)
 {
     uv_work_t *request = mem_alloc(sizeof(*request));
 
     if (request == NULL)
         return ERR_MEMORY;
-    request->data = w;
-    w->shell = request;
-    uv_queue_work(&l->uv, request, on_run, on_done); /* fails only without a function */
+    request->data = work;
+    work->shell = request;
+    uv_queue_work(&loop->uv, request, on_run, on_done); /* fails only without a function */
     return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Jobs that wait for their turn: a bound for all of a road, and one for each of its lanes. */
+/* Jobs that wait for their turn, bounded for a road and for each of its lanes. */
 #include "proxy/io/work_lane.h"
 
 #include "proxy/base/error.h"
@@ -19,7 +19,7 @@ static void tell_failed(void *owner)
     }
 }
 
-/* The lane stands in the road as long as it may start a job. */
+/* Puts the lane into the road's list if it may start a job. */
 static void update(struct work_lane *lane)
 {
     list_remove(&lane->in_road);
@@ -27,21 +27,21 @@ static void update(struct work_lane *lane)
         list_append(&lane->road->lanes, &lane->in_road);
 }
 
-static void run_job(struct work *w)
+static void run_job(struct work *work)
 {
-    struct work_lane_job *job = CONTAINER_OF(w, struct work_lane_job, work);
+    struct work_lane_job *job = CONTAINER_OF(work, struct work_lane_job, work);
     job->run(job);
 }
 
-static void done_job(struct work *w)
+static void done_job(struct work *work)
 {
-    struct work_lane_job *job = CONTAINER_OF(w, struct work_lane_job, work);
+    struct work_lane_job *job = CONTAINER_OF(work, struct work_lane_job, work);
     struct work_lane *lane = job->lane;
 
     lane->running--;
     lane->road->running--;
     if (list_is_empty(&lane->in_road))
-        update(lane); /* else it keeps its place among the others */
+        update(lane); /* else it keeps its turn among the others */
     start_next(lane->road);
     job->done(job);
 }
@@ -71,9 +71,9 @@ static void start_next(struct work_road *road)
         start(LIST_ENTRY(first, struct work_lane, in_road));
 }
 
-void work_road_init(struct work_road *road, struct loop *l, unsigned max)
+void work_road_init(struct work_road *road, struct loop *loop, unsigned max)
 {
-    *road = (struct work_road){.loop = l, .max = max};
+    *road = (struct work_road){.loop = loop, .max = max};
     list_init(&road->lanes);
     list_init(&road->failed);
 }

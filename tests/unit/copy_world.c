@@ -79,7 +79,7 @@ static void on_more(struct reader *r)
     w->calls++;
 }
 
-static const struct draft_place drafts = {.directory = "/tmp"};
+static const struct draft_folder drafts = {.directory = "/tmp"};
 
 void copy_world_begin(struct copy_world *f, uint64_t seed)
 {

@@ -163,7 +163,7 @@ static const struct carrier_ops carrier_ops = {
     .settled = on_settled,
 };
 
-static const struct draft_place drafts = {.directory = "/spool"};
+static const struct draft_folder drafts = {.directory = "/spool"};
 
 static void ignore(void *owner)
 {

@@ -13,8 +13,8 @@
 
 #define PLACE "/drafts"
 
-static const struct draft_place places[] = {{.directory = PLACE},
-                                            {.directory = PLACE, .has_names = true}};
+static const struct draft_folder places[] = {{.directory = PLACE},
+                                             {.directory = PLACE, .has_names = true}};
 
 static struct sim *begin(bool has_names)
 {
@@ -44,7 +44,7 @@ static void are_linked_or_vanish(void **state)
 {
     (void)state;
     for (int i = 0; i < 2; i++) {
-        const struct draft_place *place = &places[i];
+        const struct draft_folder *place = &places[i];
         struct sim *world = begin(place->has_names);
         int one = draft_open(place), two = draft_open(place), three = draft_open(place);
 
@@ -71,7 +71,7 @@ static void lives_on_without_its_name(void **state)
 {
     (void)state;
     for (int i = 0; i < 2; i++) {
-        const struct draft_place *place = &places[i];
+        const struct draft_folder *place = &places[i];
         struct sim *world = begin(place->has_names);
         int fd = draft_open(place);
         char into[4] = "";
@@ -93,7 +93,7 @@ static void fails_without_a_trace(void **state)
 
     (void)state;
     for (int i = 0; i < 2; i++) {
-        const struct draft_place *place = &places[i];
+        const struct draft_folder *place = &places[i];
         for (size_t j = 0; j < ARRAY_LENGTH(calls); j++) {
             struct sim *world = begin(place->has_names);
             sim_disk_fail(world, calls[j], 1, -ENOSPC);
@@ -120,7 +120,7 @@ static void fails_without_a_trace(void **state)
 /* A name that could not be removed is another draft's later. */
 static void takes_the_place_of_what_was_left(void **state)
 {
-    const struct draft_place *place = &places[1];
+    const struct draft_folder *place = &places[1];
     struct sim *world = begin(true);
     int fd = draft_open(place), again;
 
