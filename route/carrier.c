@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Performs a transaction's actions at its branches, flushes them, and hears what they report. */
+/* Performs a transaction's actions on its branches, flushes these, and takes their reports. */
 #include "route/carrier.h"
 
 #include <assert.h>
@@ -8,134 +8,135 @@
 #include "proxy/base/error.h"
 #include "route/target.h"
 
-void carrier_init(struct carrier *c, const struct carrier_ops *ops, struct loop *loop,
+void carrier_init(struct carrier *carrier, const struct carrier_ops *ops, struct loop *loop,
                   const struct identity *client)
 {
-    *c = (struct carrier){.ops = ops, .loop = loop, .client = client};
-    list_init(&c->holds);
+    *carrier = (struct carrier){.ops = ops, .loop = loop, .client = client};
+    list_init(&carrier->holds);
 }
 
-static void open_branch(struct carrier *c, struct branch *b)
+static void open_branch(struct carrier *carrier, struct branch *branch)
 {
-    b->target->ops->open(c, b);
-    if (b->shell == NULL)
-        carrier_report(c, &(struct event){.kind = EV_BROKEN,
-                                          .branch = b,
-                                          .reply = reply_own(REPLY_LOCAL_PROBLEM)});
+    branch->target->ops->open(carrier, branch);
+    if (branch->shell == NULL)
+        carrier_report(carrier, &(struct event){.kind = EV_BROKEN,
+                                                .branch = branch,
+                                                .reply = reply_own(REPLY_LOCAL_PROBLEM)});
 }
 
-void carrier_perform(struct carrier *c, const struct action *todo)
+void carrier_perform(struct carrier *carrier, const struct action *todo)
 {
-    struct branch *b = todo->branch;
+    struct branch *branch = todo->branch;
 
-    assert(c->is_draining);
+    assert(carrier->is_draining);
     switch (todo->kind) {
     case ACT_OPEN:
-        open_branch(c, b);
+        open_branch(carrier, branch);
         break;
     case ACT_RCPT:
-        b->target->ops->rcpt(b, todo->rcpt);
+        branch->target->ops->rcpt(branch, todo->rcpt);
         break;
     case ACT_GO:
-        b->target->ops->go(b);
+        branch->target->ops->go(branch);
         break;
     case ACT_PREPARE:
-        b->target->ops->prepare(b);
+        branch->target->ops->prepare(branch);
         break;
     case ACT_END:
-        b->target->ops->end(b);
+        branch->target->ops->end(branch);
         break;
     case ACT_COMMIT:
-        b->target->ops->commit(b);
+        branch->target->ops->commit(branch);
         break;
     case ACT_DROP:
-        b->target->ops->drop(b);
+        branch->target->ops->drop(branch);
         break;
     case ACT_PREPARE_SPOOL:
-        c->ops->prepare_spool(c);
+        carrier->ops->prepare_spool(carrier);
         break;
     case ACT_COMMIT_SPOOL:
-        c->ops->commit_spool(c);
+        carrier->ops->commit_spool(carrier);
         break;
     case ACT_SETTLED:
-        c->ops->settled(c);
+        carrier->ops->settled(carrier);
         break;
     }
 }
 
-static bool is_open(const struct branch *b)
+static bool is_open(const struct branch *branch)
 {
-    return b->state != BRANCH_DONE && b->shell != NULL;
+    return branch->state != BRANCH_DONE && branch->shell != NULL;
 }
 
-/* What is reported meanwhile is fed, but nothing follows from it yet: no branch goes. */
-static void flush(const struct carrier *c)
+/* What branches report meanwhile is fed, but performed only afterwards: no branch goes during the
+ * walk. */
+static void flush(const struct carrier *carrier)
 {
-    if (c->transaction == NULL)
+    if (carrier->transaction == NULL)
         return;
-    LIST_EACH (link, &c->transaction->branches) {
-        struct branch *b = LIST_ENTRY(link, struct branch, in_transaction);
-        if (is_open(b))
-            b->target->ops->flush(b);
+    LIST_EACH (link, &carrier->transaction->branches) {
+        struct branch *branch = LIST_ENTRY(link, struct branch, in_transaction);
+        if (is_open(branch))
+            branch->target->ops->flush(branch);
     }
 }
 
-void carrier_perform_all(struct carrier *c)
+void carrier_perform_all(struct carrier *carrier)
 {
-    assert(!c->is_draining);
-    c->is_draining = true;
-    c->ops->perform_all(c);
-    c->is_draining = false;
+    assert(!carrier->is_draining);
+    carrier->is_draining = true;
+    carrier->ops->perform_all(carrier);
+    carrier->is_draining = false;
 }
 
-void carrier_drain(struct carrier *c)
+void carrier_drain(struct carrier *carrier)
 {
-    if (c->is_draining)
+    if (carrier->is_draining)
         return;
-    c->is_draining = true;
+    carrier->is_draining = true;
     do {
-        c->has_news = false;
-        c->ops->perform_all(c);
-        flush(c);
-    } while (c->has_news);
-    c->is_draining = false;
-    if (c->ops->drained != NULL)
-        c->ops->drained(c);
+        carrier->has_news = false;
+        carrier->ops->perform_all(carrier);
+        flush(carrier);
+    } while (carrier->has_news);
+    carrier->is_draining = false;
+    if (carrier->ops->drained != NULL)
+        carrier->ops->drained(carrier);
 }
 
-/* The core knows one error of a disk: it is full. */
+/* The core knows one error of a disk: no room. */
 static int error_of_disk(int error)
 {
     return error == -ENOSPC || error == -EDQUOT ? ERR_FULL : error;
 }
 
-void carrier_report(struct carrier *c, const struct event *ev)
+void carrier_report(struct carrier *carrier, const struct event *ev)
 {
     struct event told = *ev;
 
     told.error = error_of_disk(ev->error);
-    c->has_news = true;
-    c->ops->feed(c, &told);
-    carrier_drain(c);
+    carrier->has_news = true;
+    carrier->ops->feed(carrier, &told);
+    carrier_drain(carrier);
 }
 
-void carrier_named(struct carrier *c)
+void carrier_named(struct carrier *carrier)
 {
-    if (c->transaction == NULL)
+    if (carrier->transaction == NULL)
         return;
-    LIST_EACH (link, &c->transaction->branches) {
-        struct branch *b = LIST_ENTRY(link, struct branch, in_transaction);
-        if (is_open(b) && b->target->ops->named != NULL)
-            b->target->ops->named(b);
+    LIST_EACH (link, &carrier->transaction->branches) {
+        struct branch *branch = LIST_ENTRY(link, struct branch, in_transaction);
+        if (is_open(branch) && branch->target->ops->named != NULL)
+            branch->target->ops->named(branch);
     }
-    carrier_drain(c);
+    carrier_drain(carrier);
 }
 
-void carrier_let_go(struct carrier *c)
+void carrier_let_go(struct carrier *carrier)
 {
     struct list *first;
 
-    while ((first = list_first(&c->holds)) != NULL) {
+    while ((first = list_first(&carrier->holds)) != NULL) {
         struct carrier_hold *hold = LIST_ENTRY(first, struct carrier_hold, in_carrier);
         list_remove(first);
         hold->target->ops->let_go(hold);

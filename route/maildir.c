@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Maildirs: a file of its own for each recipient, in tmp/ until the commit renames it to new/. */
+/* Maildirs: one file for each recipient, in tmp/ until the commit renames it to new/. */
 #include "route/maildir.h"
 
 #include "proxy/base/error.h"
@@ -10,9 +10,9 @@
 #include "route/maildir_file_private.h"
 #include "route/maildir_path_private.h"
 
-#define HEAD_MAX_BYTES 8192 /* the lines that stand before the message */
+#define HEAD_MAX_BYTES 8192 /* the header lines that we add */
 
-/* Jobs of one Maildir leave a thread to the others. */
+/* The jobs of one Maildir leave a thread to the others. */
 #define JOBS_EACH (TARGET_JOBS_MAX - 1)
 
 struct maildir {
@@ -25,27 +25,27 @@ struct maildir {
 enum maildir_step { STEP_IDLE, STEP_WRITE, STEP_COMMIT, STEP_CLEAN }; /* the job that runs */
 enum maildir_wish { WISH_NONE, WISH_PREPARE, WISH_COMMIT };           /* for the next flush */
 
-/* The branch's shell. It is not in the mail arena: a job may outlive the transaction, and owns
- * what it works on. */
+/* The branch's shell. Not in the mail arena: a job may outlive the transaction, and owns what it
+ * works on. */
 struct maildir_branch {
     struct work_lane_job job;
     struct maildir *maildir;
     struct carrier *carrier;
-    struct branch *branch; /* NULL: dropped, or done */
+    struct branch *branch; /* NULL: the branch was dropped, or is done */
     struct reader reader;
     struct maildir_files files;
-    enum maildir_step step; /* until what follows from it was told */
+    enum maildir_step step; /* reset when its result has been reported */
     enum maildir_wish wish;
 };
 
-static struct maildir *maildir_of(struct target *t)
+static struct maildir *maildir_of(struct target *target)
 {
-    return CONTAINER_OF(t, struct maildir, target);
+    return CONTAINER_OF(target, struct maildir, target);
 }
 
-static struct loop *loop_of(const struct maildir_branch *m)
+static struct loop *loop_of(const struct maildir_branch *shell)
 {
-    return m->maildir->services->loop;
+    return shell->maildir->services->loop;
 }
 
 /* ---- jobs ---- */
@@ -72,68 +72,68 @@ static void run_clean(struct work_lane_job *job)
 
 static void on_done(struct work_lane_job *job);
 
-static void start(struct maildir_branch *m, enum maildir_step step,
+static void start(struct maildir_branch *shell, enum maildir_step step,
                   void (*run)(struct work_lane_job *job))
 {
-    m->step = step;
-    m->job = (struct work_lane_job){.run = run, .done = on_done};
-    work_lane_run(&m->maildir->lane, &m->job);
+    shell->step = step;
+    shell->job = (struct work_lane_job){.run = run, .done = on_done};
+    work_lane_run(&shell->maildir->lane, &shell->job);
 }
 
-static void free_branch(struct maildir_branch *m)
+static void free_branch(struct maildir_branch *shell)
 {
-    for (size_t i = 0; i < m->files.count; i++) {
-        mem_free(m->files.at[i].directory);
-        mem_free(m->files.at[i].name);
+    for (size_t i = 0; i < shell->files.count; i++) {
+        mem_free(shell->files.at[i].directory);
+        mem_free(shell->files.at[i].name);
     }
-    mem_free(m->files.at);
-    if (m->files.chunk != NULL)
-        pool_give(&loop_pools(loop_of(m))->chunk, m->files.chunk);
-    mem_free(m);
+    mem_free(shell->files.at);
+    if (shell->files.chunk != NULL)
+        pool_give(&loop_pools(loop_of(shell))->chunk, shell->files.chunk);
+    mem_free(shell);
 }
 
-/* Nobody wants the files: no trace is left. */
-static void give_up(struct maildir_branch *m)
+/* Nobody needs the files any more: removes every trace of them. */
+static void give_up(struct maildir_branch *shell)
 {
-    start(m, STEP_CLEAN, run_clean);
+    start(shell, STEP_CLEAN, run_clean);
 }
 
-/* ---- what is told ---- */
+/* ---- reports ---- */
 
-static void report(struct maildir_branch *m, const struct event *ev)
+static void report(struct maildir_branch *shell, const struct event *ev)
 {
     struct event told = *ev;
 
-    told.branch = m->branch;
-    carrier_report(m->carrier, &told);
+    told.branch = shell->branch;
+    carrier_report(shell->carrier, &told);
 }
 
-static void log_failed(struct maildir_branch *m, const struct maildir_file *file)
+static void log_failed(struct maildir_branch *shell, const struct maildir_file *file)
 {
-    const struct target_services *services = m->maildir->services;
+    const struct target_services *services = shell->maildir->services;
     struct log_line line =
         log_begin(services->log, services->log_sinks, LOG_LEVEL_ERROR, "maildir-failed");
 
-    log_put_text(&line, "transaction", m->branch->transaction->envelope.id.text);
-    log_put(&line, "target", m->maildir->target.name);
+    log_put_text(&line, "transaction", shell->branch->transaction->envelope.id.text);
+    log_put(&line, "target", shell->maildir->target.name);
     log_put_text(&line, "directory", file->directory);
     log_put_error(&line, "error", file->error);
     log_end(&line);
 }
 
-static void detach(struct maildir_branch *m)
+static void detach(struct maildir_branch *shell)
 {
-    reader_close(&m->reader);
-    m->branch->shell = NULL;
-    m->branch = NULL;
+    reader_close(&shell->reader);
+    shell->branch->shell = NULL;
+    shell->branch = NULL;
 }
 
 /* ---- writing ---- */
 
-/* In a Maildir lines end in LF. Content has no CR but before LF, so that all of them go. */
-static void put_in_chunk(struct maildir_branch *m, struct bytes octets)
+/* In a Maildir lines end in LF. Content has CR only before LF, so all CR are left out. */
+static void put_in_chunk(struct maildir_branch *shell, struct bytes octets)
 {
-    struct maildir_files *files = &m->files;
+    struct maildir_files *files = &shell->files;
 
     while (octets.len != 0) {
         struct bytes run = bytes_first(octets, bytes_find(octets, '\r'));
@@ -144,318 +144,320 @@ static void put_in_chunk(struct maildir_branch *m, struct bytes octets)
     }
 }
 
-/* The lines that stand before the message. */
-static int put_head(struct maildir_branch *m)
+/* The header lines that we add. */
+static int put_head(struct maildir_branch *shell)
 {
-    const struct recipient *rcpt = m->files.at[m->files.current].rcpt;
-    const struct transaction *t = m->branch->transaction;
+    const struct recipient *rcpt = shell->files.at[shell->files.current].rcpt;
+    const struct transaction *transaction = shell->branch->transaction;
     struct header_trace trace = {
-        .client = t->client,
-        .by = m->carrier->hostname,
-        .id = bytes_of(t->envelope.id.text),
+        .client = transaction->client,
+        .by = shell->carrier->hostname,
+        .id = bytes_of(transaction->envelope.id.text),
         .rcpt = &rcpt->original,
-        .wall_s = loop_wall_ms(loop_of(m)) / 1000,
+        .wall_s = loop_wall_ms(loop_of(shell)) / 1000,
     };
     struct buf head;
 
-    buf_init(&head, &loop_pools(loop_of(m))->medium, HEAD_MAX_BYTES);
+    buf_init(&head, &loop_pools(loop_of(shell))->medium, HEAD_MAX_BYTES);
     buf_text(&head, "Return-Path: <");
-    address_put(&head, &t->envelope.from);
+    address_put(&head, &transaction->envelope.from);
     buf_text(&head, ">\r\nDelivered-To: ");
     address_put(&head, &rcpt->to);
     buf_text(&head, "\r\n");
     header_put_received(&head, &trace);
     int error = head.has_failed ? ERR_MEMORY : 0;
     if (error == 0)
-        put_in_chunk(m, buf_bytes(&head));
+        put_in_chunk(shell, buf_bytes(&head));
     buf_done(&head);
     return error;
 }
 
-/* Takes the next octets of the copy into the chunk. False: they are being read back. */
-static bool fill_chunk(struct maildir_branch *m)
+/* Takes the next octets of the copy into the chunk. False: they are being read back from the
+ * file. */
+static bool fill_chunk(struct maildir_branch *shell)
 {
-    size_t room = loop_pools(loop_of(m))->chunk.block_bytes;
+    size_t room = loop_pools(loop_of(shell))->chunk.block_bytes;
     struct bytes piece;
 
-    while (m->files.chunk_bytes < room && reader_left(&m->reader) != 0) {
-        if (reader_pieces(&m->reader, &piece, 1) == 0)
-            return m->files.chunk_bytes != 0;
-        if (m->reader.at == 0 && header_would_continue(piece))
-            put_in_chunk(m, bytes_of("\r\n")); /* our own lines end here */
-        piece = bytes_first(piece, room - m->files.chunk_bytes);
-        put_in_chunk(m, piece);
-        reader_advance(&m->reader, piece.len);
+    while (shell->files.chunk_bytes < room && reader_left(&shell->reader) != 0) {
+        if (reader_pieces(&shell->reader, &piece, 1) == 0)
+            return shell->files.chunk_bytes != 0;
+        if (shell->reader.at == 0 && header_would_continue(piece))
+            put_in_chunk(shell, bytes_of("\r\n")); /* ends our own header */
+        piece = bytes_first(piece, room - shell->files.chunk_bytes);
+        put_in_chunk(shell, piece);
+        reader_advance(&shell->reader, piece.len);
     }
     return true;
 }
 
-/* `error`: of all that is not written yet. */
-static void tell_prepared(struct maildir_branch *m, int error)
+/* `error`: why the recipients whose files are not written yet have failed; 0: none has. */
+static void tell_prepared(struct maildir_branch *shell, int error)
 {
-    report(m, &(struct event){.kind = EV_PREPARED, .error = error});
+    report(shell, &(struct event){.kind = EV_PREPARED, .error = error});
 }
 
-/* Writes on, or says that everything is prepared. */
-static void write_on(struct maildir_branch *m)
+/* Writes the next chunk, or reports that everything is prepared. */
+static void write_on(struct maildir_branch *shell)
 {
-    struct maildir_files *files = &m->files;
-    int error = copy_error(m->carrier->copy);
+    struct maildir_files *files = &shell->files;
+    int error = copy_error(shell->carrier->copy);
 
     if (error != 0 || files->current == files->count) {
-        tell_prepared(m, error);
+        tell_prepared(shell, error);
         return;
     }
     files->chunk_bytes = 0;
-    error = files->fd < 0 ? put_head(m) : 0;
+    error = files->fd < 0 ? put_head(shell) : 0;
     if (error != 0) {
-        tell_prepared(m, error);
+        tell_prepared(shell, error);
         return;
     }
-    if (!fill_chunk(m))
+    if (!fill_chunk(shell))
         return; /* on_more() goes on */
-    files->is_last_chunk = reader_left(&m->reader) == 0;
-    start(m, STEP_WRITE, run_write);
+    files->is_last_chunk = reader_left(&shell->reader) == 0;
+    start(shell, STEP_WRITE, run_write);
 }
 
-static void on_more(struct reader *r)
+static void on_more(struct reader *reader)
 {
-    struct maildir_branch *m = CONTAINER_OF(r, struct maildir_branch, reader);
-    if (m->step == STEP_IDLE && m->files.chunk != NULL)
-        write_on(m);
+    struct maildir_branch *shell = CONTAINER_OF(reader, struct maildir_branch, reader);
+    if (shell->step == STEP_IDLE && shell->files.chunk != NULL)
+        write_on(shell);
 }
 
-/* The current file is written, or cannot be: its recipient alone has that outcome. */
-static void next_file(struct maildir_branch *m)
+/* The current file is written, or cannot be written; then only its recipient has failed. */
+static void next_file(struct maildir_branch *shell)
 {
-    const struct maildir_file *file = &m->files.at[m->files.current++];
+    const struct maildir_file *file = &shell->files.at[shell->files.current++];
 
-    m->files.offset = 0;
-    reader_rewind(&m->reader);
+    shell->files.offset = 0;
+    reader_rewind(&shell->reader);
     if (file->error == 0)
         return;
-    log_failed(m, file);
-    report(m, &(struct event){.kind = EV_PREPARED, .rcpt = file->rcpt, .error = file->error});
+    log_failed(shell, file);
+    report(shell, &(struct event){.kind = EV_PREPARED, .rcpt = file->rcpt, .error = file->error});
 }
 
-static void after_write(struct maildir_branch *m)
+static void after_write(struct maildir_branch *shell)
 {
-    m->files.offset += m->files.chunk_bytes;
-    if (m->job.error == 0 && m->files.fd < 0)
-        next_file(m);
-    m->step = STEP_IDLE;
-    if (m->branch == NULL)
-        give_up(m);
-    else if (m->job.error != 0)
-        tell_prepared(m, m->job.error);
+    shell->files.offset += shell->files.chunk_bytes;
+    if (shell->job.error == 0 && shell->files.fd < 0)
+        next_file(shell);
+    shell->step = STEP_IDLE;
+    if (shell->branch == NULL)
+        give_up(shell);
+    else if (shell->job.error != 0)
+        tell_prepared(shell, shell->job.error);
     else
-        write_on(m);
+        write_on(shell);
 }
 
 /* ---- committing ---- */
 
-static void tell_file(struct maildir_branch *m, struct maildir_file *file)
+static void tell_file(struct maildir_branch *shell, struct maildir_file *file)
 {
-    if (m->job.error != 0)
-        file->error = m->job.error;
+    if (shell->job.error != 0)
+        file->error = shell->job.error;
     if (file->error != 0)
-        log_failed(m, file);
-    report(m, &(struct event){.kind = EV_COMMITTED,
-                              .rcpt = file->rcpt,
-                              .error = file->error,
-                              .may_be_there = file->error != 0 && file->may_be_there});
+        log_failed(shell, file);
+    report(shell, &(struct event){.kind = EV_COMMITTED,
+                                  .rcpt = file->rcpt,
+                                  .error = file->error,
+                                  .may_be_there = file->error != 0 && file->may_be_there});
 }
 
-/* The branch is over with its commit, whatever became of it. */
-static void after_commit(struct maildir_branch *m)
+/* The branch ends with its commit, whatever the result. */
+static void after_commit(struct maildir_branch *shell)
 {
-    for (size_t i = 0; i < m->files.count && m->branch != NULL; i++)
-        if (m->files.at[i].is_kept)
-            tell_file(m, &m->files.at[i]);
-    struct branch *b = m->branch;
-    struct carrier *carrier = m->carrier;
-    if (b != NULL)
-        detach(m);
-    if (m->job.error == 0)
-        free_branch(m);
+    for (size_t i = 0; i < shell->files.count && shell->branch != NULL; i++)
+        if (shell->files.at[i].is_kept)
+            tell_file(shell, &shell->files.at[i]);
+    struct branch *branch = shell->branch;
+    struct carrier *carrier = shell->carrier;
+    if (branch != NULL)
+        detach(shell);
+    if (shell->job.error == 0)
+        free_branch(shell);
     else
-        give_up(m);
-    if (b != NULL)
-        carrier_report(carrier, &(struct event){.kind = EV_COMMITTED, .branch = b});
+        give_up(shell);
+    if (branch != NULL)
+        carrier_report(carrier, &(struct event){.kind = EV_COMMITTED, .branch = branch});
 }
 
 static void on_done(struct work_lane_job *job)
 {
-    struct maildir_branch *m = CONTAINER_OF(job, struct maildir_branch, job);
+    struct maildir_branch *shell = CONTAINER_OF(job, struct maildir_branch, job);
 
-    if (m->step == STEP_CLEAN)
-        free_branch(m);
-    else if (m->step == STEP_COMMIT)
-        after_commit(m);
-    else if (m->branch == NULL)
-        give_up(m);
+    if (shell->step == STEP_CLEAN)
+        free_branch(shell);
+    else if (shell->step == STEP_COMMIT)
+        after_commit(shell);
+    else if (shell->branch == NULL)
+        give_up(shell);
     else
-        after_write(m);
+        after_write(shell);
 }
 
 /* ---- operations ---- */
 
-static void open_branch(struct carrier *c, struct branch *b)
+static void open_branch(struct carrier *carrier, struct branch *branch)
 {
-    struct maildir *maildir = maildir_of(b->target);
-    struct maildir_branch *m = mem_zalloc(sizeof(*m));
+    struct maildir *maildir = maildir_of(branch->target);
+    struct maildir_branch *shell = mem_zalloc(sizeof(*shell));
 
-    b->facts.target = maildir->target.name;
-    b->facts.address = maildir->conf->path;
-    b->facts.identity = bytes_of("none");
-    if (m == NULL)
+    branch->facts.target = maildir->target.name;
+    branch->facts.address = maildir->conf->path;
+    branch->facts.identity = bytes_of("none");
+    if (shell == NULL)
         return;
-    m->maildir = maildir;
-    m->carrier = c;
-    m->branch = b;
-    m->files.fd = -1;
-    m->files.is_all_or_nothing = !c->is_spooled;
-    b->shell = m;
+    shell->maildir = maildir;
+    shell->carrier = carrier;
+    shell->branch = branch;
+    shell->files.fd = -1;
+    shell->files.is_all_or_nothing = !carrier->is_spooled;
+    branch->shell = shell;
 }
 
-/* Routes have asked refuses() already: every recipient is fine. */
-static void rcpt(struct branch *b, struct recipient *rcpt)
+/* Nothing to do: flush() answers the recipients. */
+static void rcpt(struct branch *branch, struct recipient *rcpt)
 {
-    (void)b;
+    (void)branch;
     (void)rcpt;
 }
 
-/* The tables have asked refuses() already; who reroutes what is spooled has not. */
-static void answer_recipients(struct branch *b)
+/* Routes have asked refuses() before, but recipients that are rerouted in the spool have not been
+ * checked. */
+static void answer_recipients(struct branch *branch)
 {
-    LIST_EACH (link, &b->recipients) {
-        struct recipient *r = LIST_ENTRY(link, struct recipient, in_branch);
-        struct maildir_branch *m = b->shell;
-        if (m == NULL)
+    LIST_EACH (link, &branch->recipients) {
+        struct recipient *rcpt = LIST_ENTRY(link, struct recipient, in_branch);
+        struct maildir_branch *shell = branch->shell;
+        if (shell == NULL)
             return;
-        if (r->envelope != FATE_OPEN)
+        if (rcpt->envelope != FATE_OPEN)
             continue;
-        bool is_taken = maildir_path_takes(m->maildir->conf, &r->to);
-        carrier_report(m->carrier,
+        bool is_taken = maildir_path_takes(shell->maildir->conf, &rcpt->to);
+        carrier_report(shell->carrier,
                        &(struct event){
                            .kind = EV_ANSWER,
-                           .branch = b,
-                           .rcpt = r,
+                           .branch = branch,
+                           .rcpt = rcpt,
                            .fate = is_taken ? FATE_ACCEPTED : FATE_REFUSED,
                            .reply = reply_own(is_taken ? REPLY_RECIPIENT_OK : REPLY_MAILBOX_NAME)});
     }
 }
 
-static void go(struct branch *b)
+static void go(struct branch *branch)
 {
-    (void)b; /* content is read from the copy when it is whole */
+    (void)branch; /* content is read from the copy when that is whole */
 }
 
-static int make_file_list(struct maildir_branch *m)
+static int make_file_list(struct maildir_branch *shell)
 {
-    const struct maildir *maildir = m->maildir;
+    const struct maildir *maildir = shell->maildir;
     size_t count = 0;
 
-    LIST_EACH (link, &m->branch->recipients)
+    LIST_EACH (link, &shell->branch->recipients)
         count++;
-    m->files.at = mem_zalloc(count * sizeof(*m->files.at));
-    m->files.chunk = pool_take(&loop_pools(loop_of(m))->chunk);
-    if (m->files.at == NULL || m->files.chunk == NULL)
+    shell->files.at = mem_zalloc(count * sizeof(*shell->files.at));
+    shell->files.chunk = pool_take(&loop_pools(loop_of(shell))->chunk);
+    if (shell->files.at == NULL || shell->files.chunk == NULL)
         return ERR_MEMORY;
-    LIST_EACH (link, &m->branch->recipients) {
-        struct recipient *r = LIST_ENTRY(link, struct recipient, in_branch);
-        struct maildir_file *file = &m->files.at[m->files.count];
-        if (!transaction_awaits(r))
+    LIST_EACH (link, &shell->branch->recipients) {
+        struct recipient *rcpt = LIST_ENTRY(link, struct recipient, in_branch);
+        struct maildir_file *file = &shell->files.at[shell->files.count];
+        if (!transaction_awaits(rcpt))
             continue;
-        m->files.count++;
-        file->rcpt = r;
-        file->directory = maildir_path_directory(loop_of(m), maildir->conf, &r->to);
-        file->name = maildir_path_new_name(loop_of(m), maildir->conf->hostname);
+        shell->files.count++;
+        file->rcpt = rcpt;
+        file->directory = maildir_path_directory(loop_of(shell), maildir->conf, &rcpt->to);
+        file->name = maildir_path_new_name(loop_of(shell), maildir->conf->hostname);
         if (file->directory == NULL || file->name == NULL)
             return ERR_MEMORY;
     }
-    if (m->files.count != 0) /* the first one, for the log */
-        (void)arena_copy(m->branch->transaction->mail, bytes_of(m->files.at[0].directory),
-                         &m->branch->facts.address);
+    if (shell->files.count != 0) /* the log shows the first directory */
+        (void)arena_copy(shell->branch->transaction->mail, bytes_of(shell->files.at[0].directory),
+                         &shell->branch->facts.address);
     return 0;
 }
 
-static void start_prepare(struct maildir_branch *m)
+static void start_prepare(struct maildir_branch *shell)
 {
-    int error = make_file_list(m);
+    int error = make_file_list(shell);
 
-    reader_open(&m->reader, m->carrier->copy, on_more);
+    reader_open(&shell->reader, shell->carrier->copy, on_more);
     if (error != 0)
-        tell_prepared(m, error);
+        tell_prepared(shell, error);
     else
-        write_on(m);
+        write_on(shell);
 }
 
-static void start_commit(struct maildir_branch *m)
+static void start_commit(struct maildir_branch *shell)
 {
-    for (size_t i = 0; i < m->files.count; i++)
-        m->files.at[i].is_kept = transaction_awaits(m->files.at[i].rcpt);
-    start(m, STEP_COMMIT, run_commit);
+    for (size_t i = 0; i < shell->files.count; i++)
+        shell->files.at[i].is_kept = transaction_awaits(shell->files.at[i].rcpt);
+    start(shell, STEP_COMMIT, run_commit);
 }
 
-static void prepare(struct branch *b)
+static void prepare(struct branch *branch)
 {
-    ((struct maildir_branch *)b->shell)->wish = WISH_PREPARE;
+    ((struct maildir_branch *)branch->shell)->wish = WISH_PREPARE;
 }
 
-static void commit(struct branch *b)
+static void commit(struct branch *branch)
 {
-    ((struct maildir_branch *)b->shell)->wish = WISH_COMMIT;
+    ((struct maildir_branch *)branch->shell)->wish = WISH_COMMIT;
 }
 
-static void flush(struct branch *b)
+static void flush(struct branch *branch)
 {
-    struct maildir_branch *m = b->shell;
-    enum maildir_wish wish = m->wish;
+    struct maildir_branch *shell = branch->shell;
+    enum maildir_wish wish = shell->wish;
 
-    m->wish = WISH_NONE;
+    shell->wish = WISH_NONE;
     if (wish == WISH_PREPARE)
-        start_prepare(m);
+        start_prepare(shell);
     else if (wish == WISH_COMMIT)
-        start_commit(m);
+        start_commit(shell);
     else
-        answer_recipients(b);
+        answer_recipients(branch);
 }
 
-static void drop(struct branch *b)
+static void drop(struct branch *branch)
 {
-    struct maildir_branch *m = b->shell;
+    struct maildir_branch *shell = branch->shell;
 
-    if (m == NULL)
+    if (shell == NULL)
         return;
-    detach(m);
-    if (m->step != STEP_IDLE)
+    detach(shell);
+    if (shell->step != STEP_IDLE)
         return; /* on_done() cleans up */
-    if (m->files.count != 0)
-        give_up(m);
+    if (shell->files.count != 0)
+        give_up(shell);
     else
-        free_branch(m);
+        free_branch(shell);
 }
 
 /* ---- the target ---- */
 
-/* Nobody makes the reports of DSN that it would owe. */
-static uint32_t capabilities(struct target *t)
+/* Every keyword but DSN: nobody would make the reports that the Maildir owes. */
+static uint32_t capabilities(struct target *target)
 {
-    (void)t;
+    (void)target;
     return ~(uint32_t)CAPABILITY_DSN;
 }
 
-static struct target_view view(struct target *t)
+static struct target_view view(struct target *target)
 {
-    (void)t;
+    (void)target;
     return (struct target_view){.state = "up"};
 }
 
-/* Jobs that run finish by themselves. */
-static void free_target(struct target *t)
+/* Jobs that still run end by themselves. */
+static void free_target(struct target *target)
 {
-    mem_free(maildir_of(t));
+    mem_free(maildir_of(target));
 }
 
 static const struct target_ops ops = {
@@ -484,23 +486,23 @@ static struct target describe(const void *settings)
     };
 }
 
-static enum reply_id refuses(const struct target *t, const struct address *to)
+static enum reply_id refuses(const struct target *target, const struct address *to)
 {
-    return maildir_path_takes(t->conf, to) ? REPLY_OK : REPLY_MAILBOX_NAME;
+    return maildir_path_takes(target->conf, to) ? REPLY_OK : REPLY_MAILBOX_NAME;
 }
 
 static struct target *open_target(struct target_services *services, const void *conf)
 {
-    struct maildir *m = mem_zalloc(sizeof(*m));
+    struct maildir *maildir = mem_zalloc(sizeof(*maildir));
 
-    if (m == NULL)
+    if (maildir == NULL)
         return NULL;
-    m->target = describe(conf);
-    m->target.ops = &ops;
-    m->services = services;
-    m->conf = conf;
-    work_lane_init(&m->lane, &services->road, JOBS_EACH);
-    return &m->target;
+    maildir->target = describe(conf);
+    maildir->target.ops = &ops;
+    maildir->services = services;
+    maildir->conf = conf;
+    work_lane_init(&maildir->lane, &services->road, JOBS_EACH);
+    return &maildir->target;
 }
 
 const struct target_kind maildir_kind = {

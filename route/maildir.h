@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Maildirs: targets on the local disk, undoable until the commit. */
+/* Maildirs: targets on the local disk, whose deliveries can be undone until the commit. */
 #ifndef POSTERN_MAILDIR_H
 #define POSTERN_MAILDIR_H
 

@@ -10,7 +10,7 @@ static bool starts_with(struct bytes text, const char *prefix)
     return text.len >= len && memcmp(text.at, prefix, len) == 0;
 }
 
-/* "${" begins a variable, any other "$" is a character. */
+/* "${" begins a variable; any other "$" is an ordinary character. */
 static const char *wrong_path(struct bytes value)
 {
     if (value.at[0] != '/')
@@ -24,7 +24,7 @@ static const char *wrong_path(struct bytes value)
     return NULL;
 }
 
-/* Nothing waits for a Maildir but what a route was changed to lead there. */
+/* Only mail whose route was changed to lead to a Maildir waits for one in the queue. */
 static const uint64_t retry_ms[] = {300000, 600000, 1200000, 2400000, 3600000};
 const struct target_queue maildir_conf_queue = {
     .retry_ms = retry_ms,

@@ -8,9 +8,9 @@
 #include "route/target_kind.h"
 
 struct maildir_conf {
-    struct bytes section;  /* N: what routes call it */
-    struct bytes path;     /* absolute; ${RCPT_LOCAL} and ${RCPT_DOMAIN} still in it */
-    struct bytes hostname; /* for the domain that a bare postmaster lacks */
+    struct bytes section;  /* N: its name in routes */
+    struct bytes path;     /* absolute; still with ${RCPT_LOCAL} and ${RCPT_DOMAIN} */
+    struct bytes hostname; /* the domain of a bare postmaster */
 };
 
 extern const struct setting_section maildir_conf_section;

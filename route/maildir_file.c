@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the jobs of a Maildir do with files. */
+/* The file operations of a Maildir's jobs. */
 #include "route/maildir_file_private.h"
 
 #include <errno.h>
@@ -33,7 +33,8 @@ static int close_file(struct maildir_files *files)
 
 /* ---- writing ---- */
 
-/* tmp/ is made last: where it is, the others are, wherever making them was cut short. */
+/* tmp/ is made last: where it exists the other folders do, too, even if making them was cut
+ * short. */
 static int make_file(struct maildir_file *file)
 {
     static const char *const folders[] = {"/new/", "/cur/", "/tmp/"};
@@ -82,8 +83,8 @@ void maildir_file_write(struct maildir_files *files)
 
 /* ---- committing ---- */
 
-/* A rename that is said to have failed may have happened all the same, on a file system of another
- * host: whoever finds the file knows. */
+/* On the file system of another host a rename may have happened though it reports an error: whoever
+ * finds the file knows. */
 static int rename_file(struct maildir_file *file, const char *from, const char *to)
 {
     struct disk_facts facts;
@@ -98,8 +99,8 @@ static int rename_file(struct maildir_file *file, const char *from, const char *
     return found == 0 ? 0 : error;
 }
 
-/* The directory is open before: what the sync of another job has lost meanwhile is told to us too.
- */
+/* The directory is opened before the rename, so that the sync also reports an error that another
+ * job's sync has taken meanwhile. */
 static int appear(struct maildir_file *file)
 {
     char from[MAILDIR_PATH_ROOM], to[MAILDIR_PATH_ROOM];

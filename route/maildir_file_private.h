@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the jobs of a Maildir do with files: for pool threads alone. Private to route/maildir*.c. */
+/* The file operations of a Maildir's jobs: for pool threads alone. Private to route/maildir*.c. */
 #ifndef POSTERN_MAILDIR_FILE_PRIVATE_H
 #define POSTERN_MAILDIR_FILE_PRIVATE_H
 
@@ -11,33 +11,34 @@ struct recipient;
 
 /* One recipient's file. */
 struct maildir_file {
-    struct recipient *rcpt; /* the loop's */
+    struct recipient *rcpt; /* used on the loop alone */
     char *directory;        /* the Maildir */
-    char *name;             /* the same in tmp/ and new/ */
-    int error;              /* it could not be written, or did not appear as it should */
-    bool is_made;           /* tmp/ has it */
-    bool is_kept;           /* the commit shall rename it */
-    bool may_be_there;      /* in new/, though `error` says that nobody can be sure of it */
+    char *name;             /* of the file, in tmp/ and in new/ */
+    int error;         /* why the file could not be written, or did not appear safely in new/ */
+    bool is_made;      /* the file is in tmp/ */
+    bool is_kept;      /* the commit is to rename it */
+    bool may_be_there; /* in new/, though `error` is set: nobody can be sure */
 };
 
-/* A branch's files, and how far they are written. From its start to its end all is the job's. */
+/* A branch's files, and how far they are written. While a job runs, all of this belongs to the
+ * job. */
 struct maildir_files {
     struct maildir_file *at;
     size_t count, current;
-    bool is_all_or_nothing; /* the commit ends with the first file that does not appear */
-    int fd;                 /* of the current one; -1: not open */
+    bool is_all_or_nothing; /* the commit stops at the first file that does not appear */
+    int fd;                 /* of the current file; -1: not open */
     uint64_t offset;
-    uint8_t *chunk; /* what is written next */
+    uint8_t *chunk; /* the octets to write next */
     size_t chunk_bytes;
-    bool is_last_chunk; /* of the current file */
+    bool is_last_chunk; /* the chunk is the last one of the current file */
 };
 
-/* Writes the chunk. The file is over, and closed, when it was the last one, or after an error; then
- * nothing is left of it. */
+/* Writes the chunk. The current file is closed after its last chunk, and closed and removed after
+ * an error. */
 void maildir_file_write(struct maildir_files *files);
-/* Each that is kept appears in new/, durably, or has an error. Of the others nothing is left. */
+/* Every file with is_kept appears in new/, durably, or has an error. All others are removed. */
 void maildir_file_commit(struct maildir_files *files);
-/* Nothing is left of any that has not appeared. */
+/* Removes every file that has not appeared in new/. */
 void maildir_file_clean(struct maildir_files *files);
 
 #endif

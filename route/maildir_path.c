@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Names of Maildirs and of what lies in them. */
+/* Names of Maildirs and of the files in them. */
 #include "route/maildir_path_private.h"
 
 #include <limits.h>
@@ -24,7 +24,7 @@ static struct bytes variable_of(const struct maildir_conf *conf, struct bytes pa
     return bytes_make(NULL, 0);
 }
 
-/* A value that could lead elsewhere in the file system, or to nothing, is none. */
+/* False for a value that is empty, or could lead elsewhere in the file system. */
 static bool is_safe(struct bytes value)
 {
     for (size_t i = 0; i < value.len; i++)
@@ -63,18 +63,18 @@ static char *finish_text(struct buf *text)
     return copy;
 }
 
-static void begin_text(struct loop *l, struct buf *text)
+static void begin_text(struct loop *loop, struct buf *text)
 {
-    buf_init(text, &loop_pools(l)->medium, MAILDIR_PATH_MAX);
+    buf_init(text, &loop_pools(loop)->medium, MAILDIR_PATH_MAX);
 }
 
-char *maildir_path_directory(struct loop *l, const struct maildir_conf *conf,
+char *maildir_path_directory(struct loop *loop, const struct maildir_conf *conf,
                              const struct address *to)
 {
     struct buf text;
     struct bytes path = conf->path;
 
-    begin_text(l, &text);
+    begin_text(loop, &text);
     while (path.len != 0) {
         size_t used;
         struct bytes value = variable_of(conf, path, to, &used);
@@ -89,14 +89,14 @@ char *maildir_path_directory(struct loop *l, const struct maildir_conf *conf,
     return finish_text(&text);
 }
 
-/* Time, chance and host. */
-char *maildir_path_new_name(struct loop *l, struct bytes hostname)
+/* Made of time, chance and host. */
+char *maildir_path_new_name(struct loop *loop, struct bytes hostname)
 {
     static const char digits[] = "0123456789abcdef";
     struct buf text;
-    uint64_t wall_ms = (uint64_t)loop_wall_ms(l), chance = loop_random(l);
+    uint64_t wall_ms = (uint64_t)loop_wall_ms(loop), chance = loop_random(loop);
 
-    begin_text(l, &text);
+    begin_text(loop, &text);
     buf_decimal(&text, wall_ms / 1000);
     buf_text(&text, ".M");
     buf_decimal(&text, wall_ms % 1000 * 1000);

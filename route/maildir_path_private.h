@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Names of Maildirs and of what lies in them. Private to route/maildir*.c. */
+/* Names of Maildirs and of the files in them. Private to route/maildir*.c. */
 #ifndef POSTERN_MAILDIR_PATH_PRIVATE_H
 #define POSTERN_MAILDIR_PATH_PRIVATE_H
 
@@ -8,16 +8,17 @@
 #include "route/maildir_conf.h"
 
 #define MAILDIR_PATH_MAX  2048
-#define MAILDIR_PATH_ROOM (2 * MAILDIR_PATH_MAX + 8) /* directory, folder and name */
+#define MAILDIR_PATH_ROOM (2 * MAILDIR_PATH_MAX + 8) /* room for directory, folder and name */
 
-/* Is the path that the address makes one that may be used? Pure. */
+/* May the path be used that the settings and this address make? Pure. */
 bool maildir_path_takes(const struct maildir_conf *conf, const struct address *to);
-/* The Maildir of that address. The caller frees; NULL: no memory, or too long. */
-char *maildir_path_directory(struct loop *l, const struct maildir_conf *conf,
+/* The Maildir of this address. The caller frees it; NULL: no memory, or too long. */
+char *maildir_path_directory(struct loop *loop, const struct maildir_conf *conf,
                              const struct address *to);
-/* A new name, unique without asking anybody. Likewise. */
-char *maildir_path_new_name(struct loop *l, struct bytes hostname);
-/* "directory" "/folder/" "name", in `path`, which is returned. */
+/* A new file name, unique without looking at the disk. The caller frees it; NULL: no memory, or too
+ * long. */
+char *maildir_path_new_name(struct loop *loop, struct bytes hostname);
+/* Joins "directory", "/folder/" and "name" in `path`, which is returned. */
 const char *maildir_path_join(char path[MAILDIR_PATH_ROOM], const char *directory,
                               const char *folder, const char *name);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The tables of one listener as a whole: compiled, checked, asked. */
+/* The tables of one listener: compiling, checking and asking all of them. */
 #include "route/route.h"
 
 #include "proxy/base/error.h"
@@ -18,7 +18,7 @@ static size_t probe(struct target *const *slots, size_t slot_count, const struct
     return at;
 }
 
-/* What is outgrown stays in the arena: no more than what is in use. */
+/* The smaller arrays stay in the arena; together they are no larger than the new ones. */
 static int grow(struct route_set *set, struct arena *arena)
 {
     size_t capacity = set->target_capacity == 0 ? FIRST_TARGETS : 2 * set->target_capacity;
@@ -72,7 +72,7 @@ size_t route_set_targets(const struct route_set *set, struct target *const **tar
 
 /* ---- loading ---- */
 
-/* All tables are read, so that all that is wrong is told at once. */
+/* Reads all tables even after an error, so that all errors are reported at once. */
 static int read_tables(struct route_set *set, struct route_source *const *sources, size_t count,
                        const struct route_directory *directory, struct arena *arena,
                        struct cf_problems *problems)
@@ -124,7 +124,7 @@ static int resolve(const struct route_set *set, const struct address *to,
     struct route_walk walk;
     int error = address_copy(mail, to, &address);
     if (error == 0)
-        error = route_walk(set, &address, false, mail, &walk);
+        error = route_walk(set, &address, ROUTE_WALK_ADDRESS, mail, &walk);
     if (error != 0)
         return error;
     *routed_out = (struct routed){.reply = route_walk_refusal(&walk)};
@@ -134,8 +134,8 @@ static int resolve(const struct route_set *set, const struct address *to,
     struct routed_leg *legs = arena_alloc(mail, (size_t)walk.leg_count * sizeof(*legs));
     if (legs == NULL)
         return ERR_MEMORY;
-    for (const struct route_walk_leg *l = walk.first_leg; l != NULL; l = l->next)
-        legs[routed_out->leg_count++] = l->leg;
+    for (const struct route_walk_leg *leg = walk.first_leg; leg != NULL; leg = leg->next)
+        legs[routed_out->leg_count++] = leg->leg;
     routed_out->legs = legs;
     routed_out->guard = route_walk_guard(&walk, client);
     routed_out->names_domain = route_walk_names_domain(&walk);
@@ -159,7 +159,7 @@ static bool leads_somewhere(const struct route_table *table, const struct route_
 bool route_set_knows_domain(const struct route_set *set, struct bytes domain)
 {
     struct address anybody = {.domain = domain};
-    bool is_decided = false; /* the first line for everybody there counts */
+    bool is_decided = false; /* by the first line that matches any recipient there */
     for (size_t i = 0; i < set->table_count; i++) {
         const struct route_table *table = set->tables[i];
         const struct route_rule *rule = route_table_find_domain(table, domain);

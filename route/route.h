@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Which targets are responsible for a recipient: what one listener routes by. */
+/* Which targets are responsible for a recipient: the routes of one listener. */
 #ifndef POSTERN_ROUTE_H
 #define POSTERN_ROUTE_H
 
@@ -14,46 +14,47 @@
 #include "route/route_source.h"
 #include "route/target.h"
 
-struct route_set; /* the compiled tables of one listener, in the order in which they are asked */
+struct route_set; /* the compiled tables of one listener, in the order in which they are searched */
 
-/* What a route's right-hand side can name. */
+/* Finds what a route's right-hand side can name. */
 struct route_directory {
     void *owner;
-    /* The target whose section has this name; NULL: none. */
+    /* The target whose section has this name, or NULL. */
     struct target *(*find)(void *owner, struct bytes name);
-    /* The implicit relay of a host that no section bears. NULL: no memory. */
+    /* The implicit relay of a host that no section names. NULL: no memory. */
     struct target *(*find_implicit)(void *owner, struct bytes host);
-    /* For those who read what is wrong, else empty and NULL: what a name may be ("the name of a
-     * [relay] ..., or a local name"), and the names of all sections, for "did you mean". */
+    /* For errors: what a name may be ("the name of a [relay] ..., or a local name"). Empty where
+     * nobody reads them. */
     struct bytes expected;
+    /* Offers the names of all sections, for "did you mean". NULL: no hints. */
     void (*offer)(void *owner, struct cf_nearest *nearest);
 };
 
-/* Compiles the tables: `sources` in order, the global one last (the first line that matches
- * wins). Loops and bad lines go to `problems`. `arena` is the configuration's. The
- * sources outlive the set. 0, ERR_SYNTAX (see problems) or ERR_MEMORY. */
+/* Compiles the tables: `sources` in order, the global one last (the first line that matches wins).
+ * Loops and bad lines are reported to `problems`. `arena` is the configuration's; the sources
+ * outlive the set. 0, ERR_SYNTAX (reported) or ERR_MEMORY. */
 int route_set_new(struct route_source *const *sources, size_t count,
                   const struct route_directory *directory, struct hash_key key, struct arena *arena,
                   struct cf_problems *problems, struct route_set **set_out);
 
-/* What the answer also depends on. */
+/* What the answer depends on beside the address. */
 struct route_client {
-    bool may_relay;      /* its address is in relay-from */
+    bool may_relay;      /* the client's address is in relay-from */
     bool rejects_routed; /* routed-recipients = reject */
 };
 
-/* O(1) in the size of the tables. The answer, its addresses and replies live in `mail`. Always
- * gives an answer: without memory a 451. */
+/* Takes a time that does not depend on the size of the tables. The answer, its addresses and
+ * replies live in `mail`. There is always an answer: without memory it is a 451. */
 void route_resolve(const struct route_set *set, const struct address *to,
                    const struct route_client *client, struct arena *mail,
                    struct routed *routed_out);
 
-/* --explain: rule by rule, as text lines. */
+/* --explain: writes every line that was tried, as text. */
 void route_explain(const struct route_set *set, const struct address *to,
                    const struct route_client *client, struct arena *scratch, struct buf *out);
 
-/* Does some line lead mail for this domain to a target, whoever the recipient is? A line for one
- * recipient of it is enough. */
+/* Does some line lead mail for this domain to a target? A line for a single recipient of the domain
+ * is enough. */
 bool route_set_knows_domain(const struct route_set *set, struct bytes domain);
 
 /* Every target that this listener's tables can lead to, each once. */

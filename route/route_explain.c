@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* --explain: the walk of one address in words, table by table and line by line. */
+/* --explain: shows the walk of one address, table by table and line by line. */
 #include "proxy/base/error.h"
 #include "route/route_private.h"
 
@@ -118,11 +118,11 @@ static void put_outcome(struct buf *out, const struct route_walk *walk,
     }
     if (walk->leg_count == 0)
         buf_text(out, "=> discarded\n");
-    for (const struct route_walk_leg *l = walk->first_leg; l != NULL; l = l->next) {
+    for (const struct route_walk_leg *leg = walk->first_leg; leg != NULL; leg = leg->next) {
         buf_text(out, "=> ");
-        put_target(out, l->leg.target);
+        put_target(out, leg->leg.target);
         buf_text(out, " gets ");
-        address_put(out, &l->leg.to);
+        address_put(out, &leg->leg.to);
         buf_byte(out, '\n');
     }
     put_guard(out, route_walk_guard(walk, client));
@@ -134,11 +134,11 @@ void route_explain(const struct route_set *set, const struct address *to,
     struct address address;
     struct route_walk walk;
     if (address_copy(scratch, to, &address) != 0 ||
-        route_walk(set, &address, false, scratch, &walk) != 0) {
+        route_walk(set, &address, ROUTE_WALK_ADDRESS, scratch, &walk) != 0) {
         buf_text(out, "out of memory\n");
         return;
     }
-    for (const struct route_step *s = walk.first; s != NULL; s = s->next)
-        put_step(out, set, s);
+    for (const struct route_step *step = walk.first; step != NULL; step = step->next)
+        put_step(out, set, step);
     put_outcome(out, &walk, client);
 }

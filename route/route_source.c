@@ -4,7 +4,7 @@
 
 #include "proxy/base/error.h"
 
-/* One octet that may stand in an unquoted local part and has no meaning in an address. */
+/* One octet that may stand in an unquoted local part and has no meaning there. */
 static int parse_delimiter(struct bytes word, struct arena *arena, void *item_out)
 {
     (void)arena;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Routing tables as they were written: lines in order, not yet understood. */
+/* Routing tables as they were written: lines in order, not yet interpreted. */
 #ifndef POSTERN_ROUTE_SOURCE_H
 #define POSTERN_ROUTE_SOURCE_H
 
@@ -11,17 +11,18 @@
 #include "proxy/base/cf.h"
 #include "proxy/base/setting.h"
 
-/* Quotes are undone. `a,b` and `a, b` are two words with a comma between them; commas in quotes
- * are ordinary. Never empty unless quoted; without control characters. */
+/* A word without its quotes. `a,b` and `a, b` are two words with a comma between them; commas in
+ * quotes are ordinary characters. Never empty unless quoted; without control characters. */
 struct route_word {
     struct bytes text;
-    uint32_t column; /* on the line of the route */
+    uint32_t column; /* of the word in its line */
     bool is_quoted;
-    bool ends_target; /* a comma stands behind it, or the line ends */
+    bool ends_target; /* a comma or the end of the line stands behind the word */
 };
 
-/* PATTERN TARGET[, TARGET...]. words[0] is the pattern; the others are the targets' words, one or
- * more (`reject "550 text"` has two), at least one in all. Every target has at least one word. */
+/* PATTERN TARGET[, TARGET...]. words[0] is the pattern; the others belong to the targets. Every
+ * target has at least one word (`reject "550 text"` has two), and every line at least one
+ * target. */
 struct route_line {
     struct route_line *next;
     struct cf_place place; /* of the pattern, in the file that holds the line */
@@ -29,8 +30,8 @@ struct route_line {
     uint32_t word_count;
 };
 
-/* One [route "NAME"]; the global table's name is empty. Lines of included files stand where the
- * `file` line stood. Everything lives as long as the configuration. */
+/* One [route "NAME"]; the global table's name is empty. Lines of an included file stand in the
+ * place of the `file` line. Everything lives as long as the configuration. */
 struct route_source {
     struct bytes name;
     struct route_line *first, *last;
@@ -39,7 +40,7 @@ struct route_source {
     uint8_t recipient_delimiter; /* 0: none */
 };
 
-/* case-sensitive and recipient-delimiter; the lines are no settings. */
+/* case-sensitive and recipient-delimiter. The lines are not settings. */
 extern const struct setting_section route_source_section;
 
 static inline struct cf_place route_source_place(const struct route_line *line,

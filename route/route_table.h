@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One routing table, understood: patterns in a keyed hash table, right-hand sides as actions.
- * Pure. */
+/* One compiled routing table: patterns in a keyed hash table, right-hand sides as actions. Pure. */
 #ifndef POSTERN_ROUTE_TABLE_H
 #define POSTERN_ROUTE_TABLE_H
 
@@ -29,15 +28,15 @@ enum route_pattern {
 
 enum route_action_kind {
     ROUTE_ACTION_TARGET,  /* `target` */
-    ROUTE_ACTION_ADDRESS, /* routed anew as `address`; an empty part of it stays as it was */
-    ROUTE_ACTION_NAME,    /* routed anew as the local name in `address` */
+    ROUTE_ACTION_ADDRESS, /* routed again as `address`; an empty part of it keeps its value */
+    ROUTE_ACTION_NAME,    /* routed again as the local name in `address` */
     ROUTE_ACTION_REPLY,   /* reject, defer: `reply` */
     ROUTE_ACTION_DISCARD
 };
 
 struct route_action {
     enum route_action_kind kind;
-    uint32_t word; /* index of its first word in the line */
+    uint32_t word; /* index of the action's first word in the line */
     union {
         struct target *target;
         const struct address *address;
@@ -45,28 +44,28 @@ struct route_action {
     };
 };
 
-/* A line. Held as small as can be: tables have a million of them. */
+/* A line, as small as possible: tables may have a million of them. */
 struct route_rule {
     const struct route_line *line;
     const uint8_t *text;   /* the local part without quotes, one octet, the domain */
-    uint32_t first_action; /* the next rule's is the end */
+    uint32_t first_action; /* the actions end where those of the next rule begin */
     uint8_t pattern;       /* enum route_pattern */
     uint8_t local_len, domain_len;
 };
 
 struct route_slot {
-    uint32_t tag;  /* of the hash */
-    uint32_t rule; /* 0: empty; else 1 + index */
+    uint32_t tag;  /* upper half of the hash */
+    uint32_t rule; /* 0: empty; else 1 + index of the rule */
 };
 
-/* Every kind of pattern has slots of its own, so that the few lines of a rare kind are looked
- * through in few octets. */
+/* Every kind of pattern has slots of its own: looking for one of the few lines of a rare kind
+ * touches little memory. */
 struct route_slots {
     struct route_slot *at; /* a power of two of them */
     size_t count, used;
 };
 
-/* The domains of all user@domain have slots behind those of the patterns. */
+/* The domains of all user@domain have slots of their own, behind those of the patterns. */
 #define ROUTE_SLOTS_DOMAIN ROUTE_PATTERN_COUNT
 
 struct route_table {
@@ -76,10 +75,10 @@ struct route_table {
     size_t rule_count;
     const struct route_action *actions;
     struct route_slots slots[ROUTE_PATTERN_COUNT + 1];
-    uint32_t all; /* 0: no line is for `@`; else 1 + index of the first */
+    uint32_t all; /* 0: no line is for `@`; else 1 + index of the first such rule */
 };
 
-/* What a right-hand side can name, see struct route_directory. */
+/* Finds what a right-hand side can name, see struct route_directory. */
 struct route_table_names {
     void *owner;
     struct target *(*find)(void *owner, struct bytes name);
@@ -87,25 +86,26 @@ struct route_table_names {
     struct bytes expected;
 };
 
-/* Compiles one table into `arena`. The source outlives it. What is wrong with a line goes to
- * `problems`. 0, ERR_SYNTAX (see problems) or ERR_MEMORY. */
+/* Compiles one table into `arena`. The source outlives the table. Errors in lines are reported to
+ * `problems`. 0, ERR_SYNTAX (reported) or ERR_MEMORY. */
 int route_table_new(const struct route_source *source, const struct route_table_names *names,
                     struct hash_key key, struct arena *arena, struct cf_problems *problems,
                     struct route_table **table_out);
 
 struct route_match {
     const struct route_rule *rule;
-    bool is_stripped; /* the local part matched without what the recipient delimiter cut off */
+    bool is_stripped; /* the local part matched only without the detail behind the recipient
+                         delimiter */
 };
 
-/* The first line that matches, at a number of look-ups that depends on the address alone. Without
- * a domain only `user@` and `@` can match. */
+/* The first line that matches. The number of look-ups depends on the address alone. Without a
+ * domain only `user@` and `@` can match. */
 bool route_table_find(const struct route_table *table, const struct address *address,
                       struct route_match *match_out);
 /* The same for a local name. */
 bool route_table_find_name(const struct route_table *table, struct bytes name,
                            struct route_match *match_out);
-/* A line of the pattern user@DOMAIN, one with a target if there is one; NULL: none. */
+/* A line of the pattern user@DOMAIN, one with a target if possible, or NULL. */
 const struct route_rule *route_table_find_domain(const struct route_table *table,
                                                  struct bytes domain);
 

@@ -24,10 +24,10 @@ static void note_trouble(struct route_walk *walk, enum route_trouble trouble,
     refuse(walk, reply_own(reply));
 }
 
-/* ---- what was seen ---- */
+/* ---- steps and legs so far ---- */
 
-/* The same octets for the same address, whatever the case of its domain, at the same target;
- * `target` NULL: for the same step. 0 or ERR_MEMORY. */
+/* Makes a key of an address at a target (`target` NULL: of a step), the same for any case of the
+ * domain. 0 or ERR_MEMORY. */
 static int make_key(struct route_walk *walk, const struct address *address, bool is_name,
                     const struct target *target, struct bytes *key_out)
 {
@@ -47,7 +47,7 @@ static int make_key(struct route_walk *walk, const struct address *address, bool
     return 0;
 }
 
-/* What was seen first of all need not be found before there is a second one to look for. */
+/* Adds the first step or leg to `seen`, which is needed only when there is a second one. */
 static int note(struct route_walk *walk, struct hash_entry *seen, const struct address *address,
                 bool is_name, const struct target *target)
 {
@@ -85,7 +85,7 @@ bool route_set_find_name(const struct route_set *set, struct bytes name,
     return false;
 }
 
-/* The tables have a line user@DOMAIN. */
+/* Finds a line user@DOMAIN in the tables, one with a target if possible. */
 static const struct route_rule *find_domain(const struct route_set *set, struct bytes domain,
                                             const struct route_table **table_out)
 {
@@ -106,7 +106,7 @@ static const struct route_rule *find_domain(const struct route_set *set, struct 
     return found;
 }
 
-/* A line for the name, else one for any domain. */
+/* Finds a line for the name alone, else one for any domain. */
 static bool find_postmaster(const struct route_set *set, struct route_step *step)
 {
     const struct address bare = {.local = step->address.local};
@@ -114,7 +114,8 @@ static bool find_postmaster(const struct route_set *set, struct route_step *step
            find_address(set, &bare, &step->table, &step->match);
 }
 
-/* Postmaster has no line at all: the first target of the domain, else of all. */
+/* The target of a postmaster that no line matches: the first of the domain, else the first of
+ * all. */
 static struct target *stand_in(const struct route_set *set, const struct route_step *step)
 {
     const struct route_table *table = NULL;
@@ -128,7 +129,7 @@ static struct target *stand_in(const struct route_set *set, const struct route_s
     return set->target_count > 0 ? set->targets[0] : NULL;
 }
 
-/* False: nothing matches. */
+/* False: no line matches. */
 static bool find_line(const struct route_set *set, struct route_step *step)
 {
     const struct route_table *unused;
@@ -149,7 +150,7 @@ static bool find_line(const struct route_set *set, struct route_step *step)
     return step->stand_in != NULL;
 }
 
-/* Postmaster is never refused for want of a route, where the tables know the domain. */
+/* Postmaster is never refused for want of a route, if the tables know the domain. */
 static bool is_owed_a_route(const struct route_set *set, const struct route_step *first)
 {
     const struct route_table *unused;
@@ -213,7 +214,7 @@ static int add_leg(struct route_walk *walk, const struct route_step *step,
 
 /* ---- steps ---- */
 
-/* `key`: of make_key(), or empty: it is the first. NULL: no memory. */
+/* `key`: of make_key(), or empty for the first step. NULL: no memory. */
 static struct route_step *add_step(struct route_walk *walk, struct route_step *parent,
                                    const struct address *address, bool is_name, struct bytes key)
 {
@@ -265,7 +266,7 @@ static struct address rewritten(const struct address *from, const struct route_a
 
 static int visit(struct route_walk *walk, struct route_step *step);
 
-/* The address may lead elsewhere than before, or to where it has been. */
+/* Goes on with the rewritten address, unless it was visited before. */
 static int rewrite(struct route_walk *walk, struct route_step *step,
                    const struct route_action *action)
 {
@@ -277,7 +278,7 @@ static int rewrite(struct route_walk *walk, struct route_step *step,
         return ERR_MEMORY;
     const struct route_step *again = find_step(walk, key);
     if (again != NULL && !is_above(again, step))
-        return 0; /* all that it leads to is known */
+        return 0; /* its targets are known */
     if (again != NULL) {
         walk->again = again;
         walk->by = action;
@@ -316,7 +317,7 @@ static int perform(struct route_walk *walk, struct route_step *step,
     return 0;
 }
 
-/* As deep as ROUTE_DEPTH_MAX. */
+/* Recurses, at most ROUTE_DEPTH_MAX deep. */
 static int visit(struct route_walk *walk, struct route_step *step)
 {
     size_t count;
@@ -335,18 +336,19 @@ static int visit(struct route_walk *walk, struct route_step *step)
     return error;
 }
 
-int route_walk(const struct route_set *set, const struct address *address, bool is_name,
-               struct arena *arena, struct route_walk *walk_out)
+int route_walk(const struct route_set *set, const struct address *address,
+               enum route_walk_start start, struct arena *arena, struct route_walk *walk_out)
 {
     *walk_out = (struct route_walk){.set = set, .arena = arena};
     hash_table_init(&walk_out->seen, set->key);
-    struct route_step *step = add_step(walk_out, NULL, address, is_name, bytes_make(NULL, 0));
+    struct route_step *step =
+        add_step(walk_out, NULL, address, start == ROUTE_WALK_NAME, bytes_make(NULL, 0));
     int error = step == NULL ? ERR_MEMORY : visit(walk_out, step);
     hash_table_done(&walk_out->seen);
     return error;
 }
 
-/* ---- what becomes of it ---- */
+/* ---- the result ---- */
 
 static enum reply_id refuses(const struct routed_leg *leg)
 {
@@ -363,8 +365,8 @@ struct reply route_walk_refusal(const struct route_walk *walk)
 {
     if (walk->refusal.code != 0)
         return walk->refusal;
-    for (const struct route_walk_leg *l = walk->first_leg; l != NULL; l = l->next) {
-        enum reply_id refusal = refuses(&l->leg);
+    for (const struct route_walk_leg *leg = walk->first_leg; leg != NULL; leg = leg->next) {
+        enum reply_id refusal = refuses(&leg->leg);
         if (refusal != REPLY_OK)
             return reply_own(refusal);
     }
@@ -373,7 +375,8 @@ struct reply route_walk_refusal(const struct route_walk *walk)
     return no_reply();
 }
 
-/* RFC 5321 leaves its meaning to the last host, and many take it for a route. */
+/* RFC 5321 leaves the meaning of a local part to the last host, but many hosts take such a one for
+ * a route. */
 static bool is_routed_local(struct bytes local)
 {
     for (size_t i = 0; i < local.len; i++)
@@ -406,9 +409,9 @@ enum reply_id route_walk_guard(const struct route_walk *walk, const struct route
 {
     if (!walk->has_relay)
         return REPLY_OK;
-    for (const struct route_walk_leg *l = walk->first_leg; l != NULL; l = l->next)
-        if (client->rejects_routed && l->leg.target->kind->is_relay && l->step->has_own_local &&
-            !l->step->is_vouched && is_routed_local(l->leg.to.local))
+    for (const struct route_walk_leg *leg = walk->first_leg; leg != NULL; leg = leg->next)
+        if (client->rejects_routed && leg->leg.target->kind->is_relay && leg->step->has_own_local &&
+            !leg->step->is_vouched && is_routed_local(leg->leg.to.local))
             return REPLY_ROUTED_RECIPIENT;
     return client->may_relay || route_walk_names_domain(walk) ? REPLY_OK : REPLY_RELAYING_DENIED;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a kind of target brings: its section, what is asked of its settings, and how a target of it
- * begins. Configuration, routes, --check, --explain, posternctl and the server go by this alone: a
+/* A kind of target: its section, the checks of its settings, and how a target of this kind is
+ * opened. Configuration, routes, --check, --explain, posternctl and the server use this alone: a
  * kind is one file, and one row in proxy/config/target_kinds.c. */
 #ifndef POSTERN_TARGET_KIND_H
 #define POSTERN_TARGET_KIND_H
@@ -19,32 +19,33 @@
 
 /* A section that has been read. */
 struct target_section {
-    void *conf;            /* of the kind's type; what was not given has its default */
+    void *conf;            /* of the kind's type; a setting that was not given has its default */
     struct bytes hostname; /* core.hostname */
     struct cf_place place;
     struct cf_problems *problems;
-    /* Did the file or a flag say anything of this key? */
+    /* Did the file or a flag give this key a value? */
     bool (*is_given)(struct target_section *section, const char *key);
-    /* Where its first value was given; the section's place when it is a default. */
+    /* Where its first value was given; the section's place for a default. */
     struct cf_place (*place_of)(struct target_section *section, const char *key);
 };
 
-/* What --check asks of a target that some route names. */
+/* What --check offers to a target that some route names. */
 struct target_check {
     struct cf_place place; /* of the first word that names it */
     struct cf_problems *problems;
-    /* The addresses of a host with this port; none: it does not resolve. 0 or ERR_MEMORY. */
+    /* Looks up the addresses of a host, with this port; none: the host does not resolve. 0 or
+     * ERR_MEMORY. */
     int (*look_up)(struct target_check *check, struct bytes host, uint16_t port,
                    struct setting_addresses *addresses_out);
-    /* Reports such a host. */
+    /* Reports a host that does not resolve. */
     void (*report_unresolved)(struct target_check *check, struct bytes host, const char *expected);
-    /* The section of the listener of ours that a connection to this address would reach, or that
-     * bears this name and has this port. Empty: none. */
+    /* The section of our own listener that a connection to this address would reach, or that has
+     * this name and port. Empty: none. */
     struct bytes (*listener_at)(struct target_check *check, const struct netaddr *address);
     struct bytes (*listener_named)(struct target_check *check, struct bytes name, uint16_t port);
 };
 
-/* A disk may hang: jobs of all targets leave half of the threads to the spool and the copies. */
+/* Disks may hang: the jobs of all targets leave half of the threads to the spool and the copies. */
 #define TARGET_JOBS_MAX (WORK_THREADS / 2)
 
 struct relay_service;
@@ -54,39 +55,40 @@ struct target_services {
     struct loop *loop;
     struct log *log;
     uint32_t log_sinks;
-    struct work_road road;        /* TARGET_JOBS_MAX: for jobs on disks that may hang */
-    struct relay_service *relays; /* what relays alone share */
+    struct work_road road;        /* for at most TARGET_JOBS_MAX jobs, on disks that may hang */
+    struct relay_service *relays; /* what only relays share */
 };
 
 struct target_kind {
     const struct setting_section *section; /* [relay "N"]; operators see the same word */
-    /* It passes mail on, to whoever the recipient is: clients need a permission (relay-from,
-     * routed-recipients), and reports to senders can leave by it (bounce-relay). */
+    /* Passes mail on to other hosts: clients need a permission (relay-from, routed-recipients), and
+     * reports to senders can leave through it (bounce-relay). */
     bool is_relay;
 
     /* ---- settings ---- */
 
-    /* Completes a section's settings and reports what does not fit together. NULL: nothing to do.
-     */
+    /* Completes a section's settings, and reports settings that contradict each other. NULL:
+     * nothing to do. */
     void (*finish)(struct target_section *section);
-    /* Settings for a host that no section bears, in the arena; `host` and `helo` are borrowed. 0 or
-     * ERR_MEMORY. NULL: hosts are not of this kind; the table has one kind that they are of. */
+    /* Makes settings in the arena for a host that no section names; `host` and `helo` are
+     * borrowed. 0 or ERR_MEMORY. NULL: such hosts are of another kind, the only one that has
+     * this function. */
     int (*make_implicit)(struct bytes host, struct bytes helo, struct arena *arena,
                          const void **conf_out);
-    /* The target will not see who the client is. NULL: mail ends there, so nobody needs to. */
+    /* Will the target not see who the client is? NULL: it need not, since mail ends there. */
     bool (*is_blind)(const void *conf);
-    /* Asks the world outside, which may block, and reports. 0 or ERR_MEMORY. NULL: nothing to ask.
-     */
+    /* Checks against the outside world, which may block, and reports. 0 or ERR_MEMORY. NULL:
+     * nothing to check. */
     int (*check)(const void *conf, struct target_check *check);
 
     /* ---- targets ---- */
 
-    /* All that routes go by: a target that has no operations. */
+    /* A target without operations, which is all that routes need. */
     struct target (*describe)(const void *conf);
-    /* The reply that a recipient gets whose address is none for this target; REPLY_OK: it takes the
-     * address. Pure. NULL: it takes every address. */
-    enum reply_id (*refuses)(const struct target *t, const struct address *to);
-    /* `services` and `conf` outlive it. NULL: no memory. */
+    /* REPLY_OK when the target takes this address, else the reply that the recipient gets. Pure.
+     * NULL: it takes every address. */
+    enum reply_id (*refuses)(const struct target *target, const struct address *to);
+    /* `services` and `conf` outlive the target. NULL: no memory. */
     struct target *(*open)(struct target_services *services, const void *conf);
 };
 
