@@ -17,6 +17,7 @@ void carrier_init(struct carrier *carrier, const struct carrier_ops *ops, struct
 
 static void open_branch(struct carrier *carrier, struct branch *branch)
 {
+    assert(branch->shell == NULL);
     branch->target->ops->open(carrier, branch);
     if (branch->shell == NULL)
         carrier_report(carrier, &(struct event){.kind = EV_BROKEN,
@@ -29,6 +30,8 @@ void carrier_perform(struct carrier *carrier, const struct action *todo)
     struct branch *branch = todo->branch;
 
     assert(carrier->is_draining);
+    assert(branch == NULL || branch->shell != NULL || todo->kind == ACT_OPEN ||
+           todo->kind == ACT_DROP);
     switch (todo->kind) {
     case ACT_OPEN:
         open_branch(carrier, branch);

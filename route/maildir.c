@@ -75,6 +75,7 @@ static void on_done(struct work_lane_job *job);
 static void start(struct maildir_branch *shell, enum maildir_step step,
                   void (*run)(struct work_lane_job *job))
 {
+    assert(shell->step == STEP_IDLE || step == STEP_CLEAN);
     shell->step = step;
     shell->job = (struct work_lane_job){.run = run, .done = on_done};
     work_lane_run(&shell->maildir->lane, &shell->job);
@@ -82,6 +83,7 @@ static void start(struct maildir_branch *shell, enum maildir_step step,
 
 static void free_branch(struct maildir_branch *shell)
 {
+    assert(shell->branch == NULL);
     for (size_t i = 0; i < shell->files.count; i++) {
         mem_free(shell->files.at[i].directory);
         mem_free(shell->files.at[i].name);
@@ -123,6 +125,7 @@ static void log_failed(struct maildir_branch *shell, const struct maildir_file *
 
 static void detach(struct maildir_branch *shell)
 {
+    assert(shell->branch != NULL && shell->branch->shell == shell);
     reader_close(&shell->reader);
     shell->branch->shell = NULL;
     shell->branch = NULL;
@@ -137,6 +140,7 @@ static void put_in_chunk(struct maildir_branch *shell, struct bytes octets)
 
     while (octets.len != 0) {
         struct bytes run = bytes_first(octets, bytes_find(octets, '\r'));
+        assert(run.len <= loop_pools(loop_of(shell))->chunk.block_bytes - files->chunk_bytes);
         if (run.len != 0)
             memcpy(files->chunk + files->chunk_bytes, run.at, run.len);
         files->chunk_bytes += run.len;
@@ -231,6 +235,7 @@ static void next_file(struct maildir_branch *shell)
 {
     const struct maildir_file *file = &shell->files.at[shell->files.current++];
 
+    assert(shell->files.current <= shell->files.count);
     shell->files.offset = 0;
     reader_rewind(&shell->reader);
     if (file->error == 0)
@@ -358,6 +363,7 @@ static int make_file_list(struct maildir_branch *shell)
     const struct maildir *maildir = shell->maildir;
     size_t count = 0;
 
+    assert(shell->files.at == NULL && shell->files.chunk == NULL);
     LIST_EACH (link, &shell->branch->recipients)
         count++;
     shell->files.at = mem_zalloc(count * sizeof(*shell->files.at));
@@ -369,6 +375,7 @@ static int make_file_list(struct maildir_branch *shell)
         struct maildir_file *file = &shell->files.at[shell->files.count];
         if (!transaction_awaits(rcpt))
             continue;
+        assert(shell->files.count < count);
         shell->files.count++;
         file->rcpt = rcpt;
         file->directory = maildir_path_directory(loop_of(shell), maildir->conf, &rcpt->to);
@@ -400,14 +407,22 @@ static void start_commit(struct maildir_branch *shell)
     start(shell, STEP_COMMIT, run_commit);
 }
 
+static void wish(struct branch *branch, enum maildir_wish wish)
+{
+    struct maildir_branch *shell = branch->shell;
+
+    assert(shell->step == STEP_IDLE && shell->wish == WISH_NONE);
+    shell->wish = wish;
+}
+
 static void prepare(struct branch *branch)
 {
-    ((struct maildir_branch *)branch->shell)->wish = WISH_PREPARE;
+    wish(branch, WISH_PREPARE);
 }
 
 static void commit(struct branch *branch)
 {
-    ((struct maildir_branch *)branch->shell)->wish = WISH_COMMIT;
+    wish(branch, WISH_COMMIT);
 }
 
 static void flush(struct branch *branch)

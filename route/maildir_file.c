@@ -71,6 +71,7 @@ void maildir_file_write(struct maildir_files *files)
 {
     struct maildir_file *file = &files->at[files->current];
 
+    assert(files->current < files->count);
     file->error = write_chunk(files, file);
     if (file->error == 0 && !files->is_last_chunk)
         return;

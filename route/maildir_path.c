@@ -116,6 +116,7 @@ const char *maildir_path_join(char path[MAILDIR_PATH_ROOM], const char *director
 {
     size_t directory_len = strlen(directory), folder_len = strlen(folder);
 
+    assert(directory_len + folder_len + strlen(name) < MAILDIR_PATH_ROOM);
     memcpy(path, directory, directory_len);
     memcpy(path + directory_len, folder, folder_len);
     memcpy(path + directory_len + folder_len, name, strlen(name) + 1);

@@ -13,8 +13,10 @@ static size_t probe(struct target *const *slots, size_t slot_count, const struct
 {
     uint64_t hash = (uint64_t)(uintptr_t)target * 0x9E3779B97F4A7C15u;
     size_t at = (size_t)(hash >> 32) & (slot_count - 1);
-    while (slots[at] != NULL && slots[at] != target)
+    for (size_t left = slot_count; slots[at] != NULL && slots[at] != target; left--) {
+        assert(left > 0);
         at = (at + 1) & (slot_count - 1);
+    }
     return at;
 }
 
@@ -45,6 +47,7 @@ static int add_target(struct route_set *set, struct target *target, struct arena
     if (*slot != NULL)
         return 0;
     *slot = target;
+    assert(set->target_count < set->target_capacity);
     set->targets[set->target_count++] = target;
     return 0;
 }
@@ -136,6 +139,7 @@ static int resolve(const struct route_set *set, const struct address *to,
         return ERR_MEMORY;
     for (const struct route_walk_leg *leg = walk.first_leg; leg != NULL; leg = leg->next)
         legs[routed_out->leg_count++] = leg->leg;
+    assert(routed_out->leg_count == walk.leg_count);
     routed_out->legs = legs;
     routed_out->guard = route_walk_guard(&walk, client);
     routed_out->names_domain = route_walk_names_domain(&walk);

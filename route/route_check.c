@@ -57,8 +57,9 @@ static int try_line(struct check *check, const struct route_rule *rule,
 static size_t table_index(const struct route_set *set, const struct route_table *table)
 {
     size_t i = 0;
-    while (set->tables[i] != table)
+    while (i < set->table_count && set->tables[i] != table)
         i++;
+    assert(i < set->table_count);
     return i;
 }
 
@@ -75,6 +76,7 @@ static void report_loop(struct check *check, const struct route_walk *walk)
     const struct route_step *steps[ROUTE_DEPTH_MAX + 1];
     size_t count = 0, first = 0;
     for (const struct route_step *step = walk->step;; step = step->parent) {
+        assert(step != NULL && count < ARRAY_LENGTH(steps));
         steps[count++] = step;
         if (step == walk->again)
             break;
@@ -114,6 +116,7 @@ static void report_firm(struct check *check, const struct route_walk *walk)
     const struct route_action *member = walk->firm[1]->by;
     for (const struct route_step *step = walk->firm[1]->step; step != list; step = step->parent)
         member = step->by;
+    assert(list != NULL && member != NULL);
     const struct route_rule *rule = list->match.rule;
     cf_error(check->problems, route_rule_place(rule, member), rule->line->words[member->word].text,
              bytes_of("one relay at most in a list where one has on-failure = tempfail"),

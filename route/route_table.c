@@ -46,6 +46,7 @@ static uint64_t hash_of(const struct hash_key *key, bool is_case_sensitive,
     uint8_t text[KEY_MAX];
     size_t len = wanted->local.len;
     bool keeps_case = is_exact(is_case_sensitive, wanted->local);
+    assert(len <= LOCAL_MAX && wanted->domain.len <= ADDRESS_DOMAIN_MAX);
     for (size_t i = 0; i < len; i++)
         text[i] = keeps_case ? wanted->local.at[i] : byte_lower(wanted->local.at[i]);
     if (wanted->domain.len > 0)
@@ -61,6 +62,7 @@ static struct route_slot *probe(const struct route_slots *slots, const struct ro
 {
     size_t at = (size_t)hash & (slots->count - 1);
     uint32_t tag = (uint32_t)(hash >> 32);
+    assert(slots->used < slots->count);
     while (slots->at[at].rule != 0 &&
            (slots->at[at].tag != tag ||
             !is_wanted(&rules[slots->at[at].rule - 1], is_case_sensitive, wanted)))
@@ -77,7 +79,7 @@ struct reading {
     struct route_table *table;
     struct route_rule *rules;
     struct route_action *actions;
-    size_t action_count;
+    size_t action_count, action_max;
     size_t pattern_counts[ROUTE_PATTERN_COUNT];
     struct route_slots domains; /* grow here, and are copied into the arena at the end */
     bool is_bad;
@@ -111,6 +113,7 @@ static int parse_parts(struct reading *reading, struct bytes text, unsigned *kin
                        struct address *parts_out)
 {
     struct address parts = {.is_literal = false};
+    assert(text.len > 0);
     if (text.at[0] == '@') {
         bool is_subdomain = text.len > 1 && text.at[1] == '.';
         parts.domain = bytes_skip(text, is_subdomain ? 2 : 1);
@@ -141,6 +144,7 @@ static int parse_parts(struct reading *reading, struct bytes text, unsigned *kin
 static int set_text(struct reading *reading, struct route_rule *rule, const struct address *parts)
 {
     size_t local_len = parts->local.len, domain_len = parts->domain.len;
+    assert(local_len <= UINT8_MAX && domain_len <= UINT8_MAX);
     rule->local_len = (uint8_t)local_len;
     rule->domain_len = (uint8_t)domain_len;
     if (domain_len == 0) {
@@ -276,6 +280,7 @@ static int read_targets(struct reading *reading, const struct route_line *line)
     size_t first = reading->action_count;
     for (uint32_t i = 1, end; i < line->word_count; i = end) {
         struct route_action *action = &reading->actions[reading->action_count];
+        assert(reading->action_count < reading->action_max);
         for (end = i; end < line->word_count && !line->words[end++].ends_target;)
             ;
         int error = read_target(reading, line, &line->words[i], end - i, action);
@@ -295,6 +300,7 @@ static int read_line(struct reading *reading, const struct route_line *line)
     struct route_table *table = reading->table;
     struct route_rule *rule = &reading->rules[table->rule_count];
     size_t first = reading->action_count;
+    assert(table->rule_count < table->source->line_count);
     int error = read_pattern(reading, line, rule);
     int targets_error = error == ERR_MEMORY ? 0 : read_targets(reading, line);
     if (error != 0 || targets_error != 0) {
@@ -321,6 +327,7 @@ static int read_lines(struct reading *reading)
         return ERR_MEMORY;
     reading->rules =
         arena_alloc(reading->arena, (source->line_count + 1) * sizeof(*reading->rules));
+    reading->action_max = targets;
     reading->actions = arena_alloc(reading->arena, (targets + 1) * sizeof(*reading->actions));
     if (reading->rules == NULL || reading->actions == NULL)
         return ERR_MEMORY;
@@ -456,6 +463,7 @@ static const struct route_rule *find(const struct route_table *table, const stru
 {
     bool is_case_sensitive = table->source->is_case_sensitive;
     const struct route_slots *slots = &table->slots[wanted->kind];
+    assert(wanted->kind <= ROUTE_SLOTS_DOMAIN);
     if (slots->count == 0 || wanted->local.len > LOCAL_MAX ||
         wanted->domain.len > ADDRESS_DOMAIN_MAX)
         return NULL;

@@ -127,6 +127,7 @@ static inline const struct route_action *route_rule_actions(const struct route_t
                                                             const struct route_rule *rule,
                                                             size_t *count_out)
 {
+    assert(rule[1].first_action > rule->first_action);
     *count_out = rule[1].first_action - rule->first_action;
     return &table->actions[rule->first_action];
 }

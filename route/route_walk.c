@@ -43,6 +43,7 @@ static int make_key(struct route_walk *walk, const struct address *address, bool
     *at++ = 0; /* which no domain has */
     if (address->local.len > 0)
         memcpy(at, address->local.at, address->local.len);
+    assert(at + address->local.len == key + len);
     *key_out = bytes_make(key, len);
     return 0;
 }
@@ -321,6 +322,7 @@ static int perform(struct route_walk *walk, struct route_step *step,
 static int visit(struct route_walk *walk, struct route_step *step)
 {
     size_t count;
+    assert(step->depth <= ROUTE_DEPTH_MAX && walk->step_count <= ROUTE_STEPS_MAX);
     if (!find_line(walk->set, step)) {
         note_trouble(walk, ROUTE_TROUBLE_NOWHERE, step, reply_to_unknown(walk, step));
         return 0;

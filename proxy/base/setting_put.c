@@ -39,8 +39,11 @@ static void put_choice(const struct setting *row, const void *member, size_t ind
     memcpy(&value, member, sizeof value);
     if (row->kind == SETTING_CHOICES) {
         unsigned position = 0;
-        while ((value & row->bits[position]) == 0 || index-- != 0)
-            position++;
+        for (;; position++) {
+            assert(setting_choice_at(row->allowed, position).len > 0);
+            if ((value & row->bits[position]) != 0 && index-- == 0)
+                break;
+        }
         value = position;
     }
     buf_put(out, setting_choice_at(row->allowed, value));

@@ -50,6 +50,7 @@ struct channel_listener {
 
 static void forget(struct channel *channel, struct unsent *first)
 {
+    assert(channel->unsent_bytes >= first->len);
     list_remove(&first->link);
     channel->unsent_bytes -= first->len;
     mem_free(first);
@@ -110,6 +111,8 @@ static void on_ready(uv_poll_t *poll, int status, int events);
 static void wait_for_more(struct channel *channel)
 {
     int events = list_is_empty(&channel->unsent) ? UV_READABLE : UV_READABLE | UV_WRITABLE;
+
+    assert(!channel->is_closing);
     uv_poll_start(&channel->poll, events, on_ready);
 }
 

@@ -34,8 +34,9 @@ void channel_broadcast(struct channel_listener *listener, struct channel *but,
 /* NULL: nobody listens there, or no memory (see *error_out); a later try may succeed. */
 struct channel *channel_connect(struct loop *loop, const char *path,
                                 const struct channel_events *events, void *owner, int *error_out);
-/* Never blocks: up to 1 MiB of messages is kept until the other end has room. False: the message is
- * lost, since it does not fit or the connection is closed. */
+/* Never blocks: up to 1 MiB of messages is kept until the
+ * other end has room. False: the message is lost, since it is empty, does not fit, or the
+ * connection is closed. */
 bool channel_send(struct channel *channel, struct bytes message);
 void channel_close(struct channel *channel);
 

@@ -31,6 +31,7 @@ void closing_begin(struct loop *loop, const struct draft_folder *drafts, int fd)
 {
     struct closing *closing = mem_alloc(sizeof(*closing));
 
+    assert(fd >= 0);
     if (closing != NULL) {
         *closing = (struct closing){.work = {.run = run, .done = done}, .drafts = drafts, .fd = fd};
         if (work_run(loop, &closing->work) == 0)

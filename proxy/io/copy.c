@@ -62,6 +62,7 @@ void copy_let_go(struct copy *copy)
 
 void copy_end(struct copy *copy)
 {
+    assert(copy->is_freed && copy->job.kind == COPY_JOB_NONE && copy->on_image == NULL);
     loop_unpost(copy->loop, &copy->post);
     copy_give_favour_up(copy);
     if (!copy->file.is_given && copy->length != 0) {
@@ -137,7 +138,7 @@ void copy_free(struct copy **held)
     *held = NULL;
     if (copy == NULL)
         return;
-    assert(copy->on_image == NULL);
+    assert(!copy->is_freed && copy->on_image == NULL && list_is_empty(&copy->readers));
     loop_unpost(copy->loop, &copy->post);
     copy_stop_waiting(copy);
     list_remove(&copy->in_unfinished);
@@ -164,12 +165,14 @@ static int add_chunk(struct copy *copy)
 
 int copy_append(struct copy *copy, struct bytes octets)
 {
+    assert(!copy->is_finished && octets.len <= CHUNK_BYTES);
     while (octets.len != 0) {
         size_t in_last = (size_t)(copy->length % CHUNK_BYTES);
         if (copy->memory_from + copy->chunk_count * CHUNK_BYTES == copy->length &&
             add_chunk(copy) != 0)
             return ERR_MEMORY;
         struct bytes now = bytes_first(octets, CHUNK_BYTES - in_last);
+        assert(copy->chunk_count != 0);
         memcpy(copy->chunks[copy->chunk_count - 1] + in_last, now.at, now.len);
         copy->length += now.len;
         octets = bytes_skip(octets, now.len);
@@ -224,7 +227,7 @@ static void forget_window(struct reader *reader)
 
 void reader_open(struct reader *reader, struct copy *copy, void (*more)(struct reader *reader))
 {
-    assert(copy_is_whole(copy));
+    assert(!copy->is_freed && copy_is_whole(copy));
     *reader = (struct reader){.of = copy, .more = more};
     list_append(&copy->readers, &reader->link);
 }
@@ -262,6 +265,7 @@ int reader_pieces(struct reader *reader, struct bytes *pieces, int max)
     struct copy *copy = reader->of;
     int count = 0;
 
+    assert(copy != NULL && reader->at <= copy->length && max > 0);
     if (reader->at < copy->memory_from)
         return piece_of_window(reader, pieces);
     uint64_t at = reader->at;
@@ -272,6 +276,7 @@ int reader_pieces(struct reader *reader, struct bytes *pieces, int max)
         size_t len = CHUNK_BYTES - skip;
         if (len > left)
             len = (size_t)left;
+        assert(offset / CHUNK_BYTES < copy->chunk_count);
         pieces[count++] = bytes_make(copy->chunks[offset / CHUNK_BYTES] + skip, len);
         at += len;
     }
@@ -280,6 +285,7 @@ int reader_pieces(struct reader *reader, struct bytes *pieces, int max)
 
 void reader_advance(struct reader *reader, size_t octets)
 {
+    assert(octets <= reader_left(reader));
     reader->at += octets;
     if (reader->window != NULL && reader->at >= reader->window_at + reader->window_bytes)
         forget_window(reader);
@@ -288,12 +294,13 @@ void reader_advance(struct reader *reader, size_t octets)
 
 void reader_rewind(struct reader *reader)
 {
-    assert(reader->at == 0 || copy_is_whole(reader->of));
+    assert(reader->of != NULL && (reader->at == 0 || copy_is_whole(reader->of)));
     forget_window(reader);
     reader->at = 0;
 }
 
 uint64_t reader_left(const struct reader *reader)
 {
+    assert(reader->of != NULL && reader->at <= reader->of->length);
     return reader->of->length - reader->at;
 }

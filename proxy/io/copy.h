@@ -113,8 +113,8 @@ bool copy_waits_for_readers(const struct copy *copy);
 
 /* How many octets may be appended now. 0: wait for `room`. */
 size_t copy_room(struct copy *copy);
-/* Legal when the copy is not finished. At most copy_room() octets. 0 or ERR_MEMORY. Does not call
- * reader.more: the owner tells its branches when its drain ends. */
+/* Legal when the copy is not finished, for at most copy_room() octets. 0 or ERR_MEMORY. Does not
+ * call reader.more: the owner tells its branches when its drain ends. */
 int copy_append(struct copy *copy, struct bytes octets);
 void copy_finish(struct copy *copy); /* nothing will be appended any more */
 bool copy_is_finished(const struct copy *copy);
@@ -150,7 +150,9 @@ struct copy_job_on_image {
  * caller keeps copy and job until then. The copy takes over what `run` did to image.fd, file_bytes,
  * sum and is_broken. */
 void copy_run(struct copy *copy, struct copy_job_on_image *job);
+/* Legal when the job was handed over and is not done. */
 void copy_image_done(struct copy_job_on_image *job);
+
 /* A copy of octets [at, at + length) of `fd`, only for reading. The copy takes `fd` over and closes
  * it. NULL: no memory; `fd` is still the caller's. */
 struct copy *copy_of_file(struct loop *loop, struct copy_limits *limits, int fd, uint64_t at,
@@ -159,14 +161,17 @@ struct copy *copy_of_file(struct loop *loop, struct copy_limits *limits, int fd,
 /* Legal when the copy is whole. Opens the reader at the first octet. */
 void reader_open(struct reader *reader, struct copy *copy, void (*more)(struct reader *reader));
 void reader_close(struct reader *reader); /* does nothing to one that is not open */
-/* Gets octets from reader->at on that are in memory now, as up to `max` pieces in *pieces, and
- * returns how many pieces. 0: nothing can be read yet, at the end or while octets are read back
- * from the file (`more` follows). The pieces are valid until the next call on this copy. */
+/* Legal when the reader is open. Gets octets from reader->at on that are in memory now, as up to
+ * `max` pieces in *pieces, and returns how many pieces. 0: nothing can be read yet, at the end or
+ * while octets are read back from the file (`more` follows). The pieces are valid until the next
+ * call on this copy. */
 int reader_pieces(struct reader *reader, struct bytes *pieces, int max);
+/* Legal when octets <= reader_left(). */
 void reader_advance(struct reader *reader, size_t octets);
-/* Legal when the copy is whole or nothing was read. Back to the first octet, for a message that is
- * replayed on another connection. */
+/* Legal when the reader is open, and the copy is whole or nothing was read. Back to the first
+ * octet, for a message that is replayed on another connection. */
 void reader_rewind(struct reader *reader);
-uint64_t reader_left(const struct reader *reader); /* octets that are appended and not yet read */
+/* Legal when the reader is open. Octets that are appended and not yet read. */
+uint64_t reader_left(const struct reader *reader);
 
 #endif

@@ -12,6 +12,7 @@
 static int start_job(struct copy *copy, enum copy_job_kind kind, void (*run)(struct work *work),
                      void (*done)(struct work *work))
 {
+    assert(copy->job.kind == COPY_JOB_NONE && kind != COPY_JOB_NONE);
     copy->job.kind = kind;
     copy->job.error = 0;
     copy->job.fd = copy->file.fd;
@@ -41,6 +42,7 @@ static void done_spill(struct work *work)
 {
     struct copy *copy = CONTAINER_OF(work, struct copy, job.work);
 
+    assert(copy->job.kind == COPY_JOB_SPILL);
     copy->job.kind = COPY_JOB_NONE;
     if (copy->job.fd >= 0)
         copy->file.fd = copy->job.fd;
@@ -68,6 +70,7 @@ static void start_spill(struct copy *copy)
 
     if (count == 0 || !copy_may_write(copy))
         return;
+    assert((size_t)count <= copy->chunk_count && copy->file.bytes == copy->memory_from);
     for (int i = 0; i < count; i++)
         copy->job.pieces[i] = bytes_make(copy->chunks[i], CHUNK_BYTES);
     copy->job.piece_count = count;
@@ -92,6 +95,7 @@ static void done_read(struct work *work)
     struct copy *copy = CONTAINER_OF(work, struct copy, job.work);
     struct reader *reader = copy->job.reader;
 
+    assert(copy->job.kind == COPY_JOB_READ);
     copy->job.kind = COPY_JOB_NONE;
     if (reader == NULL || copy->job.error != 0) {
         pool_give(copy_chunk_pool(copy), copy->job.window);
@@ -115,6 +119,7 @@ static void start_read(struct copy *copy, struct reader *reader)
 {
     uint64_t left = copy->file.bytes - reader->at;
 
+    assert(reader->at < copy->file.bytes && reader->window == NULL);
     copy->job.window = pool_take(copy_chunk_pool(copy));
     if (copy->job.window == NULL) {
         copy_fail(copy, ERR_MEMORY);
@@ -143,6 +148,7 @@ void copy_image_done(struct copy_job_on_image *on_image)
     struct copy *copy = on_image->copy;
     const struct copy_image *image = &on_image->image;
 
+    assert(copy->on_image == on_image && copy->job.kind == COPY_JOB_IMAGE);
     copy->job.kind = COPY_JOB_NONE;
     copy->on_image = NULL;
     copy_count(copy, 0, (int64_t)(image->file_bytes - copy->file.bytes));
@@ -177,6 +183,7 @@ static int put_pieces(struct copy *copy, size_t *count_out)
     size_t first = (size_t)((copy->file.bytes - copy->memory_from) / CHUNK_BYTES);
     size_t count = copy->file.bytes == copy->length ? 0 : copy->chunk_count - first;
 
+    assert(copy->file.bytes >= copy->memory_from && first <= copy->chunk_count);
     *count_out = count;
     if (count == 0)
         return 0;

@@ -19,16 +19,22 @@ static bool is_greedy(const struct copy_limits *limits, const struct copy_net *n
     return net->files_bytes > limits->files_max_bytes / NET_PARTS;
 }
 
+static void add(uint64_t *total, int64_t change)
+{
+    assert(change >= 0 || *total >= 0 - (uint64_t)change);
+    *total += (uint64_t)change;
+}
+
 void copy_count(struct copy *copy, int64_t memory_bytes, int64_t file_bytes)
 {
     struct copy_limits *limits = copy->limits;
 
     if (!is_greedy(limits, copy->net))
         limits->modest_lacking -= copy->net->lacking;
-    limits->memory_used_bytes += (uint64_t)memory_bytes;
-    limits->files_used_bytes += (uint64_t)file_bytes;
-    copy->net->memory_bytes += (uint64_t)memory_bytes;
-    copy->net->files_bytes += (uint64_t)file_bytes;
+    add(&limits->memory_used_bytes, memory_bytes);
+    add(&limits->files_used_bytes, file_bytes);
+    add(&copy->net->memory_bytes, memory_bytes);
+    add(&copy->net->files_bytes, file_bytes);
     if (!is_greedy(limits, copy->net))
         limits->modest_lacking += copy->net->lacking;
 }
@@ -39,6 +45,7 @@ static void set_lacking(struct copy *copy, bool lacks_room)
 
     if (copy->wait.lacks_room == lacks_room)
         return;
+    assert(lacks_room || copy->net->lacking != 0);
     copy->wait.lacks_room = lacks_room;
     copy->moved_ms = loop_now_ms(copy->loop);
     copy->net->lacking += change;
@@ -55,6 +62,7 @@ static void wake_waiting(struct copy_limits *limits)
 
 void copy_drop_chunks(struct copy *copy, size_t count)
 {
+    assert(count <= copy->chunk_count);
     for (size_t i = 0; i < count; i++)
         pool_give(copy_chunk_pool(copy), copy->chunks[i]);
     copy->chunk_count -= count;
@@ -77,8 +85,8 @@ struct copy_net *copy_net_of(const struct copy_limits *limits, const struct neta
 
 void copy_count_envelope(struct copy_limits *limits, struct copy_net *net, int64_t change_bytes)
 {
-    limits->memory_used_bytes += (uint64_t)change_bytes;
-    net->envelope_bytes += (uint64_t)change_bytes;
+    add(&limits->memory_used_bytes, change_bytes);
+    add(&net->envelope_bytes, change_bytes);
     if (change_bytes < 0)
         wake_waiting(limits);
 }
@@ -338,5 +346,9 @@ int copy_limits_init(struct copy_limits *limits, struct loop *loop)
 
 void copy_limits_done(struct copy_limits *limits)
 {
+    bool is_made = limits->nets != NULL;
+
+    assert(!is_made || (list_is_empty(&limits->unfinished) && list_is_empty(&limits->waiting)));
+    assert(limits->memory_used_bytes == 0 && limits->files_used_bytes == 0);
     mem_free(limits->nets);
 }

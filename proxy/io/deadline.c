@@ -49,6 +49,7 @@ void deadline_set(struct loop *loop, struct deadline *deadline, uint64_t due_ms)
 {
     uint64_t tick = due_ms / WHEEL_TICK_MS + (due_ms % WHEEL_TICK_MS != 0);
 
+    assert(deadline->use != NULL);
     wheel_set(&loop->wheel, &deadline->entry, due_ms);
     /* A deadline that is past waits for the wheel's next tick. */
     if (tick <= loop->wheel.now_tick)
@@ -59,5 +60,6 @@ void deadline_set(struct loop *loop, struct deadline *deadline, uint64_t due_ms)
 
 void deadline_clear(struct loop *loop, struct deadline *deadline)
 {
+    assert(deadline->use != NULL);
     wheel_clear(&loop->wheel, &deadline->entry);
 }

@@ -21,9 +21,10 @@ struct deadline_use {
 };
 
 void deadline_init(struct deadline *deadline, const struct deadline_use *use);
-/* Fires once at `due_ms` of loop_now_ms() or up to a wheel tick later. Setting it again moves it;
- * moving to a later time only writes a field. */
+/* Legal when the deadline is initialized. Fires once at `due_ms` of loop_now_ms() or up to a wheel
+ * tick later. Setting it again moves it; moving to a later time only writes a field. */
 void deadline_set(struct loop *loop, struct deadline *deadline, uint64_t due_ms);
-void deadline_clear(struct loop *loop, struct deadline *deadline); /* not armed: nothing happens */
+/* Legal when the deadline is initialized. Does nothing to one that is not armed. */
+void deadline_clear(struct loop *loop, struct deadline *deadline);
 
 #endif

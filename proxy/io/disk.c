@@ -78,6 +78,7 @@ static ssize_t write_some(int fd, uint64_t offset, const struct bytes *pieces, i
         vectors[used].iov_base = (void *)(uintptr_t)(pieces[i].at + at); /* only read */
         vectors[used++].iov_len = pieces[i].len - at;
     }
+    assert(used > 0);
     do
         n = pwritev(fd, vectors, used, (off_t)offset);
     while (n < 0 && errno == EINTR);
@@ -250,6 +251,7 @@ int disk_mark(int fd, unsigned marks)
 {
     mode_t mode = 0600;
 
+    assert((marks & ~(unsigned)(DISK_MARK_TRIED | DISK_MARK_UNSYNCED)) == 0);
     for (size_t i = 0; i < ARRAY_LENGTH(mark_bits); i++)
         if ((marks & mark_bits[i].mark) != 0)
             mode |= mark_bits[i].bit;

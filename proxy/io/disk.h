@@ -27,7 +27,7 @@ void disk_start_writing(int fd);
 int disk_sync(int fd); /* fdatasync */
 int disk_sync_directory(const char *path);
 /* The same in two steps. The sync reports every failure since the directory was opened; without the
- * earlier open it would miss one that another process's sync has been told of. */
+ * earlier open it would miss a failure that another sync has been told of. */
 int disk_open_directory(const char *path);
 int disk_sync_open_directory(int fd);
 int disk_link_unnamed(int fd, const char *path);   /* gives an unnamed file its name */

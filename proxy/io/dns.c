@@ -34,6 +34,7 @@ static void tell(void *owner)
 
 void dns_answer_later(struct dns_query *query, const struct dns_answer *answer)
 {
+    assert(query->answer == NULL && !query->telling.is_posted);
     if (answer != NULL && (query->answer = mem_alloc(sizeof(*answer))) != NULL)
         *query->answer = *answer;
     list_remove(&query->link);

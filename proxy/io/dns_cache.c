@@ -24,6 +24,7 @@ void dns_cache_init(struct dns_cache *cache, struct hash_key secret)
 
 static void forget(struct dns_cache *cache, struct kept *kept)
 {
+    assert(cache->used_bytes >= kept->bytes);
     hash_table_remove(&cache->by_question, &kept->by_question);
     list_remove(&kept->by_use);
     cache->used_bytes -= kept->bytes;
@@ -53,6 +54,7 @@ static uint8_t *put_names(uint8_t *at, const struct dns_answer *answer)
     for (int i = 0; i < answer->name_count; i++) {
         struct bytes text = bytes_of(answer->names[i].text);
 
+        assert(text.len < DNS_NAME_MAX);
         *at++ = (uint8_t)(answer->names[i].preference >> 8);
         *at++ = (uint8_t)answer->names[i].preference;
         *at++ = (uint8_t)text.len;
@@ -85,6 +87,8 @@ void dns_cache_keep(struct dns_cache *cache, struct bytes question, const struct
 
     if (kept == NULL)
         return;
+    assert(hash_table_find(&cache->by_question, question) == NULL);
+    assert(answer->address_count <= DNS_ADDRESSES_MAX && answer->name_count <= DNS_NAMES_MAX);
     kept->bytes = bytes;
     kept->expires_ms = now_ms + (uint64_t)answer->ttl_s * 1000;
     kept->status = answer->status;

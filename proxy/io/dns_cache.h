@@ -19,8 +19,8 @@ struct dns_cache {
 
 void dns_cache_init(struct dns_cache *cache, struct hash_key secret);
 void dns_cache_done(struct dns_cache *cache);
-/* Keeps an answer for as long as it is valid; without memory not at all. `question` is any octets
- * that are the same for the same answer; it must not be kept yet. */
+/* Legal when no answer to this question is kept. Keeps the answer for as long as it is valid;
+ * without memory not at all. `question`: octets that tell it from other questions. */
 void dns_cache_keep(struct dns_cache *cache, struct bytes question, const struct dns_answer *answer,
                     uint64_t now_ms);
 /* False: not kept. answer_out->ttl_s is what is left of the answer's time. */

@@ -13,6 +13,7 @@ struct cursor {
 
 static bool take(struct cursor *cursor, size_t octets, const uint8_t **start_out)
 {
+    assert(cursor->at <= cursor->all.len);
     if (octets > cursor->all.len - cursor->at)
         return false;
     *start_out = cursor->all.at + cursor->at;
@@ -61,6 +62,7 @@ void dns_add_address(struct dns_answer *answer, const struct netaddr *address)
 {
     int at = answer->address_count;
 
+    assert(at <= DNS_ADDRESSES_MAX);
     if (at == DNS_ADDRESSES_MAX && /* the last IPv6 address gives way to IPv4 */
         (address->family != NETADDR_IPV4 || answer->addresses[--at].family == NETADDR_IPV4))
         return;
@@ -94,6 +96,7 @@ static void add_name(struct dns_answer *answer, const char *name, unsigned prefe
     size_t length = strlen(name);
     int at = answer->name_count;
 
+    assert(at <= DNS_NAMES_MAX);
     if (length >= DNS_NAME_MAX)
         return;
     if (at == DNS_NAMES_MAX && answer->names[--at].preference <= preference)

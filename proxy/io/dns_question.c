@@ -55,6 +55,7 @@ static void finish(struct dns_question *question)
 
 static void free_question(struct dns_question *question)
 {
+    assert(question->responses_due == 0 && list_is_empty(&question->queries));
     hash_table_remove(&question->dns->questions, &question->by_text);
     list_remove(&question->link);
     question->dns->of_client_count -= !list_is_empty(&question->in_clients);
@@ -89,6 +90,7 @@ static void on_response(void *argument, int status, int timeouts, unsigned char 
     struct dns_question *question = argument;
 
     (void)timeouts;
+    assert(question->responses_due > 0);
     question->responses_due--;
     if (!question->dns->is_ending)
         add_response(question, status, bytes_make(octets, len > 0 ? (size_t)len : 0));
@@ -163,6 +165,7 @@ static struct dns_question *new_question(struct dns *dns, struct bytes text,
 
     if (question == NULL)
         return NULL;
+    assert(text.len <= sizeof(question->text));
     memcpy(question->text, text.at, text.len);
     if (hash_table_add(&dns->questions, &question->by_text, bytes_make(question->text, text.len)) !=
         0) {
@@ -197,6 +200,7 @@ static struct bytes make_text(enum dns_type type, const char *name,
 {
     size_t len = strlen(name);
 
+    assert(len <= DNS_NAME_MAX);
     text_out[0] = (uint8_t)type;
     for (size_t i = 0; i < len; i++)
         text_out[1 + i] = byte_lower((uint8_t)name[i]);
@@ -253,6 +257,7 @@ void dns_questions_done(struct dns *dns)
     deadline_clear(dns->loop, &dns->tick);
     dns->is_ending = true;
     ares_destroy(dns->channel); /* calls on_response(), which frees the questions */
+    assert(dns->questions.entry_count == 0 && list_is_empty(&dns->sockets));
     hash_table_done(&dns->questions);
     dns_cache_done(&dns->cache);
 }

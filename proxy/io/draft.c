@@ -20,7 +20,8 @@ static struct path path_of(const struct draft_folder *folder, const char *prefix
 {
     struct path path;
 
-    snprintf(path.text, sizeof(path.text), "%s/%s%d", folder->directory, prefix, number);
+    int len = snprintf(path.text, sizeof(path.text), "%s/%s%d", folder->directory, prefix, number);
+    assert(len > 0 && (size_t)len < sizeof(path.text));
     return path;
 }
 
@@ -60,7 +61,7 @@ int draft_open(const struct draft_folder *folder)
 int draft_link(const struct draft_folder *folder, int fd, const char *path)
 {
     return folder->has_names ? disk_rename(path_of(folder, "", fd).text, path)
-                            : disk_link_unnamed(fd, path);
+                             : disk_link_unnamed(fd, path);
 }
 
 void draft_close(const struct draft_folder *folder, int fd)

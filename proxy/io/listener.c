@@ -44,6 +44,7 @@ static bool has_descriptor(const struct listener *listener)
 
 static void hand_over(struct listener *listener, struct stream *stream)
 {
+    assert(!listener->is_closed);
     listener->events->accepted(listener->owner, stream);
     if (stream->events == NULL)
         stream_close(stream);
@@ -177,6 +178,7 @@ static void on_closed(uv_handle_t *handle)
 
 void listener_close(struct listener *listener)
 {
+    assert(!listener->is_closed);
     listener->is_closed = true;
     deadline_clear(listener->loop, &listener->pause);
     uv_close((uv_handle_t *)&listener->poll, on_closed);

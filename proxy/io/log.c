@@ -126,6 +126,7 @@ void log_free(struct log **held)
 
     if (log == NULL)
         return;
+    assert(!log->is_building);
     log_flush(log);
     list_remove(&log->turn_end.link);
     for (int i = 0; i < log->count; i++)
@@ -159,7 +160,7 @@ struct log_line log_begin(struct log *log, uint32_t sinks, enum log_level level,
     line.is_open = line.sinks != 0;
     if (!line.is_open)
         return line;
-    assert(!log->is_building); /* lines do not nest */
+    assert(!log->is_building && level < ARRAY_LENGTH(level_names));
     log->is_building = true;
     log->is_cut = false;
     log->wall_ms = loop_wall_ms(log->loop);
@@ -260,6 +261,7 @@ static struct bytes message_of(const struct log *log)
 {
     struct bytes whole = bytes_make(log->line.at, log->line.len - 1);
 
+    assert(log->line.len > STAMP_LEN);
     return log->is_json ? whole : bytes_skip(whole, STAMP_LEN);
 }
 
@@ -290,6 +292,7 @@ static void end_syslog(struct log *log, struct log_out *out, enum log_level leve
     log_text_cstring(&head, ">");
     log_text_cstring(&head, log->syslog_stamp);
     put_process(&head, out->sink);
+    assert(!head.is_full);
     log_out_add(out, bytes_make(octets, head.len), message_of(log), wall_s);
 }
 
@@ -305,6 +308,7 @@ static void end_journal(struct log *log, struct log_out *out, enum log_level lev
     log_text_cstring(&head, "\nMESSAGE=");
     log_text_put(&head, message_of(log));
     log_text_cstring(&head, "\n");
+    assert(!head.is_full);
     log_out_add(out, bytes_make(octets, head.len), bytes_make(log->fields.at, log->fields.len),
                 log->wall_ms / 1000);
 }
@@ -315,12 +319,14 @@ void log_end(struct log_line *line)
 
     if (!line->is_open)
         return;
+    assert(log->is_building);
     line->is_open = false;
     log->is_building = false;
     log->line.max = LOG_LINE_MAX;
     if (log->is_cut)
         log_text_cstring(&log->line, log->is_json ? ",\"cut\":\"yes\"" : " cut=yes");
     log_text_cstring(&log->line, log->is_json ? "}\n" : "\n");
+    assert(!log->line.is_full);
     for (int i = 0; i < log->count; i++) {
         if ((line->sinks & 1u << i) == 0)
             continue;

@@ -30,7 +30,8 @@ struct log *log_new(struct loop *loop, const struct log_sink *sinks, int count, 
                     int *error_out);
 void log_reopen(struct log *log); /* USR1 */
 void log_flush(struct log *log);  /* writes the lines of this turn now */
-void log_free(struct log **held); /* flushes */
+/* Legal when no line is being built. Flushes. */
+void log_free(struct log **held);
 
 /* A line that is being built: begin, add fields in their fixed order, end. `sinks` is a bit mask
  * (bit i: sinks[i]). Values are escaped and quoted where needed, and may hold any octet. Never
@@ -42,6 +43,7 @@ struct log_line {
     bool is_open; /* false: no sink takes the line, and fields are ignored */
 };
 
+/* Legal when no other line of this log is being built. */
 struct log_line log_begin(struct log *log, uint32_t sinks, enum log_level level, const char *event);
 void log_put(struct log_line *line, const char *key, struct bytes value);
 void log_put_text(struct log_line *line, const char *key, const char *value);

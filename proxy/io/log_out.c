@@ -148,6 +148,7 @@ void log_out_add(struct log_out *out, struct bytes head, struct bytes body, int6
     memcpy(out->block + out->used + head.len, body.at, body.len);
     out->used += len;
     out->pending++;
+    assert(out->used <= out->pool->block_bytes);
 }
 
 /* Octets that a pipe does not take now stay for the next turn; those that a file refuses are

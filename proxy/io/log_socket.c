@@ -43,7 +43,9 @@ static unsigned read_batch(const struct log_out *out, size_t *at, struct mmsghdr
     while (*at < out->used && count < BATCH_MAX) {
         uint32_t len;
 
+        assert(out->used - *at > sizeof(len));
         memcpy(&len, out->block + *at, sizeof(len));
+        assert(out->used - *at >= sizeof(len) + len);
         vectors[count] = (struct iovec){.iov_base = out->block + *at + sizeof(len), .iov_len = len};
         messages[count] =
             (struct mmsghdr){.msg_hdr = {.msg_iov = &vectors[count], .msg_iovlen = 1}};

@@ -8,6 +8,7 @@ static const char hex_digits[] = "0123456789abcdef";
 
 void log_text_put(struct log_text *text, struct bytes octets)
 {
+    assert(text->len <= text->max);
     if (octets.len > text->max - text->len) {
         text->is_full = true;
         return;

@@ -115,6 +115,7 @@ void loop_free(struct loop **held)
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     busy = uv_loop_close(&loop->uv);
     assert(busy == 0);
+    assert(loop->posted == NULL);
     assert(loop->pools.small.taken + loop->pools.medium.taken + loop->pools.chunk.taken == 0);
     (void)busy;
     pool_done(&loop->pools.small);
@@ -152,6 +153,7 @@ uint64_t loop_random(struct loop *loop)
             abort();
         loop->random_count = LOOP_RANDOMS_KEPT;
     }
+    assert(loop->random_count <= LOOP_RANDOMS_KEPT);
     return loop->randoms[--loop->random_count];
 }
 
@@ -191,6 +193,7 @@ void loop_unpost(struct loop *loop, struct loop_post *post)
         return;
     }
     at = find_post(&loop->posted, post);
+    assert(*at == post);
     *at = post->next;
     if (loop->posted_end == &post->next)
         loop->posted_end = at;

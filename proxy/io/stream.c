@@ -45,6 +45,7 @@ static void keep_unread(struct stream *stream, struct bytes rest)
     struct loop_pools *pools = loop_pools(stream->loop);
     struct pool *pool = &pools->chunk;
 
+    assert(stream->unread == NULL && rest.len <= STREAM_UNREAD_MAX);
     if (rest.len <= pools->small.block_bytes)
         pool = &pools->small;
     else if (rest.len <= pools->medium.block_bytes)
@@ -66,6 +67,7 @@ static size_t offer(struct stream *stream, struct bytes in)
 {
     size_t consumed;
 
+    assert(!stream->is_offering && !stream->is_closing);
     stream->is_offering = true;
     consumed = stream->events->bytes(stream->owner, in);
     stream->is_offering = false;
@@ -190,6 +192,7 @@ static void tell(void *owner)
 
 void stream_fail(struct stream *stream, int error)
 {
+    assert(error != 0);
     if (stream->error != 0)
         return;
     stream->error = error_of(error);
@@ -377,6 +380,7 @@ struct stream *stream_connect(struct loop *loop, const struct stream_target *to,
 
 void stream_adopt(struct stream *stream, const struct stream_events *events, void *owner)
 {
+    assert(stream->events == NULL && events != NULL);
     stream->events = events;
     stream->owner = owner;
 }
@@ -391,6 +395,7 @@ static void on_closed(uv_handle_t *handle)
         stream->events->closed(stream->owner);
     give_unread_back(stream);
     stream_drop_waiting(stream);
+    assert(stream->loop->stray_count >= stream->is_stray);
     stream->loop->stray_count -= stream->is_stray;
     mem_free(stream);
 }

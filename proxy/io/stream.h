@@ -76,6 +76,7 @@ struct netaddr stream_local(const struct stream *stream);
 struct listener_events {
     void (*accepted)(void *owner, struct stream *stream);
 };
+/* Legal when the stream has no owner. */
 void stream_adopt(struct stream *stream, const struct stream_events *events, void *owner);
 
 /* Takes a bound, listening socket over. Accepts a bounded number of connections a turn, and stops
@@ -83,6 +84,7 @@ void stream_adopt(struct stream *stream, const struct stream_events *events, voi
  * *error_out; the socket is still the caller's. */
 struct listener *listener_new(struct loop *loop, int fd, unsigned reserve,
                               const struct listener_events *events, void *owner, int *error_out);
-void listener_close(struct listener *listener); /* no `accepted` follows; frees the listener */
+/* Legal when the listener was not closed before. No `accepted` follows; frees the listener. */
+void listener_close(struct listener *listener);
 
 #endif

@@ -32,6 +32,7 @@ static struct unsent *unsent_new(struct stream *stream, size_t needed)
     struct unsent *unsent =
         is_pooled ? pool_take(pool) : mem_alloc(sizeof(struct unsent) + STREAM_UNSENT_MAX);
 
+    assert(needed <= STREAM_UNSENT_MAX);
     if (unsent == NULL)
         return NULL;
     unsent->of = stream;
@@ -74,6 +75,7 @@ static void on_sent(uv_write_t *request, int status)
     struct unsent *unsent = CONTAINER_OF(request, struct unsent, request);
     struct stream *stream = unsent->of;
 
+    assert(stream->sending == unsent);
     stream->sending = NULL;
     unsent_free(stream, unsent);
     if (stream->is_closing || stream->error != 0)
@@ -102,6 +104,7 @@ void stream_send_waiting(struct stream *stream)
             finish_shutdown(stream);
         return;
     }
+    assert(stream->sending == NULL);
     stream->waiting = NULL;
     stream->sending = unsent;
     buffer = uv_buf_init((char *)unsent->octets, unsent->len);
@@ -131,6 +134,7 @@ static size_t keep_rest(struct stream *stream, const uv_buf_t *buffers, int coun
         size_t at = skip < buffers[i].len ? skip : buffers[i].len;
         size_t n = buffers[i].len - at < left ? buffers[i].len - at : left;
 
+        assert(stream->waiting->len + n <= stream->waiting->capacity);
         memcpy(stream->waiting->octets + stream->waiting->len, buffers[i].base + at, n);
         stream->waiting->len += (uint32_t)n;
         skip -= at;
@@ -145,9 +149,10 @@ size_t stream_write(struct stream *stream, const struct bytes *pieces, int count
     size_t total = 0, taken = 0;
     int used = 0;
 
+    assert(count >= 0 && count <= STREAM_PIECES_MAX);
     if (stream->is_closing || stream->is_shut || stream->error != 0)
         return 0;
-    for (int i = 0; i < count && used < STREAM_PIECES_MAX; i++) {
+    for (int i = 0; i < count; i++) {
         if (pieces[i].len == 0)
             continue;
         total += pieces[i].len;

@@ -26,6 +26,7 @@ int work_run(struct loop *loop, struct work *work)
 {
     uv_work_t *request = mem_alloc(sizeof(*request));
 
+    assert(work->shell == NULL && work->run != NULL && work->done != NULL);
     if (request == NULL)
         return ERR_MEMORY;
     request->data = work;

@@ -38,6 +38,7 @@ static void done_job(struct work *work)
     struct work_lane_job *job = CONTAINER_OF(work, struct work_lane_job, work);
     struct work_lane *lane = job->lane;
 
+    assert(lane->running > 0 && lane->road->running > 0);
     lane->running--;
     lane->road->running--;
     if (list_is_empty(&lane->in_road))
@@ -49,6 +50,7 @@ static void done_job(struct work *work)
 static void start(struct work_lane *lane)
 {
     struct work_road *road = lane->road;
+    assert(!list_is_empty(&lane->jobs) && lane->running < lane->max && road->running < road->max);
     struct work_lane_job *job = LIST_ENTRY(lane->jobs.next, struct work_lane_job, in_lane);
 
     list_remove(&job->in_lane);
@@ -87,6 +89,7 @@ void work_lane_init(struct work_lane *lane, struct work_road *road, unsigned max
 
 void work_lane_run(struct work_lane *lane, struct work_lane_job *job)
 {
+    assert(job->run != NULL && job->done != NULL && lane->max > 0 && lane->road->max > 0);
     job->error = 0;
     job->lane = lane;
     list_append(&lane->jobs, &job->in_lane);

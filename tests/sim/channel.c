@@ -171,13 +171,12 @@ bool channel_send(struct channel *c, struct bytes message)
     struct end *to = c->end == NULL ? NULL : other_end(c->end);
     struct message *m;
 
-    if (c->is_closing || to == NULL || to->is_closed || message.len > CHANNEL_MESSAGE_MAX ||
-        to->kept + message.len > KEPT_MAX)
+    if (c->is_closing || message.len == 0 || to == NULL || to->is_closed ||
+        message.len > CHANNEL_MESSAGE_MAX || to->kept + message.len > KEPT_MAX)
         return false;
     m = sim_alloc(sizeof(*m) + message.len);
     m->len = message.len;
-    if (message.len > 0)
-        memcpy(m->octets, message.at, message.len);
+    memcpy(m->octets, message.at, message.len);
     list_append(&to->messages, &m->link);
     to->kept += m->len;
     wake(to);

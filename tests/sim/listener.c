@@ -2,6 +2,7 @@
 /* listen.h and the listener of stream.h in a world. */
 #include "proxy/io/listen.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -157,6 +158,7 @@ void sim_listeners_drop(struct sim_process *p)
 
 void listener_close(struct listener *l)
 {
+    assert(!l->is_closed);
     l->is_closed = true;
     list_remove(&l->bound->link);
     free(l->bound);

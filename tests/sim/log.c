@@ -2,6 +2,7 @@
 /* log.h in a world: lines are collected as text, whatever their sink. */
 #include "proxy/io/log.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #include "proxy/base/error.h"
@@ -10,6 +11,7 @@
 struct log {
     struct loop *loop;
     int sinks;
+    bool is_building;
 };
 
 struct log *log_new(struct loop *l, const struct log_sink *sinks, int count, bool is_json,
@@ -40,6 +42,7 @@ void log_flush(struct log *g)
 
 void log_free(struct log **g)
 {
+    assert(*g == NULL || !(*g)->is_building);
     mem_free(*g);
     *g = NULL;
 }
@@ -68,6 +71,8 @@ struct log_line log_begin(struct log *g, uint32_t sinks, enum log_level level, c
 
     line.is_open = (sinks & ((UINT32_C(1) << g->sinks) - 1)) != 0;
     if (line.is_open) {
+        assert(!g->is_building);
+        g->is_building = true;
         g->loop->world->lines.start = g->loop->world->log.len;
         put_text(&line, event);
     }
@@ -136,6 +141,7 @@ void log_put_error(struct log_line *line, const char *key, int error)
 void log_end(struct log_line *line)
 {
     if (line->is_open) {
+        line->log->is_building = false;
         put_text(line, "\n");
         tell(line->log->loop->world);
     }

@@ -173,10 +173,12 @@ void deadline_init(struct deadline *d, const struct deadline_use *use)
 
 void deadline_set(struct loop *l, struct deadline *d, uint64_t due_ms)
 {
+    assert(d->use != NULL);
     wheel_set(&l->wheel, &d->entry, due_ms);
 }
 
 void deadline_clear(struct loop *l, struct deadline *d)
 {
+    assert(d->use != NULL);
     wheel_clear(&l->wheel, &d->entry);
 }

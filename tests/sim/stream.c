@@ -40,6 +40,7 @@ static void wake(struct stream *s)
 
 static void fail(struct stream *s, int error)
 {
+    assert(error != 0);
     if (s->error != 0)
         return;
     s->error = error;
@@ -61,6 +62,7 @@ static size_t offer(struct stream *s, struct bytes in)
 {
     size_t consumed;
 
+    assert(!s->is_offering && !s->is_closing);
     s->is_offering = true;
     consumed = s->events->bytes(s->owner, in);
     s->is_offering = false;
@@ -77,6 +79,7 @@ static void drop_unread(struct stream *s)
 
 static void keep_unread(struct stream *s, struct bytes rest)
 {
+    assert(s->unread == NULL && rest.len <= STREAM_UNREAD_MAX);
     s->unread = mem_alloc(rest.len);
     if (s->unread == NULL) {
         fail(s, ERR_MEMORY);
@@ -181,7 +184,7 @@ size_t stream_write(struct stream *s, const struct bytes *pieces, int count)
 {
     size_t taken = 0;
 
-    assert(count <= STREAM_PIECES_MAX);
+    assert(count >= 0 && count <= STREAM_PIECES_MAX);
     if (s->is_closing || s->is_shut || s->error != 0)
         return 0;
     if (s->end != NULL && s->end->in.has_reset) {
@@ -409,6 +412,7 @@ void sim_stream_start(struct stream *s)
 
 void stream_adopt(struct stream *s, const struct stream_events *events, void *owner)
 {
+    assert(s->events == NULL && events != NULL);
     s->events = events;
     s->owner = owner;
 }

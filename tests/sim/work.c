@@ -3,6 +3,8 @@
  * at least. As many run at once as there are threads in the real pool. */
 #include "proxy/io/work.h"
 
+#include <assert.h>
+
 #include "proxy/base/error.h"
 #include "tests/sim/world.h"
 
@@ -61,6 +63,7 @@ int work_run(struct loop *l, struct work *w)
 {
     struct job *j = mem_alloc(sizeof(*j));
 
+    assert(w->shell == NULL && w->run != NULL && w->done != NULL);
     if (j == NULL)
         return ERR_MEMORY;
     *j = (struct job){.done = {.fn = on_done, .process = l->process}, .loop = l, .work = w};

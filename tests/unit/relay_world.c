@@ -227,6 +227,16 @@ static void know_name(struct client *c, const char *name)
     carrier_named(&c->carrier);
 }
 
+static void bring(struct client *c, struct bytes content)
+{
+    for (size_t room; content.len != 0; content = bytes_skip(content, room)) {
+        room = copy_room(c->carrier.copy);
+        room = room < content.len ? room : content.len;
+        if (room == 0 || copy_append(c->carrier.copy, bytes_first(content, room)) != 0)
+            return;
+    }
+}
+
 static void end_content(struct client *c)
 {
     copy_finish(c->carrier.copy);
@@ -272,7 +282,7 @@ static void client_step(struct client *c, const struct relay_step *step)
     else if (step->verb == DATA)
         transaction_data(&c->tx);
     else if (step->verb == CONTENT || step->verb == WHOLE)
-        copy_append(c->carrier.copy, bytes_of(step->text));
+        bring(c, bytes_of(step->text));
     if (step->verb == END || step->verb == WHOLE)
         end_content(c);
     else if (step->verb == NAMED)
