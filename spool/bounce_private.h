@@ -15,8 +15,17 @@ struct bounce_report {
     bool is_8bit;          /* octets over 127 stand in it, and stay as they are */
 };
 
+/* bounce_audience.c */
 /* Is this recipient in the report? */
 bool bounce_tells(const struct bounce_job *job, uint32_t index);
+struct bounce_audience {
+    struct address postmaster;
+    bool has_sender, has_postmaster;
+};
+/* BOUNCE_MADE: to the audience. `audience->postmaster` is set before. */
+enum bounce_result bounce_choose_audience(const struct bounce_conf *conf,
+                                          const struct bounce_job *job,
+                                          struct bounce_audience *audience);
 
 /* bounce_text.c. What comes from outside is neutralized on the way: printable ASCII stays, the rest
  * becomes "?". */

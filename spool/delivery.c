@@ -11,92 +11,6 @@
 
 #define LOCKED_S 1 /* another delivery of the message, or another process, has the file */
 
-/* ---- life ---- */
-
-static struct delivery *new_delivery(struct runner *r)
-{
-    struct list *first = list_first(&r->spare);
-    struct delivery *d =
-        first != NULL ? LIST_ENTRY(first, struct delivery, in_runner) : mem_alloc(sizeof(*d));
-    struct pool pool;
-
-    if (d == NULL)
-        return NULL;
-    if (first != NULL) {
-        list_remove(first);
-        pool = d->pool;
-    } else {
-        pool_init(&pool, 4096, 2);
-    }
-    *d = (struct delivery){.runner = r};
-    d->pool = pool;
-    arena_init(&d->arena, &d->pool, SIZE_MAX);
-    arena_init(&d->again, &d->pool, SIZE_MAX);
-    list_append(&r->deliveries, &d->in_runner);
-    r->delivery_count++;
-    return d;
-}
-
-void delivery_leave_file(struct delivery *d)
-{
-    struct delivery_file *file = d->file;
-
-    d->file = NULL;
-    if (--file->users != 0)
-        return;
-    d->known->is_busy = false;
-    mem_free(file);
-}
-
-void delivery_recycle(struct delivery *d)
-{
-    struct runner *r = d->runner;
-
-    if (d->carrier.transaction != NULL)
-        carrier_let_go(&d->carrier);
-    if (d->carrier.copy != NULL)
-        copy_free(&d->carrier.copy);
-    deadline_clear(r->host.loop, &d->deadline);
-    delivery_end_aside(d);
-    mem_free(d->body.at);
-    arena_reset(&d->again);
-    arena_reset(&d->arena);
-    list_remove(&d->in_runner);
-    list_append(&r->spare, &d->in_runner);
-    r->delivery_count--;
-    runner_pump_later(r);
-    runner_may_stop(r);
-}
-
-void delivery_free_spare(struct runner *r)
-{
-    LIST_EACH (link, &r->spare) {
-        struct delivery *d = LIST_ENTRY(link, struct delivery, in_runner);
-        list_remove(link);
-        pool_done(&d->pool);
-        mem_free(d);
-    }
-}
-
-void delivery_done(struct delivery *d, enum schedule_result result)
-{
-    delivery_leave_file(d);
-    schedule_report(d->entry, result, runner_now_s(d->runner));
-    delivery_recycle(d);
-}
-
-/* Nothing was tried: once more in a while. */
-static void put_back(struct runner *r, struct schedule_entry *e)
-{
-    int64_t now_s = runner_now_s(r);
-
-    if (e->is_look)
-        e->look_s = now_s + LOCKED_S;
-    else
-        e->due_s = now_s + LOCKED_S;
-    schedule_report(e, SCHEDULE_PUT_BACK, now_s);
-}
-
 /* ---- the transaction ---- */
 
 static struct delivery *delivery_of(struct carrier *c)
@@ -341,6 +255,18 @@ static void learn_anew(struct delivery *d)
     delivery_recycle(d);
 }
 
+/* Nothing was tried: once more in a while. */
+static void put_back(struct runner *r, struct schedule_entry *e)
+{
+    int64_t now_s = runner_now_s(r);
+
+    if (e->is_look)
+        e->look_s = now_s + LOCKED_S;
+    else
+        e->due_s = now_s + LOCKED_S;
+    schedule_report(e, SCHEDULE_PUT_BACK, now_s);
+}
+
 static void leave_locked(struct delivery *d)
 {
     delivery_leave_file(d);
@@ -420,39 +346,6 @@ static void on_deadline(struct deadline *deadline)
 
 static const struct deadline_use deadline_use = {.reached = on_deadline};
 
-/* Of another delivery of the message that is under way, where that lets others use it. */
-static struct delivery_file *find_file(struct runner *r, const struct runner_message *known)
-{
-    LIST_EACH (link, &r->deliveries) {
-        const struct delivery *d = LIST_ENTRY(link, struct delivery, in_runner);
-        if (d->known != known)
-            continue;
-        bool has_asked = d->carrier.transaction != NULL;
-        bool may_join =
-            has_asked && !d->file->is_of_copy && !d->file->is_in_use && !d->file->is_gone;
-        return may_join ? d->file : NULL;
-    }
-    return NULL;
-}
-
-static struct delivery_file *new_file(void)
-{
-    struct delivery_file *file = mem_zalloc(sizeof(*file));
-
-    if (file != NULL)
-        file->taken.fd = -1;
-    return file;
-}
-
-static void join(struct delivery *d, struct delivery_file *file)
-{
-    d->file = file;
-    d->joins = file->users != 0;
-    file->is_shared = d->joins;
-    file->users++;
-    d->known->is_busy = true;
-}
-
 /* False: it can be had later. */
 static bool start(struct runner *r, struct schedule_entry *e)
 {
@@ -462,10 +355,10 @@ static bool start(struct runner *r, struct schedule_entry *e)
 
     if (known->is_busy && e->is_look)
         return false;
-    file = known->is_busy ? find_file(r, known) : new_file();
+    file = known->is_busy ? delivery_find_file(r, known) : delivery_new_file();
     if (file == NULL)
         return false;
-    d = new_delivery(r);
+    d = delivery_new(r);
     if (d == NULL) {
         if (!known->is_busy)
             mem_free(file);
@@ -478,7 +371,7 @@ static bool start(struct runner *r, struct schedule_entry *e)
     d->place = known->place;
     d->work = (struct work){.run = delivery_take, .done = done_take};
     deadline_init(&d->deadline, &deadline_use);
-    join(d, file);
+    delivery_join(d, file);
     if (work_run(r->host.loop, &d->work) != 0) {
         delivery_leave_file(d);
         delivery_recycle(d);

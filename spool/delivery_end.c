@@ -5,6 +5,10 @@
 #include "proxy/base/error.h"
 #include "spool/delivery_private.h"
 
+#define AGAIN_MS       10000
+#define DOUBLINGS_MAX  6 /* of that pause: ten minutes and more */
+#define ASIDE_FAILURES 3 /* in a row: it is the file that is bad, not the moment */
+#define ASIDE_MAX      64
 #define REPORT_AGAIN_S 60 /* a report could not be made */
 #define PUT_BACK_S     2  /* all connections are in use */
 
@@ -118,17 +122,30 @@ static void settle(struct delivery *d)
         leave_queue(d, result);
 }
 
-void delivery_release_file(struct delivery *d)
+/* One file that takes nothing does not keep its place at its target. A disk that takes nothing
+ * stops deliveries all the same: only so many are set aside. */
+static void set_aside(struct delivery *d)
 {
-    d->file->is_in_use = false;
-    LIST_EACH (link, &d->runner->deliveries) {
-        struct delivery *other = LIST_ENTRY(link, struct delivery, in_runner);
-        if (other->file != d->file || other->state != DELIVERY_WAITING)
-            continue;
-        other->state = DELIVERY_RESTING;
-        deadline_set(d->runner->host.loop, &other->deadline, 0);
+    struct runner *r = d->runner;
+
+    if (d->writing.is_aside || r->aside_count == ASIDE_MAX)
         return;
-    }
+    d->writing.is_aside = true;
+    r->aside_count++;
+    schedule_set_aside(d->entry);
+    runner_pump_later(r);
+}
+
+static void try_again(struct delivery *d)
+{
+    struct loop *l = d->runner->host.loop;
+    unsigned doublings = d->writing.failures < DOUBLINGS_MAX ? d->writing.failures : DOUBLINGS_MAX;
+
+    assert(d->state == DELIVERY_GATHERING || d->state == DELIVERY_RESTING);
+    if (++d->writing.failures >= ASIDE_FAILURES)
+        set_aside(d);
+    deadline_set(l, &d->deadline,
+                 loop_now_ms(l) + (d->runner->is_aborted ? 0 : (uint64_t)AGAIN_MS << doublings));
 }
 
 static void done_end(struct work *w)
@@ -147,7 +164,7 @@ static void done_end(struct work *w)
         d->runner->mark.must_stay = true;
         delivery_done(d, SCHEDULE_PUT_BACK);
     } else {
-        delivery_again(d);
+        try_again(d);
     }
 }
 
@@ -161,7 +178,7 @@ static void write_soon(struct delivery *d)
         d->file->is_in_use = true;
     } else {
         d->error = ERR_MEMORY;
-        delivery_again(d);
+        try_again(d);
     }
 }
 
@@ -173,7 +190,7 @@ void delivery_finish(struct delivery *d)
         d->error = 0;
     }
     if (d->state == DELIVERY_GATHERING)
-        delivery_again(d);
+        try_again(d);
     else if (d->file->is_in_use)
         d->state = DELIVERY_WAITING;
     else

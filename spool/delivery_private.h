@@ -115,8 +115,19 @@ struct delivery {
     struct delivery_end end;
 };
 
-bool delivery_is_arrived(
-    const struct delivery_report *report); /* made, and no matter of nobody's */
+/* delivery_life.c */
+struct delivery *delivery_new(struct runner *r); /* NULL: no memory */
+/* Of another delivery of the message that is under way, where that lets others use it. */
+struct delivery_file *delivery_find_file(struct runner *r, const struct runner_message *known);
+struct delivery_file *delivery_new_file(void); /* NULL: no memory */
+void delivery_join(struct delivery *d, struct delivery_file *file);
+/* The last one ends the hold on the message. */
+void delivery_leave_file(struct delivery *d);
+/* No job uses it any more: the next one that waits for it may. */
+void delivery_release_file(struct delivery *d);
+/* The entry is given back as `result` says, the delivery goes. */
+void delivery_done(struct delivery *d, enum schedule_result result);
+void delivery_recycle(struct delivery *d); /* nothing is known of it any more */
 
 /* delivery_take.c: the job. `error`, or file, place, message and body are set; a message that says
  * it is held is not kept open. */
@@ -133,22 +144,10 @@ bool delivery_is_arrived(const struct delivery_report *report); /* it was made, 
 /* delivery_write.c: the job. `error`, or all of `end` is done and written; `fate`. */
 void delivery_write(struct work *w);
 
-/* The last one ends the hold on the message. */
-void delivery_leave_file(struct delivery *d);
-/* No job uses it any more: the next one that waits for it may. */
-void delivery_release_file(struct delivery *d);
-/* The entry is given back as `result` says, the delivery goes. */
-void delivery_done(struct delivery *d, enum schedule_result result);
-void delivery_recycle(struct delivery *d); /* nothing is known of it any more */
-
 /* delivery_end.c: what came of it is gathered and written, be it again and again; then the delivery
  * goes. Never at once. */
 void delivery_finish(struct delivery *d);
 void delivery_hurry(struct delivery *d); /* we stop: what could not be written is tried once more */
-
-/* delivery_again.c: delivery_finish() follows, in a while. */
-void delivery_again(struct delivery *d);
-void delivery_end_aside(struct delivery *d);
 
 /* delivery_log.c */
 /* Where something became of it: an outcome, a report. */

@@ -4,13 +4,6 @@
 #include "proxy/io/disk.h"
 #include "spool/runner_private.h"
 
-#define SYNC_MS 100 /* a removal is durable after so long: what comes back is delivered \ again */
-
-int64_t runner_now_s(const struct runner *r)
-{
-    return (int64_t)(loop_now_ms(r->host.loop) / 1000);
-}
-
 /* ---- what is due ---- */
 
 static void arm(struct runner *r)
@@ -35,11 +28,6 @@ static void pump(void *owner)
         arm(r);
 }
 
-void runner_pump_later(struct runner *r)
-{
-    loop_post(r->host.loop, &r->pump, pump, r);
-}
-
 static void on_wake(struct deadline *d)
 {
     pump(CONTAINER_OF(d, struct runner, wake));
@@ -56,90 +44,6 @@ void runner_target_up(struct runner *r, struct target *target)
     r->up_count++;
     schedule_up(t);
     runner_pump_later(r);
-}
-
-/* ---- removals ---- */
-
-struct syncing {
-    struct work work;
-    struct runner *runner;
-    uint32_t *directories;
-    size_t count;
-    int error;
-};
-
-static void run_syncing(struct work *w)
-{
-    struct syncing *j = CONTAINER_OF(w, struct syncing, work);
-
-    for (size_t i = 0; i < j->count; i++) {
-        int error = store_sync(j->runner->host.store, j->directories[i], true);
-        if (error != 0)
-            j->error = error;
-    }
-}
-
-static void done_syncing(struct work *w)
-{
-    struct syncing *j = CONTAINER_OF(w, struct syncing, work);
-    struct runner *r = j->runner;
-
-    if (j->error != 0) {
-        struct log_line line =
-            log_begin(r->host.log, r->host.log_sinks, LOG_LEVEL_ERROR, "queue-not-synced");
-        log_put_text(&line, "directory", store_directory(r->host.store));
-        log_put_error(&line, "error", j->error);
-        log_end(&line);
-    }
-    mem_free(j->directories);
-    mem_free(j);
-    runner_job_done(r);
-}
-
-static void on_sync(struct deadline *d)
-{
-    struct runner *r = CONTAINER_OF(d, struct runner, dirty.deadline);
-    struct syncing *j = mem_alloc(sizeof(*j));
-
-    deadline_clear(r->host.loop, d);
-    if (j != NULL) {
-        *j = (struct syncing){.work = {.run = run_syncing, .done = done_syncing},
-                              .runner = r,
-                              .directories = r->dirty.at,
-                              .count = r->dirty.count};
-        if (work_run(r->host.loop, &j->work) == 0) {
-            r->dirty.at = NULL;
-            r->dirty.count = r->dirty.capacity = 0;
-            r->job_count++;
-            return;
-        }
-    }
-    mem_free(j);
-    deadline_set(r->host.loop, d, loop_now_ms(r->host.loop) + SYNC_MS);
-}
-
-static const struct deadline_use sync_use = {.reached = on_sync};
-
-static bool is_dirty(const struct runner *r, uint32_t directory)
-{
-    for (size_t i = r->dirty.count; i-- != 0;)
-        if (r->dirty.at[i] == directory)
-            return true;
-    return false;
-}
-
-void runner_sync_later(struct runner *r, uint32_t directory)
-{
-    if (is_dirty(r, directory))
-        return;
-    uint32_t *grown =
-        mem_make_room(r->dirty.at, r->dirty.count, &r->dirty.capacity, sizeof(*grown));
-    if (grown == NULL)
-        return; /* the kernel writes it in its own time */
-    r->dirty.at = grown;
-    if (r->dirty.count == 0)
-        deadline_set(r->host.loop, &r->dirty.deadline, loop_now_ms(r->host.loop) + SYNC_MS);
-    r->dirty.at[r->dirty.count++] = directory;
 }
 
 /* ---- life ---- */
@@ -162,34 +66,9 @@ struct runner *runner_new(const struct runner_host *host)
     list_init(&r->deliveries);
     list_init(&r->spare);
     deadline_init(&r->wake, &wake_use);
-    deadline_init(&r->dirty.deadline, &sync_use);
+    runner_jobs_init(r, pump);
     runner_load_start(r);
     return r;
-}
-
-static void tell_stopped(void *owner)
-{
-    struct runner *r = owner;
-    r->stopped(r->host.owner);
-}
-
-void runner_may_stop(struct runner *r)
-{
-    if (!r->is_stopping || r->delivery_count != 0 || r->job_count != 0)
-        return;
-    if (r->dirty.count != 0) {
-        on_sync(&r->dirty.deadline);
-        return;
-    }
-    if (!r->is_stopped)
-        loop_post(r->host.loop, &r->stopping, tell_stopped, r);
-    r->is_stopped = true;
-}
-
-void runner_job_done(struct runner *r)
-{
-    r->job_count--;
-    runner_may_stop(r);
 }
 
 void runner_stop(struct runner *r, void (*stopped)(void *owner))
@@ -228,7 +107,7 @@ void runner_free(struct runner **runner)
     delivery_free_spare(r);
     runner_load_done(r);
     runner_forget_all(r);
-    mem_free(r->dirty.at);
+    runner_jobs_done(r);
     mem_free(r);
     *runner = NULL;
 }

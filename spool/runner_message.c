@@ -6,18 +6,6 @@
 #define REPORT_AGAIN_S 60 /* a report could not be made */
 #define LOOK_AGAIN_S   60 /* its time is over, and it was given back untried */
 
-bool runner_is_open(const struct spool_recipient *s)
-{
-    return s->fate == FATE_OPEN || s->fate == FATE_DEFERRED || s->fate == FATE_UNKNOWN ||
-           s->fate == FATE_LOST;
-}
-
-bool runner_is_due(const struct spool_recipient *s)
-{
-    return !s->is_reported &&
-           (s->fate == FATE_REFUSED || (s->fate == FATE_ACCEPTED && s->is_relayed));
-}
-
 /* ---- entries ---- */
 
 static bool is_of(const struct spool_recipient *s, struct bytes target)

@@ -17,7 +17,7 @@
 struct runner_domains {
     struct hash_entry by_text;
     uint32_t uses;
-    uint8_t text[]; /* see runner_select.c */
+    uint8_t text[]; /* see runner_domains.c */
 };
 
 /* A message that is known. */
@@ -98,7 +98,8 @@ struct runner {
     unsigned job_count;   /* all other jobs that run */
     unsigned up_count;    /* how often some target was there again */
     struct loop_post pump;
-    struct deadline wake; /* when something is due though nothing happens */
+    void (*pump_now)(void *owner); /* runner.c: what is due is begun */
+    struct deadline wake;          /* when something is due though nothing happens */
     struct runner_dirty dirty;
     struct runner_load load;
     struct runner_strays strays;
@@ -108,6 +109,24 @@ struct runner {
     bool is_stopping, is_stopped, is_aborted;
 };
 
+/* To be delivered to `target` still. */
+static inline bool runner_is_open(const struct spool_recipient *s)
+{
+    return s->fate == FATE_OPEN || s->fate == FATE_DEFERRED || s->fate == FATE_UNKNOWN ||
+           s->fate == FATE_LOST;
+}
+
+/* A report is due: a refusal, or a relayed success. */
+static inline bool runner_is_due(const struct spool_recipient *s)
+{
+    return !s->is_reported &&
+           (s->fate == FATE_REFUSED || (s->fate == FATE_ACCEPTED && s->is_relayed));
+}
+
+/* ---- runner_jobs.c ---- */
+
+void runner_jobs_init(struct runner *r, void (*pump)(void *owner));
+void runner_jobs_done(struct runner *r); /* frees */
 /* Something may be due: soon, outside every callback. */
 void runner_pump_later(struct runner *r);
 void runner_may_stop(struct runner *r); /* a delivery has ended: maybe the last one */
@@ -140,17 +159,15 @@ bool runner_refresh(struct runner *r, struct schedule_entry *e,
 bool runner_is_outdated(const struct schedule_entry *e, const struct spool_message *message);
 void runner_forget_entry(struct runner *r, struct schedule_entry *e);
 void runner_forget_all(struct runner *r);
-/* To be delivered to `target` still. */
-bool runner_is_open(const struct spool_recipient *s);
-/* A report is due: a refusal, or a relayed success. */
-bool runner_is_due(const struct spool_recipient *s);
 
-/* ---- runner_select.c: recipients by domain ---- */
+/* ---- runner_domains.c: recipients by domain ---- */
 
 /* Of the open recipients of the entry's target. Without memory it has none. */
 void runner_set_domains(struct runner *r, struct schedule_entry *e,
                         const struct spool_message *message);
 void runner_leave_domains(struct runner *r, struct schedule_entry *e);
+/* `which`: a domain, or one with its subdomains. */
+bool runner_has_domain(const struct runner_domains *d, const struct runner_selection *which);
 
 /* ---- runner_load.c ---- */
 
@@ -183,7 +200,7 @@ struct delivery;
 void delivery_start(struct runner *r, struct schedule_entry *e);
 void delivery_abort_all(struct runner *r);
 
-/* delivery_again.c: what came of deliveries could not be written, and they wait with the lock. */
+/* delivery_resting.c: what came of deliveries could not be written, and they wait with the lock. */
 
 /* The disk's own word. 0: not all deliveries of that message wait. */
 int delivery_write_error(const struct runner *r, const struct runner_message *known);

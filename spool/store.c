@@ -17,179 +17,7 @@ static const struct store_limits server_limits = {
     .records_bytes = 256U << 10,
 };
 
-/* ---- paths ---- */
-
-/* What does not fit is cut off: the spool's own path has been measured. */
-static void put(struct store_path *path, size_t *at, const char *text)
-{
-    size_t len = strlen(text);
-
-    if (len > sizeof(path->text) - 1 - *at)
-        len = sizeof(path->text) - 1 - *at;
-    memcpy(path->text + *at, text, len);
-    *at += len;
-    path->text[*at] = '\0';
-}
-
-static void put_number(struct store_path *path, size_t *at, uint32_t number)
-{
-    char digits[11];
-    size_t first = sizeof(digits) - 1;
-
-    digits[first] = '\0';
-    do {
-        digits[--first] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number > 0 || sizeof(digits) - 1 - first < 6);
-    put(path, at, digits + first);
-}
-
-static void put_folder(struct store_path *path, size_t *at, const struct store *s,
-                       const char *folder)
-{
-    put(path, at, s->directory);
-    put(path, at, "/");
-    put(path, at, folder);
-}
-
-static void put_name(struct store_path *path, size_t *at, const char *name)
-{
-    put(path, at, name[0] == '\0' ? "" : "/");
-    put(path, at, name);
-}
-
-static struct store_path path_of(const struct store *s, const char *folder, const char *name)
-{
-    struct store_path path;
-    size_t at = 0;
-
-    put_folder(&path, &at, s, folder);
-    put_name(&path, &at, name);
-    return path;
-}
-
-struct store_path store_folder_path(const struct store *s, const char *name)
-{
-    return path_of(s, name, "");
-}
-
-struct store_path store_numbered_path(const struct store *s, const char *folder, uint32_t directory,
-                                      const char *name)
-{
-    struct store_path path;
-    size_t at = 0;
-
-    put_folder(&path, &at, s, folder);
-    put(&path, &at, "/");
-    put_number(&path, &at, directory);
-    put_name(&path, &at, name);
-    return path;
-}
-
-struct store_path store_queue_path(const struct store *s, uint32_t directory, const char *name)
-{
-    return store_numbered_path(s, "queue", directory, name);
-}
-
-static struct store_path path_in(const struct store *s, const struct store_place *place,
-                                 const char *name)
-{
-    switch (place->folder) {
-    case STORE_HOLD:
-        return path_of(s, "hold", name);
-    case STORE_BAD:
-        return path_of(s, "bad", name);
-    case STORE_QUEUE:
-        break;
-    }
-    return store_queue_path(s, place->directory, name);
-}
-
-struct store_path store_message_path(const struct store *s, const struct store_place *place)
-{
-    return path_in(s, place, place->id.text);
-}
-
-struct store_path store_new_path(const struct store *s, const struct store_place *place)
-{
-    char name[ID_LENGTH + sizeof(STORE_NEW)];
-
-    snprintf(name, sizeof(name), "%s%s", place->id.text, STORE_NEW);
-    return path_in(s, place, name);
-}
-
-struct store_path store_mark_path(const struct store *s, const char *name)
-{
-    return path_of(s, "running", name);
-}
-
-struct store_path store_parent_path(const struct store *s, const struct store_place *place)
-{
-    return path_in(s, place, "");
-}
-
 /* ---- directories of our own ---- */
-
-static void close_own(struct store_own *own)
-{
-    if (own->fd >= 0)
-        disk_close(own->fd);
-    own->fd = -1;
-}
-
-/* A stray file has the name, or another process has removed the directory while we were making it:
- * the next number will do. Not where the folder itself cannot be had: then no number would. */
-static int why_not_made(const struct store *s, const char *folder)
-{
-    int error = disk_make_directories(store_folder_path(s, folder).text);
-
-    return error == 0 ? -EEXIST : error;
-}
-
-int store_make_own(const struct store *s, const char *folder, uint32_t number,
-                   struct store_own *own_out)
-{
-    struct store_path directory = store_numbered_path(s, folder, number, "");
-    struct store_path owner = store_numbered_path(s, folder, number, STORE_OWNER);
-    struct disk_facts facts;
-    int fd, error = disk_make_directories(directory.text);
-
-    if (error == -ENOTDIR || error == -ENOENT)
-        return why_not_made(s, folder);
-    if (error != 0)
-        return error;
-    fd = disk_create(owner.text);
-    if (fd >= 0) { /* nothing open for writing: the file system can be remounted */
-        disk_close(fd);
-        fd = disk_open_read(owner.text);
-    }
-    if (fd < 0)
-        return fd == -ENOENT ? -EEXIST : fd;
-    error = disk_lock(fd);
-    if (error == 0)
-        error = disk_facts_of(fd, &facts);
-    if (error == -EAGAIN || (error == 0 && facts.links == 0))
-        error = -EEXIST; /* somebody came between, thinks that nobody owns it, and removes it */
-    if (error == 0)      /* it may be there since a start that was cut short before this */
-        error = disk_sync_directory(store_folder_path(s, folder).text);
-    if (error == 0)
-        *own_out = (struct store_own){.number = number, .fd = fd};
-    else
-        disk_close(fd);
-    return error;
-}
-
-int store_make_next(const struct store *s, const char *folder, uint32_t behind,
-                    struct store_own *own_out)
-{
-    int error = -EEXIST;
-
-    for (uint32_t i = 0; i < STORE_DIRECTORY_MAX && error == -EEXIST; i++) {
-        behind = behind % STORE_DIRECTORY_MAX + 1;
-        error = store_make_own(s, folder, behind, own_out);
-    }
-    return error;
-}
 
 static void run_make(struct work *w)
 {
@@ -288,7 +116,7 @@ struct store *store_open(struct loop *l, struct bytes directory, const struct st
     if (error == 0)
         return s;
     if (s != NULL)
-        close_own(&s->current);
+        store_close_own(&s->current);
     mem_free(s);
     *error_out = error;
     return NULL;
@@ -304,7 +132,7 @@ static void end_own(const struct store *s, struct store_own *own)
 {
     if (own->fd < 0)
         return;
-    close_own(own);
+    store_close_own(own);
     store_remove_directory(s, own->number);
 }
 

@@ -109,17 +109,6 @@ static bool is_together(const struct store_commit *a, const struct store_commit 
     return a->place.folder == b->place.folder && a->place.directory == b->place.directory;
 }
 
-int store_open_parent(const struct store *s, const struct store_place *place)
-{
-    struct store_path path = store_parent_path(s, place);
-    int fd = disk_open_directory(path.text);
-
-    if (fd != -ENOENT)
-        return fd;
-    int error = disk_make_directories(path.text);
-    return error != 0 ? error : disk_open_directory(path.text);
-}
-
 /* All that belong into the directory of the first one. */
 static void link_together(const struct store *s, struct store_commit *const *commits, size_t count,
                           bool *is_done)

@@ -11,18 +11,6 @@
 #include "proxy/io/disk.h"
 #include "spool/store_private.h"
 
-uint32_t store_directory_number(const char *name)
-{
-    uint32_t number = 0;
-
-    for (int i = 0; i < 6; i++) {
-        if (!byte_is_digit((uint8_t)name[i]))
-            return 0;
-        number = number * 10 + (uint32_t)(name[i] - '0');
-    }
-    return name[6] == '\0' ? number : 0;
-}
-
 static bool begins_with_id(const char *name)
 {
     return strspn(name, "0123456789BCDFGHJKLMNPQRSTVWXYZ") == ID_LENGTH;
@@ -120,11 +108,6 @@ int store_sync(const struct store *s, uint32_t directory, bool may_remove)
     if (error == -ENOENT)
         return 0;
     return error == 0 && may_remove ? store_remove_directory(s, directory) : error;
-}
-
-int store_sync_folder(const struct store *s, enum store_folder folder)
-{
-    return disk_sync_directory(store_parent_path(s, &(struct store_place){.folder = folder}).text);
 }
 
 /* ---- what rewrites leave ---- */

@@ -14,18 +14,6 @@
 
 /* ---- delivering ---- */
 
-int store_compare_name(int fd, const char *path)
-{
-    struct disk_facts facts, named;
-    int error = disk_facts_of(fd, &facts);
-
-    if (error == 0)
-        error = disk_facts_of_path(path, &named);
-    if (error != 0)
-        return error;
-    return facts.number == named.number ? 0 : -ESTALE;
-}
-
 /* Between looking for the name and the lock the file may have been moved, removed or replaced:
  * -ESTALE where it is worth to look again. */
 static int take_once(const char *path, int *fd_out)

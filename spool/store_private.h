@@ -90,6 +90,7 @@ int store_make_own(const struct store *s, const char *folder, uint32_t number,
 /* ... the first of a number behind `behind` that can be had. */
 int store_make_next(const struct store *s, const char *folder, uint32_t behind,
                     struct store_own *own_out);
+void store_close_own(struct store_own *own);
 /* At start: removes what dead processes left in tmp/, finds out what drafts can be here. */
 int store_open_drafts(struct store *s);
 void store_close_drafts(struct store *s);

@@ -2,6 +2,7 @@
 /* An index is made while messages change: it never says what was. */
 /* needs: tests/unit/store_world.c spool/store.c spool/store_list.c spool/store_message.c */
 /* needs: spool/store_commit.c spool/store_draft.c spool/store_rewrite.c spool/spool_index.c sim */
+/* needs: spool/store_own.c spool/store_path.c */
 #include "spool/spool_index.h"
 
 #include <errno.h>

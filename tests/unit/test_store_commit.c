@@ -2,6 +2,7 @@
 /* Several messages become durable together: each for itself, and the directory once for all. */
 /* needs: tests/unit/store_world.c spool/store.c spool/store_commit.c spool/store_list.c */
 /* needs: spool/store_draft.c spool/store_message.c sim */
+/* needs: spool/store_own.c spool/store_path.c */
 #include <errno.h>
 
 #include "proxy/base/error.h"

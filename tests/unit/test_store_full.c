@@ -2,6 +2,7 @@
 /* Messages that are to be written anew, and a disk that has no room for that. */
 /* needs: tests/unit/store_world.c spool/store.c spool/store_list.c spool/store_message.c */
 /* needs: spool/store_draft.c spool/store_commit.c spool/store_rewrite.c sim */
+/* needs: spool/store_own.c spool/store_path.c */
 #include <errno.h>
 
 #include "proxy/io/disk.h"

@@ -2,6 +2,7 @@
 /* A move whose sync fails: nothing holds the new name, and the power may fail at any time later. */
 /* needs: tests/unit/store_world.c spool/store.c spool/store_list.c spool/store_message.c */
 /* needs: spool/store_commit.c spool/store_draft.c spool/store_rewrite.c sim */
+/* needs: spool/store_own.c spool/store_path.c */
 #include <errno.h>
 #include <stdio.h>
 

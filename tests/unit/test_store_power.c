@@ -3,6 +3,7 @@
  * each call that touches a file. What was acknowledged must be there, and whole. */
 /* needs: tests/unit/store_world.c spool/store.c spool/store_list.c spool/store_message.c */
 /* needs: spool/store_commit.c spool/store_draft.c spool/store_rewrite.c spool/spool_index.c sim */
+/* needs: spool/store_own.c spool/store_path.c */
 #include <errno.h>
 #include <stdio.h>
 

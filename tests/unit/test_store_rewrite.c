@@ -3,6 +3,7 @@
  * whoever comes meanwhile finds the file that has the name. */
 /* needs: tests/unit/store_world.c spool/store.c spool/store_commit.c spool/store_list.c */
 /* needs: spool/store_draft.c spool/store_message.c spool/store_rewrite.c io */
+/* needs: spool/store_own.c spool/store_path.c */
 #include "spool/store.h"
 
 #include <errno.h>

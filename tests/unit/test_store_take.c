@@ -2,6 +2,7 @@
 /* What somebody else does between looking for the name of a message and locking what was found. */
 /* needs: tests/unit/store_world.c spool/store.c spool/store_commit.c spool/store_list.c */
 /* needs: spool/store_draft.c spool/store_rewrite.c io */
+/* needs: spool/store_own.c spool/store_path.c */
 #include "proxy/io/disk.h"
 
 static int lock_later(int fd);

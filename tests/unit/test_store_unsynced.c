@@ -4,6 +4,7 @@
  * look like damage after a power cut. */
 /* needs: tests/unit/store_world.c spool/store.c spool/store_commit.c spool/store_list.c */
 /* needs: spool/store_draft.c spool/store_message.c spool/store_rewrite.c sim */
+/* needs: spool/store_own.c spool/store_path.c */
 #include <errno.h>
 
 #include "proxy/io/disk.h"
