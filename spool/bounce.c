@@ -2,6 +2,8 @@
 /* The message around what they are told. */
 #include "spool/bounce.h"
 
+#include <assert.h>
+
 #include "proxy/base/error.h"
 #include "proxy/base/hash.h"
 #include "proxy/base/text.h"
@@ -41,6 +43,7 @@ static struct id derive_id(const struct bounce_job *job)
 
 /* "=_ID_a" and so on: the first that stands nowhere in what is returned. False: all of them do. */
 #define BOUNDARY_MAX (ID_LENGTH + 8)
+_Static_assert(BOUNDARY_MAX >= 3 + ID_LENGTH + 2, "a boundary has room");
 static bool choose_boundary(const struct bounce_report *report, char boundary_out[BOUNDARY_MAX])
 {
     char *last = boundary_out + 3 + ID_LENGTH;
@@ -108,9 +111,12 @@ static void put_report(struct buf *out, const struct bounce_report *report,
 
 /* ---- the message ---- */
 
+#define RECIPIENTS_MAX 2 /* of a report: the sender, and the postmaster */
+
 static int add_recipient(const struct bounce_conf *conf, struct arena *arena,
                          const struct address *to, struct spool_message *report)
 {
+    assert(report->recipient_count < RECIPIENTS_MAX);
     struct spool_recipient *r = &report->recipients[report->recipient_count];
     int error = address_copy(arena, to, &r->original);
 
@@ -136,7 +142,7 @@ static int make_envelope(const struct bounce_conf *conf, const struct bounce_job
     };
     int error = 0;
 
-    report.recipients = arena_alloc(arena, 2 * sizeof(*report.recipients));
+    report.recipients = arena_alloc(arena, RECIPIENTS_MAX * sizeof(*report.recipients));
     if (report.recipients == NULL)
         return ERR_MEMORY;
     if (audience->has_sender)
@@ -159,6 +165,7 @@ int bounce_make(const struct bounce_conf *conf, const struct bounce_job *job, st
     enum bounce_result result;
     int error;
 
+    assert(job->content.len <= job->message->head.body_bytes);
     result = bounce_choose_audience(conf, job, &audience);
     if (result != BOUNCE_MADE) {
         *result_out = result;
@@ -170,6 +177,7 @@ int bounce_make(const struct bounce_conf *conf, const struct bounce_job *job, st
     bounce_dsn_choose(&report);
     if (!choose_boundary(&report, boundary))
         report.returned.len = 0;
+    assert(made.recipient_count != 0);
     put_report(content_out, &report, &made.recipients[0].to, boundary);
     if (content_out->has_failed)
         return ERR_MEMORY;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Who is told. */
+#include <assert.h>
+
 #include "proxy/smtp/params.h"
 #include "spool/bounce_private.h"
 
@@ -24,6 +26,7 @@ bool bounce_is_wanted(const struct spool_recipient *r, enum bounce_kind kind)
     struct bytes params = r->params;
     struct param param;
 
+    assert((size_t)kind < ARRAY_LENGTH(words));
     while (params_next(&params, &param) == 0)
         if (bytes_is_nocase(param.keyword, "NOTIFY"))
             return names(param.value, words[kind]);
@@ -32,6 +35,7 @@ bool bounce_is_wanted(const struct spool_recipient *r, enum bounce_kind kind)
 
 bool bounce_tells(const struct bounce_job *job, uint32_t index)
 {
+    assert(index < job->message->recipient_count);
     return job->is_due[index] && bounce_is_wanted(&job->message->recipients[index], job->kind);
 }
 

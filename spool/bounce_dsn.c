@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What a program reads of a report: delivery status (RFC 3464) and what is returned (RFC 6522). */
+#include <assert.h>
+
 #include "proxy/base/netaddr.h"
 #include "proxy/base/text.h"
 #include "proxy/smtp/params.h"
@@ -37,6 +39,7 @@ static struct bytes status_of(const struct spool_recipient *r, enum bounce_kind 
         [BOUNCE_FAILED] = "5.0.0", [BOUNCE_DELAYED] = "4.0.0", [BOUNCE_RELAYED] = "2.0.0"};
     struct bytes said = enhanced_of(r->reply);
 
+    assert((size_t)kind < ARRAY_LENGTH(otherwise));
     return said.len > 0 && said.at[0] == otherwise[kind][0] ? said : bytes_of(otherwise[kind]);
 }
 
@@ -251,9 +254,11 @@ static void put_line(struct buf *out, struct bytes line, const char *indent, boo
 {
     size_t start = 0, column = 0;
 
+    assert(strlen(indent) < LINE_OCTETS_MAX);
     for (size_t i = 0; i < line.len; i++, column++) {
         uint8_t c = line.at[i];
 
+        assert(column <= LINE_OCTETS_MAX);
         if (column == LINE_OCTETS_MAX) {
             buf_put(out, bytes_make(line.at + start, i - start));
             buf_cat(out, "\r\n", indent, NULL);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What a human reads of a report, and how words of others are written down. */
+#include <assert.h>
+
 #include "proxy/base/text.h"
 #include "spool/bounce_private.h"
 
@@ -118,6 +120,7 @@ void bounce_text_put(struct buf *out, const struct bounce_report *report)
     const struct bounce_job *job = report->job;
     const struct spool_message *m = job->message;
 
+    assert((size_t)job->kind < ARRAY_LENGTH(kinds));
     buf_text(out, "This is postern, the mail system at ");
     bounce_text_printable(out, bytes_first(report->conf->hostname, WORD_MAX));
     buf_text(out, ".\r\n\r\nThe message ");

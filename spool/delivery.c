@@ -40,6 +40,7 @@ static void on_perform_all(struct carrier *c)
     struct delivery *d = delivery_of(c);
     struct action todo;
 
+    assert(d->state == DELIVERY_CARRYING);
     advance(d);
     while (transaction_next(&d->transaction, &todo))
         carrier_perform(c, &todo);
@@ -47,6 +48,7 @@ static void on_perform_all(struct carrier *c)
 
 static void on_settled(struct carrier *c)
 {
+    assert(delivery_of(c)->state == DELIVERY_CARRYING);
     delivery_finish(delivery_of(c));
 }
 
@@ -353,6 +355,7 @@ static bool start(struct runner *r, struct schedule_entry *e)
     struct delivery_file *file = NULL;
     struct delivery *d;
 
+    assert(known != NULL);
     if (known->is_busy && e->is_look)
         return false;
     file = known->is_busy ? delivery_find_file(r, known) : delivery_new_file();
@@ -383,6 +386,7 @@ static bool start(struct runner *r, struct schedule_entry *e)
 
 void delivery_start(struct runner *r, struct schedule_entry *e)
 {
+    assert(e->state == SCHEDULE_RUNNING);
     if (!start(r, e))
         put_back(r, e);
 }

@@ -128,6 +128,7 @@ static void set_aside(struct delivery *d)
 {
     struct runner *r = d->runner;
 
+    assert(r->aside_count <= ASIDE_MAX);
     if (d->writing.is_aside || r->aside_count == ASIDE_MAX)
         return;
     d->writing.is_aside = true;
@@ -170,6 +171,7 @@ static void done_end(struct work *w)
 
 static void write_soon(struct delivery *d)
 {
+    assert(d->state == DELIVERY_RESTING && !d->file->is_in_use);
     d->writing.is_last = d->runner->is_aborted;
     d->writing.is_alone = d->file->users == 1;
     d->work = (struct work){.run = delivery_write, .done = done_end};

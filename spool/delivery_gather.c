@@ -4,8 +4,11 @@
 
 #include "spool/delivery_private.h"
 
+_Static_assert(DELIVERY_REPORTS == BOUNCE_RELAYED + 1, "a report of each kind");
+
 static struct spool_recipient *recipient_at(struct delivery *d, uint32_t i)
 {
+    assert(i < d->message.recipient_count);
     return &d->message.recipients[i];
 }
 

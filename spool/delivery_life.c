@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Deliveries as such: where they come from and go to, and the files that they share. */
+#include <assert.h>
+
 #include "proxy/base/mem.h"
 #include "spool/delivery_private.h"
 
@@ -31,6 +33,7 @@ void delivery_leave_file(struct delivery *d)
 {
     struct delivery_file *file = d->file;
 
+    assert(file != NULL && file->users != 0);
     d->file = NULL;
     if (--file->users != 0)
         return;
@@ -42,13 +45,16 @@ void delivery_recycle(struct delivery *d)
 {
     struct runner *r = d->runner;
 
+    assert(d->file == NULL && r->delivery_count != 0);
     if (d->carrier.transaction != NULL)
         carrier_let_go(&d->carrier);
     if (d->carrier.copy != NULL)
         copy_free(&d->carrier.copy);
     deadline_clear(r->host.loop, &d->deadline);
-    if (d->writing.is_aside)
+    if (d->writing.is_aside) {
+        assert(r->aside_count != 0);
         r->aside_count--;
+    }
     mem_free(d->body.at);
     arena_reset(&d->again);
     arena_reset(&d->arena);
@@ -104,6 +110,7 @@ struct delivery_file *delivery_new_file(void)
 
 void delivery_join(struct delivery *d, struct delivery_file *file)
 {
+    assert(d->file == NULL);
     d->file = file;
     d->joins = file->users != 0;
     file->is_shared = d->joins;
@@ -113,6 +120,7 @@ void delivery_join(struct delivery *d, struct delivery_file *file)
 
 void delivery_release_file(struct delivery *d)
 {
+    assert(d->file->is_in_use);
     d->file->is_in_use = false;
     LIST_EACH (link, &d->runner->deliveries) {
         struct delivery *other = LIST_ENTRY(link, struct delivery, in_runner);

@@ -123,11 +123,11 @@ struct delivery_file *delivery_new_file(void); /* NULL: no memory */
 void delivery_join(struct delivery *d, struct delivery_file *file);
 /* The last one ends the hold on the message. */
 void delivery_leave_file(struct delivery *d);
-/* No job uses it any more: the next one that waits for it may. */
+/* Legal when a job has used it, which has ended: the next one that waits for it may. */
 void delivery_release_file(struct delivery *d);
 /* The entry is given back as `result` says, the delivery goes. */
 void delivery_done(struct delivery *d, enum schedule_result result);
-void delivery_recycle(struct delivery *d); /* nothing is known of it any more */
+void delivery_recycle(struct delivery *d); /* legal when it has left its file: it goes */
 
 /* delivery_take.c: the job. `error`, or file, place, message and body are set; a message that says
  * it is held is not kept open. */

@@ -55,6 +55,7 @@ struct store_place delivery_lend(struct runner *r, const struct runner_message *
 {
     const struct delivery *d = delivery_of(r, known);
 
+    assert(is_resting(d) && !d->file->is_in_use);
     d->file->is_in_use = true;
     return d->place;
 }
@@ -63,6 +64,7 @@ void delivery_take_back(struct runner *r, const struct runner_message *known, bo
 {
     struct delivery *lender = delivery_of(r, known);
 
+    assert(lender->file->is_in_use);
     lender->file->is_gone = is_gone;
     delivery_release_file(lender);
     if (!is_gone)

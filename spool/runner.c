@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The queue at work: its life, and what is done next. */
+#include <assert.h>
+
 #include "proxy/base/mem.h"
 #include "proxy/io/disk.h"
 #include "spool/runner_private.h"
@@ -73,6 +75,7 @@ struct runner *runner_new(const struct runner_host *host)
 
 void runner_stop(struct runner *r, void (*stopped)(void *owner))
 {
+    assert(!r->is_stopping && stopped != NULL);
     r->is_stopping = true;
     r->stopped = stopped;
     loop_unpost(r->host.loop, &r->pump);
@@ -103,6 +106,7 @@ void runner_free(struct runner **runner)
 
     if (r == NULL)
         return;
+    assert(r->delivery_count == 0 && r->job_count == 0 && list_is_empty(&r->walks));
     end_mark(r);
     delivery_free_spare(r);
     runner_load_done(r);

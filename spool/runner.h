@@ -41,10 +41,11 @@ struct runner_host {
 
 /* Reads the queue by jobs, and begins. NULL: no memory. */
 struct runner *runner_new(const struct runner_host *host);
-/* No new deliveries; those that run may end. `stopped` is called once none runs, never within. */
+/* Legal when it was not called before. No new deliveries; those that run may end. `stopped` is
+ * called once none runs, never within. */
 void runner_stop(struct runner *r, void (*stopped)(void *owner));
 void runner_abort(struct runner *r); /* those that run are dropped: they stay in the queue */
-void runner_free(struct runner **r); /* after the loop has ended */
+void runner_free(struct runner **r); /* legal when the loop has ended, and none of its jobs runs */
 
 /* A worker has committed a message there. May be lost, or told twice. */
 void runner_arrived(struct runner *r, const struct store_place *place);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* fsck: every file of the spool is read whole, and what can be repaired is. */
+#include <assert.h>
 #include <errno.h>
 
 #include "proxy/base/error.h"
@@ -186,6 +187,7 @@ static void done_check(struct work *w)
     struct runner *r = c->runner;
 
     tell(c);
+    assert(c->next <= c->count);
     c->work = (struct work){.run = run_check, .done = done_check};
     if (c->error != 0 || c->next == c->count || r->is_stopping) {
         end(c);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Which recipients of an entry have which domains: selected without a look at the disk. */
+#include <assert.h>
+
 #include "proxy/base/mem.h"
 #include "spool/runner_private.h"
 
@@ -34,12 +36,14 @@ static struct item take_item(struct bytes *text)
     struct item item;
     const uint8_t *at = text->at;
 
+    assert(text->len >= 4 && text->len >= 4u + at[2]);
     item.count = (unsigned)at[0] << 8 | at[1];
     item.original = bytes_make(at + 3, at[2]);
     at += 3 + at[2];
     item.to = bytes_make(at + 1, at[0]);
     if (item.to.len == 0)
         item.to = item.original;
+    assert(at + 1 + at[0] <= text->at + text->len);
     *text = bytes_skip(*text, (size_t)(at + 1 + at[0] - text->at));
     return item;
 }
@@ -91,6 +95,7 @@ void runner_leave_domains(struct runner *r, struct schedule_entry *e)
     struct runner_domains *d = e->domains;
 
     e->domains = NULL;
+    assert(d == NULL || d->uses != 0);
     if (d == NULL || --d->uses != 0)
         return;
     hash_table_remove(&r->domains, &d->by_text);
@@ -138,6 +143,7 @@ bool runner_has_domain(const struct runner_domains *d, const struct runner_selec
 {
     if (d == NULL)
         return false;
+    assert(which->by == RUNNER_DOMAIN || which->by == RUNNER_SUBDOMAINS);
     for (struct bytes text = d->by_text.key; text.len != 0;) {
         struct item item = take_item(&text);
         if (is_selected(item.original, which) || is_selected(item.to, which))

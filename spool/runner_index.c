@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Indexes of directories, made in the background, one directory at a time. */
+#include <assert.h>
+
 #include "proxy/base/mem.h"
 #include "spool/runner_private.h"
 #include "spool/spool_index.h"
@@ -18,6 +20,8 @@ static void start_next(struct indexing *j);
 static void run_indexing(struct work *w)
 {
     struct indexing *j = CONTAINER_OF(w, struct indexing, work);
+
+    assert(j->next < j->directories.count);
     spool_index_refresh(j->runner->host.store, j->directories.at[j->next], j->now_s);
 }
 
@@ -26,6 +30,7 @@ static void done_indexing(struct work *w)
     struct indexing *j = CONTAINER_OF(w, struct indexing, work);
     struct runner *r = j->runner;
 
+    assert(r->load.is_indexing);
     r->load.is_indexing = false;
     j->next++;
     start_next(j);

@@ -125,6 +125,7 @@ void runner_may_stop(struct runner *r)
 
 void runner_job_done(struct runner *r)
 {
+    assert(r->job_count != 0);
     r->job_count--;
     runner_may_stop(r);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Which messages there are: the queue is listed at start and now and then, and what is not known is
  * read. */
+#include <assert.h>
 #include <errno.h>
 
 #include "proxy/base/error.h"
@@ -36,6 +37,7 @@ static void clear(struct runner_places *p)
 
 static bool take(struct runner_places *p, struct store_place *place_out)
 {
+    assert(p->first <= p->count);
     if (p->first == p->count)
         return false;
     *place_out = p->at[p->first++];
@@ -47,6 +49,7 @@ static bool take(struct runner_places *p, struct store_place *place_out)
 /* The first arrival that nobody has begun to read. */
 static uint64_t next_arrival(const struct runner *r)
 {
+    assert(r->load.arrived.count - r->load.arrived.first <= r->load.arrivals);
     return r->load.arrivals - (r->load.arrived.count - r->load.arrived.first);
 }
 
@@ -211,6 +214,7 @@ static void done_reading(struct work *w)
 
     for (size_t i = 0; i < j->count; i++)
         finish_item(r, &j->items[i]);
+    assert(r->load.readers != 0);
     r->load.oldest_read[j->slot] = UINT64_MAX;
     r->load.readers--;
     free_reading(j);
@@ -224,8 +228,10 @@ static unsigned free_slot(const struct runner *r)
 {
     unsigned slot = 0;
 
-    while (slot + 1 < RUNNER_READERS_MAX && r->load.oldest_read[slot] != UINT64_MAX)
+    while (r->load.oldest_read[slot] != UINT64_MAX) {
         slot++;
+        assert(slot < RUNNER_READERS_MAX);
+    }
     return slot;
 }
 
@@ -393,6 +399,7 @@ static void done_listing(struct work *w)
     uint64_t least_ms = r->load.wants_rescan ? RELOOK_MS : RESCAN_MS;
     uint64_t pause_ms = took_ms * RESCAN_FACTOR;
 
+    assert(r->load.is_listing);
     r->load.is_listing = false;
     r->load.wants_rescan = false;
     keep_mark(r, j);
@@ -414,6 +421,7 @@ static void start_listing(struct runner *r)
 {
     struct listing *j = mem_alloc(sizeof(*j));
 
+    assert(!r->load.is_listing);
     if (j != NULL) {
         j->work = (struct work){.run = run_listing, .done = done_listing};
         j->runner = r;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the runner knows of the messages in the queue. */
+#include <assert.h>
+
 #include "proxy/base/mem.h"
 #include "spool/runner_private.h"
 
@@ -250,6 +252,7 @@ void runner_ignore(struct runner *r, const struct store_place *place)
 
 void runner_forget(struct runner *r, struct runner_message *m)
 {
+    assert(!m->is_busy);
     LIST_EACH (link, &m->entries) {
         struct schedule_entry *e = LIST_ENTRY(link, struct schedule_entry, in_message);
         runner_leave_domains(r, e);

@@ -137,10 +137,11 @@ void runner_sync_later(struct runner *r, uint32_t directory);
 /* ---- runner_table.c: what is known, by id ---- */
 
 struct runner_message *runner_find(struct runner *r, const struct id *id);
-bool runner_table_add(struct runner *r, struct runner_message *m); /* false: no memory */
-void runner_table_remove(struct runner *r, struct runner_message *m);
+/* Legal when no message of that id is there. False: no memory. */
+bool runner_table_add(struct runner *r, struct runner_message *m);
+void runner_table_remove(struct runner *r, struct runner_message *m); /* legal when it is there */
 struct runner_message *runner_table_any(struct runner *r); /* while all are removed; NULL: none */
-void runner_table_done(struct runner *r);                  /* it is empty: frees */
+void runner_table_done(struct runner *r);                  /* legal when it is empty: frees */
 void runner_end_walks(struct runner *r);                   /* at once: what they have met is all */
 
 /* ---- runner_message.c: what is known ---- */
@@ -151,7 +152,8 @@ bool runner_learn(struct runner *r, const struct store_place *place,
                   const struct spool_message *message);
 /* It is there, and nothing is to be done about it. */
 void runner_ignore(struct runner *r, const struct store_place *place);
-void runner_forget(struct runner *r, struct runner_message *m); /* with its entries */
+/* Legal when no job and no delivery has it. With its entries. */
+void runner_forget(struct runner *r, struct runner_message *m);
 /* The entry's numbers anew. False: nothing is left to be done at its target. */
 bool runner_refresh(struct runner *r, struct schedule_entry *e,
                     const struct spool_message *message);
@@ -166,7 +168,7 @@ void runner_forget_all(struct runner *r);
 void runner_set_domains(struct runner *r, struct schedule_entry *e,
                         const struct spool_message *message);
 void runner_leave_domains(struct runner *r, struct schedule_entry *e);
-/* `which`: a domain, or one with its subdomains. */
+/* Legal when a domain is meant, or one with its subdomains. */
 bool runner_has_domain(const struct runner_domains *d, const struct runner_selection *which);
 
 /* ---- runner_load.c ---- */
@@ -196,7 +198,7 @@ void runner_index_start(struct runner *r, struct runner_directories directories)
 /* ---- delivery.c ---- */
 
 struct delivery;
-/* The entry is RUNNING. Without memory it is put back. */
+/* Legal when the entry is RUNNING, and its message known. Without memory it is put back. */
 void delivery_start(struct runner *r, struct schedule_entry *e);
 void delivery_abort_all(struct runner *r);
 
@@ -206,10 +208,10 @@ void delivery_abort_all(struct runner *r);
 int delivery_write_error(const struct runner *r, const struct runner_message *known);
 /* False: it does not wait. */
 bool delivery_write_now(struct runner *r, const struct schedule_entry *e);
-/* Where there is such an error: nobody else uses the file until it is taken back. Returns where it
- * lies. */
+/* Legal when there is such an error. Nobody else uses the file until it is taken back. Returns
+ * where it lies. */
 struct store_place delivery_lend(struct runner *r, const struct runner_message *known);
-/* If the file is gone its deliveries end. */
+/* Legal when it is lent. If the file is gone its deliveries end. */
 void delivery_take_back(struct runner *r, const struct runner_message *known, bool is_gone);
 void delivery_free_spare(struct runner *r);
 

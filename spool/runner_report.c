@@ -2,6 +2,7 @@
 /* From what is due to a report that is durable: read, make, address, commit. */
 #include "spool/runner_report.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #include "proxy/base/error.h"
@@ -117,9 +118,18 @@ static bool takes_8bit(const struct runner_host *host, struct bytes name)
     return is_relay(target) && (target->ops->capabilities(target) & CAPABILITY_8BITMIME) != 0;
 }
 
+static bool is_any_due(const struct runner_report *report)
+{
+    for (uint32_t i = 0; i < report->message->recipient_count; i++)
+        if (report->is_due[i])
+            return true;
+    return false;
+}
+
 void runner_report_address(const struct runner_host *host, struct arena *arena,
                            struct runner_report *report)
 {
+    assert(is_any_due(report));
     report->relay = choose_relay(host, arena, report);
     report->has_no_relay = report->relay.len == 0;
     if (report->has_no_relay)
@@ -154,6 +164,7 @@ static int follow_tables(const struct runner_report *report, struct spool_messag
     uint32_t count = (uint32_t)report->postmaster.leg_count;
     const struct spool_recipient postmaster = made->recipients[0];
 
+    assert(count != 0);
     made->recipients = arena_alloc(arena, count * sizeof(*made->recipients));
     if (made->recipients == NULL)
         return ERR_MEMORY;
@@ -232,6 +243,7 @@ static int commit(const struct runner_report *report, struct workshop *w)
         pieces[i] = bytes_first(rest, BLOCK_BYTES);
         rest = bytes_skip(rest, pieces[i].len);
     }
+    assert(rest.len == 0);
     image.pieces = pieces;
     image.piece_count = count;
     error = commit_anew(report, &image, buf_bytes(&w->records));

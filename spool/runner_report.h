@@ -30,10 +30,10 @@ struct runner_report {
     enum bounce_result result; /* set by _make() */
 };
 
-/* Sets where it goes. `relay`, past all tables: bounce-relay, else the one that the first recipient
- * due was routed to; where that is none (a Maildir, or gone), the one that the tables lead the
- * sender to. A report on mail for a Maildir never goes into that Maildir: where there is no relay
- * it is the postmaster's. One recipient at least is due. */
+/* Legal when one recipient at least is due. Sets where the report goes. `relay`, past all tables:
+ * bounce-relay, else the one that the first recipient due was routed to; where that is none (a
+ * Maildir, or gone), the one that the tables lead the sender to. A report on mail for a Maildir
+ * never goes into that Maildir: where there is no relay it is the postmaster's. */
 void runner_report_address(const struct runner_host *host, struct arena *arena,
                            struct runner_report *report);
 /* What _make() will come to. */

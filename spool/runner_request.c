@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What an operator asks of one message: done by jobs that hold its lock. */
+#include <assert.h>
 #include <errno.h>
 
 #include "proxy/base/error.h"
@@ -224,6 +225,7 @@ static void log_act(struct acting *a)
                                          [RUNNER_REROUTE] = "rerouted"};
     const struct runner_host *host = &a->runner->host;
 
+    assert((size_t)a->request->act < ARRAY_LENGTH(events));
     if (a->error != 0 || events[a->request->act] == NULL)
         return;
     struct log_line line =
@@ -246,6 +248,7 @@ static void update(struct acting *a)
         delivery_take_back(r, a->known, a->is_gone || a->error == -ENOENT);
         return;
     }
+    assert(a->known->is_busy);
     a->known->is_busy = false;
     if (a->is_gone || a->error == -ENOENT) {
         runner_forget(r, a->known);
@@ -462,6 +465,7 @@ void runner_request(struct runner *r, struct runner_request *request)
 {
     struct acting *a = mem_zalloc(sizeof(*a));
 
+    assert(request->done != NULL);
     request->error = ERR_MEMORY;
     if (a != NULL) {
         a->runner = r;

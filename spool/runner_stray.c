@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What of the spool cannot be read, or is no message: logged once as long as it stays so, and
  * counted for whoever lists the queue. */
+#include <assert.h>
+
 #include "spool/runner_private.h"
 
 static uint64_t key_of(const struct runner *r, struct bytes name, int error)
@@ -18,6 +20,7 @@ static bool is_new(struct runner_strays *s, uint64_t key)
         s->at[i].listing = s->listing;
         return false;
     }
+    assert(s->count <= RUNNER_STRAYS_MAX);
     if (s->count == RUNNER_STRAYS_MAX)
         return false;
     s->at[s->count++] = (struct runner_stray){.key = key, .listing = s->listing};

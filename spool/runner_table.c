@@ -2,6 +2,8 @@
 /* The messages that are known, by id, and walks over all of them. There may be millions: nothing
  * here takes long at once. The table grows by a bucket at a time (linear hashing), and a walk is
  * made in many turns of the loop. */
+#include <assert.h>
+
 #include "proxy/base/mem.h"
 #include "spool/runner_private.h"
 
@@ -17,6 +19,7 @@ struct runner_segment {
 
 static struct runner_message **bucket_at(const struct runner_table *t, size_t i)
 {
+    assert(i < t->bucket_count && i / SEGMENT_BUCKETS < t->segment_count);
     return &t->segments[i / SEGMENT_BUCKETS]->buckets[i % SEGMENT_BUCKETS];
 }
 
@@ -26,22 +29,25 @@ static uint64_t hash_of(const struct runner *r, const struct id *id)
     return hash_bytes(&key, bytes_make(id->text, ID_LENGTH));
 }
 
-/* There is one at least. */
 static struct runner_message **bucket_of(const struct runner *r, const struct id *id)
 {
     const struct runner_table *t = &r->messages;
     size_t i = (size_t)hash_of(r, id) & (2 * t->level - 1);
 
+    assert(t->bucket_count != 0);
     return bucket_at(t, i < t->bucket_count ? i : i & (t->level - 1));
+}
+
+static struct runner_message *find_in(struct runner_message *m, const struct id *id)
+{
+    while (m != NULL && memcmp(m->place.id.text, id->text, ID_LENGTH) != 0)
+        m = m->next;
+    return m;
 }
 
 struct runner_message *runner_find(struct runner *r, const struct id *id)
 {
-    struct runner_message *m = r->messages.bucket_count == 0 ? NULL : *bucket_of(r, id);
-
-    while (m != NULL && memcmp(m->place.id.text, id->text, ID_LENGTH) != 0)
-        m = m->next;
-    return m;
+    return r->messages.bucket_count == 0 ? NULL : find_in(*bucket_of(r, id), id);
 }
 
 static bool has_segment(struct runner_table *t)
@@ -100,6 +106,7 @@ static bool split(struct runner *r)
     move(r, bucket_at(t, last - t->level), last);
     if (t->bucket_count == 2 * t->level)
         t->level = t->bucket_count;
+    assert(t->level <= t->bucket_count && t->bucket_count < 2 * t->level);
     return true;
 }
 
@@ -114,6 +121,7 @@ bool runner_table_add(struct runner *r, struct runner_message *m)
     if (t->bucket_count == 0)
         return false;
     struct runner_message **bucket = bucket_of(r, &m->place.id);
+    assert(find_in(*bucket, &m->place.id) == NULL);
     m->next = *bucket;
     *bucket = m;
     t->message_count++;
@@ -124,8 +132,11 @@ void runner_table_remove(struct runner *r, struct runner_message *m)
 {
     struct runner_message **at = bucket_of(r, &m->place.id);
 
-    while (*at != m)
+    assert(r->messages.message_count != 0);
+    while (*at != m) {
+        assert(*at != NULL);
         at = &(*at)->next;
+    }
     *at = m->next;
     r->messages.message_count--;
 }
@@ -142,6 +153,7 @@ struct runner_message *runner_table_any(struct runner *r)
 
 void runner_table_done(struct runner *r)
 {
+    assert(r->messages.message_count == 0);
     for (size_t i = 0; i < r->messages.segment_count; i++)
         mem_free(r->messages.segments[i]);
     mem_free(r->messages.segments);
@@ -177,6 +189,7 @@ static void walk(void *owner)
 
 void runner_walk(struct runner *r, struct runner_walk *w)
 {
+    assert(w->meet != NULL && w->done != NULL);
     w->runner = r;
     w->bucket = 0;
     w->post = (struct loop_post){.next = NULL};

@@ -2,6 +2,8 @@
 /* Reading the first block and the records. */
 #include "spool/spool_format.h"
 
+#include <assert.h>
+
 #include "proxy/base/error.h"
 #include "spool/spool_format_private.h"
 
@@ -115,6 +117,7 @@ _Static_assert(ID_LENGTH == sizeof(struct hash_key), "an id is a key");
 
 uint64_t spool_record_sum(const struct id *id, uint64_t offset, struct bytes record)
 {
+    assert(record.len >= RECORD_HEAD_BYTES);
     const uint8_t *text = (const uint8_t *)id->text;
     const struct hash_key key = {
         {spool_load_number(text, 8), spool_load_number(text + 8, 8) ^ offset}};
@@ -274,6 +277,7 @@ static bool next_record(struct reading *r)
 
 static void accept_record(struct reading *r)
 {
+    assert(r->record.whole_bytes <= r->left.len && r->record.whole_bytes % 8 == 0);
     r->left = bytes_skip(r->left, r->record.whole_bytes);
     r->message->records_end += r->record.whole_bytes;
 }

@@ -3,12 +3,15 @@
 #ifndef POSTERN_SPOOL_FORMAT_PRIVATE_H
 #define POSTERN_SPOOL_FORMAT_PRIVATE_H
 
+#include <assert.h>
+
 #include "proxy/base/hash.h"
 #include "spool/spool_format.h"
 
 /* Little end first, whatever the machine. */
 static inline void spool_store_number(uint8_t *at, uint64_t number, size_t octets)
 {
+    assert(octets <= sizeof(number));
     for (size_t i = 0; i < octets; i++)
         at[i] = (uint8_t)(number >> (8 * i));
 }
@@ -17,6 +20,7 @@ static inline uint64_t spool_load_number(const uint8_t *at, size_t octets)
 {
     uint64_t number = 0;
 
+    assert(octets <= sizeof(number));
     for (size_t i = 0; i < octets; i++)
         number |= (uint64_t)at[i] << (8 * i);
     return number;

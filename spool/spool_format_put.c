@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Writing the first block and the records. */
+#include <assert.h>
+
 #include "spool/spool_format.h"
 
 #include "spool/spool_format_private.h"
@@ -10,6 +12,7 @@ void spool_add_number(struct buf *out, uint64_t number, size_t octets)
 {
     uint8_t at[8];
 
+    assert(octets <= sizeof(at));
     spool_store_number(at, number, octets);
     buf_put(out, bytes_make(at, octets));
 }
@@ -66,6 +69,7 @@ static size_t begin(struct spool_writer *w)
     static const uint8_t nothing[RECORD_HEAD_BYTES];
     size_t start = buf_length(w->out);
 
+    assert(w->out->has_failed || (w->at + start) % 8 == 0);
     buf_put(w->out, bytes_make(nothing, sizeof(nothing)));
     return start;
 }

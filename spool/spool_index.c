@@ -4,6 +4,7 @@
  */
 #include "spool/spool_index.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #include "proxy/base/error.h"
@@ -95,6 +96,7 @@ static void add(struct making *m, const struct id *id, const struct spool_messag
     buf_put(&m->rows, bytes_make(id->text, ID_LENGTH));
     spool_add_number(&m->rows, start, 4);
     spool_add_number(&m->rows, buf_length(&m->contents) - start, 4);
+    assert(start <= FILE_MAX && message->recipient_count <= RECIPIENTS_MAX);
     m->count++;
     if (m->contents.has_failed || m->rows.has_failed)
         m->error = ERR_MEMORY;
@@ -309,6 +311,7 @@ static const uint8_t *find_row(const struct spool_index *index, const struct id 
     struct bytes rows = rows_of(index);
     size_t first = 0, end = index->count;
 
+    assert(HEAD + rows.len <= index->len);
     while (first < end) {
         size_t middle = first + (end - first) / 2;
         int order = memcmp(rows.at + middle * ROW + AT_ID, id->text, ID_LENGTH);

@@ -2,6 +2,8 @@
 /* When which message is tried: one queue a target, fair among senders, bounded in concurrency. */
 #include "spool/spool_schedule.h"
 
+#include <assert.h>
+
 #include "proxy/base/mem.h"
 #include "spool/spool_schedule_private.h"
 
@@ -32,6 +34,7 @@ static int64_t pause_s(const struct schedule_target *t, size_t n)
 {
     const struct schedule_policy *p = &t->policy;
 
+    assert(n != 0);
     if (p->retry_count == 0)
         return DUPLICATE_S;
     return seconds(p->retry_ms[n > p->retry_count ? p->retry_count - 1 : n - 1]);
@@ -55,6 +58,7 @@ static void free_slot(struct schedule *s)
 {
     struct list *first;
 
+    assert(s->running != 0);
     s->running--;
     while ((first = list_first(&s->shorts)) != NULL) {
         list_remove(first);
@@ -66,6 +70,7 @@ static void leave_slot(struct schedule_target *t, struct schedule_entry *e)
 {
     if (!e->has_slot)
         return;
+    assert(t->running != 0);
     e->has_slot = false;
     t->running--;
     free_slot(t->schedule);
@@ -84,6 +89,7 @@ static void detach(struct schedule_target *t, struct schedule_entry *e)
         leave_slot(t, e);
         break;
     case SCHEDULE_HELD:
+        assert(t->held != 0);
         t->held--;
         break;
     }
@@ -103,6 +109,7 @@ static struct schedule_entry *give_out(struct schedule_target *t, struct schedul
     e->has_slot = !is_look;
     if (is_look)
         return e;
+    assert(t->schedule->running < t->schedule->slots);
     t->running++;
     t->schedule->running++;
     t->is_probing = t->is_down;
@@ -300,6 +307,7 @@ static int64_t duplicate_pause_s(const struct schedule_target *t)
  * tried_s. */
 static void put_off(const struct schedule_target *t, struct schedule_entry *e, int64_t tried_s)
 {
+    assert(e->doublings <= DOUBLINGS_MAX);
     int64_t first_s = duplicate_pause_s(t), due_s = tried_s + (first_s << e->doublings);
 
     e->due_s = tried_s + pause_s(t, e->tries == 0 ? 1 : e->tries);
@@ -374,6 +382,7 @@ void schedule_report(struct schedule_entry *e, enum schedule_result result, int6
 {
     struct schedule_target *t = e->target;
 
+    assert(e->state == SCHEDULE_RUNNING);
     detach(t, e);
     e->state = SCHEDULE_WAITING;
     if (e->look_s <= now_s)
@@ -389,6 +398,7 @@ void schedule_report(struct schedule_entry *e, enum schedule_result result, int6
 
 void schedule_set_aside(struct schedule_entry *e)
 {
+    assert(e->state == SCHEDULE_RUNNING);
     leave_slot(e->target, e);
 }
 
@@ -443,6 +453,7 @@ void schedule_remove(struct schedule_entry *e)
 {
     struct schedule_target *t = e->target;
 
+    assert(t->entry_count != 0);
     detach(t, e);
     list_remove(&e->in_message);
     t->entry_count--;
@@ -535,6 +546,7 @@ struct schedule *schedule_new(struct hash_key secret, uint32_t slots)
 {
     struct schedule *s = mem_zalloc(sizeof(*s));
 
+    assert(slots != 0);
     if (s == NULL)
         return NULL;
     hash_table_init(&s->by_name, secret);
@@ -552,6 +564,7 @@ static void free_target(struct schedule_target *t)
 
     while ((e = schedule_next_entry(t, NULL)) != NULL)
         schedule_remove(e);
+    assert(t->entry_count == 0);
     list_remove(&t->in_active);
     list_remove(&t->in_short);
     list_remove(&t->in_schedule);

@@ -94,8 +94,10 @@ enum schedule_result {
     SCHEDULE_FAILED_HERE, /* disk or memory: waits its pause, and says nothing of the target */
     SCHEDULE_PUT_BACK     /* nothing was tried: it waits until `due_s`, which may have been moved */
 };
+/* Legal when the entry is RUNNING. */
 void schedule_report(struct schedule_entry *e, enum schedule_result result, int64_t now_s);
-/* Before that: nothing is asked of the target any more, and others may have the slot. */
+/* Legal when the entry is RUNNING. Nothing is asked of the target any more for it, and others may
+ * have the slot. schedule_report() follows. */
 void schedule_set_aside(struct schedule_entry *e);
 /* A probe found it there: all that waits is due now, but for possible duplicates. */
 void schedule_up(struct schedule_target *t);

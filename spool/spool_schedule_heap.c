@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The heap of a target's queue: what is to be done first stands at [0]. */
+#include <assert.h>
+
 #include "proxy/base/mem.h"
 #include "spool/spool_schedule_private.h"
 
@@ -12,6 +14,7 @@ int64_t spool_schedule_key(const struct schedule_entry *e)
 
 static void heap_set(struct schedule_target *t, size_t at, struct schedule_entry *e)
 {
+    assert(at < t->heap_capacity);
     t->heap[at] = e;
     e->heap_at = (uint32_t)at;
 }
@@ -29,6 +32,7 @@ static void heap_up(struct schedule_target *t, size_t at)
 
 void spool_schedule_heap_down(struct schedule_target *t, size_t at)
 {
+    assert(at < t->heap_count);
     struct schedule_entry *e = t->heap[at];
 
     for (;;) {
@@ -52,6 +56,7 @@ static void heap_moved(struct schedule_target *t, const struct schedule_entry *e
 
 void spool_schedule_heap_push(struct schedule_target *t, struct schedule_entry *e)
 {
+    assert(t->heap_count < t->heap_capacity && e->heap_at == SPOOL_SCHEDULE_NOWHERE);
     heap_set(t, t->heap_count++, e);
     heap_up(t, e->heap_at);
 }
@@ -62,6 +67,7 @@ void spool_schedule_heap_remove(struct schedule_target *t, struct schedule_entry
 
     if (at == SPOOL_SCHEDULE_NOWHERE)
         return;
+    assert(at < t->heap_count && t->heap[at] == e);
     e->heap_at = SPOOL_SCHEDULE_NOWHERE;
     struct schedule_entry *last = t->heap[--t->heap_count];
     if (last == e)

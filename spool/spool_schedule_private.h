@@ -56,13 +56,14 @@ enum spool_schedule_place { SPOOL_SCHEDULE_LAST, SPOOL_SCHEDULE_AS_IT_CAME, SPOO
 void spool_schedule_make_ready(struct schedule_target *t, struct schedule_entry *e,
                                enum spool_schedule_place where);
 void spool_schedule_leave_turn(struct schedule_target *t, struct schedule_entry *e);
-/* There is something ready. */
+/* Legal when something is ready. */
 struct schedule_entry *spool_schedule_next_in_turn(struct schedule_target *t);
 
 /* When something is to be done about an entry that waits or is ready. */
 int64_t spool_schedule_key(const struct schedule_entry *e);
 /* Room for one more entry. False: no memory. */
 bool spool_schedule_heap_reserve(struct schedule_target *t);
+/* Legal when there is room for the entry, and it is not in the heap. */
 void spool_schedule_heap_push(struct schedule_target *t, struct schedule_entry *e);
 void spool_schedule_heap_remove(struct schedule_target *t, struct schedule_entry *e);
 void spool_schedule_heap_down(struct schedule_target *t, size_t at); /* its key has grown */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What is ready at a target, by turns of its senders. */
+#include <assert.h>
+
 #include "spool/spool_schedule_private.h"
 
 #define GIVEN_BACK_MAX 256 /* entries that are looked at for a place */
@@ -28,6 +30,7 @@ void spool_schedule_make_ready(struct schedule_target *t, struct schedule_entry 
 {
     struct turn *turn = turn_of(t, e);
 
+    assert(e->state == SCHEDULE_WAITING);
     e->state = SCHEDULE_READY;
     list_remove(&e->in_queue);
     if (list_is_empty(&turn->ready))
@@ -43,6 +46,7 @@ void spool_schedule_leave_turn(struct schedule_target *t, struct schedule_entry 
 {
     struct turn *turn = turn_of(t, e);
 
+    assert(e->state == SCHEDULE_READY && !list_is_empty(&turn->ready));
     list_remove(&e->in_queue);
     if (list_is_empty(&turn->ready))
         list_remove(&turn->in_ring);
@@ -50,7 +54,9 @@ void spool_schedule_leave_turn(struct schedule_target *t, struct schedule_entry 
 
 struct schedule_entry *spool_schedule_next_in_turn(struct schedule_target *t)
 {
+    assert(!list_is_empty(&t->ring));
     struct turn *turn = LIST_ENTRY(t->ring.next, struct turn, in_ring);
+    assert(!list_is_empty(&turn->ready));
     struct schedule_entry *e = LIST_ENTRY(turn->ready.next, struct schedule_entry, in_queue);
 
     spool_schedule_leave_turn(t, e);

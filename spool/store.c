@@ -2,6 +2,7 @@
 /* The directories that this process fills, and where everything lies. */
 #include "spool/store.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -34,12 +35,14 @@ static void done_make(struct work *w)
 {
     struct store *s = CONTAINER_OF(w, struct store, job.work);
 
+    assert(s->job.runs && s->next.fd < 0);
     s->job.runs = false;
     s->next = s->job.made;
 }
 
 static void start_make(struct store *s)
 {
+    assert(!s->job.runs && s->job.retired_fd < 0);
     s->job.behind = s->current.number;
     s->job.retired_fd = s->previous.fd;
     s->job.work = (struct work){.run = run_make, .done = done_make};
@@ -143,6 +146,7 @@ void store_free(struct store **store)
     *store = NULL;
     if (s == NULL)
         return;
+    assert(!s->job.runs && list_is_empty(&s->commits.waiting));
     end_own(s, &s->previous);
     end_own(s, &s->current);
     end_own(s, &s->next);

@@ -91,8 +91,8 @@ int store_look(const struct store *s, const struct store_place *place, int *fd_o
  * also where it is another message; -EFBIG: more records than are ever written. ERR_RANGE: of a
  * later version; or -errno. */
 int store_read(int fd, const struct id *id, struct arena *arena, struct spool_message *message_out);
-/* Job: the first `len` octets of the body. All of it is read, and what is damaged is not given out:
- * -EBADMSG. */
+/* Job: legal when the body has `len` octets. Its first `len` octets. All of it is read, and what is
+ * damaged is not given out: -EBADMSG. */
 int store_read_body(int fd, const struct spool_head *head, uint8_t *into, size_t len);
 /* In words, where an error of store_read() or store_read_body() means that it belongs into bad/:
  * "is damaged". NULL: it does not. */
@@ -134,7 +134,8 @@ void store_end_try(int fd);
 
 /* Job, S8: the name goes; the directory is to be synced by store_sync(). */
 int store_remove(const struct store *s, const struct store_place *place);
-/* Job, S9: durable when it returns. `directory`: for STORE_QUEUE; made where it is missing. After
+/* Job, S9: legal when the message does not lie in folder `to`. Durable when it returns.
+ * `directory`: for STORE_QUEUE; made where it is missing. After
  * an error it lies in one of both places. */
 int store_move(const struct store *s, const struct store_place *place, enum store_folder to,
                uint32_t directory, struct store_place *place_out);

@@ -32,6 +32,7 @@ static int write_body(struct copy_image *image)
 {
     uint64_t sum = image->sum;
 
+    assert(image->file_bytes <= image->length);
     if (image->file_bytes == image->length)
         return 0;
     for (size_t i = 0; i < image->piece_count; i++)
@@ -179,6 +180,7 @@ static void tell(struct store_batch *b)
 {
     size_t count = b->count;
 
+    assert(count != 0 && count <= STORE_BATCH_MAX);
     b->count = 0; /* `done` may commit the next one */
     for (size_t i = 0; i < count; i++)
         b->commits[i]->done(b->commits[i]);
@@ -211,9 +213,11 @@ static void fill_batch(struct store *s, struct store_batch *b)
 
 static void start_batch(struct store *s, struct store_batch *b)
 {
+    assert(b->count == 0);
     b->store = s;
     b->work = (struct work){.run = run_batch, .done = done_batch};
     fill_batch(s, b);
+    assert(b->count != 0);
     if (work_run(s->loop, &b->work) == 0)
         return;
     for (size_t i = 0; i < b->count; i++)
@@ -233,6 +237,7 @@ static void start_batches(void *owner)
 /* Not at once: what else happens in this turn of the loop is made durable with it. */
 void store_commit_soon(struct store *s, struct store_commit *commit)
 {
+    assert(commit->done != NULL);
     list_append(&s->commits.waiting, &commit->in_store);
     loop_post(s->loop, &s->commits.post, start_batches, s);
 }

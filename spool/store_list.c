@@ -2,6 +2,7 @@
 /* What lies in the three folders, and the end of directories that are empty. */
 #include "spool/store.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -175,6 +176,7 @@ static bool keep_name(struct names *n, const char *name)
         n->error = ERR_MEMORY;
         return false;
     }
+    assert(strlen(name) < sizeof(*n->at));
     n->at = grown;
     memcpy(n->at[n->count++], name, strlen(name) + 1);
     return true;

@@ -2,6 +2,7 @@
 /* One message that is there: taken, read, changed, moved. All of it in jobs. */
 #include "spool/store.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #include "proxy/base/error.h"
@@ -95,6 +96,8 @@ static int keep_wanted(void *owner, uint64_t at, struct bytes block)
 int store_read_body(int fd, const struct spool_head *head, uint8_t *into, size_t len)
 {
     struct wanted wanted = {.into = into, .len = len};
+
+    assert(len <= head->body_bytes);
     return store_each_block(fd, head, keep_wanted, &wanted);
 }
 
@@ -160,6 +163,7 @@ int store_append(int fd, uint64_t at, struct bytes records, bool is_synced)
     struct disk_facts facts;
     int error = disk_facts_of(fd, &facts);
 
+    assert(at % 8 == 0);
     if (error == 0 && facts.bytes < at)
         error = -EIO;
     if (error == 0 && facts.bytes > at)
@@ -250,6 +254,8 @@ int store_move(const struct store *s, const struct store_place *place, enum stor
                      .from_directory = store_parent_path(s, place),
                      .goal = store_open_parent(s, &there)};
 
+    assert(place->folder != to);
+    assert(to != STORE_QUEUE || (directory != 0 && directory <= STORE_DIRECTORY_MAX));
     if (m.goal < 0)
         return m.goal;
     int error = move_file(&m);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Directories of our own: made and locked by this process. */
+#include <assert.h>
 #include <errno.h>
 
 #include "proxy/io/disk.h"
@@ -27,6 +28,8 @@ int store_make_own(const struct store *s, const char *folder, uint32_t number,
     struct store_path directory = store_numbered_path(s, folder, number, "");
     struct store_path owner = store_numbered_path(s, folder, number, STORE_OWNER);
     struct disk_facts facts;
+
+    assert(number != 0 && number <= STORE_DIRECTORY_MAX);
     int fd, error = disk_make_directories(directory.text);
 
     if (error == -ENOTDIR || error == -ENOENT)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The names of the spool's files, and what stands under them. */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -27,6 +28,7 @@ static void put_number(struct store_path *path, size_t *at, uint32_t number)
 
     digits[first] = '\0';
     do {
+        assert(first != 0);
         digits[--first] = (char)('0' + number % 10);
         number /= 10;
     } while (number > 0 || sizeof(digits) - 1 - first < 6);

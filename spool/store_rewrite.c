@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What has changed of a message is written: behind what is there, or, where records outgrow the
  * message, into a new file that takes its place. README.md has the states R1 to R4. */
+#include <assert.h>
 #include <errno.h>
 
 #include "proxy/base/error.h"
@@ -216,6 +217,7 @@ int store_change(const struct store *s, const struct store_change *change,
 {
     bool has_room = records_bytes(change) <= SPOOL_RECORDS_MAX;
 
+    assert(taken->fd >= 0);
     taken->is_broken = is_broken(taken);
     if (taken->is_broken || !has_room || is_worth_it(s, change)) {
         int error = store_rewrite(s, change, taken);

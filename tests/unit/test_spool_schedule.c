@@ -223,7 +223,7 @@ static const struct {
     /* looked at though the target is down, and once only */
     {"+aX 1 na la >59 . w >1 . = pa . w", "a.(1)*a.[1/0/0 c1 down].(240)"},
     {"+aX 1 la pa >60 . pa . da .", "a*a.a.."},
-    {"+aX 1 4a la >60 . pa +bY 4b ^ . da db =", "a*a.ab.[0/0/0 c6]"},
+    {"+aX 1 4a la >60 . pa +bY 1 4b ^ . da db =", "a*a.bab.[0/0/0 c6]"},
     /* failed here: the pauses of a try that failed, and nothing is learnt of the target */
     {"+aX +bX . fa db = . w >300 . fa = . w", "ab.[1/0/0 c5].(300)a.[1/0/0 c5].(600)"},
     {"+aX 1 na >300 1 fa = . w >300 . na . w", "aa[1/0/0 c1 down].(300)a..(600)"},
