@@ -14,8 +14,8 @@
 #define BASE        31
 #define TIME_DIGITS 9
 
-/* The time of the cause, then a hash. In the place of the process's first digit stands one that no
- * process has (id.h), so that it is nobody else's. */
+/* The time of the cause, then a hash. The first digit of the process is one that no process has
+ * (id.h), so that no message has the same id. */
 static struct id derive_id(const struct bounce_job *job)
 {
     static const char digits[BASE + 1] = "0123456789BCDFGHJKLMNPQRSTVWXYZ";
@@ -41,7 +41,8 @@ static struct id derive_id(const struct bounce_job *job)
 
 /* ---- its content ---- */
 
-/* "=_ID_a" and so on: the first that stands nowhere in what is returned. False: all of them do. */
+/* The first of "=_ID_a", "=_ID_b", ... that does not stand in what is returned. False: all of them
+ * do. */
 #define BOUNDARY_MAX (ID_LENGTH + 8)
 _Static_assert(BOUNDARY_MAX >= 3 + ID_LENGTH + 2, "a boundary has room");
 static bool choose_boundary(const struct bounce_report *report, char boundary_out[BOUNDARY_MAX])
@@ -117,14 +118,14 @@ static int add_recipient(const struct bounce_conf *conf, struct arena *arena,
                          const struct address *to, struct spool_message *report)
 {
     assert(report->recipient_count < RECIPIENTS_MAX);
-    struct spool_recipient *r = &report->recipients[report->recipient_count];
-    int error = address_copy(arena, to, &r->original);
+    struct spool_recipient *s = &report->recipients[report->recipient_count];
+    int error = address_copy(arena, to, &s->original);
 
     if (error != 0)
         return error;
-    if (r->original.domain.len == 0)
-        r->original.domain = conf->hostname;
-    r->to = r->original;
+    if (s->original.domain.len == 0)
+        s->original.domain = conf->hostname;
+    s->to = s->original;
     report->recipient_count++;
     return 0;
 }

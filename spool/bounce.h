@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Reports to senders: what is due to whom, and the message that says it (RFC 3461, 3464, 6522).
- * Pure. */
+/* Reports to senders: who gets which report, and the message that carries it (RFC 3461, 3464,
+ * 6522). Pure. */
 #ifndef POSTERN_BOUNCE_H
 #define POSTERN_BOUNCE_H
 
@@ -11,11 +11,11 @@
 #include "proxy/base/buf.h"
 #include "spool/spool_format.h"
 
-/* RELAYED: to a target without DSN. */
+/* RELAYED: handed to a target without DSN. */
 enum bounce_kind { BOUNCE_FAILED, BOUNCE_DELAYED, BOUNCE_RELAYED };
 
-/* core.bounce-to. Delays and relayed successes are told to senders alone: to nobody where `to` has
- * none. */
+/* core.bounce-to. Delays and relayed successes are told to senders only: to nobody if `to` does not
+ * include the sender. */
 enum bounce_to { BOUNCE_TO_SENDER, BOUNCE_TO_POSTMASTER, BOUNCE_TO_BOTH, BOUNCE_TO_NONE };
 
 struct bounce_conf {
@@ -24,14 +24,14 @@ struct bounce_conf {
     enum bounce_to to;
 };
 
-/* Who is told where there is no sender. */
+/* Who is told if there is no sender. */
 struct address bounce_postmaster(const struct bounce_conf *conf);
 
 /* Does NOTIFY ask for this report? Without NOTIFY: failures and delays, no success. */
-bool bounce_is_wanted(const struct spool_recipient *r, enum bounce_kind kind);
+bool bounce_is_wanted(const struct spool_recipient *s, enum bounce_kind kind);
 
-/* How many octets of the message the report has a use for, from its first one: all of it where RET
- * asks for that, or a failure says nothing else, and it is not too large; else its headers. */
+/* How many octets of the message the report needs, from the first one on. All of them for a
+ * failure, unless RET=HDRS asks for less or the message is too large; else only its headers. */
 #define BOUNCE_HEADERS_MAX (64U << 10)
 #define BOUNCE_WHOLE_MAX   (1U << 20)
 uint64_t bounce_content_bytes(const struct spool_message *message, enum bounce_kind kind);
@@ -42,23 +42,25 @@ struct bounce_job {
     const struct spool_message *message;
     const bool *is_due;
     enum bounce_kind kind;
-    bool is_7bit;         /* the report may have no octets over 127: it goes to who takes none */
+    bool is_7bit;         /* the report may have no octets over 127, because its target takes
+                           * none */
     int64_t now_s;        /* wall clock */
-    int64_t will_retry_s; /* DELAYED: until when it will be tried; 0: not told */
+    int64_t will_retry_s; /* DELAYED: until when delivery will be tried; 0: the report does not
+                           * say */
     struct bytes content; /* as bounce_content_bytes() asked; empty: nothing is returned */
-    bool is_unreadable;   /* ... since it cannot be read: the report says so */
+    bool is_unreadable;   /* ... because the message cannot be read: the report says so */
 };
 
 enum bounce_result {
-    BOUNCE_NOTHING, /* nobody wants one, or there is nobody to tell: mark as reported */
+    BOUNCE_NOTHING, /* nobody wants a report, or nobody is told by rule: mark as reported */
     BOUNCE_MADE,
-    BOUNCE_HELD /* nobody can be told: the message is to be held and logged */
+    BOUNCE_HELD /* nobody can be told: hold the message and log it */
 };
 
-/* What bounce_make() will come to. */
+/* The result that bounce_make() will have. */
 enum bounce_result bounce_foresee(const struct bounce_conf *conf, const struct bounce_job *job);
 
-/* What a report can be, in octets: the limit of `content_out`. */
+/* The largest report in octets: the limit of `content_out`. */
 #define BOUNCE_REPORT_MAX (128U << 20)
 
 /* The report as a message of its own: envelope (from <>), recipients (sender, postmaster; a message

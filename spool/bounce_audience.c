@@ -19,11 +19,11 @@ static bool names(struct bytes list, const char *word)
     }
 }
 
-bool bounce_is_wanted(const struct spool_recipient *r, enum bounce_kind kind)
+bool bounce_is_wanted(const struct spool_recipient *s, enum bounce_kind kind)
 {
     static const char *const words[] = {
         [BOUNCE_FAILED] = "FAILURE", [BOUNCE_DELAYED] = "DELAY", [BOUNCE_RELAYED] = "SUCCESS"};
-    struct bytes params = r->params;
+    struct bytes params = s->params;
     struct param param;
 
     assert((size_t)kind < ARRAY_LENGTH(words));
@@ -39,9 +39,10 @@ bool bounce_tells(const struct bounce_job *job, uint32_t index)
     return job->is_due[index] && bounce_is_wanted(&job->message->recipients[index], job->kind);
 }
 
-static bool is_same(const struct address *a, const struct address *b)
+static bool is_same(const struct address *address, const struct address *b)
 {
-    return bytes_equal_nocase(a->local, b->local) && bytes_equal_nocase(a->domain, b->domain);
+    return bytes_equal_nocase(address->local, b->local) &&
+           bytes_equal_nocase(address->domain, b->domain);
 }
 
 struct address bounce_postmaster(const struct bounce_conf *conf)
@@ -57,8 +58,8 @@ struct address bounce_postmaster(const struct bounce_conf *conf)
     return postmaster;
 }
 
-/* Nobody is told that a message from <> was refused but the postmaster, who is not told that what
- * was sent there was refused: else it would go on for ever. */
+/* If a message from <> was refused, only the postmaster is told. If it was sent to the postmaster,
+ * nobody is told: else reports on reports would go on for ever. */
 enum bounce_result bounce_choose_audience(const struct bounce_conf *conf,
                                           const struct bounce_job *job,
                                           struct bounce_audience *audience)

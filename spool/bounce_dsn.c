@@ -8,11 +8,11 @@
 #include "spool/bounce_private.h"
 
 #define LINE_OCTETS_MAX 998 /* octets before CRLF, RFC 5322 2.1.1 */
-#define FIELD_MAX       500 /* octets of one value that has no blanks to be folded at */
+#define FIELD_MAX       500 /* octets of a value that has no blanks to fold at */
 
 /* ---- status ---- */
 
-/* Of "550 5.1.1 text": "5.1.1". Empty: none, or of another class than the code. */
+/* "5.1.1" of "550 5.1.1 text". Empty: there is none, or its class is not that of the code. */
 static struct bytes enhanced_of(struct bytes reply)
 {
     struct bytes text = reply.len > 4 ? bytes_skip(reply, 4) : bytes_make(NULL, 0);
@@ -32,12 +32,12 @@ static struct bytes enhanced_of(struct bytes reply)
     return dots == 2 && digits > 0 && code.at[0] == reply.at[0] ? code : bytes_make(NULL, 0);
 }
 
-/* What the last words say, or what follows from `kind` where they say nothing. */
-static struct bytes status_of(const struct spool_recipient *r, enum bounce_kind kind)
+/* The status that the reply has, or else the one that follows from `kind`. */
+static struct bytes status_of(const struct spool_recipient *s, enum bounce_kind kind)
 {
     static const char *const otherwise[] = {
         [BOUNCE_FAILED] = "5.0.0", [BOUNCE_DELAYED] = "4.0.0", [BOUNCE_RELAYED] = "2.0.0"};
-    struct bytes said = enhanced_of(r->reply);
+    struct bytes said = enhanced_of(s->reply);
 
     assert((size_t)kind < ARRAY_LENGTH(otherwise));
     return said.len > 0 && said.at[0] == otherwise[kind][0] ? said : bytes_of(otherwise[kind]);
@@ -63,7 +63,7 @@ static int hex_value(uint8_t c)
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* RFC 3461 4. What is no "+XX" stays as it is: Postfix does not encode everywhere. */
+/* RFC 3461 4. A "+" without two hex digits stays as it is: Postfix does not encode everywhere. */
 static void put_decoded(struct buf *out, struct bytes xtext)
 {
     uint8_t decoded[FIELD_MAX];
@@ -100,17 +100,17 @@ static void put_date_field(struct buf *out, const char *name, int64_t wall_s)
 }
 
 /* "rfc822; local@domain", without the angle brackets. */
-static void put_address_field(struct buf *out, const char *name, const struct address *a)
+static void put_address_field(struct buf *out, const char *name, const struct address *address)
 {
     buf_cat(out, name, ": rfc822; ", NULL);
-    bounce_text_mailbox(out, a);
+    bounce_text_mailbox(out, address);
     buf_text(out, "\r\n");
 }
 
 /* ORCPT=type;address: only what the sender said may stand here (RFC 3464 2.3.1). */
-static void put_original_recipient(struct buf *out, const struct spool_recipient *r)
+static void put_original_recipient(struct buf *out, const struct spool_recipient *s)
 {
-    struct bytes orcpt = find_param(r->params, "ORCPT");
+    struct bytes orcpt = find_param(s->params, "ORCPT");
     size_t type = bytes_find(orcpt, ';');
 
     if (type == 0 || type + 1 >= orcpt.len)
@@ -122,7 +122,7 @@ static void put_original_recipient(struct buf *out, const struct spool_recipient
     buf_text(out, "\r\n");
 }
 
-/* "dns; [192.0.2.1]", or what it is called where it is no address. */
+/* "dns; [192.0.2.1]", or a name if `remote` is no address. */
 static void put_remote(struct buf *out, struct bytes remote)
 {
     char text[NETADDR_TEXT_MAX];
@@ -140,32 +140,32 @@ static void put_remote(struct buf *out, struct bytes remote)
     buf_text(out, "\r\n");
 }
 
-static void put_diagnostic(struct buf *out, const struct spool_recipient *r)
+static void put_diagnostic(struct buf *out, const struct spool_recipient *s)
 {
     static const char theirs[] = "Diagnostic-Code: smtp; ", ours[] = "Diagnostic-Code: x-postern; ";
-    const char *name = r->remote.len > 0 ? theirs : ours;
+    const char *name = s->remote.len > 0 ? theirs : ours;
 
-    if (text_trim(r->reply).len == 0)
+    if (text_trim(s->reply).len == 0)
         return;
     buf_text(out, name);
-    bounce_text_words(out, r->reply, strlen(name), " "); /* unfolded it is as it was */
+    bounce_text_words(out, s->reply, strlen(name), " "); /* unfolding gives the same text */
     buf_text(out, "\r\n");
 }
 
 static void put_recipient(struct buf *out, const struct bounce_job *job,
-                          const struct spool_recipient *r)
+                          const struct spool_recipient *s)
 {
     static const char *const actions[] = {
         [BOUNCE_FAILED] = "failed", [BOUNCE_DELAYED] = "delayed", [BOUNCE_RELAYED] = "relayed"};
 
     buf_text(out, "\r\n");
-    put_original_recipient(out, r);
-    put_address_field(out, "Final-Recipient", &r->to);
+    put_original_recipient(out, s);
+    put_address_field(out, "Final-Recipient", &s->to);
     buf_cat(out, "Action: ", actions[job->kind], "\r\n", NULL);
-    put_field(out, "Status", status_of(r, job->kind));
-    put_remote(out, r->remote);
-    put_diagnostic(out, r);
-    put_date_field(out, "Last-Attempt-Date", r->tried_ms / 1000);
+    put_field(out, "Status", status_of(s, job->kind));
+    put_remote(out, s->remote);
+    put_diagnostic(out, s);
+    put_date_field(out, "Last-Attempt-Date", s->tried_ms / 1000);
     if (job->kind == BOUNCE_DELAYED)
         put_date_field(out, "Will-Retry-Until", job->will_retry_s);
 }
@@ -208,10 +208,11 @@ uint64_t bounce_content_bytes(const struct spool_message *message, enum bounce_k
     return returns_whole(message, kind) || all < BOUNCE_HEADERS_MAX ? all : BOUNCE_HEADERS_MAX;
 }
 
-/* As far as the empty line, without it; where there is none, without a line that is not whole. */
+/* The headers up to the empty line. Without an empty line, a last line that is not whole is left
+ * out. */
 static struct bytes headers_of(struct bytes content, bool is_whole)
 {
-    size_t end = 0; /* of the last line that is whole */
+    size_t end = 0; /* where the last whole line ends */
 
     while (end < content.len) {
         struct bytes rest = bytes_skip(content, end);
@@ -234,8 +235,8 @@ static bool has_8bit(struct bytes octets)
     return false;
 }
 
-/* A message/rfc822 part cannot be encoded (RFC 2046 5.2.1): of what is not 7-bit only headers go,
- * which are for humans to read. */
+/* A message/rfc822 part cannot be encoded (RFC 2046 5.2.1). Of a message that is not 7-bit only the
+ * headers are returned, for humans to read. */
 void bounce_dsn_choose(struct bounce_report *report)
 {
     const struct bounce_job *job = report->job;
@@ -248,8 +249,8 @@ void bounce_dsn_choose(struct bounce_report *report)
     report->is_8bit = !job->is_7bit && has_8bit(report->returned);
 }
 
-/* One line without its end: what may not stand in it becomes "?", and where it is too long another
- * one follows, which begins with `indent`. */
+/* Puts one line, given without its end. Octets that may not stand in a line become "?". A line that
+ * is too long is broken, and its rest begins with `indent`. */
 static void put_line(struct buf *out, struct bytes line, const char *indent, bool is_8bit)
 {
     size_t start = 0, column = 0;
@@ -278,7 +279,7 @@ static void put_line(struct buf *out, struct bytes line, const char *indent, boo
 void bounce_dsn_put_returned(struct buf *out, const struct bounce_report *report)
 {
     struct bytes rest = report->returned;
-    const char *indent = " "; /* in headers a line is folded; in the body broken */
+    const char *indent = " "; /* folds a long line in headers; in the body the line is broken */
 
     while (rest.len > 0) {
         struct bytes line = bytes_first(rest, bytes_find(rest, '\n'));

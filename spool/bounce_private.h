@@ -5,12 +5,12 @@
 
 #include "spool/bounce.h"
 
-/* What all parts are made from. */
+/* What all parts of a report are made from. */
 struct bounce_report {
     const struct bounce_conf *conf;
     const struct bounce_job *job;
     struct id id;
-    struct bytes returned; /* of the message; empty: nothing of it */
+    struct bytes returned; /* the part of the message that is returned; empty: nothing */
     bool is_whole;         /* `returned` is all of it, not only its headers */
     bool is_8bit;          /* octets over 127 stand in it, and stay as they are */
 };
@@ -22,25 +22,23 @@ struct bounce_audience {
     struct address postmaster;
     bool has_sender, has_postmaster;
 };
-/* BOUNCE_MADE: to the audience. `audience->postmaster` is set before. */
+/* Fills `audience`, whose postmaster is set before. BOUNCE_MADE: this audience gets the report. */
 enum bounce_result bounce_choose_audience(const struct bounce_conf *conf,
                                           const struct bounce_job *job,
                                           struct bounce_audience *audience);
 
-/* bounce_text.c. What comes from outside is neutralized on the way: printable ASCII stays, the rest
- * becomes "?". */
+/* bounce_text.c. Text from outside is neutralized: printable ASCII stays, the rest becomes "?". */
 void bounce_text_printable(struct buf *out, struct bytes text);
-void bounce_text_mailbox(struct buf *out, const struct address *a);
+void bounce_text_mailbox(struct buf *out, const struct address *address);
 /* The same in angle brackets. */
-void bounce_text_address(struct buf *out, const struct address *a);
-/* Words, from `column` on; where they do not fit a line more begins with `indent`. Cut where they
- * are too many. */
+void bounce_text_address(struct buf *out, const struct address *address);
+/* Words, from `column` on. Each further line begins with `indent`. Too long a text is cut. */
 void bounce_text_words(struct buf *out, struct bytes text, size_t column, const char *indent);
 /* What a human reads. */
 void bounce_text_put(struct buf *out, const struct bounce_report *report);
 
 /* bounce_dsn.c */
-/* What of job.content is returned. */
+/* Chooses what of job.content is returned. */
 void bounce_dsn_choose(struct bounce_report *report);
 /* message/delivery-status */
 void bounce_dsn_put(struct buf *out, const struct bounce_report *report);

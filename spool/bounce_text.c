@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a human reads of a report, and how words of others are written down. */
+/* The text of a report for humans, and how text from outside is put. */
 #include <assert.h>
 
 #include "proxy/base/text.h"
 #include "spool/bounce_private.h"
 
 #define WIDTH     76
-#define WORD_MAX  500  /* octets without a blank; what is longer is broken */
-#define LOCAL_MAX 320  /* octets of a local part: twice as much in quotes fits in a line of 998 */
+#define WORD_MAX  500  /* octets without a blank; a longer word is broken */
+#define LOCAL_MAX 320  /* octets of a local part: twice as many, in quotes, fit in a line of 998 */
 #define WORDS_MAX 1000 /* octets of one reply */
 
 void bounce_text_printable(struct buf *out, struct bytes text)
@@ -15,7 +15,7 @@ void bounce_text_printable(struct buf *out, struct bytes text)
     text_put_neutral(out, text, byte_is_printable);
 }
 
-/* Into `room`; what does not fit is cut off. */
+/* Copies into `room`; what does not fit is cut off. */
 static struct bytes make_printable(struct bytes text, uint8_t *room, size_t room_bytes)
 {
     text = bytes_first(text, room_bytes);
@@ -24,20 +24,20 @@ static struct bytes make_printable(struct bytes text, uint8_t *room, size_t room
     return bytes_make(room, text.len);
 }
 
-void bounce_text_mailbox(struct buf *out, const struct address *a)
+void bounce_text_mailbox(struct buf *out, const struct address *address)
 {
     uint8_t local[LOCAL_MAX], domain[ADDRESS_DOMAIN_MAX];
-    struct address clean = {.local = make_printable(a->local, local, sizeof(local)),
-                            .domain = make_printable(a->domain, domain, sizeof(domain)),
-                            .keeps_dots = a->keeps_dots};
+    struct address clean = {.local = make_printable(address->local, local, sizeof(local)),
+                            .domain = make_printable(address->domain, domain, sizeof(domain)),
+                            .keeps_dots = address->keeps_dots};
 
     address_put(out, &clean);
 }
 
-void bounce_text_address(struct buf *out, const struct address *a)
+void bounce_text_address(struct buf *out, const struct address *address)
 {
     buf_byte(out, '<');
-    bounce_text_mailbox(out, a);
+    bounce_text_mailbox(out, address);
     buf_byte(out, '>');
 }
 
@@ -82,35 +82,35 @@ static const struct kind_text kinds[] = {
                         "You will hear no more of it unless something goes wrong there."},
 };
 
-static bool is_same_address(const struct address *a, const struct address *b)
+static bool is_same_address(const struct address *address, const struct address *b)
 {
-    return bytes_equal(a->local, b->local) && bytes_equal_nocase(a->domain, b->domain);
+    return bytes_equal(address->local, b->local) && bytes_equal_nocase(address->domain, b->domain);
 }
 
-static void put_reply(struct buf *out, const struct spool_recipient *r)
+static void put_reply(struct buf *out, const struct spool_recipient *s)
 {
     static const char indent[] = "    ";
 
     buf_text(out, indent);
-    if (r->remote.len > 0) {
-        bounce_text_printable(out, bytes_first(r->remote, WORD_MAX));
+    if (s->remote.len > 0) {
+        bounce_text_printable(out, bytes_first(s->remote, WORD_MAX));
         buf_text(out, " said:\r\n    ");
     }
-    bounce_text_words(out, r->reply, strlen(indent), indent);
+    bounce_text_words(out, s->reply, strlen(indent), indent);
     buf_text(out, "\r\n");
 }
 
-static void put_recipient(struct buf *out, const struct spool_recipient *r, enum bounce_kind kind)
+static void put_recipient(struct buf *out, const struct spool_recipient *s, enum bounce_kind kind)
 {
-    bounce_text_address(out, &r->original);
-    if (!is_same_address(&r->original, &r->to)) {
+    bounce_text_address(out, &s->original);
+    if (!is_same_address(&s->original, &s->to)) {
         buf_text(out, ", that is ");
-        bounce_text_address(out, &r->to);
+        bounce_text_address(out, &s->to);
     }
     buf_text(out, "\r\n");
-    if (r->reply.len > 0)
-        put_reply(out, r);
-    if (kind != BOUNCE_RELAYED && r->may_be_duplicate)
+    if (s->reply.len > 0)
+        put_reply(out, s);
+    if (kind != BOUNCE_RELAYED && s->may_be_duplicate)
         buf_text(out, "    (it may have arrived all the same: an answer was lost)\r\n");
     buf_text(out, "\r\n");
 }

@@ -9,16 +9,17 @@
 #include "proxy/io/disk.h"
 #include "spool/delivery_private.h"
 
-#define LOCKED_S 1 /* another delivery of the message, or another process, has the file */
+#define LOCKED_S 1 /* until the next try of a message that somebody else has locked */
 
 /* ---- the transaction ---- */
 
-static struct delivery *delivery_of(struct carrier *c)
+static struct delivery *delivery_of(struct carrier *carrier)
 {
-    return CONTAINER_OF(c, struct delivery, carrier);
+    return CONTAINER_OF(carrier, struct delivery, carrier);
 }
 
-/* The content is there: its end follows as soon as every recipient was answered. */
+/* All of the content is there from the start. Its end follows as soon as every recipient was
+ * answered. */
 static void advance(struct delivery *d)
 {
     if (d->transaction.state != TX_GOING)
@@ -35,30 +36,30 @@ static void advance(struct delivery *d)
     }
 }
 
-static void on_perform_all(struct carrier *c)
+static void on_perform_all(struct carrier *carrier)
 {
-    struct delivery *d = delivery_of(c);
+    struct delivery *d = delivery_of(carrier);
     struct action todo;
 
     assert(d->state == DELIVERY_CARRYING);
     advance(d);
     while (transaction_next(&d->transaction, &todo))
-        carrier_perform(c, &todo);
+        carrier_perform(carrier, &todo);
 }
 
-static void on_settled(struct carrier *c)
+static void on_settled(struct carrier *carrier)
 {
-    assert(delivery_of(c)->state == DELIVERY_CARRYING);
-    delivery_finish(delivery_of(c));
+    assert(delivery_of(carrier)->state == DELIVERY_CARRYING);
+    delivery_finish(delivery_of(carrier));
 }
 
-/* No connection came about, so whom nobody has answered was not tried. */
+/* No connection came about. A recipient without an answer was therefore not tried. */
 static void forget_untried(struct delivery *d, const struct branch *branch)
 {
     for (uint32_t i = 0; i < d->message.recipient_count; i++) {
-        const struct recipient *r = d->asked[i];
-        bool is_open = r != NULL && r->branch == branch && r->final == FATE_OPEN &&
-                       (r->envelope == FATE_OPEN || r->envelope == FATE_ACCEPTED);
+        const struct recipient *rcpt = d->asked[i];
+        bool is_open = rcpt != NULL && rcpt->branch == branch && rcpt->final == FATE_OPEN &&
+                       (rcpt->envelope == FATE_OPEN || rcpt->envelope == FATE_ACCEPTED);
         if (is_open)
             d->asked[i] = NULL;
     }
@@ -81,9 +82,9 @@ static void miss(struct delivery *d, const struct event *ev)
     forget_untried(d, ev->branch);
 }
 
-static void on_feed(struct carrier *c, const struct event *ev)
+static void on_feed(struct carrier *carrier, const struct event *ev)
 {
-    struct delivery *d = delivery_of(c);
+    struct delivery *d = delivery_of(carrier);
 
     if (ev->kind == EV_BROKEN && !ev->is_end_sent)
         miss(d, ev);
@@ -97,12 +98,12 @@ static const struct carrier_ops carrier_ops = {
 
 static void on_copy_room(void *owner)
 {
-    (void)owner; /* nothing is appended but what there was room for */
+    (void)owner; /* only what there is room for is ever appended */
 }
 
 static void on_copy_unkept(void *owner, int error)
 {
-    (void)owner; /* so little is never written to a file */
+    (void)owner; /* a body that is kept in memory is never written to a file */
     (void)error;
 }
 
@@ -121,7 +122,7 @@ static void on_copy_failed(void *owner)
 static const struct copy_use copy_use = {
     .room = on_copy_room, .unkept = on_copy_unkept, .failed = on_copy_failed};
 
-/* What the first job has read. False: no memory, or no room for it now. */
+/* A copy of what the first job has read. False: no memory, or no room in the copies now. */
 static bool copy_from_memory(struct delivery *d)
 {
     struct loop *l = d->runner->host.loop;
@@ -157,18 +158,18 @@ static bool make_copy(struct delivery *d)
 static bool ask(struct delivery *d, struct target *target, uint32_t index)
 {
     const struct spool_recipient *s = &d->message.recipients[index];
-    struct recipient *r = transaction_add(&d->transaction, &s->original);
+    struct recipient *rcpt = transaction_add(&d->transaction, &s->original);
     struct routed_leg leg = {.target = target, .to = s->to, .can_prepare = target->can_prepare};
     struct routed routed = {.legs = &leg, .leg_count = 1};
 
-    if (r == NULL)
+    if (rcpt == NULL)
         return false;
-    r->params = s->params;
+    rcpt->params = s->params;
     transaction_feed(&d->transaction,
-                     &(struct event){.kind = EV_ROUTED, .rcpt = r, .routed = &routed});
-    r->is_unverified = s->is_unverified;
+                     &(struct event){.kind = EV_ROUTED, .rcpt = rcpt, .routed = &routed});
+    rcpt->is_unverified = s->is_unverified;
     d->carrier.spooled_identity |= s->identity;
-    d->asked[index] = r;
+    d->asked[index] = rcpt;
     return true;
 }
 
@@ -189,9 +190,9 @@ static uint32_t least_tries(const struct delivery *d, const struct target *targe
     return least;
 }
 
-/* Of the recipients that are left at this target those that were tried least often, as many as one
- * transaction takes: else those that are put off again and again would be in the way of the others.
- */
+/* Asks for the recipients of this target that were tried least often, as many as one transaction
+ * takes. Recipients that are deferred again and again therefore do not get in the way of the
+ * others. */
 static bool ask_all(struct delivery *d, struct target *target)
 {
     uint32_t count = 0, tries = least_tries(d, target);
@@ -226,7 +227,7 @@ static bool begin(struct delivery *d, struct target *target)
     return ask_all(d, target);
 }
 
-/* The message is in no state to be delivered; what it is known by goes. */
+/* The message cannot be delivered as it is. The runner forgets it. */
 static void drop_known(struct delivery *d, int error)
 {
     struct runner *r = d->runner;
@@ -245,7 +246,7 @@ static void drop_known(struct delivery *d, int error)
         runner_ignore(r, &place);
 }
 
-/* What the file says of it is what is known from now on. */
+/* The runner forgets the message and learns it anew from the file. */
 static void learn_anew(struct delivery *d)
 {
     struct runner *r = d->runner;
@@ -257,7 +258,7 @@ static void learn_anew(struct delivery *d)
     delivery_recycle(d);
 }
 
-/* Nothing was tried: once more in a while. */
+/* Nothing was tried. The entry is due again after a pause. */
 static void put_back(struct runner *r, struct schedule_entry *e)
 {
     int64_t now_s = runner_now_s(r);
@@ -276,7 +277,7 @@ static void leave_locked(struct delivery *d)
     delivery_recycle(d);
 }
 
-/* Nothing can be written about it: its records were not read. What another delivery has open stays
+/* The records were not read, so nothing can be written. A file that another delivery has open stays
  * open. */
 static void leave_failed(struct delivery *d)
 {
@@ -298,7 +299,7 @@ static void leave_unread(struct delivery *d)
         leave_failed(d);
 }
 
-/* No target is asked. The recipients have been tried all the same. */
+/* No target is asked. This counts as a try for the recipients all the same. */
 static void fail_here(struct delivery *d, const char *what, int error)
 {
     delivery_log_failed(d, what, error);
@@ -348,7 +349,7 @@ static void on_deadline(struct deadline *deadline)
 
 static const struct deadline_use deadline_use = {.reached = on_deadline};
 
-/* False: it can be had later. */
+/* False: the message cannot be delivered now; the entry is to be put back. */
 static bool start(struct runner *r, struct schedule_entry *e)
 {
     struct runner_message *known = runner_find(r, &e->id);

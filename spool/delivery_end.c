@@ -6,11 +6,11 @@
 #include "spool/delivery_private.h"
 
 #define AGAIN_MS       10000
-#define DOUBLINGS_MAX  6 /* of that pause: ten minutes and more */
-#define ASIDE_FAILURES 3 /* in a row: it is the file that is bad, not the moment */
+#define DOUBLINGS_MAX  6 /* of that pause: up to more than ten minutes */
+#define ASIDE_FAILURES 3 /* in a row: the file is bad, not the moment */
 #define ASIDE_MAX      64
-#define REPORT_AGAIN_S 60 /* a report could not be made */
-#define PUT_BACK_S     2  /* all connections are in use */
+#define REPORT_AGAIN_S 60 /* after a report could not be made */
+#define PUT_BACK_S     2  /* while all connections are in use */
 
 static void tell_reports(struct delivery *d)
 {
@@ -44,7 +44,8 @@ static enum schedule_result result_of(const struct delivery *d)
     return d->end.is_any_changed ? SCHEDULE_DONE : SCHEDULE_PUT_BACK;
 }
 
-/* It is in the queue no more: delivered, held since nobody can be told, or found damaged. */
+/* The message is not in the queue any more: it was delivered, held because nobody can be told, or
+ * found damaged. */
 static void leave_queue(struct delivery *d, enum schedule_result result)
 {
     struct runner *r = d->runner;
@@ -64,8 +65,8 @@ static void leave_queue(struct delivery *d, enum schedule_result result)
     delivery_recycle(d);
 }
 
-/* A transaction takes only so many recipients: others were tried less often than those of this one,
- * and do not wait for them. */
+/* One transaction takes only so many recipients. Recipients that were tried less often than those
+ * of this transaction do not wait for the pause of these. */
 static bool has_others(const struct delivery *d)
 {
     uint32_t most = 0;
@@ -82,7 +83,7 @@ static bool has_others(const struct delivery *d)
     return false;
 }
 
-/* Something is left, be it at other targets. */
+/* Something is left to be done, here or at other targets. */
 static void stay(struct delivery *d, enum schedule_result result)
 {
     struct runner *r = d->runner;
@@ -107,7 +108,7 @@ static void stay(struct delivery *d, enum schedule_result result)
     delivery_done(d, result);
 }
 
-static void settle(struct delivery *d)
+static void on_written(struct delivery *d)
 {
     enum schedule_result result = result_of(d);
 
@@ -122,8 +123,8 @@ static void settle(struct delivery *d)
         leave_queue(d, result);
 }
 
-/* One file that takes nothing does not keep its place at its target. A disk that takes nothing
- * stops deliveries all the same: only so many are set aside. */
+/* A file that cannot be written gives up its place at the target. Only ASIDE_MAX deliveries may do
+ * so, hence a disk that takes nothing stops deliveries. */
 static void set_aside(struct delivery *d)
 {
     struct runner *r = d->runner;
@@ -157,7 +158,7 @@ static void done_end(struct work *w)
     d->state = DELIVERY_RESTING;
     delivery_release_file(d);
     if (d->error == 0) {
-        settle(d);
+        on_written(d);
         return;
     }
     delivery_log_failed(d, "write", d->error);

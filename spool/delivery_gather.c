@@ -28,12 +28,12 @@ static void set_words(struct delivery *d, struct spool_recipient *s, struct byte
     buf_done(&text);
 }
 
-static enum fate fate_of(const struct recipient *r)
+static enum fate fate_of(const struct recipient *rcpt)
 {
-    enum fate fate = r->envelope == FATE_ACCEPTED ? r->final : r->envelope;
+    enum fate fate = rcpt->envelope == FATE_ACCEPTED ? rcpt->final : rcpt->envelope;
 
-    if (fate == FATE_OPEN && r->branch != NULL && r->branch->facts.may_be_duplicate)
-        return FATE_UNKNOWN; /* dropped behind its end of data */
+    if (fate == FATE_OPEN && rcpt->branch != NULL && rcpt->branch->facts.may_be_duplicate)
+        return FATE_UNKNOWN; /* dropped after its end of data */
     return fate == FATE_LOST ? FATE_DEFERRED : fate;
 }
 
@@ -56,21 +56,21 @@ static void note_fate(struct delivery *d, uint32_t index, enum fate fate, const 
 
 static void note(struct delivery *d, uint32_t index)
 {
-    const struct recipient *r = d->asked[index];
+    const struct recipient *rcpt = d->asked[index];
     struct spool_recipient *s = recipient_at(d, index);
-    enum fate fate = fate_of(r);
+    enum fate fate = fate_of(rcpt);
 
     if (fate == FATE_OPEN)
         return;
-    note_fate(d, index, fate == FATE_DISCARDED ? FATE_ACCEPTED : fate, &r->reply);
-    if (r->branch == NULL)
+    note_fate(d, index, fate == FATE_DISCARDED ? FATE_ACCEPTED : fate, &rcpt->reply);
+    if (rcpt->branch == NULL)
         return;
-    s->remote = bytes_first(r->branch->facts.address, SPOOL_REMOTE_MAX);
+    s->remote = bytes_first(rcpt->branch->facts.address, SPOOL_REMOTE_MAX);
     s->is_relayed =
-        fate == FATE_ACCEPTED && r->branch->lacks_dsn && bounce_is_wanted(s, BOUNCE_RELAYED);
+        fate == FATE_ACCEPTED && rcpt->branch->lacks_dsn && bounce_is_wanted(s, BOUNCE_RELAYED);
 }
 
-/* The last words stay in the text. */
+/* The text keeps the target's last words. */
 static void expire(struct delivery *d, uint32_t index)
 {
     struct spool_recipient *s = recipient_at(d, index);
@@ -106,7 +106,8 @@ static void note_all(struct delivery *d)
     }
 }
 
-/* Tried in vain now, or the target is away: and that for too long. */
+/* Refuses recipients whose time is over: those that were just tried in vain, or all of them when
+ * the target is away. */
 static void expire_all(struct delivery *d)
 {
     if (runner_now_s(d->runner) < d->entry->expires_s ||
@@ -140,7 +141,7 @@ static void find_reports(struct delivery *d)
     }
 }
 
-/* A report lies beside its cause. One that is held lies in no directory of the queue. */
+/* A report lies beside its cause. A cause in hold/ lies in no directory of the queue. */
 static struct store_place place_of_report(struct delivery *d)
 {
     if (d->place.folder == STORE_QUEUE)

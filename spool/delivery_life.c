@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Deliveries as such: where they come from and go to, and the files that they share. */
+/* How deliveries begin and end, and the files that they share. */
 #include <assert.h>
 
 #include "proxy/base/mem.h"

@@ -47,8 +47,8 @@ static bool is_told(const struct delivery *d, const struct delivery_report *repo
            bounce_is_wanted(&d->message.recipients[index], report->report.kind);
 }
 
-/* What was done about it just now: of each recipient one kind can be due. A delay that nobody is
- * told of is no event. NULL: nothing. */
+/* The report that was just made about this recipient; NULL: none. Only one kind can be due for a
+ * recipient. A delay that nobody is told of is no event. */
 static const struct delivery_report *report_of(const struct delivery *d, uint32_t index)
 {
     for (int kind = 0; kind < DELIVERY_REPORTS; kind++) {
@@ -93,7 +93,7 @@ void delivery_log_held(const struct delivery *d)
     log_end(&line);
 }
 
-/* The last thing that was written is lost: maybe that a target has taken it. */
+/* What was written last is lost, and may have said that a target has the message. */
 void delivery_log_torn(const struct delivery *d)
 {
     struct log_line line = begin(d, LOG_LEVEL_WARNING, "queue-file");

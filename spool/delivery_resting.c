@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Deliveries whose outcome could not be written: they wait with the lock held, and are written
- * again later. What operators may do with them meanwhile. */
+/* Deliveries whose outcome could not be written wait with the lock held until it can be. This is
+ * what operators may do with them meanwhile. */
 #include <assert.h>
 
 #include "spool/delivery_private.h"
@@ -37,7 +37,7 @@ bool delivery_write_now(struct runner *r, const struct schedule_entry *e)
     return false;
 }
 
-/* One of those that have the message. */
+/* One of the deliveries that have the message. */
 static struct delivery *delivery_of(const struct runner *r, const struct runner_message *known)
 {
     struct delivery *found = NULL;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The first job of a delivery: the file is taken and read, and what is wrong with it set right. */
+/* The first job of a delivery: takes and reads the file, and mends what is wrong with it. */
 #include "proxy/base/error.h"
 #include "proxy/base/mem.h"
 #include "proxy/io/disk.h"
 #include "spool/delivery_private.h"
 
-#define SMALL_BYTES 65536 /* a body up to so long is kept in memory */
+#define SMALL_BYTES 65536 /* a body of at most this length is kept in memory */
 
-/* A small one is kept; of a large one it is seen that it is whole before it is read for the target.
- * An error where it is damaged. */
+/* A small body is kept. A large body is only verified here, and read again for the target. An error
+ * means that the body is damaged. */
 static int read_body(struct delivery *d)
 {
     const struct spool_head *head = &d->message.head;
@@ -35,15 +35,16 @@ static int read_message(struct delivery *d)
     return error == 0 && !d->is_look && !d->message.is_held ? read_body(d) : error;
 }
 
-/* With the lock held, and where nobody else uses the file: what a crash left behind the last record
- * goes, and a message that says it is held goes where such messages lie. */
+/* Cuts what a crash left after the last record, and moves a message that says it is held to hold/.
+ * The lock is held, and no other delivery uses the file. */
 static int mend(struct delivery *d)
 {
     const struct store *store = d->runner->host.store;
     int error = store_end_move(store, &d->place, d->file->taken.fd, d->message.is_held);
 
     if (error == 0 && d->message.has_torn_end) {
-        error = store_append(d->file->taken.fd, d->message.records_end, bytes_make(NULL, 0), false);
+        error = store_append(d->file->taken.fd, d->message.records_end, bytes_make(NULL, 0),
+                             STORE_UNSYNCED);
         d->file->was_torn = error == 0;
     }
     if (error == 0 && d->message.is_held && d->place.folder == STORE_QUEUE)
@@ -51,8 +52,8 @@ static int mend(struct delivery *d)
     return error;
 }
 
-/* Another runner has had it since we learnt of it, and what it wrote says that it is not due: it is
- * held, or its target may have taken it, and then it waits. */
+/* Another runner has had the message since ours learnt of it, and the records say that the message
+ * is not due: it is held, or its target may have taken it, which makes it wait. */
 static bool is_outdated(const struct delivery *d)
 {
     return d->message.is_held || (!d->is_look && runner_is_outdated(d->entry, &d->message));
@@ -85,8 +86,8 @@ void delivery_take(struct work *w)
     d->file->taken.fd = -1;
 }
 
-/* What a process that died had begun stays so until the message has gone: its target may have it,
- * however often it is tried. */
+/* The mark that a dead process left stays until the message has gone: the target may have taken the
+ * message then, however often it is tried since. */
 void delivery_end_try(const struct delivery *d)
 {
     bool is_kept = d->fate != DELIVERY_REMOVED && d->writing.is_alone && !d->is_look;

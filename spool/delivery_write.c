@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The last job of a delivery: reports are made, then the file says so, or goes. */
+/* The last job of a delivery: makes reports, then records them in the file, or removes it. */
 #include <errno.h>
 
 #include "proxy/base/error.h"
@@ -13,8 +13,9 @@ static void leave_to_others(struct delivery_report *report, uint32_t index, bool
         report->is_due[index] = false;
 }
 
-/* Others have written since it was read: what they know stays, what we know is added. Texts of what
- * is changed lie in `arena` since they were gathered. */
+/* Other deliveries have written to the file since it was read. What they wrote stays, and what this
+ * delivery knows is added. The texts of changed recipients lie in `arena` since they were
+ * gathered. */
 static int read_again(struct delivery *d)
 {
     const struct spool_message ours = d->message;
@@ -43,7 +44,7 @@ static int read_again(struct delivery *d)
     return 0;
 }
 
-/* As long as others deliver it, it is not taken away. */
+/* The message can be removed. It stays as long as other deliveries use the file. */
 static bool needs_nothing(const struct delivery *d)
 {
     if (!d->writing.is_alone || d->message.recipient_count == 0)
@@ -75,7 +76,7 @@ static void mark_made(struct delivery *d, struct delivery_report *report)
     }
 }
 
-/* It is durable before its cause says so. */
+/* A report is durable before its cause says so. */
 static void make_reports(struct delivery *d)
 {
     d->end.report_error = 0;
@@ -90,31 +91,31 @@ static void make_reports(struct delivery *d)
         else if (report->report.result != BOUNCE_HELD)
             mark_made(d, report);
         else if (d->writing.is_alone && !has_open(d))
-            d->fate = DELIVERY_HELD; /* nobody can be told: the operator is */
+            d->fate = DELIVERY_HELD; /* nobody can be told, so the log tells the operator */
     }
 }
 
-static void put_records(struct delivery *d, struct spool_writer *w)
+static void put_records(struct delivery *d, struct spool_writer *writer)
 {
     for (uint32_t i = 0; i < d->message.recipient_count; i++) {
         if (d->end.is_changed[i])
-            spool_put_outcome(w, i, &d->message.recipients[i]);
+            spool_put_outcome(writer, i, &d->message.recipients[i]);
         for (int kind = 0; kind < DELIVERY_REPORTS; kind++) {
             const struct delivery_report *report = &d->end.reports[kind];
             if (!report->is_made || !report->is_due[i])
                 continue;
             if (kind == BOUNCE_DELAYED)
-                spool_put_warned(w, i);
+                spool_put_warned(writer, i);
             else
-                spool_put_reported(w, i);
+                spool_put_reported(writer, i);
         }
     }
     d->message.is_held = d->fate == DELIVERY_HELD;
     if (d->message.is_held)
-        spool_put_hold(w, true);
+        spool_put_hold(writer, d->message.is_held);
 }
 
-/* A copy that reads the file before keeps it until it ends. */
+/* A copy that reads the old file keeps it open until the copy ends. */
 static int change_file(struct delivery *d, struct bytes records, bool is_synced)
 {
     struct delivery_file *file = d->file;
@@ -134,7 +135,7 @@ static int change_file(struct delivery *d, struct bytes records, bool is_synced)
 static int write_records(struct delivery *d)
 {
     struct buf records;
-    struct spool_writer w = {
+    struct spool_writer writer = {
         .id = d->message.head.id, .at = d->message.records_end, .out = &records};
     bool must_sync = d->end.must_sync || d->fate == DELIVERY_HELD;
     int error = 0;
@@ -142,7 +143,7 @@ static int write_records(struct delivery *d)
     for (int kind = 0; kind < DELIVERY_REPORTS; kind++)
         must_sync = must_sync || d->end.reports[kind].is_made;
     buf_init(&records, &d->pool, SPOOL_RECORDS_MAX);
-    put_records(d, &w);
+    put_records(d, &writer);
     if (records.has_failed)
         error = ERR_MEMORY;
     else if (buf_length(&records) != 0 && d->place.folder == STORE_QUEUE)
@@ -153,11 +154,11 @@ static int write_records(struct delivery *d)
     buf_done(&records);
     if (must_sync || store_is_damaged(error))
         return error;
-    d->end.lost_error = error; /* a 4xx that is lost is tried sooner: no harm */
+    d->end.lost_error = error; /* if a 4xx is lost, the next try comes sooner: no harm */
     return 0;
 }
 
-/* What it is found to be while it is read again, reported or written anew. */
+/* The file was found damaged while it was read again, reported or rewritten. */
 static int set_aside(struct delivery *d, int error)
 {
     struct store_place bad;
@@ -172,7 +173,7 @@ static int set_aside(struct delivery *d, int error)
 static int write_end(struct delivery *d)
 {
     const struct store *store = d->runner->host.store;
-    bool is_stale = d->file->is_shared || d->end.has_written; /* where the records end */
+    bool is_stale = d->file->is_shared || d->end.has_written; /* message.records_end may be */
     int error, damage;
 
     if (d->file->is_gone) {
@@ -210,7 +211,7 @@ void delivery_write(struct work *w)
         delivery_end_try(d);
     if ((d->error != 0 && !d->writing.is_last) || !d->writing.is_alone)
         return;
-    if (d->file->is_of_copy) { /* who closes it, later */
+    if (d->file->is_of_copy) { /* the copy closes it later */
         disk_unlock(d->file->taken.fd);
         return;
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The queue at work: what lies in the spool is delivered, reported, or waits. One a host, or two
- * while one generation follows another; files are the truth, and a lock on each is held while it is
- * delivered. */
+/* The queue at work: delivers the messages of the spool, reports on them, or lets them wait. A host
+ * has one runner, or two while one generation follows another. The files are the truth; a message's
+ * file is locked while it is delivered. */
 #ifndef POSTERN_RUNNER_H
 #define POSTERN_RUNNER_H
 
@@ -17,7 +17,7 @@
 
 struct runner;
 
-/* What it needs of the process around it. */
+/* What a runner needs of the process around it. */
 struct runner_host {
     void *owner;
     struct loop *loop;
@@ -26,40 +26,45 @@ struct runner_host {
     struct store *store;
     struct copy_limits *copies;
     struct bounce_conf bounce;
-    struct bytes bounce_relay; /* empty: the relay that the recipient was routed to */
+    struct bytes bounce_relay; /* the relay for reports; empty: the one that the recipient was
+                                * routed to */
     uint64_t delay_warning_ms; /* 0: none */
     bool is_cold;              /* posternctl without a server: nothing is delivered */
-    /* NULL: no target of that name (any more): the message waits for it, or for a reroute. */
+    /* NULL: no target has that name (any more). The message waits for such a target, or for a
+     * reroute. */
     struct target *(*find_target)(void *owner, struct bytes name);
-    /* Where the tables of that listener lead this recipient now; in `arena`. */
+    /* Where the tables of that listener lead this recipient now. The route lies in `arena`. */
     void (*route)(void *owner, struct bytes listener, const struct address *to, struct arena *arena,
                   struct routed *routed_out);
     struct id (*next_id)(void *owner);
-    /* Some of what has arrived is known now, see runner_knows(). NULL: nobody waits for it. */
+    /* Some arrivals are known now, see runner_knows(). NULL: nobody waits for that. */
     void (*has_read)(void *owner);
 };
 
-/* Reads the queue by jobs, and begins. NULL: no memory. */
+/* Begins to read the queue, by jobs. NULL: no memory. */
 struct runner *runner_new(const struct runner_host *host);
-/* Legal when it was not called before. No new deliveries; those that run may end. `stopped` is
- * called once none runs, never within. */
+/* Legal when it was not called before. No new deliveries begin; those that run may end. `stopped`
+ * is called once none runs, never within this call. */
 void runner_stop(struct runner *r, void (*stopped)(void *owner));
-void runner_abort(struct runner *r); /* those that run are dropped: they stay in the queue */
+void runner_abort(struct runner *r); /* drops the deliveries that run: their messages stay in the
+                                      * queue */
 void runner_free(struct runner **r); /* legal when the loop has ended, and none of its jobs runs */
 
-/* A worker has committed a message there. May be lost, or told twice. */
+/* A worker has committed a message at `place`. This hint may be lost, or come twice. */
 void runner_arrived(struct runner *r, const struct store_place *place);
-/* The same by whoever knows what stands in the file: it need not be read for that. */
+/* The same, with the message's records: its file need not be read. */
 void runner_heard(struct runner *r, const struct store_place *place, uint64_t body_bytes,
                   struct bytes records);
-/* Somebody else may have been told of arrivals. */
+/* Hints of arrivals may have gone to another process: the queue is listed soon. */
 void runner_look_again(struct runner *r);
 void runner_target_up(struct runner *r, struct target *target);
-bool runner_is_loaded(const struct runner *r); /* the queue was read: what it lists is all */
-/* So many files and directories of the spool cannot be read, or are no messages: each was logged.
- */
+bool runner_is_loaded(const struct runner *r); /* the queue was read once: all its messages are
+                                                * known */
+/* How many files and directories of the spool cannot be read, or are no messages. Each was
+ * logged. */
 size_t runner_stray_count(const struct runner *r);
-/* How many have arrived so far; and are the first so many known (or gone already)? */
+/* How many messages have arrived so far. Are the first `arrivals` of them known, or gone
+ * already? */
 uint64_t runner_arrivals(const struct runner *r);
 bool runner_knows(const struct runner *r, uint64_t arrivals);
 
@@ -73,32 +78,33 @@ struct runner_selection {
     struct bytes text;
 };
 
-/* All that is known, some in each turn of the loop; what comes or goes meanwhile is met or not. */
+/* A walk over all known messages, some in each turn of the loop. Messages that come or go meanwhile
+ * are met or not. */
 struct runner_walk {
-    /* `entries`: a message's, struct schedule_entry.in_message, one for each target. Leaves them
-     * where they are. */
-    void (*meet)(struct runner_walk *w, const struct list *entries);
-    void (*done)(struct runner_walk *w); /* once, never within runner_walk() */
+    /* `entries`: struct schedule_entry.in_message of one message, one for each target. The callee
+     * leaves them where they are. */
+    void (*meet)(struct runner_walk *walk, const struct list *entries);
+    void (*done)(struct runner_walk *walk); /* once, never within runner_walk() */
     /* the runner's */
     struct runner *runner;
     struct list in_runner;
     size_t bucket; /* the next one */
     struct loop_post post;
 };
-void runner_walk(struct runner *r, struct runner_walk *w);
-void runner_walk_end(struct runner_walk *w); /* before its end: `done` is not called */
+void runner_walk(struct runner *r, struct runner_walk *walk);
+void runner_walk_end(struct runner_walk *walk); /* ends a walk early: `done` is not called */
 
 /* These messages are made due, and targets that are down are probed. */
 struct runner_flush {
     struct runner_selection which;
-    void (*done)(struct runner_flush *f); /* once, never within runner_flush() */
-    uint64_t waiting;                     /* so many wait or are being delivered */
-    uint64_t flushed; /* so many were made due, where repeating it changes nothing, or written once
-                         more, which only RUNNER_ID and RUNNER_ALL do */
+    void (*done)(struct runner_flush *flush); /* once, never within runner_flush() */
+    uint64_t waiting;                         /* how many wait or are being delivered */
+    uint64_t flushed; /* how many were made due by this, or had their outcome written at once, which
+                       * only RUNNER_ID and RUNNER_ALL do */
     struct runner_walk walk;              /* runner_walk_end() gives it up */
-    const struct schedule_target *probed; /* the runner's: the last one */
+    const struct schedule_target *probed; /* the runner's: the last target that was probed */
 };
-void runner_flush(struct runner *r, struct runner_flush *f);
+void runner_flush(struct runner *r, struct runner_flush *flush);
 
 /* One message for show, cat, hold, release, delete, bounce, reroute: by a job, with its lock held
  * but for show and cat.
@@ -128,21 +134,21 @@ struct runner_request {
 };
 void runner_request(struct runner *r, struct runner_request *request);
 
-int64_t runner_now_s(const struct runner *r); /* of the clock that schedule entries are told by */
+int64_t runner_now_s(const struct runner *r); /* of the clock of schedule entries */
 struct schedule *runner_schedule(struct runner *r);
 /* The entries of one message, one for each target; `after` NULL: the first. Valid until the loop
  * goes on. */
 const struct schedule_entry *runner_next_of(struct runner *r, const struct id *id,
                                             const struct schedule_entry *after);
 
-/* fsck: reads every file, checksums too; repairs what can be (cuts torn tails, moves bad ones to
- * bad/), tells each finding. `done`: how many messages were seen. */
+/* fsck: reads every file and verifies its checksums; cuts torn ends and moves damaged files to
+ * bad/; tells each finding. `done`: how many messages were seen. */
 struct runner_fsck {
     void *owner;
-    void (*found)(struct runner_fsck *f, const struct store_place *place, const char *what);
-    void (*done)(struct runner_fsck *f, uint64_t messages, uint64_t problems);
+    void (*found)(struct runner_fsck *fsck, const struct store_place *place, const char *what);
+    void (*done)(struct runner_fsck *fsck, uint64_t messages, uint64_t problems);
     struct loop_post post; /* the runner's */
 };
-void runner_check(struct runner *r, struct runner_fsck *f);
+void runner_check(struct runner *r, struct runner_fsck *fsck);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* fsck: every file of the spool is read whole, and what can be repaired is. */
+/* fsck: reads every file of the spool whole, and repairs what can be repaired. */
 #include <assert.h>
 #include <errno.h>
 
@@ -31,100 +31,101 @@ struct checking {
 
 /* ---- on a pool thread ---- */
 
-static void find(struct checking *c, const struct store_place *place, const char *what,
+static void find(struct checking *checking, const struct store_place *place, const char *what,
                  const char *detail)
 {
     size_t len = strlen(what), detail_len = strlen(detail);
-    struct finding *grown =
-        mem_make_room(c->findings, c->finding_count, &c->finding_capacity, sizeof(*c->findings));
+    struct finding *grown = mem_make_room(checking->findings, checking->finding_count,
+                                          &checking->finding_capacity, sizeof(*checking->findings));
     char *text = grown == NULL ? NULL : mem_zalloc(len + detail_len + 1);
 
     if (grown != NULL)
-        c->findings = grown;
+        checking->findings = grown;
     if (text == NULL) {
-        c->error = ERR_MEMORY;
+        checking->error = ERR_MEMORY;
         return;
     }
     memcpy(text, what, len);
     memcpy(text + len, detail, detail_len);
-    c->findings[c->finding_count++] = (struct finding){.place = *place, .what = text};
+    checking->findings[checking->finding_count++] = (struct finding){.place = *place, .what = text};
 }
 
 static bool on_listed(void *owner, const struct store_found *found)
 {
-    struct checking *c = owner;
+    struct checking *checking = owner;
     struct store_place *grown;
 
     if (found->stray != NULL) {
-        find(c, &found->place,
+        find(checking, &found->place,
              found->error == 0 ? "is no message: " : "cannot be listed: ", found->stray);
-        return c->error == 0;
+        return checking->error == 0;
     }
-    grown = mem_make_room(c->places, c->count, &c->capacity, sizeof(*grown));
+    grown = mem_make_room(checking->places, checking->count, &checking->capacity, sizeof(*grown));
     if (grown == NULL) {
-        c->error = ERR_MEMORY;
+        checking->error = ERR_MEMORY;
         return false;
     }
-    c->places = grown;
-    c->places[c->count++] = found->place;
+    checking->places = grown;
+    checking->places[checking->count++] = found->place;
     return true;
 }
 
 static void run_list(struct work *w)
 {
-    struct checking *c = CONTAINER_OF(w, struct checking, work);
-    int error = store_list(c->runner->host.store, on_listed, c);
+    struct checking *checking = CONTAINER_OF(w, struct checking, work);
+    int error = store_list(checking->runner->host.store, on_listed, checking);
 
     if (error != 0)
-        c->error = error;
+        checking->error = error;
 }
 
-/* What a crash left behind the last whole record. */
-static void check_tail(struct checking *c, int fd, const struct store_place *place,
+/* Cuts what a crash left after the last whole record. */
+static void check_tail(struct checking *checking, int fd, const struct store_place *place,
                        const struct spool_message *message)
 {
     if (!message->has_torn_end)
         return;
-    if (store_append(fd, message->records_end, bytes_make(NULL, 0), true) == 0)
-        find(c, place, "had a torn end: it was cut", "");
+    if (store_append(fd, message->records_end, bytes_make(NULL, 0), STORE_SYNCED) == 0)
+        find(checking, place, "had a torn end: it was cut", "");
     else
-        find(c, place, "has a torn end that cannot be cut", "");
+        find(checking, place, "has a torn end that cannot be cut", "");
 }
 
-static void set_aside(struct checking *c, const struct store_place *place, const char *what)
+static void set_aside(struct checking *checking, const struct store_place *place, const char *what)
 {
     struct store_place bad;
 
     if (place->folder == STORE_BAD ||
-        store_move(c->runner->host.store, place, STORE_BAD, 0, &bad) != 0)
-        find(c, place, what, "");
+        store_move(checking->runner->host.store, place, STORE_BAD, 0, &bad) != 0)
+        find(checking, place, what, "");
     else
-        find(c, place, what, ": it was moved to bad/");
+        find(checking, place, what, ": it was moved to bad/");
 }
 
-static void judge(struct checking *c, const struct store_place *place, int error)
+static void judge(struct checking *checking, const struct store_place *place, int error)
 {
     const char *text = error_text(error);
 
     if (store_is_damaged(error))
-        set_aside(c, place, store_damage(error));
+        set_aside(checking, place, store_damage(error));
     else if (error == ERR_RANGE)
-        find(c, place, "is of a later version", "");
+        find(checking, place, "is of a later version", "");
     else
-        find(c, place, "cannot be read: ", text != NULL ? text : strerror(-error));
+        find(checking, place, "cannot be read: ", text != NULL ? text : strerror(-error));
 }
 
-static void check(struct checking *c, const struct store_place *place)
+static void check(struct checking *checking, const struct store_place *place)
 {
     struct spool_message message;
     struct pool pool;
     struct arena arena;
-    int fd, error = store_take(c->runner->host.store, place, &fd);
+    int fd, error = store_take(checking->runner->host.store, place, &fd);
 
-    if (error == -ENOENT || error == -EAGAIN) /* gone, or being delivered: then it was read */
+    if (error == -ENOENT || error == -EAGAIN) /* gone, or being delivered, which means that it can
+                                               * be read */
         return;
     if (error != 0) {
-        judge(c, place, error);
+        judge(checking, place, error);
         return;
     }
     pool_init(&pool, 4096, 4);
@@ -133,11 +134,11 @@ static void check(struct checking *c, const struct store_place *place)
     if (error == 0)
         error = store_read_body(fd, &message.head, NULL, 0);
     if (error != 0)
-        judge(c, place, error);
+        judge(checking, place, error);
     else if (place->folder == STORE_BAD)
-        find(c, place, "lies in bad/, and is whole", "");
+        find(checking, place, "lies in bad/, and is whole", "");
     else
-        check_tail(c, fd, place, &message);
+        check_tail(checking, fd, place, &message);
     arena_reset(&arena);
     pool_done(&pool);
     disk_close(fd);
@@ -145,80 +146,81 @@ static void check(struct checking *c, const struct store_place *place)
 
 static void run_check(struct work *w)
 {
-    struct checking *c = CONTAINER_OF(w, struct checking, work);
+    struct checking *checking = CONTAINER_OF(w, struct checking, work);
 
-    for (int i = 0; i < BATCH && c->next < c->count; i++)
-        check(c, &c->places[c->next++]);
+    for (int i = 0; i < BATCH && checking->next < checking->count; i++)
+        check(checking, &checking->places[checking->next++]);
 }
 
 /* ---- on the loop ---- */
 
-static void tell(struct checking *c)
+static void tell(struct checking *checking)
 {
-    for (size_t i = 0; i < c->finding_count; i++) {
-        struct finding *f = &c->findings[i];
-        c->problems++;
-        c->fsck->found(c->fsck, &f->place, f->what);
-        mem_free(f->what);
+    for (size_t i = 0; i < checking->finding_count; i++) {
+        struct finding *finding = &checking->findings[i];
+        checking->problems++;
+        checking->fsck->found(checking->fsck, &finding->place, finding->what);
+        mem_free(finding->what);
     }
-    c->finding_count = 0;
+    checking->finding_count = 0;
 }
 
-static void end(struct checking *c)
+static void end(struct checking *checking)
 {
-    struct runner *r = c->runner;
+    struct runner *r = checking->runner;
     struct store_place nowhere = {.folder = STORE_QUEUE};
 
-    if (c->error != 0) {
-        const char *text = error_text(c->error);
-        c->problems++;
-        c->fsck->found(c->fsck, &nowhere, text != NULL ? text : strerror(-c->error));
+    if (checking->error != 0) {
+        const char *text = error_text(checking->error);
+        checking->problems++;
+        checking->fsck->found(checking->fsck, &nowhere,
+                              text != NULL ? text : strerror(-checking->error));
     }
-    c->fsck->done(c->fsck, c->next, c->problems);
-    mem_free(c->places);
-    mem_free(c->findings);
-    mem_free(c);
+    checking->fsck->done(checking->fsck, checking->next, checking->problems);
+    mem_free(checking->places);
+    mem_free(checking->findings);
+    mem_free(checking);
     runner_job_done(r);
 }
 
 static void done_check(struct work *w)
 {
-    struct checking *c = CONTAINER_OF(w, struct checking, work);
-    struct runner *r = c->runner;
+    struct checking *checking = CONTAINER_OF(w, struct checking, work);
+    struct runner *r = checking->runner;
 
-    tell(c);
-    assert(c->next <= c->count);
-    c->work = (struct work){.run = run_check, .done = done_check};
-    if (c->error != 0 || c->next == c->count || r->is_stopping) {
-        end(c);
-    } else if (work_run(r->host.loop, &c->work) != 0) {
-        c->error = ERR_MEMORY;
-        end(c);
+    tell(checking);
+    assert(checking->next <= checking->count);
+    checking->work = (struct work){.run = run_check, .done = done_check};
+    if (checking->error != 0 || checking->next == checking->count || r->is_stopping) {
+        end(checking);
+    } else if (work_run(r->host.loop, &checking->work) != 0) {
+        checking->error = ERR_MEMORY;
+        end(checking);
     }
 }
 
 static void refuse(void *owner)
 {
-    struct runner_fsck *f = owner;
+    struct runner_fsck *fsck = owner;
     struct store_place nowhere = {.folder = STORE_QUEUE};
 
-    f->found(f, &nowhere, "out of memory");
-    f->done(f, 0, 1);
+    fsck->found(fsck, &nowhere, "out of memory");
+    fsck->done(fsck, 0, 1);
 }
 
-void runner_check(struct runner *r, struct runner_fsck *f)
+void runner_check(struct runner *r, struct runner_fsck *fsck)
 {
-    struct checking *c = mem_zalloc(sizeof(*c));
+    struct checking *checking = mem_zalloc(sizeof(*checking));
 
-    if (c != NULL) {
-        c->runner = r;
-        c->fsck = f;
-        c->work = (struct work){.run = run_list, .done = done_check};
-        if (work_run(r->host.loop, &c->work) == 0) {
+    if (checking != NULL) {
+        checking->runner = r;
+        checking->fsck = fsck;
+        checking->work = (struct work){.run = run_list, .done = done_check};
+        if (work_run(r->host.loop, &checking->work) == 0) {
             r->job_count++;
             return;
         }
     }
-    mem_free(c);
-    loop_post(r->host.loop, &f->post, refuse, f);
+    mem_free(checking);
+    loop_post(r->host.loop, &fsck->post, refuse, fsck);
 }

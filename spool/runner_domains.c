@@ -5,10 +5,11 @@
 #include "proxy/base/mem.h"
 #include "spool/runner_private.h"
 
-#define TEXT_MAX 65536 /* of one entry; what is beyond it cannot be selected by domain */
+#define TEXT_MAX 65536 /* of one entry; recipients beyond it cannot be selected by domain */
 
-/* A set is a run of items: a count of recipients in two octets, the length of the original domain
- * and itself, the length of the routed one, or 0 where it is the same, and itself. Lower case. */
+/* A set is a run of items. An item is a count of recipients in two octets, the length of the
+ * original domain and the domain, the length of the routed domain and the domain, or 0 if it is the
+ * same. Domains are in lower case. */
 
 static void put_domain(struct buf *out, struct bytes domain)
 {
@@ -54,7 +55,7 @@ static bool is_same(const struct spool_recipient *a, const struct spool_recipien
            bytes_equal_nocase(a->to.domain, b->to.domain);
 }
 
-/* Neighbours mostly have the same domain: only these are counted together. */
+/* Only neighbours with the same domains are counted together: that is what mostly occurs. */
 static void put_domains(struct buf *out, const struct spool_message *message, struct bytes target)
 {
     const struct spool_recipient *last = NULL;
@@ -77,35 +78,35 @@ static void put_domains(struct buf *out, const struct spool_message *message, st
 
 static struct runner_domains *make_domains(struct runner *r, struct bytes text)
 {
-    struct runner_domains *d = mem_alloc(sizeof(*d) + text.len);
+    struct runner_domains *domains = mem_alloc(sizeof(*domains) + text.len);
 
-    if (d == NULL)
+    if (domains == NULL)
         return NULL;
     if (text.len != 0)
-        memcpy(d->text, text.at, text.len);
-    d->uses = 0;
-    if (hash_table_add(&r->domains, &d->by_text, bytes_make(d->text, text.len)) == 0)
-        return d;
-    mem_free(d);
+        memcpy(domains->text, text.at, text.len);
+    domains->uses = 0;
+    if (hash_table_add(&r->domains, &domains->by_text, bytes_make(domains->text, text.len)) == 0)
+        return domains;
+    mem_free(domains);
     return NULL;
 }
 
 void runner_leave_domains(struct runner *r, struct schedule_entry *e)
 {
-    struct runner_domains *d = e->domains;
+    struct runner_domains *domains = e->domains;
 
     e->domains = NULL;
-    assert(d == NULL || d->uses != 0);
-    if (d == NULL || --d->uses != 0)
+    assert(domains == NULL || domains->uses != 0);
+    if (domains == NULL || --domains->uses != 0)
         return;
-    hash_table_remove(&r->domains, &d->by_text);
-    mem_free(d);
+    hash_table_remove(&r->domains, &domains->by_text);
+    mem_free(domains);
 }
 
 void runner_set_domains(struct runner *r, struct schedule_entry *e,
                         const struct spool_message *message)
 {
-    struct runner_domains *d = NULL;
+    struct runner_domains *domains = NULL;
     struct hash_entry *found;
     struct buf text;
 
@@ -114,18 +115,18 @@ void runner_set_domains(struct runner *r, struct schedule_entry *e,
     put_domains(&text, message, schedule_target_name(e->target));
     found = hash_table_find(&r->domains, buf_bytes(&text));
     if (found != NULL)
-        d = CONTAINER_OF(found, struct runner_domains, by_text);
+        domains = CONTAINER_OF(found, struct runner_domains, by_text);
     else if (!text.has_failed && buf_length(&text) != 0)
-        d = make_domains(r, buf_bytes(&text));
-    if (d != NULL)
-        d->uses++;
-    e->domains = d;
+        domains = make_domains(r, buf_bytes(&text));
+    if (domains != NULL)
+        domains->uses++;
+    e->domains = domains;
     buf_done(&text);
 }
 
 /* ---- selections ---- */
 
-/* Subdomains too: "a.example" is below "example". */
+/* "a.example" is below "example". */
 static bool is_below(struct bytes domain, struct bytes above)
 {
     if (domain.len <= above.len || domain.at[domain.len - above.len - 1] != '.')
@@ -139,12 +140,12 @@ static bool is_selected(struct bytes domain, const struct runner_selection *whic
            (which->by == RUNNER_SUBDOMAINS && is_below(domain, which->text));
 }
 
-bool runner_has_domain(const struct runner_domains *d, const struct runner_selection *which)
+bool runner_has_domain(const struct runner_domains *domains, const struct runner_selection *which)
 {
-    if (d == NULL)
+    if (domains == NULL)
         return false;
     assert(which->by == RUNNER_DOMAIN || which->by == RUNNER_SUBDOMAINS);
-    for (struct bytes text = d->by_text.key; text.len != 0;) {
+    for (struct bytes text = domains->by_text.key; text.len != 0;) {
         struct item item = take_item(&text);
         if (is_selected(item.original, which) || is_selected(item.to, which))
             return true;

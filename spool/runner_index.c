@@ -14,39 +14,40 @@ struct indexing {
     struct runner_directories directories;
 };
 
-static void start_next(struct indexing *j);
+static void start_next(struct indexing *indexing);
 
-/* What cannot be made is not missed: messages are opened instead. */
+/* An index that cannot be made is not missed: messages are opened instead. */
 static void run_indexing(struct work *w)
 {
-    struct indexing *j = CONTAINER_OF(w, struct indexing, work);
+    struct indexing *indexing = CONTAINER_OF(w, struct indexing, work);
 
-    assert(j->next < j->directories.count);
-    spool_index_refresh(j->runner->host.store, j->directories.at[j->next], j->now_s);
+    assert(indexing->next < indexing->directories.count);
+    spool_index_refresh(indexing->runner->host.store, indexing->directories.at[indexing->next],
+                        indexing->now_s);
 }
 
 static void done_indexing(struct work *w)
 {
-    struct indexing *j = CONTAINER_OF(w, struct indexing, work);
-    struct runner *r = j->runner;
+    struct indexing *indexing = CONTAINER_OF(w, struct indexing, work);
+    struct runner *r = indexing->runner;
 
     assert(r->load.is_indexing);
     r->load.is_indexing = false;
-    j->next++;
-    start_next(j);
+    indexing->next++;
+    start_next(indexing);
     runner_job_done(r);
 }
 
-static void start_next(struct indexing *j)
+static void start_next(struct indexing *indexing)
 {
-    struct runner *r = j->runner;
+    struct runner *r = indexing->runner;
 
-    j->now_s = loop_wall_ms(r->host.loop) / 1000;
-    j->work = (struct work){.run = run_indexing, .done = done_indexing};
-    if (j->next == j->directories.count || r->is_stopping ||
-        work_run(r->host.loop, &j->work) != 0) {
-        mem_free(j->directories.at);
-        mem_free(j);
+    indexing->now_s = loop_wall_ms(r->host.loop) / 1000;
+    indexing->work = (struct work){.run = run_indexing, .done = done_indexing};
+    if (indexing->next == indexing->directories.count || r->is_stopping ||
+        work_run(r->host.loop, &indexing->work) != 0) {
+        mem_free(indexing->directories.at);
+        mem_free(indexing);
         return;
     }
     r->load.is_indexing = true;
@@ -55,7 +56,7 @@ static void start_next(struct indexing *j)
 
 struct runner_directories runner_directories_of(const struct runner_places *places)
 {
-    struct runner_directories d = {.count = 0};
+    struct runner_directories directories = {.count = 0};
     size_t capacity = 0;
     uint32_t last = 0;
 
@@ -63,24 +64,25 @@ struct runner_directories runner_directories_of(const struct runner_places *plac
         const struct store_place *place = &places->at[i];
         if (place->folder != STORE_QUEUE || place->directory == last)
             continue;
-        uint32_t *grown = mem_make_room(d.at, d.count, &capacity, sizeof(*grown));
+        uint32_t *grown =
+            mem_make_room(directories.at, directories.count, &capacity, sizeof(*grown));
         if (grown == NULL)
             break;
-        d.at = grown;
-        d.at[d.count++] = last = place->directory;
+        directories.at = grown;
+        directories.at[directories.count++] = last = place->directory;
     }
-    return d;
+    return directories;
 }
 
 void runner_index_start(struct runner *r, struct runner_directories directories)
 {
-    struct indexing *j =
-        r->load.is_indexing || directories.count == 0 ? NULL : mem_alloc(sizeof(*j));
+    struct indexing *indexing =
+        r->load.is_indexing || directories.count == 0 ? NULL : mem_alloc(sizeof(*indexing));
 
-    if (j == NULL) {
+    if (indexing == NULL) {
         mem_free(directories.at);
         return;
     }
-    *j = (struct indexing){.runner = r, .directories = directories};
-    start_next(j);
+    *indexing = (struct indexing){.runner = r, .directories = directories};
+    start_next(indexing);
 }

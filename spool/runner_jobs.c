@@ -6,7 +6,8 @@
 #include "proxy/base/mem.h"
 #include "spool/runner_private.h"
 
-#define SYNC_MS 100 /* a removal is durable after so long: what comes back is delivered again */
+#define SYNC_MS                                                                                    \
+    100 /* until a removal is durable: what a power cut brings back is delivered again */
 
 int64_t runner_now_s(const struct runner *r)
 {
@@ -30,51 +31,51 @@ struct syncing {
 
 static void run_syncing(struct work *w)
 {
-    struct syncing *j = CONTAINER_OF(w, struct syncing, work);
+    struct syncing *syncing = CONTAINER_OF(w, struct syncing, work);
 
-    for (size_t i = 0; i < j->count; i++) {
-        int error = store_sync(j->runner->host.store, j->directories[i], true);
+    for (size_t i = 0; i < syncing->count; i++) {
+        int error = store_sync(syncing->runner->host.store, syncing->directories[i]);
         if (error != 0)
-            j->error = error;
+            syncing->error = error;
     }
 }
 
 static void done_syncing(struct work *w)
 {
-    struct syncing *j = CONTAINER_OF(w, struct syncing, work);
-    struct runner *r = j->runner;
+    struct syncing *syncing = CONTAINER_OF(w, struct syncing, work);
+    struct runner *r = syncing->runner;
 
-    if (j->error != 0) {
+    if (syncing->error != 0) {
         struct log_line line =
             log_begin(r->host.log, r->host.log_sinks, LOG_LEVEL_ERROR, "queue-not-synced");
         log_put_text(&line, "directory", store_directory(r->host.store));
-        log_put_error(&line, "error", j->error);
+        log_put_error(&line, "error", syncing->error);
         log_end(&line);
     }
-    mem_free(j->directories);
-    mem_free(j);
+    mem_free(syncing->directories);
+    mem_free(syncing);
     runner_job_done(r);
 }
 
 static void on_sync(struct deadline *d)
 {
     struct runner *r = CONTAINER_OF(d, struct runner, dirty.deadline);
-    struct syncing *j = mem_alloc(sizeof(*j));
+    struct syncing *syncing = mem_alloc(sizeof(*syncing));
 
     deadline_clear(r->host.loop, d);
-    if (j != NULL) {
-        *j = (struct syncing){.work = {.run = run_syncing, .done = done_syncing},
-                              .runner = r,
-                              .directories = r->dirty.at,
-                              .count = r->dirty.count};
-        if (work_run(r->host.loop, &j->work) == 0) {
+    if (syncing != NULL) {
+        *syncing = (struct syncing){.work = {.run = run_syncing, .done = done_syncing},
+                                    .runner = r,
+                                    .directories = r->dirty.at,
+                                    .count = r->dirty.count};
+        if (work_run(r->host.loop, &syncing->work) == 0) {
             r->dirty.at = NULL;
             r->dirty.count = r->dirty.capacity = 0;
             r->job_count++;
             return;
         }
     }
-    mem_free(j);
+    mem_free(syncing);
     deadline_set(r->host.loop, d, loop_now_ms(r->host.loop) + SYNC_MS);
 }
 
@@ -95,7 +96,7 @@ void runner_sync_later(struct runner *r, uint32_t directory)
     uint32_t *grown =
         mem_make_room(r->dirty.at, r->dirty.count, &r->dirty.capacity, sizeof(*grown));
     if (grown == NULL)
-        return; /* the kernel writes it in its own time */
+        return; /* the kernel syncs the directory in its own time */
     r->dirty.at = grown;
     if (r->dirty.count == 0)
         deadline_set(r->host.loop, &r->dirty.deadline, loop_now_ms(r->host.loop) + SYNC_MS);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Which messages there are: the queue is listed at start and now and then, and what is not known is
- * read. */
+/* Which messages there are. The queue is listed at start and now and then, and messages that are
+ * not known are read. */
 #include <assert.h>
 #include <errno.h>
 
@@ -13,36 +13,37 @@
 #define BATCH         256   /* messages of one job */
 #define RESCAN_MS     30000 /* hints may be lost */
 #define RELOOK_MS     1000  /* ... and where this is likely */
-#define RESCAN_FACTOR 20    /* listing takes at most one part in so many of the time */
-#define LOOK_MAX      4096  /* places of one turn of the loop, of which most may be known */
+#define RESCAN_FACTOR 20    /* listing takes at most one part in so many of all time */
+#define LOOK_MAX      4096  /* places looked at in one turn of the loop; most may be known */
 
 /* ---- places ---- */
 
-static bool push(struct runner_places *p, const struct store_place *place)
+static bool push(struct runner_places *places, const struct store_place *place)
 {
-    struct store_place *grown = mem_make_room(p->at, p->count, &p->capacity, sizeof(*grown));
+    struct store_place *grown =
+        mem_make_room(places->at, places->count, &places->capacity, sizeof(*grown));
 
     if (grown == NULL)
         return false;
-    p->at = grown;
-    p->at[p->count++] = *place;
+    places->at = grown;
+    places->at[places->count++] = *place;
     return true;
 }
 
-static void clear(struct runner_places *p)
+static void clear(struct runner_places *places)
 {
-    mem_free(p->at);
-    *p = (struct runner_places){0};
+    mem_free(places->at);
+    *places = (struct runner_places){0};
 }
 
-static bool take(struct runner_places *p, struct store_place *place_out)
+static bool take(struct runner_places *places, struct store_place *place_out)
 {
-    assert(p->first <= p->count);
-    if (p->first == p->count)
+    assert(places->first <= places->count);
+    if (places->first == places->count)
         return false;
-    *place_out = p->at[p->first++];
-    if (p->first == p->count)
-        clear(p);
+    *place_out = places->at[places->first++];
+    if (places->first == places->count)
+        clear(places);
     return true;
 }
 
@@ -53,8 +54,8 @@ static uint64_t next_arrival(const struct runner *r)
     return r->load.arrivals - (r->load.arrived.count - r->load.arrived.first);
 }
 
-/* Not known yet; or held, as far as is known, and found in the queue: another process has released
- * it. */
+/* Is the message not known yet? One that is known as held and lies in queue/ was released by
+ * another process, and counts as new. */
 static bool is_news(struct runner *r, const struct store_place *place)
 {
     struct runner_message *known = runner_find(r, &place->id);
@@ -67,7 +68,7 @@ static bool is_news(struct runner *r, const struct store_place *place)
     return true;
 }
 
-/* The next message that is not known yet. `left`: so many places may be looked at. */
+/* The next message that is not known yet. `left`: how many places may still be looked at. */
 static bool next_place(struct runner *r, unsigned *left, struct store_place *place_out)
 {
     while (*left != 0 && (take(&r->load.arrived, place_out) || take(&r->load.found, place_out))) {
@@ -93,14 +94,15 @@ struct reading {
     unsigned slot; /* in runner_load.oldest_read */
     struct pool pool;
     struct arena arena;
-    bool uses_index;  /* while the queue is being loaded: later, what is read is new */
+    bool uses_index;  /* only while the queue is being loaded: messages that come later are in no
+                       * index */
     uint32_t indexed; /* the directory that `index` is of; 0: none yet */
     struct spool_index index;
     size_t count;
     struct read_item items[BATCH];
 };
 
-/* Nobody else changes it now: what was found is looked at again. */
+/* Reads the file again, which is locked: nobody else changes it now. */
 static int read_taken(const struct store *store, int fd, struct arena *arena,
                       struct read_item *item)
 {
@@ -117,8 +119,8 @@ static int read_taken(const struct store *store, int fd, struct arena *arena,
     return error;
 }
 
-/* It is damaged, or held and lies among those that are delivered, since a crash came between. Or
- * somebody has changed it while it was read. */
+/* The message is damaged, or it is held and a crash left it in queue/. Or somebody has changed it
+ * while it was read. */
 static void mend(const struct store *store, struct arena *arena, struct read_item *item)
 {
     int fd, error = store_take(store, &item->place, &fd);
@@ -130,8 +132,8 @@ static void mend(const struct store *store, struct arena *arena, struct read_ite
     item->error = error;
 }
 
-/* Without the lock: what is there may be known, whoever delivers it, and where nothing can be
- * written. */
+/* Reads without the lock: a message can be learnt while somebody delivers it, and from a disk that
+ * cannot be written. */
 static void read_item(const struct store *store, struct arena *arena, struct read_item *item)
 {
     int fd;
@@ -147,31 +149,33 @@ static void read_item(const struct store *store, struct arena *arena, struct rea
         mend(store, arena, item);
 }
 
-/* What is held and still lies in queue/ is opened all the same: it is to be moved. */
-static bool is_in_index(struct reading *j, struct read_item *item)
+/* A held message in queue/ is opened all the same, because it is to be moved. */
+static bool is_in_index(struct reading *reading, struct read_item *item)
 {
-    if (!j->uses_index || item->place.folder != STORE_QUEUE)
+    if (!reading->uses_index || item->place.folder != STORE_QUEUE)
         return false;
-    if (j->indexed != item->place.directory) {
-        spool_index_free(&j->index);
-        j->indexed = item->place.directory;
-        spool_index_read(j->runner->host.store, j->indexed, &j->index); /* or it is empty */
+    if (reading->indexed != item->place.directory) {
+        spool_index_free(&reading->index);
+        reading->indexed = item->place.directory;
+        spool_index_read(reading->runner->host.store, reading->indexed,
+                         &reading->index); /* or it is empty */
     }
     item->error = 0;
-    return spool_index_find(&j->index, &item->place.id, &j->arena, &item->message) == 0 &&
-           !item->message.is_held;
+    int error = spool_index_find(&reading->index, &item->place.id, &reading->arena, &item->message);
+
+    return error == 0 && !item->message.is_held;
 }
 
 static void run_reading(struct work *w)
 {
-    struct reading *j = CONTAINER_OF(w, struct reading, work);
+    struct reading *reading = CONTAINER_OF(w, struct reading, work);
 
-    for (size_t i = 0; i < j->count; i++)
-        if (!is_in_index(j, &j->items[i]))
-            read_item(j->runner->host.store, &j->arena, &j->items[i]);
+    for (size_t i = 0; i < reading->count; i++)
+        if (!is_in_index(reading, &reading->items[i]))
+            read_item(reading->runner->host.store, &reading->arena, &reading->items[i]);
 }
 
-/* What is left alone is met again by each listing, and told once. */
+/* A file that is left alone is met again by each listing, and logged once. */
 static void log_unreadable(struct runner *r, const struct read_item *item)
 {
     if (!item->is_bad && !runner_see_stray(r, bytes_of(item->place.id.text), item->error))
@@ -192,32 +196,32 @@ static void finish_item(struct runner *r, const struct read_item *item)
     if (item->error == 0)
         runner_learn(r, &item->place, &item->message);
     else if (item->error == -ENOENT || item->error == -EAGAIN)
-        return; /* gone, or another one's: the next scan will tell */
+        return; /* gone, or taken by another process: the next listing will tell */
     else
         log_unreadable(r, item);
-    if (item->error == ERR_RANGE) /* of a later version: known, and never touched */
+    if (item->error == ERR_RANGE) /* of a later version: known, and left alone */
         runner_ignore(r, &item->place);
 }
 
-static void free_reading(struct reading *j)
+static void free_reading(struct reading *reading)
 {
-    arena_reset(&j->arena);
-    pool_done(&j->pool);
-    spool_index_free(&j->index);
-    mem_free(j);
+    arena_reset(&reading->arena);
+    pool_done(&reading->pool);
+    spool_index_free(&reading->index);
+    mem_free(reading);
 }
 
 static void done_reading(struct work *w)
 {
-    struct reading *j = CONTAINER_OF(w, struct reading, work);
-    struct runner *r = j->runner;
+    struct reading *reading = CONTAINER_OF(w, struct reading, work);
+    struct runner *r = reading->runner;
 
-    for (size_t i = 0; i < j->count; i++)
-        finish_item(r, &j->items[i]);
+    for (size_t i = 0; i < reading->count; i++)
+        finish_item(r, &reading->items[i]);
     assert(r->load.readers != 0);
-    r->load.oldest_read[j->slot] = UINT64_MAX;
+    r->load.oldest_read[reading->slot] = UINT64_MAX;
     r->load.readers--;
-    free_reading(j);
+    free_reading(reading);
     runner_load_pump(r);
     if (r->host.has_read != NULL)
         r->host.has_read(r->host.owner);
@@ -237,29 +241,29 @@ static unsigned free_slot(const struct runner *r)
 
 static bool start_reading(struct runner *r, unsigned *left)
 {
-    struct reading *j = mem_alloc(sizeof(*j));
+    struct reading *reading = mem_alloc(sizeof(*reading));
 
-    if (j == NULL)
+    if (reading == NULL)
         return false;
-    j->work = (struct work){.run = run_reading, .done = done_reading};
-    j->runner = r;
-    j->uses_index = !r->load.is_loaded;
-    j->indexed = 0;
-    j->index = (struct spool_index){0};
-    j->count = 0;
-    j->slot = free_slot(r);
+    reading->work = (struct work){.run = run_reading, .done = done_reading};
+    reading->runner = r;
+    reading->uses_index = !r->load.is_loaded;
+    reading->indexed = 0;
+    reading->index = (struct spool_index){0};
+    reading->count = 0;
+    reading->slot = free_slot(r);
     uint64_t first = next_arrival(r);
-    pool_init(&j->pool, 4096, 4);
-    arena_init(&j->arena, &j->pool, SIZE_MAX);
-    while (j->count < BATCH && next_place(r, left, &j->items[j->count].place))
-        j->items[j->count++].is_bad = false;
-    if (j->count != 0 && work_run(r->host.loop, &j->work) == 0) {
-        r->load.oldest_read[j->slot] = first;
+    pool_init(&reading->pool, 4096, 4);
+    arena_init(&reading->arena, &reading->pool, SIZE_MAX);
+    while (reading->count < BATCH && next_place(r, left, &reading->items[reading->count].place))
+        reading->items[reading->count++].is_bad = false;
+    if (reading->count != 0 && work_run(r->host.loop, &reading->work) == 0) {
+        r->load.oldest_read[reading->slot] = first;
         r->load.readers++;
         r->job_count++;
         return true;
     }
-    free_reading(j); /* what it would have read comes with the next scan */
+    free_reading(reading); /* the next listing finds again what it would have read */
     return false;
 }
 
@@ -282,7 +286,7 @@ void runner_load_pump(struct runner *r)
 
 /* ---- listing ---- */
 
-/* What a listing found that is no message, or could not be read. */
+/* What a listing found that is no message or cannot be read. */
 struct stray {
     char *path; /* ours */
     int error;
@@ -298,46 +302,46 @@ struct listing {
     uint64_t began_us;
     int error;
     struct id mark_id;
-    int mark_fd; /* -1: it need not be made, or could not be */
+    int mark_fd; /* -1: none was needed, or none could be made */
     bool marks, was_left;
 };
 
-static bool keep_stray(struct listing *j, const struct store_found *found)
+static bool keep_stray(struct listing *listing, const struct store_found *found)
 {
     size_t len = strlen(found->stray) + 1;
-    char *path = j->stray_count == RUNNER_STRAYS_MAX ? NULL : mem_alloc(len);
+    char *path = listing->stray_count == RUNNER_STRAYS_MAX ? NULL : mem_alloc(len);
 
     if (path == NULL)
-        return true; /* the next listing tells */
+        return true; /* the next listing finds it again */
     memcpy(path, found->stray, len);
-    j->strays[j->stray_count++] = (struct stray){.path = path, .error = found->error};
+    listing->strays[listing->stray_count++] = (struct stray){.path = path, .error = found->error};
     return true;
 }
 
 static bool on_found(void *owner, const struct store_found *found)
 {
-    struct listing *j = owner;
+    struct listing *listing = owner;
 
     if (found->stray != NULL)
-        return keep_stray(j, found);
-    if (found->place.folder == STORE_BAD || push(&j->places, &found->place))
+        return keep_stray(listing, found);
+    if (found->place.folder == STORE_BAD || push(&listing->places, &found->place))
         return true;
-    j->error = ERR_MEMORY;
+    listing->error = ERR_MEMORY;
     return false;
 }
 
 static void run_listing(struct work *w)
 {
-    struct listing *j = CONTAINER_OF(w, struct listing, work);
-    const struct store *store = j->runner->host.store;
+    struct listing *listing = CONTAINER_OF(w, struct listing, work);
+    const struct store *store = listing->runner->host.store;
     int error;
 
-    if (j->marks)
-        j->mark_fd = store_mark(store, &j->mark_id, &j->was_left);
-    error = store_list(store, on_found, j);
+    if (listing->marks)
+        listing->mark_fd = store_mark(store, &listing->mark_id, &listing->was_left);
+    error = store_list(store, on_found, listing);
     if (error != 0)
-        j->error = error;
-    j->directories = runner_directories_of(&j->places);
+        listing->error = error;
+    listing->directories = runner_directories_of(&listing->places);
 }
 
 static void log_not_listed(struct runner *r, int error)
@@ -361,17 +365,17 @@ static void log_stray(struct runner *r, const struct stray *stray)
     log_end(&line);
 }
 
-static void tell_strays(struct runner *r, struct listing *j)
+static void tell_strays(struct runner *r, struct listing *listing)
 {
     runner_next_strays(r);
-    for (size_t i = 0; i < j->stray_count; i++) {
-        if (runner_see_stray(r, bytes_of(j->strays[i].path), j->strays[i].error))
-            log_stray(r, &j->strays[i]);
-        mem_free(j->strays[i].path);
+    for (size_t i = 0; i < listing->stray_count; i++) {
+        if (runner_see_stray(r, bytes_of(listing->strays[i].path), listing->strays[i].error))
+            log_stray(r, &listing->strays[i]);
+        mem_free(listing->strays[i].path);
     }
 }
 
-/* What a target took and we did not write down is delivered again. */
+/* Messages that targets took before a crash may be delivered again. */
 static void log_unclean(struct runner *r)
 {
     struct log_line line = log_begin(r->host.log, r->host.log_sinks, LOG_LEVEL_WARNING, "unclean");
@@ -381,35 +385,35 @@ static void log_unclean(struct runner *r)
     log_end(&line);
 }
 
-static void keep_mark(struct runner *r, const struct listing *j)
+static void keep_mark(struct runner *r, const struct listing *listing)
 {
-    if (j->was_left)
+    if (listing->was_left)
         log_unclean(r);
-    if (j->mark_fd < 0)
+    if (listing->mark_fd < 0)
         return;
-    r->mark.id = j->mark_id;
-    r->mark.fd = j->mark_fd;
+    r->mark.id = listing->mark_id;
+    r->mark.fd = listing->mark_fd;
 }
 
 static void done_listing(struct work *w)
 {
-    struct listing *j = CONTAINER_OF(w, struct listing, work);
-    struct runner *r = j->runner;
-    uint64_t took_ms = (loop_precise_us(r->host.loop) - j->began_us) / 1000;
+    struct listing *listing = CONTAINER_OF(w, struct listing, work);
+    struct runner *r = listing->runner;
+    uint64_t took_ms = (loop_precise_us(r->host.loop) - listing->began_us) / 1000;
     uint64_t least_ms = r->load.wants_rescan ? RELOOK_MS : RESCAN_MS;
     uint64_t pause_ms = took_ms * RESCAN_FACTOR;
 
     assert(r->load.is_listing);
     r->load.is_listing = false;
     r->load.wants_rescan = false;
-    keep_mark(r, j);
-    if (j->error != 0)
-        log_not_listed(r, j->error);
-    tell_strays(r, j);
-    runner_index_start(r, j->directories);
-    clear(&r->load.found); /* what was listed before, and is there still, was listed again */
-    r->load.found = j->places;
-    mem_free(j);
+    keep_mark(r, listing);
+    if (listing->error != 0)
+        log_not_listed(r, listing->error);
+    tell_strays(r, listing);
+    runner_index_start(r, listing->directories);
+    clear(&r->load.found); /* what is still there was listed again */
+    r->load.found = listing->places;
+    mem_free(listing);
     if (!r->is_stopping)
         deadline_set(r->host.loop, &r->load.rescan,
                      loop_now_ms(r->host.loop) + (pause_ms < least_ms ? least_ms : pause_ms));
@@ -419,28 +423,28 @@ static void done_listing(struct work *w)
 
 static void start_listing(struct runner *r)
 {
-    struct listing *j = mem_alloc(sizeof(*j));
+    struct listing *listing = mem_alloc(sizeof(*listing));
 
     assert(!r->load.is_listing);
-    if (j != NULL) {
-        j->work = (struct work){.run = run_listing, .done = done_listing};
-        j->runner = r;
-        j->places = (struct runner_places){0};
-        j->stray_count = 0;
-        j->error = 0;
-        j->was_left = false;
-        j->began_us = loop_precise_us(r->host.loop);
-        j->marks = r->mark.fd < 0 && !r->host.is_cold;
-        j->mark_fd = -1;
-        if (j->marks)
-            j->mark_id = r->host.next_id(r->host.owner);
-        if (work_run(r->host.loop, &j->work) == 0) {
+    if (listing != NULL) {
+        listing->work = (struct work){.run = run_listing, .done = done_listing};
+        listing->runner = r;
+        listing->places = (struct runner_places){0};
+        listing->stray_count = 0;
+        listing->error = 0;
+        listing->was_left = false;
+        listing->began_us = loop_precise_us(r->host.loop);
+        listing->marks = r->mark.fd < 0 && !r->host.is_cold;
+        listing->mark_fd = -1;
+        if (listing->marks)
+            listing->mark_id = r->host.next_id(r->host.owner);
+        if (work_run(r->host.loop, &listing->work) == 0) {
             r->load.is_listing = true;
             r->job_count++;
             return;
         }
     }
-    mem_free(j);
+    mem_free(listing);
     deadline_set(r->host.loop, &r->load.rescan, loop_now_ms(r->host.loop) + RESCAN_MS);
 }
 

@@ -6,7 +6,7 @@
 #include "spool/runner_private.h"
 
 #define REPORT_AGAIN_S 60 /* a report could not be made */
-#define LOOK_AGAIN_S   60 /* its time is over, and it was given back untried */
+#define LOOK_AGAIN_S   60 /* after an expired entry was given back untried */
 
 /* ---- entries ---- */
 
@@ -15,7 +15,7 @@ static bool is_of(const struct spool_recipient *s, struct bytes target)
     return (runner_is_open(s) || runner_is_due(s)) && bytes_equal(s->target, target);
 }
 
-/* What waits for it waits until it is configured again, or an operator reroutes it. */
+/* Mail for this target waits until the target is configured again, or an operator reroutes it. */
 static void log_missing(struct runner *r, const struct schedule_target *t)
 {
     struct log_line line =
@@ -53,7 +53,7 @@ static int64_t seconds(uint64_t ms)
     return (int64_t)(ms / 1000);
 }
 
-/* By the clock of the schedule. */
+/* A time of the wall clock as one of the schedule's clock. */
 static int64_t from_wall_s(const struct runner *r, int64_t wall_s)
 {
     return runner_now_s(r) + wall_s - loop_wall_ms(r->host.loop) / 1000;
@@ -66,8 +66,8 @@ static int64_t expires_s(const struct runner *r, const struct schedule_entry *e)
     return expire_ms == 0 ? INT64_MAX : from_wall_s(r, e->arrived_s + seconds(expire_ms));
 }
 
-/* When somebody must look at it though the target stays away: it expires, or its sender is to be
- * warned. */
+/* When the entry must be looked at even if its target stays away: it expires, or its sender is to
+ * be warned. */
 static int64_t next_look_s(const struct runner *r, const struct schedule_entry *e, bool may_warn)
 {
     int64_t now_s = runner_now_s(r), look_s = e->expires_s;
@@ -75,7 +75,7 @@ static int64_t next_look_s(const struct runner *r, const struct schedule_entry *
 
     if (look_s == INT64_MAX)
         return INT64_MAX;
-    if (look_s <= now_s) /* the schedule may want to look sooner */
+    if (look_s <= now_s) /* the schedule may have chosen a sooner time */
         look_s = now_s < e->look_s && e->look_s < now_s + LOOK_AGAIN_S ? e->look_s
                                                                        : now_s + LOOK_AGAIN_S;
     if (warn_s <= now_s)
@@ -151,19 +151,19 @@ static int64_t when_tried_s(const struct runner *r, const struct schedule_entry 
     return tried_s < now_s ? tried_s : now_s;
 }
 
-/* An entry of this message at the target of that recipient, which none is for yet. */
-static struct schedule_entry *add_entry(struct runner *r, struct runner_message *m,
+/* Adds an entry of this message at a target that has none of it yet. */
+static struct schedule_entry *add_entry(struct runner *r, struct runner_message *known,
                                         const struct spool_message *message, struct bytes target)
 {
     struct schedule_target *t = schedule_target_of(r->schedule, target);
     struct rest rest = rest_of(message, target);
     struct schedule_entry fresh = {
         .target = t,
-        .id = m->place.id,
-        .directory = m->place.directory,
+        .id = known->place.id,
+        .directory = known->place.directory,
         .sender = (uint32_t)sender_hash(r, &message->envelope.from),
         .tries = (uint16_t)(rest.tries < UINT16_MAX ? rest.tries : UINT16_MAX),
-        .is_held = message->is_held || m->place.folder == STORE_HOLD,
+        .is_held = message->is_held || known->place.folder == STORE_HOLD,
         .may_be_duplicate = rest.may_be_duplicate,
         .arrived_s = message->arrived_ms / 1000,
         .body_bytes = message->head.body_bytes,
@@ -178,18 +178,18 @@ static struct schedule_entry *add_entry(struct runner *r, struct runner_message 
         schedule_set_due(t, &fresh, when_tried_s(r, &fresh, rest.tried_s));
     runner_refresh(r, &fresh, message);
     if (rest.open == 0)
-        fresh.look_s = 0; /* a report that a crash came before, or nothing but its end */
+        fresh.look_s = 0; /* a crash came before the report, or before the removal */
     struct schedule_entry *e = schedule_add(t, &fresh);
     if (e == NULL)
         runner_leave_domains(r, &fresh);
     else
-        list_append(&m->entries, &e->in_message);
+        list_append(&known->entries, &e->in_message);
     return e;
 }
 
-static bool has_entry(const struct runner_message *m, struct bytes target)
+static bool has_entry(const struct runner_message *known, struct bytes target)
 {
-    LIST_EACH (link, &m->entries) {
+    LIST_EACH (link, &known->entries) {
         const struct schedule_entry *e = LIST_ENTRY(link, struct schedule_entry, in_message);
         if (bytes_equal(schedule_target_name(e->target), target))
             return true;
@@ -197,48 +197,48 @@ static bool has_entry(const struct runner_message *m, struct bytes target)
     return false;
 }
 
-static bool add_entries(struct runner *r, struct runner_message *m,
+static bool add_entries(struct runner *r, struct runner_message *known,
                         const struct spool_message *message)
 {
     for (uint32_t i = 0; i < message->recipient_count; i++) {
         const struct spool_recipient *s = &message->recipients[i];
-        if (is_of(s, s->target) && !has_entry(m, s->target) &&
-            add_entry(r, m, message, s->target) == NULL)
+        if (is_of(s, s->target) && !has_entry(known, s->target) &&
+            add_entry(r, known, message, s->target) == NULL)
             return false;
     }
-    return !list_is_empty(&m->entries) || message->recipient_count == 0 ||
-           add_entry(r, m, message, message->recipients[0].target) != NULL;
+    return !list_is_empty(&known->entries) || message->recipient_count == 0 ||
+           add_entry(r, known, message, message->recipients[0].target) != NULL;
 }
 
 static struct runner_message *add_message(struct runner *r, const struct store_place *place)
 {
-    struct runner_message *m = mem_zalloc(sizeof(*m));
+    struct runner_message *known = mem_zalloc(sizeof(*known));
 
-    if (m == NULL)
+    if (known == NULL)
         return NULL;
-    m->place = *place;
-    list_init(&m->entries);
-    if (runner_table_add(r, m))
-        return m;
-    mem_free(m);
+    known->place = *place;
+    list_init(&known->entries);
+    if (runner_table_add(r, known))
+        return known;
+    mem_free(known);
     return NULL;
 }
 
 bool runner_learn(struct runner *r, const struct store_place *place,
                   const struct spool_message *message)
 {
-    struct runner_message *m = runner_find(r, &place->id);
+    struct runner_message *known = runner_find(r, &place->id);
 
-    if (m != NULL)
+    if (known != NULL)
         return true;
-    m = add_message(r, place);
-    if (m == NULL)
+    known = add_message(r, place);
+    if (known == NULL)
         return false;
-    if (add_entries(r, m, message)) {
+    if (add_entries(r, known, message)) {
         runner_pump_later(r);
         return true;
     }
-    runner_forget(r, m);
+    runner_forget(r, known);
     return false;
 }
 
@@ -250,34 +250,34 @@ void runner_ignore(struct runner *r, const struct store_place *place)
 
 /* ---- forgetting ---- */
 
-void runner_forget(struct runner *r, struct runner_message *m)
+void runner_forget(struct runner *r, struct runner_message *known)
 {
-    assert(!m->is_busy);
-    LIST_EACH (link, &m->entries) {
+    assert(!known->is_busy);
+    LIST_EACH (link, &known->entries) {
         struct schedule_entry *e = LIST_ENTRY(link, struct schedule_entry, in_message);
         runner_leave_domains(r, e);
         schedule_remove(e);
     }
-    runner_table_remove(r, m);
-    mem_free(m);
+    runner_table_remove(r, known);
+    mem_free(known);
 }
 
 void runner_forget_entry(struct runner *r, struct schedule_entry *e)
 {
-    struct runner_message *m = runner_find(r, &e->id);
+    struct runner_message *known = runner_find(r, &e->id);
 
     runner_leave_domains(r, e);
     schedule_remove(e);
-    if (m != NULL && list_is_empty(&m->entries))
-        runner_forget(r, m);
+    if (known != NULL && list_is_empty(&known->entries))
+        runner_forget(r, known);
 }
 
 void runner_forget_all(struct runner *r)
 {
-    struct runner_message *m;
+    struct runner_message *known;
 
-    while ((m = runner_table_any(r)) != NULL)
-        runner_forget(r, m);
+    while ((known = runner_table_any(r)) != NULL)
+        runner_forget(r, known);
     runner_table_done(r);
     hash_table_done(&r->domains);
     schedule_free(&r->schedule);

@@ -8,28 +8,29 @@
 #include "proxy/io/work.h"
 #include "spool/runner.h"
 
-#define RUNNER_DELIVERIES_MAX 400 /* at the same time, over all targets: two descriptors each */
+/* Deliveries at the same time, over all targets. Each has two descriptors. */
+#define RUNNER_DELIVERIES_MAX 400
 
 #define RUNNER_READERS_MAX 4 /* reading jobs at the same time */
 
-/* Which domains the recipients of an entry have, and how many have which: entries with the same
- * share one. */
+/* The domains of an entry's recipients, and how many recipients have each. Entries with the same
+ * set share it. */
 struct runner_domains {
     struct hash_entry by_text;
     uint32_t uses;
     uint8_t text[]; /* see runner_domains.c */
 };
 
-/* A message that is known. */
+/* A known message. */
 struct runner_message {
     struct runner_message *next; /* in the same bucket */
     struct list entries;         /* struct schedule_entry.in_message */
     struct store_place place;
-    bool is_busy; /* a job or a delivery has it: others come later */
+    bool is_busy; /* a job or a delivery has the message: others must wait */
 };
 
-/* Messages by id. There may be millions: hash_table keeps too much of each, and takes too long when
- * it grows. */
+/* Messages by id. There may be millions: hash_table would keep too many octets of each, and take
+ * too long to grow. */
 struct runner_segment; /* some buckets */
 struct runner_table {
     struct runner_segment **segments;
@@ -37,7 +38,7 @@ struct runner_table {
     size_t bucket_count;
     size_t level; /* the largest power of two that is not more than bucket_count */
     size_t message_count;
-    size_t emptied; /* at the end: so many buckets are empty */
+    size_t emptied; /* by runner_table_any(): how many buckets are known to be empty */
 };
 
 /* Places of messages that are to be read, in the order in which they came. */
@@ -46,7 +47,7 @@ struct runner_places {
     size_t first, count, capacity; /* at[first .. count) */
 };
 
-/* Directories from which a name was removed that is not synced yet. */
+/* Directories from which a name was removed, and which are not synced yet. */
 struct runner_dirty {
     struct deadline deadline;
     uint32_t *at;
@@ -58,19 +59,20 @@ struct runner_load {
     struct runner_places arrived; /* new ones go first */
     struct runner_places found;   /* by listing */
     struct deadline rescan;
-    bool wants_rescan;                        /* soon after the listing that runs */
+    bool wants_rescan;                        /* list again soon after the listing that runs */
     unsigned readers;                         /* jobs */
-    uint64_t arrivals;                        /* how many there were */
+    uint64_t arrivals;                        /* how many there were so far */
     uint64_t oldest_read[RUNNER_READERS_MAX]; /* of each job: its first arrival; UINT64_MAX: none */
-    struct loop_post look;                    /* at what was found: the next turn */
+    struct loop_post look;                    /* goes on with `found` in the next turn of the
+                                               * loop */
     bool is_listing, is_loaded, is_indexing;
 };
 
-/* What cannot be read, or is no message; more are not told apart. */
+/* What cannot be read, or is no message. Strays beyond so many are not told apart. */
 #define RUNNER_STRAYS_MAX 256
 struct runner_stray {
     uint64_t key;     /* of its name, and of what is wrong */
-    uint32_t listing; /* that saw it the last time */
+    uint32_t listing; /* the last listing that saw it */
 };
 struct runner_strays {
     struct runner_stray at[RUNNER_STRAYS_MAX];
@@ -78,11 +80,11 @@ struct runner_strays {
     uint32_t listing; /* the last one */
 };
 
-/* Says in the spool that we work, see store_mark(). */
+/* Says in the spool that this runner works, see store_mark(). */
 struct runner_mark {
     struct id id;
     int fd;         /* -1: none */
-    bool must_stay; /* something could not be written: the next start shall know */
+    bool must_stay; /* an outcome could not be written: the next start shall warn of duplicates */
 };
 
 struct runner {
@@ -92,14 +94,15 @@ struct runner {
     struct list walks;         /* struct runner_walk.in_runner */
     struct hash_table domains; /* struct runner_domains.by_text */
     struct list deliveries;    /* struct delivery.in_runner */
-    struct list spare;         /* the same, for the next ones */
+    struct list spare;         /* ended ones, to be used again */
     unsigned delivery_count;
-    unsigned aside_count; /* of these, whose outcome cannot be written */
+    unsigned aside_count; /* deliveries that gave up their place, because their outcome cannot be
+                           * written */
     unsigned job_count;   /* all other jobs that run */
-    unsigned up_count;    /* how often some target was there again */
+    unsigned up_count;    /* how often a target came back */
     struct loop_post pump;
-    void (*pump_now)(void *owner); /* runner.c: what is due is begun */
-    struct deadline wake;          /* when something is due though nothing happens */
+    void (*pump_now)(void *owner); /* runner.c: begins the deliveries that are due */
+    struct deadline wake;          /* when the next entry is due */
     struct runner_dirty dirty;
     struct runner_load load;
     struct runner_strays strays;
@@ -109,14 +112,14 @@ struct runner {
     bool is_stopping, is_stopped, is_aborted;
 };
 
-/* To be delivered to `target` still. */
+/* Is the recipient still to be delivered? */
 static inline bool runner_is_open(const struct spool_recipient *s)
 {
     return s->fate == FATE_OPEN || s->fate == FATE_DEFERRED || s->fate == FATE_UNKNOWN ||
            s->fate == FATE_LOST;
 }
 
-/* A report is due: a refusal, or a relayed success. */
+/* Is a report due: on a refusal, or a relayed success? */
 static inline bool runner_is_due(const struct spool_recipient *s)
 {
     return !s->is_reported &&
@@ -127,49 +130,53 @@ static inline bool runner_is_due(const struct spool_recipient *s)
 
 void runner_jobs_init(struct runner *r, void (*pump)(void *owner));
 void runner_jobs_done(struct runner *r); /* frees */
-/* Something may be due: soon, outside every callback. */
+/* Something may be due: looks soon, outside every callback. */
 void runner_pump_later(struct runner *r);
-void runner_may_stop(struct runner *r); /* a delivery has ended: maybe the last one */
+void runner_may_stop(struct runner *r); /* a delivery has ended, maybe the last one */
 void runner_job_done(struct runner *r); /* one of job_count has ended */
-/* A name was removed there: synced within 100 ms. */
+/* A name was removed from the directory, which is synced within 100 ms. */
 void runner_sync_later(struct runner *r, uint32_t directory);
 
 /* ---- runner_table.c: what is known, by id ---- */
 
 struct runner_message *runner_find(struct runner *r, const struct id *id);
 /* Legal when no message of that id is there. False: no memory. */
-bool runner_table_add(struct runner *r, struct runner_message *m);
-void runner_table_remove(struct runner *r, struct runner_message *m); /* legal when it is there */
-struct runner_message *runner_table_any(struct runner *r); /* while all are removed; NULL: none */
+bool runner_table_add(struct runner *r, struct runner_message *known);
+void runner_table_remove(struct runner *r,
+                         struct runner_message *known);    /* legal when it is there */
+struct runner_message *runner_table_any(struct runner *r); /* for removing all messages; NULL: none
+                                                            * is left */
 void runner_table_done(struct runner *r);                  /* legal when it is empty: frees */
-void runner_end_walks(struct runner *r);                   /* at once: what they have met is all */
+void runner_end_walks(struct runner *r);                   /* at once, wherever they are */
 
 /* ---- runner_message.c: what is known ---- */
 
-/* What the file says is what is known from now on. False: no memory; the message is found again by
- * the next scan. */
+/* Learns what the file says of a message; nothing changes if the message is known. False: no
+ * memory; the next listing finds the message again. */
 bool runner_learn(struct runner *r, const struct store_place *place,
                   const struct spool_message *message);
-/* It is there, and nothing is to be done about it. */
+/* The message is known, and nothing is to be done about it. */
 void runner_ignore(struct runner *r, const struct store_place *place);
 /* Legal when no job and no delivery has it. With its entries. */
-void runner_forget(struct runner *r, struct runner_message *m);
-/* The entry's numbers anew. False: nothing is left to be done at its target. */
+void runner_forget(struct runner *r, struct runner_message *known);
+/* Renews the entry's numbers. False: nothing is left to be done at its target. */
 bool runner_refresh(struct runner *r, struct schedule_entry *e,
                     const struct spool_message *message);
-/* The message says that its target may have it since a try that the entry does not know of. */
+/* Does the message say that its target may have taken it in a try that the entry does not know
+ * of? */
 bool runner_is_outdated(const struct schedule_entry *e, const struct spool_message *message);
 void runner_forget_entry(struct runner *r, struct schedule_entry *e);
 void runner_forget_all(struct runner *r);
 
 /* ---- runner_domains.c: recipients by domain ---- */
 
-/* Of the open recipients of the entry's target. Without memory it has none. */
+/* Sets the domains of the open recipients of the entry's target. Without memory the entry has
+ * none. */
 void runner_set_domains(struct runner *r, struct schedule_entry *e,
                         const struct spool_message *message);
 void runner_leave_domains(struct runner *r, struct schedule_entry *e);
 /* Legal when a domain is meant, or one with its subdomains. */
-bool runner_has_domain(const struct runner_domains *d, const struct runner_selection *which);
+bool runner_has_domain(const struct runner_domains *domains, const struct runner_selection *which);
 
 /* ---- runner_load.c ---- */
 
@@ -179,9 +186,9 @@ void runner_load_done(struct runner *r); /* frees */
 
 /* ---- runner_stray.c ---- */
 
-/* True: to be logged, it was not there before. */
+/* True: the stray is new, and is to be logged. */
 bool runner_see_stray(struct runner *r, struct bytes name, int error);
-void runner_next_strays(struct runner *r); /* a listing has ended: forgets what has gone */
+void runner_next_strays(struct runner *r); /* a listing has ended: forgets strays that have gone */
 
 /* ---- runner_index.c ---- */
 
@@ -190,9 +197,10 @@ struct runner_directories {
     uint32_t *at;
     size_t count;
 };
-/* Job: of places in the order of their directories. Without memory there are none. */
+/* Job: the directories of `places`, which are in the order of directories. Without memory there are
+ * none. */
 struct runner_directories runner_directories_of(const struct runner_places *places);
-/* Makes the indexes that are due there. Takes `directories` over. */
+/* Makes the indexes that are due in `directories`, which it takes over. */
 void runner_index_start(struct runner *r, struct runner_directories directories);
 
 /* ---- delivery.c ---- */
@@ -202,16 +210,17 @@ struct delivery;
 void delivery_start(struct runner *r, struct schedule_entry *e);
 void delivery_abort_all(struct runner *r);
 
-/* delivery_resting.c: what came of deliveries could not be written, and they wait with the lock. */
+/* delivery_resting.c: deliveries whose outcome could not be written, and which wait with the lock
+ * held. */
 
-/* The disk's own word. 0: not all deliveries of that message wait. */
+/* The error of the disk. 0: not all deliveries of that message wait so. */
 int delivery_write_error(const struct runner *r, const struct runner_message *known);
-/* False: it does not wait. */
+/* Writes the outcome now. False: the delivery of this entry does not wait so. */
 bool delivery_write_now(struct runner *r, const struct schedule_entry *e);
-/* Legal when there is such an error. Nobody else uses the file until it is taken back. Returns
- * where it lies. */
+/* Legal when there is such an error. No delivery uses the file until it is taken back. Returns
+ * where the file lies. */
 struct store_place delivery_lend(struct runner *r, const struct runner_message *known);
-/* Legal when it is lent. If the file is gone its deliveries end. */
+/* Legal when the file is lent. If it is gone, its deliveries end. */
 void delivery_take_back(struct runner *r, const struct runner_message *known, bool is_gone);
 void delivery_free_spare(struct runner *r);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* From what is due to a report that is durable: read, make, address, commit. */
+/* Turns what is due into a durable report: read, make, address, commit. */
 #include "spool/runner_report.h"
 
 #include <assert.h>
@@ -11,13 +11,13 @@
 #include "proxy/smtp/capability.h"
 #include "route/target_kind.h"
 
-#define BLOCK_BYTES 65536 /* that the file's checksum is made of */
+#define BLOCK_BYTES 65536 /* the file's checksum is made of such blocks */
 #define ARENA_MAX   (1U << 20)
 #define RECORDS_MAX (1U << 20)
 #define SMALL_BYTES 4096
 #define SMALL_KEPT  4
 
-/* What a job holds while it works, and nobody afterwards. */
+/* What a job holds while it works. */
 struct workshop {
     struct pool pool;
     struct arena arena;
@@ -25,37 +25,37 @@ struct workshop {
     uint8_t *original; /* what is returned of the cause */
 };
 
-static void open_workshop(struct workshop *w)
+static void open_workshop(struct workshop *shop)
 {
-    *w = (struct workshop){.original = NULL};
-    pool_init(&w->pool, SMALL_BYTES, SMALL_KEPT);
-    arena_init(&w->arena, &w->pool, ARENA_MAX);
-    buf_init(&w->content, &w->pool, BOUNCE_REPORT_MAX);
-    buf_init(&w->records, &w->pool, RECORDS_MAX);
+    *shop = (struct workshop){.original = NULL};
+    pool_init(&shop->pool, SMALL_BYTES, SMALL_KEPT);
+    arena_init(&shop->arena, &shop->pool, ARENA_MAX);
+    buf_init(&shop->content, &shop->pool, BOUNCE_REPORT_MAX);
+    buf_init(&shop->records, &shop->pool, RECORDS_MAX);
 }
 
-static void close_workshop(struct workshop *w)
+static void close_workshop(struct workshop *shop)
 {
-    mem_free(w->original);
-    buf_done(&w->records);
-    buf_done(&w->content);
-    arena_reset(&w->arena);
-    pool_done(&w->pool);
+    mem_free(shop->original);
+    buf_done(&shop->records);
+    buf_done(&shop->content);
+    arena_reset(&shop->arena);
+    pool_done(&shop->pool);
 }
 
-static int read_original(const struct runner_report *report, struct workshop *w,
+static int read_original(const struct runner_report *report, struct workshop *shop,
                          struct bytes *original_out)
 {
     size_t len = (size_t)bounce_content_bytes(report->message, report->kind);
     int error = 0;
 
-    w->original = mem_alloc(len + 1);
-    if (w->original == NULL)
+    shop->original = mem_alloc(len + 1);
+    if (shop->original == NULL)
         return ERR_MEMORY;
     if (len != 0)
-        error = store_read_body(report->fd, &report->message->head, w->original, len);
+        error = store_read_body(report->fd, &report->message->head, shop->original, len);
     if (error == 0)
-        *original_out = bytes_make(w->original, len);
+        *original_out = bytes_make(shop->original, len);
     return error;
 }
 
@@ -66,7 +66,7 @@ static bool is_relay(const struct target *target)
     return target != NULL && target->kind->is_relay;
 }
 
-/* Where the tables lead the sender; empty: to no relay. */
+/* The relay that the tables lead the sender to; empty: none. */
 static struct bytes relay_of_sender(const struct runner_host *host, struct arena *arena,
                                     const struct spool_message *message)
 {
@@ -97,7 +97,8 @@ static struct bytes choose_relay(const struct runner_host *host, struct arena *a
     return relay_of_sender(host, arena, message);
 }
 
-/* As any recipient; by the bare name where the tables do not know our own domain. */
+/* Routes the postmaster like any recipient, or without a domain if the tables do not know our
+ * own. */
 static void route_postmaster(const struct runner_host *host, struct arena *arena,
                              struct runner_report *report)
 {
@@ -157,7 +158,7 @@ enum bounce_result runner_report_foresee(const struct runner_report *report)
 
 /* ---- the job ---- */
 
-/* The postmaster, who alone is told, may be a list. */
+/* The postmaster may be a list. He is the only recipient here. */
 static int follow_tables(const struct runner_report *report, struct spool_message *made,
                          struct arena *arena)
 {
@@ -178,13 +179,13 @@ static int follow_tables(const struct runner_report *report, struct spool_messag
 }
 
 static int put_records(const struct runner_report *report, struct spool_message *made,
-                       struct workshop *w)
+                       struct workshop *shop)
 {
     struct spool_writer writer = {
-        .id = made->head.id, .at = spool_records_at(&made->head), .out = &w->records};
+        .id = made->head.id, .at = spool_records_at(&made->head), .out = &shop->records};
 
     if (report->has_no_relay) {
-        int error = follow_tables(report, made, &w->arena);
+        int error = follow_tables(report, made, &shop->arena);
         if (error != 0)
             return error;
     }
@@ -192,14 +193,14 @@ static int put_records(const struct runner_report *report, struct spool_message 
     for (uint32_t i = 0; i < made->recipient_count; i++) {
         if (!report->has_no_relay)
             made->recipients[i].target = report->relay;
-        made->recipients[i].identity = IDENTITY_KIND_NONE; /* it is ours, no client's */
+        made->recipients[i].identity = IDENTITY_KIND_NONE; /* the report is ours, no client's */
         spool_put_recipient(&writer, &made->recipients[i]);
     }
-    return w->records.has_failed ? ERR_MEMORY : 0;
+    return shop->records.has_failed ? ERR_MEMORY : 0;
 }
 
-/* It was made before, what the cause said of it is damaged, and it is held since: there it is kept.
- * Made anew it would lie in two places. */
+/* The report was made before and is held since, and the cause's record of it was lost. The held
+ * report stays: made anew, it would lie in two places. */
 static int find_held(struct runner_report *report)
 {
     struct store_place held = {.id = report->place.id, .folder = STORE_HOLD};
@@ -212,10 +213,9 @@ static int find_held(struct runner_report *report)
     return 0;
 }
 
-/* Its name may be there already: that of an earlier try, whose directory could not be synced, and
- * which could not be taken back. Nothing makes that name durable any more, not even a sync that
- * succeeds later: it goes, and comes anew. Whoever delivers the old file meanwhile finds its name
- * again. */
+/* The report's name may be there already, left by an earlier try whose directory could not be
+ * synced and whose name could not be taken back. No later sync makes that name durable, so it is
+ * removed and made anew. A runner that delivers the old file meanwhile finds the name again. */
 static int commit_anew(const struct runner_report *report, struct copy_image *image,
                        struct bytes records)
 {
@@ -229,9 +229,9 @@ static int commit_anew(const struct runner_report *report, struct copy_image *im
     return store_commit(report->store, image, &report->place, records);
 }
 
-static int commit(const struct runner_report *report, struct workshop *w)
+static int commit(const struct runner_report *report, struct workshop *shop)
 {
-    struct bytes rest = buf_bytes(&w->content);
+    struct bytes rest = buf_bytes(&shop->content);
     struct copy_image image = {.fd = -1, .length = rest.len, .drafts = store_drafts(report->store)};
     size_t count = (rest.len + BLOCK_BYTES - 1) / BLOCK_BYTES;
     struct bytes *pieces = mem_alloc(count * sizeof(*pieces));
@@ -246,7 +246,7 @@ static int commit(const struct runner_report *report, struct workshop *w)
     assert(rest.len == 0);
     image.pieces = pieces;
     image.piece_count = count;
-    error = commit_anew(report, &image, buf_bytes(&w->records));
+    error = commit_anew(report, &image, buf_bytes(&shop->records));
     if (image.fd >= 0)
         draft_close(image.drafts, image.fd);
     mem_free(pieces);
@@ -254,14 +254,14 @@ static int commit(const struct runner_report *report, struct workshop *w)
 }
 
 static int write_report(const struct runner_report *report, struct spool_message *made,
-                        struct workshop *w)
+                        struct workshop *shop)
 {
-    int error = put_records(report, made, w);
+    int error = put_records(report, made, shop);
 
-    return error == 0 ? commit(report, w) : error;
+    return error == 0 ? commit(report, shop) : error;
 }
 
-static int make(struct runner_report *report, struct workshop *w)
+static int make(struct runner_report *report, struct workshop *shop)
 {
     struct bounce_job job = {
         .message = report->message,
@@ -274,19 +274,19 @@ static int make(struct runner_report *report, struct workshop *w)
     struct bounce_conf conf = conf_of(report);
     struct spool_message made = {.recipient_count = 0};
     enum bounce_result result;
-    int error = read_original(report, w, &job.content);
+    int error = read_original(report, shop, &job.content);
 
-    if (error != 0 && error != ERR_MEMORY) { /* its sender is told all the same */
+    if (error != 0 && error != ERR_MEMORY) { /* the sender is told all the same */
         job.is_unreadable = true;
         error = 0;
     }
     if (error == 0)
-        error = bounce_make(&conf, &job, &w->arena, &made, &w->content, &result);
+        error = bounce_make(&conf, &job, &shop->arena, &made, &shop->content, &result);
     if (error == 0 && result == BOUNCE_MADE) {
         report->place.id = made.head.id;
         error = find_held(report);
         if (error == -ENOENT)
-            error = write_report(report, &made, w);
+            error = write_report(report, &made, shop);
     }
     if (error == 0)
         report->result = result;
@@ -295,11 +295,11 @@ static int make(struct runner_report *report, struct workshop *w)
 
 int runner_report_make(struct runner_report *report)
 {
-    struct workshop w;
+    struct workshop shop;
     int error;
 
-    open_workshop(&w);
-    error = make(report, &w);
-    close_workshop(&w);
+    open_workshop(&shop);
+    error = make(report, &shop);
+    close_workshop(&shop);
     return error;
 }

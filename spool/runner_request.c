@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What an operator asks of one message: done by jobs that hold its lock. */
+/* What an operator asks of one message. Jobs that hold the message's lock do it. */
 #include <assert.h>
 #include <errno.h>
 
@@ -17,7 +17,7 @@ struct acting {
     struct runner *runner;
     struct runner_request *request;
     struct runner_message *known;
-    struct pool pool; /* of the arena, not the loop's: jobs use it */
+    struct pool pool; /* of `arena`; not one of the loop's, because jobs use it */
     struct arena arena;
     int fd; /* locked; -1: none */
     struct store_place place, next;
@@ -27,14 +27,15 @@ struct acting {
     struct runner_report report;
     int64_t now_ms;
     int error;
-    bool is_refused; /* RUNNER_BOUNCE: the file says so, whatever fails behind that */
+    bool is_refused; /* RUNNER_BOUNCE: the file says that it was refused, whatever fails after
+                      * that */
     bool is_gone;    /* the file is removed */
-    bool is_lent;    /* by deliveries that keep its lock, see delivery_lend() */
+    bool is_lent;    /* the file is lent by deliveries that keep its lock, see delivery_lend() */
 };
 
 /* ---- jobs ---- */
 
-/* What is delivered meanwhile can be looked at: the file is what it was, and records are added. */
+/* A message can be looked at while it is delivered: its file only gets more records. */
 static bool is_look(const struct runner_request *request)
 {
     return request->act == RUNNER_SHOW || request->act == RUNNER_CAT;
@@ -62,15 +63,15 @@ static int change_file(struct acting *a, struct bytes records)
     return error;
 }
 
-static int append(struct acting *a, void (*put)(struct spool_writer *w, struct acting *a))
+static int append(struct acting *a, void (*put)(struct spool_writer *writer, struct acting *a))
 {
     struct buf records;
-    struct spool_writer w = {
+    struct spool_writer writer = {
         .id = a->message.head.id, .at = a->message.records_end, .out = &records};
     int error = ERR_MEMORY;
 
     buf_init(&records, &a->pool, SPOOL_RECORDS_MAX);
-    put(&w, a);
+    put(&writer, a);
     if (!records.has_failed)
         error = a->place.folder != STORE_QUEUE
                     ? 0
@@ -81,23 +82,22 @@ static int append(struct acting *a, void (*put)(struct spool_writer *w, struct a
     return error;
 }
 
-static void put_hold(struct spool_writer *w, struct acting *a)
+static void put_hold(struct spool_writer *writer, struct acting *a)
 {
-    spool_put_hold(w, a->message.is_held);
+    spool_put_hold(writer, a->message.is_held);
 }
 
-/* The folder follows the record. A crash between the two leaves it held: that is where either says
- * so. */
-static int hold(struct acting *a, bool is_held)
+/* The record is written first, then the file is moved. A message counts as held if either says so:
+ * a crash between the two leaves it held. */
+static int change_folder(struct acting *a, enum store_folder folder)
 {
-    enum store_folder folder = is_held ? STORE_HOLD : STORE_QUEUE;
     int error;
 
-    a->message.is_held = is_held;
+    a->message.is_held = folder == STORE_HOLD;
     error = append(a, put_hold);
     if (error != 0 || a->place.folder == folder)
         return error;
-    if (folder == STORE_QUEUE) { /* it may have lain there before */
+    if (folder == STORE_QUEUE) { /* an index may know it from before */
         error = spool_index_forget(a->runner->host.store, a->next.directory);
         if (error != 0)
             return error;
@@ -114,19 +114,19 @@ static int remove_file(struct acting *a)
         return error;
     a->is_gone = true;
     if (a->place.folder == STORE_QUEUE)
-        return store_sync(store, a->place.directory, true);
+        return store_sync(store, a->place.directory);
     return store_sync_folder(store, a->place.folder);
 }
 
-static void put_refused(struct spool_writer *w, struct acting *a)
+static void put_refused(struct spool_writer *writer, struct acting *a)
 {
     for (uint32_t i = 0; i < a->message.recipient_count; i++)
         if (a->is_changed[i])
-            spool_put_outcome(w, i, &a->message.recipients[i]);
+            spool_put_outcome(writer, i, &a->message.recipients[i]);
 }
 
-/* The word is durable before anybody is told: whatever happens then, nothing is delivered that was
- * returned, and a report that is missing is made by the next delivery. */
+/* The refusal is durable before anybody is told. Nothing that was returned is therefore delivered,
+ * and a missing report is made by the next delivery. */
 static int refuse_and_report(struct acting *a)
 {
     if (runner_report_foresee(&a->report) == BOUNCE_HELD)
@@ -144,11 +144,11 @@ static int bounce(struct acting *a)
     return error == 0 ? remove_file(a) : error;
 }
 
-static void put_rerouted(struct spool_writer *w, struct acting *a)
+static void put_rerouted(struct spool_writer *writer, struct acting *a)
 {
     for (uint32_t i = 0; i < a->message.recipient_count; i++)
         if (a->is_changed[i])
-            spool_put_rerouted(w, i, &a->message.recipients[i]);
+            spool_put_rerouted(writer, i, &a->message.recipients[i]);
 }
 
 static int act(struct acting *a)
@@ -156,14 +156,14 @@ static int act(struct acting *a)
     switch (a->request->act) {
     case RUNNER_SHOW:
     case RUNNER_BOUNCE:
-    case RUNNER_REROUTE: /* the loop asks the tables first, and a second job follows */
+    case RUNNER_REROUTE: /* the loop prepares these, and a second job follows */
         break;
     case RUNNER_CAT:
         return cat(a);
     case RUNNER_HOLD:
-        return hold(a, true);
+        return change_folder(a, STORE_HOLD);
     case RUNNER_RELEASE:
-        return hold(a, false);
+        return change_folder(a, STORE_QUEUE);
     case RUNNER_DELETE:
         return remove_file(a);
     }
@@ -237,7 +237,7 @@ static void log_act(struct acting *a)
     log_end(&line);
 }
 
-/* What is known of it follows what was done. */
+/* Updates what the runner knows of the message. */
 static void update(struct acting *a)
 {
     struct runner *r = a->runner;
@@ -288,8 +288,8 @@ static void done_second(struct work *w)
     finish(CONTAINER_OF(w, struct acting, work));
 }
 
-/* Of a list each recipient is one member, and stays that one: all of them are looked up by the name
- * of the list. NULL: the list has no such member any more. */
+/* The recipient of a list is one of its members and stays that member, though the tables are asked
+ * for the list. NULL: the list has no such member any more. */
 static const struct routed_leg *choose_leg(const struct routed *routed, const struct address *to)
 {
     if (routed->leg_count == 1)
@@ -302,7 +302,7 @@ static const struct routed_leg *choose_leg(const struct routed *routed, const st
     return NULL;
 }
 
-/* By the tables, or by the operator's word. False: nothing can be done for this one. */
+/* Routes by the tables, or as the operator says. False: there is no route for this recipient. */
 static bool route_anew(struct acting *a, struct spool_recipient *s)
 {
     const struct runner_host *host = &a->runner->host;
@@ -341,7 +341,7 @@ static int route_all(struct acting *a)
     return 0;
 }
 
-/* A report lies in the directory of its cause; of what is held in a new place. */
+/* A report lies in the directory of its cause; the report of a held message lies at a new place. */
 static void refuse_all(struct acting *a)
 {
     const struct runner_host *host = &a->runner->host;
@@ -413,8 +413,9 @@ static int start_job(struct acting *a, void (*run)(struct work *w))
     return 0;
 }
 
-/* Others have it. Where that is only since its file takes no write, it can be removed; what else
- * is asked would have to be written too, and what waits is written first. */
+/* Deliveries have the message. If they wait only because the file cannot be written, the file can
+ * be removed. Every other request would have to write too, so the outcomes that wait are written
+ * first. */
 static int begin_busy(struct acting *a)
 {
     struct runner *r = a->runner;

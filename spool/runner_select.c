@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Which messages are meant, and made due: without a look at the disk. */
+/* Finds the messages that a selection means and makes them due, without a look at the disk. */
 #include "spool/runner_private.h"
 
 static bool is_meant(const struct schedule_entry *e, const struct runner_selection *which)
@@ -17,82 +17,85 @@ static bool is_meant(const struct schedule_entry *e, const struct runner_selecti
     return true;
 }
 
-/* Entries of one target mostly follow one another: it is asked once for each such run. */
-static void probe(struct runner_flush *f, const struct schedule_target *t)
+/* Entries of one target mostly follow one another: the target is probed once for each such run. */
+static void probe(struct runner_flush *flush, const struct schedule_target *t)
 {
-    const struct runner_host *host = &f->walk.runner->host;
+    const struct runner_host *host = &flush->walk.runner->host;
 
-    if (f->probed == t)
+    if (flush->probed == t)
         return;
-    f->probed = t;
+    flush->probed = t;
     struct target *target = host->find_target(host->owner, schedule_target_name(t));
     if (target != NULL && target->ops->probe != NULL && !host->is_cold)
         target->ops->probe(target);
 }
 
-/* ETRN has no such words. */
+/* ETRN cannot say these. */
 static bool is_of_operator(const struct runner_selection *which)
 {
     return which->by == RUNNER_ID || which->by == RUNNER_ALL;
 }
 
-/* What is held does not wait for anything but its release. */
-static void hurry(struct runner_walk *w, const struct list *entries)
+/* A held message waits only for its release. */
+static void hurry(struct runner_walk *walk, const struct list *entries)
 {
-    struct runner_flush *f = CONTAINER_OF(w, struct runner_flush, walk);
+    struct runner_flush *flush = CONTAINER_OF(walk, struct runner_flush, walk);
     bool is_waiting = false, is_hurried = false;
 
     LIST_EACH (link, entries) {
         struct schedule_entry *e = LIST_ENTRY(link, struct schedule_entry, in_message);
-        if (e->state == SCHEDULE_HELD || !is_meant(e, &f->which))
+        if (e->state == SCHEDULE_HELD || !is_meant(e, &flush->which))
             continue;
         is_waiting = true;
-        probe(f, e->target); /* though it is running: that may come to nothing */
-        if (schedule_hurry(e, runner_now_s(w->runner), f->which.by == RUNNER_ID) ||
-            (is_of_operator(&f->which) && delivery_write_now(w->runner, e)))
+        probe(flush, e->target); /* even for a running entry, whose delivery may fail */
+        if (schedule_hurry(e, runner_now_s(walk->runner), flush->which.by == RUNNER_ID) ||
+            (is_of_operator(&flush->which) && delivery_write_now(walk->runner, e)))
             is_hurried = true;
     }
-    f->waiting += is_waiting;
-    f->flushed += is_hurried;
+    flush->waiting += is_waiting;
+    flush->flushed += is_hurried;
     if (is_hurried)
-        runner_pump_later(w->runner);
+        runner_pump_later(walk->runner);
 }
 
-static void on_hurried(struct runner_walk *w)
+static void on_hurried(struct runner_walk *walk)
 {
-    struct runner_flush *f = CONTAINER_OF(w, struct runner_flush, walk);
-    f->done(f);
+    struct runner_flush *flush = CONTAINER_OF(walk, struct runner_flush, walk);
+    flush->done(flush);
 }
 
-/* The one that is meant is looked up: nothing else need be met. */
-static void hurry_one(struct runner *r, struct runner_flush *f)
+/* Looks up the one message that is meant, instead of walking over all. */
+static void hurry_one(struct runner *r, struct runner_flush *flush)
 {
     struct id id = {{0}};
 
-    memcpy(id.text, f->which.text.at, f->which.text.len == ID_LENGTH ? ID_LENGTH : 0);
-    struct runner_message *m = runner_find(r, &id);
-    if (m != NULL)
-        hurry(&f->walk, &m->entries);
-    f->walk.bucket = r->messages.bucket_count;
+    memcpy(id.text, flush->which.text.at, flush->which.text.len == ID_LENGTH ? ID_LENGTH : 0);
+    struct runner_message *known = runner_find(r, &id);
+    if (known != NULL)
+        hurry(&flush->walk, &known->entries);
+    flush->walk.bucket = r->messages.bucket_count;
 }
 
-void runner_flush(struct runner *r, struct runner_flush *f)
+void runner_flush(struct runner *r, struct runner_flush *flush)
 {
-    f->waiting = f->flushed = 0;
-    f->probed = NULL;
-    f->walk.meet = hurry;
-    f->walk.done = on_hurried;
-    runner_walk(r, &f->walk);
-    if (f->which.by == RUNNER_ID)
-        hurry_one(r, f);
+    flush->waiting = flush->flushed = 0;
+    flush->probed = NULL;
+    flush->walk.meet = hurry;
+    flush->walk.done = on_hurried;
+    runner_walk(r, &flush->walk);
+    if (flush->which.by == RUNNER_ID)
+        hurry_one(r, flush);
 }
 
 const struct schedule_entry *runner_next_of(struct runner *r, const struct id *id,
                                             const struct schedule_entry *after)
 {
-    struct runner_message *m = runner_find(r, id);
-    struct list *next = m == NULL ? NULL : after == NULL ? m->entries.next : after->in_message.next;
+    struct runner_message *known = runner_find(r, id);
+    struct list *next = known == NULL   ? NULL
+                        : after == NULL ? known->entries.next
+                                        : after->in_message.next;
 
-    return m == NULL || next == &m->entries ? NULL
-                                            : LIST_ENTRY(next, struct schedule_entry, in_message);
+    return known == NULL || next == &known->entries
+               ? NULL
+               : LIST_ENTRY(next, struct schedule_entry, in_message);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What of the spool cannot be read, or is no message: logged once as long as it stays so, and
- * counted for whoever lists the queue. */
+/* What in the spool cannot be read, or is no message. Each such stray is logged once as long as it
+ * stays, and counted for whoever lists the queue. */
 #include <assert.h>
 
 #include "spool/runner_private.h"
@@ -11,19 +11,19 @@ static uint64_t key_of(const struct runner *r, struct bytes name, int error)
     return hash_bytes(&key, name) ^ (uint64_t)(int64_t)error;
 }
 
-/* False: it was there before, or there are too many to tell one from the other. */
-static bool is_new(struct runner_strays *s, uint64_t key)
+/* False: the stray was there before, or there are too many to tell apart. */
+static bool is_new(struct runner_strays *strays, uint64_t key)
 {
-    for (size_t i = 0; i < s->count; i++) {
-        if (s->at[i].key != key)
+    for (size_t i = 0; i < strays->count; i++) {
+        if (strays->at[i].key != key)
             continue;
-        s->at[i].listing = s->listing;
+        strays->at[i].listing = strays->listing;
         return false;
     }
-    assert(s->count <= RUNNER_STRAYS_MAX);
-    if (s->count == RUNNER_STRAYS_MAX)
+    assert(strays->count <= RUNNER_STRAYS_MAX);
+    if (strays->count == RUNNER_STRAYS_MAX)
         return false;
-    s->at[s->count++] = (struct runner_stray){.key = key, .listing = s->listing};
+    strays->at[strays->count++] = (struct runner_stray){.key = key, .listing = strays->listing};
     return true;
 }
 
@@ -32,17 +32,18 @@ bool runner_see_stray(struct runner *r, struct bytes name, int error)
     return is_new(&r->strays, key_of(r, name, error));
 }
 
-/* What the last listing found is being read meanwhile: it may have been seen by the one before. */
+/* Messages of the last listing are still being read, and are seen under its number. Strays of
+ * earlier listings have gone. */
 void runner_next_strays(struct runner *r)
 {
-    struct runner_strays *s = &r->strays;
+    struct runner_strays *strays = &r->strays;
     size_t kept = 0;
 
-    for (size_t i = 0; i < s->count; i++)
-        if (s->at[i].listing == s->listing)
-            s->at[kept++] = s->at[i];
-    s->count = kept;
-    s->listing++;
+    for (size_t i = 0; i < strays->count; i++)
+        if (strays->at[i].listing == strays->listing)
+            strays->at[kept++] = strays->at[i];
+    strays->count = kept;
+    strays->listing++;
 }
 
 size_t runner_stray_count(const struct runner *r)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The messages that are known, by id, and walks over all of them. There may be millions: nothing
- * here takes long at once. The table grows by a bucket at a time (linear hashing), and a walk is
- * made in many turns of the loop. */
+/* The known messages by id, and walks over all of them. There may be millions, so nothing here
+ * takes long at once: the table grows by one bucket at a time (linear hashing), and a walk takes
+ * many turns of the loop. */
 #include <assert.h>
 
 #include "proxy/base/mem.h"
@@ -17,10 +17,10 @@ struct runner_segment {
 
 /* ---- buckets ---- */
 
-static struct runner_message **bucket_at(const struct runner_table *t, size_t i)
+static struct runner_message **bucket_at(const struct runner_table *table, size_t i)
 {
-    assert(i < t->bucket_count && i / SEGMENT_BUCKETS < t->segment_count);
-    return &t->segments[i / SEGMENT_BUCKETS]->buckets[i % SEGMENT_BUCKETS];
+    assert(i < table->bucket_count && i / SEGMENT_BUCKETS < table->segment_count);
+    return &table->segments[i / SEGMENT_BUCKETS]->buckets[i % SEGMENT_BUCKETS];
 }
 
 static uint64_t hash_of(const struct runner *r, const struct id *id)
@@ -31,18 +31,18 @@ static uint64_t hash_of(const struct runner *r, const struct id *id)
 
 static struct runner_message **bucket_of(const struct runner *r, const struct id *id)
 {
-    const struct runner_table *t = &r->messages;
-    size_t i = (size_t)hash_of(r, id) & (2 * t->level - 1);
+    const struct runner_table *table = &r->messages;
+    size_t i = (size_t)hash_of(r, id) & (2 * table->level - 1);
 
-    assert(t->bucket_count != 0);
-    return bucket_at(t, i < t->bucket_count ? i : i & (t->level - 1));
+    assert(table->bucket_count != 0);
+    return bucket_at(table, i < table->bucket_count ? i : i & (table->level - 1));
 }
 
-static struct runner_message *find_in(struct runner_message *m, const struct id *id)
+static struct runner_message *find_in(struct runner_message *known, const struct id *id)
 {
-    while (m != NULL && memcmp(m->place.id.text, id->text, ID_LENGTH) != 0)
-        m = m->next;
-    return m;
+    while (known != NULL && memcmp(known->place.id.text, id->text, ID_LENGTH) != 0)
+        known = known->next;
+    return known;
 }
 
 struct runner_message *runner_find(struct runner *r, const struct id *id)
@@ -50,104 +50,104 @@ struct runner_message *runner_find(struct runner *r, const struct id *id)
     return r->messages.bucket_count == 0 ? NULL : find_in(*bucket_of(r, id), id);
 }
 
-static bool has_segment(struct runner_table *t)
+static bool has_segment(struct runner_table *table)
 {
-    size_t segment = t->bucket_count / SEGMENT_BUCKETS;
+    size_t segment = table->bucket_count / SEGMENT_BUCKETS;
 
-    if (segment < t->segment_count)
+    if (segment < table->segment_count)
         return true;
-    if (segment == t->segment_capacity) {
+    if (segment == table->segment_capacity) {
         size_t capacity = segment == 0 ? 4 : 2 * segment;
         struct runner_segment **grown =
-            mem_grow(t->segments, capacity * sizeof(struct runner_segment *));
+            mem_grow(table->segments, capacity * sizeof(struct runner_segment *));
         if (grown == NULL)
             return false;
-        t->segments = grown;
-        t->segment_capacity = capacity;
+        table->segments = grown;
+        table->segment_capacity = capacity;
     }
-    t->segments[segment] = mem_zalloc(sizeof(struct runner_segment));
-    if (t->segments[segment] == NULL)
+    table->segments[segment] = mem_zalloc(sizeof(struct runner_segment));
+    if (table->segments[segment] == NULL)
         return false;
-    t->segment_count++;
+    table->segment_count++;
     return true;
 }
 
-/* To the last bucket goes what belongs there. */
+/* Moves messages that belong in the last bucket there. */
 static void move(struct runner *r, struct runner_message **from, size_t last)
 {
     struct runner_message **to = bucket_at(&r->messages, last);
     size_t mask = 2 * r->messages.level - 1;
 
     while (*from != NULL) {
-        struct runner_message *m = *from;
-        if (((size_t)hash_of(r, &m->place.id) & mask) != last) {
-            from = &m->next;
+        struct runner_message *known = *from;
+        if (((size_t)hash_of(r, &known->place.id) & mask) != last) {
+            from = &known->next;
             continue;
         }
-        *from = m->next;
-        m->next = *to;
-        *to = m;
+        *from = known->next;
+        known->next = *to;
+        *to = known;
     }
 }
 
-/* One more bucket, for some of what lies in another one. False: no memory. */
+/* Adds a bucket, and moves some messages of another one to it. False: no memory. */
 static bool split(struct runner *r)
 {
-    struct runner_table *t = &r->messages;
-    size_t last = t->bucket_count;
+    struct runner_table *table = &r->messages;
+    size_t last = table->bucket_count;
 
-    if (!has_segment(t))
+    if (!has_segment(table))
         return false;
-    t->bucket_count++;
+    table->bucket_count++;
     if (last == 0) {
-        t->level = 1;
+        table->level = 1;
         return true;
     }
-    move(r, bucket_at(t, last - t->level), last);
-    if (t->bucket_count == 2 * t->level)
-        t->level = t->bucket_count;
-    assert(t->level <= t->bucket_count && t->bucket_count < 2 * t->level);
+    move(r, bucket_at(table, last - table->level), last);
+    if (table->bucket_count == 2 * table->level)
+        table->level = table->bucket_count;
+    assert(table->level <= table->bucket_count && table->bucket_count < 2 * table->level);
     return true;
 }
 
-/* What moves while a walk goes on would be met twice. */
-bool runner_table_add(struct runner *r, struct runner_message *m)
+/* The table does not grow during a walk: a message that moved would be met twice. */
+bool runner_table_add(struct runner *r, struct runner_message *known)
 {
-    struct runner_table *t = &r->messages;
-    bool may_grow = t->bucket_count == 0 || list_is_empty(&r->walks);
+    struct runner_table *table = &r->messages;
+    bool may_grow = table->bucket_count == 0 || list_is_empty(&r->walks);
 
-    for (int i = 0; may_grow && i < SPLITS_MAX && t->message_count >= t->bucket_count; i++)
+    for (int i = 0; may_grow && i < SPLITS_MAX && table->message_count >= table->bucket_count; i++)
         may_grow = split(r);
-    if (t->bucket_count == 0)
+    if (table->bucket_count == 0)
         return false;
-    struct runner_message **bucket = bucket_of(r, &m->place.id);
-    assert(find_in(*bucket, &m->place.id) == NULL);
-    m->next = *bucket;
-    *bucket = m;
-    t->message_count++;
+    struct runner_message **bucket = bucket_of(r, &known->place.id);
+    assert(find_in(*bucket, &known->place.id) == NULL);
+    known->next = *bucket;
+    *bucket = known;
+    table->message_count++;
     return true;
 }
 
-void runner_table_remove(struct runner *r, struct runner_message *m)
+void runner_table_remove(struct runner *r, struct runner_message *known)
 {
-    struct runner_message **at = bucket_of(r, &m->place.id);
+    struct runner_message **at = bucket_of(r, &known->place.id);
 
     assert(r->messages.message_count != 0);
-    while (*at != m) {
+    while (*at != known) {
         assert(*at != NULL);
         at = &(*at)->next;
     }
-    *at = m->next;
+    *at = known->next;
     r->messages.message_count--;
 }
 
 struct runner_message *runner_table_any(struct runner *r)
 {
-    struct runner_table *t = &r->messages;
+    struct runner_table *table = &r->messages;
 
-    for (; t->emptied < t->bucket_count; t->emptied++)
-        if (*bucket_at(t, t->emptied) != NULL)
-            return *bucket_at(t, t->emptied);
+    for (; table->emptied < table->bucket_count; table->emptied++)
+        if (*bucket_at(table, table->emptied) != NULL)
+            return *bucket_at(table, table->emptied);
     return NULL;
 }
 
@@ -161,40 +161,41 @@ void runner_table_done(struct runner *r)
 
 /* ---- walks ---- */
 
-void runner_walk_end(struct runner_walk *w)
+void runner_walk_end(struct runner_walk *walk)
 {
-    loop_unpost(w->runner->host.loop, &w->post);
-    list_remove(&w->in_runner);
+    loop_unpost(walk->runner->host.loop, &walk->post);
+    list_remove(&walk->in_runner);
 }
 
-static void end(struct runner_walk *w)
+static void end(struct runner_walk *walk)
 {
-    runner_walk_end(w);
-    w->done(w);
+    runner_walk_end(walk);
+    walk->done(walk);
 }
 
-static void walk(void *owner)
+static void go_on(void *owner)
 {
-    struct runner_walk *w = owner;
-    const struct runner_table *t = &w->runner->messages;
+    struct runner_walk *walk = owner;
+    const struct runner_table *table = &walk->runner->messages;
 
-    for (int i = 0; i < WALK_BUCKETS && w->bucket < t->bucket_count; i++, w->bucket++)
-        for (struct runner_message *m = *bucket_at(t, w->bucket); m != NULL; m = m->next)
-            w->meet(w, &m->entries);
-    if (w->bucket < t->bucket_count)
-        loop_post(w->runner->host.loop, &w->post, walk, w);
+    for (int i = 0; i < WALK_BUCKETS && walk->bucket < table->bucket_count; i++, walk->bucket++)
+        for (struct runner_message *known = *bucket_at(table, walk->bucket); known != NULL;
+             known = known->next)
+            walk->meet(walk, &known->entries);
+    if (walk->bucket < table->bucket_count)
+        loop_post(walk->runner->host.loop, &walk->post, go_on, walk);
     else
-        end(w);
+        end(walk);
 }
 
-void runner_walk(struct runner *r, struct runner_walk *w)
+void runner_walk(struct runner *r, struct runner_walk *walk)
 {
-    assert(w->meet != NULL && w->done != NULL);
-    w->runner = r;
-    w->bucket = 0;
-    w->post = (struct loop_post){.next = NULL};
-    list_append(&r->walks, &w->in_runner);
-    loop_post(r->host.loop, &w->post, walk, w);
+    assert(walk->meet != NULL && walk->done != NULL);
+    walk->runner = r;
+    walk->bucket = 0;
+    walk->post = (struct loop_post){.next = NULL};
+    list_append(&r->walks, &walk->in_runner);
+    loop_post(r->host.loop, &walk->post, go_on, walk);
 }
 
 void runner_end_walks(struct runner *r)

@@ -8,80 +8,82 @@
 #include "spool/spool_format_private.h"
 
 #define BODY_BYTES_MAX (UINT64_C(1) << 56)
-/* Of the smallest RECIPIENT: what a count of them is held against before memory is asked for. */
+/* Of the smallest RECIPIENT. A count of recipients is checked against it before memory is
+ * allocated. */
 #define RECIPIENT_BYTES_MIN 64
-/* Octets of the last words of targets: of one recipient, and of all of them. */
+/* Octets of the last replies: of one recipient, and of all of them. */
 #define REPLY_TEXT_MAX 4096
 #define REPLIES_MAX    (2U << 20)
-/* How many octets are summed, for each one there is, in search of a record behind one that is not
- * whole; and at least. */
+/* How many octets are summed, for each octet there is, in the search for a record after one that is
+ * not whole; and how many at least. */
 #define SEARCH_FACTOR 16
 #define SEARCH_MIN    65536
 
 /* ---- contents ---- */
 
-struct bytes spool_take(struct spool_content *c, size_t octets)
+struct bytes spool_take(struct spool_content *content, size_t octets)
 {
-    struct bytes taken = bytes_first(c->left, octets);
+    struct bytes taken = bytes_first(content->left, octets);
 
     if (taken.len < octets) {
-        c->is_short = true;
-        c->left = bytes_make(NULL, 0);
-        return c->left;
+        content->is_short = true;
+        content->left = bytes_make(NULL, 0);
+        return content->left;
     }
-    c->left = bytes_skip(c->left, octets);
+    content->left = bytes_skip(content->left, octets);
     return taken;
 }
 
-uint64_t spool_take_number(struct spool_content *c, size_t octets)
+uint64_t spool_take_number(struct spool_content *content, size_t octets)
 {
-    struct bytes taken = spool_take(c, octets);
+    struct bytes taken = spool_take(content, octets);
     return spool_load_number(taken.at, taken.len);
 }
 
-struct bytes spool_take_text(struct spool_content *c)
+struct bytes spool_take_text(struct spool_content *content)
 {
-    struct bytes text = spool_take(c, (size_t)spool_take_number(c, 4)), copy = {NULL, 0};
+    struct bytes text = spool_take(content, (size_t)spool_take_number(content, 4)),
+                 copy = {NULL, 0};
 
-    if (arena_copy(c->arena, text, &copy) != 0)
-        c->has_no_memory = true;
+    if (arena_copy(content->arena, text, &copy) != 0)
+        content->has_no_memory = true;
     return copy;
 }
 
-void spool_take_address(struct spool_content *c, struct address *a)
+void spool_take_address(struct spool_content *content, struct address *address)
 {
-    unsigned bits = (unsigned)spool_take_number(c, 1);
+    unsigned bits = (unsigned)spool_take_number(content, 1);
 
-    a->is_literal = (bits & ADDRESS_IS_LITERAL) != 0;
-    a->keeps_case = (bits & ADDRESS_KEEPS_CASE) != 0;
-    a->keeps_dots = (bits & ADDRESS_KEEPS_DOTS) != 0;
-    a->local = spool_take_text(c);
-    a->domain = spool_take_text(c);
+    address->is_literal = (bits & ADDRESS_IS_LITERAL) != 0;
+    address->keeps_case = (bits & ADDRESS_KEEPS_CASE) != 0;
+    address->keeps_dots = (bits & ADDRESS_KEEPS_DOTS) != 0;
+    address->local = spool_take_text(content);
+    address->domain = spool_take_text(content);
 }
 
-void spool_take_tries(struct spool_content *c, struct spool_recipient *r)
+void spool_take_tries(struct spool_content *content, struct spool_recipient *s)
 {
-    uint64_t fate = spool_take_number(c, 1);
-    unsigned bits = (unsigned)spool_take_number(c, 1);
+    uint64_t fate = spool_take_number(content, 1);
+    unsigned bits = (unsigned)spool_take_number(content, 1);
 
     if (fate > FATE_DISCARDED)
-        c->is_short = true; /* there is no such fate */
+        content->is_short = true; /* there is no such fate */
     else
-        r->fate = (enum fate)fate;
-    r->may_be_duplicate = (bits & RECIPIENT_MAY_BE_DUPLICATE) != 0;
-    r->is_relayed = (bits & RECIPIENT_IS_RELAYED) != 0;
-    r->is_reported = (bits & RECIPIENT_IS_REPORTED) != 0;
-    r->is_warned = (bits & RECIPIENT_IS_WARNED) != 0;
-    r->is_unverified = (bits & RECIPIENT_IS_UNVERIFIED) != 0;
-    r->tries = (uint32_t)spool_take_number(c, 4);
-    r->tried_ms = (int64_t)spool_take_number(c, 8);
+        s->fate = (enum fate)fate;
+    s->may_be_duplicate = (bits & RECIPIENT_MAY_BE_DUPLICATE) != 0;
+    s->is_relayed = (bits & RECIPIENT_IS_RELAYED) != 0;
+    s->is_reported = (bits & RECIPIENT_IS_REPORTED) != 0;
+    s->is_warned = (bits & RECIPIENT_IS_WARNED) != 0;
+    s->is_unverified = (bits & RECIPIENT_IS_UNVERIFIED) != 0;
+    s->tries = (uint32_t)spool_take_number(content, 4);
+    s->tried_ms = (int64_t)spool_take_number(content, 8);
 }
 
-int spool_content_error(const struct spool_content *c)
+int spool_content_error(const struct spool_content *content)
 {
-    if (c->has_no_memory)
+    if (content->has_no_memory)
         return ERR_MEMORY;
-    return c->is_short ? ERR_SYNTAX : 0;
+    return content->is_short ? ERR_SYNTAX : 0;
 }
 
 /* ---- the first block ---- */
@@ -128,10 +130,10 @@ uint64_t spool_record_sum(const struct id *id, uint64_t offset, struct bytes rec
 struct record {
     unsigned type;
     struct bytes content;
-    size_t whole_bytes; /* with what stands before the content, and behind it */
+    size_t whole_bytes; /* with its head and the zeros after its content */
 };
 
-/* Of the record that `left` begins with, whatever may follow. */
+/* The length of the record that `left` begins with, as its head says. */
 static uint64_t whole_bytes(struct bytes left)
 {
     uint64_t content = spool_load_number(left.at + RECORD_LENGTH, 4);
@@ -159,9 +161,9 @@ static bool take_record(const struct spool_head *head, uint64_t at, struct bytes
     return true;
 }
 
-/* `left` begins, at `at` in the file, with a record that is not whole: does one follow that is, and
- * was written later? Of what was written in one go a crash may leave any part. Where the search
- * becomes too long, lengths were forged, and that is damage too. */
+/* `left` begins, at `at` in the file, with a record that is not whole. Does a whole record follow
+ * that was written later? (A crash may leave any part of what was written in one go.) If the search
+ * becomes too long, lengths were forged, which counts as damage too. */
 static bool is_followed(const struct spool_head *head, uint64_t at, struct bytes left)
 {
     uint64_t budget = SEARCH_MIN + SEARCH_FACTOR * (uint64_t)left.len;
@@ -181,83 +183,83 @@ static bool is_followed(const struct spool_head *head, uint64_t at, struct bytes
     return false;
 }
 
-static void take_netaddr(struct spool_content *c, struct netaddr *a)
+static void take_netaddr(struct spool_content *content, struct netaddr *address)
 {
-    uint64_t family = spool_take_number(c, 1);
+    uint64_t family = spool_take_number(content, 1);
 
-    a->family = family == NETADDR_IPV4   ? NETADDR_IPV4
-                : family == NETADDR_IPV6 ? NETADDR_IPV6
-                                         : NETADDR_NONE;
-    a->port = (uint16_t)spool_take_number(c, 2);
-    struct bytes octets = spool_take(c, sizeof(a->octets));
+    address->family = family == NETADDR_IPV4   ? NETADDR_IPV4
+                      : family == NETADDR_IPV6 ? NETADDR_IPV6
+                                               : NETADDR_NONE;
+    address->port = (uint16_t)spool_take_number(content, 2);
+    struct bytes octets = spool_take(content, sizeof(address->octets));
     if (octets.len != 0)
-        memcpy(a->octets, octets.at, octets.len);
+        memcpy(address->octets, octets.at, octets.len);
 }
 
-static void take_identity(struct spool_content *c, struct identity *who)
+static void take_identity(struct spool_content *content, struct identity *who)
 {
-    take_netaddr(c, &who->client);
-    take_netaddr(c, &who->local);
-    uint64_t name_state = spool_take_number(c, 1);
+    take_netaddr(content, &who->client);
+    take_netaddr(content, &who->local);
+    uint64_t name_state = spool_take_number(content, 1);
     who->name_state = name_state <= IDENTITY_NAME_TEMPORARY ? (enum identity_name)name_state
                                                             : IDENTITY_NAME_UNAVAILABLE;
-    who->is_esmtp = spool_take_number(c, 1) != 0;
-    who->name = spool_take_text(c);
-    who->reverse_name = spool_take_text(c);
-    who->helo = spool_take_text(c);
+    who->is_esmtp = spool_take_number(content, 1) != 0;
+    who->name = spool_take_text(content);
+    who->reverse_name = spool_take_text(content);
+    who->helo = spool_take_text(content);
 }
 
-static void take_message(struct spool_content *c, struct spool_message *m)
+static void take_message(struct spool_content *content, struct spool_message *m)
 {
-    m->recipient_count = (uint32_t)spool_take_number(c, 4);
-    unsigned bits = (unsigned)spool_take_number(c, 4);
+    m->recipient_count = (uint32_t)spool_take_number(content, 4);
+    unsigned bits = (unsigned)spool_take_number(content, 4);
     m->is_held = (bits & MESSAGE_IS_HELD) != 0;
     m->is_report = (bits & MESSAGE_IS_REPORT) != 0;
     m->envelope.is_8bit = (bits & MESSAGE_IS_8BIT) != 0;
     m->envelope.is_dsn = (bits & MESSAGE_IS_DSN) != 0;
-    m->arrived_ms = (int64_t)spool_take_number(c, 8);
-    m->envelope.size_bytes = spool_take_number(c, 8);
-    struct bytes id = spool_take(c, ID_LENGTH);
+    m->arrived_ms = (int64_t)spool_take_number(content, 8);
+    m->envelope.size_bytes = spool_take_number(content, 8);
+    struct bytes id = spool_take(content, ID_LENGTH);
     if (id.len != 0)
         memcpy(m->envelope.id.text, id.at, id.len);
-    spool_take_address(c, &m->envelope.from);
-    m->envelope.params = spool_take_text(c);
-    take_identity(c, &m->client);
-    m->listener = spool_take_text(c);
-    m->hostname = spool_take_text(c);
+    spool_take_address(content, &m->envelope.from);
+    m->envelope.params = spool_take_text(content);
+    take_identity(content, &m->client);
+    m->listener = spool_take_text(content);
+    m->hostname = spool_take_text(content);
 }
 
-static void take_state(struct spool_content *c, struct spool_recipient *r)
+static void take_state(struct spool_content *content, struct spool_recipient *s)
 {
-    spool_take_tries(c, r);
-    r->reply = spool_take_text(c);
-    r->remote = spool_take_text(c);
+    spool_take_tries(content, s);
+    s->reply = spool_take_text(content);
+    s->remote = spool_take_text(content);
 }
 
-static void take_way(struct spool_content *c, struct spool_recipient *r)
+static void take_way(struct spool_content *content, struct spool_recipient *s)
 {
-    spool_take_address(c, &r->to);
-    r->target = spool_take_text(c);
+    spool_take_address(content, &s->to);
+    s->target = spool_take_text(content);
 }
 
-static void take_recipient(struct spool_content *c, struct spool_recipient *r)
+static void take_recipient(struct spool_content *content, struct spool_recipient *s)
 {
-    spool_take_address(c, &r->original);
-    take_way(c, r);
-    r->params = spool_take_text(c);
-    r->identity = (unsigned)spool_take_number(c, 4);
-    take_state(c, r);
+    spool_take_address(content, &s->original);
+    take_way(content, s);
+    s->params = spool_take_text(content);
+    s->identity = (unsigned)spool_take_number(content, 4);
+    take_state(content, s);
 }
 
-/* An outcome says nothing of what was reported already. */
-static void take_outcome(struct spool_content *c, struct spool_recipient *r)
+/* An outcome does not say what was reported already. */
+static void take_outcome(struct spool_content *content, struct spool_recipient *s)
 {
-    struct spool_recipient before = *r;
+    struct spool_recipient before = *s;
 
-    take_state(c, r);
-    r->is_reported = before.is_reported;
-    r->is_warned = before.is_warned;
-    r->is_unverified = before.is_unverified;
+    take_state(content, s);
+    s->is_reported = before.is_reported;
+    s->is_warned = before.is_warned;
+    s->is_unverified = before.is_unverified;
 }
 
 /* ---- a message ---- */
@@ -269,87 +271,89 @@ struct reading {
     struct record record;
 };
 
-/* The next record, which counts from here on if the caller likes what stands in it. */
-static bool next_record(struct reading *r)
+/* Reads the next record. accept_record() follows if its content makes sense. */
+static bool next_record(struct reading *reading)
 {
-    return take_record(&r->message->head, r->message->records_end, r->left, &r->record);
+    return take_record(&reading->message->head, reading->message->records_end, reading->left,
+                       &reading->record);
 }
 
-static void accept_record(struct reading *r)
+static void accept_record(struct reading *reading)
 {
-    assert(r->record.whole_bytes <= r->left.len && r->record.whole_bytes % 8 == 0);
-    r->left = bytes_skip(r->left, r->record.whole_bytes);
-    r->message->records_end += r->record.whole_bytes;
+    assert(reading->record.whole_bytes <= reading->left.len &&
+           reading->record.whole_bytes % 8 == 0);
+    reading->left = bytes_skip(reading->left, reading->record.whole_bytes);
+    reading->message->records_end += reading->record.whole_bytes;
 }
 
-/* What a message begins with. */
-static int read_first_records(struct reading *r)
+/* The records that a message begins with. */
+static int read_first_records(struct reading *reading)
 {
-    struct spool_message *m = r->message;
-    struct spool_content c = {.arena = r->arena};
+    struct spool_message *m = reading->message;
+    struct spool_content content = {.arena = reading->arena};
 
-    if (!next_record(r) || r->record.type != RECORD_MESSAGE)
+    if (!next_record(reading) || reading->record.type != RECORD_MESSAGE)
         return ERR_SYNTAX;
-    c.left = r->record.content;
-    take_message(&c, m);
-    if (spool_content_error(&c) != 0)
-        return spool_content_error(&c);
-    accept_record(r);
-    if (m->recipient_count == 0 || m->recipient_count > r->left.len / RECIPIENT_BYTES_MIN)
+    content.left = reading->record.content;
+    take_message(&content, m);
+    if (spool_content_error(&content) != 0)
+        return spool_content_error(&content);
+    accept_record(reading);
+    if (m->recipient_count == 0 || m->recipient_count > reading->left.len / RECIPIENT_BYTES_MIN)
         return ERR_SYNTAX;
-    m->recipients = arena_alloc(r->arena, m->recipient_count * sizeof(*m->recipients));
+    m->recipients = arena_alloc(reading->arena, m->recipient_count * sizeof(*m->recipients));
     if (m->recipients == NULL)
         return ERR_MEMORY;
     for (uint32_t i = 0; i < m->recipient_count; i++) {
-        if (!next_record(r) || r->record.type != RECORD_RECIPIENT)
+        if (!next_record(reading) || reading->record.type != RECORD_RECIPIENT)
             return ERR_SYNTAX;
-        c.left = r->record.content;
-        take_recipient(&c, &m->recipients[i]);
-        if (spool_content_error(&c) != 0)
-            return spool_content_error(&c);
-        accept_record(r);
+        content.left = reading->record.content;
+        take_recipient(&content, &m->recipients[i]);
+        if (spool_content_error(&content) != 0)
+            return spool_content_error(&content);
+        accept_record(reading);
     }
     return 0;
 }
 
-/* A record of what happened later, of one recipient. */
-static int read_change(struct reading *r, struct spool_content *c)
+/* A later record, about one recipient. */
+static int read_change(struct reading *reading, struct spool_content *content)
 {
-    uint64_t index = spool_take_number(c, 4);
+    uint64_t index = spool_take_number(content, 4);
     struct spool_recipient changed;
 
-    if (index >= r->message->recipient_count)
+    if (index >= reading->message->recipient_count)
         return ERR_SYNTAX;
-    changed = r->message->recipients[index];
-    if (r->record.type == RECORD_OUTCOME)
-        take_outcome(c, &changed);
-    else if (r->record.type == RECORD_REROUTED)
-        take_way(c, &changed);
-    else if (r->record.type == RECORD_REPORTED)
+    changed = reading->message->recipients[index];
+    if (reading->record.type == RECORD_OUTCOME)
+        take_outcome(content, &changed);
+    else if (reading->record.type == RECORD_REROUTED)
+        take_way(content, &changed);
+    else if (reading->record.type == RECORD_REPORTED)
         changed.is_reported = true;
-    else if (r->record.type == RECORD_WARNED)
+    else if (reading->record.type == RECORD_WARNED)
         changed.is_warned = true;
-    if (spool_content_error(c) == 0)
-        r->message->recipients[index] = changed;
-    return spool_content_error(c);
+    if (spool_content_error(content) == 0)
+        reading->message->recipients[index] = changed;
+    return spool_content_error(content);
 }
 
-static int read_hold(struct reading *r, struct spool_content *c)
+static int read_hold(struct reading *reading, struct spool_content *content)
 {
-    bool is_held = spool_take_number(c, 1) != 0;
+    bool is_held = spool_take_number(content, 1) != 0;
 
-    if (spool_content_error(c) == 0)
-        r->message->is_held = is_held;
-    return spool_content_error(c);
+    if (spool_content_error(content) == 0)
+        reading->message->is_held = is_held;
+    return spool_content_error(content);
 }
 
-/* 0, ERR_MEMORY, or ERR_SYNTAX: the sum is right, and yet it makes no sense. Types that are not
- * known here are passed over: whoever adds one that must not be raises the version. */
-static int read_later_record(struct reading *r)
+/* 0, ERR_MEMORY, or ERR_SYNTAX: the sum is right, and yet the record makes no sense. Unknown types
+ * are passed over: whoever adds a type that must not be passed over raises the version. */
+static int read_later_record(struct reading *reading)
 {
-    struct spool_content c = {.left = r->record.content, .arena = r->arena};
+    struct spool_content content = {.left = reading->record.content, .arena = reading->arena};
 
-    switch (r->record.type) {
+    switch (reading->record.type) {
     case RECORD_MESSAGE:
     case RECORD_RECIPIENT:
         return ERR_SYNTAX;
@@ -357,9 +361,9 @@ static int read_later_record(struct reading *r)
     case RECORD_REPORTED:
     case RECORD_WARNED:
     case RECORD_REROUTED:
-        return read_change(r, &c);
+        return read_change(reading, &content);
     case RECORD_HOLD:
-        return read_hold(r, &c);
+        return read_hold(reading, &content);
     default:
         return 0;
     }

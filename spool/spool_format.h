@@ -2,8 +2,8 @@
 /* A message as it lies in the spool: a first block, the body, records. README.md has the layout and
  * the states. Pure.
  *
- * Reading never trusts: lengths are checked, checksums too, and it ends at the first record that is
- * not whole. What stands before that is true, where nothing but a torn end follows. */
+ * * Reading trusts nothing: it checks lengths and checksums, and ends at the first record that is
+ * not whole. The records before it are true if only a torn end follows. */
 #ifndef POSTERN_SPOOL_FORMAT_H
 #define POSTERN_SPOOL_FORMAT_H
 
@@ -19,8 +19,8 @@
 
 #define SPOOL_HEAD_BYTES  64
 #define SPOOL_VERSION     1
-#define SPOOL_RECORDS_MAX (16U << 20) /* octets of records of one message; more is damage */
-/* ... of what a new one begins with: then all that it must ever say has room. */
+#define SPOOL_RECORDS_MAX (16U << 20) /* octets of records of one message; more means damage */
+/* ... of the records that a new message begins with: so there is room for all that may follow. */
 #define SPOOL_FIRST_RECORDS_MAX (4U << 20)
 #define SPOOL_REMOTE_MAX        128 /* octets of spool_recipient.remote */
 
@@ -36,25 +36,26 @@ int spool_head_parse(struct bytes block, struct spool_head *head_out);
 
 /* ---- records ---- */
 
-/* Where records begin: behind the body, at a multiple of eight. */
+/* Where records begin: after the body, at a multiple of eight. */
 uint64_t spool_records_at(const struct spool_head *head);
 
-/* One recipient and all that is known of it. Texts in the arena. */
+/* One recipient and all that is known of it. Its texts lie in the arena. */
 struct spool_recipient {
     struct address original, to;
     struct bytes target; /* name */
     struct bytes params; /* NOTIFY, ORCPT */
-    unsigned identity;   /* enum identity_kind bits that its target was told by; 0: not reached */
-    bool is_unverified;  /* the target has never accepted it: an outage */
+    unsigned identity;   /* enum identity_kind bits: how its target was told of the client; 0: not
+                          * reached */
+    bool is_unverified;  /* the target never accepted this recipient, because of an outage */
     /* OPEN and DEFERRED: to be delivered; UNKNOWN likewise, and may be a duplicate; ACCEPTED: done;
      * REFUSED: a bounce is due, or was made: `is_reported`; DISCARDED: deleted by an operator. */
     enum fate fate;
     bool may_be_duplicate; /* some try ended unknown */
     bool is_relayed;       /* ACCEPTED by a target without DSN: NOTIFY=SUCCESS gets a report */
-    bool is_reported;      /* what was due to the sender is in the queue, or was suppressed */
+    bool is_reported;      /* the report that was due is in the queue, or was suppressed */
     bool is_warned;        /* the sender knows of the delay */
-    struct bytes reply;    /* the last words, one line "451 4.4.1 text"; empty: none yet */
-    struct bytes remote;   /* who said so: an address; empty: ourselves */
+    struct bytes reply;    /* the last reply, one line "451 4.4.1 text"; empty: none yet */
+    struct bytes remote;   /* the address of the target that replied; empty: the reply is our own */
     uint32_t tries;
     int64_t tried_ms; /* wall clock of the last one; 0: none */
 };
@@ -70,12 +71,12 @@ struct spool_message {
     bool is_report; /* a bounce or notice of ours */
     struct spool_recipient *recipients;
     uint32_t recipient_count;
-    uint64_t records_end;   /* in the file, behind the last whole record: append here */
-    bool has_later_records; /* something was added to what it began with */
-    bool has_torn_end;      /* something stands behind records_end */
+    uint64_t records_end;   /* in the file, after the last whole record: append here */
+    bool has_later_records; /* records follow those that the message began with */
+    bool has_torn_end;      /* something stands in the file after records_end */
 };
 
-/* Octets of spool_recipient.reply, in a message with so many recipients. */
+/* The most octets of a spool_recipient.reply in a message with so many recipients. */
 size_t spool_reply_max(uint32_t recipient_count);
 
 /* `records`: the file from spool_records_at() on, as far as it goes. 0; ERR_SYNTAX: damaged: the
@@ -94,14 +95,16 @@ struct spool_writer {
 };
 
 /* What a new message begins with, in this order: one MESSAGE, then a RECIPIENT each. */
-void spool_put_message(struct spool_writer *w, const struct spool_message *m);
-void spool_put_recipient(struct spool_writer *w, const struct spool_recipient *r);
+void spool_put_message(struct spool_writer *writer, const struct spool_message *m);
+void spool_put_recipient(struct spool_writer *writer, const struct spool_recipient *s);
 /* Later. `index`: the recipient's. OUTCOME: fate, reply, remote, may_be_duplicate, is_relayed,
  * tries, tried_ms of `r`. */
-void spool_put_outcome(struct spool_writer *w, uint32_t index, const struct spool_recipient *r);
-void spool_put_reported(struct spool_writer *w, uint32_t index);
-void spool_put_warned(struct spool_writer *w, uint32_t index);
-void spool_put_rerouted(struct spool_writer *w, uint32_t index, const struct spool_recipient *r);
-void spool_put_hold(struct spool_writer *w, bool is_held);
+void spool_put_outcome(struct spool_writer *writer, uint32_t index,
+                       const struct spool_recipient *s);
+void spool_put_reported(struct spool_writer *writer, uint32_t index);
+void spool_put_warned(struct spool_writer *writer, uint32_t index);
+void spool_put_rerouted(struct spool_writer *writer, uint32_t index,
+                        const struct spool_recipient *s);
+void spool_put_hold(struct spool_writer *writer, bool is_held);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Where what stands in a file of the spool: README.md in numbers. Private to spool/spool_*.c. */
+/* The layout of a file of the spool: README.md in numbers. Private to spool/spool_*.c. */
 #ifndef POSTERN_SPOOL_FORMAT_PRIVATE_H
 #define POSTERN_SPOOL_FORMAT_PRIVATE_H
 
@@ -77,29 +77,30 @@ enum address_bits { ADDRESS_IS_LITERAL = 1, ADDRESS_KEEPS_CASE = 2, ADDRESS_KEEP
 
 void spool_add_number(struct buf *out, uint64_t number, size_t octets);
 void spool_add_text(struct buf *out, struct bytes text);
-void spool_add_address(struct buf *out, const struct address *a);
+void spool_add_address(struct buf *out, const struct address *address);
 /* Fate, booleans, tries, tried_ms of a recipient. */
-void spool_add_tries(struct buf *out, const struct spool_recipient *r);
+void spool_add_tries(struct buf *out, const struct spool_recipient *s);
 
-/* A content that is taken from its start on. Once something was missing, all that follows is
- * empty. Texts are copied into the arena. */
+/* A content that is taken piece by piece from its start. Once a piece was missing, all that follows
+ * is empty. Texts are copied into the arena. */
 struct spool_content {
     struct bytes left;
     struct arena *arena;
     bool is_short, has_no_memory;
 };
 
-struct bytes spool_take(struct spool_content *c, size_t octets);
-uint64_t spool_take_number(struct spool_content *c, size_t octets);
-struct bytes spool_take_text(struct spool_content *c);
-void spool_take_address(struct spool_content *c, struct address *a);
-void spool_take_tries(struct spool_content *c, struct spool_recipient *r);
-int spool_content_error(const struct spool_content *c); /* 0, ERR_MEMORY, or short: ERR_SYNTAX */
+struct bytes spool_take(struct spool_content *content, size_t octets);
+uint64_t spool_take_number(struct spool_content *content, size_t octets);
+struct bytes spool_take_text(struct spool_content *content);
+void spool_take_address(struct spool_content *content, struct address *address);
+void spool_take_tries(struct spool_content *content, struct spool_recipient *s);
+int spool_content_error(
+    const struct spool_content *content); /* 0, ERR_MEMORY, or short: ERR_SYNTAX */
 
 /* ---- sums ---- */
 
-/* Of a whole record at `offset` of the file of this id: of all that stands behind the sum itself.
- */
+/* The sum of a whole record at `offset` of the file of this id: of all that follows the sum
+ * itself. */
 uint64_t spool_record_sum(const struct id *id, uint64_t offset, struct bytes record);
 
 #endif

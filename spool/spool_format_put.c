@@ -23,29 +23,29 @@ void spool_add_text(struct buf *out, struct bytes text)
     buf_put(out, text);
 }
 
-void spool_add_address(struct buf *out, const struct address *a)
+void spool_add_address(struct buf *out, const struct address *address)
 {
     spool_add_number(out,
-                     (a->is_literal ? ADDRESS_IS_LITERAL : 0u) |
-                         (a->keeps_case ? ADDRESS_KEEPS_CASE : 0u) |
-                         (a->keeps_dots ? ADDRESS_KEEPS_DOTS : 0u),
+                     (address->is_literal ? ADDRESS_IS_LITERAL : 0u) |
+                         (address->keeps_case ? ADDRESS_KEEPS_CASE : 0u) |
+                         (address->keeps_dots ? ADDRESS_KEEPS_DOTS : 0u),
                      1);
-    spool_add_text(out, a->local);
-    spool_add_text(out, a->domain);
+    spool_add_text(out, address->local);
+    spool_add_text(out, address->domain);
 }
 
-void spool_add_tries(struct buf *out, const struct spool_recipient *r)
+void spool_add_tries(struct buf *out, const struct spool_recipient *s)
 {
-    spool_add_number(out, r->fate, 1);
+    spool_add_number(out, s->fate, 1);
     spool_add_number(out,
-                     (r->may_be_duplicate ? RECIPIENT_MAY_BE_DUPLICATE : 0u) |
-                         (r->is_relayed ? RECIPIENT_IS_RELAYED : 0u) |
-                         (r->is_reported ? RECIPIENT_IS_REPORTED : 0u) |
-                         (r->is_warned ? RECIPIENT_IS_WARNED : 0u) |
-                         (r->is_unverified ? RECIPIENT_IS_UNVERIFIED : 0u),
+                     (s->may_be_duplicate ? RECIPIENT_MAY_BE_DUPLICATE : 0u) |
+                         (s->is_relayed ? RECIPIENT_IS_RELAYED : 0u) |
+                         (s->is_reported ? RECIPIENT_IS_REPORTED : 0u) |
+                         (s->is_warned ? RECIPIENT_IS_WARNED : 0u) |
+                         (s->is_unverified ? RECIPIENT_IS_UNVERIFIED : 0u),
                      1);
-    spool_add_number(out, r->tries, 4);
-    spool_add_number(out, (uint64_t)r->tried_ms, 8);
+    spool_add_number(out, s->tries, 4);
+    spool_add_number(out, (uint64_t)s->tried_ms, 8);
 }
 
 /* ---- the first block ---- */
@@ -64,40 +64,40 @@ void spool_head_put(const struct spool_head *head, uint8_t block_out[SPOOL_HEAD_
 /* ---- records ---- */
 
 /* Room for what stands before the content of a record; returns where it begins in `out`. */
-static size_t begin(struct spool_writer *w)
+static size_t begin(struct spool_writer *writer)
 {
     static const uint8_t nothing[RECORD_HEAD_BYTES];
-    size_t start = buf_length(w->out);
+    size_t start = buf_length(writer->out);
 
-    assert(w->out->has_failed || (w->at + start) % 8 == 0);
-    buf_put(w->out, bytes_make(nothing, sizeof(nothing)));
+    assert(writer->out->has_failed || (writer->at + start) % 8 == 0);
+    buf_put(writer->out, bytes_make(nothing, sizeof(nothing)));
     return start;
 }
 
-/* Fills the record up to a multiple of eight, and its first octets in. */
-static void end(struct spool_writer *w, size_t start, enum record_type type)
+/* Fills the record up to a multiple of eight, and writes its head. */
+static void end(struct spool_writer *writer, size_t start, enum record_type type)
 {
     static const uint8_t nothing[8];
-    size_t content = buf_length(w->out) - start - RECORD_HEAD_BYTES;
+    size_t content = buf_length(writer->out) - start - RECORD_HEAD_BYTES;
 
-    buf_put(w->out, bytes_make(nothing, (8 - content % 8) % 8));
-    if (w->out->has_failed)
+    buf_put(writer->out, bytes_make(nothing, (8 - content % 8) % 8));
+    if (writer->out->has_failed)
         return;
 
-    size_t whole = buf_length(w->out) - start;
-    uint8_t *at = w->out->block + w->out->start + start;
+    size_t whole = buf_length(writer->out) - start;
+    uint8_t *at = writer->out->block + writer->out->start + start;
     spool_store_number(at + RECORD_LENGTH, content, 4);
     spool_store_number(at + RECORD_TYPE, type, 2);
     spool_store_number(at + RECORD_FOLLOWS, start == 0 ? 0 : 1, 2);
     spool_store_number(at + RECORD_SUM,
-                       spool_record_sum(&w->id, w->at + start, bytes_make(at, whole)), 8);
+                       spool_record_sum(&writer->id, writer->at + start, bytes_make(at, whole)), 8);
 }
 
-static void put_netaddr(struct buf *out, const struct netaddr *a)
+static void put_netaddr(struct buf *out, const struct netaddr *address)
 {
-    spool_add_number(out, a->family, 1);
-    spool_add_number(out, a->port, 2);
-    buf_put(out, bytes_make(a->octets, sizeof(a->octets)));
+    spool_add_number(out, address->family, 1);
+    spool_add_number(out, address->port, 2);
+    buf_put(out, bytes_make(address->octets, sizeof(address->octets)));
 }
 
 static void put_identity(struct buf *out, const struct identity *who)
@@ -111,10 +111,10 @@ static void put_identity(struct buf *out, const struct identity *who)
     spool_add_text(out, who->helo);
 }
 
-void spool_put_message(struct spool_writer *w, const struct spool_message *m)
+void spool_put_message(struct spool_writer *writer, const struct spool_message *m)
 {
-    struct buf *out = w->out;
-    size_t start = begin(w);
+    struct buf *out = writer->out;
+    size_t start = begin(writer);
 
     spool_add_number(out, m->recipient_count, 4);
     spool_add_number(out,
@@ -130,75 +130,76 @@ void spool_put_message(struct spool_writer *w, const struct spool_message *m)
     put_identity(out, &m->client);
     spool_add_text(out, m->listener);
     spool_add_text(out, m->hostname);
-    end(w, start, RECORD_MESSAGE);
+    end(writer, start, RECORD_MESSAGE);
 }
 
 /* What changes with each try. */
-static void put_state(struct buf *out, const struct spool_recipient *r)
+static void put_state(struct buf *out, const struct spool_recipient *s)
 {
-    spool_add_tries(out, r);
-    spool_add_text(out, r->reply);
-    spool_add_text(out, r->remote);
+    spool_add_tries(out, s);
+    spool_add_text(out, s->reply);
+    spool_add_text(out, s->remote);
 }
 
-static void put_way(struct buf *out, const struct spool_recipient *r)
+static void put_way(struct buf *out, const struct spool_recipient *s)
 {
-    spool_add_address(out, &r->to);
-    spool_add_text(out, r->target);
+    spool_add_address(out, &s->to);
+    spool_add_text(out, s->target);
 }
 
-void spool_put_recipient(struct spool_writer *w, const struct spool_recipient *r)
+void spool_put_recipient(struct spool_writer *writer, const struct spool_recipient *s)
 {
-    size_t start = begin(w);
+    size_t start = begin(writer);
 
-    spool_add_address(w->out, &r->original);
-    put_way(w->out, r);
-    spool_add_text(w->out, r->params);
-    spool_add_number(w->out, r->identity, 4);
-    put_state(w->out, r);
-    end(w, start, RECORD_RECIPIENT);
+    spool_add_address(writer->out, &s->original);
+    put_way(writer->out, s);
+    spool_add_text(writer->out, s->params);
+    spool_add_number(writer->out, s->identity, 4);
+    put_state(writer->out, s);
+    end(writer, start, RECORD_RECIPIENT);
 }
 
-void spool_put_outcome(struct spool_writer *w, uint32_t index, const struct spool_recipient *r)
+void spool_put_outcome(struct spool_writer *writer, uint32_t index, const struct spool_recipient *s)
 {
-    size_t start = begin(w);
+    size_t start = begin(writer);
 
-    spool_add_number(w->out, index, 4);
-    put_state(w->out, r);
-    end(w, start, RECORD_OUTCOME);
+    spool_add_number(writer->out, index, 4);
+    put_state(writer->out, s);
+    end(writer, start, RECORD_OUTCOME);
 }
 
-static void put_index(struct spool_writer *w, uint32_t index, enum record_type type)
+static void put_index(struct spool_writer *writer, uint32_t index, enum record_type type)
 {
-    size_t start = begin(w);
+    size_t start = begin(writer);
 
-    spool_add_number(w->out, index, 4);
-    end(w, start, type);
+    spool_add_number(writer->out, index, 4);
+    end(writer, start, type);
 }
 
-void spool_put_reported(struct spool_writer *w, uint32_t index)
+void spool_put_reported(struct spool_writer *writer, uint32_t index)
 {
-    put_index(w, index, RECORD_REPORTED);
+    put_index(writer, index, RECORD_REPORTED);
 }
 
-void spool_put_warned(struct spool_writer *w, uint32_t index)
+void spool_put_warned(struct spool_writer *writer, uint32_t index)
 {
-    put_index(w, index, RECORD_WARNED);
+    put_index(writer, index, RECORD_WARNED);
 }
 
-void spool_put_rerouted(struct spool_writer *w, uint32_t index, const struct spool_recipient *r)
+void spool_put_rerouted(struct spool_writer *writer, uint32_t index,
+                        const struct spool_recipient *s)
 {
-    size_t start = begin(w);
+    size_t start = begin(writer);
 
-    spool_add_number(w->out, index, 4);
-    put_way(w->out, r);
-    end(w, start, RECORD_REROUTED);
+    spool_add_number(writer->out, index, 4);
+    put_way(writer->out, s);
+    end(writer, start, RECORD_REROUTED);
 }
 
-void spool_put_hold(struct spool_writer *w, bool is_held)
+void spool_put_hold(struct spool_writer *writer, bool is_held)
 {
-    size_t start = begin(w);
+    size_t start = begin(writer);
 
-    spool_add_number(w->out, is_held ? 1 : 0, 1);
-    end(w, start, RECORD_HOLD);
+    spool_add_number(writer->out, is_held ? 1 : 0, 1);
+    end(writer, start, RECORD_HOLD);
 }

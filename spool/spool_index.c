@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The index file: a first block, a row for each message in the order of ids, what the rows point
- * to.
- */
+/* The index file: a first block, a row for each message in the order of ids, and the contents that
+ * the rows point to. */
 #include "spool/spool_index.h"
 
 #include <assert.h>
@@ -31,12 +30,12 @@ static uint64_t sum_of(struct bytes head, struct bytes rows, struct bytes conten
 
 /* ---- contents: a message in short ---- */
 
-static void put_recipient(struct buf *out, const struct spool_recipient *r)
+static void put_recipient(struct buf *out, const struct spool_recipient *s)
 {
-    spool_add_text(out, r->original.domain);
-    spool_add_text(out, r->to.domain);
-    spool_add_text(out, r->target);
-    spool_add_tries(out, r);
+    spool_add_text(out, s->original.domain);
+    spool_add_text(out, s->to.domain);
+    spool_add_text(out, s->target);
+    spool_add_tries(out, s);
 }
 
 static void put_message(struct buf *out, const struct spool_message *m)
@@ -50,31 +49,31 @@ static void put_message(struct buf *out, const struct spool_message *m)
         put_recipient(out, &m->recipients[i]);
 }
 
-static void take_recipient(struct spool_content *c, struct spool_recipient *r)
+static void take_recipient(struct spool_content *content, struct spool_recipient *s)
 {
-    r->original.domain = spool_take_text(c);
-    r->to.domain = spool_take_text(c);
-    r->target = spool_take_text(c);
-    spool_take_tries(c, r);
+    s->original.domain = spool_take_text(content);
+    s->to.domain = spool_take_text(content);
+    s->target = spool_take_text(content);
+    spool_take_tries(content, s);
 }
 
-static int take_message(struct spool_content *c, struct spool_message *m)
+static int take_message(struct spool_content *content, struct spool_message *m)
 {
-    m->recipient_count = (uint32_t)spool_take_number(c, 4);
-    unsigned bits = (unsigned)spool_take_number(c, 1);
+    m->recipient_count = (uint32_t)spool_take_number(content, 4);
+    unsigned bits = (unsigned)spool_take_number(content, 1);
     m->is_held = (bits & 1) != 0;
     m->is_report = (bits & 2) != 0;
-    m->head.body_bytes = spool_take_number(c, 8);
-    m->arrived_ms = (int64_t)spool_take_number(c, 8);
-    spool_take_address(c, &m->envelope.from);
-    if (m->recipient_count == 0 || m->recipient_count > c->left.len / RECIPIENT_BYTES_MIN)
+    m->head.body_bytes = spool_take_number(content, 8);
+    m->arrived_ms = (int64_t)spool_take_number(content, 8);
+    spool_take_address(content, &m->envelope.from);
+    if (m->recipient_count == 0 || m->recipient_count > content->left.len / RECIPIENT_BYTES_MIN)
         return ERR_SYNTAX;
-    m->recipients = arena_alloc(c->arena, m->recipient_count * sizeof(*m->recipients));
+    m->recipients = arena_alloc(content->arena, m->recipient_count * sizeof(*m->recipients));
     if (m->recipients == NULL)
         return ERR_MEMORY;
     for (uint32_t i = 0; i < m->recipient_count; i++)
-        take_recipient(c, &m->recipients[i]);
-    return spool_content_error(c);
+        take_recipient(content, &m->recipients[i]);
+    return spool_content_error(content);
 }
 
 /* ---- making ---- */
@@ -88,79 +87,80 @@ struct making {
     int error;
 };
 
-static void add(struct making *m, const struct id *id, const struct spool_message *message)
+static void add(struct making *making, const struct id *id, const struct spool_message *message)
 {
-    size_t start = buf_length(&m->contents);
+    size_t start = buf_length(&making->contents);
 
-    put_message(&m->contents, message);
-    buf_put(&m->rows, bytes_make(id->text, ID_LENGTH));
-    spool_add_number(&m->rows, start, 4);
-    spool_add_number(&m->rows, buf_length(&m->contents) - start, 4);
+    put_message(&making->contents, message);
+    buf_put(&making->rows, bytes_make(id->text, ID_LENGTH));
+    spool_add_number(&making->rows, start, 4);
+    spool_add_number(&making->rows, buf_length(&making->contents) - start, 4);
     assert(start <= FILE_MAX && message->recipient_count <= RECIPIENTS_MAX);
-    m->count++;
-    if (m->contents.has_failed || m->rows.has_failed)
-        m->error = ERR_MEMORY;
+    making->count++;
+    if (making->contents.has_failed || making->rows.has_failed)
+        making->error = ERR_MEMORY;
 }
 
-/* What cannot be read has no row: whoever starts will see for himself. Nor has what somebody has
- * taken: he may have forgotten the index before this one was begun, and change the message after it
- * was read. Whoever takes it later forgets this one. */
+/* A message that cannot be read has no row: the next start opens it. A message that somebody has
+ * taken has none either: its taker may have forgotten the index before this one was begun, and
+ * change the message after it was read here. Whoever takes a message later forgets this index. */
 static bool on_found(void *owner, const struct store_found *found)
 {
-    struct making *m = owner;
+    struct making *making = owner;
     struct spool_message message;
     int fd;
 
     if (found->stray != NULL) {
-        m->error = found->error;
+        making->error = found->error;
         return found->error == 0;
     }
-    if (store_take(m->store, &found->place, &fd) != 0)
+    if (store_take(making->store, &found->place, &fd) != 0)
         return true;
-    int error = store_read(fd, &found->place.id, &m->arena, &message);
+    int error = store_read(fd, &found->place.id, &making->arena, &message);
     if (error == 0 && message.recipient_count <= RECIPIENTS_MAX)
-        add(m, &found->place.id, &message);
+        add(making, &found->place.id, &message);
     else if (error == ERR_MEMORY)
-        m->error = error;
+        making->error = error;
     disk_close(fd);
-    arena_reset(&m->arena);
-    return m->error == 0;
+    arena_reset(&making->arena);
+    return making->error == 0;
 }
 
-static int save(struct making *m, int fd)
+static int save(struct making *making, int fd)
 {
     uint8_t head[HEAD] = MAGIC;
-    struct bytes pieces[] = {bytes_make(head, sizeof(head)), buf_bytes(&m->rows),
-                             buf_bytes(&m->contents)};
+    struct bytes pieces[] = {bytes_make(head, sizeof(head)), buf_bytes(&making->rows),
+                             buf_bytes(&making->contents)};
 
     spool_store_number(head + AT_VERSION, VERSION, 4);
-    spool_store_number(head + AT_COUNT, m->count, 8);
+    spool_store_number(head + AT_COUNT, making->count, 8);
     spool_store_number(head + AT_SUM, sum_of(pieces[0], pieces[1], pieces[2]), 8);
     return disk_write_pieces_at(fd, 0, pieces, (int)ARRAY_LENGTH(pieces));
 }
 
-static int read_all(struct making *m, uint32_t directory, int fd)
+static int read_all(struct making *making, uint32_t directory, int fd)
 {
-    int error = store_list_directory(m->store, directory, on_found, m);
+    int error = store_list_directory(making->store, directory, on_found, making);
 
     if (error == 0)
-        error = m->error;
+        error = making->error;
     if (error != 0)
         return error;
-    return m->count < store_limits(m->store)->index_messages_min ? -ENOENT : save(m, fd);
+    return making->count < store_limits(making->store)->index_messages_min ? -ENOENT
+                                                                           : save(making, fd);
 }
 
-/* Its name stands there before the first message is read, and goes with the next change of any of
- * them: then there is nothing to be renamed. */
-static int make_new(struct making *m, uint32_t directory)
+/* The new index has its name before the first message is read. Whoever changes a message removes
+ * that name, and the rename fails then. */
+static int make_new(struct making *making, uint32_t directory)
 {
-    struct store_path path = store_queue_path(m->store, directory, STORE_INDEX);
-    struct store_path new_path = store_queue_path(m->store, directory, STORE_NEW_INDEX);
+    struct store_path path = store_queue_path(making->store, directory, STORE_INDEX);
+    struct store_path new_path = store_queue_path(making->store, directory, STORE_NEW_INDEX);
     int fd = disk_create(new_path.text);
 
     if (fd < 0)
         return fd;
-    int error = read_all(m, directory, fd);
+    int error = read_all(making, directory, fd);
     disk_close(fd);
     if (error == 0)
         error = disk_replace(new_path.text, path.text);
@@ -177,54 +177,54 @@ static bool count_message(void *owner, const struct store_found *found)
     return true;
 }
 
-/* The old one is forgotten first: a power cut could undo that it was replaced. */
-static int make(const struct store *s, uint32_t directory)
+/* The old index is forgotten first: a power cut could undo its replacement. */
+static int make(const struct store *store, uint32_t directory)
 {
-    struct making m = {.store = s};
+    struct making making = {.store = store};
     uint32_t count = 0;
-    int error = store_list_directory(s, directory, count_message, &count);
+    int error = store_list_directory(store, directory, count_message, &count);
 
-    if (error != 0 || count < store_limits(s)->index_messages_min)
+    if (error != 0 || count < store_limits(store)->index_messages_min)
         return error;
-    pool_init(&m.pool, 4096, 4);
-    arena_init(&m.arena, &m.pool, SIZE_MAX);
-    buf_init(&m.rows, &m.pool, FILE_MAX / 4);
-    buf_init(&m.contents, &m.pool, FILE_MAX / 2);
-    error = spool_index_forget(s, directory);
+    pool_init(&making.pool, 4096, 4);
+    arena_init(&making.arena, &making.pool, SIZE_MAX);
+    buf_init(&making.rows, &making.pool, FILE_MAX / 4);
+    buf_init(&making.contents, &making.pool, FILE_MAX / 2);
+    error = spool_index_forget(store, directory);
     if (error == 0)
-        error = make_new(&m, directory);
-    buf_done(&m.rows);
-    buf_done(&m.contents);
-    arena_reset(&m.arena);
-    pool_done(&m.pool);
+        error = make_new(&making, directory);
+    buf_done(&making.rows);
+    buf_done(&making.contents);
+    arena_reset(&making.arena);
+    pool_done(&making.pool);
     return error;
 }
 
-/* A time to come is that of a clock which was set back since: it is long ago. */
+/* A time in the future is from before the clock was set back, and counts as long ago. */
 static bool is_recent(int64_t changed_s, int64_t now_s, int64_t quiet_s)
 {
     return changed_s <= now_s && now_s - changed_s < quiet_s;
 }
 
-int spool_index_refresh(const struct store *s, uint32_t directory, int64_t now_s)
+int spool_index_refresh(const struct store *store, uint32_t directory, int64_t now_s)
 {
-    int64_t quiet_s = store_limits(s)->index_quiet_s;
+    int64_t quiet_s = store_limits(store)->index_quiet_s;
     struct disk_facts of_directory, of_index;
-    int error = disk_facts_of_path(store_queue_path(s, directory, "").text, &of_directory);
+    int error = disk_facts_of_path(store_queue_path(store, directory, "").text, &of_directory);
 
     if (error != 0)
         return error == -ENOENT ? 0 : error;
     if (is_recent(of_directory.changed_s, now_s, quiet_s))
         return 0;
-    error = disk_facts_of_path(store_queue_path(s, directory, STORE_INDEX).text, &of_index);
-    /* Its own name was the last change, or one that came very soon behind it. */
+    error = disk_facts_of_path(store_queue_path(store, directory, STORE_INDEX).text, &of_index);
+    /* The last change of the directory was the index's own name, or came very soon after it. */
     if (error == 0 && of_index.changed_s <= now_s &&
         of_index.changed_s + quiet_s / 2 > of_directory.changed_s)
         return 0;
-    return error == 0 || error == -ENOENT ? make(s, directory) : error;
+    return error == 0 || error == -ENOENT ? make(store, directory) : error;
 }
 
-/* What it says is made worthless, durably: though its name came back. */
+/* Overwrites the first block and syncs it: the index is worthless even if its name comes back. */
 static int spoil(const char *path)
 {
     static const uint8_t nothing[HEAD];
@@ -239,11 +239,11 @@ static int spoil(const char *path)
     return error;
 }
 
-/* One that is being made goes first: it must not get its name in between. */
-int spool_index_forget(const struct store *s, uint32_t directory)
+/* An index that is being made is removed first, so that it cannot get its name in between. */
+int spool_index_forget(const struct store *store, uint32_t directory)
 {
-    struct store_path path = store_queue_path(s, directory, STORE_INDEX);
-    int error = disk_unlink(store_queue_path(s, directory, STORE_NEW_INDEX).text);
+    struct store_path path = store_queue_path(store, directory, STORE_INDEX);
+    int error = disk_unlink(store_queue_path(store, directory, STORE_NEW_INDEX).text);
 
     if (error != 0 && error != -ENOENT)
         return error;
@@ -252,7 +252,7 @@ int spool_index_forget(const struct store *s, uint32_t directory)
         return 0;
     error = disk_unlink(path.text);
     if (error == 0)
-        error = disk_sync_directory(store_queue_path(s, directory, "").text);
+        error = disk_sync_directory(store_queue_path(store, directory, "").text);
     return error == -ENOENT || spoil_error == 0 ? 0 : error;
 }
 
@@ -283,9 +283,9 @@ static int check(struct spool_index *index)
                : ERR_SYNTAX;
 }
 
-int spool_index_read(const struct store *s, uint32_t directory, struct spool_index *index_out)
+int spool_index_read(const struct store *store, uint32_t directory, struct spool_index *index_out)
 {
-    struct store_path path = store_queue_path(s, directory, STORE_INDEX);
+    struct store_path path = store_queue_path(store, directory, STORE_INDEX);
     struct spool_index index = {0};
     int error = disk_read_file(path.text, FILE_MAX, &index.octets, &index.len);
 

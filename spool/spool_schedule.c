@@ -7,14 +7,14 @@
 #include "proxy/base/mem.h"
 #include "spool/spool_schedule_private.h"
 
-#define CONCURRENCY        4   /* of a target of which nothing is known */
+#define CONCURRENCY        4   /* of a target that is not known yet */
 #define DUPLICATE_S        600 /* the shortest pause of a possible duplicate */
-#define DOUBLINGS_MAX      12  /* of it: four weeks and more */
+#define DOUBLINGS_MAX      12  /* of that pause: up to four weeks and more */
 #define DOUBLINGS_READ_MAX 4
 #define MADE_READY_MAX     256 /* by one schedule_take() at a target */
-#define LOOK_AGAIN_S       300 /* at an entry that nobody moved on */
-#define LAST_TRY_S         5 /* from one try at a target that is away to the next, of what expires */
-#define LAST_TURN_S        60 /* of what expires: is it tried, or the target away? */
+#define LOOK_AGAIN_S       300 /* until an entry whose look_s nobody moved on is given out again */
+#define LAST_TRY_S         5   /* between tries of expired entries at a target that is down */
+#define LAST_TURN_S        60 /* until an expired entry is looked at again: was it tried meanwhile? */
 
 /* ---- states ---- */
 
@@ -29,18 +29,18 @@ static int64_t seconds(uint64_t ms)
     return (int64_t)((ms + 999) / 1000);
 }
 
-/* Of the nth try that failed, n from 1 on. */
+/* The pause after the nth try that failed; n from 1 on. */
 static int64_t pause_s(const struct schedule_target *t, size_t n)
 {
-    const struct schedule_policy *p = &t->policy;
+    const struct schedule_policy *policy = &t->policy;
 
     assert(n != 0);
-    if (p->retry_count == 0)
+    if (policy->retry_count == 0)
         return DUPLICATE_S;
-    return seconds(p->retry_ms[n > p->retry_count ? p->retry_count - 1 : n - 1]);
+    return seconds(policy->retry_ms[n > policy->retry_count ? policy->retry_count - 1 : n - 1]);
 }
 
-/* Puts an entry that is in no list where its time wants it. */
+/* Puts an entry that is in no list into the right one. */
 static void place(struct schedule_target *t, struct schedule_entry *e, bool is_due,
                   enum spool_schedule_place where)
 {
@@ -53,14 +53,14 @@ static void place(struct schedule_target *t, struct schedule_entry *e, bool is_d
     activate(t);
 }
 
-/* A slot is free: whoever wanted one may have it. */
-static void free_slot(struct schedule *s)
+/* A slot is free: targets that wanted one may try again. */
+static void free_slot(struct schedule *schedule)
 {
     struct list *first;
 
-    assert(s->running != 0);
-    s->running--;
-    while ((first = list_first(&s->shorts)) != NULL) {
+    assert(schedule->running != 0);
+    schedule->running--;
+    while ((first = list_first(&schedule->shorts)) != NULL) {
         list_remove(first);
         activate(LIST_ENTRY(first, struct schedule_target, in_short));
     }
@@ -98,17 +98,27 @@ static void detach(struct schedule_target *t, struct schedule_entry *e)
     activate(t);
 }
 
-static struct schedule_entry *give_out(struct schedule_target *t, struct schedule_entry *e,
-                                       bool is_look)
+static void give_out(struct schedule_target *t, struct schedule_entry *e)
 {
     spool_schedule_heap_remove(t, e);
     list_remove(&e->in_queue);
     list_append(&t->others, &e->in_queue);
     e->state = SCHEDULE_RUNNING;
-    e->is_look = is_look;
-    e->has_slot = !is_look;
-    if (is_look)
-        return e;
+}
+
+static struct schedule_entry *give_for_look(struct schedule_target *t, struct schedule_entry *e)
+{
+    give_out(t, e);
+    e->is_look = true;
+    e->has_slot = false;
+    return e;
+}
+
+static struct schedule_entry *give_for_delivery(struct schedule_target *t, struct schedule_entry *e)
+{
+    give_out(t, e);
+    e->is_look = false;
+    e->has_slot = true;
     assert(t->schedule->running < t->schedule->slots);
     t->running++;
     t->schedule->running++;
@@ -123,8 +133,9 @@ bool schedule_was_missed(const struct schedule_entry *e)
     return e->target->is_down && e->target->missed_s >= e->expires_s;
 }
 
-/* Its time is over, and nobody knows whether it could be delivered: clocks jump, and we may have
- * been away. A possible duplicate waits all the same. It is the first of the heap. */
+/* The entry's time is over, and its target may be up: clocks jump, and we may have been down
+ * ourselves. It is tried once more before it expires; a possible duplicate waits all the same. It
+ * is the first of the heap. */
 static void try_at_last(struct schedule_target *t, struct schedule_entry *e, int64_t now_s)
 {
     int64_t try_s = t->missed_s + LAST_TRY_S;
@@ -139,7 +150,7 @@ static void try_at_last(struct schedule_target *t, struct schedule_entry *e, int
     spool_schedule_heap_down(t, 0);
 }
 
-/* Some of those that schedule_up() has meant: there may be a million. */
+/* Makes some entries ready that schedule_up() has made due: there may be a million. */
 static void rush(struct schedule_target *t, int64_t now_s)
 {
     struct list *first;
@@ -152,7 +163,8 @@ static void rush(struct schedule_target *t, int64_t now_s)
     }
 }
 
-/* What has become due gets its turn. Returns an entry that is to be looked at, if there is one. */
+/* Entries that have become due get their turn. Returns an entry that is to be looked at; NULL:
+ * none. */
 static struct schedule_entry *advance(struct schedule_target *t, int64_t now_s)
 {
     rush(t, now_s);
@@ -167,7 +179,7 @@ static struct schedule_entry *advance(struct schedule_target *t, int64_t now_s)
         if (e->look_s <= now_s) {
             if (e->state == SCHEDULE_READY)
                 spool_schedule_leave_turn(t, e);
-            return give_out(t, e, true);
+            return give_for_look(t, e);
         }
         spool_schedule_make_ready(t, e, SPOOL_SCHEDULE_LAST);
         spool_schedule_heap_down(t, 0);
@@ -200,51 +212,51 @@ static struct schedule_entry *take_of(struct schedule_target *t, int64_t now_s)
     if (e != NULL || list_is_empty(&t->ring) || !may_run(t, now_s))
         return e;
     if (has_slot(t))
-        return give_out(t, spool_schedule_next_in_turn(t), false);
+        return give_for_delivery(t, spool_schedule_next_in_turn(t));
     if (list_is_empty(&t->in_short))
         list_append(&t->schedule->shorts, &t->in_short);
     return NULL;
 }
 
-/* Nothing can be taken: until when? */
+/* Nothing can be taken now. Finds out until when. */
 static void deactivate(struct schedule_target *t)
 {
-    struct schedule *s = t->schedule;
+    struct schedule *schedule = t->schedule;
 
     list_remove(&t->in_active);
     t->wake_s = t->heap_count == 0 ? INT64_MAX : spool_schedule_key(t->heap[0]);
     if (t->is_down && t->running == 0 && !list_is_empty(&t->ring) && t->next_try_s < t->wake_s)
         t->wake_s = t->next_try_s;
-    if (t->wake_s < s->wake_s)
-        s->wake_s = t->wake_s;
+    if (t->wake_s < schedule->wake_s)
+        schedule->wake_s = t->wake_s;
 }
 
-static void wake(struct schedule *s, int64_t now_s)
+static void wake(struct schedule *schedule, int64_t now_s)
 {
-    s->wake_s = INT64_MAX;
-    LIST_EACH (link, &s->targets) {
+    schedule->wake_s = INT64_MAX;
+    LIST_EACH (link, &schedule->targets) {
         struct schedule_target *t = LIST_ENTRY(link, struct schedule_target, in_schedule);
         if (!list_is_empty(&t->in_active))
             continue;
         if (t->wake_s <= now_s)
             activate(t);
-        else if (t->wake_s < s->wake_s)
-            s->wake_s = t->wake_s;
+        else if (t->wake_s < schedule->wake_s)
+            schedule->wake_s = t->wake_s;
     }
 }
 
-struct schedule_entry *schedule_take(struct schedule *s, int64_t now_s)
+struct schedule_entry *schedule_take(struct schedule *schedule, int64_t now_s)
 {
     struct list *first;
 
-    if (now_s >= s->wake_s)
-        wake(s, now_s);
-    while ((first = list_first(&s->active)) != NULL) {
+    if (now_s >= schedule->wake_s)
+        wake(schedule, now_s);
+    while ((first = list_first(&schedule->active)) != NULL) {
         struct schedule_target *t = LIST_ENTRY(first, struct schedule_target, in_active);
         struct schedule_entry *e = take_of(t, now_s);
         list_remove(&t->in_active);
         if (e != NULL) {
-            list_append(&s->active, &t->in_active);
+            list_append(&schedule->active, &t->in_active);
             return e;
         }
         deactivate(t);
@@ -252,9 +264,9 @@ struct schedule_entry *schedule_take(struct schedule *s, int64_t now_s)
     return NULL;
 }
 
-int64_t schedule_wake_s(const struct schedule *s)
+int64_t schedule_wake_s(const struct schedule *schedule)
 {
-    return s->wake_s;
+    return schedule->wake_s;
 }
 
 /* ---- what became of it ---- */
@@ -273,7 +285,7 @@ static void went_down(struct schedule_target *t, int64_t now_s)
 {
     t->missed_s = now_s;
     if (t->is_down && !t->is_probing)
-        return; /* one of many that ran when it went down */
+        return; /* one of many entries that ran when the target went down */
     t->probes = t->is_down ? t->probes + 1 : 1;
     t->is_down = true;
     t->is_probing = false;
@@ -281,7 +293,7 @@ static void went_down(struct schedule_target *t, int64_t now_s)
     t->concurrency = 1;
 }
 
-/* The target has spoken. */
+/* The target has replied. */
 static void went_well(struct schedule_target *t)
 {
     if (t->is_down)
@@ -295,16 +307,15 @@ static void went_badly(struct schedule_target *t, uint32_t concurrency)
     t->concurrency = concurrency == 0 ? 1 : concurrency;
 }
 
-/* The shortest that a possible duplicate waits. */
+/* The shortest pause of a possible duplicate. */
 static int64_t duplicate_pause_s(const struct schedule_target *t)
 {
     int64_t first_s = pause_s(t, 1);
     return first_s < DUPLICATE_S ? DUPLICATE_S : first_s;
 }
 
-/* Possible duplicates wait, and each time at least twice as long, but not past the end of their
- * time: it is then that the sender hears of it. `tries` counts the one that has just failed, at
- * tried_s. */
+/* A possible duplicate waits at least twice as long each time, but not past the end of its time,
+ * when the sender is told. `tries` counts the try that has failed at tried_s. */
 static void put_off(const struct schedule_target *t, struct schedule_entry *e, int64_t tried_s)
 {
     assert(e->doublings <= DOUBLINGS_MAX);
@@ -321,7 +332,7 @@ static void put_off(const struct schedule_target *t, struct schedule_entry *e, i
         e->doublings++;
 }
 
-/* How often it was doubled is not on the disk: as if each try had been one, up to some hours. */
+/* The number of doublings is not on the disk. Each try counts as one, up to some hours. */
 void schedule_set_due(const struct schedule_target *t, struct schedule_entry *e, int64_t tried_s)
 {
     e->doublings = 0;
@@ -338,7 +349,7 @@ static void failed(struct schedule_entry *e, int64_t now_s)
     put_off(e->target, e, now_s);
 }
 
-/* What was to be looked at waits as long as a try that failed. */
+/* An entry that was given out for a look waits as long as after a failed try. */
 static void failed_here(struct schedule_entry *e, int64_t now_s)
 {
     int64_t due_s = e->due_s;
@@ -418,7 +429,7 @@ bool schedule_hurry(struct schedule_entry *e, int64_t now_s, bool is_by_id)
         return false;
     detach(t, e);
     e->due_s = now_s;
-    place(t, e, true, is_by_id ? SPOOL_SCHEDULE_FIRST : SPOOL_SCHEDULE_AS_IT_CAME);
+    place(t, e, e->due_s <= now_s, is_by_id ? SPOOL_SCHEDULE_FIRST : SPOOL_SCHEDULE_AS_IT_CAME);
     if (t->is_down && t->running == 0)
         t->next_try_s = now_s;
     return true;
@@ -485,9 +496,9 @@ struct schedule_counts schedule_count(const struct schedule_target *t)
     };
 }
 
-struct schedule_target *schedule_target_of(struct schedule *s, struct bytes name)
+struct schedule_target *schedule_target_of(struct schedule *schedule, struct bytes name)
 {
-    struct hash_entry *found = hash_table_find(&s->by_name, name);
+    struct hash_entry *found = hash_table_find(&schedule->by_name, name);
 
     if (found != NULL)
         return CONTAINER_OF(found, struct schedule_target, by_name);
@@ -496,11 +507,11 @@ struct schedule_target *schedule_target_of(struct schedule *s, struct bytes name
         return NULL;
     if (name.len != 0)
         memcpy(t->name, name.at, name.len);
-    if (hash_table_add(&s->by_name, &t->by_name, bytes_make(t->name, name.len)) != 0) {
+    if (hash_table_add(&schedule->by_name, &t->by_name, bytes_make(t->name, name.len)) != 0) {
         mem_free(t);
         return NULL;
     }
-    t->schedule = s;
+    t->schedule = schedule;
     t->concurrency = CONCURRENCY;
     t->wake_s = INT64_MAX;
     t->missed_s = INT64_MIN;
@@ -514,7 +525,7 @@ struct schedule_target *schedule_target_of(struct schedule *s, struct bytes name
         list_init(&t->turns[i].in_ring);
         list_init(&t->turns[i].ready);
     }
-    list_append(&s->targets, &t->in_schedule);
+    list_append(&schedule->targets, &t->in_schedule);
     return t;
 }
 
@@ -534,28 +545,29 @@ struct bytes schedule_target_name(const struct schedule_target *t)
     return t->by_name.key;
 }
 
-struct schedule_target *schedule_next_target(struct schedule *s, struct schedule_target *t)
+struct schedule_target *schedule_next_target(struct schedule *schedule, struct schedule_target *t)
 {
-    struct list *next = t == NULL ? s->targets.next : t->in_schedule.next;
-    return next == &s->targets ? NULL : LIST_ENTRY(next, struct schedule_target, in_schedule);
+    struct list *next = t == NULL ? schedule->targets.next : t->in_schedule.next;
+    return next == &schedule->targets ? NULL
+                                      : LIST_ENTRY(next, struct schedule_target, in_schedule);
 }
 
 /* ---- life ---- */
 
 struct schedule *schedule_new(struct hash_key secret, uint32_t slots)
 {
-    struct schedule *s = mem_zalloc(sizeof(*s));
+    struct schedule *schedule = mem_zalloc(sizeof(*schedule));
 
     assert(slots != 0);
-    if (s == NULL)
+    if (schedule == NULL)
         return NULL;
-    hash_table_init(&s->by_name, secret);
-    list_init(&s->targets);
-    list_init(&s->active);
-    list_init(&s->shorts);
-    s->slots = slots;
-    s->wake_s = INT64_MAX;
-    return s;
+    hash_table_init(&schedule->by_name, secret);
+    list_init(&schedule->targets);
+    list_init(&schedule->active);
+    list_init(&schedule->shorts);
+    schedule->slots = slots;
+    schedule->wake_s = INT64_MAX;
+    return schedule;
 }
 
 static void free_target(struct schedule_target *t)
@@ -572,15 +584,15 @@ static void free_target(struct schedule_target *t)
     mem_free(t);
 }
 
-void schedule_free(struct schedule **schedule)
+void schedule_free(struct schedule **gone)
 {
-    struct schedule *s = *schedule;
+    struct schedule *schedule = *gone;
 
-    if (s == NULL)
+    if (schedule == NULL)
         return;
-    LIST_EACH (link, &s->targets)
+    LIST_EACH (link, &schedule->targets)
         free_target(LIST_ENTRY(link, struct schedule_target, in_schedule));
-    hash_table_done(&s->by_name);
-    mem_free(s);
-    *schedule = NULL;
+    hash_table_done(&schedule->by_name);
+    mem_free(schedule);
+    *gone = NULL;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The heap of a target's queue: what is to be done first stands at [0]. */
+/* The heap of a target's queue. The entry with the earliest time stands at [0]. */
 #include <assert.h>
 
 #include "proxy/base/mem.h"

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What is ready at a target, by turns of its senders. */
+/* Entries that are ready at a target, by turns of their senders. */
 #include <assert.h>
 
 #include "spool/spool_schedule_private.h"
 
-#define GIVEN_BACK_MAX 256 /* entries that are looked at for a place */
+#define GIVEN_BACK_MAX 256 /* entries looked at to find a place */
 
 static struct turn *turn_of(struct schedule_target *t, const struct schedule_entry *e)
 {
     return &t->turns[e->sender % SPOOL_SCHEDULE_TURNS];
 }
 
-/* Where an entry stands that has kept its place: behind those that came before it. What is given
- * back was given out lately, so that only few of them are ahead. */
+/* The place of an entry that is given back: behind those that came before it. It was given out
+ * lately, so that only few of them are ahead. */
 static struct list *place_of(struct turn *turn, const struct schedule_entry *e)
 {
     struct list *link = turn->ready.next;

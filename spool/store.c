@@ -22,54 +22,56 @@ static const struct store_limits server_limits = {
 
 static void run_make(struct work *w)
 {
-    struct store *s = CONTAINER_OF(w, struct store, job.work);
+    struct store *store = CONTAINER_OF(w, struct store, job.work);
 
-    if (s->job.retired_fd >= 0)
-        disk_close(s->job.retired_fd);
-    s->job.retired_fd = -1;
-    if (store_make_next(s, "queue", s->job.behind, &s->job.made) != 0)
-        s->job.made.fd = -1; /* the next message asks again */
+    if (store->job.retired_fd >= 0)
+        disk_close(store->job.retired_fd);
+    store->job.retired_fd = -1;
+    if (store_make_next(store, "queue", store->job.after, &store->job.made) != 0)
+        store->job.made.fd = -1; /* the next message tries again */
 }
 
 static void done_make(struct work *w)
 {
-    struct store *s = CONTAINER_OF(w, struct store, job.work);
+    struct store *store = CONTAINER_OF(w, struct store, job.work);
 
-    assert(s->job.runs && s->next.fd < 0);
-    s->job.runs = false;
-    s->next = s->job.made;
+    assert(store->job.runs && store->next.fd < 0);
+    store->job.runs = false;
+    store->next = store->job.made;
 }
 
-static void start_make(struct store *s)
+static void start_make(struct store *store)
 {
-    assert(!s->job.runs && s->job.retired_fd < 0);
-    s->job.behind = s->current.number;
-    s->job.retired_fd = s->previous.fd;
-    s->job.work = (struct work){.run = run_make, .done = done_make};
-    if (work_run(s->loop, &s->job.work) != 0)
+    assert(!store->job.runs && store->job.retired_fd < 0);
+    store->job.after = store->current.number;
+    store->job.retired_fd = store->previous.fd;
+    store->job.work = (struct work){.run = run_make, .done = done_make};
+    if (work_run(store->loop, &store->job.work) != 0)
         return;
-    s->previous.fd = -1;
-    s->job.runs = true;
+    store->previous.fd = -1;
+    store->job.runs = true;
 }
 
-/* From so many names on the next directory is being made. */
-static uint32_t prepare_at(const struct store *s)
+/* How many names are given out before the next directory is made. */
+static uint32_t prepare_at(const struct store *store)
 {
-    return s->limits.directory_names - s->limits.directory_names / 10;
+    return store->limits.directory_names - store->limits.directory_names / 10;
 }
 
-struct store_place store_next_place(struct store *s, const struct id *id)
+struct store_place store_next_place(struct store *store, const struct id *id)
 {
-    if (s->used >= s->limits.directory_names && s->next.fd >= 0) {
-        s->previous = s->current;
-        s->current = s->next;
-        s->next.fd = -1;
-        s->used = 0;
+    if (store->used >= store->limits.directory_names && store->next.fd >= 0) {
+        store->previous = store->current;
+        store->current = store->next;
+        store->next.fd = -1;
+        store->used = 0;
     }
-    s->used++;
-    if (s->used >= prepare_at(s) && s->next.fd < 0 && !s->job.runs && !s->is_closing)
-        start_make(s);
-    return (struct store_place){.id = *id, .directory = s->current.number, .folder = STORE_QUEUE};
+    store->used++;
+    if (store->used >= prepare_at(store) && store->next.fd < 0 && !store->job.runs &&
+        !store->is_closing)
+        start_make(store);
+    return (struct store_place){
+        .id = *id, .directory = store->current.number, .folder = STORE_QUEUE};
 }
 
 /* ---- life ---- */
@@ -83,88 +85,89 @@ static bool keep_highest(void *owner, const char *name)
     return true;
 }
 
-static int open_directories(struct store *s)
+static int open_directories(struct store *store)
 {
     static const char *const folders[] = {"queue", "hold", "bad"};
     uint32_t highest = 0;
     int error = 0;
 
     for (size_t i = 0; i < ARRAY_LENGTH(folders) && error == 0; i++)
-        error = disk_make_directories(store_folder_path(s, folders[i]).text);
-    if (error == 0) /* where a start was cut short they are there, and not durable */
-        error = disk_sync_directory(s->directory);
+        error = disk_make_directories(store_folder_path(store, folders[i]).text);
+    if (error == 0) /* after a start that was cut short they exist, and are not durable */
+        error = disk_sync_directory(store->directory);
     if (error == 0)
-        error = disk_list(store_folder_path(s, "queue").text, keep_highest, &highest);
+        error = disk_list(store_folder_path(store, "queue").text, keep_highest, &highest);
     if (error == 0)
-        error = store_make_next(s, "queue", highest, &s->current);
-    return error == 0 ? store_open_drafts(s) : error;
+        error = store_make_next(store, "queue", highest, &store->current);
+    return error == 0 ? store_open_drafts(store) : error;
 }
 
 struct store *store_open(struct loop *l, struct bytes directory, const struct store_limits *limits,
                          int *error_out)
 {
-    struct store *s = mem_zalloc(sizeof(*s));
-    int error = s == NULL ? ERR_MEMORY : 0;
+    struct store *store = mem_zalloc(sizeof(*store));
+    int error = store == NULL ? ERR_MEMORY : 0;
 
-    if (error == 0 && directory.len >= sizeof(s->directory))
+    if (error == 0 && directory.len >= sizeof(store->directory))
         error = -ENAMETOOLONG;
     if (error == 0) {
-        s->loop = l;
-        list_init(&s->commits.waiting);
-        s->limits = limits != NULL ? *limits : server_limits;
-        memcpy(s->directory, directory.at, directory.len);
-        s->current.fd = s->next.fd = s->previous.fd = s->job.retired_fd = s->tmp.own.fd = -1;
-        error = open_directories(s);
+        store->loop = l;
+        list_init(&store->commits.waiting);
+        store->limits = limits != NULL ? *limits : server_limits;
+        memcpy(store->directory, directory.at, directory.len);
+        store->current.fd = store->next.fd = store->previous.fd = store->job.retired_fd =
+            store->tmp.own.fd = -1;
+        error = open_directories(store);
     }
     if (error == 0)
-        return s;
-    if (s != NULL)
-        store_close_own(&s->current);
-    mem_free(s);
+        return store;
+    if (store != NULL)
+        store_close_own(&store->current);
+    mem_free(store);
     *error_out = error;
     return NULL;
 }
 
-void store_close(struct store *s)
+void store_close(struct store *store)
 {
-    s->is_closing = true;
+    store->is_closing = true;
 }
 
-/* Empty directories go: each start makes one. */
-static void end_own(const struct store *s, struct store_own *own)
+/* Removes our directory if it is empty: each start makes one. */
+static void end_own(const struct store *store, struct store_own *own)
 {
     if (own->fd < 0)
         return;
     store_close_own(own);
-    store_remove_directory(s, own->number);
+    store_remove_directory(store, own->number);
 }
 
-void store_free(struct store **store)
+void store_free(struct store **gone)
 {
-    struct store *s = *store;
+    struct store *store = *gone;
 
-    *store = NULL;
-    if (s == NULL)
+    *gone = NULL;
+    if (store == NULL)
         return;
-    assert(!s->job.runs && list_is_empty(&s->commits.waiting));
-    end_own(s, &s->previous);
-    end_own(s, &s->current);
-    end_own(s, &s->next);
-    store_close_drafts(s);
-    mem_free(s);
+    assert(!store->job.runs && list_is_empty(&store->commits.waiting));
+    end_own(store, &store->previous);
+    end_own(store, &store->current);
+    end_own(store, &store->next);
+    store_close_drafts(store);
+    mem_free(store);
 }
 
-const struct store_limits *store_limits(const struct store *s)
+const struct store_limits *store_limits(const struct store *store)
 {
-    return &s->limits;
+    return &store->limits;
 }
 
-const char *store_directory(const struct store *s)
+const char *store_directory(const struct store *store)
 {
-    return s->directory;
+    return store->directory;
 }
 
-const struct draft_folder *store_drafts(const struct store *s)
+const struct draft_folder *store_drafts(const struct store *store)
 {
-    return &s->tmp.drafts;
+    return &store->tmp.drafts;
 }

@@ -21,149 +21,154 @@ struct store; /* one a process */
 
 enum store_folder { STORE_QUEUE, STORE_HOLD, STORE_BAD };
 
-/* Where a message lies. */
+/* Where the file of a message lies: its folder, its directory, its name. */
 struct store_place {
     struct id id;
     uint32_t directory; /* STORE_QUEUE: NNNNNN */
     enum store_folder folder;
 };
 
-#define STORE_PATH_MAX 512 /* of a spool directory, with what we add */
+#define STORE_PATH_MAX 512 /* of a spool directory */
 
-/* Sizes that decide when something is done, and never whether it is right: tests make them small,
- * so that a few messages reach them. */
+/* Sizes that decide when something is done. Tests make them small, so that a few messages reach
+ * them. */
 struct store_limits {
     uint32_t directory_names;    /* messages in one directory of queue/ */
-    uint32_t index_messages_min; /* a directory with fewer is read as fast without an index */
-    uint32_t index_quiet_s;      /* no index is made of a directory that changed so lately */
-    /* Records beyond so many are worth a rewrite of the file, by store_change(), where they are
-     * also more than twice what they need be, and what can be saved is more than an eighth of the
-     * body. 0: whatever is written, it is a rewrite. */
+    uint32_t index_messages_min; /* a directory with fewer messages is read as fast without an
+                                  * index */
+    uint32_t index_quiet_s;      /* no index is made of a directory that has changed within this
+                                  * time */
+    /* store_change() rewrites a file with more octets of records than this, if they are also more
+     * than twice what is needed, and more than an eighth of the body can be saved. 0: every change
+     * is a rewrite. */
     uint64_t records_bytes;
 };
 
 /* Makes what is missing below `directory`, which is copied, and a directory of our own in queue/.
- * Blocks: only at start. `limits` NULL: those of the server. */
+ * Blocks, so it is for the start only. `limits` NULL: those of the server. */
 struct store *store_open(struct loop *l, struct bytes directory, const struct store_limits *limits,
                          int *error_out);
-void store_close(struct store *s); /* the loop waits for its jobs */
-void store_free(struct store **s);
-const struct store_limits *store_limits(const struct store *s);
-const char *store_directory(const struct store *s); /* of the spool */
-/* Where files are made that become messages, or vanish. */
-const struct draft_folder *store_drafts(const struct store *s);
+void store_close(struct store *store); /* no new jobs; the loop waits for those that run */
+void store_free(struct store **store);
+const struct store_limits *store_limits(const struct store *store);
+const char *store_directory(const struct store *store); /* of the spool */
+/* Where drafts are made. */
+const struct draft_folder *store_drafts(const struct store *store);
 
-/* The place for a new message of this process; makes the next directory in time. */
-struct store_place store_next_place(struct store *s, const struct id *id);
+/* The place for a new message of this process; also has the next directory made in time. */
+struct store_place store_next_place(struct store *store, const struct id *id);
 
-/* Job, S1 to S2: all of the body into the unnamed file, synced. What is there is not written again.
- */
+/* Job, S1 to S2: writes what is missing of the body into the unnamed file, and syncs it. */
 int store_prepare(struct copy_image *image);
-/* Job, S1 or S2 to S4: what is missing of the body, the records, the first block, sync, link,
- * directory sync. -EEXIST: there is one of this id. After an error nothing is in the queue, or
- * (only where syncing the directory failed) it was taken out again as far as that can be known. */
-int store_commit(const struct store *s, struct copy_image *image, const struct store_place *place,
-                 struct bytes records);
+/* Job, S1 or S2 to S4: writes what is missing of the body, the records and the first block; syncs
+ * and links the file, and syncs the directory. -EEXIST: there is a message of this id. After an
+ * error the message is not in the queue; if syncing the directory failed, its name was taken back,
+ * as far as that can be known. */
+int store_commit(const struct store *store, struct copy_image *image,
+                 const struct store_place *place, struct bytes records);
 
-/* A message that is to be durable. All of it is the owner's, who keeps it until `done`. */
+/* A message that is to become durable. The owner keeps all of this until `done`. */
 struct store_commit {
-    struct list in_store; /* while it waits: the store's */
+    struct list in_store; /* the store's, while the commit waits */
     struct copy_image *image;
     struct store_place place;
     struct bytes records;
-    void (*done)(struct store_commit *c); /* on the loop, always, never within a call */
-    int error;                            /* as store_commit() returns it */
+    void (*done)(struct store_commit *commit); /* on the loop, always, never within a call */
+    int error;                                 /* as store_commit() returns it */
 };
-/* As store_commit() by a job of the store's, together with all that waits at the same moment. */
-void store_commit_soon(struct store *s, struct store_commit *commit);
-/* Job: that job. Each succeeds or fails for itself. */
+/* As store_commit(), by a job of the store that takes all commits that wait at the same moment. */
+void store_commit_soon(struct store *store, struct store_commit *commit);
+/* That job. Each commit succeeds or fails for itself. */
 #define STORE_BATCH_MAX 64
-void store_commit_all(const struct store *s, struct store_commit *const *commits, size_t count);
+void store_commit_all(const struct store *store, struct store_commit *const *commits, size_t count);
 
-/* Job: opens and locks. -EAGAIN: somebody else delivers it; -ENOENT: it is not there (any more).
- * What is locked is what has the name: a file that a rewrite has put there is opened in its turn.
- */
-int store_take(const struct store *s, const struct store_place *place, int *fd_out);
-/* Job: opens to read only, whoever delivers it meanwhile. What is found damaged may have been
- * changed while it was read: it is judged by whoever has taken it. */
-int store_look(const struct store *s, const struct store_place *place, int *fd_out);
-/* Job: first block and records of the open file of message `id`, in `arena`. Damaged: ERR_SYNTAX,
- * also where it is another message; -EFBIG: more records than are ever written. ERR_RANGE: of a
- * later version; or -errno. */
+/* Job: opens and locks the file. -EAGAIN: somebody else has it; -ENOENT: it is not there (any
+ * more). The locked file is the one that has the name now: if a rewrite has replaced the file, the
+ * new one is opened. */
+int store_take(const struct store *store, const struct store_place *place, int *fd_out);
+/* Job: opens the file for reading, also while somebody delivers it. A file that seems damaged may
+ * have changed while it was read: only a file that was taken can be judged. */
+int store_look(const struct store *store, const struct store_place *place, int *fd_out);
+/* Job: reads the first block and the records of the open file of message `id` into `arena`. Errors
+ * of a damaged file: ERR_SYNTAX, also if it is another message; -EFBIG: more records than are ever
+ * written. ERR_RANGE: the file is of a later version; or -errno. */
 int store_read(int fd, const struct id *id, struct arena *arena, struct spool_message *message_out);
-/* Job: legal when the body has `len` octets. Its first `len` octets. All of it is read, and what is
- * damaged is not given out: -EBADMSG. */
+/* Job: legal when the body has `len` octets. Reads the first `len` octets into `into`. All of the
+ * body is verified; -EBADMSG: it is damaged. */
 int store_read_body(int fd, const struct spool_head *head, uint8_t *into, size_t len);
-/* In words, where an error of store_read() or store_read_body() means that it belongs into bad/:
- * "is damaged". NULL: it does not. */
+/* The words for an error of store_read() or store_read_body() after which the file belongs into
+ * bad/: "is damaged". NULL: no such error. */
 const char *store_damage(int error);
 static inline bool store_is_damaged(int error)
 {
     return store_damage(error) != NULL;
 }
 
-/* Job: cuts at `at`, appends, and syncs where the record must not be lost. What was written before
- * must be durable: store_change() sees to that. */
-int store_append(int fd, uint64_t at, struct bytes records, bool is_synced);
-/* What has changed of a message that is taken. */
+/* Job: cuts the file at `at` and appends. What was written before must be durable: store_change()
+ * sees to that. */
+enum store_syncing { STORE_UNSYNCED, STORE_SYNCED };
+int store_append(int fd, uint64_t at, struct bytes records, enum store_syncing syncing);
+/* A change of a message that is taken. */
 struct store_change {
     const struct store_place *place;
-    const struct spool_message *message; /* as it is with the change; records_end: before it */
-    struct bytes records;                /* that say what has changed, for records_end */
-    bool is_synced;                      /* they must not be lost */
+    const struct spool_message *message; /* the message with the change; records_end is that of the
+                                          * file before it */
+    struct bytes records;                /* say what has changed; to be written at records_end */
+    bool is_synced;                      /* the records must not be lost */
 };
-/* A message that is taken, as its files are changed. */
+/* The file of a message that is taken, while it is changed. */
 struct store_taken {
     int fd;         /* locked */
     bool is_broken; /* a sync has failed: what is written next goes into a new file */
 };
-/* Job: appends the records, or writes the whole message anew where they outgrow it: R1 to R4. Then
- * `taken->fd` is another one, and the one before is still open, and the caller's. That may be so
- * after an error too. -EFBIG: there is no room for the records. */
-int store_change(const struct store *s, const struct store_change *change,
+/* Job: appends the records, or rewrites the file if they outgrow the message: R1 to R4. After a
+ * rewrite `taken->fd` is the new file, and the caller closes the old one, which is still open. This
+ * may be so after an error too. -EFBIG: there is no room for the records. */
+int store_change(const struct store *store, const struct store_change *change,
                  struct store_taken *taken);
-/* Job: R1 to R4 in any case. */
-int store_rewrite(const struct store *s, const struct store_change *change,
+/* Job: rewrites in any case. */
+int store_rewrite(const struct store *store, const struct store_change *change,
                   struct store_taken *taken);
 
-/* Job: says on a file that is taken that its delivery begins, until store_end_try().
- * `was_left_out`: one had begun that nobody has ended: the process died, and the target may have
- * the message. Where nothing can be written, nothing is said. */
+/* Job: marks a file that is taken as being delivered, until store_end_try(). `was_left_out`: the
+ * file had the mark, because a process died in a delivery; the target may have the message. Without
+ * effect on a disk that cannot be written. */
 void store_begin_try(int fd, bool *was_left_out);
 void store_end_try(int fd);
 
-/* Job, S8: the name goes; the directory is to be synced by store_sync(). */
-int store_remove(const struct store *s, const struct store_place *place);
-/* Job, S9: legal when the message does not lie in folder `to`. Durable when it returns.
- * `directory`: for STORE_QUEUE; made where it is missing. After
- * an error it lies in one of both places. */
-int store_move(const struct store *s, const struct store_place *place, enum store_folder to,
+/* Job, S8: removes the name. The caller has the directory synced by store_sync(). */
+int store_remove(const struct store *store, const struct store_place *place);
+/* Job, S9: legal when the message does not lie in folder `to`. The move is durable on return.
+ * `directory`: for STORE_QUEUE; made if it is missing. After an error the message lies in one of
+ * both places. */
+int store_move(const struct store *store, const struct store_place *place, enum store_folder to,
                uint32_t directory, struct store_place *place_out);
-/* Job: of a message that is taken, before anything else is done to it: a hold or a release that was
- * cut short between both names is ended. `is_held`: the file says so. */
-int store_end_move(const struct store *s, const struct store_place *place, int fd, bool is_held);
-/* Job: syncs a directory of queue/; removes it where it is empty and nobody fills it any more. */
-int store_sync(const struct store *s, uint32_t directory, bool may_remove);
-/* Job: the same for hold/ and bad/. */
-int store_sync_folder(const struct store *s, enum store_folder folder);
+/* Job: ends a hold or a release that was cut short between both names. Called for a message that is
+ * taken, before anything else is done to it. `is_held`: the file says that it is held. */
+int store_end_move(const struct store *store, const struct store_place *place, int fd,
+                   bool is_held);
+/* Job: syncs a directory of queue/, and removes it if it is empty and nobody fills it any more. */
+int store_sync(const struct store *store, uint32_t directory);
+/* Job: syncs hold/ or bad/. */
+int store_sync_folder(const struct store *store, enum store_folder folder);
 
-/* Job: from now on, until store_unmark(), it can be seen that somebody works on the queue; `id` is
- * any that nobody else has. `was_left_out`: somebody did who ended without store_unmark(); told
- * once, and set in any case. A descriptor to keep open, or an error. */
-int store_mark(const struct store *s, const struct id *id, bool *was_left_out);
-void store_unmark(const struct store *s, const struct id *id, int fd);
+/* Job: shows in the spool that somebody works on the queue, until store_unmark(). `id` is any that
+ * nobody else has. `was_left_out`: somebody ended without store_unmark(); told once, and set also
+ * after an error. Returns a descriptor to keep open, or an error. */
+int store_mark(const struct store *store, const struct id *id, bool *was_left_out);
+void store_unmark(const struct store *store, const struct id *id, int fd);
 
-/* Job: every message of the three folders in the order of directories and names, fn says whether to
- * go on. What is no message of ours is told with its path, and so is a directory that cannot be
- * read, or not to its end: the listing goes on behind it. Directories of queue/ that hold nothing
- * and that nobody fills are removed on the way, and what a rewrite left that came to nothing. 0 or
+/* Job: tells every message of the three folders, in the order of directories and names; `fn` says
+ * whether to go on. What is no message of ours is told with its path, and so is a directory that
+ * cannot be read to its end; the listing goes on after it. Directories of queue/ that hold nothing
+ * and that nobody fills are removed on the way, and so is what a failed rewrite left. 0 or
  * ERR_MEMORY. */
 struct store_found {
     struct store_place place;
     const char *stray; /* a path; NULL: a message */
     int error;         /* of a stray: why it cannot be read; 0: it is no message */
 };
-int store_list(const struct store *s, bool (*fn)(void *owner, const struct store_found *found),
+int store_list(const struct store *store, bool (*fn)(void *owner, const struct store_found *found),
                void *owner);
 
 #endif

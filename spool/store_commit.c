@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Messages become durable: one, or all that wait at the same moment. Each file is synced for
- * itself, but one job does it, and the directory is synced once for all of them. */
+/* Messages become durable: one, or all that wait at the same moment. One job syncs each file, and
+ * then the directory once for all of them. */
 #include <assert.h>
 #include <errno.h>
 
@@ -9,7 +9,7 @@
 #include "proxy/io/disk.h"
 #include "spool/store_private.h"
 
-#define BATCH_BYTES (1U << 20) /* of all bodies of a batch: a large one lets no small one wait */
+#define BATCH_BYTES (1U << 20) /* of all bodies of a batch: no small one waits for a large one */
 
 /* ---- one message: jobs ---- */
 
@@ -27,7 +27,7 @@ static int open_file(struct copy_image *image)
     return 0;
 }
 
-/* What of it does not lie in the file yet. */
+/* Writes what does not lie in the file yet. */
 static int write_body(struct copy_image *image)
 {
     uint64_t sum = image->sum;
@@ -46,7 +46,7 @@ static int write_body(struct copy_image *image)
     return 0;
 }
 
-/* After a failed sync nobody knows what is on the disk, and a second one may well succeed. */
+/* After a failed sync nobody knows what is on the disk, though a second sync may succeed. */
 static int sync_file(struct copy_image *image)
 {
     int error = disk_sync(image->fd);
@@ -80,29 +80,30 @@ static int write_head(const struct copy_image *image, const struct store_place *
     return disk_write_at(image->fd, 0, bytes_make(block, sizeof(block)));
 }
 
-static int write_file(const struct store_commit *c)
+static int write_file(const struct store_commit *commit)
 {
-    int error = open_file(c->image);
+    int error = open_file(commit->image);
 
     if (error == 0)
-        error = write_body(c->image);
+        error = write_body(commit->image);
     if (error == 0)
-        error = write_records(c->image, c->records);
-    return error == 0 ? write_head(c->image, &c->place) : error;
+        error = write_records(commit->image, commit->records);
+    return error == 0 ? write_head(commit->image, &commit->place) : error;
 }
 
-static int link_file(const struct store *s, const struct store_commit *c)
+static int link_file(const struct store *store, const struct store_commit *commit)
 {
-    return draft_link(c->image->drafts, c->image->fd, store_message_path(s, &c->place).text);
+    return draft_link(commit->image->drafts, commit->image->fd,
+                      store_message_path(store, &commit->place).text);
 }
 
 /* ---- several: jobs ---- */
 
-/* The name is not durable, and may come back after a power cut. */
-static void take_back(const struct store *s, struct store_commit *c)
+/* Removes a name that is not durable. It may come back after a power cut. */
+static void take_back(const struct store *store, struct store_commit *commit)
 {
-    c->image->is_broken = true;
-    disk_unlink(store_message_path(s, &c->place).text);
+    commit->image->is_broken = true;
+    disk_unlink(store_message_path(store, &commit->place).text);
 }
 
 static bool is_together(const struct store_commit *a, const struct store_commit *b)
@@ -110,35 +111,35 @@ static bool is_together(const struct store_commit *a, const struct store_commit 
     return a->place.folder == b->place.folder && a->place.directory == b->place.directory;
 }
 
-/* All that belong into the directory of the first one. */
-static void link_together(const struct store *s, struct store_commit *const *commits, size_t count,
-                          bool *is_done)
+/* Links all that belong into the directory of the first one. */
+static void link_together(const struct store *store, struct store_commit *const *commits,
+                          size_t count, bool *is_done)
 {
-    int fd = store_open_parent(s, &commits[0]->place), error = fd < 0 ? fd : 0;
-    struct store_path path = store_parent_path(s, &commits[0]->place);
+    int fd = store_open_parent(store, &commits[0]->place), error = fd < 0 ? fd : 0;
+    struct store_path path = store_parent_path(store, &commits[0]->place);
 
     for (size_t i = 0; i < count; i++) {
-        struct store_commit *c = commits[i];
-        is_done[i] = is_done[i] || is_together(commits[0], c);
-        if (c->error == 0 && is_together(commits[0], c))
-            c->error = error != 0 ? error : link_file(s, c);
+        struct store_commit *commit = commits[i];
+        is_done[i] = is_done[i] || is_together(commits[0], commit);
+        if (commit->error == 0 && is_together(commits[0], commit))
+            commit->error = error != 0 ? error : link_file(store, commit);
     }
     if (error != 0)
         return;
     error = disk_sync_open_directory(fd);
     for (size_t i = 0; i < count && error != 0; i++) {
-        struct store_commit *c = commits[i];
-        if (c->error != 0 || !is_together(commits[0], c))
+        struct store_commit *commit = commits[i];
+        if (commit->error != 0 || !is_together(commits[0], commit))
             continue;
-        c->error = error;
-        take_back(s, c);
+        commit->error = error;
+        take_back(store, commit);
     }
     if (error != 0)
         disk_sync_directory(path.text);
     disk_close(fd);
 }
 
-void store_commit_all(const struct store *s, struct store_commit *const *commits, size_t count)
+void store_commit_all(const struct store *store, struct store_commit *const *commits, size_t count)
 {
     bool is_done[STORE_BATCH_MAX] = {false};
 
@@ -153,16 +154,16 @@ void store_commit_all(const struct store *s, struct store_commit *const *commits
             commits[i]->error = sync_file(commits[i]->image);
     for (size_t i = 0; i < count; i++)
         if (commits[i]->error == 0 && !is_done[i])
-            link_together(s, commits + i, count - i, is_done + i);
+            link_together(store, commits + i, count - i, is_done + i);
 }
 
-int store_commit(const struct store *s, struct copy_image *image, const struct store_place *place,
-                 struct bytes records)
+int store_commit(const struct store *store, struct copy_image *image,
+                 const struct store_place *place, struct bytes records)
 {
     struct store_commit one = {.image = image, .place = *place, .records = records};
     struct store_commit *commits[] = {&one};
 
-    store_commit_all(s, commits, ARRAY_LENGTH(commits));
+    store_commit_all(store, commits, ARRAY_LENGTH(commits));
     return one.error;
 }
 
@@ -172,72 +173,72 @@ static void start_batches(void *owner);
 
 static void run_batch(struct work *w)
 {
-    struct store_batch *b = CONTAINER_OF(w, struct store_batch, work);
-    store_commit_all(b->store, b->commits, b->count);
+    struct store_batch *batch = CONTAINER_OF(w, struct store_batch, work);
+    store_commit_all(batch->store, batch->commits, batch->count);
 }
 
-static void tell(struct store_batch *b)
+static void tell(struct store_batch *batch)
 {
-    size_t count = b->count;
+    size_t count = batch->count;
 
     assert(count != 0 && count <= STORE_BATCH_MAX);
-    b->count = 0; /* `done` may commit the next one */
+    batch->count = 0; /* `done` may commit the next one */
     for (size_t i = 0; i < count; i++)
-        b->commits[i]->done(b->commits[i]);
+        batch->commits[i]->done(batch->commits[i]);
 }
 
 static void done_batch(struct work *w)
 {
-    struct store_batch *b = CONTAINER_OF(w, struct store_batch, work);
-    struct store *s = b->store;
+    struct store_batch *batch = CONTAINER_OF(w, struct store_batch, work);
+    struct store *store = batch->store;
 
-    tell(b);
-    if (!list_is_empty(&s->commits.waiting))
-        loop_post(s->loop, &s->commits.post, start_batches, s);
+    tell(batch);
+    if (!list_is_empty(&store->commits.waiting))
+        loop_post(store->loop, &store->commits.post, start_batches, store);
 }
 
-/* As many of those that wait as one job takes, the first one in any case. */
-static void fill_batch(struct store *s, struct store_batch *b)
+/* Takes as many of the waiting commits as one job can do, the first one in any case. */
+static void fill_batch(struct store *store, struct store_batch *batch)
 {
     uint64_t bytes = 0;
 
-    LIST_EACH (link, &s->commits.waiting) {
-        struct store_commit *c = LIST_ENTRY(link, struct store_commit, in_store);
-        bytes += c->image->length;
-        if (b->count == STORE_BATCH_MAX || (b->count != 0 && bytes > BATCH_BYTES))
+    LIST_EACH (link, &store->commits.waiting) {
+        struct store_commit *commit = LIST_ENTRY(link, struct store_commit, in_store);
+        bytes += commit->image->length;
+        if (batch->count == STORE_BATCH_MAX || (batch->count != 0 && bytes > BATCH_BYTES))
             break;
         list_remove(link);
-        b->commits[b->count++] = c;
+        batch->commits[batch->count++] = commit;
     }
 }
 
-static void start_batch(struct store *s, struct store_batch *b)
+static void start_batch(struct store *store, struct store_batch *batch)
 {
-    assert(b->count == 0);
-    b->store = s;
-    b->work = (struct work){.run = run_batch, .done = done_batch};
-    fill_batch(s, b);
-    assert(b->count != 0);
-    if (work_run(s->loop, &b->work) == 0)
+    assert(batch->count == 0);
+    batch->store = store;
+    batch->work = (struct work){.run = run_batch, .done = done_batch};
+    fill_batch(store, batch);
+    assert(batch->count != 0);
+    if (work_run(store->loop, &batch->work) == 0)
         return;
-    for (size_t i = 0; i < b->count; i++)
-        b->commits[i]->error = ERR_MEMORY;
-    tell(b);
+    for (size_t i = 0; i < batch->count; i++)
+        batch->commits[i]->error = ERR_MEMORY;
+    tell(batch);
 }
 
 static void start_batches(void *owner)
 {
-    struct store *s = owner;
+    struct store *store = owner;
 
-    for (size_t i = 0; i < STORE_BATCHES && !list_is_empty(&s->commits.waiting); i++)
-        if (s->commits.batches[i].count == 0)
-            start_batch(s, &s->commits.batches[i]);
+    for (size_t i = 0; i < STORE_BATCHES && !list_is_empty(&store->commits.waiting); i++)
+        if (store->commits.batches[i].count == 0)
+            start_batch(store, &store->commits.batches[i]);
 }
 
-/* Not at once: what else happens in this turn of the loop is made durable with it. */
-void store_commit_soon(struct store *s, struct store_commit *commit)
+/* The job starts after this turn of the loop, and takes what else comes in this turn. */
+void store_commit_soon(struct store *store, struct store_commit *commit)
 {
     assert(commit->done != NULL);
-    list_append(&s->commits.waiting, &commit->in_store);
-    loop_post(s->loop, &s->commits.post, start_batches, s);
+    list_append(&store->commits.waiting, &commit->in_store);
+    loop_post(store->loop, &store->commits.post, start_batches, store);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Where files are made that become messages: without names, or, on a file system that knows no such
- * files, in a directory of tmp/ that is this process's own. */
+/* Where drafts are made, which become messages: files without names, or, if the file system knows
+ * no such files, files in a directory of tmp/ that is this process's own. */
 #include <errno.h>
 
 #include "proxy/io/disk.h"
@@ -18,57 +18,58 @@ struct cleaning {
 
 static bool remove_draft(void *owner, const char *name)
 {
-    const struct cleaning *c = owner;
+    const struct cleaning *cleaning = owner;
 
     if (strcmp(name, STORE_OWNER) != 0)
-        disk_unlink(store_numbered_path(c->store, FOLDER, c->number, name).text);
+        disk_unlink(store_numbered_path(cleaning->store, FOLDER, cleaning->number, name).text);
     return true;
 }
 
-/* The owner's file goes last: what is left when this is cut short is found again. */
-static void remove_all(struct cleaning *c)
+/* The owner's file goes last, so that what is left when this is cut short is found again. */
+static void remove_all(struct cleaning *cleaning)
 {
-    struct store_path path = store_numbered_path(c->store, FOLDER, c->number, "");
+    struct store_path path = store_numbered_path(cleaning->store, FOLDER, cleaning->number, "");
 
-    disk_list(path.text, remove_draft, c);
-    disk_unlink(store_numbered_path(c->store, FOLDER, c->number, STORE_OWNER).text);
+    disk_list(path.text, remove_draft, cleaning);
+    disk_unlink(store_numbered_path(cleaning->store, FOLDER, cleaning->number, STORE_OWNER).text);
     disk_remove_directory(path.text);
 }
 
-/* Where its owner lives nothing happens. Without that file, which a power cut may have taken, it
- * becomes ours first: somebody may be about to make it his. */
-static void clean(struct cleaning *c)
+/* Cleans a directory whose owner is dead. If the owner's file is missing, which a power cut may
+ * have taken, we make the directory ours first: another process may be about to do so. */
+static void clean(struct cleaning *cleaning)
 {
-    struct store_own own = {.number = c->number};
+    struct store_own own = {.number = cleaning->number};
 
-    own.fd = disk_open_read(store_numbered_path(c->store, FOLDER, c->number, STORE_OWNER).text);
-    if (own.fd == -ENOENT && store_make_own(c->store, FOLDER, c->number, &own) != 0)
+    own.fd = disk_open_read(
+        store_numbered_path(cleaning->store, FOLDER, cleaning->number, STORE_OWNER).text);
+    if (own.fd == -ENOENT && store_make_own(cleaning->store, FOLDER, cleaning->number, &own) != 0)
         return;
     if (own.fd < 0)
         return;
     if (disk_lock(own.fd) == 0)
-        remove_all(c);
+        remove_all(cleaning);
     disk_close(own.fd);
 }
 
 static bool see(void *owner, const char *name)
 {
-    struct cleaning *c = owner;
+    struct cleaning *cleaning = owner;
 
-    c->number = store_directory_number(name);
-    if (c->number == 0)
+    cleaning->number = store_directory_number(name);
+    if (cleaning->number == 0)
         return true;
-    if (c->number > c->highest)
-        c->highest = c->number;
-    clean(c);
+    if (cleaning->number > cleaning->highest)
+        cleaning->highest = cleaning->number;
+    clean(cleaning);
     return true;
 }
 
 /* ---- what can be had here ---- */
 
-static int try_unnamed(const struct store *s)
+static int try_unnamed(const struct store *store)
 {
-    int fd = disk_open_unnamed(s->directory);
+    int fd = disk_open_unnamed(store->directory);
 
     if (fd < 0)
         return fd;
@@ -76,32 +77,32 @@ static int try_unnamed(const struct store *s)
     return 0;
 }
 
-int store_open_drafts(struct store *s)
+int store_open_drafts(struct store *store)
 {
-    struct cleaning cleaning = {.store = s};
-    int error = disk_list(store_folder_path(s, FOLDER).text, see, &cleaning);
+    struct cleaning cleaning = {.store = store};
+    int error = disk_list(store_folder_path(store, FOLDER).text, see, &cleaning);
 
     if (error != 0 && error != -ENOENT)
         return error;
-    s->tmp.drafts = (struct draft_folder){.directory = s->directory};
-    error = try_unnamed(s);
+    store->tmp.drafts = (struct draft_folder){.directory = store->directory};
+    error = try_unnamed(store);
     if (error != -EOPNOTSUPP)
         return error;
-    error = store_make_next(s, FOLDER, cleaning.highest, &s->tmp.own);
+    error = store_make_next(store, FOLDER, cleaning.highest, &store->tmp.own);
     if (error != 0)
         return error;
-    s->tmp.path = store_numbered_path(s, FOLDER, s->tmp.own.number, "");
-    s->tmp.drafts = (struct draft_folder){.directory = s->tmp.path.text, .has_names = true};
+    store->tmp.path = store_numbered_path(store, FOLDER, store->tmp.own.number, "");
+    store->tmp.drafts = (struct draft_folder){.directory = store->tmp.path.text, .has_names = true};
     return 0;
 }
 
-void store_close_drafts(struct store *s)
+void store_close_drafts(struct store *store)
 {
-    struct cleaning cleaning = {.store = s, .number = s->tmp.own.number};
+    struct cleaning cleaning = {.store = store, .number = store->tmp.own.number};
 
-    if (s->tmp.own.fd < 0)
+    if (store->tmp.own.fd < 0)
         return;
     remove_all(&cleaning);
-    disk_close(s->tmp.own.fd);
-    s->tmp.own.fd = -1;
+    disk_close(store->tmp.own.fd);
+    store->tmp.own.fd = -1;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What lies in the three folders, and the end of directories that are empty. */
+/* Lists the three folders, and removes empty directories. */
 #include "spool/store.h"
 
 #include <assert.h>
@@ -28,7 +28,7 @@ static bool is_new_name(const char *name)
     return begins_with_id(name) && strcmp(name + ID_LENGTH, STORE_NEW) == 0;
 }
 
-/* What is put beside the messages: by the runner, and by the process that fills the directory. */
+/* What the runner puts beside the messages. */
 static const char *const index_names[] = {STORE_INDEX, STORE_NEW_INDEX};
 
 static bool is_index_name(const char *name)
@@ -44,76 +44,76 @@ struct content {
 
 static bool look_for_content(void *owner, const char *name)
 {
-    struct content *c = owner;
+    struct content *content = owner;
 
     if (strcmp(name, STORE_OWNER) == 0)
-        c->has_owner = true;
+        content->has_owner = true;
     else if (!is_index_name(name))
-        c->has_others = true;
-    return !c->has_others;
+        content->has_others = true;
+    return !content->has_others;
 }
 
-/* What left the directory a moment ago, or when a process died, may not be synced: after a power
- * cut it would be there again, or, if it was moved, be lost with the directory. */
-static int sync_what_left(const struct store *s, uint32_t directory)
+/* A name that left the directory a moment ago, or when a process died, may not be synced. After a
+ * power cut its message would be back, or, if it was moved, be lost with the directory. */
+static int sync_what_left(const struct store *store, uint32_t directory)
 {
-    int error = disk_sync_directory(store_queue_path(s, directory, "").text);
+    int error = disk_sync_directory(store_queue_path(store, directory, "").text);
 
     if (error == 0)
-        error = disk_sync_directory(store_folder_path(s, "hold").text);
-    return error == 0 ? disk_sync_directory(store_folder_path(s, "bad").text) : error;
+        error = disk_sync_directory(store_folder_path(store, "hold").text);
+    return error == 0 ? disk_sync_directory(store_folder_path(store, "bad").text) : error;
 }
 
-/* `is_locked`: the lock of its owner is held, so nobody fills it, and nobody begins to. Where there
- * is no such file, one that appears meanwhile is somebody's who begins. */
-static int remove_if_empty(const struct store *s, uint32_t directory, bool is_locked)
+/* `is_locked`: we hold the lock of the owner's file, so nobody fills the directory or begins to. If
+ * it has no such file, one that appears meanwhile is that of a process that begins to fill it. */
+static int remove_if_empty(const struct store *store, uint32_t directory, bool is_locked)
 {
-    struct store_path path = store_queue_path(s, directory, "");
+    struct store_path path = store_queue_path(store, directory, "");
     struct content content = {.has_owner = false};
     int error = disk_list(path.text, look_for_content, &content);
 
     if (error != 0 || content.has_others || content.has_owner != is_locked)
         return error == -ENOENT ? 0 : error;
-    error = sync_what_left(s, directory);
+    error = sync_what_left(store, directory);
     for (size_t i = 0; i < ARRAY_LENGTH(index_names) && (error == 0 || error == -ENOENT); i++)
-        error = disk_unlink(store_queue_path(s, directory, index_names[i]).text);
+        error = disk_unlink(store_queue_path(store, directory, index_names[i]).text);
     if (is_locked && (error == 0 || error == -ENOENT))
-        error = disk_unlink(store_queue_path(s, directory, STORE_OWNER).text);
+        error = disk_unlink(store_queue_path(store, directory, STORE_OWNER).text);
     if (error == 0 || error == -ENOENT)
         error = disk_remove_directory(path.text);
     return error == -ENOTEMPTY || error == -ENOENT ? 0 : error;
 }
 
-int store_remove_directory(const struct store *s, uint32_t directory)
+int store_remove_directory(const struct store *store, uint32_t directory)
 {
     struct disk_facts facts;
-    int fd = disk_open_read(store_queue_path(s, directory, STORE_OWNER).text);
+    int fd = disk_open_read(store_queue_path(store, directory, STORE_OWNER).text);
 
     if (fd == -ENOENT)
-        return remove_if_empty(s, directory, false);
+        return remove_if_empty(store, directory, false);
     if (fd < 0)
         return fd;
     int error = disk_lock(fd);
     if (error == 0)
         error = disk_facts_of(fd, &facts);
-    if (error == 0 && facts.links != 0) /* else another one was first */
-        error = remove_if_empty(s, directory, true);
+    if (error == 0 && facts.links != 0) /* else another process was first */
+        error = remove_if_empty(store, directory, true);
     disk_close(fd);
     return error == -EAGAIN ? 0 : error;
 }
 
-int store_sync(const struct store *s, uint32_t directory, bool may_remove)
+int store_sync(const struct store *store, uint32_t directory)
 {
-    int error = disk_sync_directory(store_queue_path(s, directory, "").text);
+    int error = disk_sync_directory(store_queue_path(store, directory, "").text);
 
     if (error == -ENOENT)
         return 0;
-    return error == 0 && may_remove ? store_remove_directory(s, directory) : error;
+    return error == 0 ? store_remove_directory(store, directory) : error;
 }
 
 /* ---- what rewrites leave ---- */
 
-/* One that is at work holds the lock of its new file before this has a name. */
+/* A rewrite that is at work has locked its new file before the file gets a name. */
 static void remove_unless_used(const char *path)
 {
     int fd = disk_open_read(path);
@@ -127,7 +127,8 @@ static void remove_unless_used(const char *path)
 
 /* ---- listing ---- */
 
-/* Names of one directory, which are gathered before fn is asked: it may change what is there. */
+/* Names of one directory. All are gathered before `fn` is called, which may change the
+ * directory. */
 struct names {
     char (*at)[ID_LENGTH + 1];
     size_t count, capacity;
@@ -145,59 +146,59 @@ struct listing {
     bool goes_on;
 };
 
-static bool tell(struct listing *l, const struct store_found *found)
+static bool tell(struct listing *listing, const struct store_found *found)
 {
-    if (l->goes_on)
-        l->goes_on = l->fn(l->owner, found);
-    return l->goes_on;
+    if (listing->goes_on)
+        listing->goes_on = listing->fn(listing->owner, found);
+    return listing->goes_on;
 }
 
 /* The directory that is being listed. */
-static struct store_path path_of_listed(const struct listing *l)
+static struct store_path path_of_listed(const struct listing *listing)
 {
-    return l->is_folder_of_directories ? store_folder_path(l->store, "queue")
-                                       : store_parent_path(l->store, &l->place);
+    return listing->is_folder_of_directories ? store_folder_path(listing->store, "queue")
+                                             : store_parent_path(listing->store, &listing->place);
 }
 
-static bool tell_stray(struct listing *l, const char *name)
+static bool tell_stray(struct listing *listing, const char *name)
 {
-    struct store_path parent = path_of_listed(l);
+    struct store_path parent = path_of_listed(listing);
     char path[sizeof(parent.text) + 256];
 
     snprintf(path, sizeof(path), "%s/%s", parent.text, name);
-    return tell(l, &(struct store_found){.place = l->place, .stray = path});
+    return tell(listing, &(struct store_found){.place = listing->place, .stray = path});
 }
 
-static bool keep_name(struct names *n, const char *name)
+static bool keep_name(struct names *names, const char *name)
 {
-    void *grown = mem_make_room(n->at, n->count, &n->capacity, sizeof(*n->at));
+    void *grown = mem_make_room(names->at, names->count, &names->capacity, sizeof(*names->at));
 
     if (grown == NULL) {
-        n->error = ERR_MEMORY;
+        names->error = ERR_MEMORY;
         return false;
     }
-    assert(strlen(name) < sizeof(*n->at));
-    n->at = grown;
-    memcpy(n->at[n->count++], name, strlen(name) + 1);
+    assert(strlen(name) < sizeof(*names->at));
+    names->at = grown;
+    memcpy(names->at[names->count++], name, strlen(name) + 1);
     return true;
 }
 
 static bool on_name(void *owner, const char *name)
 {
-    struct listing *l = owner;
+    struct listing *listing = owner;
 
-    if (!l->is_folder_of_directories && is_new_name(name)) {
-        struct store_place place = l->place;
+    if (!listing->is_folder_of_directories && is_new_name(name)) {
+        struct store_place place = listing->place;
         memcpy(place.id.text, name, ID_LENGTH);
-        remove_unless_used(store_new_path(l->store, &place).text);
+        remove_unless_used(store_new_path(listing->store, &place).text);
         return true;
     }
-    if (l->is_folder_of_directories ? store_directory_number(name) != 0 : is_id(name))
-        return keep_name(&l->names, name);
-    if (l->place.folder == STORE_QUEUE && !l->is_folder_of_directories &&
+    if (listing->is_folder_of_directories ? store_directory_number(name) != 0 : is_id(name))
+        return keep_name(&listing->names, name);
+    if (listing->place.folder == STORE_QUEUE && !listing->is_folder_of_directories &&
         (is_index_name(name) || strcmp(name, STORE_OWNER) == 0))
         return true;
-    return tell_stray(l, name);
+    return tell_stray(listing, name);
 }
 
 static int compare_names(const void *a, const void *b)
@@ -205,79 +206,80 @@ static int compare_names(const void *a, const void *b)
     return strcmp(a, b);
 }
 
-/* Fills l->names, sorted; the caller frees them. Where the directory cannot be read, that is told,
- * and l->names has what could be. 0 or ERR_MEMORY. */
-static int gather(struct listing *l)
+/* Fills l->names, sorted; the caller frees them. A directory that cannot be read to its end is
+ * told, and l->names has what could be read. 0 or ERR_MEMORY. */
+static int gather(struct listing *listing)
 {
-    struct store_path path = path_of_listed(l);
+    struct store_path path = path_of_listed(listing);
 
-    l->names = (struct names){0};
-    int error = disk_list(path.text, on_name, l);
+    listing->names = (struct names){0};
+    int error = disk_list(path.text, on_name, listing);
     if (error == 0)
-        error = l->names.error;
-    if (l->names.count != 0)
-        qsort(l->names.at, l->names.count, sizeof(*l->names.at), compare_names);
+        error = listing->names.error;
+    if (listing->names.count != 0)
+        qsort(listing->names.at, listing->names.count, sizeof(*listing->names.at), compare_names);
     if (error == 0 || error == ERR_MEMORY)
         return error;
-    l->is_whole = false;
-    if (error != -ENOENT || l->is_folder_of_directories) /* else removed meanwhile */
-        tell(l, &(struct store_found){
-                    .place = l->place, .stray = path.text, .error = error == -ENOTDIR ? 0 : error});
+    listing->is_whole = false;
+    if (error != -ENOENT || listing->is_folder_of_directories) /* else it was removed meanwhile */
+        tell(listing, &(struct store_found){.place = listing->place,
+                                            .stray = path.text,
+                                            .error = error == -ENOTDIR ? 0 : error});
     return 0;
 }
 
-static int list_messages(struct listing *l)
+static int list_messages(struct listing *listing)
 {
-    struct store_found found = {.place = l->place};
+    struct store_found found = {.place = listing->place};
 
-    l->is_whole = true;
-    int error = gather(l);
-    for (size_t i = 0; error == 0 && l->goes_on && i < l->names.count; i++) {
-        memcpy(found.place.id.text, l->names.at[i], ID_LENGTH + 1);
-        tell(l, &found);
+    listing->is_whole = true;
+    int error = gather(listing);
+    for (size_t i = 0; error == 0 && listing->goes_on && i < listing->names.count; i++) {
+        memcpy(found.place.id.text, listing->names.at[i], ID_LENGTH + 1);
+        tell(listing, &found);
     }
-    if (error == 0 && l->is_whole && l->names.count == 0 && l->goes_on &&
-        l->place.folder == STORE_QUEUE)
-        store_remove_directory(l->store, l->place.directory);
-    mem_free(l->names.at);
+    if (error == 0 && listing->is_whole && listing->names.count == 0 && listing->goes_on &&
+        listing->place.folder == STORE_QUEUE)
+        store_remove_directory(listing->store, listing->place.directory);
+    mem_free(listing->names.at);
     return error;
 }
 
-int store_list_directory(const struct store *s, uint32_t directory,
+int store_list_directory(const struct store *store, uint32_t directory,
                          bool (*fn)(void *owner, const struct store_found *found), void *owner)
 {
-    struct listing l = {.store = s, .fn = fn, .owner = owner, .goes_on = true};
+    struct listing listing = {.store = store, .fn = fn, .owner = owner, .goes_on = true};
 
-    l.place = (struct store_place){.directory = directory, .folder = STORE_QUEUE};
-    return list_messages(&l);
+    listing.place = (struct store_place){.directory = directory, .folder = STORE_QUEUE};
+    return list_messages(&listing);
 }
 
-static int list_queue(struct listing *l)
+static int list_queue(struct listing *listing)
 {
-    l->is_folder_of_directories = true;
-    int error = gather(l);
-    struct names directories = l->names;
+    listing->is_folder_of_directories = true;
+    int error = gather(listing);
+    struct names directories = listing->names;
 
-    l->is_folder_of_directories = false;
-    for (size_t i = 0; error == 0 && l->goes_on && i < directories.count; i++) {
-        l->place.directory = store_directory_number(directories.at[i]);
-        error = list_messages(l);
+    listing->is_folder_of_directories = false;
+    for (size_t i = 0; error == 0 && listing->goes_on && i < directories.count; i++) {
+        listing->place.directory = store_directory_number(directories.at[i]);
+        error = list_messages(listing);
     }
     mem_free(directories.at);
     return error;
 }
 
-int store_list(const struct store *s, bool (*fn)(void *owner, const struct store_found *found),
+int store_list(const struct store *store, bool (*fn)(void *owner, const struct store_found *found),
                void *owner)
 {
-    struct listing l = {.store = s, .fn = fn, .owner = owner, .goes_on = true};
-    int error = list_queue(&l);
+    struct listing listing = {.store = store, .fn = fn, .owner = owner, .goes_on = true};
+    int error = list_queue(&listing);
 
-    l.place = (struct store_place){.folder = STORE_HOLD};
-    if (error == 0 && l.goes_on)
-        error = list_messages(&l);
-    l.place.folder = STORE_BAD;
-    if (error == 0 && l.goes_on)
-        error = list_messages(&l);
+    listing.place = (struct store_place){.folder = STORE_HOLD};
+    if (error == 0 && listing.goes_on)
+        error = list_messages(&listing);
+    listing.place.folder = STORE_BAD;
+    if (error == 0 && listing.goes_on)
+        error = list_messages(&listing);
     return error;
 }

@@ -9,7 +9,7 @@ struct marks {
     bool is_any_left;
 };
 
-/* What was left is told once. */
+/* Removes marks that were left, so that each is told once. */
 static bool see(void *owner, const char *name)
 {
     struct marks *marks = owner;
@@ -24,7 +24,7 @@ static bool see(void *owner, const char *name)
     return true;
 }
 
-/* Held for reading: the file system may be remounted read-only meanwhile. */
+/* Kept open for reading only, so that the file system can be remounted read-only. */
 static int lock_mark(const char *path)
 {
     int fd = disk_create(path);
@@ -42,24 +42,24 @@ static int lock_mark(const char *path)
     return error;
 }
 
-int store_mark(const struct store *s, const struct id *id, bool *was_left_out)
+int store_mark(const struct store *store, const struct id *id, bool *was_left_out)
 {
-    struct marks marks = {.store = s};
-    struct store_path folder = store_mark_path(s, "");
+    struct marks marks = {.store = store};
+    struct store_path folder = store_mark_path(store, "");
     int fd = -1, error = disk_make_directories(folder.text);
 
     if (error == 0)
         error = disk_list(folder.text, see, &marks);
     if (error == 0)
-        fd = lock_mark(store_mark_path(s, id->text).text);
+        fd = lock_mark(store_mark_path(store, id->text).text);
     if (fd >= 0)
-        disk_sync_directory(folder.text); /* else a power cut goes unnoticed: no harm */
+        disk_sync_directory(folder.text); /* if this fails, a power cut goes unnoticed: no harm */
     *was_left_out = marks.is_any_left;
     return error == 0 ? fd : error;
 }
 
-void store_unmark(const struct store *s, const struct id *id, int fd)
+void store_unmark(const struct store *store, const struct id *id, int fd)
 {
-    disk_unlink(store_mark_path(s, id->text).text);
+    disk_unlink(store_mark_path(store, id->text).text);
     disk_close(fd);
 }

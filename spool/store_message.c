@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One message that is there: taken, read, changed, moved. All of it in jobs. */
+/* One message: taken, read, changed, moved. All of it by jobs. */
 #include "spool/store.h"
 
 #include <assert.h>
@@ -11,12 +11,12 @@
 #include "proxy/io/disk.h"
 #include "spool/store_private.h"
 
-#define TAKE_TRIES 8 /* while its file is replaced again and again */
+#define TAKE_TRIES 8 /* in case the file is replaced again and again */
 
 /* ---- delivering ---- */
 
-/* Between looking for the name and the lock the file may have been moved, removed or replaced:
- * -ESTALE where it is worth to look again. */
+/* The file may have been moved, removed or replaced between opening and locking it. -ESTALE: it was
+ * replaced, and can be opened anew. */
 static int take_once(const char *path, int *fd_out)
 {
     int fd = disk_open_append(path);
@@ -34,9 +34,9 @@ static int take_once(const char *path, int *fd_out)
     return 0;
 }
 
-int store_take(const struct store *s, const struct store_place *place, int *fd_out)
+int store_take(const struct store *store, const struct store_place *place, int *fd_out)
 {
-    struct store_path path = store_message_path(s, place);
+    struct store_path path = store_message_path(store, place);
     int error = -ESTALE;
 
     for (int i = 0; i < TAKE_TRIES && error == -ESTALE; i++)
@@ -44,9 +44,9 @@ int store_take(const struct store *s, const struct store_place *place, int *fd_o
     return error == -ESTALE ? -EAGAIN : error;
 }
 
-int store_look(const struct store *s, const struct store_place *place, int *fd_out)
+int store_look(const struct store *store, const struct store_place *place, int *fd_out)
 {
-    int fd = disk_open_read(store_message_path(s, place).text);
+    int fd = disk_open_read(store_message_path(store, place).text);
 
     if (fd < 0)
         return fd;
@@ -84,11 +84,11 @@ struct wanted {
 
 static int keep_wanted(void *owner, uint64_t at, struct bytes block)
 {
-    const struct wanted *w = owner;
+    const struct wanted *wanted = owner;
 
-    if (at < w->len) {
-        block = bytes_first(block, w->len - (size_t)at);
-        memcpy(w->into + at, block.at, block.len);
+    if (at < wanted->len) {
+        block = bytes_first(block, wanted->len - (size_t)at);
+        memcpy(wanted->into + at, block.at, block.len);
     }
     return 0;
 }
@@ -158,7 +158,7 @@ int store_read(int fd, const struct id *id, struct arena *arena, struct spool_me
     return error == 0 ? read_records(fd, facts.bytes, &head, arena, message_out) : error;
 }
 
-int store_append(int fd, uint64_t at, struct bytes records, bool is_synced)
+int store_append(int fd, uint64_t at, struct bytes records, enum store_syncing syncing)
 {
     struct disk_facts facts;
     int error = disk_facts_of(fd, &facts);
@@ -170,7 +170,7 @@ int store_append(int fd, uint64_t at, struct bytes records, bool is_synced)
         error = disk_truncate(fd, at);
     if (error == 0)
         error = disk_write_at(fd, at, records);
-    if (error == 0 && is_synced)
+    if (error == 0 && syncing == STORE_SYNCED)
         error = disk_sync(fd);
     return error;
 }
@@ -199,82 +199,83 @@ void store_end_try(int fd)
 
 /* ---- names ---- */
 
-int store_remove(const struct store *s, const struct store_place *place)
+int store_remove(const struct store *store, const struct store_place *place)
 {
-    return disk_unlink(store_message_path(s, place).text);
+    return disk_unlink(store_message_path(store, place).text);
 }
 
-/* The ends of a move, and the directories that they lie in. */
+/* Both ends of a move, and the directories that they lie in. */
 struct move {
     struct store_path from, to, from_directory;
     int goal; /* the directory of `to` */
 };
 
-/* What stands at the goal already has been left by an earlier move that was cut short. No sync
- * makes a name durable whose sync has failed before, and it may be of a file that was written anew
- * since: it goes, and comes anew. Until then the old name must hold. */
-static int link_goal(const struct move *m)
+/* A name at the goal was left by an earlier move that was cut short. No sync makes a name durable
+ * whose sync has failed before, and the file may have been rewritten since. The name is therefore
+ * removed and made anew; the old name is made durable before that. */
+static int link_goal(const struct move *move)
 {
-    int error = disk_link(m->from.text, m->to.text);
+    int error = disk_link(move->from.text, move->to.text);
 
     if (error != -EEXIST)
         return error;
-    error = disk_sync_directory(m->from_directory.text);
+    error = disk_sync_directory(move->from_directory.text);
     if (error == 0)
-        error = disk_unlink(m->to.text);
-    return error == 0 || error == -ENOENT ? disk_link(m->from.text, m->to.text) : error;
+        error = disk_unlink(move->to.text);
+    return error == 0 || error == -ENOENT ? disk_link(move->from.text, move->to.text) : error;
 }
 
-/* The old name goes when the new one is durable: whatever fails, one of both is. */
-static int move_file(const struct move *m)
+/* The old name is removed when the new one is durable: whatever fails, one of both is. */
+static int move_file(const struct move *move)
 {
     struct disk_facts facts;
-    int error = link_goal(m);
+    int error = link_goal(move);
 
-    if (error == -ENOENT && disk_facts_of_path(m->to.text, &facts) == 0)
-        return 0; /* it had come so far before */
+    if (error == -ENOENT && disk_facts_of_path(move->to.text, &facts) == 0)
+        return 0; /* an earlier move had come so far */
     if (error != 0)
         return error;
-    error = disk_sync_open_directory(m->goal);
+    error = disk_sync_open_directory(move->goal);
     if (error != 0) {
-        disk_unlink(m->to.text);
+        disk_unlink(move->to.text);
         return error;
     }
-    error = disk_unlink(m->from.text);
+    error = disk_unlink(move->from.text);
     return error == -ENOENT ? 0 : error;
 }
 
-int store_move(const struct store *s, const struct store_place *place, enum store_folder to,
+int store_move(const struct store *store, const struct store_place *place, enum store_folder to,
                uint32_t directory, struct store_place *place_out)
 {
     struct store_place there = {
         .id = place->id, .directory = to == STORE_QUEUE ? directory : 0, .folder = to};
-    struct move m = {.from = store_message_path(s, place),
-                     .to = store_message_path(s, &there),
-                     .from_directory = store_parent_path(s, place),
-                     .goal = store_open_parent(s, &there)};
+    struct move move = {.from = store_message_path(store, place),
+                        .to = store_message_path(store, &there),
+                        .from_directory = store_parent_path(store, place),
+                        .goal = store_open_parent(store, &there)};
 
     assert(place->folder != to);
     assert(to != STORE_QUEUE || (directory != 0 && directory <= STORE_DIRECTORY_MAX));
-    if (m.goal < 0)
-        return m.goal;
-    int error = move_file(&m);
-    disk_close(m.goal);
+    if (move.goal < 0)
+        return move.goal;
+    int error = move_file(&move);
+    disk_close(move.goal);
     if (error != 0)
         return error;
-    error = disk_sync_directory(m.from_directory.text);
-    if (error != 0 && error != -ENOENT) /* it was the last one there, and the directory has gone */
+    error = disk_sync_directory(move.from_directory.text);
+    if (error != 0 && error != -ENOENT) /* -ENOENT: the directory was removed after its last
+                                         * message */
         return error;
     *place_out = there;
     return 0;
 }
 
-/* It has two names then: what the file says tells where it was going, and the one that it was
- * leaving is certain. */
-int store_end_move(const struct store *s, const struct store_place *place, int fd, bool is_held)
+/* A message whose move was cut short has two names. The file says where it was going, and the name
+ * that it was leaving is durable. */
+int store_end_move(const struct store *store, const struct store_place *place, int fd, bool is_held)
 {
     struct store_place held = {.id = place->id, .folder = STORE_HOLD}, there;
-    struct store_path path = store_message_path(s, &held);
+    struct store_path path = store_message_path(store, &held);
     struct disk_facts facts;
     int error = disk_facts_of(fd, &facts);
 
@@ -284,7 +285,7 @@ int store_end_move(const struct store *s, const struct store_place *place, int f
     if (error != 0)
         return error == -ENOENT || error == -ESTALE ? 0 : error;
     if (!is_held)
-        return store_move(s, &held, STORE_QUEUE, place->directory, &there);
+        return store_move(store, &held, STORE_QUEUE, place->directory, &there);
     error = disk_unlink(path.text);
-    return error == 0 ? store_sync_folder(s, STORE_HOLD) : error;
+    return error == 0 ? store_sync_folder(store, STORE_HOLD) : error;
 }

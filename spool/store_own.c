@@ -14,30 +14,30 @@ void store_close_own(struct store_own *own)
 }
 
 /* A stray file has the name, or another process has removed the directory while we were making it:
- * the next number will do. Not where the folder itself cannot be had: then no number would. */
-static int why_not_made(const struct store *s, const char *folder)
+ * -EEXIST, and the next number will do. If the folder itself cannot be made, no number would. */
+static int why_not_made(const struct store *store, const char *folder)
 {
-    int error = disk_make_directories(store_folder_path(s, folder).text);
+    int error = disk_make_directories(store_folder_path(store, folder).text);
 
     return error == 0 ? -EEXIST : error;
 }
 
-int store_make_own(const struct store *s, const char *folder, uint32_t number,
+int store_make_own(const struct store *store, const char *folder, uint32_t number,
                    struct store_own *own_out)
 {
-    struct store_path directory = store_numbered_path(s, folder, number, "");
-    struct store_path owner = store_numbered_path(s, folder, number, STORE_OWNER);
+    struct store_path directory = store_numbered_path(store, folder, number, "");
+    struct store_path owner = store_numbered_path(store, folder, number, STORE_OWNER);
     struct disk_facts facts;
 
     assert(number != 0 && number <= STORE_DIRECTORY_MAX);
     int fd, error = disk_make_directories(directory.text);
 
     if (error == -ENOTDIR || error == -ENOENT)
-        return why_not_made(s, folder);
+        return why_not_made(store, folder);
     if (error != 0)
         return error;
     fd = disk_create(owner.text);
-    if (fd >= 0) { /* nothing open for writing: the file system can be remounted */
+    if (fd >= 0) { /* kept open for reading only, so that the file system can be remounted */
         disk_close(fd);
         fd = disk_open_read(owner.text);
     }
@@ -47,9 +47,9 @@ int store_make_own(const struct store *s, const char *folder, uint32_t number,
     if (error == 0)
         error = disk_facts_of(fd, &facts);
     if (error == -EAGAIN || (error == 0 && facts.links == 0))
-        error = -EEXIST; /* somebody came between, thinks that nobody owns it, and removes it */
-    if (error == 0)      /* it may be there since a start that was cut short before this */
-        error = disk_sync_directory(store_folder_path(s, folder).text);
+        error = -EEXIST; /* another process took the directory for abandoned, and removes it */
+    if (error == 0)      /* a start that was cut short may have made the directory without this */
+        error = disk_sync_directory(store_folder_path(store, folder).text);
     if (error == 0)
         *own_out = (struct store_own){.number = number, .fd = fd};
     else
@@ -57,14 +57,14 @@ int store_make_own(const struct store *s, const char *folder, uint32_t number,
     return error;
 }
 
-int store_make_next(const struct store *s, const char *folder, uint32_t behind,
+int store_make_next(const struct store *store, const char *folder, uint32_t after,
                     struct store_own *own_out)
 {
     int error = -EEXIST;
 
     for (uint32_t i = 0; i < STORE_DIRECTORY_MAX && error == -EEXIST; i++) {
-        behind = behind % STORE_DIRECTORY_MAX + 1;
-        error = store_make_own(s, folder, behind, own_out);
+        after = after % STORE_DIRECTORY_MAX + 1;
+        error = store_make_own(store, folder, after, own_out);
     }
     return error;
 }

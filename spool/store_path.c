@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The names of the spool's files, and what stands under them. */
+/* The names of the spool's files, and what has them. */
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -9,7 +9,8 @@
 
 /* ---- paths ---- */
 
-/* What does not fit is cut off: the spool's own path has been measured. */
+/* What does not fit is cut off. The spool's own path was checked; a name found in the spool may be
+ * longer. */
 static void put(struct store_path *path, size_t *at, const char *text)
 {
     size_t len = strlen(text);
@@ -35,10 +36,10 @@ static void put_number(struct store_path *path, size_t *at, uint32_t number)
     put(path, at, digits + first);
 }
 
-static void put_folder(struct store_path *path, size_t *at, const struct store *s,
+static void put_folder(struct store_path *path, size_t *at, const struct store *store,
                        const char *folder)
 {
-    put(path, at, s->directory);
+    put(path, at, store->directory);
     put(path, at, "/");
     put(path, at, folder);
 }
@@ -49,74 +50,74 @@ static void put_name(struct store_path *path, size_t *at, const char *name)
     put(path, at, name);
 }
 
-static struct store_path path_of(const struct store *s, const char *folder, const char *name)
+static struct store_path path_of(const struct store *store, const char *folder, const char *name)
 {
     struct store_path path;
     size_t at = 0;
 
-    put_folder(&path, &at, s, folder);
+    put_folder(&path, &at, store, folder);
     put_name(&path, &at, name);
     return path;
 }
 
-struct store_path store_folder_path(const struct store *s, const char *name)
+struct store_path store_folder_path(const struct store *store, const char *name)
 {
-    return path_of(s, name, "");
+    return path_of(store, name, "");
 }
 
-struct store_path store_numbered_path(const struct store *s, const char *folder, uint32_t directory,
-                                      const char *name)
+struct store_path store_numbered_path(const struct store *store, const char *folder,
+                                      uint32_t directory, const char *name)
 {
     struct store_path path;
     size_t at = 0;
 
-    put_folder(&path, &at, s, folder);
+    put_folder(&path, &at, store, folder);
     put(&path, &at, "/");
     put_number(&path, &at, directory);
     put_name(&path, &at, name);
     return path;
 }
 
-struct store_path store_queue_path(const struct store *s, uint32_t directory, const char *name)
+struct store_path store_queue_path(const struct store *store, uint32_t directory, const char *name)
 {
-    return store_numbered_path(s, "queue", directory, name);
+    return store_numbered_path(store, "queue", directory, name);
 }
 
-static struct store_path path_in(const struct store *s, const struct store_place *place,
+static struct store_path path_in(const struct store *store, const struct store_place *place,
                                  const char *name)
 {
     switch (place->folder) {
     case STORE_HOLD:
-        return path_of(s, "hold", name);
+        return path_of(store, "hold", name);
     case STORE_BAD:
-        return path_of(s, "bad", name);
+        return path_of(store, "bad", name);
     case STORE_QUEUE:
         break;
     }
-    return store_queue_path(s, place->directory, name);
+    return store_queue_path(store, place->directory, name);
 }
 
-struct store_path store_message_path(const struct store *s, const struct store_place *place)
+struct store_path store_message_path(const struct store *store, const struct store_place *place)
 {
-    return path_in(s, place, place->id.text);
+    return path_in(store, place, place->id.text);
 }
 
-struct store_path store_new_path(const struct store *s, const struct store_place *place)
+struct store_path store_new_path(const struct store *store, const struct store_place *place)
 {
     char name[ID_LENGTH + sizeof(STORE_NEW)];
 
     snprintf(name, sizeof(name), "%s%s", place->id.text, STORE_NEW);
-    return path_in(s, place, name);
+    return path_in(store, place, name);
 }
 
-struct store_path store_mark_path(const struct store *s, const char *name)
+struct store_path store_mark_path(const struct store *store, const char *name)
 {
-    return path_of(s, "running", name);
+    return path_of(store, "running", name);
 }
 
-struct store_path store_parent_path(const struct store *s, const struct store_place *place)
+struct store_path store_parent_path(const struct store *store, const struct store_place *place)
 {
-    return path_in(s, place, "");
+    return path_in(store, place, "");
 }
 
 uint32_t store_directory_number(const char *name)
@@ -131,11 +132,11 @@ uint32_t store_directory_number(const char *name)
     return name[6] == '\0' ? number : 0;
 }
 
-/* ---- what a name stands for ---- */
+/* ---- what has a name ---- */
 
-int store_open_parent(const struct store *s, const struct store_place *place)
+int store_open_parent(const struct store *store, const struct store_place *place)
 {
-    struct store_path path = store_parent_path(s, place);
+    struct store_path path = store_parent_path(store, place);
     int fd = disk_open_directory(path.text);
 
     if (fd != -ENOENT)
@@ -156,7 +157,8 @@ int store_compare_name(int fd, const char *path)
     return facts.number == named.number ? 0 : -ESTALE;
 }
 
-int store_sync_folder(const struct store *s, enum store_folder folder)
+int store_sync_folder(const struct store *store, enum store_folder folder)
 {
-    return disk_sync_directory(store_parent_path(s, &(struct store_place){.folder = folder}).text);
+    return disk_sync_directory(
+        store_parent_path(store, &(struct store_place){.folder = folder}).text);
 }

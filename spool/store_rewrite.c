@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What has changed of a message is written: behind what is there, or, where records outgrow the
- * message, into a new file that takes its place. README.md has the states R1 to R4. */
+/* Writes a change of a message: at the end of its file, or, if the records outgrow the message,
+ * into a new file that takes its place. README.md has the states R1 to R4. */
 #include <assert.h>
 #include <errno.h>
 
@@ -10,17 +10,17 @@
 
 #define SMALL_BYTES 4096
 #define SMALL_KEPT  4
-/* Of records that need not be: from so many on the longest body is copied. */
+/* Octets of records that are not needed: from this many on even the longest body is copied. */
 #define WASTE_MAX (SPOOL_RECORDS_MAX / 4)
 
 /* All that the message must say. */
 static int put_message(struct buf *out, const struct spool_message *m)
 {
-    struct spool_writer w = {.id = m->head.id, .at = spool_records_at(&m->head), .out = out};
+    struct spool_writer writer = {.id = m->head.id, .at = spool_records_at(&m->head), .out = out};
 
-    spool_put_message(&w, m);
+    spool_put_message(&writer, m);
     for (uint32_t i = 0; i < m->recipient_count; i++)
-        spool_put_recipient(&w, &m->recipients[i]);
+        spool_put_recipient(&writer, &m->recipients[i]);
     if (out->has_failed)
         return ERR_MEMORY;
     return buf_length(out) <= SPOOL_RECORDS_MAX ? 0 : -EFBIG;
@@ -47,11 +47,12 @@ static int write_file(int fd, int from, const struct spool_head *head, struct by
     return error == 0 ? disk_sync(fd) : error;
 }
 
-/* Locked before it has a name: whoever opens it waits for us. A descriptor, or an error. */
-static int make_file(const struct store *s, int from, const struct spool_head *head,
+/* The new file is locked before it has a name, so that nobody else can take it. A descriptor, or an
+ * error. */
+static int make_file(const struct store *store, int from, const struct spool_head *head,
                      struct bytes records)
 {
-    int fd = draft_open(store_drafts(s));
+    int fd = draft_open(store_drafts(store));
 
     if (fd < 0)
         return fd;
@@ -60,13 +61,13 @@ static int make_file(const struct store *s, int from, const struct spool_head *h
         error = write_file(fd, from, head, records);
     if (error == 0)
         return fd;
-    draft_close(store_drafts(s), fd);
+    draft_close(store_drafts(store), fd);
     return error;
 }
 
 /* ---- syncs that fail ---- */
 
-/* The file says so itself: whoever takes it next must know, also where this process dies. */
+/* Marks the file: whoever takes it next must know of the failed sync, also if this process dies. */
 static void break_file(struct store_taken *taken)
 {
     struct disk_facts facts;
@@ -86,55 +87,55 @@ static bool is_broken(const struct store_taken *taken)
 
 /* ---- R2 to R4: the name ---- */
 
-/* A file may be there that is left of a rewrite which came to nothing: nobody works on it, since
- * the lock of the message is ours. */
-static int link_beside(const struct store *s, int fd, const char *path)
+/* A file that a failed rewrite left may have the name. Nobody works on it, because we hold the lock
+ * of the message. */
+static int link_beside(const struct store *store, int fd, const char *path)
 {
-    int error = draft_link(store_drafts(s), fd, path);
+    int error = draft_link(store_drafts(store), fd, path);
 
     if (error != -EEXIST)
         return error;
     error = disk_unlink(path);
-    return error == 0 || error == -ENOENT ? draft_link(store_drafts(s), fd, path) : error;
+    return error == 0 || error == -ENOENT ? draft_link(store_drafts(store), fd, path) : error;
 }
 
-/* After an error behind the rename the new file is the one that has the name, and a power cut may
- * still bring the old one back. */
-static int take_place(const struct store *s, const struct store_place *place, int fd,
+/* If the sync after the rename fails, the new file has the name, but a power cut may bring the old
+ * one back. */
+static int take_place(const struct store *store, const struct store_place *place, int fd,
                       struct store_taken *taken)
 {
-    struct store_path beside = store_new_path(s, place);
-    int error = link_beside(s, fd, beside.text);
+    struct store_path beside = store_new_path(store, place);
+    int error = link_beside(store, fd, beside.text);
 
     if (error != 0)
         return error;
-    error = disk_replace(beside.text, store_message_path(s, place).text);
+    error = disk_replace(beside.text, store_message_path(store, place).text);
     if (error != 0) {
         disk_unlink(beside.text);
         return error;
     }
     taken->fd = fd;
     taken->is_broken = false;
-    error = disk_sync_directory(store_parent_path(s, place).text);
+    error = disk_sync_directory(store_parent_path(store, place).text);
     if (error != 0)
         break_file(taken);
     return error;
 }
 
-static int rewrite(const struct store *s, const struct store_change *change,
+static int rewrite(const struct store *store, const struct store_change *change,
                    struct store_taken *taken, struct bytes records)
 {
-    int fd = make_file(s, taken->fd, &change->message->head, records);
+    int fd = make_file(store, taken->fd, &change->message->head, records);
 
     if (fd < 0)
         return fd;
-    int error = take_place(s, change->place, fd, taken);
+    int error = take_place(store, change->place, fd, taken);
     if (taken->fd != fd)
-        draft_close(store_drafts(s), fd);
+        draft_close(store_drafts(store), fd);
     return error;
 }
 
-int store_rewrite(const struct store *s, const struct store_change *change,
+int store_rewrite(const struct store *store, const struct store_change *change,
                   struct store_taken *taken)
 {
     struct pool pool;
@@ -144,7 +145,7 @@ int store_rewrite(const struct store *s, const struct store_change *change,
     buf_init(&records, &pool, 2 * SPOOL_RECORDS_MAX);
     int error = put_message(&records, change->message);
     if (error == 0)
-        error = rewrite(s, change, taken, buf_bytes(&records));
+        error = rewrite(store, change, taken, buf_bytes(&records));
     buf_done(&records);
     pool_done(&pool);
     return error;
@@ -152,7 +153,7 @@ int store_rewrite(const struct store *s, const struct store_change *change,
 
 /* ---- which of both ---- */
 
-/* With the change. */
+/* Octets of records with the change appended. */
 static uint64_t records_bytes(const struct store_change *change)
 {
     const struct spool_message *m = change->message;
@@ -175,16 +176,16 @@ static uint64_t needed_bytes(const struct spool_message *m)
     return bytes;
 }
 
-/* A rewrite costs the body and what is needed, and saves the waste: it is worth it where these are
- * in a proportion. */
-static bool is_worth_it(const struct store *s, const struct store_change *change)
+/* A rewrite costs the body and the needed records, and saves the rest: it must save enough for
+ * that. */
+static bool is_worth_it(const struct store *store, const struct store_change *change)
 {
     const struct spool_message *m = change->message;
     uint64_t bytes = records_bytes(change), needed, least;
 
-    if (s->limits.records_bytes == 0)
+    if (store->limits.records_bytes == 0)
         return true;
-    if (bytes <= s->limits.records_bytes)
+    if (bytes <= store->limits.records_bytes)
         return false;
     needed = needed_bytes(m);
     if (needed == 0)
@@ -193,8 +194,9 @@ static bool is_worth_it(const struct store *s, const struct store_change *change
     return bytes > needed + (least < WASTE_MAX ? least : WASTE_MAX);
 }
 
-/* What stands before the records must be durable, or a power cut could leave a gap, which looks
- * like damage. After the first records, which were synced, it mostly is, and the sync is cheap. */
+/* What stands before the new records must be durable, or a power cut could leave a gap, which looks
+ * like damage. The first records were synced at the commit. Later ones mostly are durable too,
+ * which makes this sync cheap. */
 static int append(const struct store_change *change, struct store_taken *taken)
 {
     const struct spool_message *m = change->message;
@@ -203,7 +205,7 @@ static int append(const struct store_change *change, struct store_taken *taken)
     if (error != 0)
         break_file(taken);
     else
-        error = store_append(taken->fd, m->records_end, change->records, false);
+        error = store_append(taken->fd, m->records_end, change->records, STORE_UNSYNCED);
     if (error == 0 && change->is_synced) {
         error = disk_sync(taken->fd);
         if (error != 0)
@@ -212,18 +214,18 @@ static int append(const struct store_change *change, struct store_taken *taken)
     return error;
 }
 
-int store_change(const struct store *s, const struct store_change *change,
+int store_change(const struct store *store, const struct store_change *change,
                  struct store_taken *taken)
 {
     bool has_room = records_bytes(change) <= SPOOL_RECORDS_MAX;
 
     assert(taken->fd >= 0);
     taken->is_broken = is_broken(taken);
-    if (taken->is_broken || !has_room || is_worth_it(s, change)) {
-        int error = store_rewrite(s, change, taken);
+    if (taken->is_broken || !has_room || is_worth_it(store, change)) {
+        int error = store_rewrite(store, change, taken);
         if (error == 0 || taken->is_broken || !has_room)
             return error;
     }
     int error = append(change, taken);
-    return taken->is_broken ? store_rewrite(s, change, taken) : error;
+    return taken->is_broken ? store_rewrite(store, change, taken) : error;
 }

@@ -176,7 +176,8 @@ static void appends_behind_what_is_whole(void **state)
             spool_put_warned(&writer, 1);
         else
             spool_put_hold(&writer, i == 1);
-        assert_int_equal(store_append(fd, end, buf_bytes(&records), i != 1), 0);
+        assert_int_equal(
+            store_append(fd, end, buf_bytes(&records), i != 1 ? STORE_SYNCED : STORE_UNSYNCED), 0);
         end += buf_length(&records);
         buf_done(&records);
         disk_close(fd);
@@ -186,7 +187,7 @@ static void appends_behind_what_is_whole(void **state)
         assert_int_equal(message.is_held, i == 1);
     }
     assert_int_equal(store_take(w.store, &place, &fd), 0);
-    assert_int_equal(store_append(fd, 1000000, bytes_of("x"), false),
+    assert_int_equal(store_append(fd, 1000000, bytes_of("x"), STORE_UNSYNCED),
                      -EIO); /* what stood there is gone */
     disk_close(fd);
     store_world_end(&w);
@@ -262,9 +263,9 @@ static void moves(void **state)
     assert_int_equal(disk_rename(path_of(&w, "hold/x"), expected), 0);
     assert_int_equal(store_move(w.store, &place, STORE_HOLD, 0, &there), 0);
     assert_int_equal(store_world_look(&w, &there, 100, &message), 0);
-    assert_int_equal(store_sync(w.store, 4711, true), 0);
+    assert_int_equal(store_sync(w.store, 4711), 0);
     assert_false(is_there(path_of(&w, "queue/004711")));
-    assert_int_equal(store_sync(w.store, 4711, true), 0);
+    assert_int_equal(store_sync(w.store, 4711), 0);
     store_world_end(&w);
 }
 
@@ -311,8 +312,8 @@ static void removes_what_nobody_fills(void **state)
     assert_non_null(second);
     assert_true(is_there(path_of(&w, "queue/000002")));
     /* Both are empty, and both are filled by somebody. */
-    assert_int_equal(store_sync(w.store, 1, true), 0);
-    assert_int_equal(store_sync(w.store, 2, true), 0);
+    assert_int_equal(store_sync(w.store, 1), 0);
+    assert_int_equal(store_sync(w.store, 2), 0);
     assert_int_equal(store_world_list(&w, &text), 0);
     assert_true(is_there(path_of(&w, "queue/000001")));
     assert_true(is_there(path_of(&w, "queue/000002")));
@@ -324,13 +325,11 @@ static void removes_what_nobody_fills(void **state)
     store_world_close(&w);
     assert_true(is_there(path_of(&w, "queue/000001")));
     assert_int_equal(store_world_open(&w), 0);
-    assert_int_equal(store_sync(w.store, 1, true), 0);
+    assert_int_equal(store_sync(w.store, 1), 0);
     assert_true(is_there(path_of(&w, "queue/000001")));
     assert_int_equal(store_remove(w.store, &place), 0);
     disk_close(disk_create(path_of(&w, "queue/000001/index")));
-    assert_int_equal(store_sync(w.store, 1, false), 0);
-    assert_true(is_there(path_of(&w, "queue/000001")));
-    assert_int_equal(store_sync(w.store, 1, true), 0);
+    assert_int_equal(store_sync(w.store, 1), 0);
     assert_false(is_there(path_of(&w, "queue/000001")));
     /* What a process left that died before it had made its directory its own. */
     assert_int_equal(disk_make_directories(path_of(&w, "queue/000007")), 0);
@@ -365,7 +364,7 @@ static void makes_the_next_directory(void **state)
     assert_int_equal(store_world_put(&w, 10, &place), 0);
     assert_int_equal(place.directory, 2);
     /* Commits may still be under way there. */
-    assert_int_equal(store_sync(w.store, 1, true), 0);
+    assert_int_equal(store_sync(w.store, 1), 0);
     assert_true(is_there(path_of(&w, "queue/000001")));
     store_world_end(&w);
 }

@@ -98,7 +98,7 @@ static int try_append(struct store_world *w, const struct store_place *place)
         writer.out = &records;
         writer.at = message.records_end;
         spool_put_warned(&writer, 0);
-        error = store_append(fd, message.records_end, buf_bytes(&records), true);
+        error = store_append(fd, message.records_end, buf_bytes(&records), STORE_SYNCED);
         buf_done(&records);
     }
     disk_close(fd);
@@ -164,7 +164,7 @@ static int try_list(struct store_world *w, const struct store_place *place)
 
     if (error == 0 && strstr(seen.at, "unread") != NULL)
         error = -EIO;
-    return error == 0 ? store_sync(w->store, place->directory, true) : error;
+    return error == 0 ? store_sync(w->store, place->directory) : error;
 }
 
 static unsigned count_of(const struct lib_text *seen, const struct store_place *place)
@@ -292,7 +292,7 @@ static void change(struct store_world *w, struct told *told)
     writer.at = message.records_end;
     spool_put_warned(&writer, 1);
     assert_int_equal(store_take(w->store, &told->places[CHANGED], &fd), 0);
-    assert_int_equal(store_append(fd, message.records_end, buf_bytes(&records), true), 0);
+    assert_int_equal(store_append(fd, message.records_end, buf_bytes(&records), STORE_SYNCED), 0);
     told->is_changed = true;
     buf_done(&records);
     disk_close(fd);
@@ -350,7 +350,7 @@ static int live(void *owner)
     move(&w, told);
     told->is_removing = true;
     assert_int_equal(store_remove(w.store, &told->places[REMOVED]), 0);
-    assert_int_equal(store_sync(w.store, told->places[REMOVED].directory, true), 0);
+    assert_int_equal(store_sync(w.store, told->places[REMOVED].directory), 0);
     commit(&w, told, LAST);
     return store_world_leave(&w);
 }
@@ -505,7 +505,7 @@ static int live_removing(void *owner)
     store_world_enter(&w);
     assert_int_equal(store_remove(w.store, &told->places[REMOVED]), 0);
     assert_int_equal(store_world_list(&w, &seen), 0);
-    assert_int_equal(store_sync(w.store, told->places[REMOVED].directory, true), 0);
+    assert_int_equal(store_sync(w.store, told->places[REMOVED].directory), 0);
     return store_world_leave(&w);
 }
 
