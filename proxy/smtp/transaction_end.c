@@ -169,7 +169,8 @@ static bool has_come_to_nothing(struct transaction *t)
 {
     if ((t->state != TX_PREPARING && t->state != TX_RELEASED) || !transaction_has_failed(t))
         return false;
-    stop_firm(t);
+    if (has_firm_at_work(t))
+        stop_firm(t);
     return !has_firm_at_work(t);
 }
 

@@ -2,6 +2,8 @@
 /* A relay: its life, and what the carrier of a transaction asks of its branches. */
 #include "route/relay/relay.h"
 
+#include <assert.h>
+
 #include "proxy/base/error.h"
 #include "proxy/base/mem.h"
 #include "route/relay/relay_branch.h"
@@ -37,6 +39,7 @@ static void on_rcpt(struct branch *b, struct recipient *rcpt)
 {
     struct relay_branch *w = b->shell;
 
+    assert(rcpt->branch == b && rcpt != w->last);
     w->last = rcpt;
     if (rcpt->envelope != FATE_OPEN) /* somebody else has answered it */
         return;
@@ -68,6 +71,7 @@ static void on_go(struct branch *b)
 {
     struct relay_branch *w = b->shell;
 
+    assert(!w->wants_data);
     w->wants_data = true;
     if (w->state == RELAY_BRANCH_ACTIVE)
         outbound_data(&w->link->out);
@@ -77,6 +81,7 @@ static void on_end(struct branch *b)
 {
     struct relay_branch *w = b->shell;
 
+    assert(w->wants_data && !w->content.is_end_released);
     w->content.is_end_released = true;
     if (w->state == RELAY_BRANCH_NEW) /* the connection was taken back meanwhile */
         relay_branch_ask(w);
@@ -128,50 +133,50 @@ static void on_let_go(struct carrier_hold *hold)
 
 /* ---- the target ---- */
 
-static struct relay *relay_of(struct target *t)
+static struct relay *relay_of(struct target *target)
 {
-    return CONTAINER_OF(t, struct relay, target);
+    return CONTAINER_OF(target, struct relay, target);
 }
 
-static void on_probe(struct target *t)
+static void on_probe(struct target *target)
 {
-    relay_endpoints_probe(&relay_of(t)->endpoints);
+    relay_endpoints_probe(&relay_of(target)->endpoints);
 }
 
-static uint32_t on_capabilities(struct target *t)
+static uint32_t on_capabilities(struct target *target)
 {
-    const struct relay *r = relay_of(t);
+    const struct relay *r = relay_of(target);
 
     return r->learnt.has_caps ? r->learnt.caps.keywords : 0;
 }
 
-static void on_warm(struct target *t)
+static void on_warm(struct target *target)
 {
-    relay_pool_warm(relay_of(t));
+    relay_pool_warm(relay_of(target));
 }
 
-static struct target_view on_view(struct target *t)
+static struct target_view on_view(struct target *target)
 {
-    const struct relay *r = relay_of(t);
+    const struct relay *r = relay_of(target);
     struct target_view view = {
         .connections = relay_share_connections(r),
         .idle = r->stock.idle_count,
         .waiting = r->line.waiting_count,
         .addresses = r->endpoints.count,
         .addresses_down = r->endpoints.down_count,
-        .keywords = on_capabilities(t),
+        .keywords = on_capabilities(target),
     };
     bool is_met = view.keywords != 0 || view.connections != 0;
 
     view.state = relay_endpoints_are_down(&r->endpoints) ? "down" : is_met ? "up" : "unknown";
-    relay_memory_count(r->service->memory, t->name, &view.accepted, &view.refused);
+    relay_memory_count(r->service->memory, target->name, &view.accepted, &view.refused);
     return view;
 }
 
 /* Closes idle connections with QUIT, and the others when their branches are gone. */
-static void on_close(struct target *t)
+static void on_close(struct target *target)
 {
-    struct relay *r = relay_of(t);
+    struct relay *r = relay_of(target);
 
     r->is_closing = true;
     relay_endpoints_close(&r->endpoints);
@@ -181,15 +186,15 @@ static void on_close(struct target *t)
     relay_pool_close(r);
 }
 
-static void on_abort(struct target *t)
+static void on_abort(struct target *target)
 {
-    LIST_EACH (at, &relay_of(t)->links)
+    LIST_EACH (at, &relay_of(target)->links)
         relay_link_close(LIST_ENTRY(at, struct relay_link, in_relay));
 }
 
-static void on_free(struct target *t)
+static void on_free(struct target *target)
 {
-    struct relay *r = relay_of(t);
+    struct relay *r = relay_of(target);
 
     relay_share_leave(r);
     relay_line_done(&r->line);

@@ -392,6 +392,7 @@ static void more(struct reader *reader)
 
 void relay_branch_init(struct relay_branch *w, struct carrier *c, struct branch *b)
 {
+    assert(w->state == RELAY_BRANCH_NEW && b->shell == NULL);
     w->branch = b;
     w->carrier = c;
     w->relay = CONTAINER_OF(b->target, struct relay, target);

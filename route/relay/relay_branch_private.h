@@ -38,7 +38,7 @@ struct relay_branch {
     struct relay_dial *dial; /* WAITING for a PROXY connection of its own */
     struct relay_waiter waiter;
     struct recipient *last; /* the last one that rcpt() brought */
-    struct recipient *mark; /* when it is answered, the others' time begins anew */
+    struct recipient *mark; /* once it is answered, the envelope timer restarts for those after */
     enum relay_branch_state state;
     struct deadline deadline;
     struct loop_post post;

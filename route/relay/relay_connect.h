@@ -45,9 +45,9 @@ struct relay_dial {
 
 /* What the pool is told: in relay.dial_ops. */
 struct relay_dial_ops {
-    /* It has ended, in whatever way, and does not count any more. */
+    /* The attempt has ended, in whatever way, and does not count any more. */
     void (*over)(struct relay *r, const struct relay_dial_user *user);
-    /* After `over`, neither of a probe that failed: a connection, or why there is none. */
+    /* After `over`: a connection, or why there is none. A probe that failed says nothing. */
     void (*got)(struct relay_link *link, struct relay_branch *branch);
     void (*missed)(struct relay *r, struct relay_branch *branch, const struct reply *reply,
                    enum relay_failure how);
@@ -59,7 +59,7 @@ struct relay_dial *relay_connect_new(struct relay *r, const struct relay_dial_us
 void relay_connect_begin(struct relay_dial *d);
 /* One address that is down; nobody waits for it. Failure is silent. */
 void relay_connect_probe(struct relay *r, const struct stream_target *to);
-/* Its user needs it no more. */
+/* Nobody needs this attempt any more. */
 void relay_connect_cancel(struct relay_dial *d);
 /* All of them: the relay is being closed. */
 void relay_connect_cancel_all(struct relay *r);

@@ -20,63 +20,64 @@ struct wire {
     size_t tail;                   /* of the whole final dot; 0: it is not among them */
 };
 
-void relay_content_init(struct relay_content *c, struct branch *branch, struct copy *copy,
+void relay_content_init(struct relay_content *content, struct branch *branch, struct copy *copy,
                         void (*more)(struct reader *reader))
 {
-    c->branch = branch;
+    content->branch = branch;
     if (copy != NULL)
-        reader_open(&c->reader, copy, more);
+        reader_open(&content->reader, copy, more);
 }
 
-void relay_content_reset(struct relay_content *c)
+void relay_content_reset(struct relay_content *content)
 {
-    if (c->reader.of != NULL)
-        reader_rewind(&c->reader);
-    *c = (struct relay_content){
-        .reader = c->reader, .branch = c->branch, .is_end_released = c->is_end_released};
+    if (content->reader.of != NULL)
+        reader_rewind(&content->reader);
+    *content = (struct relay_content){.reader = content->reader,
+                                      .branch = content->branch,
+                                      .is_end_released = content->is_end_released};
 }
 
-void relay_content_close(struct relay_content *c)
+void relay_content_close(struct relay_content *content)
 {
-    reader_close(&c->reader);
-    c->is_open = false;
+    reader_close(&content->reader);
+    content->is_open = false;
 }
 
-void relay_content_open(struct relay_content *c, struct bytes prefix)
+void relay_content_open(struct relay_content *content, struct bytes prefix)
 {
-    assert(!c->is_open && c->reader.of != NULL);
-    c->prefix = prefix;
+    assert(!content->is_open && content->reader.of != NULL);
+    content->prefix = prefix;
     if (prefix.len != 0)
-        c->prefix.len -= EMPTY_LINE_BYTES;
-    c->has_seen_start = prefix.len == 0;
-    c->is_open = true;
+        content->prefix.len -= EMPTY_LINE_BYTES;
+    content->has_seen_start = prefix.len == 0;
+    content->is_open = true;
 }
 
 /* False: the first octets are being read back. */
-static bool look_at_start(struct relay_content *c)
+static bool look_at_start(struct relay_content *content)
 {
     struct bytes first = bytes_make(NULL, 0);
 
-    if (c->has_seen_start)
+    if (content->has_seen_start)
         return true;
-    if (reader_left(&c->reader) != 0 && reader_pieces(&c->reader, &first, 1) == 0)
+    if (reader_left(&content->reader) != 0 && reader_pieces(&content->reader, &first, 1) == 0)
         return false;
-    c->has_seen_start = true;
+    content->has_seen_start = true;
     if (header_would_continue(first))
-        c->prefix.len += EMPTY_LINE_BYTES;
+        content->prefix.len += EMPTY_LINE_BYTES;
     return true;
 }
 
 /* Asks the machine how many octets of content may go. Our own lines wait for the client's. */
-static uint64_t frame(struct relay_content *c, struct outbound *out, struct bytes *tail_out)
+static uint64_t frame(struct relay_content *content, struct outbound *out, struct bytes *tail_out)
 {
-    uint64_t left = reader_left(&c->reader);
-    bool is_whole = c->is_end_released && copy_is_finished(c->reader.of);
+    uint64_t left = reader_left(&content->reader);
+    bool is_whole = content->is_end_released && copy_is_finished(content->reader.of);
 
     if (out->state != OUT_CONTENT || (left == 0 && !is_whole && out->chunk_left == 0) ||
-        !look_at_start(c))
+        !look_at_start(content))
         return 0;
-    return outbound_frame(out, c->prefix.len - c->prefix_at + left, is_whole, tail_out);
+    return outbound_frame(out, content->prefix.len - content->prefix_at + left, is_whole, tail_out);
 }
 
 static void add(struct wire *wire, struct bytes run)
@@ -114,16 +115,17 @@ static size_t add_content(struct wire *wire, struct dot_stuffer *ahead, struct b
 }
 
 /* Up to `left` octets. True: all of them found room. */
-static bool add_pieces(struct wire *wire, struct relay_content *c, uint64_t left, bool is_stuffed)
+static bool add_pieces(struct wire *wire, struct relay_content *content, uint64_t left,
+                       bool is_stuffed)
 {
     struct bytes pieces[STREAM_PIECES_MAX];
-    struct dot_stuffer ahead = c->stuffer;
+    struct dot_stuffer ahead = content->stuffer;
     int count = 0;
 
-    if (left != 0 && c->prefix_at < c->prefix.len)
-        pieces[count++] = bytes_skip(c->prefix, c->prefix_at);
+    if (left != 0 && content->prefix_at < content->prefix.len)
+        pieces[count++] = bytes_skip(content->prefix, content->prefix_at);
     if (left > (count == 0 ? 0 : pieces[0].len))
-        count += reader_pieces(&c->reader, pieces + count, STREAM_PIECES_MAX - count);
+        count += reader_pieces(&content->reader, pieces + count, STREAM_PIECES_MAX - count);
     for (int i = 0; i < count && left != 0; i++) {
         size_t most = left < pieces[i].len ? (size_t)left : pieces[i].len;
         size_t covered = add_content(wire, &ahead, bytes_first(pieces[i], most), is_stuffed);
@@ -134,11 +136,11 @@ static bool add_pieces(struct wire *wire, struct relay_content *c, uint64_t left
     return left == 0;
 }
 
-static void gather(struct relay_content *c, struct outbound *out, struct wire *wire)
+static void gather(struct relay_content *content, struct outbound *out, struct wire *wire)
 {
-    bool has_content = c != NULL && c->is_open;
+    bool has_content = content != NULL && content->is_open;
     struct bytes tail = bytes_make(NULL, 0);
-    uint64_t octets = has_content ? frame(c, out, &tail) : 0;
+    uint64_t octets = has_content ? frame(content, out, &tail) : 0;
 
     *wire = (struct wire){.count = 0};
     add(wire, buf_bytes(&out->out));
@@ -146,27 +148,27 @@ static void gather(struct relay_content *c, struct outbound *out, struct wire *w
     wire->content_at = wire->count;
     if (!has_content)
         return;
-    bool is_all = add_pieces(wire, c, octets, out->is_dot_content);
+    bool is_all = add_pieces(wire, content, octets, out->is_dot_content);
     wire->content_count = wire->count - wire->content_at;
     if (is_all && wire->count < STREAM_PIECES_MAX && tail.len != 0) {
         wire->tail = tail.len;
-        add(wire, bytes_skip(tail, c->tail_at));
+        add(wire, bytes_skip(tail, content->tail_at));
     }
 }
 
-static void advance(struct relay_content *c, size_t octets)
+static void advance(struct relay_content *content, size_t octets)
 {
-    size_t of_prefix = c->prefix.len - c->prefix_at;
+    size_t of_prefix = content->prefix.len - content->prefix_at;
 
     if (of_prefix > octets)
         of_prefix = octets;
-    c->prefix_at += of_prefix;
+    content->prefix_at += of_prefix;
     if (octets > of_prefix)
-        reader_advance(&c->reader, octets - of_prefix);
+        reader_advance(&content->reader, octets - of_prefix);
 }
 
 /* `octets` of the wire's are taken by the stream. */
-static void account(struct relay_content *c, struct outbound *out, const struct wire *wire,
+static void account(struct relay_content *content, struct outbound *out, const struct wire *wire,
                     size_t octets)
 {
     const struct bytes *runs = wire->runs + wire->content_at;
@@ -181,34 +183,34 @@ static void account(struct relay_content *c, struct outbound *out, const struct 
         of_content = octets;
     octets -= of_content;
     if (of_content != 0) {
-        size_t decoded = out->is_dot_content
-                             ? dot_stuffer_wrote(&c->stuffer, runs, wire->content_count, of_content)
-                             : of_content;
-        advance(c, decoded);
+        size_t decoded = out->is_dot_content ? dot_stuffer_wrote(&content->stuffer, runs,
+                                                                 wire->content_count, of_content)
+                                             : of_content;
+        advance(content, decoded);
         outbound_wrote(out, decoded);
     }
     if (wire->tail != 0) {
-        c->tail_at += octets;
-        if (c->tail_at == wire->tail)
+        content->tail_at += octets;
+        if (content->tail_at == wire->tail)
             outbound_ended(out);
     }
 }
 
-bool relay_content_pump(struct relay_content *c, struct outbound *out, struct stream *stream)
+bool relay_content_pump(struct relay_content *content, struct outbound *out, struct stream *stream)
 {
     bool has_written = false;
     struct wire wire;
     size_t taken;
 
     do {
-        gather(c, out, &wire);
+        gather(content, out, &wire);
         taken = wire.total == 0 ? 0 : stream_write(stream, wire.runs, wire.count);
         if (taken == 0)
             break;
         has_written = true;
-        account(c, out, &wire, taken);
-        if (c != NULL && out->state == OUT_FINAL)
-            c->branch->is_end_sent = true;
+        account(content, out, &wire, taken);
+        if (content != NULL && out->state == OUT_FINAL)
+            content->branch->is_end_sent = true;
     } while (taken == wire.total);
     return has_written;
 }

@@ -29,16 +29,16 @@ struct relay_content {
 
 /* Everything else is 0. The copy is kept for this branch from its beginning; NULL: there was no
  * memory for one. `more` is the reader's. */
-void relay_content_init(struct relay_content *c, struct branch *branch, struct copy *copy,
+void relay_content_init(struct relay_content *content, struct branch *branch, struct copy *copy,
                         void (*more)(struct reader *reader));
 /* Nothing was sent yet on a connection that is new to this branch. */
-void relay_content_reset(struct relay_content *c);
-void relay_content_close(struct relay_content *c); /* nothing more is read */
-/* The target takes content now. `prefix`: our own lines and an empty one behind them, which is sent
+void relay_content_reset(struct relay_content *content);
+void relay_content_close(struct relay_content *content); /* nothing more is read */
+/* The target takes content now. `prefix`: our own lines and an empty one after them, which is sent
  * where the content has no header; or nothing. */
-void relay_content_open(struct relay_content *c, struct bytes prefix);
-/* Writes commands and content as far as the stream takes them. `c` NULL: commands alone. True:
- * something was written. */
-bool relay_content_pump(struct relay_content *c, struct outbound *out, struct stream *stream);
+void relay_content_open(struct relay_content *content, struct bytes prefix);
+/* Writes commands and content as far as the stream takes them. `content` NULL: commands alone.
+ * True: something was written. */
+bool relay_content_pump(struct relay_content *content, struct outbound *out, struct stream *stream);
 
 #endif

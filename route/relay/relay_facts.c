@@ -2,6 +2,8 @@
 /* Facts are kept as the lines that they are written as: one allocation each. */
 #include "route/relay/relay_facts.h"
 
+#include <assert.h>
+
 #include "proxy/base/error.h"
 #include "proxy/base/mem.h"
 #include "proxy/base/text.h"
@@ -53,6 +55,7 @@ static void forget(struct relay_facts *f, struct relay_fact *fact)
 {
     hash_table_remove(&f->recipients, &fact->by_key);
     list_remove(&fact->in_target);
+    assert(fact->target->count != 0 && f->held >= fact->is_held);
     fact->target->count--;
     f->held -= fact->is_held;
     mem_free(fact);

@@ -57,7 +57,7 @@ struct relay_identity_choice relay_identity_choose(const struct relay_conf *conf
     if (conf->identity & IDENTITY_KIND_XFORWARD) {
         if (capability_has(facts->caps, CAPABILITY_XFORWARD))
             choice.kinds |= IDENTITY_KIND_XFORWARD;
-        else if (!facts->is_xclient_done) /* behind XCLIENT it is often not on offer any more */
+        else if (!facts->is_xclient_done) /* after XCLIENT it is often not on offer any more */
             choice.missing |= IDENTITY_KIND_XFORWARD;
     }
     choice.is_failure = choice.missing != 0;

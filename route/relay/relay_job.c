@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a branch has said on its connection beside commands and content. */
+/* What we say for a branch on its connection, apart from its recipients and content. */
 #include "route/relay/relay_job.h"
 
 #include "proxy/smtp/header.h"

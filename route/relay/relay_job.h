@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a branch has said on its connection beside commands and content: who the client is, and the
- * Received field. */
+/* What we say for a branch on its connection, apart from its recipients and content: who the client
+ * is, and the Received field. */
 #ifndef POSTERN_RELAY_JOB_H
 #define POSTERN_RELAY_JOB_H
 
@@ -11,13 +11,14 @@
 
 struct relay_branch;
 
-/* XCLIENT will be said, and the client's name is not known yet. */
+/* XCLIENT will be sent, and the client's name is not known yet. */
 bool relay_job_waits_for_name(const struct relay_branch *w);
-/* For outbound_begin(): fills in what the branch notes of its connection too. False: the client's
- * identity must be handed on, and cannot be: *missing_out has those enum identity_kind bits. */
+/* The job for outbound_begin(). Notes in the branch how its connection identifies the client.
+ * False: the client's identity must be handed on, and cannot be; *missing_out has the enum
+ * identity_kind bits that are not on offer. */
 bool relay_job_make(struct relay_branch *w, struct outbound_job *job_out, unsigned *missing_out);
-/* Our own Received field and an empty line, where it is wanted. Without memory for it the message
- * goes without. */
+/* Our own Received field and an empty line; nothing where the field is not wanted, or where memory
+ * for it is lacking. */
 struct bytes relay_job_received(const struct relay_branch *w);
 
 #endif

@@ -25,6 +25,7 @@ void relay_line_init(struct relay_line *line, struct hash_key secret)
 
 void relay_line_done(struct relay_line *line)
 {
+    assert(line->waiting_count == 0 && line->held_count == 0);
     hash_table_done(&line->nets);
 }
 
@@ -103,21 +104,23 @@ unsigned relay_line_held(const struct relay_line *line, uint64_t key)
 
 /* ---- those who wait ---- */
 
-void relay_line_enter(struct relay_line *line, struct relay_waiter *w, uint64_t key)
+void relay_line_enter(struct relay_line *line, struct relay_waiter *waiter, uint64_t key)
 {
-    w->net = find_or_add(line, key);
-    if (list_is_empty(&w->net->waiting))
-        list_append(&line->turns, &w->net->in_turns);
-    list_append(&w->net->waiting, &w->in_net);
+    assert(waiter->net == NULL);
+    waiter->net = find_or_add(line, key);
+    if (list_is_empty(&waiter->net->waiting))
+        list_append(&line->turns, &waiter->net->in_turns);
+    list_append(&waiter->net->waiting, &waiter->in_net);
     line->waiting_count++;
 }
 
-void relay_line_leave(struct relay_line *line, struct relay_waiter *w)
+void relay_line_leave(struct relay_line *line, struct relay_waiter *waiter)
 {
-    struct relay_net *net = w->net;
+    struct relay_net *net = waiter->net;
 
-    list_remove(&w->in_net);
-    w->net = NULL;
+    assert(net != NULL && line->waiting_count != 0);
+    list_remove(&waiter->in_net);
+    waiter->net = NULL;
     line->waiting_count--;
     list_remove(&net->in_turns); /* it has had its turn */
     if (!list_is_empty(&net->waiting))

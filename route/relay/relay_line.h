@@ -50,8 +50,8 @@ void relay_line_let_go(struct relay_line *line, struct relay_net *net);
 /* How many connections this net holds. */
 unsigned relay_line_held(const struct relay_line *line, uint64_t key);
 
-void relay_line_enter(struct relay_line *line, struct relay_waiter *w, uint64_t key);
-void relay_line_leave(struct relay_line *line, struct relay_waiter *w);
+void relay_line_enter(struct relay_line *line, struct relay_waiter *waiter, uint64_t key);
+void relay_line_leave(struct relay_line *line, struct relay_waiter *waiter);
 
 unsigned relay_line_share(const struct relay_line *line, unsigned connections);
 /* Whose turn comes after that one's; `after` NULL: whose comes first. NULL: nobody's. */

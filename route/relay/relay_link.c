@@ -75,10 +75,17 @@ void relay_link_let_go(struct relay_link *link)
 
 /* ---- ending ---- */
 
+/* A connection goes through its states in their order, and may leave some out. */
+static void enter(struct relay_link *link, enum relay_link_state state)
+{
+    assert(state > link->state);
+    link->state = state;
+}
+
 /* It serves nobody from now on. */
 static void leave(struct relay_link *link, enum relay_link_state state)
 {
-    link->state = state;
+    enter(link, state);
     link->wait.is_due = false;
     relay_link_let_go(link);
     relay_link_unbind(link);
@@ -127,7 +134,8 @@ static void on_closed(void *owner)
     mem_free(link);
 }
 
-/* It is of no use any more. `ev`: its REFUSED or GONE, or NULL: `error` says why. */
+/* The connection can serve nobody any more. `ev`: its REFUSED or GONE, or NULL: `error` says why.
+ */
 static void give_up(struct relay_link *link, int error, const struct outbound_event *ev)
 {
     struct relay_link_user user = link->user;
@@ -196,9 +204,9 @@ static void update_deadline(struct relay_link *link)
     wait->sent_count = link->out.sent.count;
 }
 
-static void on_deadline(struct deadline *d)
+static void on_deadline(struct deadline *deadline)
 {
-    struct relay_link *link = CONTAINER_OF(d, struct relay_link, deadline);
+    struct relay_link *link = CONTAINER_OF(deadline, struct relay_link, deadline);
 
     switch (link->state) {
     case RELAY_LINK_CONNECTING:
@@ -226,8 +234,8 @@ static void perform(struct relay_link *link, const struct outbound_event *ev)
     switch (ev->kind) {
     case OUTBOUND_READY:
         if (link->state != RELAY_LINK_GREETING)
-            break; /* nobody waits for the reply to XCLIENT any more */
-        link->state = RELAY_LINK_OPEN;
+            break; /* who asked for XCLIENT has gone meanwhile */
+        enter(link, RELAY_LINK_OPEN);
         link->user.events->ready(link->user.who);
         break;
     case OUTBOUND_ANSWER:
@@ -247,8 +255,8 @@ static void perform(struct relay_link *link, const struct outbound_event *ev)
     }
 }
 
-/* Nobody has taken the connection in this turn: what was given up on it holds the target's
- * resources no longer. */
+/* Nobody has taken the connection in this turn. RSET frees what the transaction that was given up
+ * still holds at the target. */
 static bool reset(struct relay_link *link)
 {
     if (link->state != RELAY_LINK_OPEN || relay_link_is_used(link) || !outbound_reset(&link->out))
@@ -317,7 +325,7 @@ static void on_connected(void *owner, int error)
     }
     if (!link->user.events->connected(link->user.who))
         return;
-    link->state = RELAY_LINK_GREETING;
+    enter(link, RELAY_LINK_GREETING);
     struct identity own = {.client = stream_local(link->stream),
                            .local = stream_peer(link->stream)};
     outbound_start(&link->out, relay_identity_proxy(conf),

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One connection to a target: stream and outbound machine.
+/* One connection to a target: a stream and an outbound machine.
  *
- * It has a home, where it is at home as long as it lives (the pool), and at times a user: who
- * connects, then one transaction after the other. It tells them what happens, and chooses neither.
- */
+ * A connection has a home for all its life: the pool. At times it has a user as well: first the
+ * attempt that opened it, later one transaction after the other. It reports to both, and chooses
+ * neither. */
 #ifndef POSTERN_RELAY_LINK_H
 #define POSTERN_RELAY_LINK_H
 
@@ -28,7 +28,7 @@ enum relay_link_state {
     RELAY_LINK_GREETING, /* up to the reply to EHLO */
     RELAY_LINK_OPEN,     /* serves its user; without one it is idle, or ends what one began */
     RELAY_LINK_QUITTING,
-    RELAY_LINK_CLOSED /* until the stream's last word */
+    RELAY_LINK_CLOSED /* until the stream says that it is closed */
 };
 
 /* Where the pool has it. */
@@ -53,10 +53,9 @@ struct relay_link_home {
 
 /* What its user is told. A user that has lost it, or let it go, hears nothing more. */
 struct relay_link_events {
-    /* The stream is connected. False: the user has closed the link. NULL: it is connected already.
-     */
+    /* The stream is connected. False: the user has closed the link. NULL: that was before. */
     bool (*connected)(void *user);
-    /* Greeted and EHLOed. NULL likewise. */
+    /* The target has greeted us and answered EHLO. NULL: that was before. */
     void (*ready)(void *user);
     /* What the target says to a transaction. NULL: none has begun. */
     void (*event)(void *user, const struct outbound_event *ev);
@@ -67,8 +66,8 @@ struct relay_link_events {
 struct relay_link_user {
     const struct relay_link_events *events;
     void *who;                     /* NULL: there is no user */
-    struct relay_content *content; /* what is sent beside commands; NULL: nothing */
-    bool is_spooled;               /* nobody waits for the end of it */
+    struct relay_content *content; /* what is sent after commands; NULL: nothing */
+    bool is_spooled;               /* no client waits for the reply to the end of data */
 };
 
 /* What its deadline is for. */
@@ -123,24 +122,25 @@ void relay_link_drain_later(struct relay_link *link);
 
 /* Legal when it is OPEN and has no user. */
 void relay_link_use(struct relay_link *link, const struct relay_link_user *user);
-/* Its user, if any, hears no more of it. */
+/* The user, if there is one, hears nothing more of this connection. */
 void relay_link_let_go(struct relay_link *link);
-/* Legal when it is OPEN and its user has let it go: it may serve another at once. Reports to no
- * user. */
+/* Legal when it is OPEN and its user has let it go. Tells its home at once when it may serve
+ * another user. */
 void relay_link_hand_back(struct relay_link *link);
 bool relay_link_is_used(const struct relay_link *link);
-/* It is OPEN, or was not greeted yet: it quits not, and is not closed. */
+/* It is neither QUITTING nor CLOSED. */
 bool relay_link_is_alive(const struct relay_link *link);
 
-/* Closes it now, whatever it was at. Its user is not told. */
+/* Closes it now, whatever its state. Its user is not told. */
 void relay_link_close(struct relay_link *link);
-/* Likewise, with QUIT. */
+/* Says QUIT, and closes it after the reply. Its user is not told. */
 void relay_link_quit(struct relay_link *link);
 
-/* From now on it is this client's alone. False: no memory, it must not be used. */
+/* From now on it serves this client alone. False: there is no memory for that, and it must not be
+ * used. */
 bool relay_link_bind(struct relay_link *link, struct carrier *client);
 void relay_link_unbind(struct relay_link *link); /* the client is gone */
-/* Greeted by the name that the client goes by now. */
+/* The name that was given in EHLO is the one that the client uses now. */
 bool relay_link_fits(const struct relay_link *link, const struct identity *client);
 
 #endif

@@ -2,6 +2,7 @@
 /* What was learnt of targets, and the file in which it outlives the process. */
 #include "route/relay/relay_memory.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #include "proxy/base/error.h"
@@ -77,9 +78,9 @@ static int write_image(const struct relay_memory *m)
     return error == 0 ? disk_sync_directory(m->directory) : error;
 }
 
-static void run(struct work *w)
+static void run(struct work *work)
 {
-    struct relay_memory *m = CONTAINER_OF(w, struct relay_memory, work);
+    struct relay_memory *m = CONTAINER_OF(work, struct relay_memory, work);
     m->error = write_image(m);
 }
 
@@ -108,6 +109,7 @@ static void ended(struct relay_memory *m, int error)
 {
     uint64_t pause_ms = PAUSE_MS * (1 + m->image_len / BYTES_A_PAUSE);
 
+    assert(m->is_writing);
     mem_free(m->image);
     m->image = NULL;
     m->is_writing = false;
@@ -119,9 +121,9 @@ static void ended(struct relay_memory *m, int error)
     m->next_ms = loop_now_ms(m->loop) + pause_ms;
 }
 
-static void done(struct work *w)
+static void done(struct work *work)
 {
-    struct relay_memory *m = CONTAINER_OF(w, struct relay_memory, work);
+    struct relay_memory *m = CONTAINER_OF(work, struct relay_memory, work);
     bool was_urgent = m->is_urgent;
 
     ended(m, m->error);
@@ -153,9 +155,9 @@ static void write_now(struct relay_memory *m)
     write_later(m);
 }
 
-static void on_deadline(struct deadline *d)
+static void on_deadline(struct deadline *deadline)
 {
-    write_now(CONTAINER_OF(d, struct relay_memory, deadline));
+    write_now(CONTAINER_OF(deadline, struct relay_memory, deadline));
 }
 
 static const struct deadline_use deadline_use = {.reached = on_deadline};
@@ -194,9 +196,9 @@ static void tell_later(struct relay_memory *m)
     deadline_set(m->loop, &m->tell_deadline, loop_now_ms(m->loop) + PAUSE_MS);
 }
 
-static void on_tell_deadline(struct deadline *d)
+static void on_tell_deadline(struct deadline *deadline)
 {
-    struct relay_memory *m = CONTAINER_OF(d, struct relay_memory, tell_deadline);
+    struct relay_memory *m = CONTAINER_OF(deadline, struct relay_memory, tell_deadline);
 
     if (m->events != NULL && !relay_facts_tell(&m->facts, m->events->learnt, m->owner))
         tell_later(m);
@@ -277,12 +279,12 @@ void relay_memory_note_xclient(struct relay_memory *m, struct bytes target)
 /* ---- recipients ---- */
 
 /* It says of the recipient that there is none: not of the client, the sender or the message. */
-static bool is_refusal_of_recipient(const struct reply *r)
+static bool is_refusal_of_recipient(const struct reply *reply)
 {
     static const uint8_t details[][3] = {{5, 1, 1}, {5, 1, 2}, {5, 1, 6}, {5, 1, 10}, {5, 2, 1}};
 
-    for (size_t i = 0; i < ARRAY_LENGTH(details) && r->code / 10 == 55; i++)
-        if (memcmp(r->enhanced, details[i], sizeof details[i]) == 0)
+    for (size_t i = 0; i < ARRAY_LENGTH(details) && reply->code / 10 == 55; i++)
+        if (memcmp(reply->enhanced, details[i], sizeof details[i]) == 0)
             return true;
     return false;
 }

@@ -3,6 +3,8 @@
  */
 #include "route/relay/relay_pace.h"
 
+#include <assert.h>
+
 void relay_pace_begin(struct relay_pace *p, uint64_t now_ms)
 {
     *p = (struct relay_pace){.begun_ms = now_ms, .since_ms = now_ms, .asked_ms = now_ms};
@@ -15,6 +17,7 @@ void relay_pace_asked(struct relay_pace *p, uint64_t now_ms)
 
 void relay_pace_answered(struct relay_pace *p, uint64_t now_ms)
 {
+    assert(p->asked_ms <= now_ms);
     p->since_ms += now_ms - p->asked_ms;
 }
 
@@ -22,6 +25,7 @@ bool relay_pace_is_slow(struct relay_pace *p, uint64_t now_ms, uint64_t brought,
 {
     uint64_t moved = brought - p->mark + (uint64_t)p->recipients * RELAY_PACE_RECIPIENT;
 
+    assert(p->mark <= brought && p->since_ms <= now_ms);
     if (now_ms - p->since_ms < RELAY_PACE_WINDOW_MS)
         return false;
     if (moved < RELAY_PACE_BYTES)

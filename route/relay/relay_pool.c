@@ -56,12 +56,12 @@ static bool may_have_one(const struct relay *r, uint64_t net_key, unsigned comin
 static struct relay_branch *next_waiting(const struct relay *r, const struct relay_branch *after)
 {
     unsigned share = relay_pool_share(r);
-    struct relay_waiter *w;
+    struct relay_waiter *waiter;
 
     if (share > kept(r) && kept(r) != 0 && !is_open_to_all(r, 0))
         share = kept(r);
-    w = relay_line_next(&r->line, share, after == NULL ? NULL : &after->waiter);
-    return w == NULL ? NULL : CONTAINER_OF(w, struct relay_branch, waiter);
+    waiter = relay_line_next(&r->line, share, after == NULL ? NULL : &after->waiter);
+    return waiter == NULL ? NULL : CONTAINER_OF(waiter, struct relay_branch, waiter);
 }
 
 static void enter_line(struct relay_branch *w)
@@ -107,6 +107,7 @@ static bool needs_successor(struct relay *r, const struct relay_link *link)
 
 static void lend(struct relay_branch *w, struct relay_link *link)
 {
+    assert(link->pooled.lot != RELAY_LOT_BUSY);
     relay_stock_lend(link, relay_line_hold(&w->relay->line, net_of(w)));
     relay_branch_start(w, link);
 }
@@ -272,6 +273,7 @@ void relay_pool_ask(struct relay_branch *w)
     struct reply down = reply_own(REPLY_TARGET_DOWN);
     struct relay_link *link = r->is_closing ? NULL : take(r, w);
 
+    assert(w->state == RELAY_BRANCH_NEW && w->link == NULL);
     if (link != NULL) {
         lend(w, link);
         if (needs_successor(r, link))

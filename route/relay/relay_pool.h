@@ -26,7 +26,7 @@ void relay_pool_warm(struct relay *r);
 /* How many connections one client net may hold while others wait. */
 unsigned relay_pool_share(const struct relay *r);
 
-/* A connection is idle again after a transaction, or was not used after all. */
+/* A connection is idle again after a transaction, or was lent and not used. */
 void relay_pool_give(struct relay_link *link);
 
 #endif

@@ -18,7 +18,7 @@ struct recipient *relay_recipient_next(const struct relay_branch *w, const struc
     for (struct recipient *rcpt = relay_recipient_next(w, NULL); rcpt != NULL;                     \
          rcpt = relay_recipient_next(w, rcpt))
 
-/* Its RCPT was accepted, by every target of its list, and it is not lost since. */
+/* Its RCPT was accepted, by every target of its list, and it has not failed since. */
 bool relay_recipient_stands(const struct recipient *rcpt);
 /* No other recipient stands, nor waits for an answer. */
 bool relay_recipient_is_last(const struct relay_branch *w, const struct recipient *rcpt);

@@ -2,6 +2,8 @@
 /* max-connections and idle-connections hold for all processes of a host together. */
 #include "route/relay/relay_share.h"
 
+#include <assert.h>
+
 #include "route/relay/relay_private.h"
 
 #define LOOK_MS     100
@@ -56,9 +58,9 @@ static void look_later(struct relay *r)
     deadline_set(r->service->loop, &r->share.looking, loop_now_ms(r->service->loop) + LOOK_MS);
 }
 
-static void on_looking(struct deadline *d)
+static void on_looking(struct deadline *deadline)
 {
-    struct relay *r = CONTAINER_OF(d, struct relay, share.looking);
+    struct relay *r = CONTAINER_OF(deadline, struct relay, share.looking);
 
     r->share.others = others_waiting(r);
     tell_idle(r);
@@ -75,9 +77,9 @@ static void on_looking(struct deadline *d)
 
 static const struct deadline_use looking_use = {.reached = on_looking};
 
-static void on_starving(struct deadline *d)
+static void on_starving(struct deadline *deadline)
 {
-    struct relay *r = CONTAINER_OF(d, struct relay, share.starving);
+    struct relay *r = CONTAINER_OF(deadline, struct relay, share.starving);
 
     r->share.is_starving = false;
     r->share.ops->starving(r);
@@ -128,6 +130,7 @@ static void add_connections(struct relay *r, int32_t change)
     sharing_of(r)->add(r->share.counts, RELAY_SHARE_CONNECTIONS, change);
     if (r->share.told_connections == 0 && !r->is_closing)
         look_later(r);
+    assert(change >= 0 || r->share.told_connections >= (unsigned)-change);
     r->share.told_connections += (unsigned)change;
 }
 

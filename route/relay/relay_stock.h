@@ -23,7 +23,7 @@ struct relay_stock {
     struct deadline idle_deadline, bound_deadline; /* of the oldest one there */
 };
 
-/* What another connection must know of those before. */
+/* What a transaction has learnt on earlier connections, and its next one must respect. */
 struct relay_again {
     bool is_replay;      /* a reused connection broke: this is the one further try */
     bool needs_fresh;    /* no connection that may have died unnoticed */
@@ -33,29 +33,32 @@ struct relay_again {
 void relay_stock_init(struct relay *r);
 void relay_stock_close(struct relay *r); /* what lies idle quits; nothing is put there any more */
 
-/* One that will do for this client, or NULL; it stays where it is. What serves nobody any more is
- * closed on the way. */
+/* A connection that will do for this client, or NULL. It stays idle until it is lent. Those that
+ * can serve nobody any more are closed on the way. */
 struct relay_link *relay_stock_find_idle(struct relay *r, const struct carrier *client,
                                          const struct relay_again *again);
 struct relay_link *relay_stock_find_bound(struct relay *r, const struct carrier *client,
                                           const struct relay_again *again);
-/* May it serve one more transaction? */
+/* May this connection serve one more transaction? */
 bool relay_stock_may_serve_again(const struct relay_link *link);
 
-/* It lies idle from now on; `is_for_all`: for any client, else for the one that it is bound to. */
+/* The connection lies idle from now on. `is_for_all`: for any client, else for the one that it is
+ * bound to. */
 void relay_stock_lay(struct relay_link *link, bool is_for_all);
-/* It is busy from now on. `net`: counts it as its own, and is let go of with it; NULL: nobody's. */
+/* The connection is busy from now on. `net` counts it as its own until it is idle or gone; NULL: no
+ * net does. */
 void relay_stock_lend(struct relay_link *link, struct relay_net *net);
-/* It is gone, or about to go. */
+/* The connection is closed, or says QUIT. */
 void relay_stock_forget(struct relay_link *link);
 
-/* No more stay idle than may: those are looked at again when the oldest of them is too old. */
+/* Those that are more than idle-connections quit, and the others when they have been idle for too
+ * long. */
 void relay_stock_keep(struct relay *r);
 /* So many that lie idle quit, the oldest first. */
 void relay_stock_thin_out(struct relay *r, unsigned count);
 /* Others want what lies idle here: all of it quits. */
 void relay_stock_make_way(struct relay *r);
-/* One quits, which nobody needs just now. False: there is none. */
+/* One that lies idle quits, to make room for another connection. False: none lies idle. */
 bool relay_stock_make_room(struct relay *r);
 
 #endif

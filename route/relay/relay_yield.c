@@ -2,6 +2,8 @@
 /* Connections that are taken back from unfinished transactions, for those who wait. */
 #include "route/relay/relay_yield.h"
 
+#include <assert.h>
+
 #include "route/relay/relay_branch.h"
 #include "route/relay/relay_branch_private.h"
 #include "route/relay/relay_link.h"
@@ -36,6 +38,7 @@ static struct choice judge(const struct relay_link *link, bool is_claimed)
 
     if (c.w == NULL || !is_unfinished(c.w))
         return c;
+    assert(link->pooled.net != NULL);
     uint64_t now = loop_now_ms(r->service->loop);
     c.brought = brought_by(c.w);
     struct relay_pace_facts facts = {
@@ -77,10 +80,10 @@ static void take_back(struct relay *r, unsigned wanted, unsigned claims)
 static unsigned claims(const struct relay *r)
 {
     unsigned share = relay_pool_share(r), count = 0;
-    struct relay_waiter *w = relay_line_next(&r->line, share, NULL);
+    struct relay_waiter *waiter = relay_line_next(&r->line, share, NULL);
 
-    for (; w != NULL && w->net->held < share && count < AT_ONCE; count++)
-        w = relay_line_next(&r->line, share, w);
+    for (; waiter != NULL && waiter->net->held < share && count < AT_ONCE; count++)
+        waiter = relay_line_next(&r->line, share, waiter);
     return count;
 }
 
