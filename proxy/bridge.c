@@ -33,8 +33,8 @@ static void close_stream(struct bridge *b)
     stream_close(b->stream);
 }
 
-/* Closing while the client still sends would reset the connection, and our last words with it:
- * then it gets a FIN, and what it sends is thrown away until it has closed too. */
+/* Closing while the client still sends would reset the connection, and our last words would be lost
+ * with it. Such a client gets a FIN, and what it sends is thrown away until it has closed too. */
 static void end_stream(struct bridge *b)
 {
     if (!b->session.is_cut_short || b->session.is_eof) {
@@ -61,7 +61,7 @@ static void send_replies(struct bridge *b)
 
 /* ---- deadlines ---- */
 
-/* A process that retires has others waiting for its end: an idle client does not keep it. */
+/* Others wait for the end of a process that retires, so an idle client does not keep it. */
 static uint64_t command_ms(const struct bridge *b)
 {
     const struct smtpd *d = b->smtpd;
@@ -91,8 +91,8 @@ static uint64_t wait_ms(const struct bridge *b)
     return times->session_ms; /* targets have deadlines of their own */
 }
 
-/* Whatever happened, the wait begins anew. The session as a whole ends in time too, but the reply
- * to an end of data is waited for. */
+/* The wait begins anew after whatever has happened. The session as a whole has a limit too, but the
+ * reply to an end of data is waited for even beyond it. */
 static void update_deadline(struct bridge *b)
 {
     uint64_t due_ms = loop_now_ms(b->carrier.loop) + wait_ms(b);
@@ -160,7 +160,7 @@ static void on_copy_unkept(void *owner, int error)
     let_go(b, error);
 }
 
-/* Others need its room. The client hears why at its end. */
+/* Other messages need this copy's room. The client hears why at its end of data. */
 static void on_copy_refused(void *owner)
 {
     struct bridge *b = owner;
@@ -260,7 +260,8 @@ static void perform(struct bridge *b, const struct session_action *todo)
     case SESSION_ACT_CLOSE:
         if (b->state == BRIDGE_OPEN)
             enter(b, BRIDGE_CLOSING);
-        b->session_end_ms = loop_now_ms(b->carrier.loop) + CLOSE_MS; /* whatever is sent to us */
+        b->session_end_ms =
+            loop_now_ms(b->carrier.loop) + CLOSE_MS; /* however much is still sent to us */
         break;
     case SESSION_ACT_TRANSACTION:
         carrier_perform(&b->carrier, &todo->of_transaction);
@@ -268,7 +269,7 @@ static void perform(struct bridge *b, const struct session_action *todo)
     }
 }
 
-/* Whatever was done, before the next command is read. */
+/* Called after all actions, before the next command is read. */
 static void count_envelope(struct bridge *b)
 {
     struct copy_limits *limits = &b->smtpd->services->copies;
@@ -282,8 +283,7 @@ static void count_envelope(struct bridge *b)
             now_bytes > ENVELOPE_FREE_BYTES && !copy_may_envelope_grow(limits, b->net);
 }
 
-/* What the client still sends of a message that is refused goes nowhere. Every branch was dropped.
- */
+/* The rest of a message that is refused goes nowhere: every branch was dropped. */
 static void free_refused_copy(struct bridge *b)
 {
     const struct transaction *tx = b->carrier.transaction;
@@ -349,12 +349,12 @@ static void on_feed(struct carrier *c, const struct event *ev)
 
 static void on_prepare_spool(struct carrier *c)
 {
-    settle_prepare(bridge_of(c));
+    takeover_prepare(bridge_of(c));
 }
 
 static void on_commit_spool(struct carrier *c)
 {
-    settle_commit(bridge_of(c));
+    takeover_commit(bridge_of(c));
 }
 
 static void on_settled(struct carrier *c)
@@ -362,7 +362,7 @@ static void on_settled(struct carrier *c)
     struct bridge *b = bridge_of(c);
 
     bridge_log_transaction(b);
-    settle_detach(b);
+    takeover_detach(b);
     copy_free(&c->copy);
     c->transaction = NULL;
 }
@@ -378,8 +378,8 @@ static const struct carrier_ops carrier_ops = {
 
 /* ---- the stream ---- */
 
-/* What the session may be given now: content only as far as the copy has room, with two octets
- * to spare for a line end that is completed. */
+/* What the session may be given now. Content is given only as far as the copy has room, with two
+ * octets to spare for a line end that is completed. */
 static struct bytes offer(const struct bridge *b, struct bytes in)
 {
     if (b->session.state != SESSION_CONTENT || b->carrier.copy == NULL)
@@ -393,7 +393,7 @@ static uint32_t bridged(struct smtpd *d)
     return offer_bridged(&d->offer, d->services->relays.caps_generation);
 }
 
-/* As much as can be handled before the branches are flushed. */
+/* Feeds as much as can be handled before the branches are flushed. */
 static size_t take(struct bridge *b, struct bytes in)
 {
     size_t used = 0, taken;
@@ -408,8 +408,8 @@ static size_t take(struct bridge *b, struct bytes in)
     return used;
 }
 
-/* A flush may bring the replies that the next command waits for: then on, as the stream does not
- * offer what is left before something else happens. */
+/* A flush can release the reply that the next command was waiting for. Continue here: the stream
+ * offers the remaining input again only after another event. */
 static size_t on_bytes(void *owner, struct bytes in)
 {
     struct bridge *b = owner;
@@ -446,7 +446,7 @@ static void on_failed(void *owner, int error)
     close_stream(b);
 }
 
-/* The stream is gone. A transaction whose end was released is waited for without it. */
+/* The stream is gone. A transaction whose end was released is waited for all the same. */
 static void on_closed(void *owner)
 {
     struct bridge *b = owner;
@@ -502,8 +502,9 @@ bool bridge_start(struct smtpd *d, struct stream *stream, struct smtpd_client *c
     return true;
 }
 
-void bridge_stop(struct bridge *b, bool is_final)
+void bridge_stop(struct bridge *b, enum bridge_stop_when when)
 {
+    bool is_final = when == BRIDGE_STOP_NOW;
     bool is_there = b->state < BRIDGE_GONE; /* else `b` may be gone after this */
 
     session_feed(&b->session,

@@ -11,7 +11,7 @@
 #include "proxy/io/deadline.h"
 #include "proxy/io/dns.h"
 #include "proxy/io/stream.h"
-#include "proxy/settle.h"
+#include "proxy/takeover.h"
 #include "proxy/smtp/session.h"
 #include "proxy/smtpd.h"
 #include "route/carrier.h"
@@ -20,13 +20,13 @@ struct bridge_times { /* microseconds of loop_precise_us() */
     uint64_t connected, begun, data, ended;
 };
 
-/* Of its stream. Each is followed by later ones alone; some may be left out. */
+/* The state of a bridge's stream. It only goes forward; some states may be left out. */
 enum bridge_state {
     BRIDGE_OPEN,
-    BRIDGE_CLOSING, /* the session is over: it is closed as soon as all replies are out */
-    BRIDGE_SHUT,    /* they are, and the client knows that nothing more comes; it may still send */
-    BRIDGE_CUT,     /* nobody is there to be written to: it is being closed */
-    BRIDGE_GONE     /* there is none; a transaction may still run */
+    BRIDGE_CLOSING, /* the session is over: the stream is closed once all replies are out */
+    BRIDGE_SHUT,    /* all replies and a FIN are out; the client may still send */
+    BRIDGE_CUT,     /* nobody is there to be written to, and the stream is being closed */
+    BRIDGE_GONE     /* the stream is gone; a transaction may still run */
 };
 
 struct bridge {
@@ -38,23 +38,24 @@ struct bridge {
     struct list in_smtpd;
     struct deadline deadline;
     uint64_t session_end_ms;
-    struct etrn *etrn;                /* one that waits for its answer */
-    struct bridge_question *question; /* that filters have not answered */
+    struct etrn *etrn;                /* that waits for its answer; NULL: none */
+    struct bridge_question *question; /* that filters have not answered; NULL: none */
     struct dns_query *query;          /* reverse DNS under way */
-    uint8_t *reverse_name;            /* what session.client points to, ours */
+    uint8_t *reverse_name;            /* session.client.reverse_name points to it; owned */
     struct id id;
     struct bridge_times times;
-    struct copy_net *net;    /* where what is held for the client counts */
-    uint64_t envelope_bytes; /* of session.mail, that are counted into max-memory */
-    struct settle *settle;   /* the spool file's job; NULL: none runs */
-    uint64_t final_due_ms;   /* the end of data has its reply by then */
+    struct copy_net *net;      /* the memory held for this client is counted there */
+    uint64_t envelope_bytes;   /* so many octets of session.mail are counted into max-memory */
+    struct takeover *takeover; /* the spool file's job; NULL: none runs */
+    uint64_t final_due_ms;     /* the end of data has its reply by then */
     enum bridge_state state;
 };
 
 /* Takes the stream over. False: no memory, the stream is not adopted. */
 bool bridge_start(struct smtpd *d, struct stream *stream, struct smtpd_client *counted);
-/* We are shutting down: `is_final` now, else when its transaction is over. */
-void bridge_stop(struct bridge *b, bool is_final);
+/* We are shutting down: the session ends when its transaction is over, or now. */
+enum bridge_stop_when { BRIDGE_STOP_SOON, BRIDGE_STOP_NOW };
+void bridge_stop(struct bridge *b, enum bridge_stop_when when);
 
 /* ---- between the files of the bridge ---- */
 
@@ -62,7 +63,7 @@ void bridge_stop(struct bridge *b, bool is_final);
 void bridge_name_ask(struct bridge *b);
 void bridge_name_forget(struct bridge *b);
 
-/* bridge_filter.c: asks filters; forgets what it asked where the session does not wait any more. */
+/* bridge_filter.c: asks filters, and forgets a question that the session no longer waits for. */
 void bridge_filter_ask(struct bridge *b);
 void bridge_filter_forget_late(struct bridge *b);
 

@@ -33,7 +33,7 @@ static void put_name(struct log_line *line, const struct identity *client)
     }
 }
 
-/* `put` writes into a scratch buffer; a text that does not fit is cut. */
+/* `put` writes into a buffer that is thrown away; a text that does not fit there is cut. */
 static struct buf scratch(const struct bridge *b)
 {
     struct buf text;

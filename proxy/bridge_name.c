@@ -4,8 +4,8 @@
 #include "proxy/bridge.h"
 #include "proxy/services.h"
 
-/* The state is final: whoever waits goes on. */
-static void settle(struct bridge *b, enum identity_name state)
+/* The name's state is final, so branches that wait for it go on. */
+static void finish(struct bridge *b, enum identity_name state)
 {
     b->query = NULL;
     b->session.client.name_state = state;
@@ -19,15 +19,15 @@ static void on_addresses(void *owner, const struct dns_answer *answer)
     for (int i = 0; i < answer->address_count; i++) {
         if (netaddr_same_host(&answer->addresses[i], &b->session.client.client)) {
             b->session.client.name = b->session.client.reverse_name;
-            settle(b, IDENTITY_NAME_CONFIRMED);
+            finish(b, IDENTITY_NAME_CONFIRMED);
             return;
         }
     }
-    settle(b,
+    finish(b,
            answer->status == DNS_TEMPORARY ? IDENTITY_NAME_TEMPORARY : IDENTITY_NAME_UNAVAILABLE);
 }
 
-/* What a PTR record says is hostile: nothing but a host name is ever looked at again. */
+/* A PTR record may hold anything. Only what is a host name is looked at again. */
 static bool keep_reverse_name(struct bridge *b, const struct dns_answer *answer)
 {
     for (int i = 0; i < answer->name_count; i++) {
@@ -54,7 +54,7 @@ static void on_names(void *owner, const struct dns_answer *answer)
         b->query = dns_ask_addresses(b->smtpd->services->dns, b->session.client.reverse_name,
                                      &b->session.client.client, on_addresses, b);
     if (b->query == NULL)
-        settle(b, answer->status == DNS_NOT_FOUND || answer->status == DNS_FOUND
+        finish(b, answer->status == DNS_NOT_FOUND || answer->status == DNS_FOUND
                       ? IDENTITY_NAME_UNAVAILABLE
                       : IDENTITY_NAME_TEMPORARY);
 }

@@ -13,7 +13,8 @@ struct etrn {
     struct bridge *bridge;
     struct queue_question question;
     struct etrn_node node;
-    struct bytes argument; /* as it was said; both point behind this struct */
+    struct bytes argument; /* as the client said it; node.name points into it, and it lies after
+                              this struct */
 };
 
 static void log_asked(const struct bridge *b, struct bytes argument, uint16_t code, uint64_t count)
@@ -99,8 +100,8 @@ static bool is_routed(const void *owner, struct bytes domain)
     return route_set_knows_domain(owner, domain);
 }
 
-/* Names of sections are those of the configuration, which are not everybody's to know: this is
- * looked at when the client has shown that it may ask. */
+/* Strangers must not learn which sections the configuration has. Asked only when the client may ask
+ * for this target. */
 static bool is_there(const struct smtpd *d, const struct etrn_node *node)
 {
     return node->form != COMMAND_ETRN_TARGET ||

@@ -11,11 +11,11 @@
 struct bridge;
 struct etrn; /* a question that waits for its answer */
 
-/* Is there an entry for this client at all? Else ETRN is not announced, and refused with 459. */
+/* Is there any entry for this client? Where there is none ETRN is not announced, and gets 459. */
 bool etrn_may_ask(const struct smtpd_etrns *conf, const struct netaddr *client);
 
-/* May it ask for this? `knows_domain`: do the tables route that domain? Asked only for entries
- * that name neither domains nor targets. */
+/* May this client start that queue? `knows_domain` says whether the tables route a domain; it is
+ * called only for entries that name neither domains nor targets. */
 struct etrn_node {
     enum command_etrn_form form;
     struct bytes name;

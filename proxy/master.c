@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Who leads the processes: starts them, replaces what dies, reads the configuration anew, ends. */
+/* Leads the processes: starts them, replaces those that die, reads the configuration anew, ends
+ * them. */
 #include "proxy/master.h"
 
 #include <poll.h>
@@ -142,7 +143,7 @@ static void log_problem(struct master *m, struct config *config)
     buf_done(&text);
 }
 
-/* What the queue would not survive, or we not. NULL: nothing of that has changed. */
+/* Which change requires a restart. NULL: there is none. */
 static const char *needs_restart(const struct config *old, const struct config *new)
 {
     if (new->core.workers == 0)
@@ -172,8 +173,8 @@ static int check_new(struct master *m, struct config *config)
     return code;
 }
 
-/* Nothing has changed then. `status`: how a process has ended that should have started; -1: it did
- * not come to that. More is on stderr. */
+/* The reload has failed, and everything is as it was. `status` is that of a process that ended
+ * instead of serving; -1: none was started. More is on stderr. */
 static void give_up_coming(struct master *m, int status)
 {
     struct master_generation *g = m->coming;
@@ -212,7 +213,7 @@ static void reload(struct master *m)
 
 /* ---- stopping ---- */
 
-/* Told again: at once. */
+/* A second signal: at once. */
 static void stop(struct master *m, int code)
 {
     int number = m->is_stopping ? SIGUSR2 : SIGTERM;
@@ -226,7 +227,7 @@ static void stop(struct master *m, int code)
 
 /* ---- processes that serve ---- */
 
-/* All of a generation serve: those before it may go. */
+/* All processes of a generation serve, so older generations may go. */
 static void take_over(struct master *m, struct master_generation *g)
 {
     struct master_generation *old = m->serving;
@@ -328,7 +329,7 @@ static void read_signals(struct master *m)
         on_signal(m, (int)info.ssi_signo);
 }
 
-/* Signals, the processes that do not serve yet, and until when nothing is due. */
+/* Waits for signals, for processes that do not serve yet, and for what is due next. */
 struct waiting {
     struct pollfd fds[1 + SHARED_COLUMNS_MAX];
     struct master_child *children[1 + SHARED_COLUMNS_MAX];
@@ -366,7 +367,8 @@ static void wake_all(struct master *m)
     }
 }
 
-/* Generations without processes go; the one that served last stays for the last log line. */
+/* Frees generations without processes, but for the one that served last: it has the last log line.
+ */
 static size_t sweep(struct master *m)
 {
     size_t alive = 0;

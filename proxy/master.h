@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Who leads the processes: sockets, privileges, the pid; workers and the runner; signals. */
+/* The process that leads the others: sockets, privileges, the pid file, workers and the runner,
+ * signals. */
 #ifndef POSTERN_MASTER_H
 #define POSTERN_MASTER_H
 

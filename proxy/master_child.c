@@ -13,7 +13,7 @@
 #include "proxy/privileged.h"
 #include "proxy/worker.h"
 
-#define STEADY_MS    5000 /* who lived so long starts again at once */
+#define STEADY_MS    5000 /* a process that lived so long is started again at once */
 #define PAUSE_MIN_MS 1000
 #define PAUSE_MAX_MS 30000
 
@@ -48,7 +48,7 @@ static void on_started(void *owner)
         close_fd(&child->ready);
 }
 
-/* What belongs to the master and to its other children. */
+/* Closes what belongs to the master and to its other children. */
 static void close_others(const struct master_child *self)
 {
     struct master *m = self->generation->master;
@@ -90,8 +90,8 @@ static int list_sockets(const struct master_child *child, struct worker_listener
     return 0;
 }
 
-/* Told when the master dies, however it does. A change of the account would undo this: so after it.
- */
+/* The kernel tells us when the master dies, however it does. A change of the account would undo
+ * this, so it comes after that. */
 static int follow(const struct master *m)
 {
     if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0)
@@ -159,8 +159,8 @@ int master_child_start(struct master_child *child)
     return 0;
 }
 
-/* Somebody else takes the connections meanwhile? Then the kernel shall no longer choose this one.
- */
+/* While its restart is delayed, others take the connections, if there are any: the kernel must no
+ * longer choose this socket. */
 static bool is_replaced(const struct master_child *child)
 {
     const struct master_generation *g = child->generation;

@@ -40,7 +40,7 @@ void master_log(struct master *m, enum log_level level, const char *event,
     config = m->serving->config;
     if (fork() != 0)
         return;
-    /* A socket that is closed shall be closed for the kernel, too. */
+    /* This process must not keep sockets open that the master has closed. */
     LIST_EACH (link, &m->generations)
         master_generation_close_sockets(LIST_ENTRY(link, struct master_generation, link));
     if (privileged_drop(config) == 0)

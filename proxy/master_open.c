@@ -37,8 +37,8 @@ static int keep(int fd, int *fd_out)
     return fd < 0 ? fd : 0;
 }
 
-/* Another program's sockets would share the address with ours, if both ask for it: so nobody may be
- * there when we come. */
+/* SO_REUSEPORT would let us share the address with another program that has set it too. So the
+ * address must be free when we come. */
 static int open_new(const struct netaddr *address, bool is_first, bool is_shared, int *fd_out)
 {
     int error;
@@ -60,7 +60,7 @@ int master_open_socket(struct master_socket *s, const struct master_socket *like
     size_t known = like == NULL ? 0 : like->fd_count;
     int error = 0;
 
-    /* None is closed where fewer are asked for: connections wait in each. */
+    /* No socket is closed where fewer are asked for, since connections wait in each. */
     s->fd_count = count > known ? count : known;
     bool is_shared = s->fd_count != 0;
     if (!is_shared)
@@ -99,7 +99,8 @@ void master_open_close(struct master_socket *s)
 
 /* ---- going to the background ---- */
 
-/* The parent stays until the child serves, and ends with its exit code if it never does. */
+/* The parent stays until the child serves. If the child never does, the parent ends with its exit
+ * code. */
 static _Noreturn void wait_for(pid_t child, int ready)
 {
     char told;

@@ -23,13 +23,13 @@ struct master_socket {
     size_t fd_count;
 };
 
-/* A process to be: it stays when the process dies. */
+/* One worker's or the runner's place. It stays when the process in it dies. */
 struct master_child {
     struct master_generation *generation;
     uint32_t number; /* of the worker, from 1; 0: the runner */
     unsigned column; /* of the shared mapping; SHARED_COLUMNS_MAX: none any more */
     pid_t pid;       /* 0: it does not run */
-    int ready;       /* where it says that it serves; -1: it has, or does not run */
+    int ready;       /* a pipe through which it says that it serves; -1: it has, or does not run */
     bool is_ready;
     uint64_t started_ms;
     uint64_t due_ms;   /* of its next start; UINT64_MAX: none */
@@ -89,10 +89,10 @@ void master_open_silence(void);
 
 /* ---- master_generation.c ---- */
 
-/* Takes the configuration over, opens sockets and starts the processes; master.coming is it then.
- * 0 or an exit code; the configuration is freed then. */
+/* Takes the configuration over, opens sockets and starts the processes; master.coming is this
+ * generation then. 0, or an exit code; the configuration is freed in that case. */
 int master_generation_start(struct master *m, struct config *config);
-/* Nothing of it is started any more; its processes get the signal. */
+/* None of its processes is started any more; those that run get the signal. */
 void master_generation_retire(struct master_generation *g, int number);
 void master_generation_close_sockets(struct master_generation *g);
 void master_generation_free(struct master_generation *g); /* no process of it is left */
@@ -103,7 +103,7 @@ void master_generation_signal(const struct master_generation *g, int number);
 
 /* Returns in the parent alone. 0 or -errno. */
 int master_child_start(struct master_child *child);
-/* It has ended. */
+/* Its process has ended. */
 void master_child_ended(struct master_child *child, int status);
 /* It will not be started again. */
 void master_child_free_column(struct master_child *child);

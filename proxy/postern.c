@@ -34,7 +34,7 @@ int main(int argc, char **argv)
     struct flags flags;
     char problem[FLAGS_ERROR_MAX];
 
-    umask(077); /* what others may read is said where it is made */
+    umask(077); /* files that others may read get their mode where they are made */
     if (flags_parse(argc, argv, &flags, problem) != 0) {
         fprintf(stderr, "postern: %s\n", problem);
         return EX_USAGE;

@@ -91,7 +91,8 @@ static int read_options(int argc, char **argv, struct options *o)
     }
     o->words = argv + at;
     o->word_count = argc - at;
-    if (o->word_count > 1 && strcmp(argv[argc - 1], "--json") == 0) { /* there it is typed, too */
+    if (o->word_count > 1 &&
+        strcmp(argv[argc - 1], "--json") == 0) { /* people type it there, too */
         o->is_json = true;
         o->word_count--;
     }
@@ -112,7 +113,7 @@ struct answer {
     struct control_screen screen;
 };
 
-/* Who answers on the socket, or has sent a message, does not write to our terminal as he likes. */
+/* Neither the server nor the sender of a message may write to our terminal as he likes. */
 static void print(struct answer *a, struct bytes octets)
 {
     if (a->is_raw && octets.len != 0)
@@ -306,11 +307,11 @@ static int work_cold(struct config *config, struct bytes request)
     };
     int code = config_check_start(config);
 
-    signal(SIGPIPE, SIG_IGN); /* what has begun is done to its end */
+    signal(SIGPIPE, SIG_IGN); /* an action that has begun is carried out */
     if (code != 0)
         config_print_problems(config, stderr);
     if (code == 0)
-        code = privileged_drop(config); /* files that we make must be the server's */
+        code = privileged_drop(config); /* files that we make must belong to the server */
     if (code == 0)
         code = worker_run(config, &task);
     return code == 0 ? finish_answer(&cold.answer) : code;

@@ -114,7 +114,7 @@ int privileged_make_spool(const struct config *config)
 
 /* ---- the pid file ---- */
 
-/* Where it lies: the directory's descriptor, or -errno. */
+/* The descriptor of the pid file's directory, or -errno. */
 static int open_parent(struct bytes path, char name_out[NAME_MAX + 1])
 {
     char directory[PATH_MAX];
@@ -138,7 +138,8 @@ static int put_number(int fd)
     return close(fd) == 0 ? error : -errno;
 }
 
-/* What bears the name and is no file, a device say, stays; a symbolic link goes, not its goal. */
+/* A device or a directory that bears the name stays. A symbolic link is replaced, its goal is not
+ * touched. */
 static int replace_pid(int directory, const char *name)
 {
     char fresh[32];

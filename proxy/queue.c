@@ -10,8 +10,8 @@
 
 /* ---- questions ---- */
 
-/* What has arrived before a question was asked counts: it is read first. Then how many wait is
- * found out, and they are started. */
+/* A message that arrived before the question was asked counts, so the runner reads it first. After
+ * that those that wait are counted and started. */
 struct waiting {
     struct list in_queue;
     struct queue *queue;
@@ -64,7 +64,7 @@ static void begin(struct waiting *w)
         answer(w, false, 0);
 }
 
-/* One answer may end other questions: each time the first that is ready. */
+/* An answer may end other questions, so the list is searched from its beginning each time. */
 static struct waiting *find_ready(struct queue *q)
 {
     LIST_EACH (link, &q->waiting) {
@@ -132,7 +132,7 @@ static struct target *find_target(void *owner, struct bytes name)
     return targets_find(&q->services->targets, name);
 }
 
-/* Who sent it was allowed to: it is in the queue. */
+/* The message is in the queue, so its client was allowed to send it. */
 static void route(void *owner, struct bytes listener, const struct address *to, struct arena *arena,
                   struct routed *routed_out)
 {

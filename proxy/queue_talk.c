@@ -84,7 +84,8 @@ static void hear_up(struct queue *q, struct bytes line)
     if (text_from_xtext(text_word(&line), &arena, &name) == 0)
         target = targets_find(&q->services->targets, name);
     if (target != NULL && target->ops->probe != NULL)
-        target->ops->probe(target); /* it may count as down here: then this tells the runner */
+        target->ops->probe(
+            target); /* where it counts as down here, the probe tells the runner that it is back */
     if (target != NULL)
         runner_target_up(q->services->runner, target);
     arena_reset(&arena);
@@ -141,7 +142,7 @@ static void hear_ask(struct queue *q, struct channel *c, struct bytes line)
     arena_reset(&arena);
 }
 
-/* Nobody is there to be answered any more. */
+/* The worker that asked is gone. */
 static void forget_asked(struct queue *q, const struct channel *c)
 {
     LIST_EACH (link, &q->asked) {

@@ -10,7 +10,7 @@
 #include "route/relay/relay_memory.h"
 #include "spool/spool_format.h"
 
-/* Some log cannot be opened: which one? */
+/* One of the logs cannot be opened. Says which. */
 static void name_bad_log(struct services *s)
 {
     int error;
@@ -96,7 +96,7 @@ static bool share_targets(struct services *s)
     return true;
 }
 
-/* Addresses that connecting to would be connecting to ourselves. */
+/* Relays get our own listeners' addresses, so that none of them connects to ourselves. */
 static int start_relays(struct services *s)
 {
     const struct config *config = s->config;
@@ -155,7 +155,7 @@ int services_start(struct services *s)
     if (s->loop == NULL)
         return ERR_MEMORY;
     int error = start_log(s);
-    if (error != 0) { /* what an operator may well get wrong: nothing else hangs on the loop yet */
+    if (error != 0) { /* operators may well get this wrong; nothing else hangs on the loop yet */
         loop_free(&s->loop);
         return error;
     }

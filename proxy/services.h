@@ -50,10 +50,10 @@ struct services {
     struct runner *runner; /* NULL: it is another process's */
 };
 
-/* 0, or an error: what exists by then is gone with the process. What an operator can mend is told
- * on stderr. */
+/* 0, or an error, after which the process has to end. What an operator can mend is told on stderr.
+ */
 int services_start(struct services *s);
-/* Nobody needs them any more: what keeps the loop running ends. */
+/* No session and no delivery is left: everything that keeps the loop running ends. */
 void services_close(struct services *s);
 void services_done(struct services *s); /* after the loop has ended */
 

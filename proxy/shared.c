@@ -16,11 +16,11 @@
 #define NO_CELL UINT32_MAX
 #define TRIES   16 /* of finding a cell while others move theirs */
 
-/* A cell's key. From EMPTY a cell goes to a key, and never back; from one key to another it goes by
- * BUSY, while whoever moves it makes sure that nobody is counted there. */
+/* A cell's key. An EMPTY cell gets a key and is never empty again. From one key to another it goes
+ * through BUSY, while the process that moves it makes sure that nobody is counted there. */
 enum { KEY_EMPTY = 0, KEY_BUSY = 1 };
 
-/* A cell's counters lie side by side: what is read most often is their sum. */
+/* A cell's counters lie side by side, since their sum is read most often. */
 struct map {
     _Atomic uint32_t columns; /* that were ever used */
     _Atomic uint64_t keys[CELL_COUNT];
@@ -30,8 +30,8 @@ struct map {
 struct shared {
     struct map *map;
     unsigned column; /* ours; each process has its own copy of this struct */
-    /* Of all keys: else clients could choose addresses that fill the cells of others, whose limits
-     * would then hold for each process alone. */
+    /* Part of all keys: without it clients could choose addresses that fill the cells of others,
+     * whose limits would then hold for each process alone. */
     struct hash_key secret;
 };
 
@@ -121,7 +121,8 @@ static uint32_t sum_of(const struct map *map, uint32_t cell)
     return sum;
 }
 
-/* The first of its cells that bears the key; else NO_CELL, and the first one that is empty. */
+/* The first of a key's cells that bears the key; or NO_CELL, and the first of them that is empty.
+ */
 static uint32_t find(const struct map *map, uint64_t key, uint32_t *empty_out)
 {
     for (unsigned i = 0; i < PROBES; i++) {
@@ -138,8 +139,8 @@ static uint32_t find(const struct map *map, uint64_t key, uint32_t *empty_out)
     return NO_CELL;
 }
 
-/* Nobody is counted in it: it may be ours. Whoever adds there meanwhile looks at the key
- * afterwards, and we at the sum after the key, so that one of us sees the other. */
+/* Takes a cell in which nobody is counted. A process that adds there meanwhile looks at the key
+ * afterwards, and we look at the sum after the key, so that one of us sees the other. */
 static bool move(struct map *map, uint32_t cell, uint64_t key)
 {
     uint64_t old = atomic_load(&map->keys[cell]);
@@ -166,7 +167,7 @@ static void make(struct map *map, uint64_t key, uint32_t empty)
             return;
 }
 
-/* Counts us in, in a cell that bears the key when we are. */
+/* Counts us in, in a cell that still bears the key afterwards. */
 static uint32_t enter(struct shared *s, uint64_t key, uint32_t change)
 {
     struct map *map = s->map;

@@ -13,13 +13,13 @@ struct shared; /* made by the master before it forks */
 
 #define SHARED_COLUMNS_MAX 256
 
-/* With a secret of its own, which the processes that are forked later share. NULL: no memory, or no
- * chance to be had from the kernel. */
+/* Has a secret of its own, which the processes that are forked later share. NULL: no memory, or no
+ * random octets from the kernel. */
 struct shared *shared_new(void);
 void shared_free(struct shared **s);
-/* Which column is ours; the master's choice. */
+/* This process counts in that column, which the master has chosen. */
 void shared_use(struct shared *s, unsigned column);
-/* A process has died: its column counts no more. The master's alone. */
+/* A process has died, so its column counts no more. Only the master calls this. */
 void shared_clear(struct shared *s, unsigned column);
 
 /* `kind` says what is counted under the name. `s` NULL: there are no others, and any key will do.
@@ -29,8 +29,8 @@ uint64_t shared_key(const struct shared *s, const char *kind, struct bytes name)
 uint64_t shared_key_of_client(const struct shared *s, struct bytes smtpd, const struct netaddr *net,
                               unsigned bits);
 
-/* What is counted under one key, embedded in its owner. All zero but for the key at first. Keys
- * that fall together share a count only by their 64 bits. A cell of the table is held while our own
+/* What is counted under one key, embedded in its owner. All zero but for the key at first. Two
+ * keys share a count only if all their 64 bits are equal. A cell of the table is held while our own
  * part is not 0, and may be another key's afterwards. */
 struct shared_count {
     uint64_t key;  /* not below 2 */

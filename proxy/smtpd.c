@@ -137,7 +137,7 @@ static const struct stream_events turned_away_events = {
     .closed = on_turned_away_closed,
 };
 
-/* Over a limit: one line, and no session is made for it. */
+/* A client over a limit gets one line, and no session is made for it. */
 static void turn_away(struct smtpd *d, struct stream *stream, enum reply_id id)
 {
     char address[NETADDR_TEXT_MAX];
@@ -168,7 +168,8 @@ static bool has_too_many(const struct smtpd *d, const struct smtpd_client *clien
     return false;
 }
 
-/* Counted in already, here and in the other processes: then it is turned away. */
+/* Turns a client away that is over a limit. It is counted in already, here and in other processes.
+ */
 static bool is_over(struct smtpd *d, const struct smtpd_client *client, struct stream *stream)
 {
     const struct smtpd_limits *limits = &d->conf->limits;

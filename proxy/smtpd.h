@@ -24,9 +24,10 @@ struct smtpd_client;
 struct smtpd_question {
     struct session_question about;
     const struct identity *client;
-    /* By the filters, once, within ask() or later: see SESSION_EV_ANSWER. The question is gone. */
+    /* Called by the filters, once, within ask() or later: see SESSION_EV_ANSWER. Frees the
+     * question. */
     void (*answered)(struct smtpd_question *question, const struct reply *reply);
-    struct list in_judge; /* theirs */
+    struct list in_judge; /* the filters' own */
 };
 
 /* The filters of a listener: smtpd_conf.judge. */
@@ -34,7 +35,8 @@ struct smtpd_judge {
     void *owner;
     uint32_t stages; /* when they are asked: bits by enum session_stage */
     void (*ask)(void *owner, struct smtpd_question *question);
-    void (*forget)(void *owner, struct smtpd_question *question); /* it is gone, unanswered */
+    /* The question must not be answered any more: it is about to be freed. */
+    void (*forget)(void *owner, struct smtpd_question *question);
 };
 
 struct smtpd {
@@ -52,7 +54,8 @@ struct smtpd {
     uint64_t duplicates; /* transactions that were logged duplicate=possible */
     struct shared_count connections;
     struct hash_table clients; /* struct smtpd_client by address */
-    /* A bridge has gone, whose connection was counted there. Set by smtpd_start(). */
+    /* Called when a bridge has gone, with where its connection was counted. Set by smtpd_start().
+     */
     void (*bridge_ended)(struct smtpd *d, struct smtpd_client *counted);
     /* The caller's: called after that. */
     void (*session_ended)(void *owner);

@@ -18,11 +18,11 @@ struct targets {
     size_t count, capacity;
 };
 
-/* 0, or ERR_MEMORY. `services` without its road. */
+/* 0, or ERR_MEMORY. `services->road` is made here. */
 int targets_init(struct targets *t, const struct config *config,
                  const struct target_services *services);
 void targets_close(struct targets *t); /* connections end with their branches */
-void targets_abort(struct targets *t); /* after that: now */
+void targets_abort(struct targets *t); /* after targets_close(): at once */
 void targets_done(struct targets *t);  /* after the loop has ended */
 /* A section's, or an implicit one that some route has named; NULL: there is none. */
 struct target *targets_find(const struct targets *t, struct bytes name);

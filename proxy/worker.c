@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Builds one worker on one loop, and ends it in good order. */
+/* One process at work: builds it on one loop, and ends it in good order. */
 #include "proxy/worker.h"
 
 #include <signal.h>
@@ -13,7 +13,7 @@
 
 /* ---- stopping ---- */
 
-/* The queue is at rest: nothing needs a target any more. */
+/* The queue is at rest, so nothing needs a target any more. */
 static void end(void *owner)
 {
     struct worker *w = owner;
@@ -26,7 +26,7 @@ static void end(void *owner)
     loop_stop(w->services.loop);
 }
 
-/* First the sessions end, then what the queue has begun, then the targets' connections. */
+/* Sessions end first, then what the queue has begun, then the connections to targets. */
 static void end_if_quiet(struct worker *w)
 {
     if (w->is_quiet)
@@ -48,18 +48,18 @@ static void on_session_ended(void *owner)
         end_if_quiet(w);
 }
 
-static void stop_sessions(struct worker *w, bool is_final)
+static void stop_sessions(struct worker *w, enum bridge_stop_when when)
 {
     for (size_t i = 0; i < w->smtpd_count; i++) {
         LIST_EACH (link, &w->smtpds[i].bridges)
-            bridge_stop(LIST_ENTRY(link, struct bridge, in_smtpd), is_final);
+            bridge_stop(LIST_ENTRY(link, struct bridge, in_smtpd), when);
     }
 }
 
 static void hurry(struct worker *w)
 {
     w->is_impatient = true;
-    stop_sessions(w, true);
+    stop_sessions(w, BRIDGE_STOP_NOW);
     if (w->is_quiet && !w->is_ended)
         queue_abort(w->services.queue);
     if (w->is_ended)
@@ -80,7 +80,7 @@ static void close_listeners(struct worker *w)
         smtpd_stop(&w->smtpds[i]);
 }
 
-/* Others have our place: the sessions that run end in their own time, those that are idle soon. */
+/* Other processes serve in our place. Sessions that run end in their own time, idle ones soon. */
 static void retire(struct worker *w)
 {
     if (w->is_closing)
@@ -104,7 +104,7 @@ void worker_stop(struct worker *w)
     close_listeners(w);
     deadline_set(w->services.loop, &w->deadline,
                  loop_now_ms(w->services.loop) + w->services.config->core.shutdown_ms);
-    stop_sessions(w, false);
+    stop_sessions(w, BRIDGE_STOP_SOON);
     end_if_quiet(w);
 }
 
@@ -175,7 +175,7 @@ static int start_smtpds(struct worker *w)
     return 0;
 }
 
-/* Of a listener that the configuration still has; NULL: it has none of that name. */
+/* NULL: the configuration has no listener of that name (any more). */
 static struct route_set *find_routes(void *owner, struct bytes listener)
 {
     const struct worker *w = owner;
@@ -220,7 +220,7 @@ static void log_life(struct worker *w, const char *event)
     log_end(&line);
 }
 
-/* One process tells it for all. */
+/* Only the process that runs the queue says this, for all of them. */
 static void log_drafts(struct worker *w)
 {
     if (!w->task->runs_queue || !store_drafts(w->services.store)->has_names)
@@ -251,7 +251,7 @@ static int start(struct worker *w)
 
 static void finish(struct worker *w)
 {
-    sigset_t told_again; /* while we end already */
+    sigset_t told_again; /* signals that come while we end */
 
     sigfillset(&told_again);
     sigprocmask(SIG_BLOCK, &told_again, NULL);

@@ -18,9 +18,9 @@ struct worker {
     struct deadline deadline; /* of shutting down */
     bool is_closing;          /* no new sessions */
     bool is_stopping;         /* ... and those that run shall end */
-    bool is_impatient;        /* ... at once: told twice, or shutdown-timeout is over */
-    bool is_quiet;            /* no session is left: the queue ends what it has begun */
-    bool is_ended;            /* that too: connections to targets are being closed */
+    bool is_impatient;        /* ... at once: a second signal came, or shutdown-timeout is over */
+    bool is_quiet;            /* no session is left, and the queue ends what it has begun */
+    bool is_ended; /* the queue has ended too, and connections to targets are being closed */
 };
 
 /* One listening socket, opened by the master before privileges were dropped. */
@@ -47,9 +47,9 @@ struct worker_task {
 
 /* Serves until a signal ends it. Returns an exit code of sysexits.h; what kept it from starting is
  * told on stderr. Signals: TERM, INT stop (see core.shutdown-timeout), and told again at once; QUIT
- * retires: no new sessions, running ones end in their own time; USR1 opens log files again. Where a
- * master leads us it is USR2 that means at once: a terminal, or who stops a service, may well tell
- * each process beside the master's own word. */
+ * retires: no new sessions, running ones end in their own time; USR1 opens log files again. Under a
+ * master it is USR2 that means at once: a terminal or a service manager may well send TERM to each
+ * process as well as to the master. */
 int worker_run(const struct config *config, const struct worker_task *task);
 
 /* As TERM would. */

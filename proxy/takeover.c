@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The spool file of one transaction: prepared before any relay has the end, committed when all have
- * spoken. */
-#include "proxy/settle.h"
+/* Take-over: the spool file of one transaction. */
+#include "proxy/takeover.h"
 
 #include "proxy/base/error.h"
 #include "proxy/bridge.h"
@@ -12,10 +11,10 @@
 
 #define WORDS_MAX 4096 /* of a log line's values */
 
-/* One job. It outlives the bridge where that cannot wait: then the copy is its own. */
-struct settle {
+/* One job. It outlives a bridge that cannot wait, and owns the copy from then on. */
+struct takeover {
     struct copy_job_on_image job;
-    struct store_commit commit; /* of a commit: place and records are in there */
+    struct store_commit commit; /* of a commit, with its place and records */
     struct bridge *bridge;      /* NULL: nobody waits any more */
     struct services *services;
     struct copy *copy;
@@ -38,7 +37,7 @@ static bool is_word_of_target(const struct recipient *r)
             r->final == FATE_REFUSED);
 }
 
-static void put_recipient(struct settle *s, struct spool_writer *w, const struct recipient *r,
+static void put_recipient(struct takeover *s, struct spool_writer *w, const struct recipient *r,
                           enum outcome_disposition disposition, int64_t now_ms)
 {
     struct buf words;
@@ -69,7 +68,7 @@ static void put_recipient(struct settle *s, struct spool_writer *w, const struct
     buf_done(&words);
 }
 
-static void put_message(struct settle *s, struct spool_writer *w, const struct bridge *b,
+static void put_message(struct takeover *s, struct spool_writer *w, const struct bridge *b,
                         int64_t now_ms)
 {
     const struct transaction *t = b->carrier.transaction;
@@ -90,7 +89,7 @@ static void put_message(struct settle *s, struct spool_writer *w, const struct b
 
 /* ---- what the log line will say ---- */
 
-static void note_target(struct settle *s, struct bytes name)
+static void note_target(struct takeover *s, struct bytes name)
 {
     struct bytes rest = buf_bytes(&s->targets);
 
@@ -107,7 +106,7 @@ static void note_target(struct settle *s, struct bytes name)
     buf_put(&s->targets, name);
 }
 
-static void note(struct settle *s, const struct recipient *r)
+static void note(struct takeover *s, const struct recipient *r)
 {
     if (s->recipient_count++ == 0)
         reply_put_text(&s->reason, &r->reply);
@@ -115,7 +114,7 @@ static void note(struct settle *s, const struct recipient *r)
     s->may_be_duplicate = s->may_be_duplicate || r->final == FATE_UNKNOWN;
 }
 
-static int make_records(struct settle *s, const struct bridge *b)
+static int make_records(struct takeover *s, const struct bridge *b)
 {
     const struct transaction *t = b->carrier.transaction;
     int64_t now_ms = loop_wall_ms(b->carrier.loop);
@@ -139,7 +138,7 @@ static int make_records(struct settle *s, const struct bridge *b)
 
 /* ---- log ---- */
 
-static void log_result(struct settle *s)
+static void log_result(struct takeover *s)
 {
     int error = s->job.error;
     struct log_line line =
@@ -170,7 +169,7 @@ static void run_prepare(struct copy_job_on_image *job)
 
 static void hand_over(struct copy_job_on_image *job)
 {
-    struct settle *s = CONTAINER_OF(job, struct settle, job);
+    struct takeover *s = CONTAINER_OF(job, struct takeover, job);
 
     s->commit.image = &job->image;
     store_commit_soon(s->services->store, &s->commit);
@@ -178,13 +177,13 @@ static void hand_over(struct copy_job_on_image *job)
 
 static void on_committed(struct store_commit *c)
 {
-    struct settle *s = CONTAINER_OF(c, struct settle, commit);
+    struct takeover *s = CONTAINER_OF(c, struct takeover, commit);
 
     s->job.error = c->error;
     copy_image_done(&s->job);
 }
 
-static void free_settle(struct settle *s)
+static void free_takeover(struct takeover *s)
 {
     buf_done(&s->records);
     buf_done(&s->targets);
@@ -194,7 +193,7 @@ static void free_settle(struct settle *s)
 
 static void on_done(struct copy_job_on_image *job)
 {
-    struct settle *s = CONTAINER_OF(job, struct settle, job);
+    struct takeover *s = CONTAINER_OF(job, struct takeover, job);
     struct bridge *b = s->bridge;
     struct event ev = {.kind = s->is_commit ? EV_COMMITTED : EV_PREPARED, .error = job->error};
 
@@ -206,21 +205,21 @@ static void on_done(struct copy_job_on_image *job)
     if (b == NULL)
         copy_free(&s->copy);
     else
-        b->settle = NULL;
-    free_settle(s);
+        b->takeover = NULL;
+    free_takeover(s);
     if (b != NULL)
         carrier_report(&b->carrier, &ev);
 }
 
-static struct settle *new_settle(struct bridge *b, bool is_commit)
+static struct takeover *new_takeover(struct bridge *b, bool is_commit)
 {
     struct services *services = b->smtpd->services;
     struct pool *pool = &loop_pools(services->loop)->medium;
-    struct settle *s = services->store == NULL ? NULL : mem_zalloc(sizeof(*s));
+    struct takeover *s = services->store == NULL ? NULL : mem_zalloc(sizeof(*s));
 
     if (s == NULL)
         return NULL;
-    *s = (struct settle){
+    *s = (struct takeover){
         .job = {.done = on_done},
         .bridge = b,
         .services = services,
@@ -245,40 +244,40 @@ static void fail(struct bridge *b, enum event_kind kind)
     carrier_report(&b->carrier, &(struct event){.kind = kind, .error = ERR_MEMORY});
 }
 
-void settle_prepare(struct bridge *b)
+void takeover_prepare(struct bridge *b)
 {
-    struct settle *s = new_settle(b, false);
+    struct takeover *s = new_takeover(b, false);
 
     if (s == NULL) {
         fail(b, EV_PREPARED);
         return;
     }
-    b->settle = s;
+    b->takeover = s;
     copy_run(s->copy, &s->job);
 }
 
-void settle_commit(struct bridge *b)
+void takeover_commit(struct bridge *b)
 {
-    struct settle *s = new_settle(b, true);
+    struct takeover *s = new_takeover(b, true);
 
     if (s == NULL || copy_error(s->copy) != 0 || make_records(s, b) != 0) {
         if (s != NULL)
-            free_settle(s);
+            free_takeover(s);
         fail(b, EV_COMMITTED);
         return;
     }
     s->commit.place = store_next_place(s->services->store, &s->commit.place.id);
     s->commit.records = buf_bytes(&s->records);
-    b->settle = s;
+    b->takeover = s;
     copy_run(s->copy, &s->job);
 }
 
-void settle_detach(struct bridge *b)
+void takeover_detach(struct bridge *b)
 {
-    if (b->settle == NULL)
+    if (b->takeover == NULL)
         return;
     copy_disown(b->carrier.copy);
     b->carrier.copy = NULL;
-    b->settle->bridge = NULL;
-    b->settle = NULL;
+    b->takeover->bridge = NULL;
+    b->takeover = NULL;
 }
