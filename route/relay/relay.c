@@ -265,11 +265,12 @@ static void on_others_wait(struct relay *r, unsigned count)
     relay_yield_to_others(r, count);
 }
 
-/* Who does not move, or has too many, gives connections up. */
+/* Who does not move, or has too many, gives connections up; but not for those who can be served as
+ * it is. */
 static void on_starving(struct relay *r)
 {
-    relay_yield_to_waiting(r);
     relay_pool_serve_starving(r);
+    relay_yield_to_waiting(r);
 }
 
 static const struct relay_share_ops share_ops = {

@@ -175,6 +175,13 @@ bool relay_share_reserve(struct relay *r)
     return false;
 }
 
+unsigned relay_share_vacant(const struct relay *r)
+{
+    uint32_t most = r->conf->limits.max_connections, all = relay_share_connections(r);
+
+    return all < most ? most - all : 0;
+}
+
 bool relay_share_is_full(const struct relay *r)
 {
     if (connections(r) >= own_limit(r))

@@ -50,6 +50,8 @@ void relay_share_look_later(struct relay *r);
 /* One connection more, if there is room in all processes: it is counted then, and
  * relay_share_tell() after it was made, or was not, sets that right. */
 bool relay_share_reserve(struct relay *r);
+/* So many more connections the limit allows all processes together. */
+unsigned relay_share_vacant(const struct relay *r);
 /* At the limit: no connection can be made now, here or anywhere. */
 bool relay_share_is_full(const struct relay *r);
 /* Others wait, and with so many connections more we have more than our share. */

@@ -108,7 +108,7 @@ void relay_yield_to_waiting(struct relay *r)
 
 void relay_yield_to_others(struct relay *r, unsigned waiting)
 {
-    unsigned coming = leaving(r);
+    unsigned coming = leaving(r) + relay_share_vacant(r);
 
     if (coming < waiting)
         take_back(r, waiting - coming, waiting - coming);
