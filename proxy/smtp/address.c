@@ -9,8 +9,8 @@
  *  Quoted-string   = DQUOTE *( %d32-33 / %d35-91 / %d93-126 / "\" %d32-126 ) DQUOTE
  *  address-literal = "[" ( IPv4 / "IPv6:" IPv6 ) "]"
  * No other tag of a literal was ever registered. A domain may have underscores, as DNS has, and a
- * dot at its end. A Dot-string may have its dots anywhere: telephones have such addresses, and the
- * target is to judge them. */
+ * dot at its end. A Dot-string may have its dots anywhere: mobile operators gave out such
+ * addresses, and the target is to judge them. */
 #include "proxy/smtp/address.h"
 
 #include "proxy/base/error.h"
@@ -22,63 +22,64 @@ struct cursor {
     size_t at;
 };
 
-/* The next octet, or 0 at the end; NUL fits nowhere, so that needs no telling apart. */
-static uint8_t peek(const struct cursor *c)
+/* The next octet, or 0 at the end. A NUL reads the same, but is allowed nowhere. */
+static uint8_t peek(const struct cursor *cursor)
 {
-    return c->at < c->in.len ? c->in.at[c->at] : 0;
+    return cursor->at < cursor->in.len ? cursor->in.at[cursor->at] : 0;
 }
 
-static struct bytes since(const struct cursor *c, size_t start)
+static struct bytes since(const struct cursor *cursor, size_t start)
 {
-    return bytes_make(c->in.at + start, c->at - start);
+    return bytes_make(cursor->in.at + start, cursor->at - start);
 }
 
-/* Why the next octet cannot stand there. */
-static int misfit(const struct cursor *c)
+/* The error where the next octet is not allowed. */
+static int misfit(const struct cursor *cursor)
 {
-    return peek(c) > 127 ? ERR_RANGE : ERR_SYNTAX;
+    return peek(cursor) > 127 ? ERR_RANGE : ERR_SYNTAX;
 }
 
-static int expect(struct cursor *c, uint8_t octet)
+static int expect(struct cursor *cursor, uint8_t octet)
 {
-    if (peek(c) != octet)
-        return misfit(c);
-    c->at++;
+    if (peek(cursor) != octet)
+        return misfit(cursor);
+    cursor->at++;
     return 0;
 }
 
-static bool is_atext(uint8_t c)
+static bool is_atext(uint8_t octet)
 {
     static const char others[] = "!#$%&'*+-/=?^_`{|}~";
 
-    return byte_is_letter(c) || byte_is_digit(c) || memchr(others, c, sizeof(others) - 1) != NULL;
+    return byte_is_letter(octet) || byte_is_digit(octet) ||
+           memchr(others, octet, sizeof(others) - 1) != NULL;
 }
 
-static size_t atom_length(struct bytes b)
+static size_t atom_length(struct bytes text)
 {
     size_t len = 0;
 
-    while (len < b.len && is_atext(b.at[len]))
+    while (len < text.len && is_atext(text.at[len]))
         len++;
     return len;
 }
 
 /* Atoms and dots, in any order. */
-static size_t bare_length(struct bytes b)
+static size_t bare_length(struct bytes text)
 {
     size_t len = 0;
 
-    while (len < b.len && (is_atext(b.at[len]) || b.at[len] == '.'))
+    while (len < text.len && (is_atext(text.at[len]) || text.at[len] == '.'))
         len++;
     return len;
 }
 
-static size_t dot_string_length(struct bytes b)
+static size_t dot_string_length(struct bytes text)
 {
-    size_t len = atom_length(b), more;
+    size_t len = atom_length(text), more;
 
-    while (len > 0 && len < b.len && b.at[len] == '.') {
-        more = atom_length(bytes_skip(b, len + 1));
+    while (len > 0 && len < text.len && text.at[len] == '.') {
+        more = atom_length(bytes_skip(text, len + 1));
         if (more == 0)
             break;
         len += 1 + more;
@@ -102,57 +103,57 @@ static int unquote(struct bytes quoted, size_t len, struct arena *arena, struct 
     return 0;
 }
 
-static int read_quoted(struct cursor *c, struct arena *arena, struct bytes *local_out)
+static int read_quoted(struct cursor *cursor, struct arena *arena, struct bytes *local_out)
 {
-    size_t start = ++c->at, pairs = 0;
+    size_t start = ++cursor->at, pairs = 0;
     struct bytes quoted;
 
-    while (peek(c) != '"') {
-        if (peek(c) == '\\') {
+    while (peek(cursor) != '"') {
+        if (peek(cursor) == '\\') {
             pairs++;
-            c->at++;
+            cursor->at++;
         }
-        if (peek(c) < 32 || peek(c) > 126)
-            return misfit(c);
-        c->at++;
+        if (peek(cursor) < 32 || peek(cursor) > 126)
+            return misfit(cursor);
+        cursor->at++;
     }
-    quoted = since(c, start);
-    c->at++;
+    quoted = since(cursor, start);
+    cursor->at++;
     if (pairs > 0)
         return unquote(quoted, quoted.len - pairs, arena, local_out);
     *local_out = quoted;
     return 0;
 }
 
-static int read_local(struct cursor *c, struct arena *arena, struct address *address)
+static int read_local(struct cursor *cursor, struct arena *arena, struct address *address)
 {
-    struct bytes rest = bytes_skip(c->in, c->at);
+    struct bytes rest = bytes_skip(cursor->in, cursor->at);
     size_t len;
 
-    if (peek(c) == '"')
-        return read_quoted(c, arena, &address->local);
+    if (peek(cursor) == '"')
+        return read_quoted(cursor, arena, &address->local);
     len = bare_length(rest);
     if (len == 0)
-        return misfit(c);
-    c->at += len;
-    if (peek(c) > 127)
+        return misfit(cursor);
+    cursor->at += len;
+    if (peek(cursor) > 127)
         return ERR_RANGE;
     address->local = bytes_first(rest, len);
     address->keeps_dots = dot_string_length(address->local) != len;
     return 0;
 }
 
-static int read_host_name(struct cursor *c, struct bytes *domain_out)
+static int read_host_name(struct cursor *cursor, struct bytes *domain_out)
 {
-    size_t start = c->at;
+    size_t start = cursor->at;
     struct bytes domain;
 
-    while (byte_is_letter(peek(c)) || byte_is_digit(peek(c)) || peek(c) == '-' || peek(c) == '.' ||
-           peek(c) == '_')
-        c->at++;
-    if (peek(c) > 127)
+    while (byte_is_letter(peek(cursor)) || byte_is_digit(peek(cursor)) || peek(cursor) == '-' ||
+           peek(cursor) == '.' || peek(cursor) == '_')
+        cursor->at++;
+    if (peek(cursor) > 127)
         return ERR_RANGE;
-    domain = since(c, start);
+    domain = since(cursor, start);
     if (domain.len > 0 && domain.at[domain.len - 1] == '.')
         domain.len--;
     if (domain.len > ADDRESS_DOMAIN_MAX)
@@ -180,18 +181,18 @@ bool address_is_literal(struct bytes domain)
     return netaddr_parse(text, &address) == 0;
 }
 
-static int read_literal(struct cursor *c, struct bytes *domain_out)
+static int read_literal(struct cursor *cursor, struct bytes *domain_out)
 {
-    size_t start = c->at;
+    size_t start = cursor->at;
     struct bytes domain;
 
-    while (peek(c) != ']') {
-        if (peek(c) < 33 || peek(c) > 126)
-            return misfit(c);
-        c->at++;
+    while (peek(cursor) != ']') {
+        if (peek(cursor) < 33 || peek(cursor) > 126)
+            return misfit(cursor);
+        cursor->at++;
     }
-    c->at++;
-    domain = since(c, start);
+    cursor->at++;
+    domain = since(cursor, start);
     if (!address_is_literal(domain))
         return ERR_SYNTAX;
     *domain_out = domain;
@@ -199,18 +200,18 @@ static int read_literal(struct cursor *c, struct bytes *domain_out)
 }
 
 /* Mailbox, or Local-part alone. */
-static int read_mailbox(struct cursor *c, struct arena *arena, struct address *address_out)
+static int read_mailbox(struct cursor *cursor, struct arena *arena, struct address *address_out)
 {
     struct address address = {.is_literal = false};
-    int error = read_local(c, arena, &address);
+    int error = read_local(cursor, arena, &address);
 
     if (error != 0)
         return error;
-    if (peek(c) == '@') {
-        c->at++;
-        address.is_literal = peek(c) == '[';
-        error = address.is_literal ? read_literal(c, &address.domain)
-                                   : read_host_name(c, &address.domain);
+    if (peek(cursor) == '@') {
+        cursor->at++;
+        address.is_literal = peek(cursor) == '[';
+        error = address.is_literal ? read_literal(cursor, &address.domain)
+                                   : read_host_name(cursor, &address.domain);
         if (error != 0)
             return error;
     }
@@ -222,55 +223,55 @@ static int read_mailbox(struct cursor *c, struct arena *arena, struct address *a
 }
 
 /* A-d-l ":" */
-static int skip_source_route(struct cursor *c)
+static int skip_source_route(struct cursor *cursor)
 {
     struct bytes domain;
     int error;
 
     for (;;) {
-        error = expect(c, '@');
+        error = expect(cursor, '@');
         if (error == 0)
-            error = read_host_name(c, &domain);
+            error = read_host_name(cursor, &domain);
         if (error != 0)
             return error;
-        if (peek(c) != ',')
-            return expect(c, ':');
-        c->at++;
+        if (peek(cursor) != ',')
+            return expect(cursor, ':');
+        cursor->at++;
     }
 }
 
 int address_parse_path(struct bytes in, struct arena *arena, struct address *address_out,
                        size_t *used_out)
 {
-    struct cursor c = {.in = in};
+    struct cursor cursor = {.in = in};
     struct address address = {.is_literal = false};
-    int error = expect(&c, '<');
+    int error = expect(&cursor, '<');
 
-    if (error == 0 && peek(&c) == '@')
-        error = skip_source_route(&c);
-    if (error == 0 && (c.at != 1 || peek(&c) != '>'))
-        error = read_mailbox(&c, arena, &address);
+    if (error == 0 && peek(&cursor) == '@')
+        error = skip_source_route(&cursor);
+    if (error == 0 && (cursor.at != 1 || peek(&cursor) != '>'))
+        error = read_mailbox(&cursor, arena, &address);
     if (error == 0)
-        error = expect(&c, '>');
-    if (error == 0 && c.at > ADDRESS_PATH_MAX)
+        error = expect(&cursor, '>');
+    if (error == 0 && cursor.at > ADDRESS_PATH_MAX)
         error = ERR_TOO_LONG;
     if (error != 0)
         return error;
     *address_out = address;
-    *used_out = c.at;
+    *used_out = cursor.at;
     return 0;
 }
 
 int address_parse_mailbox(struct bytes in, struct arena *arena, struct address *address_out)
 {
-    struct cursor c = {.in = in};
+    struct cursor cursor = {.in = in};
     struct address address;
-    int error = read_mailbox(&c, arena, &address);
+    int error = read_mailbox(&cursor, arena, &address);
 
     if (error != 0)
         return error;
-    if (c.at < in.len)
-        return misfit(&c);
+    if (cursor.at < in.len)
+        return misfit(&cursor);
     if (in.len + 2 > ADDRESS_PATH_MAX)
         return ERR_TOO_LONG;
     *address_out = address;

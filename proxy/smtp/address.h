@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Mailbox addresses of RFC 5321 4.1.2, and what clients make of them: read, and written so that a
+/* Mailbox addresses of RFC 5321 4.1.2, and what clients use for them: read, and written so that a
  * target reads the same. Pure. */
 #ifndef POSTERN_ADDRESS_H
 #define POSTERN_ADDRESS_H
@@ -11,19 +11,17 @@
 #include "proxy/base/bytes.h"
 
 #define ADDRESS_DOMAIN_MAX 255
-#define ADDRESS_PATH_MAX                                                                           \
-    1024 /* with the angle brackets: VERP and SRS need as much as a line has                       \
-          */
+#define ADDRESS_PATH_MAX   1024 /* with the angle brackets; as long as a line, for VERP and SRS */
 
-/* The null sender has neither part; `postmaster` alone has no domain. `local` is held without
- * quotes and quoted pairs, as it is compared; `domain` as it was written, a literal with its
- * brackets, and without a final dot. */
+/* The null sender has neither part; `postmaster` alone has no domain. `local` has no quotes
+ * and quoted pairs, so that it can be compared; `domain` is as it was written, a literal with its
+ * brackets, but without a final dot. */
 struct address {
     struct bytes local;
     struct bytes domain;
     bool is_literal;
-    bool keeps_dots; /* came without quotes, though its dots ask for them: so it is handed on */
-    bool keeps_case; /* a case-sensitive table led it to its target: so does a Maildir's path */
+    bool keeps_dots; /* written without quotes, though its dots ask for them */
+    bool keeps_case; /* routed by a case-sensitive table: a Maildir's path keeps the case, too */
 };
 
 static inline bool address_is_null(const struct address *a)
@@ -32,7 +30,7 @@ static inline bool address_is_null(const struct address *a)
 }
 
 /* Reads a path at the start of `in`: "<" [source-route ":"] mailbox ">", "<>", "<local>".
- * Source routes are read and forgotten (RFC 5321 appendix F.2). Octets over 127 are ERR_RANGE,
+ * Source routes are read and dropped (RFC 5321 appendix F.2). Octets over 127 are ERR_RANGE,
  * since SMTPUTF8 is not announced. The local part is copied into `arena` where it had quoted
  * pairs; else the parts point into `in`. *used_out: octets of the path. 0, ERR_SYNTAX,
  * ERR_TOO_LONG, ERR_RANGE, ERR_MEMORY. */
@@ -44,10 +42,9 @@ int address_parse_mailbox(struct bytes in, struct arena *arena, struct address *
 /* A copy whose parts live in `arena`. 0 or ERR_MEMORY. */
 int address_copy(struct arena *arena, const struct address *a, struct address *copy_out);
 
-/* local@domain, the local part quoted where RFC 5321 asks for it, but for keeps_dots: never longer
- * than what was read. The null sender is nothing. Adds no "<" and ">", which only a quoted local
- * part may hold.
- */
+/* Writes local@domain, with the local part quoted where RFC 5321 asks for it (not for keeps_dots);
+ * never longer than what was read. For the null sender writes nothing. Adds no "<" and ">", which
+ * only a quoted local part may hold. */
 void address_put(struct buf *out, const struct address *a);
 
 /* "[192.0.2.1]" or "[IPv6:2001:db8::1]": no other tag was ever registered. */

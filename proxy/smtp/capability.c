@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Keywords and attributes are looked up in two small tables: EHLO is rare on kept connections. */
+/* Keywords and attributes are searched one by one in two small tables: EHLO is rare on kept
+ * connections. */
 #include "proxy/smtp/capability.h"
 
 #include "proxy/base/text.h"
@@ -63,22 +64,22 @@ uint32_t capability_offered(enum capability_offer offer)
     return bits;
 }
 
-/* `line` is what stands behind the code. */
-static void read_line(struct capability *c, struct bytes line)
+/* `line`: without its code. */
+static void read_line(struct capability *caps, struct bytes line)
 {
     uint32_t keyword = capability_keyword(text_word(&line));
 
-    c->keywords |= keyword;
+    caps->keywords |= keyword;
     if (keyword == CAPABILITY_XCLIENT)
-        c->xclient |= read_attributes(line);
+        caps->xclient |= read_attributes(line);
     else if (keyword == CAPABILITY_XFORWARD)
-        c->xforward |= read_attributes(line);
+        caps->xforward |= read_attributes(line);
 }
 
-struct capability capability_parse(const struct reply *r)
+struct capability capability_parse(const struct reply *reply)
 {
-    struct capability c = {.keywords = 0};
-    struct bytes rest = r->wire;
+    struct capability caps = {.keywords = 0};
+    struct bytes rest = reply->wire;
     size_t end = bytes_find(rest, '\n');
 
     while (end < rest.len) {
@@ -90,7 +91,7 @@ struct capability capability_parse(const struct reply *r)
         if (line.len > 0 && line.at[line.len - 1] == '\r')
             line.len--;
         if (line.len > 4)
-            read_line(&c, bytes_skip(line, 4));
+            read_line(&caps, bytes_skip(line, 4));
     }
-    return c;
+    return caps;
 }

@@ -48,18 +48,18 @@ struct capability {
     uint16_t xforward; /* attributes */
 };
 
-/* `r` is a 250 to EHLO or LHLO; its first line is no keyword. Unknown keywords are passed over;
- * keywords and attributes in any case, up to the very end of the line. */
-struct capability capability_parse(const struct reply *r);
+/* `reply` is a 250 to EHLO or LHLO; its first line is no keyword. Unknown keywords are skipped.
+ * Keywords and attributes may be in any case. */
+struct capability capability_parse(const struct reply *reply);
 
 /* The capability_keyword bit of a word, in any case; 0: none that we know. */
 uint32_t capability_keyword(struct bytes word);
-/* All bits that are offered so. */
+/* All capability_keyword bits that are offered in that way. */
 uint32_t capability_offered(enum capability_offer offer);
 
-static inline bool capability_has(const struct capability *c, uint32_t keywords)
+static inline bool capability_has(const struct capability *caps, uint32_t keywords)
 {
-    return (c->keywords & keywords) == keywords;
+    return (caps->keywords & keywords) == keywords;
 }
 
 #endif

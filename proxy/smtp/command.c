@@ -47,9 +47,9 @@ static enum verb verb_of(uint32_t letters)
     return VERB_UNKNOWN;
 }
 
-static bool is_blank(uint8_t c)
+static bool is_blank(uint8_t octet)
 {
-    return c == ' ' || c == '\t';
+    return octet == ' ' || octet == '\t';
 }
 
 enum verb command_verb(struct bytes line, struct bytes *argument_out)

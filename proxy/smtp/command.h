@@ -27,26 +27,26 @@ enum verb {
     VERB_ETRN
 };
 
-/* *argument_out: what stands behind the verb, without the white space around it. */
+/* *argument_out: the rest of the line, without the white space around it. */
 enum verb command_verb(struct bytes line, struct bytes *argument_out);
 
 /* RFC 5321 4.1.1.2:  mail = "MAIL FROM:" Reverse-path [SP Mail-parameters] CRLF
  * RFC 5321 4.1.1.3:  rcpt = "RCPT TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" /
  *                           Forward-path ) [SP Rcpt-parameters] CRLF
- * `argument` is what command_verb() gave, `prefix` "FROM:" or "TO:"; white space behind the colon
+ * `argument` is what command_verb() gave, `prefix` "FROM:" or "TO:"; white space after the colon
  * is accepted (old clients write it). *params_out: the rest, borrowed from `argument`. 0 or the
  * errors of address_parse_path(). */
 int command_path(struct bytes argument, const char *prefix, struct arena *arena,
                  struct address *address_out, struct bytes *params_out);
 
-/* RFC 5321 4.1.1.1: the argument of HELO and EHLO is a domain or an address literal. Lenient as
- * the whole field is: 1 to 255 octets, and of control characters TAB alone. */
+/* RFC 5321 4.1.1.1: the argument of HELO and EHLO is a domain or an address literal. Accepted,
+ * as by other servers, are 1 to 255 octets without control characters but TAB. */
 bool command_is_helo_argument(struct bytes argument);
 
-/* RFC 1985, and DESIGN 9: what ETRN asks for. */
+/* What ETRN asks for: RFC 1985, DESIGN 9. */
 enum command_etrn_form {
     COMMAND_ETRN_DOMAIN,     /* node: exactly that domain */
-    COMMAND_ETRN_SUBDOMAINS, /* @node: it and what is below it */
+    COMMAND_ETRN_SUBDOMAINS, /* @node: that domain and all below it */
     COMMAND_ETRN_TARGET      /* #name: the queue of that target */
 };
 

@@ -11,10 +11,9 @@
 
 struct envelope {
     struct address from; /* null: a bounce */
-    struct bytes
-        params;   /* ESMTP parameters as they came, each one announced to the client, or AUTH=<> */
-    bool is_8bit; /* BODY=8BITMIME */
-    bool is_dsn;  /* RET or ENVID stand in `params`, or a recipient has NOTIFY or ORCPT */
+    struct bytes params; /* as they came: each was offered to the client, or is AUTH=<> */
+    bool is_8bit;        /* BODY=8BITMIME */
+    bool is_dsn;         /* RET or ENVID is in `params`, or a recipient has NOTIFY or ORCPT */
     uint64_t size_bytes; /* SIZE=, an estimate that is never trusted; 0: none */
     struct id id;        /* of the transaction */
 };

@@ -10,59 +10,59 @@ static const char received[] = "received:";
 #define RECEIVED_LENGTH (sizeof(received) - 1)
 #define OTHER_FIELD     0xff
 
-void header_counter_init(struct header_counter *h)
+void header_counter_init(struct header_counter *counter)
 {
-    *h = (struct header_counter){.is_line_empty = true};
+    *counter = (struct header_counter){.is_line_empty = true};
 }
 
-static void end_line(struct header_counter *h)
+static void end_line(struct header_counter *counter)
 {
-    h->is_over = h->is_line_empty;
-    h->is_line_empty = true;
-    h->matched = 0;
+    counter->is_over = counter->is_line_empty;
+    counter->is_line_empty = true;
+    counter->matched = 0;
 }
 
 /* One octet of a line that may still become a Received field. */
-static void match(struct header_counter *h, uint8_t octet)
+static void match(struct header_counter *counter, uint8_t octet)
 {
     if (octet == '\n') {
-        end_line(h);
+        end_line(counter);
         return;
     }
     if (octet != '\r')
-        h->is_line_empty = false;
-    if (byte_lower(octet) != (uint8_t)received[h->matched]) {
-        /* A CR may still be the end of an empty line. */
-        h->matched = h->is_line_empty ? 0 : OTHER_FIELD;
+        counter->is_line_empty = false;
+    if (byte_lower(octet) != (uint8_t)received[counter->matched]) {
+        /* A CR may be the end of an empty line. */
+        counter->matched = counter->is_line_empty ? 0 : OTHER_FIELD;
         return;
     }
-    h->matched++;
-    if (h->matched < RECEIVED_LENGTH)
+    counter->matched++;
+    if (counter->matched < RECEIVED_LENGTH)
         return;
-    h->matched = OTHER_FIELD;
-    if (h->received < UINT16_MAX)
-        h->received++;
+    counter->matched = OTHER_FIELD;
+    if (counter->received < UINT16_MAX)
+        counter->received++;
 }
 
-void header_counter_feed(struct header_counter *h, struct bytes content)
+void header_counter_feed(struct header_counter *counter, struct bytes content)
 {
     struct bytes rest = content;
 
-    while (rest.len > 0 && !h->is_over) {
-        size_t skipped = h->matched == OTHER_FIELD ? bytes_find(rest, '\n') : 0;
+    while (rest.len > 0 && !counter->is_over) {
+        size_t skipped = counter->matched == OTHER_FIELD ? bytes_find(rest, '\n') : 0;
 
         rest = bytes_skip(rest, skipped);
         if (rest.len == 0)
             return;
-        match(h, rest.at[0]);
+        match(counter, rest.at[0]);
         rest = bytes_skip(rest, 1);
     }
 }
 
-/* What may stand in a Received field as it came. */
-static bool is_harmless(uint8_t c)
+/* May the octet stand in a Received field as it came? */
+static bool is_harmless(uint8_t octet)
 {
-    switch (c) {
+    switch (octet) {
     case '(':
     case ')':
     case '<':
@@ -76,7 +76,7 @@ static bool is_harmless(uint8_t c)
     case '"':
         return false;
     }
-    return c >= 33 && c <= 126;
+    return octet >= 33 && octet <= 126;
 }
 
 /* RFC 5321 4.4:  Extended-Domain = Domain / ( Domain FWS "(" TCP-info ")" ) /
@@ -100,20 +100,21 @@ static void put_client(struct buf *out, const struct identity *client)
     buf_byte(out, ')');
 }
 
-void header_put_received(struct buf *out, const struct header_trace *t)
+void header_put_received(struct buf *out, const struct header_trace *trace)
 {
     buf_text(out, "Received: from ");
-    put_client(out, t->client);
+    put_client(out, trace->client);
     buf_text(out, "\r\n\tby ");
-    buf_put(out, t->by);
-    buf_text(out, t->client->is_esmtp ? " (postern) with ESMTP id " : " (postern) with SMTP id ");
-    buf_put(out, t->id);
-    if (t->rcpt != NULL) {
+    buf_put(out, trace->by);
+    buf_text(out,
+             trace->client->is_esmtp ? " (postern) with ESMTP id " : " (postern) with SMTP id ");
+    buf_put(out, trace->id);
+    if (trace->rcpt != NULL) {
         buf_text(out, "\r\n\tfor <");
-        address_put(out, t->rcpt);
+        address_put(out, trace->rcpt);
         buf_byte(out, '>');
     }
     buf_text(out, ";\r\n\t");
-    text_put_date(out, t->wall_s);
+    text_put_date(out, trace->wall_s);
     buf_text(out, "\r\n");
 }

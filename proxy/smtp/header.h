@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The little that a proxy reads and writes of message headers. Pure. */
+/* The few parts of message headers that a proxy reads or writes. Pure. */
 #ifndef POSTERN_HEADER_H
 #define POSTERN_HEADER_H
 
@@ -11,7 +11,7 @@
 #include "proxy/smtp/address.h"
 #include "proxy/smtp/identity.h"
 
-#define HEADER_RECEIVED_MAX 100 /* RFC 5321 6.3: so many Received fields are a loop */
+#define HEADER_RECEIVED_MAX 100 /* RFC 5321 6.3: as many Received fields mean a loop */
 
 /* Counts Received fields while decoded content passes by in pieces of any size. */
 struct header_counter {
@@ -21,12 +21,12 @@ struct header_counter {
     bool is_over;       /* the empty line has passed: feeding costs nothing */
 };
 
-void header_counter_init(struct header_counter *h);
-void header_counter_feed(struct header_counter *h, struct bytes content);
+void header_counter_init(struct header_counter *counter);
+void header_counter_feed(struct header_counter *counter, struct bytes content);
 
 /* Received: from HELO (NAME [ADDR]) by HOST (postern) with ESMTP id ID for <RCPT>; DATE
- * folded, ended by CRLF. `rcpt` NULL: several, no "for" (RFC 5321 7.2). What came from the client
- * is neutralized: printable ASCII without ( ) < > [ ] \ , ; : " only, else "?". */
+ * folded, ended by CRLF. `rcpt` NULL: no "for", since there are several (RFC 5321 7.2). In what
+ * came from the client "?" replaces all but printable ASCII, and ( ) < > [ ] \ , ; : " as well. */
 struct header_trace {
     const struct identity *client;
     struct bytes by;
@@ -34,10 +34,10 @@ struct header_trace {
     const struct address *rcpt;
     int64_t wall_s;
 };
-void header_put_received(struct buf *out, const struct header_trace *t);
+void header_put_received(struct buf *out, const struct header_trace *trace);
 
-/* A message that begins so has no header, and its first line would continue a field that is put in
- * front: an empty line must go between. */
+/* A message that begins so has no header. Its first line would continue a field that is put in
+ * front of it, so an empty line must go between. */
 static inline bool header_would_continue(struct bytes content)
 {
     return content.len > 0 && (content.at[0] == ' ' || content.at[0] == '\t');

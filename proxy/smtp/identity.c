@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Attributes are collected as values first, so that their lengths are known before any is written:
- * what does not fit in a command goes into the next one, or away. */
+/* An attribute's length is known before it is written: one that does not fit in a command goes into
+ * the next (XFORWARD), or is left out (XCLIENT). */
 #include "proxy/smtp/identity.h"
 
 #include "proxy/base/text.h"
@@ -19,8 +19,8 @@ struct item {
 
 struct attribute {
     struct bytes name, value;
-    size_t length;                                 /* of both as they are sent */
-    char text[NETADDR_TEXT_MAX + sizeof("IPV6:")]; /* of a value that is made here */
+    size_t length;                                 /* of name and value as they are sent */
+    char text[NETADDR_TEXT_MAX + sizeof("IPV6:")]; /* room for a value that is made here */
 };
 
 static struct bytes unavailable(void)
@@ -28,16 +28,16 @@ static struct bytes unavailable(void)
     return bytes_of("[UNAVAILABLE]");
 }
 
-static void put_attribute(struct buf *out, const struct attribute *a)
+static void put_attribute(struct buf *out, const struct attribute *attribute)
 {
-    buf_put(out, a->name);
-    if (a->length == a->name.len + a->value.len)
-        buf_put(out, a->value);
+    buf_put(out, attribute->name);
+    if (attribute->length == attribute->name.len + attribute->value.len)
+        buf_put(out, attribute->value);
     else
-        text_put_xtext(out, a->value);
+        text_put_xtext(out, attribute->value);
 }
 
-/* What comes from a PTR record is hostile: asked again here, right before it is sent. */
+/* A PTR record is hostile input, so the name is checked again right before it is sent. */
 static struct bytes host_name(struct bytes name)
 {
     return text_is_host_name(name) ? name : unavailable();
@@ -57,7 +57,7 @@ static struct bytes name_value(const struct identity *who)
     return bytes_of("[TEMPUNAVAIL]");
 }
 
-/* Printable ASCII without spaces that is short enough, else [UNAVAILABLE]. */
+/* `text` where it is short enough and printable ASCII without spaces, else [UNAVAILABLE]. */
 static struct bytes printable(struct bytes text)
 {
     for (size_t i = 0; i < text.len; i++)
@@ -66,43 +66,45 @@ static struct bytes printable(struct bytes text)
     return text.len == 0 || text_xtext_length(text) > VALUE_MAX ? unavailable() : text;
 }
 
-static struct bytes address_value(const struct netaddr *address, bool is_prefixed,
-                                  struct attribute *a)
+static struct bytes address_value(const struct netaddr *address, enum identity_form form,
+                                  struct attribute *attribute)
 {
-    size_t prefix = is_prefixed && address->family == NETADDR_IPV6 ? strlen("IPV6:") : 0;
+    bool is_prefixed = form == IDENTITY_FORM_PREFIXED && address->family == NETADDR_IPV6;
+    size_t prefix = is_prefixed ? strlen("IPV6:") : 0;
 
     if (address->family == NETADDR_NONE)
         return unavailable();
-    memcpy(a->text, "IPV6:", prefix);
-    netaddr_text(address, a->text + prefix);
-    return bytes_of(a->text);
+    memcpy(attribute->text, "IPV6:", prefix);
+    netaddr_text(address, attribute->text + prefix);
+    return bytes_of(attribute->text);
 }
 
-static struct bytes port_value(const struct netaddr *address, struct attribute *a)
+static struct bytes port_value(const struct netaddr *address, struct attribute *attribute)
 {
     uint16_t port = address->port;
-    size_t at = sizeof(a->text) - 1;
+    size_t at = sizeof(attribute->text) - 1;
 
     if (address->family == NETADDR_NONE || port == 0)
         return unavailable();
     for (; port != 0; port /= 10)
-        a->text[--at] = (char)('0' + port % 10);
-    return bytes_make(a->text + at, sizeof(a->text) - 1 - at);
+        attribute->text[--at] = (char)('0' + port % 10);
+    return bytes_make(attribute->text + at, sizeof(attribute->text) - 1 - at);
 }
 
+/* `form` is not AUTO. */
 static struct bytes value_of(const struct identity *who, enum capability_attribute bit,
-                             bool is_prefixed, struct attribute *a)
+                             enum identity_form form, struct attribute *attribute)
 {
     if (bit == ATTRIBUTE_NAME)
         return name_value(who);
     if (bit == ATTRIBUTE_ADDR)
-        return address_value(&who->client, is_prefixed, a);
+        return address_value(&who->client, form, attribute);
     if (bit == ATTRIBUTE_PORT)
-        return port_value(&who->client, a);
+        return port_value(&who->client, attribute);
     if (bit == ATTRIBUTE_DESTADDR)
-        return address_value(&who->local, is_prefixed, a);
+        return address_value(&who->local, form, attribute);
     if (bit == ATTRIBUTE_DESTPORT)
-        return port_value(&who->local, a);
+        return port_value(&who->local, attribute);
     if (bit == ATTRIBUTE_PROTO)
         return bytes_of(who->is_esmtp ? "ESMTP" : "SMTP");
     if (bit == ATTRIBUTE_REVERSE_NAME)
@@ -112,16 +114,16 @@ static struct bytes value_of(const struct identity *who, enum capability_attribu
     return bytes_of("REMOTE"); /* SOURCE */
 }
 
-static void set(struct attribute *a, const struct item *item, struct bytes value)
+static void set(struct attribute *attribute, const struct item *item, struct bytes value)
 {
-    a->name = item->name;
-    a->value = value;
-    a->length = item->name.len + text_xtext_length(value);
+    attribute->name = item->name;
+    attribute->value = value;
+    attribute->length = item->name.len + text_xtext_length(value);
 }
 
 /* ---- XCLIENT ---- */
 
-/* Exim keeps the address as it is written, and KumoMTA reads a bare one only. */
+/* Exim keeps the address as it is written, and KumoMTA reads only a bare one. */
 static bool wants_bare(uint16_t attributes)
 {
     const unsigned both = ATTRIBUTE_ADDR | ATTRIBUTE_PORT;
@@ -132,7 +134,7 @@ static bool wants_bare(uint16_t attributes)
     return attributes == kumo || attributes == exim || attributes == short_exim;
 }
 
-/* REVERSE_NAME is for a PTR that does not lead back, or not to the name that did. */
+/* REVERSE_NAME is for a PTR that was not confirmed, or is not the name that was. */
 static bool has_odd_reverse_name(const struct identity *who)
 {
     return text_is_host_name(who->reverse_name) &&
@@ -143,28 +145,28 @@ static bool has_odd_reverse_name(const struct identity *who)
 void identity_put_xclient(struct buf *out, const struct identity *who, uint16_t attributes,
                           enum identity_form form)
 {
-    /* REVERSE_NAME behind NAME, which sets it too; the last two go where room is left. */
+    /* REVERSE_NAME comes after NAME, which sets it too. The last two go only where room is left. */
     static const struct item order[] = {ITEM(NAME),         ITEM(ADDR),     ITEM(PORT),
                                         ITEM(DESTADDR),     ITEM(DESTPORT), ITEM(PROTO),
                                         ITEM(REVERSE_NAME), ITEM(HELO)};
-    bool is_prefixed =
-        form == IDENTITY_FORM_PREFIXED || (form == IDENTITY_FORM_AUTO && !wants_bare(attributes));
     size_t length = strlen("XCLIENT\r\n");
 
     if ((attributes & ATTRIBUTE_ADDR) == 0)
         return;
+    if (form == IDENTITY_FORM_AUTO)
+        form = wants_bare(attributes) ? IDENTITY_FORM_BARE : IDENTITY_FORM_PREFIXED;
     buf_text(out, "XCLIENT");
     for (size_t i = 0; i < ARRAY_LENGTH(order); i++) {
-        struct attribute a;
+        struct attribute attribute;
 
         if ((attributes & order[i].bit) == 0 ||
             (order[i].bit == ATTRIBUTE_REVERSE_NAME && !has_odd_reverse_name(who)))
             continue;
-        set(&a, &order[i], value_of(who, order[i].bit, is_prefixed, &a));
-        if (length + a.length > IDENTITY_COMMAND_MAX)
+        set(&attribute, &order[i], value_of(who, order[i].bit, form, &attribute));
+        if (length + attribute.length > IDENTITY_COMMAND_MAX)
             continue;
-        length += a.length;
-        put_attribute(out, &a);
+        length += attribute.length;
+        put_attribute(out, &attribute);
     }
     buf_text(out, "\r\n");
 }
@@ -172,13 +174,13 @@ void identity_put_xclient(struct buf *out, const struct identity *who, uint16_t 
 /* ---- XFORWARD ---- */
 
 static struct bytes forwarded_value(const struct identity *who, enum capability_attribute bit,
-                                    struct bytes ident, struct attribute *a)
+                                    struct bytes ident, struct attribute *attribute)
 {
     if (bit == ATTRIBUTE_IDENT)
         return printable(ident);
     if (bit == ATTRIBUTE_NAME && who->name_state != IDENTITY_NAME_CONFIRMED)
         return unavailable(); /* XFORWARD has no [TEMPUNAVAIL] */
-    return value_of(who, bit, true, a);
+    return value_of(who, bit, IDENTITY_FORM_PREFIXED, attribute);
 }
 
 unsigned identity_put_xforward(struct buf *out, const struct identity *who, uint16_t attributes,
@@ -190,18 +192,18 @@ unsigned identity_put_xforward(struct buf *out, const struct identity *who, uint
     size_t length = 0;
 
     for (size_t i = 0; i < ARRAY_LENGTH(order); i++) {
-        struct attribute a;
+        struct attribute attribute;
 
         if ((attributes & order[i].bit) == 0)
             continue;
-        set(&a, &order[i], forwarded_value(who, order[i].bit, ident, &a));
-        if (commands == 0 || length + a.length > IDENTITY_COMMAND_MAX) {
+        set(&attribute, &order[i], forwarded_value(who, order[i].bit, ident, &attribute));
+        if (commands == 0 || length + attribute.length > IDENTITY_COMMAND_MAX) {
             buf_text(out, commands == 0 ? "XFORWARD" : "\r\nXFORWARD");
             length = strlen("XFORWARD\r\n");
             commands++;
         }
-        length += a.length;
-        put_attribute(out, &a);
+        length += attribute.length;
+        put_attribute(out, &attribute);
     }
     if (commands > 0)
         buf_text(out, "\r\n");

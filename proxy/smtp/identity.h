@@ -20,17 +20,18 @@ enum identity_name {
 
 struct identity {
     struct netaddr client; /* address and port */
-    struct netaddr local;  /* of ours, that the client connected to */
+    struct netaddr local;  /* our address and port that the client connected to */
     enum identity_name name_state;
-    struct bytes name;         /* strictly a host name */
-    struct bytes reverse_name; /* the unconfirmed PTR, strictly a host name; empty: none */
-    struct bytes helo;         /* as the client said it; empty: not yet */
+    struct bytes name;         /* a strict host name */
+    struct bytes reverse_name; /* the unconfirmed PTR, a strict host name; empty: none */
+    struct bytes helo;         /* as the client said it; empty: it did not yet */
     bool is_esmtp;             /* greeted with EHLO */
 };
 
-/* The ways to hand it on, as bits. The values stand in files of the spool: never change one. */
+/* The ways to hand an identity on, as bits. The values stand in files of the spool: never change
+ * one. */
 enum identity_kind {
-    IDENTITY_KIND_AUTO = 1, /* a setting: by what the target announces */
+    IDENTITY_KIND_AUTO = 1, /* a setting: whatever the target announces */
     IDENTITY_KIND_XCLIENT = 2,
     IDENTITY_KIND_XFORWARD = 4,
     IDENTITY_KIND_PROXY_V1 = 8,
@@ -43,20 +44,19 @@ enum identity_form { IDENTITY_FORM_AUTO, IDENTITY_FORM_PREFIXED, IDENTITY_FORM_B
 
 #define IDENTITY_COMMAND_MAX 512 /* octets of one command, CRLF included */
 
-/* One XCLIENT command: only announced attributes; NAME with ADDR always; HELO
- * only where room is left. Never over IDENTITY_COMMAND_MAX. AUTO writes the bare form only to a
- * target whose attributes are exactly ADDR PORT (LOGIN, NAME: Exim's set) or ADDR PORT DESTADDR
- * DESTPORT (KumoMTA's). */
+/* One XCLIENT command of announced attributes only, never over IDENTITY_COMMAND_MAX: REVERSE_NAME
+ * and HELO are left out where they do not fit. IDENTITY_FORM_AUTO writes the bare form only to
+ * targets that announce exactly what Exim or KumoMTA does. */
 void identity_put_xclient(struct buf *out, const struct identity *who, uint16_t attributes,
                           enum identity_form form);
-/* XFORWARD in one or more commands, each up to IDENTITY_COMMAND_MAX, explicit
- * [UNAVAILABLE] for what is not known; `ident` is the transaction's id. Returns how many commands
- * were written. */
+/* XFORWARD in one or more commands, each up to IDENTITY_COMMAND_MAX, with [UNAVAILABLE] for what is
+ * not known; `ident` is the transaction's id. Returns how many commands were written. */
 unsigned identity_put_xforward(struct buf *out, const struct identity *who, uint16_t attributes,
                                struct bytes ident);
-/* Both ends of its connection are known, and of one family. */
+/* Are both ends of the client's connection known, and of one family? */
 bool identity_has_both_ends(const struct identity *who);
-/* The PROXY protocol's header; `who` NULL: v1 UNKNOWN, v2 LOCAL (health checks). */
+/* The header of the PROXY protocol. Where the ends are not known v1 says UNKNOWN, v2 LOCAL; `who`
+ * may be NULL (health checks). */
 void identity_put_proxy_v1(struct buf *out, const struct identity *who);
 void identity_put_proxy_v2(struct buf *out, const struct identity *who);
 

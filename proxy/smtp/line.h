@@ -11,33 +11,40 @@
 /* RFC 5321 4.5.3.1.4 asks for 512 octets; ESMTP parameters need more. CRLF included. */
 #define LINE_MAX_BYTES 1024
 
-/* Holds a pooled block from the first octets of a line that arrives in pieces until the call after
- * the one that handed it out, which may be one with empty input. */
+/* A line that arrives in pieces is collected in a pooled block. The block is held until the call
+ * after the one that hands the line out; that call's input may be empty. */
 struct line {
     struct pool *pool; /* blocks of at least LINE_MAX_BYTES */
     uint8_t *begun;
-    uint16_t begun_bytes; /* 0 with `begun`: handed out */
-    bool is_skipping;     /* inside a line that was too long already */
+    uint16_t begun_bytes; /* 0 with `begun`: the line was handed out */
+    bool is_skipping;     /* the rest of a line that is too long */
 };
 
-void line_init(struct line *l, struct pool *pool);
-void line_done(struct line *l);
+enum line_end {
+    LINE_END_ANY, /* CRLF or LF */
+    LINE_END_CRLF
+};
 
-/* Looks for the end of the line in `in`. Returns the octets taken off `in` (all of them when the
- * line has not ended yet). *error_out: 0 and a line in *line_out without its line end, borrowed
- * until the next call or until `in` goes; or ERR_NOT_FOUND (no end yet), ERR_TOO_LONG (told once,
- * when the end of the long line has come), ERR_BARE_NEWLINE (ended by LF alone and `wants_crlf`;
- * or a CR or NUL stands inside it: then also where not `wants_crlf`), ERR_MEMORY (nothing was
- * taken, and the call may be made again). Call until `in` is empty, and then once more or
- * line_release(), so that an idle client holds no block. */
-size_t line_take(struct line *l, struct bytes in, bool wants_crlf, struct bytes *line_out,
+void line_init(struct line *line, struct pool *pool);
+void line_done(struct line *line);
+
+/* Looks for the end of the line in `in`. Returns the octets taken off `in`, which are all of them
+ * where the line has not ended yet. *error_out:
+ *   0: a line in *line_out without its end, borrowed until the next call or until `in` goes
+ *   ERR_NOT_FOUND: the line has not ended yet
+ *   ERR_TOO_LONG: once, when the end of the long line has come
+ *   ERR_BARE_NEWLINE: the line ends in LF where CRLF is wanted, or a CR or NUL is inside it
+ *   ERR_MEMORY: nothing was taken, and the call may be made again
+ * Call until `in` is empty, and then once more or line_release(), so that an idle client holds no
+ * block. */
+size_t line_take(struct line *line, struct bytes in, enum line_end wanted, struct bytes *line_out,
                  int *error_out);
 
-/* Gives back the block of a line that was handed out, which is borrowed no longer. */
-static inline void line_release(struct line *l)
+/* Gives back the block of a line that was handed out, whose octets must not be used any more. */
+static inline void line_release(struct line *line)
 {
-    if (l->begun_bytes == 0)
-        line_done(l);
+    if (line->begun_bytes == 0)
+        line_done(line);
 }
 
 #endif

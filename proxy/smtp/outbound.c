@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Transactions on one connection. Commands leave in one order, as many as may; answers come in
- * that order and are matched to them by a ring. */
+/* Transactions on one connection. Answers come in the order of the commands; a ring of the commands
+ * that were sent tells which answer belongs to which. */
 #include "proxy/smtp/outbound.h"
 
 #include "proxy/base/error.h"
 #include "proxy/smtp/outcome.h"
 #include "proxy/smtp/outbound_private.h"
 
-#define OUT_MAX_BYTES    65536  /* of commands in `out`; others wait for room */
+#define OUT_MAX_BYTES    65536  /* of commands in `out`; more wait for room */
 #define UNREAD_MAX_BYTES 131072 /* of replies fed in one turn */
 
 /* ---- beginning and ending ---- */
@@ -24,7 +24,6 @@ void outbound_init(struct outbound *o, const struct outbound_conf *conf, struct 
     list_init(&o->waiting);
 }
 
-/* What was borrowed for the transaction is not touched any more. */
 void outbound_forget(struct outbound *o)
 {
     LIST_EACH (link, &o->waiting)
@@ -49,17 +48,17 @@ void outbound_done(struct outbound *o)
     o->state = OUT_GONE;
 }
 
-bool outbound_go_away(struct outbound *o, enum outbound_gone why, const struct reply *r,
+bool outbound_go_away(struct outbound *o, enum outbound_gone why, const struct reply *reply,
                       struct outbound_event *ev)
 {
-    bool is_answer = r != NULL && r->code >= 400 && o->sent.count > 0 &&
+    bool is_answer = reply != NULL && reply->code >= 400 && o->sent.count > 0 &&
                      o->sent.at[o->sent.first].kind == SENT_END;
 
     ev->kind = OUTBOUND_GONE;
     ev->why = why;
     ev->is_end_sent = o->state == OUT_FINAL && !is_answer;
-    if (r != NULL)
-        ev->reply = *r;
+    if (reply != NULL)
+        ev->reply = *reply;
     else
         ev->error = ERR_CLOSED;
     outbound_forget(o);
@@ -79,14 +78,14 @@ void outbound_go_away_later(struct outbound *o, enum outbound_gone why)
     o->due = (struct outbound_due){.has_gone = true, .why = why, .is_end_sent = ev.is_end_sent};
 }
 
-/* The transaction has its outcome; the connection serves again when no answer is due. */
+/* The transaction has its outcome. The connection may serve again when no answer is due. */
 static void finish(struct outbound *o)
 {
     outbound_forget(o);
     o->state = OUT_DRAINING;
 }
 
-/* Where nothing can be taken back any more, only closing is left. */
+/* Can the transaction be given up without closing? Not where the target waits for more of it. */
 static bool may_live(const struct outbound *o)
 {
     switch (o->state) {
@@ -94,7 +93,8 @@ static bool may_live(const struct outbound *o)
     case OUT_EHLO:
     case OUT_HELO:
     case OUT_XCLIENT:
-        return !o->has_job; /* EHLO needs the client's own name, which goes now */
+        return !o->has_job; /* the name that EHLO says is the client's, and goes with the
+                               transaction */
     case OUT_IDLE:
         return true;
     case OUT_ENVELOPE:
@@ -147,10 +147,10 @@ bool outbound_is_idle(const struct outbound *o)
 
 /* ---- where a reply leads ---- */
 
-/* A command that was composed right cannot be answered so, unless we or the operator erred. */
-static bool is_confused(const struct reply *r)
+/* Such an answer to a well-formed command means that we or the operator erred. */
+static bool is_confused(const struct reply *reply)
 {
-    switch (r->code) {
+    switch (reply->code) {
     case 500:
     case 502:
     case 503:
@@ -161,12 +161,12 @@ static bool is_confused(const struct reply *r)
     return false;
 }
 
-static void judge(struct outbound_event *ev, const struct reply *r)
+static void judge(struct outbound_event *ev, const struct reply *reply)
 {
-    ev->reply = *r;
-    if (is_confused(r)) {
+    ev->reply = *reply;
+    if (is_confused(reply)) {
         ev->is_confused = true;
-        ev->heard = *r;
+        ev->heard = *reply;
         ev->reply = reply_own(REPLY_TARGET_CONFUSED);
     }
     ev->fate = outcome_of_code(ev->reply.code);
@@ -184,111 +184,113 @@ static bool answer_refused(const struct outbound *o, struct recipient *rcpt,
     return true;
 }
 
-static void on_xforward(struct outbound *o, const struct reply *r)
+static void on_xforward(struct outbound *o, const struct reply *reply)
 {
-    if (reply_is_positive(r) || !o->has_job)
+    if (reply_is_positive(reply) || !o->has_job)
         return;
-    outbound_say_no_identity(o, r);
+    outbound_refuse_identity(o, reply);
 }
 
-static void on_mail(struct outbound *o, const struct reply *r)
+static void on_mail(struct outbound *o, const struct reply *reply)
 {
-    if (reply_is_positive(r))
+    if (reply_is_positive(reply))
         return;
-    /* "nested MAIL", maybe */
-    o->needs_rset = is_confused(r) && !outbound_has_sent(o, SENT_RSET);
+    /* It may be "nested MAIL". */
+    o->needs_rset = is_confused(reply) && !outbound_has_sent(o, SENT_RSET);
     if (!o->has_job)
         return;
-    outbound_say_no(o, is_confused(r) ? reply_own(REPLY_TARGET_CONFUSED) : *r, r);
+    outbound_refuse(o, is_confused(reply) ? reply_own(REPLY_TARGET_CONFUSED) : *reply, reply);
 }
 
-static bool on_rcpt(struct outbound *o, struct recipient *rcpt, const struct reply *r,
+static bool on_rcpt(struct outbound *o, struct recipient *rcpt, const struct reply *reply,
                     struct outbound_event *ev)
 {
-    if (reply_is_positive(r)) {
+    if (reply_is_positive(reply)) {
         o->accepted++;
-        /* Even where MAIL was refused; but not where RSET is on its way behind it. */
+        /* Even where MAIL was refused, but not where RSET was sent after this RCPT. */
         o->needs_rset = !outbound_has_sent(o, SENT_RSET);
     }
     if (rcpt == NULL)
         return false;
-    if (o->refusal.reply.code != 0 && (reply_is_positive(r) || !o->refusal.is_identity))
+    if (o->refusal.reply.code != 0 && (reply_is_positive(reply) || !o->refusal.is_identity))
         return answer_refused(o, rcpt, ev);
     ev->kind = OUTBOUND_ANSWER;
     ev->rcpt = rcpt;
     ev->is_heard = true;
-    judge(ev, r);
+    judge(ev, reply);
     return true;
 }
 
-static bool final_answer(struct outbound *o, const struct reply *r, bool is_early,
+enum timing { EARLY, AFTER_END };
+
+static bool final_answer(struct outbound *o, const struct reply *reply, enum timing timing,
                          struct outbound_event *ev)
 {
     ev->kind = OUTBOUND_FINAL_ANSWER;
-    ev->is_early = is_early;
-    judge(ev, r);
+    ev->is_early = timing == EARLY;
+    judge(ev, reply);
     finish(o);
     return true;
 }
 
-/* `accepted` is the target's count: where it took a recipient that we do not want any more, a
- * lone dot would deliver an empty message. */
-static bool on_data(struct outbound *o, const struct reply *r, struct outbound_event *ev)
+/* `accepted` counts what the target took. It may have taken a recipient that we do not want any
+ * more: a lone dot would then deliver an empty message. */
+static bool on_data(struct outbound *o, const struct reply *reply, struct outbound_event *ev)
 {
     bool stands = o->state == OUT_ENVELOPE && o->refusal.reply.code == 0 && o->accepted > 0;
 
-    if (outbound_class(r) == 3 && stands) {
+    if (outbound_class(reply) == 3 && stands) {
         o->state = OUT_CONTENT;
         ev->kind = OUTBOUND_GO;
         return true;
     }
-    if (outbound_class(r) == 3 && o->accepted > 0)
+    if (outbound_class(reply) == 3 && o->accepted > 0)
         return outbound_go_away(o, GONE_ABORTED, NULL, ev);
     o->is_dot_content = false;
     o->wants_data = false;
     if (stands)
-        return final_answer(o, r, true, ev);
-    if (outbound_class(r) == 3)
+        return final_answer(o, reply, EARLY, ev);
+    if (outbound_class(reply) == 3)
         outbound_say_lone_dot(o);
     return false;
 }
 
-/* A positive answer to octets that were not written is none. */
-static bool is_premature(const struct outbound *o, const struct reply *r)
+/* A positive answer to a chunk that was not written whole cannot be right. */
+static bool is_premature(const struct outbound *o, const struct reply *reply)
 {
-    return reply_is_positive(r) && o->sent.count == 0 && o->chunk_left > 0;
+    return reply_is_positive(reply) && o->sent.count == 0 && o->chunk_left > 0;
 }
 
-static bool on_chunk(struct outbound *o, const struct reply *r, struct outbound_event *ev)
+static bool on_chunk(struct outbound *o, const struct reply *reply, struct outbound_event *ev)
 {
-    if (is_premature(o, r))
-        return outbound_go_away(o, GONE_LOST, r, ev);
-    if (reply_is_positive(r) || o->state == OUT_DRAINING)
+    if (is_premature(o, reply))
+        return outbound_go_away(o, GONE_LOST, reply, ev);
+    if (reply_is_positive(reply) || o->state == OUT_DRAINING)
         return false;
-    return final_answer(o, r, true, ev);
+    return final_answer(o, reply, EARLY, ev);
 }
 
-static bool on_end(struct outbound *o, const struct reply *r, struct outbound_event *ev)
+static bool on_end(struct outbound *o, const struct reply *reply, struct outbound_event *ev)
 {
-    bool is_early = o->chunk_left > 0;
+    enum timing timing = o->chunk_left > 0 ? EARLY : AFTER_END;
 
-    if (is_premature(o, r))
-        return outbound_go_away(o, GONE_LOST, r, ev);
+    if (is_premature(o, reply))
+        return outbound_go_away(o, GONE_LOST, reply, ev);
     if (o->state == OUT_DRAINING)
         return false;
-    /* After a final dot nothing is left; after a chunk that was refused, who knows? */
-    o->needs_rset = !reply_is_positive(r) && !o->is_dot_content;
-    if (reply_is_positive(r))
+    /* The final dot ends the transaction at the target in any case, a refused chunk may not. */
+    o->needs_rset = !reply_is_positive(reply) && !o->is_dot_content;
+    if (reply_is_positive(reply))
         o->refusals = 0;
-    return final_answer(o, r, is_early, ev);
+    return final_answer(o, reply, timing, ev);
 }
 
-/* No command waits for it: all that makes sense is the early answer to an end of data. */
-static bool on_unasked(struct outbound *o, const struct reply *r, struct outbound_event *ev)
+/* No command waits for this reply. It makes sense only as an early answer to the end of data. */
+static bool on_unasked(struct outbound *o, const struct reply *reply, struct outbound_event *ev)
 {
-    if (o->state != OUT_CONTENT || !o->is_dot_content || r->code < 400)
-        return outbound_go_away(o, GONE_LOST, r, ev);
-    final_answer(o, r, true, ev);
+    if (o->state != OUT_CONTENT || !o->is_dot_content || reply->code < 400)
+        return outbound_go_away(o, GONE_LOST, reply, ev);
+    final_answer(o, reply, EARLY, ev);
     outbound_go_away_later(o, GONE_ABORTED);
     return true;
 }
@@ -304,52 +306,53 @@ static struct outbound_sent pop(struct outbound *o)
     return sent;
 }
 
-static bool on_answer(struct outbound *o, const struct reply *r, struct outbound_event *ev)
+static bool on_answer(struct outbound *o, const struct reply *reply, struct outbound_event *ev)
 {
     struct outbound_sent sent;
     bool is_data;
 
     if (o->sent.count == 0)
-        return on_unasked(o, r, ev);
+        return on_unasked(o, reply, ev);
     is_data = o->sent.at[o->sent.first].kind == SENT_DATA;
-    if (outbound_class(r) == (is_data ? 2 : 3))
-        return outbound_go_away(o, GONE_LOST, r, ev);
-    if (r->code >= 400)
+    if (outbound_class(reply) == (is_data ? 2 : 3))
+        return outbound_go_away(o, GONE_LOST, reply, ev);
+    if (reply->code >= 400)
         o->refusals++;
     sent = pop(o);
     switch (sent.kind) {
     case SENT_XFORWARD:
-        on_xforward(o, r);
+        on_xforward(o, reply);
         return false;
     case SENT_MAIL:
-        on_mail(o, r);
+        on_mail(o, reply);
         return false;
     case SENT_RCPT:
-        return on_rcpt(o, sent.rcpt, r, ev);
+        return on_rcpt(o, sent.rcpt, reply, ev);
     case SENT_DATA:
-        return on_data(o, r, ev);
+        return on_data(o, reply, ev);
     case SENT_BDAT:
-        return on_chunk(o, r, ev);
+        return on_chunk(o, reply, ev);
     case SENT_END:
-        return on_end(o, r, ev);
-    case SENT_RSET: /* recipients of the transaction before might stand */
-        return !reply_is_positive(r) && outbound_go_away(o, GONE_LOST, r, ev);
+        return on_end(o, reply, ev);
+    case SENT_RSET: /* the old transaction may still be open */
+        return !reply_is_positive(reply) && outbound_go_away(o, GONE_LOST, reply, ev);
     case SENT_LONE_DOT:
         return false;
     }
     return false;
 }
 
-/* 421 and 521 end the connection whatever was asked. */
-static bool is_farewell(const struct outbound *o, const struct reply *r, enum outbound_gone *why)
+/* 421 and 521 end the connection, whatever command they answer. */
+static bool is_farewell(const struct outbound *o, const struct reply *reply,
+                        enum outbound_gone *why)
 {
-    bool is_verdict = r->code == 521 || (o->is_impersonated && outbound_is_policy(r));
+    bool is_verdict = reply->code == 521 || (o->is_impersonated && outbound_is_policy(reply));
 
     *why = is_verdict ? GONE_VERDICT : GONE_LOST;
-    return r->code == 421 || r->code == 521;
+    return reply->code == 421 || reply->code == 521;
 }
 
-static bool on_reply(struct outbound *o, const struct reply *r, struct outbound_event *ev)
+static bool on_reply(struct outbound *o, const struct reply *reply, struct outbound_event *ev)
 {
     enum outbound_gone why;
 
@@ -358,18 +361,18 @@ static bool on_reply(struct outbound *o, const struct reply *r, struct outbound_
     case OUT_EHLO:
     case OUT_HELO:
     case OUT_XCLIENT:
-        return outbound_hello_reply(o, r, ev);
+        return outbound_hello_reply(o, reply, ev);
     case OUT_IDLE:
-        return outbound_go_away(o, r->code == 421 ? GONE_CLOSED : GONE_LOST, r, ev);
+        return outbound_go_away(o, reply->code == 421 ? GONE_CLOSED : GONE_LOST, reply, ev);
     case OUT_ENVELOPE:
     case OUT_CONTENT:
     case OUT_FINAL:
     case OUT_DRAINING:
-        if (is_farewell(o, r, &why))
-            return outbound_go_away(o, why, r, ev);
-        return on_answer(o, r, ev);
+        if (is_farewell(o, reply, &why))
+            return outbound_go_away(o, why, reply, ev);
+        return on_answer(o, reply, ev);
     case OUT_QUITTING:
-        return outbound_go_away(o, GONE_CLOSED, r, ev);
+        return outbound_go_away(o, GONE_CLOSED, reply, ev);
     case OUT_GONE:
         break;
     }
@@ -390,18 +393,18 @@ void outbound_eof(struct outbound *o)
         o->due.has_eof = true;
 }
 
-/* 0: a reply; ERR_NOT_FOUND: none has come. */
-static int take_reply(struct outbound *o, struct reply *r)
+/* 0: a reply; ERR_NOT_FOUND: no whole reply has come. */
+static int take_reply(struct outbound *o, struct reply *reply)
 {
     struct bytes rest = buf_bytes(&o->unread);
     size_t length = rest.len;
-    int error = reply_parser_take(&o->in, &rest, r);
+    int error = reply_parser_take(&o->in, &rest, reply);
 
     buf_consume(&o->unread, length - rest.len);
     return error;
 }
 
-/* Nothing was heard that could be answered to. */
+/* No reply has come: the rest of it is missing (ERR_NOT_FOUND), or it cannot be read. */
 static bool on_silence(struct outbound *o, int error, struct outbound_event *ev)
 {
     bool is_end = error == ERR_NOT_FOUND;
@@ -421,7 +424,7 @@ static bool on_silence(struct outbound *o, int error, struct outbound_event *ev)
     return true;
 }
 
-/* What is known without asking the target. */
+/* Events that need no reply of the target. */
 static bool tell_due(struct outbound *o, struct outbound_event *ev)
 {
     if (o->due.has_gone) {
@@ -450,7 +453,7 @@ bool outbound_next(struct outbound *o, struct outbound_event *out)
     bool is_told = false;
 
     while (!is_told) {
-        struct reply r;
+        struct reply reply;
         int error;
 
         if (o->state != OUT_GONE &&
@@ -459,12 +462,12 @@ bool outbound_next(struct outbound *o, struct outbound_event *out)
         is_told = tell_due(o, &ev);
         if (is_told || o->state == OUT_GONE)
             break;
-        error = take_reply(o, &r);
+        error = take_reply(o, &reply);
         if (error != 0) {
             is_told = on_silence(o, error, &ev);
             break;
         }
-        is_told = on_reply(o, &r, &ev);
+        is_told = on_reply(o, &reply, &ev);
         outbound_say_more(o);
     }
     if (is_told)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One SMTP connection to a target, from the greeting to QUIT: what we say and where an answer
- * takes us. Pure: fed with octets, drained of events; what is to be sent collects in `out`.
+/* One SMTP connection to a target, from the greeting to QUIT: what we say, and what follows from
+ * each answer. Pure: fed with octets, drained of events; what is to be sent collects in `out`.
  *
  * Life: outbound_start() - READY - { outbound_begin() - rcpt.. - data - frame.. - end - IDLE } -
- * outbound_quit(). RFC 2920 pipelining where announced, lock-step elsewhere; commands that may
- * not go yet, or have no room in `out`, wait inside. After every call: outbound_next() until it
- * says false, then send what stands in `out`, and tell outbound_said(). After GONE only
- * outbound_done() is legal. */
+ * outbound_quit(). Commands are pipelined (RFC 2920) where the target announces it; those that may
+ * not go yet, or have no room in `out`, wait inside. After every call the caller calls
+ * outbound_next() until it returns false, sends what stands in `out`, and reports it by
+ * outbound_said(). After GONE only outbound_done() is legal. */
 #ifndef POSTERN_OUTBOUND_H
 #define POSTERN_OUTBOUND_H
 
@@ -23,14 +23,14 @@
 
 enum outbound_state {
     OUT_GREETING, /* waiting for 220 */
-    OUT_EHLO,     /* ... for the reply to EHLO */
-    OUT_HELO,     /* EHLO was refused: ... to HELO */
+    OUT_EHLO,     /* waiting for the reply to EHLO */
+    OUT_HELO,     /* EHLO was refused; waiting for the reply to HELO */
     OUT_IDLE,     /* ready for a transaction */
     OUT_XCLIENT,  /* waiting for the 220 to XCLIENT; then EHLO again */
     OUT_ENVELOPE, /* XFORWARD, MAIL, RCPT, DATA; answers come in order */
     OUT_CONTENT,  /* content may flow */
-    OUT_FINAL,    /* the end was sent, with all octets before it */
-    OUT_DRAINING, /* given up; answers that are still due are absorbed */
+    OUT_FINAL,    /* the whole content and its end were sent */
+    OUT_DRAINING, /* the transaction is over; answers that are still due are ignored */
     OUT_QUITTING,
     OUT_GONE
 };
@@ -48,21 +48,22 @@ enum outbound_sent_kind { /* commands without an answer yet, in order */
 
 enum outbound_gone {
     GONE_CLOSED,   /* after QUIT, or a 421 or EOF while idle */
-    GONE_REFUSED,  /* greeted with 4xx or 5xx (not 521), EHLO and HELO refused: try another */
-    GONE_LOST,     /* EOF, 421, garbage, an answer to nothing. reply is for the log: what was heard,
-                      with code 0 where it was none; nothing was: error says why */
-    GONE_SHORTAGE, /* we have no memory for it: the target is not to blame */
-    GONE_VERDICT,  /* the target's word on this client: reply has its text; also 521 */
-    GONE_IDENTITY, /* identity could not be handed on: reply has the target's words; code 0: its
-                      announcement left no way */
-    GONE_ABORTED   /* content was cut short: nothing else was possible */
+    GONE_REFUSED,  /* greeted with 4xx or 5xx (not 521), or EHLO and HELO refused: try another
+                      address */
+    GONE_LOST,     /* EOF, 421, garbage, a reply to nothing. For the log, `reply` is what was heard
+                      (code 0: it was no reply); where nothing was heard, `error` says why */
+    GONE_SHORTAGE, /* no memory here: the target is not to blame */
+    GONE_VERDICT,  /* the target's verdict on this client, in `reply`; also 521 */
+    GONE_IDENTITY, /* identity could not be handed on: `reply` is the target's; code 0: it announced
+                      no way to */
+    GONE_ABORTED   /* content was cut short, so that only closing was left */
 };
 
 #define OUTBOUND_SENT_MAX 64 /* more RCPTs wait inside until answers have come */
 
 struct outbound_sent {
     enum outbound_sent_kind kind;
-    struct recipient *rcpt; /* SENT_RCPT; NULL: nobody wants the answer any more */
+    struct recipient *rcpt; /* of SENT_RCPT; NULL: nobody wants the answer any more */
 };
 
 struct outbound_ring {
@@ -70,15 +71,16 @@ struct outbound_ring {
     uint8_t first, count;
 };
 
-/* What every RCPT is answered with: MAIL was refused, or the identity, or MAIL cannot be sent. */
+/* The answer to every RCPT where MAIL or the identity was refused, or MAIL cannot be sent. */
 struct outbound_refusal {
     struct reply reply; /* code 0: none */
     struct reply heard; /* code not 0: the target's words, where `reply` is our own */
-    struct buf words;   /* that one of the two points to */
-    bool is_identity;   /* XFORWARD was refused; until the next begin. With reply.code 0: passes */
+    struct buf words;   /* the octets of the one that is the target's */
+    bool is_identity;   /* XFORWARD was refused; kept until outbound_begin(). Where reply.code is 0
+                           the transaction goes on without */
 };
 
-/* What outbound_next() has yet to tell. */
+/* What outbound_next() has yet to report. */
 struct outbound_due {
     bool has_go, has_idle, has_gone;
     bool has_eof; /* nothing comes behind `unread` */
@@ -94,11 +96,11 @@ struct outbound_job {
     bool sends_xforward;
     bool passes_without_identity; /* identity-failure = pass */
     enum identity_form form;
-    uint64_t size_bytes; /* what SIZE says in place of the client's estimate; 0: that stands */
+    uint64_t size_bytes; /* SIZE in place of the client's estimate; 0: the estimate */
 };
 
 struct outbound_conf {  /* outlives the connection */
-    bool uses_chunking; /* where announced: no DATA is sent then */
+    bool uses_chunking; /* where announced: BDAT instead of DATA */
 };
 
 struct outbound {
@@ -106,20 +108,20 @@ struct outbound {
     enum outbound_state state;
     struct capability caps;
     struct reply_parser in;
-    struct buf unread; /* fed, and not looked at yet */
+    struct buf unread; /* fed, but not looked at yet */
     struct buf out;
     struct bytes helo; /* what EHLO says; borrowed */
     struct outbound_job job;
     bool has_job;
-    bool is_impersonated; /* XCLIENT or PROXY: bound to one client for ever */
+    bool is_impersonated; /* XCLIENT or PROXY was sent: serves one client only */
     bool is_xclient_sent;
     bool needs_rset;     /* the target may have a transaction open that is over for us */
     bool is_mail_sent;   /* in this transaction */
     bool wants_data;     /* the client has sent DATA */
     bool is_dot_content; /* DATA was sent: content ends with a dot, there is no way back */
-    struct buf xforward; /* commands of this transaction that were not sent yet */
+    struct buf xforward; /* XFORWARD commands that were not sent yet */
     struct outbound_refusal refusal; /* of this transaction */
-    struct list waiting;             /* recipients to be sent: struct recipient.in_outbound */
+    struct list waiting;             /* RCPTs to be sent: struct recipient.in_outbound */
     struct outbound_ring sent;
     uint64_t chunk_left;   /* octets of the announced BDAT chunk that were not written yet */
     unsigned accepted;     /* recipients that the target took in this transaction */
@@ -129,13 +131,13 @@ struct outbound {
 };
 
 enum outbound_event_kind {
-    OUTBOUND_READY,        /* greeted and EHLOed: caps are known; begin may be called */
+    OUTBOUND_READY,        /* `caps` are known: outbound_begin() is legal */
     OUTBOUND_ANSWER,       /* rcpt, fate, reply */
-    OUTBOUND_GO,           /* content may be framed */
-    OUTBOUND_FINAL_ANSWER, /* fate, reply: of all that stand. is_early: before our end of data.
+    OUTBOUND_GO,           /* content may be sent: see outbound_frame() */
+    OUTBOUND_FINAL_ANSWER, /* fate, reply: for all that stand. is_early: before our end of data.
                               IDLE or GONE follows, maybe later */
     OUTBOUND_IDLE,         /* the transaction is over, no answer is due: another may begin */
-    OUTBOUND_REFUSED, /* the target will not have us: why, reply. QUIT goes out, GONE follows */
+    OUTBOUND_REFUSED, /* the target does not want us: why, reply. QUIT goes out, GONE follows */
     OUTBOUND_GONE     /* the connection is of no use any more: close it. why, reply */
 };
 
@@ -146,10 +148,10 @@ struct outbound_event {
     struct reply reply; /* borrowed until the next call; verbatim the target's, or our own */
     enum outbound_gone why;
     bool is_early;
-    bool is_heard;    /* ANSWER: what the target said to this very RCPT */
+    bool is_heard;    /* ANSWER: the target's reply to this very RCPT */
     bool is_end_sent; /* GONE: the end of data was sent, and its answer will never be known */
-    int error;        /* GONE without words of the target: why */
-    bool is_confused; /* a reply that means that we or the operator erred (500 502 503 530
+    int error;        /* GONE without a reply of the target: why */
+    bool is_confused; /* the target's reply means that we or the operator erred (500 502 503 530
                          538): `reply` is ours, `heard` the target's, for an error line */
     struct reply heard;
 };
@@ -158,56 +160,56 @@ struct outbound_event {
 void outbound_init(struct outbound *o, const struct outbound_conf *conf, struct pool *small,
                    struct pool *medium);
 void outbound_done(struct outbound *o);
-/* The transaction's memory is about to go: nothing of it is pointed at any more. Changes no state;
- * for a connection that is being closed. */
+/* Drops all pointers into the transaction, whose memory is about to go. For a connection that is
+ * being closed: the state does not change. */
 void outbound_forget(struct outbound *o);
-/* Legal when nothing else has been called but outbound_init(). The connection is there, and these
- * are its own two ends. `proxy_version` 1 or 2: a PROXY header
- * for `client` goes first, 0: none. NULL, or a client without an address: v2 LOCAL, and v1 names
- * our own ends, since Postfix refuses UNKNOWN. `helo` is what EHLO will say; borrowed as long as
- * the connection. Where it is no word of printable ASCII "localhost" stands for it. Behind XCLIENT
- * the client's own is said if it can be. */
+/* Legal once, after outbound_init(), when the connection is open; `own` has its two ends.
+ * `proxy_version` 1 or 2: a PROXY header for `client` goes first; 0: none. Where `client` is NULL
+ * or has no address, v2 says LOCAL, and v1 names our own ends, since Postfix refuses UNKNOWN.
+ * `helo`, borrowed as long as the connection, is said in EHLO; where it is not one word of
+ * printable ASCII, "localhost" is. After XCLIENT the client's own is said, where it is one. */
 void outbound_start(struct outbound *o, unsigned proxy_version, const struct identity *client,
                     const struct identity *own, struct bytes helo);
 
-/* Legal when READY or IDLE has come. */
+/* Legal after READY or IDLE. */
 void outbound_begin(struct outbound *o, const struct outbound_job *job);
 void outbound_rcpt(struct outbound *o, struct recipient *rcpt);
-void outbound_data(struct outbound *o); /* the client has sent DATA: send it, or nothing (BDAT) */
+/* The client has sent DATA. The target gets it, unless BDAT is used. */
+void outbound_data(struct outbound *o);
 
-/* So many octets of `out` were sent and leave it; commands that had no room there may follow. */
+/* `octets` were sent and leave `out`; commands that had no room there may follow. */
 void outbound_said(struct outbound *o, size_t octets);
 
 /* How many of `available` octets of content may be written now, behind what stands in `out` (which
- * gets "BDAT n [LAST]" where a chunk begins). `available`: all content in the copy of which
- * outbound_wrote() was not yet told, the unwritten rest of an announced chunk among it; `is_whole`:
- * it is all there is, and the end is released.
+ * gets "BDAT n [LAST]" where a chunk begins). `available`: all content in the copy that
+ * outbound_wrote() has not reported yet, the rest of an announced chunk included; `is_whole`:
+ * no more content follows, and the end is released.
  * With DATA (is_dot_content) the caller stuffs dots, writes *tail_out (the final dot, or nothing)
- * directly behind the content, which ends with CRLF, and then calls outbound_ended(). With BDAT
+ * directly after the content, which ends with CRLF, and then calls outbound_ended(). With BDAT
  * *tail_out is empty and the end is in the LAST chunk's head. An announced chunk must be written
- * to its end even when a FINAL_ANSWER has come: ask while chunk_left is not 0. */
+ * to its end even when a FINAL_ANSWER has come: call this while chunk_left is not 0. */
 uint64_t outbound_frame(struct outbound *o, uint64_t available, bool is_whole,
                         struct bytes *tail_out);
-/* The stream took that many octets of content (without stuffed dots). Must be told before what
- * the target says to them is fed: a 250 to a chunk that was not written is no reply. */
+/* The stream took that many octets of content (without stuffed dots). Call this before the target's
+ * answer to them is fed: a 250 to a chunk that was not written is taken for garbage. */
 void outbound_wrote(struct outbound *o, uint64_t octets);
 void outbound_ended(struct outbound *o);
 /* Gives the transaction up. True: the connection lives (IDLE follows when it may serve again, or
- * GONE); false: only closing is left. No other event follows. A transaction in which no recipient
- * stands ends in no other way, after DATA too. */
+ * GONE); false: only closing is left. No other event follows. This is the only end of a
+ * transaction in which no recipient stands, after DATA too. */
 bool outbound_abort(struct outbound *o);
-/* No transaction has begun since the last one was given up: RSET goes out if that is open at the
- * target still, and nothing forbids it now. False: nothing was said. True: another may begin when
- * IDLE has come once more. */
+/* Called when a transaction was given up and no other has begun. Sends RSET where the target may
+ * still have it open and RSET may be sent now. True: RSET was sent, and another transaction may
+ * begin after the next IDLE. */
 bool outbound_reset(struct outbound *o);
-/* Says QUIT when idle, GONE follows; else GONE comes at once. */
+/* Sends QUIT when idle, and GONE follows; else GONE comes at once. */
 void outbound_quit(struct outbound *o);
 
 /* All of `in` is taken, and looked at by outbound_next(). */
 void outbound_feed(struct outbound *o, struct bytes in);
 void outbound_eof(struct outbound *o);
 bool outbound_next(struct outbound *o, struct outbound_event *out);
-/* No answer is due, nothing has begun and nothing is left to be told: may serve a transaction. */
+/* No answer is due, no transaction runs and no event is left: outbound_begin() is legal. */
 bool outbound_is_idle(const struct outbound *o);
 
 #endif

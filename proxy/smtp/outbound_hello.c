@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* How a connection is opened: PROXY header, greeting, EHLO or HELO, and XCLIENT, behind which the
- * target starts anew. */
+/* How a connection is opened: PROXY header, greeting, EHLO or HELO, and XCLIENT, after which EHLO
+ * is said again. */
 #include "proxy/smtp/outbound_private.h"
 
 #define HELO_MAX 255
 
-/* One word of printable ASCII: what a client says in EHLO may be anything. */
+/* Is it one word of printable ASCII? A client may say anything in EHLO. */
 static bool can_be_said(struct bytes helo)
 {
     for (size_t i = 0; i < helo.len; i++)
@@ -36,7 +36,7 @@ static void say_helo(struct outbound *o, const char *verb)
     buf_text(&o->out, "\r\n");
 }
 
-/* Alone in its write: Postfix hangs up on what is pipelined behind it. */
+/* Alone in its write: Postfix hangs up where a command is pipelined behind XCLIENT. */
 static void say_xclient(struct outbound *o)
 {
     if (!capability_has(&o->caps, CAPABILITY_XCLIENT) || (o->caps.xclient & ATTRIBUTE_ADDR) == 0) {
@@ -46,7 +46,7 @@ static void say_xclient(struct outbound *o)
     o->is_impersonated = true;
     o->is_xclient_sent = true;
     if (can_be_said(o->job.client->helo))
-        o->helo = o->job.client->helo; /* what the target shall judge */
+        o->helo = o->job.client->helo; /* the name that the target shall judge */
     identity_put_xclient(&o->out, o->job.client, o->caps.xclient, o->job.form);
 }
 
@@ -77,13 +77,13 @@ void outbound_hello_enter(struct outbound *o, enum outbound_state next)
 
 /* ---- where a reply leads ---- */
 
-/* The target keeps the connection until it hears QUIT. */
-static bool refused(struct outbound *o, enum outbound_gone why, const struct reply *r,
+/* The target keeps the connection open until it gets QUIT. */
+static bool refused(struct outbound *o, enum outbound_gone why, const struct reply *reply,
                     struct outbound_event *ev)
 {
     bool has_eof = o->due.has_eof;
 
-    outbound_go_away(o, why, r, ev);
+    outbound_go_away(o, why, reply, ev);
     ev->kind = OUTBOUND_REFUSED;
     o->due.has_eof = has_eof;
     o->state = OUT_QUITTING;
@@ -91,7 +91,7 @@ static bool refused(struct outbound *o, enum outbound_gone why, const struct rep
     return true;
 }
 
-/* Caps are known: ready for the first transaction, or for the one that asked for XCLIENT. */
+/* `caps` are known: READY, or on with the transaction that asked for XCLIENT. */
 static bool greeted(struct outbound *o, struct capability caps, struct outbound_event *ev)
 {
     o->caps = caps;
@@ -104,79 +104,79 @@ static bool greeted(struct outbound *o, struct capability caps, struct outbound_
     return true;
 }
 
-/* On a connection that carries the client's identity a refusal is the target's word on
- * this client, but for a 421 without a policy code: that is an outage. */
-static bool is_verdict(const struct outbound *o, const struct reply *r)
+/* On a connection that carries the client's identity a refusal is the target's verdict on this
+ * client, except a 421 without a policy code, which is an outage. */
+static bool is_verdict(const struct outbound *o, const struct reply *reply)
 {
-    bool is_outage = r->code == 421 && !outbound_is_policy(r);
+    bool is_outage = reply->code == 421 && !outbound_is_policy(reply);
 
-    return r->code == 521 || (o->is_impersonated && !is_outage);
+    return reply->code == 521 || (o->is_impersonated && !is_outage);
 }
 
-static bool on_greeting(struct outbound *o, const struct reply *r, struct outbound_event *ev)
+static bool on_greeting(struct outbound *o, const struct reply *reply, struct outbound_event *ev)
 {
-    if (reply_is_positive(r)) {
+    if (reply_is_positive(reply)) {
         outbound_hello_enter(o, OUT_EHLO);
         return false;
     }
-    return refused(o, is_verdict(o, r) ? GONE_VERDICT : GONE_REFUSED, r, ev);
+    return refused(o, is_verdict(o, reply) ? GONE_VERDICT : GONE_REFUSED, reply, ev);
 }
 
-/* EHLO, and HELO after it. On a connection that carries the client's identity its own name was
- * refused, and no other address of the target will think better of it. */
-static bool on_hello(struct outbound *o, const struct reply *r, struct outbound_event *ev)
+/* On a connection that carries the client's identity EHLO says the client's own name. Where the
+ * target refuses that, its other addresses will, too. */
+static bool on_hello(struct outbound *o, const struct reply *reply, struct outbound_event *ev)
 {
-    if (reply_is_positive(r)) {
+    if (reply_is_positive(reply)) {
         struct capability none = {.keywords = 0};
 
-        return greeted(o, o->state == OUT_EHLO ? capability_parse(r) : none, ev);
+        return greeted(o, o->state == OUT_EHLO ? capability_parse(reply) : none, ev);
     }
-    if (o->state == OUT_EHLO && outbound_class(r) == 5 && r->code != 521) {
+    if (o->state == OUT_EHLO && outbound_class(reply) == 5 && reply->code != 521) {
         outbound_hello_enter(o, OUT_HELO);
         return false;
     }
-    return refused(o, is_verdict(o, r) ? GONE_VERDICT : GONE_REFUSED, r, ev);
+    return refused(o, is_verdict(o, reply) ? GONE_VERDICT : GONE_REFUSED, reply, ev);
 }
 
-/* The target's configuration, or its verdict on the client? */
-static bool is_identity_failure(const struct reply *r)
+/* True: the target's configuration refuses XCLIENT; false: the target refuses the client. */
+static bool is_identity_failure(const struct reply *reply)
 {
-    switch (r->code) {
+    switch (reply->code) {
     case 500:
     case 501:
     case 502:
     case 503:
         return true;
     case 550:
-        return r->enhanced[0] == 0 ||
-               (r->enhanced[0] == 5 && r->enhanced[1] == 7 && r->enhanced[2] == 0);
+        return reply->enhanced[0] == 0 ||
+               (reply->enhanced[0] == 5 && reply->enhanced[1] == 7 && reply->enhanced[2] == 0);
     }
     return false;
 }
 
-static bool on_xclient(struct outbound *o, const struct reply *r, struct outbound_event *ev)
+static bool on_xclient(struct outbound *o, const struct reply *reply, struct outbound_event *ev)
 {
-    if (reply_is_positive(r)) {
+    if (reply_is_positive(reply)) {
         outbound_hello_enter(o, OUT_EHLO);
         return false;
     }
-    if (is_identity_failure(r))
-        return refused(o, GONE_IDENTITY, r, ev);
-    return refused(o, is_verdict(o, r) ? GONE_VERDICT : GONE_LOST, r, ev);
+    if (is_identity_failure(reply))
+        return refused(o, GONE_IDENTITY, reply, ev);
+    return refused(o, is_verdict(o, reply) ? GONE_VERDICT : GONE_LOST, reply, ev);
 }
 
-bool outbound_hello_reply(struct outbound *o, const struct reply *r, struct outbound_event *ev)
+bool outbound_hello_reply(struct outbound *o, const struct reply *reply, struct outbound_event *ev)
 {
-    if (outbound_class(r) == 3)
-        return outbound_go_away(o, GONE_LOST, r, ev);
+    if (outbound_class(reply) == 3)
+        return outbound_go_away(o, GONE_LOST, reply, ev);
     switch (o->state) {
     case OUT_GREETING:
-        return on_greeting(o, r, ev);
+        return on_greeting(o, reply, ev);
     case OUT_EHLO:
     case OUT_HELO:
-        return on_hello(o, r, ev);
+        return on_hello(o, reply, ev);
     case OUT_XCLIENT:
-        return on_xclient(o, r, ev);
+        return on_xclient(o, reply, ev);
     case OUT_IDLE:
     case OUT_ENVELOPE:
     case OUT_CONTENT:

@@ -8,27 +8,29 @@
 /* outbound_hello.c: GREETING, EHLO, HELO and XCLIENT, one command at a time. The reply function
  * returns whether it has filled in *ev. */
 void outbound_hello_enter(struct outbound *o, enum outbound_state next);
-bool outbound_hello_reply(struct outbound *o, const struct reply *r, struct outbound_event *ev);
+bool outbound_hello_reply(struct outbound *o, const struct reply *reply, struct outbound_event *ev);
 
-/* outbound_say.c: the first command of a transaction; whatever may be said now, after every call
- * and every answer; the dot that closes a DATA in which nobody stands. */
+/* outbound_say.c */
+/* Begins the transaction of `job` on a connection that is ready for it. */
 void outbound_say_envelope(struct outbound *o);
+/* Whatever may be said now; called after every call and every answer. */
 void outbound_say_more(struct outbound *o);
+/* Closes a DATA in which no recipient stands. */
 void outbound_say_lone_dot(struct outbound *o);
-/* Among the commands that have no answer yet. */
+/* Is one of this kind among the commands that have no answer yet? */
 bool outbound_has_sent(const struct outbound *o, enum outbound_sent_kind kind);
-/* From now on RCPTs are answered with `reply`. `heard`, or NULL, is kept: the target's words. */
-void outbound_say_no(struct outbound *o, struct reply reply, const struct reply *heard);
-void outbound_say_no_identity(struct outbound *o, const struct reply *heard);
+/* From now on RCPTs are answered with `reply`. `heard`: the target's words, to be kept, or NULL. */
+void outbound_refuse(struct outbound *o, struct reply reply, const struct reply *heard);
+void outbound_refuse_identity(struct outbound *o, const struct reply *heard);
 
 /* outbound.c */
-/* The last event: always returns true. `r` NULL: nothing was heard. */
-bool outbound_go_away(struct outbound *o, enum outbound_gone why, const struct reply *r,
+/* Makes the last event, and returns true. `reply` NULL: nothing was heard. */
+bool outbound_go_away(struct outbound *o, enum outbound_gone why, const struct reply *reply,
                       struct outbound_event *ev);
-/* The same, to be told by outbound_next(). */
+/* The same, for outbound_next() to report. */
 void outbound_go_away_later(struct outbound *o, enum outbound_gone why);
 
-/* The first of the recipients that wait, of which there are some. */
+/* Takes the first of the waiting recipients; legal when there are some. */
 static inline struct recipient *outbound_take_waiting(struct outbound *o)
 {
     struct list *link = list_first(&o->waiting);
@@ -37,15 +39,15 @@ static inline struct recipient *outbound_take_waiting(struct outbound *o)
     return LIST_ENTRY(link, struct recipient, in_outbound);
 }
 
-static inline unsigned outbound_class(const struct reply *r)
+static inline unsigned outbound_class(const struct reply *reply)
 {
-    return r->code / 100;
+    return reply->code / 100;
 }
 
-/* RFC 3463 3.8: X.7.Y is security or policy, here the target's word on the client. */
-static inline bool outbound_is_policy(const struct reply *r)
+/* RFC 3463 3.8: X.7.Y is security or policy, here the target's verdict on the client. */
+static inline bool outbound_is_policy(const struct reply *reply)
 {
-    return r->enhanced[0] != 0 && r->enhanced[1] == 7;
+    return reply->enhanced[0] != 0 && reply->enhanced[1] == 7;
 }
 
 #endif

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What we say in a transaction: commands leave in one order, as many as may; then the content. */
+/* What we say in a transaction: commands, always in the same order, and then the content. */
 #include "proxy/smtp/outbound_private.h"
 #include "proxy/smtp/params.h"
 
-#define CHUNK_BYTES (256 * 1024) /* so much makes a chunk while another is unanswered */
-/* No command is longer: a client's line has up to 1,024 octets, and a route makes it longer by an
- * address at most. */
+#define CHUNK_BYTES (256 * 1024) /* the least of a chunk while another has no answer */
+/* No command is longer: a client's line has up to 1,024 octets, and a route adds one address. */
 #define COMMAND_MAX 2048
 
 static void push(struct outbound *o, enum outbound_sent_kind kind, struct recipient *rcpt)
@@ -64,7 +63,7 @@ static void put_mail_params(struct outbound *o)
     }
 }
 
-/* NOTIFY and ORCPT: nothing else is taken from clients there. */
+/* NOTIFY and ORCPT: clients may give nothing else. */
 static void put_rcpt_params(struct outbound *o, struct bytes rest)
 {
     struct param param;
@@ -119,7 +118,7 @@ static void say_rcpt(struct outbound *o)
     push(o, SENT_RCPT, rcpt);
 }
 
-/* RFC 2920 3.1: behind unanswered RCPTs too, at the risk of a lone dot. */
+/* RFC 2920 3.1: DATA may follow unanswered RCPTs. If all are refused it may need a lone dot. */
 static bool may_say_data(const struct outbound *o)
 {
     return o->wants_data && !o->is_dot_content && !uses_bdat(o) &&
@@ -164,7 +163,6 @@ static bool has_room(const struct outbound *o)
     return o->out.limit - buf_length(&o->out) >= COMMAND_MAX;
 }
 
-/* What is said without being asked: after every call and every answer. */
 void outbound_say_more(struct outbound *o)
 {
     unsigned unanswered_max = is_pipelining(o) ? OUTBOUND_SENT_MAX : 1;
@@ -184,8 +182,8 @@ void outbound_say_more(struct outbound *o)
     }
 }
 
-/* Behind DATA nothing may be said before its answer; behind other answers that are due it may,
- * where the target pipelines. */
+/* Nothing may be sent before the answer to DATA. Other answers may still be due, where the target
+ * allows pipelining. */
 bool outbound_reset(struct outbound *o)
 {
     bool is_over = o->state == OUT_IDLE || (o->state == OUT_DRAINING && o->chunk_left == 0);
@@ -206,7 +204,7 @@ void outbound_said(struct outbound *o, size_t octets)
     outbound_say_more(o);
 }
 
-void outbound_say_no(struct outbound *o, struct reply reply, const struct reply *heard)
+void outbound_refuse(struct outbound *o, struct reply reply, const struct reply *heard)
 {
     struct outbound_refusal *refusal = &o->refusal;
     bool is_own = heard == NULL || reply.wire.at != heard->wire.at;
@@ -227,12 +225,12 @@ void outbound_say_no(struct outbound *o, struct reply reply, const struct reply 
     (is_own ? &refusal->heard : &refusal->reply)->wire = buf_bytes(&refusal->words);
 }
 
-void outbound_say_no_identity(struct outbound *o, const struct reply *heard)
+void outbound_refuse_identity(struct outbound *o, const struct reply *heard)
 {
     struct reply none = {.code = 0};
     bool passes = o->job.passes_without_identity;
 
-    outbound_say_no(o, passes ? none : reply_own(REPLY_IDENTITY_FAILED), heard);
+    outbound_refuse(o, passes ? none : reply_own(REPLY_IDENTITY_FAILED), heard);
     o->refusal.is_identity = true;
 }
 
@@ -258,11 +256,11 @@ void outbound_say_envelope(struct outbound *o)
         commands = identity_put_xforward(&o->xforward, job->client, o->caps.xforward,
                                          bytes_of(job->envelope->id.text));
     if (job->sends_xforward && commands == 0 && !o->is_impersonated)
-        outbound_say_no_identity(o, NULL);
+        outbound_refuse_identity(o, NULL);
     if (needs_smtputf8(job->envelope) && !capability_has(&o->caps, CAPABILITY_SMTPUTF8))
-        outbound_say_no(o, reply_own(REPLY_NOT_SMTPUTF8), NULL);
+        outbound_refuse(o, reply_own(REPLY_NOT_SMTPUTF8), NULL);
     if (job->envelope->is_8bit && !capability_has(&o->caps, CAPABILITY_8BITMIME))
-        outbound_say_no(o, reply_own(REPLY_NOT_8BITMIME), NULL);
+        outbound_refuse(o, reply_own(REPLY_NOT_8BITMIME), NULL);
     outbound_say_more(o);
 }
 
@@ -323,7 +321,7 @@ static bool may_announce(const struct outbound *o, uint64_t available, bool is_w
            (is_whole || available >= CHUNK_BYTES);
 }
 
-/* A LAST chunk whose octets are all out was the end. */
+/* The content ends when all octets of the LAST chunk are written. */
 static void chunk_moved(struct outbound *o)
 {
     if (o->state == OUT_CONTENT && o->chunk_left == 0 && outbound_has_sent(o, SENT_END))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The decisions: which fate and which reply follow from which. */
+/* The decisions: which fates and replies follow from those of the targets. */
 #include "proxy/smtp/outcome.h"
 
 enum fate outcome_of_code(unsigned code)
@@ -43,7 +43,7 @@ void outcome_join_list(struct recipient *leg)
         list->is_all_or_nothing = true;
 }
 
-/* Who speaks for a list: a higher rank silences a lower one. */
+/* The leg of the highest rank speaks for its list. */
 static int rank(const struct recipient *r)
 {
     switch (r->envelope) {
@@ -62,9 +62,9 @@ static int rank(const struct recipient *r)
     return 1;
 }
 
-static bool speaks_before(const struct recipient *a, const struct recipient *b)
+static bool speaks_before(const struct recipient *r, const struct recipient *other)
 {
-    return rank(a) != rank(b) ? rank(a) > rank(b) : a->place < b->place;
+    return rank(r) != rank(other) ? rank(r) > rank(other) : r->position < other->position;
 }
 
 void outcome_set_envelope(struct recipient *r, enum fate fate)
@@ -76,7 +76,7 @@ void outcome_set_envelope(struct recipient *r, enum fate fate)
     list->open--;
     if (list->best == NULL || speaks_before(r, list->best))
         list->best = r;
-    if (outcome_is_failure(fate) && (list->failed == NULL || r->place < list->failed->place))
+    if (outcome_is_failure(fate) && (list->failed == NULL || r->position < list->failed->position))
         list->failed = r;
 }
 
@@ -111,14 +111,14 @@ const struct recipient *outcome_of_envelope(const struct recipient *head)
 
 /* ---- at the end ---- */
 
-/* The client was told that the recipient is fine: what becomes of it now must be told too. */
+/* The client was told that the recipient is accepted, so it must hear of a failure too. */
 static bool is_acknowledged(const struct recipient *r)
 {
     const struct recipient *speaker = outcome_of_envelope(r->head);
     return speaker != NULL && !outcome_is_failure(speaker->envelope);
 }
 
-/* One leg of a list may have failed at its RCPT where another made up for it. */
+/* A leg may have failed at its RCPT while another was accepted. */
 static enum fate fate_of(const struct recipient *r)
 {
     return outcome_is_failure(r->envelope) ? r->envelope : r->final;
@@ -193,34 +193,34 @@ bool outcome_is_taken(const struct transaction *t)
 /* The first of each kind. */
 struct tally {
     const struct recipient *accepted, *discarded, *deferred, *refused;
-    bool has_open; /* a firm target was not given the end */
+    bool has_open; /* a firm target did not get the end */
 };
 
-/* What was undone has no say; what can be undone and appears has less than a firm target. */
+/* Undone branches do not count. Firm targets are preferred to those that can be undone. */
 static void count(struct tally *tally, const struct recipient *r)
 {
-    const struct recipient **place = &tally->refused;
+    const struct recipient **first = &tally->refused;
 
     switch (fate_of(r)) {
     case FATE_OPEN:
         tally->has_open = tally->has_open || !is_undoable(r);
         return;
     case FATE_ACCEPTED:
-        place = &tally->accepted;
+        first = &tally->accepted;
         break;
     case FATE_DISCARDED:
-        place = &tally->discarded;
+        first = &tally->discarded;
         break;
     case FATE_DEFERRED:
     case FATE_LOST:
     case FATE_UNKNOWN:
-        place = &tally->deferred;
+        first = &tally->deferred;
         break;
     case FATE_REFUSED:
         break;
     }
-    if (*place == NULL || (is_undoable(*place) && !is_undoable(r)))
-        *place = r;
+    if (*first == NULL || (is_undoable(*first) && !is_undoable(r)))
+        *first = r;
 }
 
 /* "250 2.0.0 Ok: queued as ID" */
@@ -244,9 +244,10 @@ static struct reply words_of_failure(const struct tally *tally)
 
     if (tally->deferred != NULL)
         return tally->deferred->reply;
-    if (tally->accepted != NULL) /* and the report to its sender cannot be kept */
+    if (tally->accepted != NULL) /* those that were refused cannot be bounced */
         return reply_own(REPLY_LOCAL_PROBLEM);
-    /* Some are refused for good, and nobody got it: tried again, their RCPTs will tell. */
+    /* Some are refused for good and nobody got the message. A 4xx makes the client try again, and
+     * their RCPTs will be refused then. */
     return others_did_not ? reply_own(REPLY_TARGET_LOST) : tally->refused->reply;
 }
 

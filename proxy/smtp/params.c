@@ -8,21 +8,21 @@
 #include "proxy/base/error.h"
 #include "proxy/smtp/capability.h"
 
-static size_t keyword_length(struct bytes b)
+static size_t keyword_length(struct bytes text)
 {
     size_t len = 0;
 
-    while (len < b.len &&
-           (byte_is_letter(b.at[len]) || byte_is_digit(b.at[len]) || (b.at[len] == '-' && len > 0)))
+    while (len < text.len && (byte_is_letter(text.at[len]) || byte_is_digit(text.at[len]) ||
+                              (text.at[len] == '-' && len > 0)))
         len++;
     return len;
 }
 
-static size_t value_length(struct bytes b)
+static size_t value_length(struct bytes text)
 {
     size_t len = 0;
 
-    while (len < b.len && b.at[len] >= 33 && b.at[len] <= 126)
+    while (len < text.len && text.at[len] >= 33 && text.at[len] <= 126)
         len++;
     return len;
 }
@@ -70,12 +70,12 @@ uint32_t params_keyword(const struct param *param)
 #define ENVID_MAX 100
 #define ORCPT_MAX 500
 
-static int hex_digit(uint8_t c)
+static int hex_digit(uint8_t digit)
 {
-    if (byte_is_digit(c))
-        return c - '0';
-    c = byte_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    if (byte_is_digit(digit))
+        return digit - '0';
+    digit = byte_lower(digit);
+    return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
 }
 
 static bool is_printable_xtext(struct bytes value)
@@ -104,7 +104,7 @@ bool params_is_envid(struct bytes value)
     return value.len <= ENVID_MAX && is_printable_xtext(value);
 }
 
-/* A bit for each; 0: it is none. */
+/* One bit for each keyword; 0: an unknown one. */
 static unsigned notify_word(struct bytes word)
 {
     if (bytes_is_nocase(word, "SUCCESS"))

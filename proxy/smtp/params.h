@@ -10,18 +10,17 @@
 
 struct param {
     struct bytes keyword; /* letters, digits and hyphens */
-    struct bytes value;   /* any of 33..126; empty only where no "=" was there */
+    struct bytes value;   /* octets 33..126; empty only without a "=" */
     bool has_value;
 };
 
-/* Takes the next one off `*rest` (spaces before it are skipped). 0, ERR_NOT_FOUND at the end,
- * ERR_SYNTAX (then *rest stays as it was). */
+/* Takes the next parameter off `*rest`, and the spaces before it. 0, ERR_NOT_FOUND at the end,
+ * ERR_SYNTAX (*rest stays as it was). */
 int params_next(struct bytes *rest, struct param *param_out);
-/* The capability_keyword bit that a parameter of MAIL belongs to; 0: none that we know. */
+/* The capability_keyword bit that a parameter of MAIL belongs to; 0: the parameter is unknown. */
 uint32_t params_keyword(const struct param *param);
 
-/* RFC 3461 4: are these values of RET, ENVID, NOTIFY and ORCPT? What xtext stands for must be
- * printable. */
+/* RFC 3461 4: is `value` one of RET, ENVID, NOTIFY, ORCPT? Decoded xtext must be printable. */
 bool params_is_ret(struct bytes value);
 bool params_is_envid(struct bytes value);
 bool params_is_notify(struct bytes value);

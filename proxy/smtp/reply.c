@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A reply is kept as it stood on the wire, so that passing one on is a copy of octets. */
+/* A reply is kept as it stands on the wire, so that passing one on only copies octets. */
 #include "proxy/smtp/reply.h"
 
 #include "proxy/base/error.h"
 
-#define REPLY_TEXT_MAX 500 /* of one from outside: with code, CRLF and enhanced code within 512 */
+#define REPLY_TEXT_MAX 500 /* of a configured one: with code, CRLF and enhanced code within 512 */
 
 /* ---- what all replies have in common ---- */
 
@@ -14,19 +14,19 @@ static uint16_t code_of(struct bytes line)
 }
 
 /* A number of one to three digits; *length_out 0 where there is none. */
-static unsigned small_number(struct bytes b, size_t *length_out)
+static unsigned small_number(struct bytes text, size_t *length_out)
 {
     unsigned number = 0;
     size_t len = 0;
 
-    while (len < b.len && len < 3 && byte_is_digit(b.at[len]))
-        number = number * 10 + (unsigned)(b.at[len++] - '0');
+    while (len < text.len && len < 3 && byte_is_digit(text.at[len]))
+        number = number * 10 + (unsigned)(text.at[len++] - '0');
     *length_out = len;
     return number;
 }
 
-/* RFC 3463 2: class "." subject "." detail, and then a space or the end. Whether one stands at the
- * start of `text`; its numbers, where they fit, else zeros. */
+/* RFC 3463 2: class "." subject "." detail, and then a space or the end. Is one at the start of
+ * `text`? Gives its numbers where they fit, else zeros. */
 static bool read_enhanced(struct bytes text, uint8_t enhanced_out[3])
 {
     size_t subject_length, detail_length;
@@ -55,7 +55,7 @@ static bool read_enhanced(struct bytes text, uint8_t enhanced_out[3])
     return true;
 }
 
-/* `wire` is a whole reply, checked, and its last line begins at `last`. */
+/* `wire` is a whole, well-formed reply, and its last line begins at `last`. */
 static struct reply reply_of(struct bytes wire, size_t last)
 {
     struct bytes line = bytes_make(wire.at + last, wire.len - last - 2);
@@ -84,7 +84,7 @@ struct reply reply_own(enum reply_id id)
     return reply_of(bytes_of(wires[id]), 0);
 }
 
-/* "CODE" or "CODE text", of class 4 or 5, on one line of printable ASCII. */
+/* "CODE" or "CODE text" of class 4 or 5, one line of printable ASCII? */
 static bool is_refusal(struct bytes text)
 {
     if (text.len < 3 || text.len > REPLY_TEXT_MAX || (text.at[0] != '4' && text.at[0] != '5') ||
@@ -121,10 +121,10 @@ int reply_make(struct arena *arena, struct bytes text, struct reply *reply_out)
     return 0;
 }
 
-int reply_copy(struct arena *arena, const struct reply *r, struct reply *copy_out)
+int reply_copy(struct arena *arena, const struct reply *reply, struct reply *copy_out)
 {
-    struct reply copy = *r;
-    int error = arena_copy(arena, r->wire, &copy.wire);
+    struct reply copy = *reply;
+    int error = arena_copy(arena, reply->wire, &copy.wire);
 
     if (error == 0)
         *copy_out = copy;
@@ -144,7 +144,7 @@ static struct bytes next_line(struct bytes *wire)
     return line;
 }
 
-static void put_line(struct buf *out, struct bytes line, uint16_t code, bool wants_enhanced)
+static void put_line(struct buf *out, struct bytes line, uint16_t code, enum reply_enhanced wanted)
 {
     uint8_t digits[] = {(uint8_t)('0' + code / 100), (uint8_t)('0' + code / 10 % 10),
                         (uint8_t)('0' + code % 10)};
@@ -152,7 +152,7 @@ static void put_line(struct buf *out, struct bytes line, uint16_t code, bool wan
     uint8_t separator = line.len > 3 ? line.at[3] : ' ';
     struct bytes text = line.len > 4 ? bytes_skip(line, 4) : bytes_make(NULL, 0);
     uint8_t enhanced[3];
-    bool is_inserted = wants_enhanced && !read_enhanced(text, enhanced);
+    bool is_inserted = wanted == REPLY_ENHANCED_ADDED && !read_enhanced(text, enhanced);
 
     buf_put(out, bytes_make(digits, sizeof(digits)));
     if (line.len > 3 || is_inserted)
@@ -163,23 +163,25 @@ static void put_line(struct buf *out, struct bytes line, uint16_t code, bool wan
     buf_text(out, "\r\n");
 }
 
-void reply_put(struct buf *out, const struct reply *r, uint16_t code, bool wants_enhanced)
+void reply_put(struct buf *out, const struct reply *reply, uint16_t code,
+               enum reply_enhanced enhanced)
 {
-    uint16_t told = code == 0 ? r->code : code;
-    bool may_insert = wants_enhanced && (told / 100 == 2 || told / 100 == 4 || told / 100 == 5);
-    struct bytes rest = r->wire;
+    uint16_t told = code == 0 ? reply->code : code;
+    struct bytes rest = reply->wire;
 
-    if (told == r->code && !may_insert) {
-        buf_put(out, r->wire);
+    if (told / 100 == 3)
+        enhanced = REPLY_AS_IT_IS;
+    if (told == reply->code && enhanced == REPLY_AS_IT_IS) {
+        buf_put(out, reply->wire);
         return;
     }
     while (rest.len > 0)
-        put_line(out, next_line(&rest), told, may_insert);
+        put_line(out, next_line(&rest), told, enhanced);
 }
 
-void reply_put_text(struct buf *out, const struct reply *r)
+void reply_put_text(struct buf *out, const struct reply *reply)
 {
-    struct bytes rest = r->wire;
+    struct bytes rest = reply->wire;
     bool is_first = true;
 
     while (rest.len > 0) {
@@ -199,22 +201,22 @@ void reply_put_text(struct buf *out, const struct reply *r)
 
 /* ---- reading ---- */
 
-void reply_parser_init(struct reply_parser *p, struct pool *pool)
+void reply_parser_init(struct reply_parser *parser, struct pool *pool)
 {
-    *p = (struct reply_parser){.line_start = 0};
-    buf_init(&p->begun, pool, REPLY_MAX_BYTES);
+    *parser = (struct reply_parser){.line_start = 0};
+    buf_init(&parser->begun, pool, REPLY_MAX_BYTES);
 }
 
-void reply_parser_done(struct reply_parser *p)
+void reply_parser_done(struct reply_parser *parser)
 {
-    buf_reset(&p->begun);
-    p->line_start = 0;
-    p->is_whole = false;
+    buf_reset(&parser->begun);
+    parser->line_start = 0;
+    parser->is_whole = false;
 }
 
-bool reply_parser_is_empty(const struct reply_parser *p)
+bool reply_parser_is_empty(const struct reply_parser *parser)
 {
-    return p->is_whole || buf_length(&p->begun) == 0;
+    return parser->is_whole || buf_length(&parser->begun) == 0;
 }
 
 /* RFC 5321 4.2:  Reply-code = %x32-35 %x30-39 %x30-39 */
@@ -225,74 +227,74 @@ static bool is_reply_line(struct bytes line)
            bytes_find(line, '\r') == line.len && bytes_find(line, '\0') == line.len;
 }
 
-static int append(struct reply_parser *p, struct bytes octets)
+static int append(struct reply_parser *parser, struct bytes octets)
 {
-    if (octets.len > REPLY_MAX_BYTES - buf_length(&p->begun))
+    if (octets.len > REPLY_MAX_BYTES - buf_length(&parser->begun))
         return ERR_TOO_LONG;
-    buf_put(&p->begun, octets);
-    return p->begun.has_failed ? ERR_MEMORY : 0;
+    buf_put(&parser->begun, octets);
+    return parser->begun.has_failed ? ERR_MEMORY : 0;
 }
 
-/* The last line's code is the reply's: postscreen greets whom it refuses with "220-" first. What is
- * handed on has that code on every line. */
-static void agree(struct reply_parser *p)
+/* The last line's code is the reply's, and every line gets it: postscreen begins with "220-" even
+ * where it then refuses the client. */
+static void agree(struct reply_parser *parser)
 {
-    uint8_t *all = p->begun.block + p->begun.start;
+    uint8_t *all = parser->begun.block + parser->begun.start;
 
-    for (size_t at = 0; at < p->line_start;) {
-        memcpy(all + at, all + p->line_start, 3);
-        at += 1 + bytes_find(bytes_make(all + at, p->line_start - at), '\n');
+    for (size_t at = 0; at < parser->line_start;) {
+        memcpy(all + at, all + parser->line_start, 3);
+        at += 1 + bytes_find(bytes_make(all + at, parser->line_start - at), '\n');
     }
 }
 
 /* The LF of a line has come; the octets before it lie in `begun`. 0: it was the last line. */
-static int end_line(struct reply_parser *p)
+static int end_line(struct reply_parser *parser)
 {
-    struct bytes line = bytes_skip(buf_bytes(&p->begun), p->line_start);
+    struct bytes line = bytes_skip(buf_bytes(&parser->begun), parser->line_start);
     bool has_cr = line.len > 0 && line.at[line.len - 1] == '\r';
-    int error = append(p, bytes_of(has_cr ? "\n" : "\r\n"));
-    struct bytes all = buf_bytes(&p->begun);
+    int error = append(parser, bytes_of(has_cr ? "\n" : "\r\n"));
+    struct bytes all = buf_bytes(&parser->begun);
 
     if (error != 0)
         return error;
-    line = bytes_make(all.at + p->line_start, line.len - (has_cr ? 1 : 0));
+    line = bytes_make(all.at + parser->line_start, line.len - (has_cr ? 1 : 0));
     if (!is_reply_line(line))
         return ERR_GARBAGE;
     if (line.len > 3 && line.at[3] == '-') {
-        p->line_start = (uint32_t)all.len;
+        parser->line_start = (uint32_t)all.len;
         return ERR_NOT_FOUND;
     }
-    agree(p);
+    agree(parser);
     return 0;
 }
 
-int reply_parser_take(struct reply_parser *p, struct bytes *in, struct reply *reply_out)
+int reply_parser_take(struct reply_parser *parser, struct bytes *in, struct reply *reply_out)
 {
     int error = ERR_NOT_FOUND;
 
-    if (p->is_whole)
-        reply_parser_done(p);
+    if (parser->is_whole)
+        reply_parser_done(parser);
     while (error == ERR_NOT_FOUND && in->len > 0) {
         struct bytes piece = bytes_first(*in, bytes_find(*in, '\n'));
         bool has_end = piece.len < in->len;
 
         *in = bytes_skip(*in, piece.len + (has_end ? 1 : 0));
-        error = append(p, piece);
+        error = append(parser, piece);
         if (error == 0)
-            error = has_end ? end_line(p) : ERR_NOT_FOUND;
+            error = has_end ? end_line(parser) : ERR_NOT_FOUND;
     }
     if (error == 0) {
-        p->is_whole = true;
-        *reply_out = reply_of(buf_bytes(&p->begun), p->line_start);
+        parser->is_whole = true;
+        *reply_out = reply_of(buf_bytes(&parser->begun), parser->line_start);
     } else if (error == ERR_GARBAGE) {
-        p->is_whole = true;
+        parser->is_whole = true;
     } else if (error != ERR_NOT_FOUND) {
-        reply_parser_done(p);
+        reply_parser_done(parser);
     }
     return error;
 }
 
-struct bytes reply_parser_garbage(const struct reply_parser *p)
+struct bytes reply_parser_garbage(const struct reply_parser *parser)
 {
-    return buf_bytes(&p->begun);
+    return buf_bytes(&parser->begun);
 }

@@ -14,7 +14,8 @@
  * borrowed: from a constant, an arena, or the parser that read it. */
 struct reply {
     uint16_t code;       /* 0: there is no reply */
-    uint8_t enhanced[3]; /* RFC 3463 class, subject (both below 10) and detail; 0: none, or odd */
+    uint8_t enhanced[3]; /* RFC 3463 class, subject (both below 10) and detail; 0: none, or out of
+                            range */
     struct bytes wire;
 };
 
@@ -28,40 +29,44 @@ enum reply_id {
 
 struct reply reply_own(enum reply_id id);
 /* A one-line reply "CODE text" from outside (a route's reject, `refuse`), made in `arena`; its
- * text gets an enhanced code where it has none. ERR_SYNTAX: no code of class 4 or 5, control
- * characters, over 500 octets. */
+ * text gets an enhanced code where it has none. ERR_SYNTAX: the code is not of class 4 or 5,
+ * control characters, over 500 octets. */
 int reply_make(struct arena *arena, struct bytes text, struct reply *reply_out);
-int reply_copy(struct arena *arena, const struct reply *r, struct reply *copy_out);
+int reply_copy(struct arena *arena, const struct reply *reply, struct reply *copy_out);
 
-/* Appends it as it is. `code` replaces the three digits of each line (421 told as 451), 0 keeps
- * them; `wants_enhanced` inserts X.0.0 in each line of a 2xx, 4xx or 5xx that has none. */
-void reply_put(struct buf *out, const struct reply *r, uint16_t code, bool wants_enhanced);
+enum reply_enhanced {
+    REPLY_AS_IT_IS,
+    REPLY_ENHANCED_ADDED /* X.0.0 in each line of a 2xx, 4xx or 5xx that has no enhanced code */
+};
+/* Appends the reply. `code` replaces the digits of each line (421 becomes 451), 0 keeps them. */
+void reply_put(struct buf *out, const struct reply *reply, uint16_t code,
+               enum reply_enhanced enhanced);
 /* For log lines: the text with code, lines joined by " / ", without line ends. */
-void reply_put_text(struct buf *out, const struct reply *r);
+void reply_put_text(struct buf *out, const struct reply *reply);
 
-static inline bool reply_is_positive(const struct reply *r)
+static inline bool reply_is_positive(const struct reply *reply)
 {
-    return r->code >= 200 && r->code < 300;
+    return reply->code >= 200 && reply->code < 300;
 }
 
 /* Reads replies off a stream. Lines may end in LF alone. */
-#define REPLY_MAX_BYTES 8192 /* of one reply; LIMIT of what a target can make us hold */
+#define REPLY_MAX_BYTES 8192 /* of one reply: so much memory may a target take */
 
 struct reply_parser {
     struct buf begun;    /* the lines so far; limit REPLY_MAX_BYTES */
-    uint32_t line_start; /* offset in begun of the line that has not ended */
-    bool is_whole;       /* begun holds a reply that was handed out, or garbage */
+    uint32_t line_start; /* offset in `begun` of the line that has not ended */
+    bool is_whole;       /* `begun` is a reply that was handed out, or garbage */
 };
 
-void reply_parser_init(struct reply_parser *p, struct pool *pool);
-void reply_parser_done(struct reply_parser *p);
+void reply_parser_init(struct reply_parser *parser, struct pool *pool);
+void reply_parser_done(struct reply_parser *parser);
 /* Takes octets off `*in` until one reply is whole. 0: *reply_out, borrowed until the next call;
  * ERR_NOT_FOUND: more is needed (all of *in is taken); ERR_GARBAGE: no reply (not three digits
- * 2..5, NUL or CR inside a line), ERR_TOO_LONG, ERR_MEMORY. The last line has the say: where codes
- * differ, the others get its code, and the enhanced code is its own. */
-int reply_parser_take(struct reply_parser *p, struct bytes *in, struct reply *reply_out);
-/* After ERR_GARBAGE: what was said in place of a reply; borrowed likewise. */
-struct bytes reply_parser_garbage(const struct reply_parser *p);
-bool reply_parser_is_empty(const struct reply_parser *p); /* no reply has begun */
+ * 2..5, NUL or CR inside a line), ERR_TOO_LONG, ERR_MEMORY. The last line counts: where codes
+ * differ, the other lines get its code, and reply.enhanced is its own. */
+int reply_parser_take(struct reply_parser *parser, struct bytes *in, struct reply *reply_out);
+/* After ERR_GARBAGE: what came instead of a reply; borrowed likewise. */
+struct bytes reply_parser_garbage(const struct reply_parser *parser);
+bool reply_parser_is_empty(const struct reply_parser *parser); /* no reply has begun */
 
 #endif

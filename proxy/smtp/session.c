@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The conversation with a client: what is read when, and replies in the order of commands. */
+/* The conversation with a client: when input is read, and replies in the order of commands. */
 #include "proxy/smtp/session.h"
 
 #include "proxy/base/error.h"
@@ -11,7 +11,7 @@
 /* A reply that must wait for an earlier one. */
 struct slot {
     struct list link;
-    struct recipient *rcpt; /* its answer, or NULL: */
+    struct recipient *rcpt; /* the reply is this recipient's answer; NULL: `reply` */
     struct reply reply;
 };
 
@@ -32,7 +32,7 @@ void session_forget_helo(struct session *s)
     union {
         const uint8_t *kept;
         void *block;
-    } helo = {.kept = s->client.helo.at}; /* ours: made by keep_helo() */
+    } helo = {.kept = s->client.helo.at}; /* not const: keep_helo() allocated it */
     mem_free(helo.block);
     s->client.helo = bytes_make(NULL, 0);
 }
@@ -54,7 +54,7 @@ static void greet(struct session *s)
     s->state = SESSION_COMMANDS;
 }
 
-/* RFC 5321 3.1, RFC 7504 2: behind such a greeting QUIT alone does something. */
+/* RFC 5321 3.1, RFC 7504 2: after such a greeting every command but QUIT is refused. */
 static void refuse_client(struct session *s, const struct reply *reply)
 {
     s->farewell = *reply;
@@ -74,14 +74,14 @@ void session_greet(struct session *s)
     }
     s->farewell = s->conf->refuse;
     s->state = SESSION_REFUSING;
-    reply_put(&s->out, &s->farewell, 0, false);
+    reply_put(&s->out, &s->farewell, 0, REPLY_AS_IT_IS);
 }
 
 /* ---- actions of the session's own ---- */
 
 void session_do(struct session *s, const struct session_action *action)
 {
-    if (s->todo_at == s->todo_count) /* fed while the last of them is performed */
+    if (s->todo_at == s->todo_count) /* fed while the last action is performed */
         s->todo_at = s->todo_count = 0;
     assert(s->todo_count < ARRAY_LENGTH(s->todo));
     s->todo[s->todo_count++] = *action;
@@ -92,8 +92,7 @@ static bool has_room_to_do(const struct session *s)
     return s->todo_count < ARRAY_LENGTH(s->todo) || s->todo_at == s->todo_count;
 }
 
-/* The last action follows when the transaction that runs is over; what is not released is dropped.
- */
+/* Drops a transaction that is not released. SESSION_ACT_CLOSE follows when none runs any more. */
 static void close_session(struct session *s)
 {
     if (s->tx != NULL && s->tx->state < TX_RELEASED)
@@ -108,7 +107,7 @@ static void say_last(struct session *s, const struct reply *reply)
 {
     close_session(s);
     s->is_cut_short = true;
-    reply_put(&s->out, reply, 0, false);
+    reply_put(&s->out, reply, 0, REPLY_AS_IT_IS);
 }
 
 void session_close_with(struct session *s, enum reply_id id)
@@ -132,16 +131,17 @@ void session_end_with(struct session *s, enum reply_id id)
 
 /* ---- replies in order ---- */
 
-/* Nothing of a target's words is changed, but for an enhanced code that the client was told to
- * expect and the target does not know, and 421: its connection ends, ours with the client not. */
+/* A target's words are changed in two cases only: the client expects enhanced codes and the target
+ * gives none, or it says 421, which ends its connection but not ours with the client. */
 static void put_answer(struct session *s, const struct reply *reply, bool lacks_enhanced)
 {
-    bool wants_enhanced = lacks_enhanced && (s->offered & CAPABILITY_ENHANCEDSTATUSCODES) != 0;
-    reply_put(&s->out, reply, reply->code == 421 ? 451 : 0, wants_enhanced);
+    bool is_expected = (s->offered & CAPABILITY_ENHANCEDSTATUSCODES) != 0;
+    reply_put(&s->out, reply, reply->code == 421 ? 451 : 0,
+              lacks_enhanced && is_expected ? REPLY_ENHANCED_ADDED : REPLY_AS_IT_IS);
 }
 
-/* What is deferred is not the client's fault: recipients that do not fit in this transaction above
- * all, which may be many. */
+/* A 4xx is not the client's fault: often it is for recipients that do not fit in this transaction,
+ * of which there may be many. */
 static void count_error(struct session *s, const struct reply *reply)
 {
     if (reply->code < 500)
@@ -150,14 +150,14 @@ static void count_error(struct session *s, const struct reply *reply)
         session_close_with(s, REPLY_TOO_MANY_ERRORS);
 }
 
-/* A limit of our own has spoken, and no recipient came of the command: nothing else counts it. */
+/* A limit of our own deferred the command before it made a recipient: nothing else counts it. */
 static bool is_overshoot(const struct reply *reply, const struct recipient *rcpt)
 {
     return rcpt == NULL && (reply->code == 451 || reply->code == 452);
 }
 
-/* True: it is the first of its kind. The log has no line for the others, since a client may send
- * them as fast as it can. */
+/* True: the reply is the first of its kind. Only that one is logged, since a client may send such
+ * commands as fast as it can. */
 static bool count_overshoot(struct session *s, const struct reply *reply)
 {
     unsigned kind = 1U << reply->enhanced[1];
@@ -200,7 +200,7 @@ void session_say_reply(struct session *s, const struct reply *reply)
             session_close_with(s, REPLY_NO_MEMORY);
         return;
     }
-    reply_put(&s->out, reply, 0, false);
+    reply_put(&s->out, reply, 0, REPLY_AS_IT_IS);
     note_refusal(s, reply, NULL);
 }
 
@@ -215,14 +215,14 @@ bool session_say_when_answered(struct session *s, struct recipient *rcpt)
     return add_slot(s, rcpt, NULL);
 }
 
-/* Tells what can be told. Stops where the next reply is not there yet. */
+/* Sends the replies that are known, up to the first that is not. */
 static void tell_slots(struct session *s)
 {
     while (!list_is_empty(&s->slots) && has_room_to_do(s) &&
            buf_length(&s->out) < SESSION_UNSENT_MAX) {
         struct slot *slot = LIST_ENTRY(list_first(&s->slots), struct slot, link);
         if (slot->rcpt == NULL) {
-            reply_put(&s->out, &slot->reply, 0, false);
+            reply_put(&s->out, &slot->reply, 0, REPLY_AS_IT_IS);
         } else {
             const struct recipient *speaker = outcome_of_envelope(slot->rcpt);
             if (speaker == NULL)
@@ -239,7 +239,7 @@ static void tell_slots(struct session *s)
 
 /* ---- reading ---- */
 
-/* A line that cannot be read ends a command that wanted one. */
+/* Where a command waits for this line, it ends. */
 static void refuse_line(struct session *s, int error)
 {
     if (error == ERR_MEMORY) {
@@ -257,7 +257,8 @@ static size_t feed_command(struct session *s, struct bytes in)
 {
     struct bytes line, argument;
     int error;
-    size_t used = line_take(&s->line, in, s->conf->rejects_bare_newline, &line, &error);
+    enum line_end wanted = s->conf->rejects_bare_newline ? LINE_END_CRLF : LINE_END_ANY;
+    size_t used = line_take(&s->line, in, wanted, &line, &error);
 
     if (error == ERR_NOT_FOUND)
         return used;
@@ -282,12 +283,12 @@ static size_t feed_command(struct session *s, struct bytes in)
     return used;
 }
 
-/* Behind a greeting that refuses, QUIT alone does something. */
+/* After a greeting that refuses the client. */
 static size_t feed_refused(struct session *s, struct bytes in)
 {
     struct bytes line, argument;
     int error;
-    size_t used = line_take(&s->line, in, false, &line, &error);
+    size_t used = line_take(&s->line, in, LINE_END_ANY, &line, &error);
 
     if (error == ERR_NOT_FOUND)
         return used;
@@ -351,13 +352,13 @@ bool session_wants_input(const struct session *s)
 
 static void forget_transaction(struct session *s)
 {
-    assert(s->command.rule == NULL && list_is_empty(&s->slots)); /* they lie in `mail`, too */
+    assert(s->command.rule == NULL && list_is_empty(&s->slots)); /* slots lie in `mail`, too */
     s->tx = NULL;
     s->is_settled = false;
     arena_reset(&s->mail);
 }
 
-/* What was said and asked outside of a transaction is over. */
+/* Outside of a transaction nothing in `mail` is needed once replies and questions are done. */
 static void forget_words(struct session *s)
 {
     if (s->tx != NULL || s->command.rule != NULL || s->state == SESSION_REFUSING)
@@ -381,7 +382,7 @@ static void decide_data(struct session *s)
     }
 }
 
-/* EOF and shutting down close the session as soon as nothing is owed to the client. */
+/* EOF and shutdown close the session as soon as no reply is due. */
 static void close_if_over(struct session *s)
 {
     bool is_quiet = s->state == SESSION_COMMANDS || s->state == SESSION_NEW ||
@@ -411,7 +412,7 @@ static void advance(struct session *s)
         close_session(s);
 }
 
-/* The transaction is over; whoever waits for its reply gets it. */
+/* The transaction is over; a client that waits for its reply gets it. */
 static void tell_outcome(struct session *s)
 {
     assert(s->tx->state == TX_SETTLED);
@@ -434,7 +435,7 @@ static void tell_outcome(struct session *s)
     }
 }
 
-/* The message has waited for them as long as for a target. */
+/* A message waits for filters as long as for a target. */
 static void give_filters_up(struct session *s)
 {
     struct reply reply = reply_own(REPLY_LOCAL_PROBLEM);
@@ -467,7 +468,7 @@ static void on_stop(struct session *s, bool is_final)
     if (!is_final)
         return;
     if (s->state == SESSION_FINAL && transaction_hurry(s->tx))
-        return; /* the client hears that it is safe, and then that we close */
+        return; /* the client gets its reply, and then 421 */
     if (s->tx != NULL)
         transaction_abandon(s->tx);
     if (s->state != SESSION_CLOSED)

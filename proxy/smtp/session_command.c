@@ -7,7 +7,7 @@ void session_forget_command(struct session *s)
     s->command = (struct session_command){.rule = NULL};
 }
 
-/* Something was done about it: is it over? */
+/* After each step: forgets the command unless it waits. */
 static void leave(struct session *s)
 {
     bool goes_on = s->state == SESSION_PENDING || s->state == SESSION_LINE;
@@ -51,13 +51,13 @@ bool session_asks_filters(const struct session *s)
 
 struct session_question session_question(const struct session *s)
 {
-    const struct session_command *c = &s->command;
+    const struct session_command *command = &s->command;
 
     assert(session_asks_filters(s));
-    return (struct session_question){.stage = c->stage,
-                                     .text = c->argument,
-                                     .transaction = c->tx != NULL ? c->tx : s->tx,
-                                     .rcpt = c->rcpt};
+    return (struct session_question){.stage = command->stage,
+                                     .text = command->argument,
+                                     .transaction = command->tx != NULL ? command->tx : s->tx,
+                                     .rcpt = command->rcpt};
 }
 
 void session_hold(struct session *s, const struct session_rule *rule, struct bytes argument)
@@ -72,13 +72,13 @@ void session_hold(struct session *s, const struct session_rule *rule, struct byt
 
 static enum reply_id check(struct session *s)
 {
-    const struct session_command *c = &s->command;
+    const struct session_command *command = &s->command;
 
-    if ((c->rule->flags & RULE_NEEDS_HELO) && s->client.helo.len == 0)
+    if ((command->rule->flags & RULE_NEEDS_HELO) && s->client.helo.len == 0)
         return REPLY_NEED_HELO;
-    if ((c->rule->flags & RULE_NO_ARGUMENT) && c->argument.len != 0)
+    if ((command->rule->flags & RULE_NO_ARGUMENT) && command->argument.len != 0)
         return REPLY_NO_ARGUMENT;
-    return c->rule->check == NULL ? REPLY_OK : c->rule->check(s);
+    return command->rule->check == NULL ? REPLY_OK : command->rule->check(s);
 }
 
 static void run(struct session *s)
@@ -122,7 +122,7 @@ void session_run_line(struct session *s, struct bytes line)
     leave(s);
 }
 
-/* ---- what it waited for ---- */
+/* ---- answers ---- */
 
 static void tell(struct session *s, const struct reply *answer)
 {
@@ -135,7 +135,7 @@ static void tell(struct session *s, const struct reply *answer)
         rule->refuse(s, &kept);
     else
         session_say_reply(s, &kept);
-    if (kept.code / 100 == 3 && s->state == SESSION_COMMANDS) /* else telling it was too much */
+    if (kept.code / 100 == 3 && s->state == SESSION_COMMANDS) /* the reply may have closed it */
         s->state = SESSION_LINE;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a session does from its 354 to the end of data. */
+/* A session from its 354 to the end of data. */
 #include "proxy/smtp/session_private.h"
 
 void session_begin_content(struct session *s)

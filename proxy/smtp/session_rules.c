@@ -23,7 +23,7 @@ static enum reply_id check_helo(struct session *s)
     return command_is_helo_argument(s->command.argument) ? REPLY_OK : REPLY_HELO_SYNTAX;
 }
 
-static bool greet_client(struct session *s, bool is_esmtp)
+static bool greet_client(struct session *s)
 {
     if (!keep_helo(s, s->command.argument)) {
         session_close_with(s, REPLY_NO_MEMORY);
@@ -31,14 +31,14 @@ static bool greet_client(struct session *s, bool is_esmtp)
     }
     if (s->tx != NULL)
         transaction_abandon(s->tx);
-    s->client.is_esmtp = is_esmtp;
+    s->client.is_esmtp = s->command.rule->verb == VERB_EHLO;
     session_do(s, &(struct session_action){.kind = SESSION_ACT_GREETED});
     return true;
 }
 
 static void on_helo(struct session *s)
 {
-    if (!greet_client(s, false))
+    if (!greet_client(s))
         return;
     s->offered = 0;
     buf_text(&s->out, "250 ");
@@ -46,10 +46,10 @@ static void on_helo(struct session *s)
     buf_text(&s->out, "\r\n");
 }
 
-/* RFC 5321 4.1.1.1: the last line has a space behind the code, the others a hyphen. */
+/* RFC 5321 4.1.1.1: the last line has a space after the code, the others a hyphen. */
 static void on_ehlo(struct session *s)
 {
-    if (!greet_client(s, true))
+    if (!greet_client(s))
         return;
     s->offered = s->conf->announces & (s->conf->bridges | s->bridged);
     if (!s->may_etrn)
@@ -73,7 +73,7 @@ static void on_ehlo(struct session *s)
 
 /* ---- MAIL ---- */
 
-/* RFC 1870 6: up to 20 digits. A number beyond 64 bits is as good as the largest. */
+/* RFC 1870 6: up to 20 digits. A number of more than 64 bits is read as the largest. */
 static int read_size(struct bytes value, uint64_t *size_out)
 {
     if (value.len > 20)
@@ -131,7 +131,7 @@ static const struct mail_param {
     {"ENVID", CAPABILITY_DSN, read_envid},
 };
 
-/* RFC 4954 5: AUTH=<> is all the same to a server without AUTH. Targets do not hear of it. */
+/* RFC 4954 5: AUTH=<> means nothing to a server without AUTH. It is not sent to targets. */
 static bool says_nothing(const struct param *param)
 {
     return bytes_is_nocase(param->keyword, "AUTH") && bytes_is(param->value, "<>");
@@ -278,7 +278,7 @@ static struct recipient *add_recipient(struct session *s, const struct address *
     return rcpt;
 }
 
-/* Its reply has its place from here on, whoever gives it. */
+/* From here on the reply has its turn among the others, whoever gives it. */
 static enum reply_id check_rcpt(struct session *s)
 {
     struct address to;
@@ -301,7 +301,7 @@ static void on_rcpt(struct session *s)
                      &(struct session_action){.kind = SESSION_ACT_ROUTE, .rcpt = s->command.rcpt});
 }
 
-/* What filters say stands in the place of a route. */
+/* The filters' reply takes the place of a route. */
 static void refuse_rcpt(struct session *s, const struct reply *reply)
 {
     struct routed routed = {.reply = *reply};
@@ -352,7 +352,7 @@ static void on_vrfy(struct session *s)
     session_say(s, REPLY_CANNOT_VERIFY);
 }
 
-/* PROTOCOLS 2.12. Whether this client may ask for that very node is the shell's to say. */
+/* PROTOCOLS 2.12. Whether this client may ask for that very node is for the shell to say. */
 static enum reply_id check_etrn(struct session *s)
 {
     enum command_etrn_form form;
@@ -387,8 +387,8 @@ static void on_unknown(struct session *s)
 #define STAGE(name) SESSION_STAGE_##name
 
 static const struct session_rule rules[] = {
-    /* verb, what holds for it, when filters are asked, what is checked before that, what it does
-     * then, what else it does where filters refuse it */
+    /* verb, flags, stage at which filters are asked, check before that, action after it, action
+     * where filters refuse the command */
     {VERB_HELO, GREETS, STAGE(HELO), check_helo, on_helo, NULL},
     {VERB_EHLO, GREETS, STAGE(HELO), check_helo, on_ehlo, NULL},
     {VERB_MAIL, RULE_WAITS | RULE_NEEDS_HELO, STAGE(MAIL), check_mail, on_mail, NULL},

@@ -33,8 +33,8 @@ bool transaction_awaits(const struct recipient *r)
     return r->final == FATE_OPEN && outcome_stands(r);
 }
 
-/* Somebody may still get the message by it: a recipient that stood may have its outcome already,
- * when a second connection has refused it. */
+/* May somebody still get the message by this branch? A recipient that stood may have its outcome
+ * already, where a replay was refused. */
 static bool is_wanted(const struct branch *b)
 {
     LIST_EACH (link, &b->recipients) {
@@ -204,7 +204,7 @@ static void attach(struct recipient *r, struct branch *b)
     transaction_make_due(b, ACT_RCPT);
 }
 
-/* The head takes the first target, one more recipient each of the others. */
+/* The head gets the first target; each other target gets a recipient of its own. */
 static bool attach_legs(struct transaction *t, struct recipient *head, const struct routed *routed)
 {
     struct recipient *last = head;
@@ -217,7 +217,7 @@ static bool attach_legs(struct transaction *t, struct recipient *head, const str
             r->head = head;
             list_prepend(&last->in_transaction, &r->in_transaction);
             last->next_in_list = r;
-            r->place = last->place + 1;
+            r->position = last->position + 1;
             last = r;
         }
         r->to = routed->legs[i].to;
@@ -254,7 +254,7 @@ static void on_routed(struct transaction *t, struct recipient *r, const struct r
     if (attach_legs(t, r, routed))
         return;
     for (struct recipient *each = r; each != NULL; each = each->next_in_list)
-        answer(t, each, reply_own(REPLY_LOCAL_PROBLEM)); /* one leg is missing: none shall go */
+        answer(t, each, reply_own(REPLY_LOCAL_PROBLEM)); /* without one leg none is sent */
 }
 
 /* ---- DATA ---- */

@@ -2,11 +2,11 @@
 /* One message from MAIL to the last outcome: recipients, branches, and the order prepare,
  * release, commit. Pure: fed with events, drained of actions, calls no one.
  *
- * Outcomes belong to recipients. A RCPT that a route sends to several targets is one recipient
- * per target: the first is the head, which answers the client for all of them. Each leg stands for
- * itself, and what fails beside others that do not goes into the spool. Only where a relay may not
- * be spooled a list, and a message, is all or nothing. Everything lies in the arena that is given,
- * and goes when that is reset. */
+ * Outcomes belong to recipients. A RCPT that a route sends to several targets becomes a list of
+ * recipients, called legs, one for each target; the first is the head, which answers the client for
+ * all of them. Each leg has its own fate: where some fail and others do not, those that failed go
+ * into the spool. A list, or a message, is all or nothing only where a relay may not be spooled.
+ * All memory comes from the arena that is given, and goes when that is reset. */
 #ifndef POSTERN_TRANSACTION_H
 #define POSTERN_TRANSACTION_H
 
@@ -29,98 +29,98 @@ enum fate {
     FATE_DEFERRED, /* 4xx */
     FATE_REFUSED,  /* 5xx */
     FATE_LOST,     /* the branch broke before the end of data was sent */
-    FATE_UNKNOWN,  /* ... after it was sent, before the reply */
-    FATE_DISCARDED /* a route said so */
+    FATE_UNKNOWN,  /* the branch broke after that, before the reply */
+    FATE_DISCARDED /* by its route */
 };
 
-/* What is known of a list as a whole, so that nobody has to walk it: outcome.c keeps it at its
+/* What is known of a list as a whole, so that nobody has to walk it. outcome.c keeps it in the
  * head. */
 struct recipient_list {
     unsigned open;                  /* legs without an answer to RCPT */
     bool is_all_or_nothing;         /* a relay among its targets may not be spooled */
-    const struct recipient *best;   /* of those that answered: who speaks for them */
-    const struct recipient *failed; /* of those that failed: the first in the list */
+    const struct recipient *best;   /* of the legs that have an answer: whose answer counts */
+    const struct recipient *failed; /* the first leg in the list that failed */
 };
 
 struct recipient {
     struct list in_transaction;
-    struct list in_branch;          /* in no list: it has no branch */
-    struct list in_outbound;        /* the outbound machine's, while RCPT waits to be sent */
-    struct recipient *head;         /* itself, or the first of its list of targets */
-    struct recipient *next_in_list; /* the next of that list; NULL: the last, or no list */
-    unsigned place;                 /* in that list; the head's is 0 */
-    struct recipient_list list;     /* meaningful for the head */
-    struct branch *branch;          /* NULL: the route answered */
+    struct list in_branch;          /* in no list where there is no branch */
+    struct list in_outbound;        /* outbound.waiting, until RCPT is sent */
+    struct recipient *head;         /* the first leg of its list; itself where it is alone */
+    struct recipient *next_in_list; /* the next leg of that list, or NULL */
+    unsigned position;              /* in that list; the head's is 0 */
+    struct recipient_list list;     /* meaningful in the head only */
+    struct branch *branch;          /* NULL: the route itself answered */
     struct address original;        /* as the client named it */
     struct address to;              /* as the routes made it */
     struct bytes params;            /* NOTIFY, ORCPT as they came */
     enum fate envelope;             /* after RCPT */
     enum fate final;                /* after the end of data */
-    struct reply answer;            /* to RCPT; told when those before are */
-    struct reply reply;             /* the words behind the latest fate */
-    /* The reply to give in the target's stead where that does not itself judge the client
-     * (it took neither XCLIENT nor PROXY): relay-from, routed-recipients. REPLY_OK: none. */
+    struct reply answer;            /* to RCPT; sent after the answers to earlier RCPTs */
+    struct reply reply;             /* the words of the latest fate */
+    /* The reply to give instead of the target's (relay-from, routed-recipients) where the target
+     * took neither XCLIENT nor PROXY and so does not judge the client itself. REPLY_OK: none. */
     enum reply_id guard;
     bool names_domain;  /* the route that led here names its domain */
-    bool is_unverified; /* accepted here in an outage: the target has not said so */
+    bool is_unverified; /* accepted by postern in an outage, not by the target */
 };
 
 enum branch_state {
     BRANCH_ENVELOPE, /* recipients are being answered */
     BRANCH_CONTENT,  /* DATA has come */
-    BRANCH_PREPARED, /* can_prepare only: synced, undoable */
-    BRANCH_ENDED,    /* the end of data is released to it, or its commit was ordered */
-    BRANCH_DONE      /* every outcome known, or dropped; needs nothing more */
+    BRANCH_PREPARED, /* can_prepare only: on disk, and can still be undone */
+    BRANCH_ENDED,    /* the end of data was released to it, or its commit ordered */
+    BRANCH_DONE      /* every outcome is known, or it was dropped; needs nothing more */
 };
 
 /* What the closing log line says of a target; filled in by the shell, texts in the mail arena. */
 struct branch_facts {
-    struct bytes target;     /* its name */
-    struct bytes address;    /* that the connection went to, or the path */
-    struct bytes identity;   /* what was handed on: "xclient", "xforward", "proxy-v1", ... "none" */
+    struct bytes target;   /* its name */
+    struct bytes address;  /* of the connection, or the path */
+    struct bytes identity; /* as it was handed on: "xclient", "xforward", "proxy-v1", ... "none" */
     unsigned identity_kinds; /* the same as enum identity_kind bits; 0: none, or no relay */
     bool is_reused;          /* the connection had served before */
-    bool is_replayed;        /* a reused connection broke, and a fresh one served */
+    bool is_replayed;        /* a reused connection broke, and a new one served */
     bool may_be_duplicate;   /* lost after the end of data was sent */
 };
 
-/* A target of the transaction. A branch that broke may be followed by another that leads there. */
+/* A target of the transaction. After its branch has broken another one may lead there. */
 struct destination {
     struct destination *below[2];     /* transaction_targets.c: the rest of the tree */
-    struct branch *branch;            /* the latest; none but this one is alive */
+    struct branch *branch;            /* the latest; all before it are done */
     unsigned standing;                /* recipients that may get the message there */
-    const struct recipient *named_by; /* the latest whose routes name it */
+    const struct recipient *named_by; /* the latest recipient whose routes name it */
 };
 
 struct branch {
     struct list in_transaction;
     struct list in_todo;
-    struct list in_deserted; /* in that list: alive, and no recipient may stand on it */
+    struct list in_deserted; /* transaction.deserted: alive, but nobody may get the message by it */
     struct list recipients;  /* struct recipient.in_branch, in RCPT order */
     struct target *target;
     struct destination *destination;
     struct transaction *transaction;
     unsigned standing; /* recipients that may get the message by it */
-    void *shell;       /* the target's own; NULL before open and after drop */
+    void *shell;       /* the target's own state; NULL before ACT_OPEN and after ACT_DROP */
     enum branch_state state;
-    bool can_prepare; /* nothing shows before the commit; else the target is firm */
-    bool may_spool;   /* what breaks here goes into the spool (relay.on-failure); for good */
-    unsigned todo;    /* actions that are due: bits by enum action_kind */
+    bool can_prepare;         /* nothing shows before the commit; false: the target is firm */
+    bool may_spool;           /* recipients that fail here go into the spool (relay.on-failure) */
+    unsigned todo;            /* actions that are due: bits by enum action_kind */
     struct recipient *unsent; /* the first recipient whose ACT_RCPT is due */
     bool lacks_enhanced;      /* the target did not announce ENHANCEDSTATUSCODES (RFC 2034) */
-    bool lacks_dsn;           /* ... nor DSN: what the client asked for by it was left out */
-    bool is_end_sent;         /* by a firm target: the end of data is on its way */
+    bool lacks_dsn;           /* ... nor DSN: its parameters were left out */
+    bool is_end_sent;         /* set by a firm target: the end of data is on its way */
     struct branch_facts facts;
 };
 
 enum transaction_state {
     TX_ENVELOPE,   /* MAIL was accepted; recipients come */
-    TX_GOING,      /* DATA has come; unanswered recipients hold its reply */
-    TX_CONTENT,    /* 354 was told */
-    TX_PREPARING,  /* the end has come; what can be undone is being made durable */
-    TX_RELEASED,   /* the end is going to the firm targets */
-    TX_SPOOLING,   /* each of them has answered; the spool file becomes durable, where one is due */
-    TX_COMMITTING, /* what was prepared appears */
+    TX_GOING,      /* DATA has come; its reply waits for unanswered recipients */
+    TX_CONTENT,    /* 354 was sent */
+    TX_PREPARING,  /* the end of data has come; what can be undone is being made durable */
+    TX_RELEASED,   /* firm targets get the end of data */
+    TX_SPOOLING,   /* firm targets have answered; the spool file, if any, is being committed */
+    TX_COMMITTING, /* prepared branches are being committed */
     TX_SETTLED     /* `outcome` is the answer; nothing more happens */
 };
 
@@ -133,8 +133,8 @@ enum transaction_policy {
 /* Counted as things happen, so that nobody has to walk all recipients or branches. */
 struct transaction_counts {
     unsigned unanswered;                   /* RCPTs without an answer for the client */
-    unsigned targets, firm;                /* where a recipient may stand; of those: firm */
-    unsigned strict;                       /* of the firm ones: that may not be spooled */
+    unsigned targets, firm;                /* where a recipient may stand; the firm ones of those */
+    unsigned strict;                       /* the firm ones that may not be spooled */
     unsigned branches[2][BRANCH_DONE + 1]; /* by can_prepare and state */
     bool has_lost;                         /* a recipient that stood has failed */
 };
@@ -143,24 +143,24 @@ struct transaction {
     struct arena *mail;
     enum transaction_policy policy;
     bool splits;         /* smtpd.split = live: recipients may go to several targets */
-    bool is_full;        /* by the shell: no memory is left for more recipients */
-    bool is_client_gone; /* behind the release: nothing more is spooled, the client tries again */
+    bool is_full;        /* set by the shell: no memory is left for more recipients */
+    bool is_client_gone; /* after the release: nothing more is spooled, the client tries again */
     struct envelope envelope;
     const struct identity *client;
     struct list recipients;
     struct list branches;
     struct list todo; /* branches with actions due */
     struct list deserted;
-    struct destination *destinations; /* the tree's first */
+    struct destination *destinations; /* the root of the tree */
     struct transaction_counts counts;
-    unsigned spool_todo; /* ACT_PREPARE_SPOOL or ACT_COMMIT_SPOOL: bits likewise */
-    bool is_preparing_spool, is_committing_spool; /* its answer is waited for */
-    bool is_taken;  /* some target has it, or the spool shall: what is left over is our business */
-    bool is_unkept; /* no copy is there to be spooled: see EV_UNKEPT */
+    unsigned spool_todo; /* ACT_PREPARE_SPOOL, ACT_COMMIT_SPOOL: bits by enum action_kind */
+    bool is_preparing_spool, is_committing_spool; /* until EV_PREPARED, EV_COMMITTED */
+    bool is_taken;  /* accepted as a whole: who did not get the message is for the spool */
+    bool is_unkept; /* there is no whole copy to be spooled: see EV_UNKEPT */
     enum transaction_state state;
-    unsigned recipient_count; /* RCPTs that were accepted by the parser */
-    struct reply refusal;     /* postern's own, of the whole message; code 0: none */
-    struct reply outcome;     /* to the end of data, once settled; code 0: nobody is told */
+    unsigned recipient_count; /* RCPTs that were parsed without an error */
+    struct reply refusal;     /* of the whole message, not by a target; code 0: none */
+    struct reply outcome;     /* the reply to the end of data, once settled; code 0: none */
     bool is_told;             /* ACT_SETTLED was given */
 };
 
@@ -174,8 +174,8 @@ struct routed_leg {
 
 /* What the routes say of a recipient; in the mail arena. */
 struct routed {
-    struct reply reply; /* code not 0: refused, deferred */
-    bool is_discarded;  /* else, and nothing below */
+    struct reply reply; /* code not 0: refused or deferred, and nothing below counts */
+    bool is_discarded;  /* likewise nothing below counts */
     const struct routed_leg *legs;
     int leg_count;
     enum reply_id guard; /* see struct recipient */
@@ -185,26 +185,25 @@ struct routed {
 /* `client` and the arena outlive the transaction; the envelope's texts lie in the arena. */
 void transaction_init(struct transaction *t, struct arena *mail, const struct envelope *envelope,
                       const struct identity *client);
-/* Legal when it is in TX_ENVELOPE. A RCPT that was parsed; EV_ROUTED tells where it goes. NULL: no
+/* Legal in TX_ENVELOPE. Adds the recipient of a RCPT; EV_ROUTED tells where it goes. NULL: no
  * memory. */
 struct recipient *transaction_add(struct transaction *t, const struct address *to);
-/* Legal when it is in TX_ENVELOPE. DATA: live branches are told. */
+/* Legal in TX_ENVELOPE. DATA has come: live branches get ACT_GO. */
 void transaction_data(struct transaction *t);
 enum transaction_go { TRANSACTION_GO_WAIT, TRANSACTION_GO_AHEAD, TRANSACTION_GO_NONE };
-/* Legal when it is in TX_GOING. May 354 be told? NONE: no recipient stands; the branches are
- * dropped, and the state is TX_ENVELOPE again (more RCPT may come, or transaction_abandon()).
- * AHEAD: TX_CONTENT from now on. */
+/* Legal in TX_GOING. May 354 be sent? NONE: no recipient stands; the branches are dropped, and the
+ * state is TX_ENVELOPE again (more RCPTs may come, or transaction_abandon()). AHEAD: the state is
+ * TX_CONTENT. */
 enum transaction_go transaction_go(struct transaction *t);
-/* Postern refuses the message: no target gets its end. Told when the client's end has come. */
+/* Refuses the message: no target gets its end. The client hears so after its own end of data. */
 void transaction_refuse(struct transaction *t, const struct reply *refusal);
-/* Legal when it is in TX_CONTENT. The client's end of data has come, all content is in the copy. */
+/* Legal in TX_CONTENT. The client's end of data has come, and all content is in the copy. */
 void transaction_end(struct transaction *t);
-/* RSET, QUIT, a broken session, an end in haste: every branch is dropped. But a commit that was
- * ordered is waited for, since the disk is at work: what it has done counts. */
+/* RSET, QUIT, a broken session, the process ends at once: every branch is dropped. In
+ * TX_COMMITTING nothing is: the disk is at work, and what it does counts. */
 void transaction_abandon(struct transaction *t);
-/* The process ends. The end of data has come, and no relay is needed for a 250: those that have
- * not answered are given up, and the outcome waits for disks alone. False: it is not so, and
- * nothing was done. */
+/* The process ends. After the end of data, where the spool may take the place of relays, those that
+ * have not answered are given up, and the outcome waits for disks alone. False: it does nothing. */
 bool transaction_hurry(struct transaction *t);
 
 /* EV_ROUTED, EV_ANSWER, EV_FINAL, EV_BROKEN, EV_PREPARED, EV_COMMITTED, EV_LOST, EV_DEADLINE,
@@ -212,12 +211,12 @@ bool transaction_hurry(struct transaction *t);
 void transaction_feed(struct transaction *t, const struct event *ev);
 bool transaction_next(struct transaction *t, struct action *out);
 
-/* It was accepted (see outcome_stands()), and has no outcome yet. */
+/* The recipient was accepted (see outcome_stands()), and has no outcome yet. */
 bool transaction_awaits(const struct recipient *r);
-/* A relay that may not be spooled takes part, or there is nothing to be spooled: there is nobody to
- * tell the client later that one of its recipients did not get the message. Then none gets it. */
+/* Must all recipients get the message, or none? So where a relay takes part that may not be
+ * spooled, or no copy is there to be spooled: nobody could serve a failed recipient later. */
 bool transaction_is_all_or_nothing(const struct transaction *t);
-/* As its content begins: may anybody need it as a whole, to spool it or at its end? */
+/* Asked as content begins: may anybody need a whole copy, to spool it or to prepare from it? */
 bool transaction_wants_copy(const struct transaction *t);
 
 #endif

@@ -14,10 +14,8 @@ static bool is_firm_at_work(const struct branch *b)
     return !b->can_prepare && b->state != BRANCH_DONE;
 }
 
-static bool is_any_at_work(const struct transaction *t, bool can_prepare)
+static bool is_any_at_work(const unsigned counts[BRANCH_DONE])
 {
-    const unsigned *counts = t->counts.branches[can_prepare];
-
     for (int state = BRANCH_ENVELOPE; state < BRANCH_DONE; state++)
         if (counts[state] > 0)
             return true;
@@ -26,7 +24,12 @@ static bool is_any_at_work(const struct transaction *t, bool can_prepare)
 
 static bool has_firm_at_work(const struct transaction *t)
 {
-    return is_any_at_work(t, false);
+    return is_any_at_work(t->counts.branches[false]);
+}
+
+static bool has_undoable_at_work(const struct transaction *t)
+{
+    return is_any_at_work(t->counts.branches[true]);
 }
 
 static struct reply words_of_disk(int error)
@@ -39,7 +42,7 @@ static bool is_commit_ordered(const struct branch *b)
     return b->can_prepare && b->state == BRANCH_ENDED;
 }
 
-/* Its target has it, or may have it; or the spool. */
+/* Does the target or the spool have the message for this recipient, or may it have? */
 static bool may_be_taken(const struct transaction *t, const struct recipient *r)
 {
     if (r->final == FATE_ACCEPTED || r->final == FATE_UNKNOWN)
@@ -49,7 +52,7 @@ static bool may_be_taken(const struct transaction *t, const struct recipient *r)
     return outcome_disposition(t, r) == OUTCOME_SPOOL;
 }
 
-/* The client is told nothing good, or nothing, of what has been taken: it will send it again. */
+/* The client does not hear a 250, and so sends again what has been taken already. */
 static void note_duplicates(struct transaction *t)
 {
     LIST_EACH (link, &t->recipients) {
@@ -61,8 +64,8 @@ static void note_duplicates(struct transaction *t)
 
 /* ---- the way to the outcome ---- */
 
-/* What can be undone is made durable before any firm target has the end; the spool file too where
- * it is certain that there will be one. With no firm one left the commit does it all. */
+/* What can be undone is made durable before any firm target gets the end. So is the spool file,
+ * where it is certain that there will be one; without firm targets its commit is enough. */
 static void prepare(struct transaction *t)
 {
     assert(t->state == TX_CONTENT);
@@ -97,7 +100,7 @@ static void release(struct transaction *t)
     }
 }
 
-/* Every firm target has spoken. */
+/* Every firm target has answered. */
 static void spool(struct transaction *t)
 {
     assert(t->state == TX_RELEASED);
@@ -117,7 +120,7 @@ static bool awaits_any(const struct branch *b)
     return false;
 }
 
-/* Its recipients have their outcomes when the disk has done it. */
+/* The recipients have their outcomes when the disk has done the commit. */
 static void commit_branch(struct branch *b)
 {
     if (!awaits_any(b)) {
@@ -141,7 +144,7 @@ static void commit(struct transaction *t)
 
 static bool is_committed(const struct transaction *t)
 {
-    return !has_firm_at_work(t) && !is_any_at_work(t, true);
+    return !has_firm_at_work(t) && !has_undoable_at_work(t);
 }
 
 static void finish(struct transaction *t)
@@ -153,8 +156,8 @@ static void finish(struct transaction *t)
     transaction_settle(t, outcome);
 }
 
-/* Nobody shall have it any more: a firm target without its end gets none; one that has it is heard.
- */
+/* The message has failed: a firm target that did not get the end is dropped; one that did may still
+ * answer. */
 static void stop_firm(struct transaction *t)
 {
     LIST_EACH (link, &t->branches) {
@@ -164,7 +167,7 @@ static void stop_firm(struct transaction *t)
     }
 }
 
-/* True: all or nothing it is, and it is nothing. */
+/* True: the message is all or nothing, it has failed, and no firm target is left to answer. */
 static bool has_come_to_nothing(struct transaction *t)
 {
     if ((t->state != TX_PREPARING && t->state != TX_RELEASED) || !transaction_has_failed(t))
@@ -218,7 +221,7 @@ static void set_fate(struct transaction *t, struct recipient *r, enum fate fate,
         r->reply = words;
 }
 
-/* Of the one that the event is about, or of all of the branch that have none. */
+/* For the event's recipient, or without one for all of its branch that have no outcome yet. */
 static void set_fates(struct transaction *t, const struct event *ev, enum fate fate,
                       struct reply words)
 {
@@ -230,7 +233,7 @@ static void set_fates(struct transaction *t, const struct event *ev, enum fate f
         set_fate(t, LIST_ENTRY(link, struct recipient, in_branch), fate, words);
 }
 
-/* Where a client waits, nobody gets what one does not: nothing has happened yet. */
+/* Where a client waits, the whole message is refused: no target has it yet. */
 static void on_unprepared(struct transaction *t, const struct event *ev)
 {
     if (t->policy == TRANSACTION_LIVE) {
@@ -266,7 +269,7 @@ static void on_spooled(struct transaction *t, int error)
     finish(t);
 }
 
-/* Where a client waits, it is told that it failed, and it cannot be undone for the others. */
+/* Where a client waits, it hears that the message failed, though other recipients keep it. */
 static void on_branch_committed(struct transaction *t, const struct event *ev)
 {
     if (t->state != TX_COMMITTING || !is_commit_ordered(ev->branch))
@@ -299,7 +302,7 @@ void transaction_on_lost(struct transaction *t)
         t->is_client_gone = true;
 }
 
-/* What firm targets have not answered by now is for the spool. False: none was waited for. */
+/* Recipients without an answer of their firm target are for the spool. False: there was none. */
 static bool give_up_firm(struct transaction *t)
 {
     struct reply words = reply_own(REPLY_TARGET_SLOW);
@@ -343,7 +346,7 @@ bool transaction_hurry(struct transaction *t)
     return true;
 }
 
-/* It cannot be read any more: each recipient that has no answer yet, or no outcome, gets these. */
+/* The copy cannot be read: each recipient without an answer or without an outcome gets `words`. */
 static void break_branches(struct transaction *t, struct reply words)
 {
     LIST_EACH (link, &t->branches) {
@@ -363,8 +366,8 @@ static void break_branches(struct transaction *t, struct reply words)
     }
 }
 
-/* Before the end of data the message is refused. Behind it a relay may be reading the copy still,
- * and would wait in vain; behind the release nobody but the disk does. */
+/* Before the end of data the message is refused. After it a relay that still reads the copy would
+ * wait in vain. When firm targets have answered, nobody but the disk needs the copy. */
 void transaction_on_copy_lost(struct transaction *t, int error)
 {
     struct reply words = words_of_disk(error);
@@ -381,7 +384,8 @@ void transaction_on_copy_lost(struct transaction *t, int error)
     }
 }
 
-/* Who prepares reads it from its beginning, at the end; what has broken so far needs the spool. */
+/* Branches that prepare read the copy from its beginning, at the end; recipients that have failed
+ * so far are for the spool. */
 static bool needs_whole_copy(const struct transaction *t)
 {
     LIST_EACH (link, &t->branches) {

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What transaction.c, transaction_targets.c and transaction_end.c, and nobody else, know of each
- * other. Pure. */
+/* What the transaction's files share. Pure. */
 #ifndef POSTERN_TRANSACTION_PRIVATE_H
 #define POSTERN_TRANSACTION_PRIVATE_H
 
@@ -9,30 +8,30 @@
 
 void transaction_make_due(struct branch *b, enum action_kind kind);
 void transaction_set_state(struct branch *b, enum branch_state state);
-/* It needs nothing more: its outcomes are known. */
+/* The branch needs nothing more: its outcomes are known. */
 void transaction_finish_branch(struct branch *b);
-/* Nobody waits for it any more. */
+/* Nobody waits for the branch any more. */
 void transaction_drop(struct branch *b);
 void transaction_settle(struct transaction *t, struct reply outcome);
 /* The answer to RCPT, once for each. */
 void transaction_set_envelope(struct transaction *t, struct recipient *r, enum fate fate);
-/* The outcome. False: nobody waits for one. */
+/* The outcome. False: the recipient waits for none. */
 bool transaction_set_final(struct transaction *t, struct recipient *r, enum fate fate);
-/* The reply is kept; without memory for it the answer is one of our own that means the same. */
+/* Keeps a copy of the reply; without memory for that, one of our own that means the same. */
 void transaction_set_reply(struct recipient *r, struct arena *mail, const struct reply *reply);
 /* All or nothing, and a recipient that stood is lost. */
 bool transaction_has_failed(const struct transaction *t);
 
 /* The live branch of a target, or a new one. NULL: no memory. */
 struct branch *transaction_open_branch(struct transaction *t, const struct routed_leg *leg);
-/* The recipient may get the message by its branch; it may no more. */
+/* The recipient may get the message by its branch (enter); it may no longer (leave). */
 void transaction_enter(struct recipient *r);
 void transaction_leave(struct recipient *r);
-/* May the recipient go where the routes say, beside the others? */
+/* May the recipient go where its routes say, given where the others go? */
 bool transaction_fits(struct transaction *t, const struct recipient *r,
                       const struct routed *routed);
 
-/* Does what is due behind the end of data. */
+/* Does what is due after the end of data. */
 void transaction_advance(struct transaction *t);
 void transaction_on_prepared(struct transaction *t, const struct event *ev);
 void transaction_on_committed(struct transaction *t, const struct event *ev);

@@ -4,8 +4,8 @@
 
 /* ---- targets ---- */
 
-/* Where the target is, or belongs, in a tree that chance keeps flat: a turn for each bit of a hash.
- */
+/* Where the target is in the tree, or belongs. Each bit of a hash decides one turn, which keeps the
+ * tree flat. */
 static struct destination **find(struct transaction *t, const struct target *target)
 {
     uint64_t hash = (uint64_t)(uintptr_t)target * 0x9e3779b97f4a7c15u;
@@ -18,20 +18,20 @@ static struct destination **find(struct transaction *t, const struct target *tar
 
 struct branch *transaction_open_branch(struct transaction *t, const struct routed_leg *leg)
 {
-    struct destination **at = find(t, leg->target), *d = *at;
-    if (d != NULL && d->branch->state != BRANCH_DONE)
-        return d->branch;
+    struct destination **at = find(t, leg->target), *destination = *at;
+    if (destination != NULL && destination->branch->state != BRANCH_DONE)
+        return destination->branch;
     struct branch *b = arena_alloc(t->mail, sizeof(*b));
-    if (d == NULL)
-        d = arena_alloc(t->mail, sizeof(*d));
-    if (b == NULL || d == NULL)
+    if (destination == NULL)
+        destination = arena_alloc(t->mail, sizeof(*destination));
+    if (b == NULL || destination == NULL)
         return NULL;
-    assert(d->branch == NULL ||
-           (d->branch->can_prepare == leg->can_prepare && d->branch->may_spool == leg->may_spool));
-    *at = d;
-    d->branch = b;
+    assert(destination->branch == NULL || (destination->branch->can_prepare == leg->can_prepare &&
+                                           destination->branch->may_spool == leg->may_spool));
+    *at = destination;
+    destination->branch = b;
     b->target = leg->target;
-    b->destination = d;
+    b->destination = destination;
     b->can_prepare = leg->can_prepare;
     b->may_spool = leg->may_spool;
     b->transaction = t;
@@ -84,23 +84,23 @@ void transaction_leave(struct recipient *r)
 
 /* ---- may the next recipient come ---- */
 
-/* Of the targets that the routes name: how many somebody stands at. */
+/* Marks the targets that the routes name. Returns at how many of them a recipient may stand. */
 static unsigned name_all(struct transaction *t, const struct recipient *r,
                          const struct routed *routed)
 {
     unsigned standing = 0;
 
     for (int i = 0; i < routed->leg_count; i++) {
-        struct destination *d = *find(t, routed->legs[i].target);
-        if (d == NULL || d->named_by == r)
+        struct destination *destination = *find(t, routed->legs[i].target);
+        if (destination == NULL || destination->named_by == r)
             continue;
-        d->named_by = r;
-        standing += d->standing > 0;
+        destination->named_by = r;
+        standing += destination->standing > 0;
     }
     return standing;
 }
 
-/* Branches that no recipient can stand on make room. */
+/* Drops branches by which nobody may get the message, unless the routes name their target. */
 static void drop_deserted(struct transaction *t, const struct recipient *r)
 {
     LIST_EACH (link, &t->deserted) {
@@ -116,8 +116,8 @@ static bool has_same_targets(struct transaction *t, const struct routed *routed,
     if (named != t->counts.targets)
         return false;
     for (int i = 0; named > 0 && i < routed->leg_count; i++) {
-        const struct destination *d = *find(t, routed->legs[i].target);
-        if (d == NULL || d->standing == 0)
+        const struct destination *destination = *find(t, routed->legs[i].target);
+        if (destination == NULL || destination->standing == 0)
             return false;
     }
     return true;
@@ -131,10 +131,10 @@ static bool is_alone_where_it_must(struct transaction *t, const struct routed *r
         const struct routed_leg *leg = &routed->legs[i];
         if (leg->can_prepare)
             continue;
-        const struct destination *d = *find(t, leg->target);
-        bool is_there = d != NULL && d->standing > 0;
+        const struct destination *destination = *find(t, leg->target);
+        bool is_there = destination != NULL && destination->standing > 0;
         unsigned others = t->counts.firm - is_there;
-        unsigned strict_others = t->counts.strict - (is_there && is_strict(d->branch));
+        unsigned strict_others = t->counts.strict - (is_there && is_strict(destination->branch));
         if (strict_others > 0 || (others > 0 && !leg->may_spool))
             return false;
     }

@@ -232,7 +232,7 @@ void relay_branch_fail(struct relay_branch *w, const struct reply *reply, enum r
     w->failure = reply_own(REPLY_LOCAL_PROBLEM);
     /* 421 ends a session, and that is not the target's to end. */
     buf_init(&told, &loop_pools(loop_of(w))->medium, 2 * REPLY_MAX_BYTES);
-    reply_put(&told, reply, reply->code == 421 ? 451 : 0, false);
+    reply_put(&told, reply, reply->code == 421 ? 451 : 0, REPLY_AS_IT_IS);
     struct reply changed = *reply;
     changed.code = reply->code == 421 ? 451 : reply->code;
     changed.wire = buf_bytes(&told);

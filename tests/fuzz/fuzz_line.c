@@ -27,7 +27,8 @@ static void feed(void *object, struct bytes piece)
     while (piece.len > 0) {
         struct bytes text = {.len = 0};
         int error;
-        size_t taken = line_take(&run->line, piece, run->wants_crlf, &text, &error);
+        size_t taken = line_take(&run->line, piece, run->wants_crlf ? LINE_END_CRLF : LINE_END_ANY,
+                                 &text, &error);
 
         PIECES_MUST(taken > 0 && taken <= piece.len);
         piece = bytes_skip(piece, taken);

@@ -27,7 +27,7 @@ static struct reply rewrite(const struct reply *r, uint16_t code, bool wants_enh
     struct buf out;
 
     buf_init(&out, pool, 1 << 20);
-    reply_put(&out, r, code, wants_enhanced);
+    reply_put(&out, r, code, wants_enhanced ? REPLY_ENHANCED_ADDED : REPLY_AS_IT_IS);
     PIECES_MUST(!out.has_failed);
     in = buf_bytes(&out);
     PIECES_MUST(pieces_are_lines(in) && count_lines(in) == count_lines(r->wire));

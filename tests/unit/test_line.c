@@ -53,7 +53,9 @@ static void take_all(const void *given, struct lib_pieces *in, struct lib_text *
     line_init(&l, &pool);
     while (lib_next_piece(in, &piece)) {
         while (piece.len > 0) {
-            piece = bytes_skip(piece, line_take(&l, piece, wants_crlf, &text, &error));
+            piece =
+                bytes_skip(piece, line_take(&l, piece, wants_crlf ? LINE_END_CRLF : LINE_END_ANY,
+                                            &text, &error));
             if (error == 0) {
                 lib_put(seen, "[");
                 lib_put_bytes(seen, text);
@@ -136,31 +138,31 @@ static void test_block(void **state)
     (void)state;
     pool_init(&pool, LINE_MAX_BYTES, 1);
     line_init(&l, &pool);
-    assert_int_equal(line_take(&l, input, true, &text, &error), 6);
+    assert_int_equal(line_take(&l, input, LINE_END_CRLF, &text, &error), 6);
     assert_int_equal(error, 0);
     assert_ptr_equal(text.at, input.at);
     assert_int_equal(pool.taken, 0);
 
-    assert_int_equal(line_take(&l, bytes_of("NO"), true, &text, &error), 2);
+    assert_int_equal(line_take(&l, bytes_of("NO"), LINE_END_CRLF, &text, &error), 2);
     assert_int_equal(error, ERR_NOT_FOUND);
     assert_int_equal(pool.taken, 1);
     line_release(&l);
     assert_int_equal(pool.taken, 1);
-    assert_int_equal(line_take(&l, bytes_of("OP\r\n"), true, &text, &error), 4);
+    assert_int_equal(line_take(&l, bytes_of("OP\r\n"), LINE_END_CRLF, &text, &error), 4);
     assert_true(bytes_is(text, "NOOP"));
     assert_int_equal(pool.taken, 1);
     line_release(&l);
     assert_int_equal(pool.taken, 0);
 
-    line_take(&l, bytes_of("NO"), true, &text, &error);
-    line_take(&l, bytes_of("OP\r\n"), true, &text, &error);
-    assert_int_equal(line_take(&l, bytes_make(NULL, 0), true, &text, &error), 0);
+    line_take(&l, bytes_of("NO"), LINE_END_CRLF, &text, &error);
+    line_take(&l, bytes_of("OP\r\n"), LINE_END_CRLF, &text, &error);
+    assert_int_equal(line_take(&l, bytes_make(NULL, 0), LINE_END_CRLF, &text, &error), 0);
     assert_int_equal(error, ERR_NOT_FOUND);
     assert_int_equal(pool.taken, 0);
 
     memset(filler, 'x', sizeof(filler));
-    line_take(&l, bytes_of("x"), true, &text, &error);
-    line_take(&l, bytes_make(filler, sizeof(filler)), true, &text, &error);
+    line_take(&l, bytes_of("x"), LINE_END_CRLF, &text, &error);
+    line_take(&l, bytes_make(filler, sizeof(filler)), LINE_END_CRLF, &text, &error);
     assert_int_equal(error, ERR_NOT_FOUND);
     assert_int_equal(pool.taken, 0);
     line_done(&l);
@@ -180,12 +182,12 @@ static bool take_with_failures(void *given)
     pool_init(&pool, LINE_MAX_BYTES, 0);
     line_init(&l, &pool);
     for (size_t at = 0; at < input.len; at++) {
-        size_t taken = line_take(&l, bytes_make(input.at + at, 1), true, &text, &error);
+        size_t taken = line_take(&l, bytes_make(input.at + at, 1), LINE_END_CRLF, &text, &error);
 
         if (error == ERR_MEMORY) {
             has_failed = true;
             is_fine = is_fine && taken == 0 && l.begun == NULL;
-            taken = line_take(&l, bytes_make(input.at + at, 1), true, &text, &error);
+            taken = line_take(&l, bytes_make(input.at + at, 1), LINE_END_CRLF, &text, &error);
         }
         is_fine = is_fine && taken == 1 && error == (at == 5 ? 0 : ERR_NOT_FOUND);
     }
