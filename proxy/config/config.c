@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Reads a whole configuration in the order in which its parts depend on each other. */
+/* Reads a whole configuration; the order is that of what depends on what. */
 #include "proxy/config/config.h"
 
 #include <sysexits.h>
@@ -8,7 +8,7 @@
 #include "proxy/config/config_private.h"
 
 #define BLOCK_BYTES (64 * 1024)
-#define ARENA_BYTES ((size_t)1 << 36) /* none of ours: memory ends before */
+#define ARENA_BYTES ((size_t)1 << 36) /* no limit: memory ends before */
 #define LINE_BYTES  4096
 
 struct config *config_new(void)
@@ -24,18 +24,18 @@ struct config *config_new(void)
 
 void config_free(struct config **config)
 {
-    struct config *c = *config;
-    if (c == NULL)
+    struct config *freed = *config;
+    if (freed == NULL)
         return;
-    if (c->builder != NULL)
-        hash_table_done(&c->builder->by_name);
-    arena_reset(&c->arena);
-    pool_done(&c->pool);
-    mem_free(c);
+    if (freed->builder != NULL)
+        hash_table_done(&freed->builder->by_name);
+    arena_reset(&freed->arena);
+    pool_done(&freed->pool);
+    mem_free(freed);
     *config = NULL;
 }
 
-/* A file without [smtpd] has one, named core.hostname. */
+/* Without any [smtpd] there is one, named core.hostname. */
 static int ensure_listener(struct config *config)
 {
     struct config_section *section;

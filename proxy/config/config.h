@@ -17,7 +17,7 @@
 #include "route/route_source.h"
 #include "route/target_kind.h"
 
-/* Whom to become; meaningful when is_set. */
+/* The account to run as; meaningful when is_set. */
 struct config_account {
     uid_t user;
     gid_t group;
@@ -31,12 +31,12 @@ struct config_target {
     const void *conf; /* of the kind's type */
 };
 
-/* Sections stand in the order in which the file began them. All of it lives in the arena. */
+/* Sections stand in the order in which they begin in the file. Everything lives in the arena. */
 struct config {
     struct pool pool;
     struct arena arena;
     struct cf_problems problems;
-    struct cf_problem *printed;     /* the last one that was */
+    struct cf_problem *printed;     /* the last problem that was printed */
     struct config_builder *builder; /* for the config_*.c files only */
     struct core_conf core;
     struct config_account account;
@@ -45,7 +45,7 @@ struct config {
     size_t logfile_count;
     struct smtpd_conf **smtpds; /* one at least */
     size_t smtpd_count;
-    struct config_target *targets; /* one kind after another, as in target_kinds[] */
+    struct config_target *targets; /* kind after kind, as in target_kinds[] */
     size_t target_count;
     struct route_source **routes; /* [0] is the global table, always there */
     size_t route_count;
@@ -54,17 +54,16 @@ struct config {
 struct config *config_new(void); /* NULL: no memory; the caller owns it */
 void config_free(struct config **config);
 
-/* The command line, flags->arguments and the path too, must outlive the configuration.
- *
- * Reads the file, then the flags; fills in defaults; resolves what listeners listen on; checks
+/* Reads the file, then the flags; fills in defaults; resolves the listeners' names; checks
  * references. Blocks (files, getaddrinfo): only before the loop runs. Returns 0, EX_USAGE (64: a
- * flag names no declared section or key), EX_CONFIG (78) or EX_OSERR (71: no memory). Whatever
- * was found, warnings included, is in config->problems. */
+ * flag names no declared section or key), EX_CONFIG (78) or EX_OSERR (71: no memory). Errors and
+ * warnings are in config->problems. What `flags` points to must outlive the configuration. */
 int config_read(struct config *config, const struct flags *flags);
 /* Before a start: do the routes hold? 0 or EX_CONFIG. */
 int config_check_start(struct config *config);
-/* What --check does beyond that: compiles the routes, resolves relays, finds own listeners. Call it
- * whatever config_read() found, but for EX_OSERR. 0, EX_USAGE, EX_CONFIG or EX_OSERR, over both. */
+/* The additional checks of --check: compiles the routes, resolves relays, finds loops to own
+ * listeners. Legal after any result of config_read() but EX_OSERR. Returns 0, EX_USAGE, EX_CONFIG
+ * or EX_OSERR for both together. */
 int config_check(struct config *config);
 /* Prints problems that were not printed yet, one a line. */
 void config_print_problems(struct config *config, FILE *out);
@@ -72,10 +71,10 @@ void config_print_problems(struct config *config, FILE *out);
  * smtpd."mx.example.net".listen-port = 25. 0, EX_OSERR (no memory) or EX_IOERR (cannot write). */
 int config_dump(struct config *config, FILE *out);
 
-/* All of these are O(1). NULL when there is none of this name. */
+/* All of these are O(1). NULL where no section has this name. */
 const struct smtpd_conf *config_smtpd(const struct config *config, struct bytes name);
 const struct logfile_conf *config_logfile(const struct config *config, struct bytes name);
-/* Its kind is NULL when there is none. */
+/* The kind is NULL where no target has this name. */
 struct config_target config_target(const struct config *config, struct bytes name);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Puts one assignment, or one line of a routing table, where it belongs. */
+/* Puts one assignment, or one line of a routing table, into its section. */
 #include <stdio.h>
 
 #include "proxy/base/error.h"
@@ -46,7 +46,7 @@ static int note_value(struct config *config, struct config_values *values, struc
     return 0;
 }
 
-/* All of its words, or a word alone: what makes one value. */
+/* `words` make one value: all words of the item, or one of them. */
 static int assign_value(struct config *config, struct config_section *section,
                         const struct setting *row, const struct cf_item *item,
                         const struct cf_word *words, size_t word_count)
@@ -59,7 +59,7 @@ static int assign_value(struct config *config, struct config_section *section,
     return error == ERR_MEMORY ? error : 0;
 }
 
-/* Word by word, so that every good one is known by its place. */
+/* Assigns word by word, so that the place of each good one is noted. */
 static int assign_list(struct config *config, struct config_section *section,
                        const struct setting *row, const struct cf_item *item)
 {
@@ -113,7 +113,7 @@ static size_t comma_count(struct bytes text)
     return count;
 }
 
-/* Words of one route on their way into the arena. */
+/* The words of one route while they are split at commas. */
 struct split {
     struct config *config;
     struct cf_place place;
@@ -202,7 +202,7 @@ static int add_route(struct config *config, struct config_section *section,
     }
     if (split.is_good && words[split.count - 1].ends_target)
         cf_unexpected(&config->problems, item->place, "a comma at the end of the line",
-                      "a target behind it");
+                      "a target after it");
     words[split.count - 1].ends_target = true;
     *line = (struct route_line){.place = item->place, .words = words, .word_count = split.count};
     if (split.is_good && split.count > 1)

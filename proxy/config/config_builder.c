@@ -7,11 +7,11 @@
 #include "proxy/base/error.h"
 #include "proxy/config/target_kinds.h"
 
-/* Between [smtpd] and [route] stand the kinds of targets. */
+/* The kinds of targets follow these, and then [route]. */
 static const struct setting_section *const first_kinds[] = {
     &config_core_section, &config_core_syslog, &config_core_logfile, &smtpd_conf_section};
 
-/* "KIND" NUL "NAME": what sections are found by. */
+/* "KIND" NUL "NAME": the key by which sections are found. */
 struct section_key {
     uint8_t text[CONFIG_NAME_MAX + 32];
     size_t len;
@@ -196,8 +196,9 @@ struct cf_place config_builder_place(const struct config_section *section, const
 static size_t count_kind(const struct config *config, const struct setting_section *kind)
 {
     size_t count = 0;
-    for (struct config_section *s = config->builder->first; s != NULL; s = s->next)
-        count += s->kind == kind;
+    for (struct config_section *section = config->builder->first; section != NULL;
+         section = section->next)
+        count += section->kind == kind;
     return count;
 }
 
@@ -211,9 +212,10 @@ static int collect(struct config *config, const struct setting_section *kind, vo
         return ERR_MEMORY;
     *array_out = array;
     *count_out = count;
-    for (struct config_section *s = config->builder->first; s != NULL; s = s->next)
-        if (s->kind == kind)
-            *array++ = s->conf;
+    for (struct config_section *section = config->builder->first; section != NULL;
+         section = section->next)
+        if (section->kind == kind)
+            *array++ = section->conf;
     return 0;
 }
 
@@ -228,9 +230,11 @@ static int collect_targets(struct config *config)
     config->targets = target;
     config->target_count = count;
     for (const struct target_kind *const *kind = target_kinds; *kind != NULL; kind++)
-        for (struct config_section *s = config->builder->first; s != NULL; s = s->next)
-            if (s->kind == (*kind)->section)
-                *target++ = (struct config_target){.kind = *kind, .name = s->name, .conf = s->conf};
+        for (struct config_section *section = config->builder->first; section != NULL;
+             section = section->next)
+            if (section->kind == (*kind)->section)
+                *target++ = (struct config_target){
+                    .kind = *kind, .name = section->name, .conf = section->conf};
     return 0;
 }
 
@@ -254,7 +258,7 @@ int config_builder_arrays(struct config *config)
     return error;
 }
 
-/* ---- for everybody, by name ---- */
+/* ---- sections by name ---- */
 
 static const void *find_conf(const struct config *config, const struct setting_section *kind,
                              struct bytes name)

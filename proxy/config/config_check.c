@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Follows the routes to where they lead: hosts, own listeners, open relays. */
+/* Follows the routes to their targets, and looks for hosts without addresses, loops and open
+ * relays. */
 #include <ifaddrs.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@
 
 /* ---- targets that cannot judge a client ---- */
 
-/* The word of a target that consists of just one, or NULL. `*at` moves to the next target. */
+/* The next target that is a single word, or NULL. `*at` moves behind it. */
 static const struct route_word *next_simple_target(const struct route_line *line, uint32_t *at)
 {
     while (*at < line->word_count) {
@@ -24,7 +25,7 @@ static const struct route_word *next_simple_target(const struct route_line *line
     return NULL;
 }
 
-/* A section, or a host that none bears. */
+/* Can the target not see who the client is? It is a section, or a host without one. */
 static bool is_blind(const struct config *config, const struct route_word *word)
 {
     struct config_target section = config_target(config, word->text);
@@ -65,11 +66,12 @@ static bool is_public(const struct smtpd_conf *smtpd)
 
 int config_check_open_relays(struct config *config)
 {
-    for (size_t s = 0; s < config->smtpd_count; s++) {
-        const struct smtpd_conf *smtpd = config->smtpds[s];
-        for (size_t t = 0; t < smtpd->table_count && is_public(smtpd); t++)
-            for (const struct route_line *l = smtpd->tables[t]->first; l != NULL; l = l->next)
-                warn_if_open(config, smtpd, l);
+    for (size_t i = 0; i < config->smtpd_count; i++) {
+        const struct smtpd_conf *smtpd = config->smtpds[i];
+        for (size_t k = 0; k < smtpd->table_count && is_public(smtpd); k++)
+            for (const struct route_line *line = smtpd->tables[k]->first; line != NULL;
+                 line = line->next)
+                warn_if_open(config, smtpd, line);
     }
     return 0;
 }
@@ -84,8 +86,7 @@ struct survey {
     unsigned unresolved; /* hosts without addresses */
 };
 
-/* Each may take the resolver's whole time-out: with so many, DNS is down or the table is rubbish.
- */
+/* With as many, DNS is down or the table is rubbish; each may take the whole time-out. */
 #define UNRESOLVED_MAX 50
 
 static struct survey *survey_of(struct target_check *check)
@@ -104,7 +105,7 @@ static void report_unresolved(struct target_check *check, struct bytes host, con
     cf_error(check->problems, check->place, host, bytes_of(expected), bytes_make(NULL, 0));
     if (++survey_of(check)->unresolved == UNRESOLVED_MAX)
         cf_fault(check->problems, check->place,
-                 bytes_of("the relays behind this one were not looked up"));
+                 bytes_of("the relays after this one were not looked up"));
 }
 
 static bool is_local(const struct survey *survey, const struct netaddr *address)
@@ -135,10 +136,10 @@ static struct bytes listener_at(struct target_check *check, const struct netaddr
 {
     const struct survey *survey = survey_of(check);
     static const uint8_t any[16];
-    for (size_t s = 0; s < survey->config->smtpd_count; s++) {
-        const struct smtpd_conf *smtpd = survey->config->smtpds[s];
-        for (size_t i = 0; i < smtpd->listeners.count; i++) {
-            const struct netaddr *own = &smtpd->listeners.at[i];
+    for (size_t i = 0; i < survey->config->smtpd_count; i++) {
+        const struct smtpd_conf *smtpd = survey->config->smtpds[i];
+        for (size_t k = 0; k < smtpd->listeners.count; k++) {
+            const struct netaddr *own = &smtpd->listeners.at[k];
             if (own->port != address->port || own->family != address->family)
                 continue;
             if (netaddr_same_host(own, address) ||
@@ -152,10 +153,10 @@ static struct bytes listener_at(struct target_check *check, const struct netaddr
 static struct bytes listener_named(struct target_check *check, struct bytes name, uint16_t port)
 {
     const struct config *config = survey_of(check)->config;
-    for (size_t s = 0; s < config->smtpd_count; s++) {
-        const struct smtpd_conf *smtpd = config->smtpds[s];
-        for (size_t i = 0; i < smtpd->listeners.count; i++)
-            if (smtpd->listeners.at[i].port == port &&
+    for (size_t i = 0; i < config->smtpd_count; i++) {
+        const struct smtpd_conf *smtpd = config->smtpds[i];
+        for (size_t k = 0; k < smtpd->listeners.count; k++)
+            if (smtpd->listeners.at[k].port == port &&
                 (bytes_equal_nocase(smtpd->name, name) || bytes_equal_nocase(smtpd->section, name)))
                 return smtpd->section;
     }
@@ -185,10 +186,10 @@ static int check_tables(struct survey *survey)
 {
     const struct config *config = survey->config;
     int error = 0;
-    for (size_t t = 0; t < config->route_count; t++)
-        for (const struct route_line *l = config->routes[t]->first; l != NULL && error == 0;
-             l = l->next)
-            error = check_line(survey, l);
+    for (size_t i = 0; i < config->route_count; i++)
+        for (const struct route_line *line = config->routes[i]->first; line != NULL && error == 0;
+             line = line->next)
+            error = check_line(survey, line);
     return error;
 }
 
@@ -198,7 +199,7 @@ static int compile(struct survey *survey, struct route_source *const *tables, si
 {
     const struct route_directory directory = config_directory_routes(&survey->directory);
     struct config *config = survey->config;
-    struct arena scratch; /* nothing of the set is kept: each worker makes its own */
+    struct arena scratch; /* the set is not kept: each worker makes its own */
     struct route_set *set;
     arena_init(&scratch, &config->pool, SIZE_MAX);
     int error = route_set_new(tables, count, &directory, config->builder->by_name.secret, &scratch,
@@ -209,9 +210,9 @@ static int compile(struct survey *survey, struct route_source *const *tables, si
 
 static bool is_used(const struct config *config, const struct route_source *table)
 {
-    for (size_t s = 0; s < config->smtpd_count; s++)
-        for (size_t t = 0; t < config->smtpds[s]->table_count; t++)
-            if (config->smtpds[s]->tables[t] == table)
+    for (size_t i = 0; i < config->smtpd_count; i++)
+        for (size_t k = 0; k < config->smtpds[i]->table_count; k++)
+            if (config->smtpds[i]->tables[k] == table)
                 return true;
     return false;
 }
@@ -220,11 +221,11 @@ static int compile_all(struct survey *survey)
 {
     struct config *config = survey->config;
     int error = 0;
-    for (size_t s = 0; s < config->smtpd_count && error == 0; s++)
-        error = compile(survey, config->smtpds[s]->tables, config->smtpds[s]->table_count);
-    for (size_t t = 0; t < config->route_count && error == 0; t++) {
-        struct route_source *const alone[] = {config->routes[t], config->routes[0]};
-        if (!is_used(config, config->routes[t]))
+    for (size_t i = 0; i < config->smtpd_count && error == 0; i++)
+        error = compile(survey, config->smtpds[i]->tables, config->smtpds[i]->table_count);
+    for (size_t i = 0; i < config->route_count && error == 0; i++) {
+        struct route_source *const alone[] = {config->routes[i], config->routes[0]};
+        if (!is_used(config, config->routes[i]))
             error = compile(survey, alone, 2);
     }
     return error;
@@ -253,7 +254,7 @@ int config_check_routes(struct config *config)
 
 #define MESSAGES_WANTED 4
 
-/* Where few of the largest messages fill what a worker has, they keep each other waiting. */
+/* Large messages wait for each other where a few of them fill a worker's share of max-copies. */
 static void check_shares(struct config *config)
 {
     uint32_t workers = config->core.workers == 0 ? 1 : config->core.workers;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What [core], [syslog] and [logfile "N"] say. */
+/* The values of [core], [syslog] and [logfile "N"]. */
 #ifndef POSTERN_CONFIG_CORE_H
 #define POSTERN_CONFIG_CORE_H
 
@@ -23,11 +23,11 @@ struct core_conf {
     struct bytes hostname;
     struct setting_texts loggers; /* stderr, syslog, journal, or a logfile's name; one at least */
     enum core_log_format log_format;
-    struct bytes user_id, group_id; /* empty: stays as it was started */
+    struct bytes user_id, group_id; /* empty: as it was started */
     struct bytes pid_file;          /* empty: none */
     struct bytes spool_directory;
     struct bytes control_socket;        /* empty: SPOOL/control */
-    uint32_t workers;                   /* 0: one process for everything */
+    uint32_t workers;                   /* 0: one process does everything */
     struct setting_addresses resolvers; /* none: /etc/resolv.conf; port 0: 53 */
     uint64_t shutdown_ms;
     uint64_t max_memory_bytes;
@@ -36,7 +36,7 @@ struct core_conf {
     uint64_t spool_reserve_bytes;
     struct bytes postmaster;
     enum core_bounce_to bounce_to;
-    struct bytes bounce_relay; /* empty: the one that the recipient was routed to */
+    struct bytes bounce_relay; /* empty: the relay that the recipient was routed to */
     uint64_t delay_warning_ms; /* 0: off */
 };
 
@@ -54,7 +54,7 @@ extern const struct setting_section config_core_section;
 extern const struct setting_section config_core_syslog;
 extern const struct setting_section config_core_logfile;
 
-/* LOG_MAIL and the like of syslog(3); LOG_MAIL when there is no such name. */
+/* The number of syslog(3) for a facility; LOG_MAIL where there is no such name. */
 int config_core_facility(struct bytes name);
 
 #endif

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The targets of a configuration as routes know them, where no server runs. */
+/* The targets of a configuration as routes see them while no server runs. */
 #include "proxy/config/config_directory.h"
 
 #include "proxy/config/target_kinds.h"
 
 /* ---- what is known ---- */
 
-static struct config_known *find_known(const struct config_directory *d, struct bytes name)
+static struct config_known *find_known(const struct config_directory *directory, struct bytes name)
 {
-    struct hash_entry *entry = hash_table_find(&d->by_name, name);
+    struct hash_entry *entry = hash_table_find(&directory->by_name, name);
     return entry == NULL ? NULL : CONTAINER_OF(entry, struct config_known, by_name);
 }
 
@@ -20,25 +20,25 @@ static struct bytes lower_case(struct bytes host, uint8_t room[ADDRESS_DOMAIN_MA
     return bytes_make(room, host.len);
 }
 
-/* Names of sections are kept as they are, hosts in lower case. */
-struct config_known *config_directory_known(const struct config_directory *d, struct bytes word)
+/* Sections are known by their names as written, hosts in lower case. */
+struct config_known *config_directory_known(const struct config_directory *directory,
+                                            struct bytes word)
 {
     uint8_t lower[ADDRESS_DOMAIN_MAX];
-    struct config_known *known = find_known(d, word);
-    return known != NULL ? known : find_known(d, lower_case(word, lower));
+    struct config_known *known = find_known(directory, word);
+    return known != NULL ? known : find_known(directory, lower_case(word, lower));
 }
 
-static struct target *add(struct config_directory *d, const struct target_kind *kind,
-                          const void *conf, bool is_implicit)
+static struct config_known *add(struct config_directory *directory, const struct target_kind *kind,
+                                const void *conf)
 {
-    struct config_known *known = arena_alloc(d->arena, sizeof *known);
+    struct config_known *known = arena_alloc(directory->arena, sizeof *known);
     if (known == NULL)
         return NULL;
     known->target = kind->describe(conf);
-    known->is_implicit = is_implicit;
-    if (hash_table_add(&d->by_name, &known->by_name, known->target.name) != 0)
+    if (hash_table_add(&directory->by_name, &known->by_name, known->target.name) != 0)
         return NULL;
-    return &known->target;
+    return known;
 }
 
 /* ---- for routes ---- */
@@ -53,40 +53,44 @@ const struct target_kind *config_directory_host_kind(void)
 
 static struct target *find_section(void *owner, struct bytes name)
 {
-    struct config_directory *d = owner;
-    struct config_target section = config_target(d->config, name);
-    struct config_known *known = find_known(d, name);
+    struct config_directory *directory = owner;
+    struct config_target section = config_target(directory->config, name);
+    struct config_known *known = find_known(directory, name);
     if (section.kind == NULL)
         return NULL;
     if (known != NULL)
         return &known->target;
-    struct target *added = add(d, section.kind, section.conf, false);
-    d->problems->has_no_memory |= added == NULL;
-    return added;
+    known = add(directory, section.kind, section.conf);
+    directory->problems->has_no_memory |= known == NULL;
+    return known == NULL ? NULL : &known->target;
 }
 
-static struct target *make_implicit(struct config_directory *d, struct bytes host)
+static struct target *make_implicit(struct config_directory *directory, struct bytes host)
 {
     const struct target_kind *kind = config_directory_host_kind();
     struct bytes name;
     const void *conf;
-    if (arena_copy(d->arena, host, &name) != 0 ||
-        kind->make_implicit(name, d->config->core.hostname, d->arena, &conf) != 0)
+    if (arena_copy(directory->arena, host, &name) != 0 ||
+        kind->make_implicit(name, directory->config->core.hostname, directory->arena, &conf) != 0)
         return NULL;
-    return add(d, kind, conf, true);
+    struct config_known *known = add(directory, kind, conf);
+    if (known == NULL)
+        return NULL;
+    known->is_implicit = true;
+    return &known->target;
 }
 
 static struct target *find_implicit(void *owner, struct bytes host)
 {
-    struct config_directory *d = owner;
+    struct config_directory *directory = owner;
     uint8_t lower[ADDRESS_DOMAIN_MAX];
     struct bytes name = lower_case(host, lower);
-    struct target *section = find_section(d, name);
-    struct config_known *known = find_known(d, name);
+    struct target *section = find_section(directory, name);
+    struct config_known *known = find_known(directory, name);
     if (section != NULL || known != NULL)
         return section != NULL ? section : &known->target;
-    struct target *made = make_implicit(d, name);
-    d->problems->has_no_memory |= made == NULL;
+    struct target *made = make_implicit(directory, name);
+    directory->problems->has_no_memory |= made == NULL;
     return made;
 }
 
@@ -97,21 +101,21 @@ static void offer_sections(void *owner, struct cf_nearest *nearest)
         cf_nearest_offer(nearest, config->targets[i].name);
 }
 
-struct route_directory config_directory_routes(struct config_directory *d)
+struct route_directory config_directory_routes(struct config_directory *directory)
 {
-    return (struct route_directory){.owner = d,
+    return (struct route_directory){.owner = directory,
                                     .find = find_section,
                                     .find_implicit = find_implicit,
-                                    .expected = d->expected,
+                                    .expected = directory->expected,
                                     .offer = offer_sections};
 }
 
 /* ---- life ---- */
 
-static void describe_names(struct config_directory *d)
+static void describe_names(struct config_directory *directory)
 {
     struct buf text;
-    buf_init(&text, d->arena->pool, 1024);
+    buf_init(&text, directory->arena->pool, 1024);
     buf_text(&text, "the name of a ");
     for (const struct target_kind *const *kind = target_kinds; *kind != NULL; kind++)
         buf_cat(&text,
@@ -120,21 +124,22 @@ static void describe_names(struct config_directory *d)
                                      : ", [",
                 (*kind)->section->kind, "]", NULL);
     buf_text(&text, ", a host, an address, or a local name");
-    if (text.has_failed || arena_copy(d->arena, buf_bytes(&text), &d->expected) != 0)
-        d->problems->has_no_memory = true;
+    if (text.has_failed ||
+        arena_copy(directory->arena, buf_bytes(&text), &directory->expected) != 0)
+        directory->problems->has_no_memory = true;
     buf_done(&text);
 }
 
-void config_directory_init(struct config_directory *d, const struct config *config,
+void config_directory_init(struct config_directory *directory, const struct config *config,
                            struct hash_key secret, struct arena *arena,
                            struct cf_problems *problems)
 {
-    *d = (struct config_directory){.config = config, .arena = arena, .problems = problems};
-    hash_table_init(&d->by_name, secret);
-    describe_names(d);
+    *directory = (struct config_directory){.config = config, .arena = arena, .problems = problems};
+    hash_table_init(&directory->by_name, secret);
+    describe_names(directory);
 }
 
-void config_directory_done(struct config_directory *d)
+void config_directory_done(struct config_directory *directory)
 {
-    hash_table_done(&d->by_name);
+    hash_table_done(&directory->by_name);
 }

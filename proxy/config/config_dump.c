@@ -51,7 +51,7 @@ static void dump_settings(struct dump *dump, const struct config_section *sectio
     }
 }
 
-/* A pattern, unlike a value, needs quotes around brackets. */
+/* Brackets need quotes in a pattern, unlike in a value. */
 static void put_pattern(struct dump *dump, const struct route_word *pattern)
 {
     cf_put_word(&dump->line, pattern->text, pattern->is_quoted || !cf_is_atom(pattern->text));
@@ -77,10 +77,11 @@ int config_dump(struct config *config, FILE *out)
 {
     struct dump dump = {.out = out};
     buf_init(&dump.line, &config->pool, LINE_BYTES);
-    for (struct config_section *s = config->builder->first; s != NULL; s = s->next) {
-        dump_settings(&dump, s);
-        if (s->kind == &route_source_section)
-            dump_routes(&dump, s);
+    for (struct config_section *section = config->builder->first; section != NULL;
+         section = section->next) {
+        dump_settings(&dump, section);
+        if (section->kind == &route_source_section)
+            dump_routes(&dump, section);
     }
     buf_done(&dump.line);
     if (fflush(out) != 0)

@@ -33,7 +33,7 @@ static void report_unreadable(struct config *config, struct cf_place place, cons
 
 /* ---- one file's text ---- */
 
-/* Octets in `*block_out`, which the caller frees; their number, or a negative error. */
+/* Returns how many octets are in `*block_out`, which the caller frees, or a negative error. */
 static ssize_t read_all(int fd, uint8_t **block_out)
 {
     uint8_t *block = NULL;
@@ -62,7 +62,7 @@ static ssize_t read_all(int fd, uint8_t **block_out)
     return (ssize_t)len;
 }
 
-/* The text lives in the arena; `file` learns which file it is. 0, ERR_MEMORY or -errno. */
+/* Reads the file's text into the arena, and its inode into `file`. 0, ERR_MEMORY or -errno. */
 static int load(struct config *config, struct config_file *file, struct bytes *text_out)
 {
     struct stat status;
@@ -100,7 +100,7 @@ static void report_unknown_kind(struct config *config, const struct cf_item *ite
              cf_nearest_name(&nearest));
 }
 
-/* NULL in `section_out`: what follows belongs nowhere. */
+/* NULL in `section_out`: the section was refused, and what follows in it is skipped. */
 static int enter(struct config *config, const struct cf_item *item,
                  struct config_section **section_out)
 {
@@ -175,7 +175,7 @@ int config_file_read(struct config *config, const char *path)
                       config_builder_find(config, route_kind, bytes_make(NULL, 0)));
 }
 
-/* A relative path begins where the including file lies. */
+/* A relative path begins in the folder of the including file. */
 static char *path_beside(struct config *config, struct bytes path, const struct config_file *parent)
 {
     const char *slash = parent == NULL || parent->is_flag ? NULL : strrchr(parent->path, '/');

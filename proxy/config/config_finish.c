@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Fills in what was not given, and checks what must fit together. */
+/* Fills in defaults, and checks what must fit together. */
 #include <stdio.h>
 
 #include "proxy/base/error.h"
@@ -43,9 +43,10 @@ static struct bytes nearest_section(const struct config *config, const struct se
     cf_nearest_init(&nearest, name);
     for (; others != NULL && *others != NULL; others++)
         cf_nearest_offer(&nearest, bytes_of(*others));
-    for (struct config_section *s = config->builder->first; s != NULL; s = s->next)
-        if (s->kind == kind)
-            cf_nearest_offer(&nearest, s->name);
+    for (struct config_section *section = config->builder->first; section != NULL;
+         section = section->next)
+        if (section->kind == kind)
+            cf_nearest_offer(&nearest, section->name);
     return cf_nearest_name(&nearest);
 }
 
@@ -119,7 +120,7 @@ static int finish_smtpd(struct config *config, const struct config_section *sect
 
 /* ---- targets ---- */
 
-/* Its section, for the functions that its kind asks with. */
+/* What the target's kind is given, and the section, in which is_given() and place_of() look. */
 struct finishing {
     struct target_section asked;
     const struct config_section *section;
@@ -135,7 +136,7 @@ static struct cf_place place_of(struct target_section *asked, const char *key)
     return config_builder_place(CONTAINER_OF(asked, struct finishing, asked)->section, key, 0);
 }
 
-/* Of two sections with one name the one is wrong whose kind comes later. */
+/* Two targets must not share a name; the error is told of the one whose kind comes later. */
 static void check_other_kinds(struct config *config, const struct config_section *section)
 {
     char expected[64];
@@ -168,7 +169,7 @@ static void finish_target(struct config *config, const struct config_section *se
 
 /* ---- [core] ---- */
 
-/* A relay's section, or a host. */
+/* bounce-relay names the section of a relay, or a host. */
 static void check_bounce_relay(struct config *config, const struct config_section *section)
 {
     struct bytes name = config->core.bounce_relay;
@@ -209,11 +210,13 @@ static int finish_section(struct config *config, const struct config_section *se
 int config_finish(struct config *config)
 {
     int error = 0;
-    for (struct config_section *s = config->builder->first; s != NULL && error == 0; s = s->next)
-        error = set_defaults(config, s);
+    for (struct config_section *section = config->builder->first; section != NULL && error == 0;
+         section = section->next)
+        error = set_defaults(config, section);
     if (error == 0)
         error = config_builder_arrays(config);
-    for (struct config_section *s = config->builder->first; s != NULL && error == 0; s = s->next)
-        error = finish_section(config, s);
+    for (struct config_section *section = config->builder->first; section != NULL && error == 0;
+         section = section->next)
+        error = finish_section(config, section);
     return error;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The configuration in the making: sections with the places of what was said in them. */
+/* The configuration while it is read: sections, and the place of each value in the file. */
 #ifndef POSTERN_CONFIG_PRIVATE_H
 #define POSTERN_CONFIG_PRIVATE_H
 
@@ -18,8 +18,8 @@ struct config_value {
 
 struct config_values {
     struct config_value *first, *last;
-    bool is_given;      /* somebody has tried to, at least */
-    bool is_overridden; /* a flag has put its values in place of the file's */
+    bool is_given;      /* the key was given, even if with a bad value */
+    bool is_overridden; /* flags have replaced the file's values */
 };
 
 struct config_section {
@@ -29,8 +29,8 @@ struct config_section {
     struct bytes name; /* empty: [core], [syslog], the global [route] */
     void *conf;        /* of the kind's type */
     struct cf_place place;
-    struct config_values *values;      /* one a row */
-    struct route_line *last_flag_line; /* of a [route]: flags' lines come before the file's */
+    struct config_values *values;      /* one for each row of the kind */
+    struct route_line *last_flag_line; /* in a [route] the flags' lines come before the file's */
 };
 
 struct config_builder {
@@ -41,24 +41,24 @@ struct config_builder {
 
 #define CONFIG_NAME_MAX 255 /* octets in the name of a section */
 
-/* All of these return 0 or ERR_MEMORY unless they say otherwise. Problems are reported, and no
- * failure. */
+/* All of these return 0 or ERR_MEMORY unless they say otherwise. A problem of the configuration is
+ * reported and returns 0. */
 
 /* ---- config_builder.c ---- */
 int config_builder_init(struct config *config);
 const struct setting_section *config_builder_kind(struct bytes kind); /* or NULL */
-/* Every kind there is, one after another; NULL behind the last. */
+/* Every kind, one after another; NULL after the last. */
 const struct setting_section *config_builder_each_kind(size_t index);
-/* The kind of target whose section it is; NULL: of none. */
+/* The kind of target that `section` belongs to; NULL: none. */
 const struct target_kind *config_builder_target_kind(const struct setting_section *section);
-/* NULL when there is none. */
+/* NULL: there is no such section. */
 struct config_section *config_builder_find(const struct config *config,
                                            const struct setting_section *kind, struct bytes name);
-/* Finds it, or begins it; NULL in `section_out`: the name was refused. */
+/* Finds the section, or begins it. NULL in `section_out`: the name was refused. */
 int config_builder_section(struct config *config, const struct setting_section *kind,
                            struct bytes name, struct cf_place place,
                            struct config_section **section_out);
-/* Where value number `index` was given; the section's place when it is a default. */
+/* Where value number `index` was given; the section's place where it is a default. */
 struct cf_place config_builder_place(const struct config_section *section, const char *key,
                                      size_t index);
 bool config_builder_is_given(const struct config_section *section, const char *key);
@@ -74,13 +74,13 @@ struct config_file {
     ino_t inode;
     bool is_flag; /* the command line, or included from there: overrides */
 };
-/* words[0] of the item is the key or the pattern. `file PATH` is config_file_assign()'s. */
+/* words[0] of the item is the key or the pattern. Does not include files (`file PATH`). */
 int config_assign(struct config *config, struct config_section *section, const struct cf_item *item,
                   const struct config_file *file);
 
 /* ---- config_file.c ---- */
 int config_file_read(struct config *config, const char *path);
-/* The same for everything: `file PATH` in a routing table includes that file. */
+/* As config_assign(), but `file PATH` in a routing table includes that file. */
 int config_file_assign(struct config *config, struct config_section *section,
                        const struct cf_item *item, const struct config_file *file);
 
@@ -92,12 +92,12 @@ int config_flags_named(struct config *config, const struct flags *flags);
 /* ---- config_finish.c: defaults, references, and what must fit together ---- */
 int config_finish(struct config *config);
 
-/* ---- config_resolve.c: what the world outside has to say ---- */
+/* ---- config_resolve.c: what the system is asked ---- */
 int config_resolve_hostname(struct config *config); /* core.hostname, if it is not given */
 void config_resolve_sizes(struct config *config);   /* max-memory, spool-reserve */
 int config_resolve_account(struct config *config);
 int config_resolve_listeners(struct config *config);
-/* The addresses of a host with this port, in the arena; none: it does not resolve. */
+/* The addresses of a host with this port, in the arena; none where its name does not resolve. */
 int config_resolve_host(struct config *config, struct bytes host, uint16_t port,
                         struct setting_addresses *addresses_out);
 

@@ -20,7 +20,7 @@ static const struct config_section *core_section(const struct config *config)
     return config_builder_find(config, &config_core_section, bytes_make(NULL, 0));
 }
 
-/* NUL-terminated, in the arena. */
+/* A copy in the arena that ends in NUL. */
 static char *as_string(struct config *config, struct bytes text)
 {
     char *string = arena_alloc(&config->arena, text.len + 1);
@@ -31,7 +31,7 @@ static char *as_string(struct config *config, struct bytes text)
 
 /* ---- the host's own name ---- */
 
-/* What the resolver says is the whole name of `short_name`, or that itself. */
+/* The whole name of `short_name` as the resolver says, or `short_name` itself. */
 static int find_whole_name(struct config *config, const char *short_name, struct bytes *name_out)
 {
     struct addrinfo hints = {.ai_flags = AI_CANONNAME, .ai_socktype = SOCK_STREAM};
@@ -58,7 +58,7 @@ int config_resolve_hostname(struct config *config)
 
 /* ---- sizes ---- */
 
-/* Of the file system that holds `path`, or would once its folders are made. */
+/* The size of the file system that holds `path`, or would hold it once its folders are made. */
 static uint64_t file_system_bytes(const char *path)
 {
     char folder[4096];
@@ -219,8 +219,8 @@ int config_resolve_host(struct config *config, struct bytes host, uint16_t port,
     if (name == NULL)
         return ERR_MEMORY;
     if (getaddrinfo(name, NULL, &hints, &answer) == 0) {
-        for (struct addrinfo *a = answer; a != NULL && error == 0; a = a->ai_next)
-            if (from_sockaddr(a->ai_addr, port, &address))
+        for (struct addrinfo *info = answer; info != NULL && error == 0; info = info->ai_next)
+            if (from_sockaddr(info->ai_addr, port, &address))
                 error = add_address(config, &list, &address);
         freeaddrinfo(answer);
     }
@@ -231,7 +231,7 @@ int config_resolve_host(struct config *config, struct bytes host, uint16_t port,
 
 /* ---- listen-port ---- */
 
-/* /etc/services is not everywhere. */
+/* Some hosts have no /etc/services: the usual names are known without it. */
 static uint16_t service_port(struct config *config, struct bytes service)
 {
     static const struct {
@@ -301,13 +301,13 @@ static int resolve_listen_port(struct config *config, struct bytes text, struct 
     return error;
 }
 
-/* Whether a section before this one listens there already. */
+/* Reports an address on which an earlier section listens already. */
 static void check_taken(struct config *config, const struct config_section *section,
                         const struct smtpd_conf *smtpd)
 {
     char text[NETADDR_TEXT_MAX];
-    for (size_t s = 0; s < config->smtpd_count && config->smtpds[s] != smtpd; s++) {
-        const struct smtpd_conf *other = config->smtpds[s];
+    for (size_t at = 0; at < config->smtpd_count && config->smtpds[at] != smtpd; at++) {
+        const struct smtpd_conf *other = config->smtpds[at];
         for (size_t i = 0; i < smtpd->listeners.count; i++)
             for (size_t k = 0; k < other->listeners.count; k++)
                 if (netaddr_equal(&smtpd->listeners.at[i], &other->listeners.at[k])) {
@@ -322,18 +322,19 @@ static void check_taken(struct config *config, const struct config_section *sect
 
 int config_resolve_listeners(struct config *config)
 {
-    for (struct config_section *s = config->builder->first; s != NULL; s = s->next) {
-        if (s->kind != &smtpd_conf_section)
+    for (struct config_section *section = config->builder->first; section != NULL;
+         section = section->next) {
+        if (section->kind != &smtpd_conf_section)
             continue;
-        struct smtpd_conf *smtpd = s->conf;
+        struct smtpd_conf *smtpd = section->conf;
         for (size_t i = 0; i < smtpd->listen_ports.count; i++) {
-            int error =
-                resolve_listen_port(config, smtpd->listen_ports.at[i],
-                                    config_builder_place(s, "listen-port", i), &smtpd->listeners);
+            int error = resolve_listen_port(config, smtpd->listen_ports.at[i],
+                                            config_builder_place(section, "listen-port", i),
+                                            &smtpd->listeners);
             if (error != 0)
                 return error;
         }
-        check_taken(config, s, smtpd);
+        check_taken(config, section, smtpd);
     }
     return 0;
 }

@@ -46,44 +46,44 @@ struct walk {
     char *error;
 };
 
-static int fail(struct walk *w, const char *what)
+static int fail(struct walk *walk, const char *what)
 {
-    snprintf(w->error, FLAGS_ERROR_MAX, "%s: %.100s", what, w->argv[w->at]);
+    snprintf(walk->error, FLAGS_ERROR_MAX, "%s: %.100s", what, walk->argv[walk->at]);
     return EX_USAGE;
 }
 
 /* "--name=VALUE", or "--name VALUE" and "-n VALUE". */
-static bool is_named(const struct walk *w, const char *name)
+static bool is_named(const struct walk *walk, const char *name)
 {
-    const char *argument = w->argv[w->at];
+    const char *argument = walk->argv[walk->at];
     size_t len = strlen(name);
     return strncmp(argument, name, len) == 0 &&
            (argument[len] == '\0' || (argument[len] == '=' && name[1] == '-'));
 }
 
-static int take_value(struct walk *w, const char **value_out)
+static int take_value(struct walk *walk, const char **value_out)
 {
-    const char *equals = strchr(w->argv[w->at], '=');
+    const char *equals = strchr(walk->argv[walk->at], '=');
     if (equals != NULL) {
         *value_out = equals + 1;
-        return **value_out != '\0' ? 0 : fail(w, "a value is missing");
+        return **value_out != '\0' ? 0 : fail(walk, "a value is missing");
     }
-    if (w->at + 1 >= w->argc || w->argv[w->at + 1][0] == '\0' ||
-        strncmp(w->argv[w->at + 1], "--", 2) == 0)
-        return fail(w, "a value is missing");
-    *value_out = w->argv[++w->at];
+    if (walk->at + 1 >= walk->argc || walk->argv[walk->at + 1][0] == '\0' ||
+        strncmp(walk->argv[walk->at + 1], "--", 2) == 0)
+        return fail(walk, "a value is missing");
+    *value_out = walk->argv[++walk->at];
     return 0;
 }
 
-static int set_mode(struct walk *w, enum flags_mode mode)
+static int set_mode(struct walk *walk, enum flags_mode mode)
 {
-    if (w->flags.mode != FLAGS_SERVE && w->flags.mode != mode)
-        return fail(w, "does not go with the flags before it");
-    w->flags.mode = mode;
+    if (walk->flags.mode != FLAGS_SERVE && walk->flags.mode != mode)
+        return fail(walk, "does not go with the flags before it");
+    walk->flags.mode = mode;
     return 0;
 }
 
-static int take_argument(struct walk *w)
+static int take_argument(struct walk *walk)
 {
     static const struct {
         const char *name;
@@ -93,41 +93,41 @@ static int take_argument(struct walk *w)
                  {"--version", FLAGS_VERSION},
                  {"--help", FLAGS_HELP},
                  {"-h", FLAGS_HELP}};
-    const char *argument = w->argv[w->at];
+    const char *argument = walk->argv[walk->at];
     for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++)
         if (strcmp(argument, modes[i].name) == 0)
-            return set_mode(w, modes[i].mode);
+            return set_mode(walk, modes[i].mode);
     if (strcmp(argument, "--daemon") == 0) {
-        w->flags.wants_daemon = true;
+        walk->flags.wants_daemon = true;
         return 0;
     }
-    if (is_named(w, "-c") || is_named(w, "--config"))
-        return take_value(w, &w->flags.config_path);
-    if (is_named(w, "--on"))
-        return take_value(w, &w->flags.explain_on);
-    if (is_named(w, "--explain")) {
-        int error = set_mode(w, FLAGS_EXPLAIN);
-        return error != 0 ? error : take_value(w, &w->flags.explain_address);
+    if (is_named(walk, "-c") || is_named(walk, "--config"))
+        return take_value(walk, &walk->flags.config_path);
+    if (is_named(walk, "--on"))
+        return take_value(walk, &walk->flags.explain_on);
+    if (is_named(walk, "--explain")) {
+        int error = set_mode(walk, FLAGS_EXPLAIN);
+        return error != 0 ? error : take_value(walk, &walk->flags.explain_address);
     }
     if (!flags_is_assignment(argument))
-        return fail(w, argument[0] == '-' ? "unknown flag" : "unexpected argument");
-    return strchr(argument, '=') != NULL ? 0 : fail(w, "\"=\" and a value are missing");
+        return fail(walk, argument[0] == '-' ? "unknown flag" : "unexpected argument");
+    return strchr(argument, '=') != NULL ? 0 : fail(walk, "\"=\" and a value are missing");
 }
 
 int flags_parse(int argc, char **argv, struct flags *flags_out, char error_out[FLAGS_ERROR_MAX])
 {
-    struct walk w = {.argv = argv, .argc = argc, .error = error_out};
-    w.flags =
+    struct walk walk = {.argv = argv, .argc = argc, .error = error_out};
+    walk.flags =
         (struct flags){.config_path = FLAGS_CONFIG_PATH, .arguments = argv, .argument_count = argc};
-    for (w.at = 1; w.at < argc; w.at++) {
-        int error = take_argument(&w);
+    for (walk.at = 1; walk.at < argc; walk.at++) {
+        int error = take_argument(&walk);
         if (error != 0)
             return error;
     }
-    if (w.flags.explain_on != NULL && w.flags.mode != FLAGS_EXPLAIN) {
+    if (walk.flags.explain_on != NULL && walk.flags.mode != FLAGS_EXPLAIN) {
         snprintf(error_out, FLAGS_ERROR_MAX, "--on goes with --explain only");
         return EX_USAGE;
     }
-    *flags_out = w.flags;
+    *flags_out = walk.flags;
     return 0;
 }

@@ -22,10 +22,10 @@ struct flags {
 
 #define FLAGS_ERROR_MAX 256
 
-/* 0, or EX_USAGE (64) and what is wrong, without a line end, in `error_out`. Whether sections and
- * keys in `--smtpd-foo-listen-port=` exist is config_read()'s to say. */
+/* 0, or EX_USAGE (64) and what is wrong, without a line end, in `error_out`. Only config_read()
+ * checks whether sections and keys in `--smtpd-foo-listen-port=` exist. */
 int flags_parse(int argc, char **argv, struct flags *flags_out, char error_out[FLAGS_ERROR_MAX]);
-/* Whether this argument is such an assignment or declaration. */
+/* Is this argument such an assignment, or the declaration of a section? */
 bool flags_is_assignment(const char *argument);
 extern const char flags_help[]; /* what --help prints */
 

@@ -28,7 +28,7 @@ static bool is_service(struct bytes text)
     return has_letter;
 }
 
-/* The form only: names are looked up at start. */
+/* Checks the form only: names are looked up at start. */
 static const char *wrong_listen_port(struct bytes value)
 {
     static const char expected[] = "PORT, HOST:PORT, ADDR:PORT or [V6]:PORT";
@@ -119,7 +119,7 @@ static const struct setting_type etrn_type = {
 
 #define AT(member) SETTING_AT(smtpd_conf, member)
 
-/* "|" and what a listener may announce, for each. */
+/* "|KEYWORD" for each that a listener may announce. */
 #define WORD_OWN(name)               "|" #name
 #define WORD_PASSED(name)            "|" #name
 #define WORD_NEVER(name)             ""
@@ -188,7 +188,7 @@ static const struct setting rows[] = {
      .help = "local parts with %, ! or @ on their way to a relay; reject: 553 5.1.3, unless the "
              "line matched that very address or the target took XCLIENT or PROXY"},
     {"early-input", SETTING_CHOICE, AT(early_input), "reject", "reject|accept",
-     .help = "octets behind EHLO, HELO or DATA that came before the reply; reject: 554 5.5.0, and "
+     .help = "octets after EHLO, HELO or DATA that came before the reply; reject: 554 5.5.0, and "
              "the connection is closed"},
     {"limit-exempt", SETTING_NETS, AT(limit_exempt), NULL, NULL, .initial_help = "nobody",
      .help = "clients that the limits on connections spare"},

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What [smtpd "N"] says. */
+/* The values of [smtpd "N"]. */
 #ifndef POSTERN_SMTPD_CONF_H
 #define POSTERN_SMTPD_CONF_H
 
@@ -18,7 +18,7 @@ enum smtpd_split { SMTPD_SPLIT_LIVE, SMTPD_SPLIT_DEFER };
 /* Who may start which queues: etrn-from = CIDR [DOMAIN...] ["#TARGET"...]. */
 struct smtpd_etrn {
     struct netmask net;
-    struct setting_texts domains; /* of domains and targets none: all that the tables route */
+    struct setting_texts domains; /* no domains and no targets: all that the tables route */
     struct setting_texts targets; /* without "#" */
 };
 struct smtpd_etrns {
@@ -28,7 +28,7 @@ struct smtpd_etrns {
 enum smtpd_routed_recipients { SMTPD_ROUTED_REJECT, SMTPD_ROUTED_PASS };
 enum smtpd_early_input { SMTPD_EARLY_INPUT_REJECT, SMTPD_EARLY_INPUT_ACCEPT };
 
-struct smtpd_limits { /* clients in smtpd_conf.limit_exempt are spared the connection limits */
+struct smtpd_limits { /* those on connections spare clients in smtpd_conf.limit_exempt */
     uint64_t message_bytes;
     uint32_t recipients;
     uint32_t connections;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Every kind of target there is: a new one is a row here, and a file of its own. */
+/* Every kind of target there is: a new one is an entry here, and a file of its own. */
 #include "proxy/config/target_kinds.h"
 
 #include "route/maildir.h"

@@ -194,7 +194,7 @@ static void refuses_flags(void **state)
          "\"hostname\"?\n",
          EX_USAGE},
         {"--core=x",
-         "command line:1:1: found \"--core=x\", expected a key behind this section, which has no "
+         "command line:1:1: found \"--core=x\", expected a key after this section, which has no "
          "name\n",
          EX_USAGE},
         {"--core-hostname=-", "command line:1:17: found \"-\", expected a host name\n", EX_CONFIG},
@@ -507,7 +507,7 @@ static void includes(void **state)
     config_world_load(&b, "file d/one\n", "", false);
     lib_same_text(1, "problems",
                   "d/one:2:5: found the end of the line, expected a word\n"
-                  "d/two:1:1: found a comma at the end of the line, expected a target behind it\n"
+                  "d/two:1:1: found a comma at the end of the line, expected a target after it\n"
                   "d/two:2:6: file \"d/../d/one\" is a loop: it includes itself\n"
                   "d/one:4:2: found \"core\", expected routes only, in a file that a table "
                   "includes\n",

@@ -166,7 +166,7 @@ static const struct problem_row wrong[] = {
     {"a@b ,c\nd@e f,,g\nh@i j,\nk@l ,\n\"m\" \"\"\n",
      "t.cf:1:5: found \",\", expected a target\n"
      "t.cf:2:7: found \",\", expected a target\n"
-     "t.cf:3:1: found a comma at the end of the line, expected a target behind it\n"
+     "t.cf:3:1: found a comma at the end of the line, expected a target after it\n"
      "t.cf:4:5: found \",\", expected a target\n"
      "t.cf:5:5: found \"\", expected a word that is not empty\n"},
     {"lmdb /x\nsocketmap unix:/x\n",
