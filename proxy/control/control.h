@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What posternctl asks: commands and their answers, on the control socket or in posternctl itself.
+/* The commands of posternctl and their answers, on the control socket or in posternctl itself.
  *
  * A request is one line: words as xtext, separated by blanks; the first is "text" or "json", the
- * second the command. The answer is lines, and the first octet of each says what it is: a space:
- * to be printed; a hyphen: to be printed without its line end; a dot: ".CODE TEXT", the last one,
- * the exit code and what goes to stderr. */
+ * second the command. The answer is lines. The first octet of each says what to do with it: a
+ * space: print the line; a hyphen: print it without its line end; a dot: ".CODE TEXT" is the last
+ * line, the exit code and the text for stderr. */
 #ifndef POSTERN_CONTROL_H
 #define POSTERN_CONTROL_H
 
@@ -16,9 +16,9 @@
 struct services;
 
 #define CONTROL_REQUEST_MAX 4096
-#define CONTROL_PATH_MAX    100 /* of a unix socket, less what its name is longer at first */
+#define CONTROL_PATH_MAX    100 /* of a unix socket; its first, longer name must fit, too */
 
-/* core.control-socket, or SPOOL/control. ERR_TOO_LONG. */
+/* core.control-socket, or SPOOL/control. 0 or ERR_TOO_LONG. */
 struct config;
 int control_path(const struct config *config, char path_out[CONTROL_PATH_MAX]);
 
@@ -26,28 +26,28 @@ int control_path(const struct config *config, char path_out[CONTROL_PATH_MAX]);
 
 struct control;
 
-/* Listens there, mode 0600, in the place of who was there before. NULL: *error_out. */
+/* Listens at control_path(), mode 0600, and replaces a socket that is there. NULL: *error_out. */
 struct control *control_start(struct services *services, int *error_out);
-/* Connections are closed; the loop waits for what runs. */
-void control_stop(struct control *c);
+/* Closes the connections; the loop waits for commands that run. */
+void control_stop(struct control *control);
 
 /* ---- one command ---- */
 
-/* Is it a command at all, with the arguments that it takes? 0, EX_USAGE or EX_OSERR, and what is
- * wrong in `problem`. `request` has no line end. */
+/* Is `request`, which has no line end, a command with the arguments that it takes? 0 or EX_USAGE,
+ * and what is wrong in `problem`. */
 int control_check(struct bytes request, struct buf *problem);
 
 struct control_run;
 
-/* `news` is called when control_answer() has something again after it had not, never within a
- * call. NULL: no memory. */
+/* Calls `news` when control_answer() has something again after it had nothing, but never from
+ * within a call. NULL: no memory. */
 struct control_run *control_begin(struct services *services, struct bytes request,
                                   void (*news)(void *owner), void *owner);
-/* What is to be told next, made as it is asked for. Empty: nothing now; or it is over. */
+/* The next octets of the answer. Empty: nothing now, or the answer is over. */
 struct bytes control_answer(struct control_run *run);
-void control_told(struct control_run *run, size_t octets);
-bool control_is_over(const struct control_run *run); /* and all of it was told */
-/* At any time. What has begun is done, and nobody hears of it. */
+void control_told(struct control_run *run, size_t octets); /* they were sent */
+bool control_is_over(const struct control_run *run);       /* and all of the answer was sent */
+/* Legal at any time. A job that has begun is finished, but nobody hears of it. */
 void control_end(struct control_run **run);
 
 #endif

@@ -67,7 +67,7 @@ static bool has_configured(const struct control_run *run, struct bytes name)
     return targets_find(&run->services->targets, name) != NULL;
 }
 
-/* Is there such a target, or was there one that messages wait for still? */
+/* Is there such a target, or was there one for which messages still wait? */
 static bool is_target(const struct control_run *run, struct bytes name)
 {
     return control_find_queue(run, name) != NULL || has_configured(run, name);
@@ -77,22 +77,23 @@ static bool is_target(const struct control_run *run, struct bytes name)
 
 struct entry_state {
     const char *name;
-    bool is_timed; /* `due_s` says when it goes */
+    bool is_timed; /* it is tried at `due_s` */
 };
 
-static struct entry_state state_of(const struct control_run *run, const struct schedule_entry *e)
+static struct entry_state state_of(const struct control_run *run,
+                                   const struct schedule_entry *entry)
 {
-    bool has_target = has_configured(run, schedule_target_name(e->target));
+    bool has_target = has_configured(run, schedule_target_name(entry->target));
 
-    switch ((enum schedule_state)e->state) {
-    case SCHEDULE_WAITING: /* for nothing where only a report is to be made */
-        return has_target ? (struct entry_state){"waiting", e->due_s != INT64_MAX}
+    switch ((enum schedule_state)entry->state) {
+    case SCHEDULE_WAITING: /* due_s is INT64_MAX where only a report is to be made */
+        return has_target ? (struct entry_state){"waiting", entry->due_s != INT64_MAX}
                           : (struct entry_state){"no-target", false};
     case SCHEDULE_READY:
         if (!has_target)
             return (struct entry_state){"no-target", false};
-        return schedule_is_down(e->target) ? (struct entry_state){"target-down", false}
-                                           : (struct entry_state){"ready", true};
+        return schedule_is_down(entry->target) ? (struct entry_state){"target-down", false}
+                                               : (struct entry_state){"ready", true};
     case SCHEDULE_RUNNING:
         return (struct entry_state){"running", true};
     case SCHEDULE_HELD:
@@ -104,40 +105,39 @@ static struct entry_state state_of(const struct control_run *run, const struct s
 static const char queue_header[] = " ID                STATE        TARGET                     AGE "
                                    " NEXT  TRIES       SIZE  RCPTS\n";
 
-static void put_entry(struct control_run *run, const struct schedule_entry *e)
+static void put_entry(struct control_run *run, const struct schedule_entry *entry)
 {
     int64_t now_s = loop_wall_ms(run->services->loop) / 1000;
-    int64_t wait_s = e->due_s - runner_now_s(run->runner);
-    struct entry_state state = state_of(run, e);
+    int64_t wait_s = entry->due_s - runner_now_s(run->runner);
+    struct entry_state state = state_of(run, entry);
     struct control_row row;
 
     control_row_begin(&row, &run->out, run->asked.is_json, CONTROL_ROW);
-    control_put_text(&row, "id", 16, e->id.text);
+    control_put_text(&row, "id", 16, entry->id.text);
     control_put_text(&row, "state", 11, state.name);
-    control_put(&row, "target", 24, schedule_target_name(e->target));
-    control_put_age(&row, "age", -4, now_s - e->arrived_s);
-    control_put_time(&row, "arrived", CONTROL_JSON_ONLY, e->arrived_s);
+    control_put(&row, "target", 24, schedule_target_name(entry->target));
+    control_put_age(&row, "age", -4, now_s - entry->arrived_s);
+    control_put_time(&row, "arrived", CONTROL_JSON_ONLY, entry->arrived_s);
     control_put_age(&row, "next_try_in", -4, state.is_timed ? wait_s : CONTROL_NO_AGE);
-    control_put_number(&row, "tries", -5, e->tries);
-    control_put_number(&row, "size", -9, e->body_bytes);
-    control_put_number(&row, "recipients", -5, e->recipient_count);
-    control_put_bool(&row, "duplicate_possible", CONTROL_JSON_ONLY, e->may_be_duplicate);
+    control_put_number(&row, "tries", -5, entry->tries);
+    control_put_number(&row, "size", -9, entry->body_bytes);
+    control_put_number(&row, "recipients", -5, entry->recipient_count);
+    control_put_bool(&row, "duplicate_possible", CONTROL_JSON_ONLY, entry->may_be_duplicate);
     control_row_end(&row);
 }
 
-/* All entries of a message in one step: none of them may go meanwhile. */
+/* Puts all entries of a message in one step, so that none of them can go meanwhile. */
 static void put_message(struct control_run *run)
 {
     struct control_ids *ids = &run->ids;
     const struct id *id = &ids->at[ids->next++];
 
-    for (const struct schedule_entry *e = runner_next_of(run->runner, id, NULL); e != NULL;
-         e = runner_next_of(run->runner, id, e))
-        put_entry(run, e);
+    for (const struct schedule_entry *entry = runner_next_of(run->runner, id, NULL); entry != NULL;
+         entry = runner_next_of(run->runner, id, entry))
+        put_entry(run, entry);
 }
 
-/* What lies there and cannot be listed is no reason to keep silent about the rest, nor the rest
- * about that. */
+/* Files that cannot be listed do not stop the list, but the exit code tells of them. */
 static void finish_queue(struct control_run *run)
 {
     if (runner_stray_count(run->runner) == 0)
@@ -174,11 +174,11 @@ static void put_count(struct control_run *run, const char *what, uint64_t count)
     control_row_end(&row);
 }
 
-static void on_flushed(struct runner_flush *f)
+static void on_flushed(struct runner_flush *flush)
 {
-    struct control_run *run = CONTAINER_OF(f, struct control_run, flush);
+    struct control_run *run = CONTAINER_OF(flush, struct control_run, flush);
 
-    put_count(run, "flushed", f->flushed);
+    put_count(run, "flushed", flush->flushed);
     control_finish(run, 0, NULL);
     control_wake(run);
 }
@@ -286,13 +286,14 @@ static void on_one_rerouted(struct runner_request *request)
 
     if (request->error == 0) {
         put_done(run, &request->id);
-    } else if (request->error != -ENOENT) { /* it has gone its way meanwhile */
+    } else if (request->error != -ENOENT) { /* -ENOENT: the message has left the queue meanwhile */
         run->failed++;
     }
     control_wake(run);
 }
 
-/* What the tables lead to the same target again is not met twice. */
+/* The ids are collected once: a message that the tables lead to the same target again is not met
+ * twice. */
 static void step_reroute_all(struct control_run *run)
 {
     struct bytes target = bytes_skip(run->asked.words[0], 1);
@@ -324,9 +325,9 @@ static void step_reroute(struct control_run *run)
 
 /* ---- fsck ---- */
 
-static void on_found(struct runner_fsck *f, const struct store_place *place, const char *what)
+static void on_found(struct runner_fsck *fsck, const struct store_place *place, const char *what)
 {
-    struct control_run *run = CONTAINER_OF(f, struct control_run, fsck);
+    struct control_run *run = CONTAINER_OF(fsck, struct control_run, fsck);
     static const char *const folders[] = {"queue", "hold", "bad"};
     struct control_row row;
 
@@ -338,9 +339,9 @@ static void on_found(struct runner_fsck *f, const struct store_place *place, con
     control_news(run);
 }
 
-static void on_checked(struct runner_fsck *f, uint64_t messages, uint64_t problems)
+static void on_checked(struct runner_fsck *fsck, uint64_t messages, uint64_t problems)
 {
-    struct control_run *run = CONTAINER_OF(f, struct control_run, fsck);
+    struct control_run *run = CONTAINER_OF(fsck, struct control_run, fsck);
     struct control_row row;
 
     control_row_begin(&row, &run->out, run->asked.is_json, CONTROL_LIST);
@@ -359,19 +360,20 @@ static void step_fsck(struct control_run *run)
     runner_check(run->runner, &run->fsck);
 }
 
-/* ---- all of them ---- */
+/* ---- the table ---- */
 
 const struct control_command control_commands[] = {
-    {"queue", "", 0, 0, true, NULL, step_queue},
-    {"show", "ID", 1, 1, true, check_id, control_step_show},
-    {"cat", "ID", 1, 1, true, check_id, control_step_cat},
-    {"flush", "ID | @DOMAIN | '#TARGET' | --all", 1, 1, true, check_selection, step_flush},
-    {"hold", "ID", 1, 1, true, check_id, step_act},
-    {"release", "ID", 1, 1, true, check_id, step_act},
-    {"delete", "ID", 1, 1, true, check_id, step_act},
-    {"bounce", "ID", 1, 1, true, check_id, step_act},
-    {"reroute", "ID | '#TARGET' [to NAME]", 1, 3, true, check_reroute, step_reroute},
-    {"fsck", "", 0, 0, true, NULL, step_fsck},
-    {"targets", "", 0, 0, false, NULL, control_step_targets},
-    {NULL, NULL, 0, 0, false, NULL, NULL},
+    {"queue", "", 0, 0, CONTROL_NEEDS_QUEUE, NULL, step_queue},
+    {"show", "ID", 1, 1, CONTROL_NEEDS_QUEUE, check_id, control_step_show},
+    {"cat", "ID", 1, 1, CONTROL_NEEDS_QUEUE, check_id, control_step_cat},
+    {"flush", "ID | @DOMAIN | '#TARGET' | --all", 1, 1, CONTROL_NEEDS_QUEUE, check_selection,
+     step_flush},
+    {"hold", "ID", 1, 1, CONTROL_NEEDS_QUEUE, check_id, step_act},
+    {"release", "ID", 1, 1, CONTROL_NEEDS_QUEUE, check_id, step_act},
+    {"delete", "ID", 1, 1, CONTROL_NEEDS_QUEUE, check_id, step_act},
+    {"bounce", "ID", 1, 1, CONTROL_NEEDS_QUEUE, check_id, step_act},
+    {"reroute", "ID | '#TARGET' [to NAME]", 1, 3, CONTROL_NEEDS_QUEUE, check_reroute, step_reroute},
+    {"fsck", "", 0, 0, CONTROL_NEEDS_QUEUE, NULL, step_fsck},
+    {"targets", "", 0, 0, CONTROL_NEEDS_NOTHING, NULL, control_step_targets},
+    {NULL, NULL, 0, 0, CONTROL_NEEDS_NOTHING, NULL, NULL},
 };

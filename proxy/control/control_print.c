@@ -17,36 +17,38 @@ static void put_blanks(struct buf *out, size_t count)
     buf_put(out, bytes_make(blanks, count));
 }
 
-static bool is_plain(uint8_t c, bool is_json)
+enum escape { ESCAPE_TEXT, ESCAPE_JSON };
+
+static bool is_plain(uint8_t octet, enum escape escape)
 {
-    return byte_is_printable(c) && !(is_json && (c == '"' || c == '\\'));
+    return byte_is_printable(octet) && !(escape == ESCAPE_JSON && (octet == '"' || octet == '\\'));
 }
 
-static size_t escaped_length(struct bytes value, bool is_json)
+static size_t escaped_length(struct bytes value, enum escape escape)
 {
     size_t len = value.len;
 
     for (size_t i = 0; i < value.len; i++)
-        if (!is_plain(value.at[i], is_json))
-            len += is_json ? 5 : 3;
+        if (!is_plain(value.at[i], escape))
+            len += escape == ESCAPE_JSON ? 5 : 3;
     return len;
 }
 
-/* What is not plain becomes \xNN, in JSON \u00NN: nobody's words reach a terminal as they came. */
-static void put_escaped(struct buf *out, struct bytes value, bool is_json)
+/* Writes octets that are not plain as \xNN, in JSON as \u00NN: they might control the terminal. */
+static void put_escaped(struct buf *out, struct bytes value, enum escape escape)
 {
     static const char digits[] = "0123456789abcdef";
     size_t plain = 0;
 
     for (size_t i = 0; i < value.len; i++) {
-        uint8_t c = value.at[i];
+        uint8_t octet = value.at[i];
 
-        if (is_plain(c, is_json))
+        if (is_plain(octet, escape))
             continue;
         buf_put(out, bytes_make(value.at + plain, i - plain));
-        buf_text(out, is_json ? "\\u00" : "\\x");
-        buf_byte(out, (uint8_t)digits[c >> 4]);
-        buf_byte(out, (uint8_t)digits[c & 15]);
+        buf_text(out, escape == ESCAPE_JSON ? "\\u00" : "\\x");
+        buf_byte(out, (uint8_t)digits[octet >> 4]);
+        buf_byte(out, (uint8_t)digits[octet & 15]);
         plain = i + 1;
     }
     if (plain < value.len)
@@ -82,7 +84,7 @@ static void put_json_key(struct control_row *row, const char *key)
 
 static void put_column(struct control_row *row, int width, struct bytes value)
 {
-    size_t len = escaped_length(value, false);
+    size_t len = escaped_length(value, ESCAPE_TEXT);
     size_t wanted = width == CONTROL_REST ? 0 : (size_t)abs(width);
     size_t missing = len < wanted ? wanted - len : 0;
 
@@ -91,7 +93,7 @@ static void put_column(struct control_row *row, int width, struct bytes value)
     row->is_first = false;
     if (width < 0)
         put_blanks(row->out, missing);
-    put_escaped(row->out, value, false);
+    put_escaped(row->out, value, ESCAPE_TEXT);
     if (width > 0)
         put_blanks(row->out, missing);
 }
@@ -102,11 +104,11 @@ static void put_item(struct control_row *row, const char *key, struct bytes valu
 
     buf_cat(row->out, " ", key, ":", NULL);
     put_blanks(row->out, len < LIST_KEY_WIDTH ? LIST_KEY_WIDTH - len : 1);
-    put_escaped(row->out, value, false);
+    put_escaped(row->out, value, ESCAPE_TEXT);
     buf_byte(row->out, '\n');
 }
 
-/* A value that JSON has as it stands: a number, true, null. */
+/* A value that JSON has without quotes: a number, true, null. */
 static void put_raw(struct control_row *row, const char *key, int width, const char *json,
                     const char *text)
 {
@@ -128,7 +130,7 @@ void control_put(struct control_row *row, const char *key, int width, struct byt
     if (row->style == CONTROL_JSON) {
         put_json_key(row, key);
         buf_byte(row->out, '"');
-        put_escaped(row->out, value, true);
+        put_escaped(row->out, value, ESCAPE_JSON);
         buf_byte(row->out, '"');
     } else if (width != CONTROL_JSON_ONLY) {
         if (row->style == CONTROL_ROW)
@@ -165,7 +167,7 @@ void control_put_age(struct control_row *row, const char *key, int width, int64_
         put_raw(row, key, width, "null", "-");
         return;
     }
-    /* At least two of a unit: nobody wants to read "1d" for 47 hours. */
+    /* At least two of a unit: "1d" for 47 hours would mislead. */
     while (i + 1 < ARRAY_LENGTH(units) && age < 2 * units[i].seconds)
         i++;
     snprintf(json, sizeof(json), "%lld", (long long)age);

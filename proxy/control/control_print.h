@@ -15,35 +15,35 @@ enum control_style {
     CONTROL_LIST /* "key: value", one a line */
 };
 
-#define CONTROL_JSON_ONLY 0 /* a width: the field is left out of text */
-#define CONTROL_REST      1 /* ... the last column: not padded */
+#define CONTROL_JSON_ONLY 0 /* as a width: the field is left out of text */
+#define CONTROL_REST      1 /* as a width: the last column, which is not padded */
 
-/* A line, or in CONTROL_LIST several, in the making. */
+/* A line, or in CONTROL_LIST several, while it is made. */
 struct control_row {
     struct buf *out;
     enum control_style style;
-    enum control_style outer; /* ... of the object around this one */
-    bool is_first;            /* no field yet */
+    enum control_style outer; /* the style of the object around this one */
+    bool is_first;            /* it has no field yet */
 };
 
-/* Text is `text`: CONTROL_ROW or CONTROL_LIST. */
+/* `text`: CONTROL_ROW or CONTROL_LIST, the style where it is not JSON. */
 void control_row_begin(struct control_row *row, struct buf *out, bool is_json,
                        enum control_style text);
 void control_row_end(struct control_row *row);
 
-/* `width`: of the column, in octets; negative: at its right. What is not plain ASCII is escaped;
- * nothing at all is "-" in text. */
+/* `width`: of the column, in octets; negative: the value is at its right. Escapes all but plain
+ * ASCII. In text an empty value is "-". */
 void control_put(struct control_row *row, const char *key, int width, struct bytes value);
 void control_put_text(struct control_row *row, const char *key, int width, const char *value);
 void control_put_number(struct control_row *row, const char *key, int width, uint64_t number);
 #define CONTROL_NO_AGE INT64_MIN
 /* Text: "45s", "12m", "3h", "2d". JSON: seconds, or null. */
 void control_put_age(struct control_row *row, const char *key, int width, int64_t seconds);
-/* "2026-11-22T07:10:00Z"; 0: none (null). */
+/* "2026-11-22T07:10:00Z"; 0: no time, "-" or null. */
 void control_put_time(struct control_row *row, const char *key, int width, int64_t wall_s);
 void control_put_bool(struct control_row *row, const char *key, int width, bool is_so);
 
-/* JSON only: an array as a field, and its objects; text: each object is a line of its own. */
+/* JSON: a field that is an array, and its objects. Text: each object is a line of its own. */
 void control_open_array(struct control_row *row, const char *key);
 void control_close_array(struct control_row *row);
 void control_open_object(struct control_row *row, enum control_style text);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One command from its request to its last line, step by step as the answer is taken. */
+/* One command from its request to its last line. Steps are taken as the answer is read. */
 #include "proxy/control/control_private.h"
 
 #include <errno.h>
@@ -9,56 +9,57 @@
 #include "proxy/base/error.h"
 #include "proxy/base/text.h"
 
-#define ANSWER_STEP_BYTES 32768        /* made at a time, where a step has no more to say */
-#define ANSWER_MAX_BYTES  (256U << 20) /* of one step: all of a message's envelope */
-#define ARENA_MAX_BYTES   (64 * 1024)  /* the words of a request */
-#define LOOK_MS           10           /* is the queue read? */
+#define ANSWER_STEP_BYTES 32768        /* steps are taken until there are as many */
+#define ANSWER_MAX_BYTES  (256U << 20) /* one step may put the whole envelope of a message */
+#define ARENA_MAX_BYTES   (64 * 1024)  /* of the words of a request */
+#define LOOK_MS           10           /* between two looks whether the queue was read */
 #define TEXT_MAX          256
 
 /* ---- the request ---- */
 
 static const struct control_command *find_command(struct bytes name)
 {
-    for (const struct control_command *c = control_commands; c->name != NULL; c++)
-        if (bytes_is(name, c->name))
-            return c;
+    for (const struct control_command *command = control_commands; command->name != NULL; command++)
+        if (bytes_is(name, command->name))
+            return command;
     return NULL;
 }
 
-/* NULL, or what is wrong. */
+/* NULL or what is wrong. */
 static const char *parse(struct bytes request, struct arena *arena,
                          struct control_request *asked_out)
 {
-    struct control_request p = {.word_count = 0};
+    struct control_request asked = {.word_count = 0};
     struct bytes format = text_word(&request);
     struct bytes name = text_word(&request);
 
-    p.is_json = bytes_is(format, "json");
-    if (!p.is_json && !bytes_is(format, "text"))
+    asked.is_json = bytes_is(format, "json");
+    if (!asked.is_json && !bytes_is(format, "text"))
         return "not a request";
-    p.command = find_command(name);
-    if (p.command == NULL)
+    asked.command = find_command(name);
+    if (asked.command == NULL)
         return "unknown command";
     for (struct bytes word = text_word(&request); word.len != 0; word = text_word(&request)) {
-        if (p.word_count == CONTROL_WORDS_MAX)
+        if (asked.word_count == CONTROL_WORDS_MAX)
             return "too many arguments";
-        int error = text_from_xtext(word, arena, &p.words[p.word_count++]);
+        int error = text_from_xtext(word, arena, &asked.words[asked.word_count++]);
         if (error != 0)
             return error == ERR_MEMORY ? "out of memory" : "not xtext";
     }
-    *asked_out = p;
-    if (p.word_count < p.command->words_min)
+    *asked_out = asked;
+    if (asked.word_count < asked.command->words_min)
         return "too few arguments";
-    if (p.word_count > p.command->words_max)
+    if (asked.word_count > asked.command->words_max)
         return "too many arguments";
-    return p.command->check == NULL ? NULL : p.command->check(p.words, p.word_count);
+    return asked.command->check == NULL ? NULL
+                                        : asked.command->check(asked.words, asked.word_count);
 }
 
-static void put_problem(struct buf *out, const struct control_request *p, const char *problem)
+static void put_problem(struct buf *out, const struct control_request *asked, const char *problem)
 {
     buf_text(out, problem);
-    if (p->command != NULL)
-        buf_cat(out, ": posternctl ", p->command->name, " ", p->command->arguments, NULL);
+    if (asked->command != NULL)
+        buf_cat(out, ": posternctl ", asked->command->name, " ", asked->command->arguments, NULL);
 }
 
 int control_check(struct bytes request, struct buf *problem)
@@ -81,7 +82,7 @@ int control_check(struct bytes request, struct buf *problem)
 
 static void put_end(struct control_run *run, int code)
 {
-    if (run->out.has_failed) { /* what was to be said before it did not fit */
+    if (run->out.has_failed) { /* the lines before this did not fit */
         buf_reset(&run->out);
         code = EX_OSERR;
     }
@@ -180,9 +181,9 @@ static void look_whether_read(struct control_run *run)
                      loop_now_ms(run->services->loop) + LOOK_MS);
 }
 
-static void on_deadline(struct deadline *d)
+static void on_deadline(struct deadline *deadline)
 {
-    look_whether_read(CONTAINER_OF(d, struct control_run, deadline));
+    look_whether_read(CONTAINER_OF(deadline, struct control_run, deadline));
 }
 
 static const struct deadline_use deadline_use = {.reached = on_deadline};
@@ -190,7 +191,7 @@ static const struct deadline_use deadline_use = {.reached = on_deadline};
 static void begin(struct control_run *run, struct bytes request)
 {
     struct control_request asked = {.command = NULL};
-    int error = arena_copy(&run->arena, request, &request); /* words point there */
+    int error = arena_copy(&run->arena, request, &request); /* the words point into it */
     const char *wrong = error != 0 ? "out of memory" : parse(request, &run->arena, &asked);
 
     if (wrong != NULL) {
@@ -207,7 +208,7 @@ static void begin(struct control_run *run, struct bytes request)
         return;
     }
     run->arrivals = runner_arrivals(run->runner);
-    if (run->asked.command->needs_queue && !is_read(run)) {
+    if (run->asked.command->needs == CONTROL_NEEDS_QUEUE && !is_read(run)) {
         run->is_waiting = true;
         look_whether_read(run);
     }
@@ -220,7 +221,7 @@ static int compare_ids(const void *a, const void *b)
     return memcmp(a, b, sizeof(struct id));
 }
 
-/* On a pool thread: a million of them take their time. */
+/* On a pool thread, since a million ids take their time. */
 static void sort_ids(struct work *work)
 {
     struct control_ids *ids = CONTAINER_OF(work, struct control_ids, work);
@@ -237,16 +238,16 @@ static void on_sorted(struct work *work)
 static bool is_meant(const struct control_ids *ids, const struct list *entries)
 {
     LIST_EACH (link, entries) {
-        const struct schedule_entry *e = LIST_ENTRY(link, struct schedule_entry, in_message);
-        if (ids->target.len == 0 || bytes_equal(schedule_target_name(e->target), ids->target))
+        const struct schedule_entry *entry = LIST_ENTRY(link, struct schedule_entry, in_message);
+        if (ids->target.len == 0 || bytes_equal(schedule_target_name(entry->target), ids->target))
             return true;
     }
     return false;
 }
 
-static void collect(struct runner_walk *w, const struct list *entries)
+static void collect(struct runner_walk *walk, const struct list *entries)
 {
-    struct control_ids *ids = CONTAINER_OF(w, struct control_ids, walk);
+    struct control_ids *ids = CONTAINER_OF(walk, struct control_ids, walk);
 
     if (ids->has_failed || !is_meant(ids, entries))
         return;
@@ -258,9 +259,9 @@ static void collect(struct runner_walk *w, const struct list *entries)
     ids->at[ids->count++] = LIST_ENTRY(entries->next, struct schedule_entry, in_message)->id;
 }
 
-static void on_collected(struct runner_walk *w)
+static void on_collected(struct runner_walk *walk)
 {
-    struct control_run *run = CONTAINER_OF(w, struct control_run, ids.walk);
+    struct control_run *run = CONTAINER_OF(walk, struct control_run, ids.walk);
 
     run->ids.work = (struct work){.run = sort_ids, .done = on_sorted};
     if (!run->ids.has_failed && work_run(run->services->loop, &run->ids.work) == 0)
@@ -279,15 +280,15 @@ void control_collect(struct control_run *run, struct bytes target)
 
 struct schedule_target *control_find_queue(const struct control_run *run, struct bytes name)
 {
-    struct schedule *s = runner_schedule(run->runner);
-    struct schedule_target *t = s == NULL ? NULL : schedule_next_target(s, NULL);
+    struct schedule *schedule = runner_schedule(run->runner);
+    struct schedule_target *target = schedule == NULL ? NULL : schedule_next_target(schedule, NULL);
 
-    while (t != NULL && !bytes_equal(schedule_target_name(t), name))
-        t = schedule_next_target(s, t);
-    return t;
+    while (target != NULL && !bytes_equal(schedule_target_name(target), name))
+        target = schedule_next_target(schedule, target);
+    return target;
 }
 
-/* ---- for whoever asks ---- */
+/* ---- for the caller ---- */
 
 struct control_run *control_begin(struct services *services, struct bytes request,
                                   void (*news)(void *owner), void *owner)
@@ -327,12 +328,12 @@ bool control_is_over(const struct control_run *run)
 
 void control_end(struct control_run **run)
 {
-    struct control_run *r = *run;
+    struct control_run *ended = *run;
 
     *run = NULL;
-    loop_unpost(r->services->loop, &r->reader.post);
-    if (r->is_waiting && r->has_begun)
-        r->is_orphan = true;
+    loop_unpost(ended->services->loop, &ended->reader.post);
+    if (ended->is_waiting && ended->has_begun)
+        ended->is_orphan = true;
     else
-        free_run(r);
+        free_run(ended);
 }

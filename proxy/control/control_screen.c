@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Octets of others on their way to a terminal. */
+/* Makes octets of strangers safe for a terminal. */
 #include "proxy/control/control_screen.h"
 
 #include <stdbool.h>
 
-/* Of the character of UTF-8 that begins so (RFC 3629 4); 0: none does. */
+/* The length of the UTF-8 character that begins with `first` (RFC 3629 4); 0: none does. */
 static size_t length_of(uint8_t first)
 {
     if (first >= 0xc2 && first <= 0xdf)
@@ -14,72 +14,72 @@ static size_t length_of(uint8_t first)
     return first >= 0xf0 && first <= 0xf4 ? 4 : 0;
 }
 
-/* The second octet tells what is written longer than it need be, a surrogate, beyond Unicode, or a
- * control character (C1, U+0080 to U+009F). */
-static bool may_follow(const struct control_screen *s, uint8_t c)
+/* May `octet` continue the character? The second octet excludes overlong forms, surrogates, numbers
+ * beyond Unicode, and control characters (C1, U+0080 to U+009F). */
+static bool may_follow(const struct control_screen *screen, uint8_t octet)
 {
-    if (c < 0x80 || c > 0xbf)
+    if (octet < 0x80 || octet > 0xbf)
         return false;
-    if (s->held_len > 1)
+    if (screen->held_len > 1)
         return true;
-    switch (s->held[0]) {
+    switch (screen->held[0]) {
     case 0xc2:
     case 0xe0:
-        return c >= 0xa0;
+        return octet >= 0xa0;
     case 0xed:
-        return c <= 0x9f;
+        return octet <= 0x9f;
     case 0xf0:
-        return c >= 0x90;
+        return octet >= 0x90;
     case 0xf4:
-        return c <= 0x8f;
+        return octet <= 0x8f;
     default:
         return true;
     }
 }
 
-void control_screen_end(struct control_screen *s, FILE *out)
+void control_screen_end(struct control_screen *screen, FILE *out)
 {
-    for (size_t i = 0; i < s->held_len; i++)
-        fprintf(out, "\\x%02x", s->held[i]);
-    s->held_len = 0;
+    for (size_t i = 0; i < screen->held_len; i++)
+        fprintf(out, "\\x%02x", screen->held[i]);
+    screen->held_len = 0;
 }
 
-static void put_held(struct control_screen *s, FILE *out)
+static void put_held(struct control_screen *screen, FILE *out)
 {
-    fwrite(s->held, 1, s->held_len, out);
-    s->held_len = 0;
+    fwrite(screen->held, 1, screen->held_len, out);
+    screen->held_len = 0;
 }
 
-static void hold(struct control_screen *s, uint8_t c)
+static void hold(struct control_screen *screen, uint8_t octet)
 {
-    s->held[s->held_len++] = c;
+    screen->held[screen->held_len++] = octet;
 }
 
-static void put(struct control_screen *s, uint8_t c, FILE *out)
+static void put(struct control_screen *screen, uint8_t octet, FILE *out)
 {
-    bool is_after_cr = s->held_len != 0 && s->held[0] == '\r';
+    bool is_after_cr = screen->held_len != 0 && screen->held[0] == '\r';
 
-    if (is_after_cr && c == '\n') {
-        hold(s, c);
-        put_held(s, out);
+    if (is_after_cr && octet == '\n') {
+        hold(screen, octet);
+        put_held(screen, out);
         return;
     }
-    if (s->held_len != 0 && !is_after_cr && may_follow(s, c)) {
-        hold(s, c);
-        if (s->held_len == length_of(s->held[0]))
-            put_held(s, out);
+    if (screen->held_len != 0 && !is_after_cr && may_follow(screen, octet)) {
+        hold(screen, octet);
+        if (screen->held_len == length_of(screen->held[0]))
+            put_held(screen, out);
         return;
     }
-    control_screen_end(s, out);
-    hold(s, c);
-    if (c == '\n' || c == '\t' || byte_is_printable(c))
-        put_held(s, out);
-    else if (c != '\r' && length_of(c) == 0)
-        control_screen_end(s, out);
+    control_screen_end(screen, out);
+    hold(screen, octet);
+    if (octet == '\n' || octet == '\t' || byte_is_printable(octet))
+        put_held(screen, out);
+    else if (octet != '\r' && length_of(octet) == 0)
+        control_screen_end(screen, out);
 }
 
-void control_screen_put(struct control_screen *s, struct bytes octets, FILE *out)
+void control_screen_put(struct control_screen *screen, struct bytes octets, FILE *out)
 {
     for (size_t i = 0; i < octets.len; i++)
-        put(s, octets.at[i], out);
+        put(screen, octets.at[i], out);
 }

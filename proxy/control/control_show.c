@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* show and cat: one message, its envelope and what became of it, or its content. */
+/* show and cat: a message's envelope and the fate of each recipient, or its content. */
 #include <sysexits.h>
 
 #include "proxy/base/error.h"
@@ -11,7 +11,7 @@ static void ask_for(struct control_run *run, enum runner_act act,
                     void (*done)(struct runner_request *request))
 {
     run->act = (struct runner_request){.act = act, .done = done};
-    memcpy(run->act.id.text, run->asked.words[0].at, ID_LENGTH); /* check_id() has seen it */
+    memcpy(run->act.id.text, run->asked.words[0].at, ID_LENGTH); /* check_id() accepted it */
     run->has_begun = true;
     run->is_waiting = true;
     runner_request(run->runner, &run->act);
@@ -20,13 +20,13 @@ static void ask_for(struct control_run *run, enum runner_act act,
 /* ---- show ---- */
 
 static void put_address(struct control_run *run, struct control_row *row, const char *key,
-                        int width, const struct address *a)
+                        int width, const struct address *address)
 {
     struct buf text;
 
     buf_init(&text, &loop_pools(run->services->loop)->medium, 2 * ADDRESS_PATH_MAX);
     buf_byte(&text, '<');
-    address_put(&text, a);
+    address_put(&text, address);
     buf_byte(&text, '>');
     struct bytes whole = buf_bytes(&text);
     if (row->style == CONTROL_JSON)
@@ -35,13 +35,13 @@ static void put_address(struct control_run *run, struct control_row *row, const 
     buf_done(&text);
 }
 
-static const char *fate_name(const struct spool_recipient *r)
+static const char *fate_name(const struct spool_recipient *recipient)
 {
-    switch (r->fate) {
+    switch (recipient->fate) {
     case FATE_ACCEPTED:
         return "delivered";
     case FATE_REFUSED:
-        return r->is_reported ? "bounced" : "refused";
+        return recipient->is_reported ? "bounced" : "refused";
     case FATE_DISCARDED:
         return "deleted";
     case FATE_UNKNOWN:
@@ -56,20 +56,20 @@ static const char *fate_name(const struct spool_recipient *r)
 }
 
 static void put_recipient(struct control_run *run, struct control_row *row,
-                          const struct spool_recipient *r)
+                          const struct spool_recipient *recipient)
 {
     control_open_object(row, CONTROL_ROW);
-    put_address(run, row, "to", 32, &r->to);
-    put_address(run, row, "original", CONTROL_JSON_ONLY, &r->original);
-    control_put(row, "target", 20, r->target);
-    control_put_text(row, "state", 9, fate_name(r));
-    control_put_number(row, "tries", -3, r->tries);
-    control_put_time(row, "tried", 20, r->tried_ms / 1000);
-    control_put(row, "params", CONTROL_JSON_ONLY, r->params);
-    control_put_bool(row, "unverified", CONTROL_JSON_ONLY, r->is_unverified);
-    control_put_bool(row, "duplicate_possible", CONTROL_JSON_ONLY, r->may_be_duplicate);
-    control_put(row, "remote", CONTROL_JSON_ONLY, r->remote);
-    control_put(row, "reply", CONTROL_REST, r->reply);
+    put_address(run, row, "to", 32, &recipient->to);
+    put_address(run, row, "original", CONTROL_JSON_ONLY, &recipient->original);
+    control_put(row, "target", 20, recipient->target);
+    control_put_text(row, "state", 9, fate_name(recipient));
+    control_put_number(row, "tries", -3, recipient->tries);
+    control_put_time(row, "tried", 20, recipient->tried_ms / 1000);
+    control_put(row, "params", CONTROL_JSON_ONLY, recipient->params);
+    control_put_bool(row, "unverified", CONTROL_JSON_ONLY, recipient->is_unverified);
+    control_put_bool(row, "duplicate_possible", CONTROL_JSON_ONLY, recipient->may_be_duplicate);
+    control_put(row, "remote", CONTROL_JSON_ONLY, recipient->remote);
+    control_put(row, "reply", CONTROL_REST, recipient->reply);
     control_close_object(row);
 }
 
@@ -82,23 +82,23 @@ static void put_client(struct control_row *row, const struct identity *client)
     control_put(row, "helo", CONTROL_REST, client->helo);
 }
 
-static void put_message(struct control_run *run, const struct spool_message *m)
+static void put_message(struct control_run *run, const struct spool_message *message)
 {
     struct control_row row;
 
     control_row_begin(&row, &run->out, run->asked.is_json, CONTROL_LIST);
-    control_put_text(&row, "id", CONTROL_REST, m->head.id.text);
-    control_put_bool(&row, "held", CONTROL_REST, m->is_held);
-    control_put_bool(&row, "report", CONTROL_REST, m->is_report);
-    control_put_time(&row, "arrived", CONTROL_REST, m->arrived_ms / 1000);
-    control_put_number(&row, "size", CONTROL_REST, m->head.body_bytes);
-    put_address(run, &row, "from", CONTROL_REST, &m->envelope.from);
-    control_put(&row, "params", CONTROL_REST, m->envelope.params);
-    control_put(&row, "listener", CONTROL_REST, m->listener);
-    put_client(&row, &m->client);
+    control_put_text(&row, "id", CONTROL_REST, message->head.id.text);
+    control_put_bool(&row, "held", CONTROL_REST, message->is_held);
+    control_put_bool(&row, "report", CONTROL_REST, message->is_report);
+    control_put_time(&row, "arrived", CONTROL_REST, message->arrived_ms / 1000);
+    control_put_number(&row, "size", CONTROL_REST, message->head.body_bytes);
+    put_address(run, &row, "from", CONTROL_REST, &message->envelope.from);
+    control_put(&row, "params", CONTROL_REST, message->envelope.params);
+    control_put(&row, "listener", CONTROL_REST, message->listener);
+    put_client(&row, &message->client);
     control_open_array(&row, "recipients");
-    for (uint32_t i = 0; i < m->recipient_count; i++)
-        put_recipient(run, &row, &m->recipients[i]);
+    for (uint32_t i = 0; i < message->recipient_count; i++)
+        put_recipient(run, &row, &message->recipients[i]);
     control_close_array(&row);
     control_row_end(&row);
 }
@@ -133,7 +133,7 @@ static void on_content(struct runner_request *request)
     control_wake(run);
 }
 
-/* Up to its line end, or as much as a step may say. */
+/* Puts the content up to its next line end, or as much as fits in a step. */
 static void put_line(struct control_run *run)
 {
     struct bytes rest =

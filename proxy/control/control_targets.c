@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* targets: their health, connections, capabilities, and what waits for them. */
+/* targets: the health, connections, capabilities and queue of each. */
 #include <stdio.h>
 
 #include "proxy/control/control_private.h"
@@ -10,29 +10,29 @@ static const char header[] =
     " NAME                      KIND     STATE   CONNS  IDLE  MESSAGES  RUNNING  "
     "HELD  OLDEST  ACCEPTED  REFUSED  CAPABILITIES\n";
 
-static int64_t oldest_of(const struct control_run *run, const struct schedule_target *t)
+static int64_t oldest_of(const struct control_run *run, const struct schedule_target *target)
 {
-    const struct control_oldest *o = &run->oldest;
+    const struct control_oldest *oldest = &run->oldest;
 
-    for (size_t i = 0; i < o->count; i++)
-        if (o->at[i].target == t)
-            return o->at[i].arrived_s;
+    for (size_t i = 0; i < oldest->count; i++)
+        if (oldest->at[i].target == target)
+            return oldest->at[i].arrived_s;
     return INT64_MAX;
 }
 
 static void put_queue(struct control_run *run, struct control_row *row, struct bytes name)
 {
-    struct schedule_target *t = control_find_queue(run, name);
+    struct schedule_target *target = control_find_queue(run, name);
     struct schedule_counts counts = {.messages = 0};
     int64_t now_s = loop_wall_ms(run->services->loop) / 1000;
 
-    if (t != NULL)
-        counts = schedule_count(t);
+    if (target != NULL)
+        counts = schedule_count(target);
     control_put_number(row, "messages", -8, counts.messages);
     control_put_number(row, "running", -7, counts.running);
     control_put_number(row, "held", -4, counts.held);
     control_put_number(row, "concurrency", CONTROL_JSON_ONLY, counts.concurrency);
-    int64_t oldest_s = t == NULL ? INT64_MAX : oldest_of(run, t);
+    int64_t oldest_s = target == NULL ? INT64_MAX : oldest_of(run, target);
     control_put_age(row, "oldest", -6, oldest_s == INT64_MAX ? CONTROL_NO_AGE : now_s - oldest_s);
 }
 
@@ -71,51 +71,54 @@ static void put_target(struct control_run *run, struct bytes name, const char *k
     control_row_end(&row);
 }
 
-/* Messages wait for a name that no target bears any more: the nth of those. */
+/* The nth of the targets that do not exist any more, but for which messages wait. */
 static struct schedule_target *find_gone(const struct control_run *run, size_t nth)
 {
     const struct targets *targets = &run->services->targets;
-    struct schedule *s = runner_schedule(run->runner);
-    struct schedule_target *t = s == NULL ? NULL : schedule_next_target(s, NULL);
+    struct schedule *schedule = runner_schedule(run->runner);
+    struct schedule_target *target = schedule == NULL ? NULL : schedule_next_target(schedule, NULL);
 
-    for (; t != NULL; t = schedule_next_target(s, t)) {
-        bool is_gone = targets_find(targets, schedule_target_name(t)) == NULL &&
-                       schedule_count(t).messages != 0;
+    for (; target != NULL; target = schedule_next_target(schedule, target)) {
+        bool is_gone = targets_find(targets, schedule_target_name(target)) == NULL &&
+                       schedule_count(target).messages != 0;
         if (is_gone && nth-- == 0)
             break;
     }
-    return t;
+    return target;
 }
 
-/* Neighbours are mostly of the same target. NULL: no memory, its age is not told. */
-static struct control_oldest_of *place_of(struct control_oldest *o, const struct schedule_target *t)
+/* Searches from the end, since neighbours mostly have the same target. NULL: no memory. */
+static struct control_oldest_of *find_or_add(struct control_oldest *oldest,
+                                             const struct schedule_target *target)
 {
-    for (size_t i = o->count; i-- != 0;)
-        if (o->at[i].target == t)
-            return &o->at[i];
-    struct control_oldest_of *grown = mem_make_room(o->at, o->count, &o->capacity, sizeof(*grown));
+    for (size_t i = oldest->count; i-- != 0;)
+        if (oldest->at[i].target == target)
+            return &oldest->at[i];
+    struct control_oldest_of *grown =
+        mem_make_room(oldest->at, oldest->count, &oldest->capacity, sizeof(*grown));
     if (grown == NULL)
         return NULL;
-    o->at = grown;
-    o->at[o->count] = (struct control_oldest_of){.target = t, .arrived_s = INT64_MAX};
-    return &o->at[o->count++];
+    oldest->at = grown;
+    oldest->at[oldest->count] =
+        (struct control_oldest_of){.target = target, .arrived_s = INT64_MAX};
+    return &oldest->at[oldest->count++];
 }
 
-static void note_age(struct runner_walk *w, const struct list *entries)
+static void note_age(struct runner_walk *walk, const struct list *entries)
 {
-    struct control_oldest *o = CONTAINER_OF(w, struct control_oldest, walk);
+    struct control_oldest *oldest = CONTAINER_OF(walk, struct control_oldest, walk);
 
     LIST_EACH (link, entries) {
-        const struct schedule_entry *e = LIST_ENTRY(link, struct schedule_entry, in_message);
-        struct control_oldest_of *of = place_of(o, e->target);
-        if (of != NULL && e->arrived_s < of->arrived_s)
-            of->arrived_s = e->arrived_s;
+        const struct schedule_entry *entry = LIST_ENTRY(link, struct schedule_entry, in_message);
+        struct control_oldest_of *of = find_or_add(oldest, entry->target);
+        if (of != NULL && entry->arrived_s < of->arrived_s)
+            of->arrived_s = entry->arrived_s;
     }
 }
 
-static void on_ages_noted(struct runner_walk *w)
+static void on_ages_noted(struct runner_walk *walk)
 {
-    control_wake(CONTAINER_OF(w, struct control_run, oldest.walk));
+    control_wake(CONTAINER_OF(walk, struct control_run, oldest.walk));
 }
 
 void control_step_targets(struct control_run *run)
