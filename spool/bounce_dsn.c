@@ -9,6 +9,7 @@
 
 #define LINE_OCTETS_MAX 998 /* octets before CRLF, RFC 5322 2.1.1 */
 #define FIELD_MAX       500 /* octets of a value that has no blanks to fold at */
+#define TYPE_MAX        80  /* octets of an address type in ORCPT, which is a word like "rfc822" */
 
 /* ---- status ---- */
 
@@ -113,10 +114,10 @@ static void put_original_recipient(struct buf *out, const struct spool_recipient
     struct bytes orcpt = find_param(s->params, "ORCPT");
     size_t type = bytes_find(orcpt, ';');
 
-    if (type == 0 || type + 1 >= orcpt.len)
+    if (type == 0 || type > TYPE_MAX || type + 1 >= orcpt.len)
         return;
     buf_text(out, "Original-Recipient: ");
-    bounce_text_printable(out, bytes_first(bytes_first(orcpt, type), FIELD_MAX));
+    bounce_text_printable(out, bytes_first(orcpt, type));
     buf_text(out, "; ");
     put_decoded(out, bytes_skip(orcpt, type + 1));
     buf_text(out, "\r\n");
