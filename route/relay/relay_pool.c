@@ -42,7 +42,7 @@ static unsigned kept(const struct relay *r)
  * would have to wait until one is taken back. */
 static bool is_open_to_all(const struct relay *r, unsigned coming)
 {
-    return r->line.held_count + relay_share_elsewhere(r) + coming + kept(r) <
+    return r->line.held_count + relay_share_used_elsewhere(r) + coming + kept(r) <
            r->conf->limits.max_connections;
 }
 
@@ -202,28 +202,27 @@ static bool dial(struct relay *r, struct relay_branch *w)
     return true;
 }
 
-/* May one more dial begin? `w`: who comes first of those for whom none has begun. A dial that has
- * an owner is counted as held by its net, any other is on its way to somebody. */
-static bool may_dial(struct relay *r, const struct relay_branch *w, bool is_own)
-{
-    if (may_have_one(r, w->waiter.net->key, is_own ? 0 : r->dial_count))
-        return make_room(r);
-    relay_share_look_later(r);
-    return false;
-}
-
+/* Dials for those who wait and for whom no dial has begun. A dial that has an owner is counted as
+ * held by its net, any other is on its way to somebody. A net to which only the kept connections
+ * are left waits for connections of this process: others give it none, since it may not have them.
+ */
 static void dial_more(struct relay *r)
 {
-    bool is_own = relay_identity_proxy(r->conf) != 0, is_begun = true;
+    bool is_own = relay_identity_proxy(r->conf) != 0, is_begun = true, is_kept_out = false;
 
     while (is_begun && r->dial_count < r->line.waiting_count) {
         struct relay_branch *w = is_own ? first_without_dial(r) : next_waiting(r, NULL);
-        if (w == NULL || !may_dial(r, w, is_own))
+        if (w == NULL)
+            break;
+        is_kept_out = !may_have_one(r, w->waiter.net->key, is_own ? 0 : r->dial_count);
+        if (is_kept_out || !make_room(r))
             break;
         is_begun = dial(r, is_own ? w : NULL);
         relay_share_tell(r);
     }
-    relay_share_wait(r, r->dial_count < r->line.waiting_count);
+    if (is_kept_out)
+        relay_share_look_later(r);
+    relay_share_wait(r, r->dial_count < r->line.waiting_count && !is_kept_out);
 }
 
 /* Those who wait get what is idle, or are dialled for. Never reports. */
@@ -350,6 +349,16 @@ static const struct relay_dial_ops dial_ops = {
 
 /* ---- the relay ---- */
 
+/* Is there a connection, or a dial, for nobody yet? Those that wait while only the kept connections
+ * are left are not counted, since they may not have it. */
+static bool has_one_ready(const struct relay *r)
+{
+    unsigned ready = r->stock.idle_count + r->dial_count;
+    bool is_scarce = kept(r) != 0 && !is_open_to_all(r, ready);
+
+    return ready > (is_scarce ? 0 : r->line.waiting_count);
+}
+
 void relay_pool_warm(struct relay *r)
 {
     const struct relay_limits *limits = &r->conf->limits;
@@ -358,8 +367,7 @@ void relay_pool_warm(struct relay *r)
         relay_endpoints_are_down(&r->endpoints))
         return;
     r->warm_until_ms = now_ms(r) + r->conf->times.idle_ms;
-    if (r->stock.idle_count + r->dial_count > r->line.waiting_count || relay_share_is_over(r, 1) ||
-        !relay_share_reserve(r))
+    if (has_one_ready(r) || relay_share_is_over(r, 1) || !relay_share_reserve(r))
         return;
     dial(r, NULL);
     relay_share_tell(r);

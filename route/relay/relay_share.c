@@ -8,6 +8,7 @@
 
 #define LOOK_MS     100
 #define STARVING_MS 50
+#define ANSWER_MS   200 /* for the others to see that we wait, and to close what lies idle */
 
 static const struct relay_sharing *sharing_of(const struct relay *r)
 {
@@ -149,6 +150,7 @@ void relay_share_wait(struct relay *r, bool waits)
         return;
     sharing_of(r)->add(r->share.counts, own_waiting(r), waits ? 1 : -1);
     r->share.told_waiting = waits;
+    r->share.told_ms = loop_now_ms(r->service->loop);
 }
 
 /* The runner takes half at most while live mail waits. */
@@ -197,10 +199,24 @@ bool relay_share_is_over(const struct relay *r, unsigned more)
     return others != 0 && !r->share.has_turn && connections(r) + more > own_limit(r) / (1 + others);
 }
 
-unsigned relay_share_elsewhere(const struct relay *r)
+bool relay_share_others_may_answer(const struct relay *r)
 {
-    return r->share.counts == NULL ? 0
-                                   : sum(r, RELAY_SHARE_CONNECTIONS) - r->share.told_connections;
+    return r->share.told_waiting && loop_now_ms(r->service->loop) - r->share.told_ms < ANSWER_MS;
+}
+
+unsigned relay_share_idle_elsewhere(const struct relay *r)
+{
+    return r->share.counts == NULL ? 0 : sum(r, RELAY_SHARE_IDLE) - r->share.told_idle;
+}
+
+unsigned relay_share_used_elsewhere(const struct relay *r)
+{
+    uint32_t all, idle = relay_share_idle_elsewhere(r); /* told later than connections are */
+
+    if (r->share.counts == NULL)
+        return 0;
+    all = sum(r, RELAY_SHARE_CONNECTIONS) - r->share.told_connections;
+    return all > idle ? all - idle : 0;
 }
 
 unsigned relay_share_connections(const struct relay *r)

@@ -32,7 +32,8 @@ struct relay_share {
     uint32_t others;          /* that waited when we looked last: messages touch nothing shared */
     unsigned told_connections, told_idle;
     bool told_waiting;
-    bool has_turn; /* those who wait look now, all of them: shares do not count */
+    uint64_t told_ms; /* when that was told */
+    bool has_turn;    /* those who wait look now, all of them: shares do not count */
 };
 
 void relay_share_join(struct relay *r, const struct relay_share_ops *ops);
@@ -57,8 +58,12 @@ bool relay_share_is_full(const struct relay *r);
 /* Others wait, and with so many connections more we have more than our share. */
 bool relay_share_is_over(const struct relay *r, unsigned more);
 
-/* Of the other processes of this host. */
-unsigned relay_share_elsewhere(const struct relay *r);
+/* We have only just told the others that we wait: what they have to spare may still come. */
+bool relay_share_others_may_answer(const struct relay *r);
+/* Connections of the other processes: the idle ones, which make way soon for whoever waits, and
+ * all others. */
+unsigned relay_share_idle_elsewhere(const struct relay *r);
+unsigned relay_share_used_elsewhere(const struct relay *r);
 /* Of all processes of the host. */
 unsigned relay_share_connections(const struct relay *r);
 

@@ -100,9 +100,9 @@ static unsigned leaving(const struct relay *r)
 
 void relay_yield_to_waiting(struct relay *r)
 {
-    unsigned coming = r->dial_count + leaving(r);
+    unsigned coming = r->dial_count + leaving(r) + relay_share_idle_elsewhere(r);
 
-    if (coming < r->line.waiting_count)
+    if (coming < r->line.waiting_count && !relay_share_others_may_answer(r))
         take_back(r, r->line.waiting_count - coming, claims(r));
 }
 
