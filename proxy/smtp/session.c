@@ -526,9 +526,10 @@ bool session_next(struct session *s, struct session_action *out)
         s->todo_at = s->todo_count = 0;
         advance(s);
     }
-    if (s->todo_at < s->todo_count) {
+    while (s->todo_at < s->todo_count) {
         *out = s->todo[s->todo_at++];
-        return true;
+        if (!session_is_given_up(s, out->kind))
+            return true;
     }
     if (s->tx != NULL && transaction_next(s->tx, &out->of_transaction)) {
         out->kind = SESSION_ACT_TRANSACTION;

@@ -44,6 +44,14 @@ static void ask_filters(struct session *s, enum session_stage stage)
     session_wait_for(s, &(struct session_action){.kind = SESSION_ACT_FILTER});
 }
 
+bool session_is_given_up(const struct session *s, enum session_action_kind question)
+{
+    bool is_question = question == SESSION_ACT_FILTER || question == SESSION_ACT_ROUTE ||
+                       question == SESSION_ACT_ETRN;
+
+    return is_question && (s->state != SESSION_PENDING || s->command.waits_for != question);
+}
+
 bool session_asks_filters(const struct session *s)
 {
     return s->state == SESSION_PENDING && s->command.waits_for == SESSION_ACT_FILTER;

@@ -35,6 +35,9 @@ const struct session_rule *session_rule_find(enum verb verb);
 void session_run(struct session *s, const struct session_rule *rule, struct bytes argument);
 /* Legal when a command runs, which then waits for the answer to `question`. */
 void session_wait_for(struct session *s, const struct session_action *question);
+/* Is this a question about a command that does not wait any more? The session was closed between
+ * the command and the drain of its actions. */
+bool session_is_given_up(const struct session *s, enum session_action_kind question);
 /* Copies the command's argument, which points into its line. False: no memory; the session ends. */
 bool session_keep_argument(struct session *s);
 /* Keeps the command until every earlier one has its reply. */
