@@ -46,8 +46,10 @@ static void start_make(struct store *store)
     store->job.after = store->current.number;
     store->job.retired_fd = store->previous.fd;
     store->job.work = (struct work){.run = run_make, .done = done_make};
-    if (work_run(store->loop, &store->job.work) != 0)
+    if (work_run(store->loop, &store->job.work) != 0) {
+        store->job.retired_fd = -1;
         return;
+    }
     store->previous.fd = -1;
     store->job.runs = true;
 }
