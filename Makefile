@@ -198,8 +198,8 @@ fuzzers: $(FUZZERS)
 
 # --- tests ---------------------------------------------------------------------------------------
 
-.PHONY: test quick sim sim-cuts sim-mutants sim-free core lint check-layers check-arrows check-size \
-	check-format check-scripts check-mutants
+.PHONY: test quick sim sim-cuts sim-mutants sim-free core lint check-layers check-arrows \
+	check-contracts check-size check-format check-scripts check-mutants
 RUN_TESTS = B='$(B)' MAKE='$(MAKE)' JOBS='$(JOBS)' $(PYTHON) scripts/test
 
 test: setup ## everything a change must pass, under ASan and UBSan; ends with the count

@@ -3,6 +3,8 @@
 #ifndef POSTERN_OUTBOUND_PRIVATE_H
 #define POSTERN_OUTBOUND_PRIVATE_H
 
+#include <assert.h>
+
 #include "proxy/smtp/outbound.h"
 
 /* outbound_hello.c: GREETING, EHLO, HELO and XCLIENT, one command at a time. The reply function
@@ -35,6 +37,7 @@ static inline struct recipient *outbound_take_waiting(struct outbound *o)
 {
     struct list *link = list_first(&o->waiting);
 
+    assert(link != NULL);
     list_remove(link);
     return LIST_ENTRY(link, struct recipient, in_outbound);
 }
