@@ -27,10 +27,11 @@ struct acting {
     struct runner_report report;
     int64_t now_ms;
     int error;
-    bool is_refused; /* RUNNER_BOUNCE: the file says that it was refused, whatever fails after
-                      * that */
-    bool is_gone;    /* the file is removed */
-    bool is_lent;    /* the file is lent by deliveries that keep its lock, see delivery_lend() */
+    bool is_refused;      /* RUNNER_BOUNCE: the file says that it was refused, whatever fails after
+                           * that */
+    bool is_gone;         /* the file is removed */
+    bool is_in_queue_too; /* see store_end_move() */
+    bool is_lent; /* the file is lent by deliveries that keep its lock, see delivery_lend() */
 };
 
 /* ---- jobs ---- */
@@ -193,6 +194,7 @@ static void run_act(struct work *w)
     a->error = store_read(a->fd, &a->place.id, &a->arena, &a->message);
     if (a->error == 0 && !is_look(a->request))
         a->error = store_end_move(a->runner->host.store, &a->place, a->fd, a->message.is_held);
+    a->is_in_queue_too = a->error == -EAGAIN;
     if (a->error == 0)
         a->error = act(a);
     if (a->error != 0 || !has_second_job(a))
@@ -250,7 +252,10 @@ static void update(struct acting *a)
     }
     assert(a->known->is_busy);
     a->known->is_busy = false;
-    if (a->is_gone || a->error == -ENOENT) {
+    if (a->is_in_queue_too) { /* its name there is the one to go by */
+        runner_forget(r, a->known);
+        runner_look_again(r);
+    } else if (a->is_gone || a->error == -ENOENT) {
         runner_forget(r, a->known);
     } else if (a->error == 0 || a->is_refused) {
         runner_forget(r, a->known);

@@ -144,7 +144,8 @@ int store_remove(const struct store *store, const struct store_place *place);
 int store_move(const struct store *store, const struct store_place *place, enum store_folder to,
                uint32_t directory, struct store_place *place_out);
 /* Job: ends a hold or a release that was cut short between both names. Called for a message that is
- * taken, before anything else is done to it. `is_held`: the file says that it is held. */
+ * taken, before anything else is done to it. `is_held`: the file says that it is held. -EAGAIN: the
+ * place is in hold/, and the message has a name in queue/ too, where a listing finds it. */
 int store_end_move(const struct store *store, const struct store_place *place, int fd,
                    bool is_held);
 /* Job: syncs a directory of queue/, and removes it if it is empty and nobody fills it any more. */

@@ -279,8 +279,10 @@ int store_end_move(const struct store *store, const struct store_place *place, i
     struct disk_facts facts;
     int error = disk_facts_of(fd, &facts);
 
-    if (error != 0 || facts.links < 2 || place->folder != STORE_QUEUE)
+    if (error != 0 || facts.links < 2 || place->folder == STORE_BAD)
         return error;
+    if (place->folder == STORE_HOLD)
+        return -EAGAIN;
     error = store_compare_name(fd, path.text);
     if (error != 0)
         return error == -ENOENT || error == -ESTALE ? 0 : error;
