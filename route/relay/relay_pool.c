@@ -46,10 +46,11 @@ static bool is_open_to_all(const struct relay *r, unsigned coming)
            r->conf->limits.max_connections;
 }
 
+/* Only a net that holds much has to look at what other processes hold. */
 static bool may_have_one(const struct relay *r, uint64_t net_key, unsigned coming)
 {
-    return kept(r) == 0 || is_open_to_all(r, coming) ||
-           relay_line_held(&r->line, net_key) < kept(r);
+    return kept(r) == 0 || r->line.held_count < kept(r) ||
+           relay_line_held(&r->line, net_key) < kept(r) || is_open_to_all(r, coming);
 }
 
 /* Whose turn it is, and then whose. NULL: nobody's. */
@@ -354,9 +355,10 @@ static const struct relay_dial_ops dial_ops = {
 static bool has_one_ready(const struct relay *r)
 {
     unsigned ready = r->stock.idle_count + r->dial_count;
-    bool is_scarce = kept(r) != 0 && !is_open_to_all(r, ready);
 
-    return ready > (is_scarce ? 0 : r->line.waiting_count);
+    if (ready == 0 || ready > r->line.waiting_count)
+        return ready != 0;
+    return kept(r) != 0 && !is_open_to_all(r, ready);
 }
 
 void relay_pool_warm(struct relay *r)

@@ -115,6 +115,17 @@ def to_target(postern):
     return make
 
 
+def send_whole(server, backend):
+    """A client that has sent a message whose end the target has, and need not have answered."""
+    client = server.client()
+    client.hello()
+    client.envelope()
+    client.expect(354, "DATA")
+    client.send(PLAIN_MESSAGE + b".\r\n")
+    backend.wait_ended()
+    return client
+
+
 @pytest.fixture
 def at_the_end(target, to_target):
     """A client that has sent a whole message, whose end the target has not answered yet."""
@@ -122,12 +133,7 @@ def at_the_end(target, to_target):
         hold = Hold("250 2.0.0 kept")
         backend = target().on("end", hold)
         server = to_target(backend, **options)
-        client = server.client()
-        client.hello()
-        client.envelope()
-        client.expect(354, "DATA")
-        client.send(PLAIN_MESSAGE + b".\r\n")
-        backend.wait_ended()
+        client = send_whole(server, backend)
         return types.SimpleNamespace(hold=hold, backend=backend, server=server, client=client)
     return make
 

@@ -17,7 +17,7 @@ from harness.workers import Callers, Workers, wait_for, wait_gone
 from peers.answers import Hold
 from peers.client import Client
 
-from conftest import ending_well, relay_config
+from conftest import ending_well, relay_config, send_whole
 
 ROUTES = "[route]\n@example.test discard\n"
 
@@ -493,13 +493,7 @@ def holding(workers, target, **options):
     """A server with a transaction whose target does not answer the end of data."""
     backend = target().on("end", Hold("250 2.0.0 too late"))
     server = workers(relay_config(backend.address, *SPOOL), **options)
-    client = server.client()
-    client.hello()
-    client.envelope()
-    client.expect(354, "DATA")
-    client.send(PLAIN_MESSAGE + b".\r\n")
-    backend.wait_ended()
-    return server, client
+    return server, send_whole(server, backend)
 
 
 def test_term_to_each_process_is_one_term(workers, target):
