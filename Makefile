@@ -211,7 +211,7 @@ quick: ## unit tests, transcripts and corpus replay only
 SEEDS ?= 20000
 SEED  ?=
 sim: $(B)/sim/tests/sim/run ## scenarios: make sim SEEDS=100000; SEED=7 prints all of that one
-	@$< $(if $(SEED),$(SEED) loud,1 $(SEEDS))
+	@$< $(if $(SEED),$(SEED) loud,1 $(SEEDS) $(JOBS))
 
 sim-cuts: $(B)/release/tests/sim/enumerate ## every operation of the spool, cut at every call, in every way
 	@$< 2>/dev/null
