@@ -23,10 +23,13 @@ JOBS := $(shell nproc 2>/dev/null || echo 1)
 
 PURE_SRC  := $(sort $(wildcard proxy/base/*.c proxy/smtp/*.c route/route_table.c) \
 	$(wildcard route/relay/relay_line.c route/relay/relay_pace.c) \
+	$(patsubst %,filters/spf/spf_%.c,macro record wire evaluation step) \
 	$(wildcard spool/spool_format*.c spool/spool_schedule*.c spool/bounce*.c))
 IO_SRC    := $(sort $(wildcard proxy/io/*.c))
-SHELL_DIRS := filters route route/relay spool proxy proxy/config proxy/control
-SHELL_SRC := $(filter-out $(PURE_SRC),$(sort $(wildcard $(SHELL_DIRS:%=%/*.c))))
+SHELL_DIRS := filters filters/spf route route/relay spool proxy proxy/config proxy/control
+# What runs in the sandbox, with the library that nothing else is linked with.
+EVALUATOR_SRC := $(patsubst %,filters/spf/spf_%.c,evaluator layer sandbox)
+SHELL_SRC := $(filter-out $(PURE_SRC) $(EVALUATOR_SRC),$(sort $(wildcard $(SHELL_DIRS:%=%/*.c))))
 SIM_RUN   := $(wildcard tests/sim/run.c tests/sim/enumerate.c)
 SIM_SRC   := $(sort $(filter-out $(SIM_RUN),$(wildcard tests/sim/*.c)))
 UNIT_SRC  := $(sort $(wildcard tests/unit/test_*.c))
@@ -35,7 +38,7 @@ FUZZ_SRC  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 
 # Names of programs are names of the files with their main().
 PROGRAMS := $(filter proxy/postern.c proxy/posternctl.c,$(SHELL_SRC))
-ALL_SRC  := $(PURE_SRC) $(IO_SRC) $(SHELL_SRC)
+ALL_SRC  := $(PURE_SRC) $(IO_SRC) $(SHELL_SRC) $(EVALUATOR_SRC)
 
 C_FILES  := $(sort $(wildcard $(foreach d,proxy/base proxy/smtp proxy/io $(SHELL_DIRS) \
 	tests/unit tests/sim tests/transcripts tests/fuzz scripts/bench,$d/*.c $d/*.h)))
@@ -43,6 +46,7 @@ C_FILES  := $(sort $(wildcard $(foreach d,proxy/base proxy/smtp proxy/io $(SHELL
 # --- flags ---------------------------------------------------------------------------------------
 
 LIBS = $(shell pkg-config --libs libuv libcares)
+EVALUATOR_LIBS = -lspf2 -lseccomp
 
 BASE_FLAGS := -std=c17 -D_GNU_SOURCE -I.
 WARNINGS   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 \
@@ -79,7 +83,7 @@ CFLAGS_sim  = -O3 -g -flto=auto
 LDFLAGS_sim = $(CFLAGS_sim)
 
 CC_coverage      = gcc
-CFLAGS_coverage  = -O0 -g --coverage
+CFLAGS_coverage  = -O0 -g --coverage -DPOSTERN_COVERAGE
 LDFLAGS_coverage = --coverage
 
 CC_clang     = $(CLANG)
@@ -121,19 +125,23 @@ link = $(call say,LINK,$@)mkdir -p $(@D) && $(CC_$(1)) $(LDFLAGS_$(1)) $(LDFLAGS
 # --- postern -------------------------------------------------------------------------------------
 
 .PHONY: all debug setup run
-all: $(PROGRAMS:proxy/%.c=$(B)/%) ## build postern, optimised and hardened (the default)
+all: $(PROGRAMS:proxy/%.c=$(B)/%) $(B)/postern-spf ## build postern, optimised and hardened (the default)
 
-COMMON_SRC := $(filter-out $(PROGRAMS),$(ALL_SRC))
+COMMON_SRC := $(filter-out $(PROGRAMS) $(EVALUATOR_SRC),$(ALL_SRC))
 $(PROGRAMS:proxy/%.c=$(B)/%): $(B)/%: $(B)/release/proxy/%.o $(COMMON_SRC:%.c=$(B)/release/%.o)
 	$(call link,release,$(LIBS))
+$(B)/postern-spf: $(EVALUATOR_SRC:%.c=$(B)/release/%.o) $(B)/release/libpure.a
+	$(call link,release,$(EVALUATOR_LIBS))
 # $(call programs,VARIANT)
 define programs
 $(PROGRAMS:proxy/%.c=$(B)/$(1)/%): $(B)/$(1)/%: $(B)/$(1)/proxy/%.o $(COMMON_SRC:%.c=$(B)/$(1)/%.o)
 	$$(call link,$(1),$$(LIBS))
+$(B)/$(1)/postern-spf: $(EVALUATOR_SRC:%.c=$(B)/$(1)/%.o) $(B)/$(1)/libpure.a
+	$$(call link,$(1),$$(EVALUATOR_LIBS))
 endef
 $(foreach v,asan plain coverage,$(eval $(call programs,$v)))
 
-debug: $(PROGRAMS:proxy/%.c=$(B)/asan/%) ## build $(B)/asan/postern, with ASan and UBSan
+debug: $(PROGRAMS:proxy/%.c=$(B)/asan/%) $(B)/asan/postern-spf ## build $(B)/asan/postern, with ASan and UBSan
 
 setup: ## install what building and testing need, if anything is missing
 	@scripts/setup
@@ -157,7 +165,8 @@ needs_objs = $(patsubst %.c,$(B)/$(1)/%.o,$(call needs_src,$(2))) \
 # $(call program,VARIANT,PROGRAM,SOURCE,WHAT IT NEEDS,OTHER OBJECTS,LIBRARIES)
 define program
 $(2): $(B)/$(1)/$(3:.c=.o) $(5) $(call needs_objs,$(1),$(4))
-	$$(call link,$(1),$(6) $(if $(filter io,$(4)),$$(LIBS)))
+	$$(call link,$(1),$(6) $(if $(filter io,$(4)),$$(LIBS)) \
+		$(if $(filter filters/spf/%,$(4)),$$(EVALUATOR_LIBS)))
 endef
 
 TEST_VARIANTS := asan plain coverage
@@ -191,8 +200,8 @@ SIM_FREE  = $(foreach s,$(UNIT_SRC),$(if $(filter sim,$(call needs_of,$(s))),,$(
 
 .PHONY: test-programs coverage-programs plain-programs clang-check fuzzers
 test-programs: $(TEST_SRC:%.c=$(B)/asan/%)
-coverage-programs: $(TEST_SRC:%.c=$(B)/coverage/%) $(PROGRAMS:proxy/%.c=$(B)/coverage/%)
-plain-programs: $(TEST_SRC:%.c=$(B)/plain/%) $(PROGRAMS:proxy/%.c=$(B)/plain/%)
+coverage-programs: $(TEST_SRC:%.c=$(B)/coverage/%) $(PROGRAMS:proxy/%.c=$(B)/coverage/%) $(B)/coverage/postern-spf
+plain-programs: $(TEST_SRC:%.c=$(B)/plain/%) $(PROGRAMS:proxy/%.c=$(B)/plain/%) $(B)/plain/postern-spf
 clang-check: $(ALL_SRC:%.c=$(B)/clang/%.o)
 fuzzers: $(FUZZERS)
 
@@ -320,6 +329,7 @@ put    = $(if $(2),install -D -m $(1) -t $(DESTDIR)$(3) $(2))
 
 install: all ## install below $(DESTDIR)$(PREFIX): programs, manual pages, unit, logrotate snippet
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/sbin $(PROGRAMS:proxy/%.c=$(B)/%)
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/libexec/postern $(B)/postern-spf
 	$(call put,644,$(MAN8),$(PREFIX)/share/man/man8)
 	$(call put,644,$(MAN5),$(PREFIX)/share/man/man5)
 	$(call put,644,$(UNITS),$(PREFIX)/lib/systemd/system)
