@@ -9,6 +9,7 @@
 
 #include "proxy/base/bytes.h"
 #include "proxy/base/setting.h"
+#include "proxy/smtp/identity.h"
 #include "route/route_source.h"
 
 enum smtpd_protocol { SMTPD_SMTP };
@@ -23,6 +24,15 @@ struct smtpd_etrn {
 };
 struct smtpd_etrns {
     struct smtpd_etrn *at;
+    size_t count;
+};
+/* Who may relay: relay-from = CIDR | authenticated. */
+struct smtpd_relay_from {
+    bool is_authenticated; /* whoever has authenticated; else `net` */
+    struct netmask net;
+};
+struct smtpd_relay_froms {
+    struct smtpd_relay_from *at;
     size_t count;
 };
 enum smtpd_routed_recipients { SMTPD_ROUTED_REJECT, SMTPD_ROUTED_PASS };
@@ -63,10 +73,11 @@ struct smtpd_conf {
     enum smtpd_bare_newline bare_newline;
     struct setting_nets bare_newline_exempt;
     enum smtpd_split split;
-    struct setting_nets relay_from;
+    struct smtpd_relay_froms relay_from;
     enum smtpd_routed_recipients routed_recipients;
     enum smtpd_early_input early_input;
     struct setting_nets limit_exempt;
+    struct setting_nets xclient_from;
     struct bytes refuse; /* empty: connections are served */
     bool resolves_names;
     struct smtpd_etrns etrn_from;
@@ -75,5 +86,8 @@ struct smtpd_conf {
 };
 
 extern const struct setting_section smtpd_conf_section;
+
+/* relay-from */
+bool smtpd_may_relay(const struct smtpd_conf *conf, const struct identity *client);
 
 #endif
