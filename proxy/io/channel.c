@@ -157,9 +157,8 @@ static bool send_later(struct channel *channel, struct bytes message)
     return true;
 }
 
-/* Takes the descriptor over, unless this fails. */
-static struct channel *channel_new(struct loop *loop, int fd, const struct channel_events *events,
-                                   void *owner, int *error_out)
+struct channel *channel_adopt(struct loop *loop, int fd, const struct channel_events *events,
+                              void *owner, int *error_out)
 {
     struct channel *channel = mem_zalloc(sizeof(*channel));
     int error = channel == NULL ? ERR_MEMORY : uv_poll_init(&loop->uv, &channel->poll, fd);
@@ -256,7 +255,7 @@ static bool accept_one(struct channel_listener *listener)
 
     if (fd < 0)
         return false;
-    channel = channel_new(listener->loop, fd, listener->events, listener->owner, &error);
+    channel = channel_adopt(listener->loop, fd, listener->events, listener->owner, &error);
     if (channel == NULL) {
         close(fd);
         return false;
@@ -340,7 +339,7 @@ struct channel *channel_connect(struct loop *loop, const char *path,
     if (error == 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
         error = -errno;
     if (error == 0)
-        channel = channel_new(loop, fd, events, owner, &error);
+        channel = channel_adopt(loop, fd, events, owner, &error);
     if (channel != NULL)
         return channel;
     if (fd >= 0)

@@ -34,6 +34,9 @@ void channel_broadcast(struct channel_listener *listener, struct channel *but,
 /* NULL: nobody listens there, or no memory (see *error_out); a later try may succeed. */
 struct channel *channel_connect(struct loop *loop, const char *path,
                                 const struct channel_events *events, void *owner, int *error_out);
+/* Takes a connected SOCK_SEQPACKET socket over, unless this fails: NULL, see *error_out. */
+struct channel *channel_adopt(struct loop *loop, int fd, const struct channel_events *events,
+                              void *owner, int *error_out);
 /* Never blocks: up to 1 MiB of messages is kept until the
  * other end has room. False: the message is lost, since it is empty, does not fit, or the
  * connection is closed. */

@@ -32,11 +32,24 @@ static void tell(void *owner)
     mem_free(answer);
 }
 
+static struct dns_answer *copy_answer(const struct dns_answer *answer)
+{
+    struct dns_answer *copy = mem_alloc(sizeof(*answer) + answer->records.len);
+
+    if (copy == NULL)
+        return NULL;
+    *copy = *answer;
+    if (answer->records.len > 0)
+        memcpy(copy + 1, answer->records.at, answer->records.len);
+    copy->records.at = (const uint8_t *)(copy + 1);
+    return copy;
+}
+
 void dns_answer_later(struct dns_query *query, const struct dns_answer *answer)
 {
     assert(query->answer == NULL && !query->telling.is_posted);
-    if (answer != NULL && (query->answer = mem_alloc(sizeof(*answer))) != NULL)
-        *query->answer = *answer;
+    if (answer != NULL)
+        query->answer = copy_answer(answer);
     list_remove(&query->link);
     list_append(&query->dns->answered, &query->link);
     loop_post(query->dns->loop, &query->telling, tell, query);
@@ -143,6 +156,17 @@ static bool copy_name(struct bytes name, char copy_out[NAME_IN_MAX + 1])
     return true;
 }
 
+static void ask_servers(struct dns_query *query, enum dns_form form, enum dns_type type,
+                        struct bytes name, const struct netaddr *client)
+{
+    char text[NAME_IN_MAX + 1];
+
+    if (copy_name(name, text))
+        dns_question_ask(query, form, type, text, client);
+    else
+        dns_answer_later(query, &not_found);
+}
+
 /* Answers a literal or a name of the hosts file without a question. */
 static bool answer_locally(struct dns_query *query, struct bytes name)
 {
@@ -161,14 +185,9 @@ struct dns_query *dns_ask_addresses(struct dns *dns, struct bytes name,
                                     const struct netaddr *client, dns_callback *fn, void *owner)
 {
     struct dns_query *query = new_query(dns, fn, owner);
-    char text[NAME_IN_MAX + 1];
 
-    if (query == NULL)
-        return NULL;
-    if (!copy_name(name, text))
-        dns_answer_later(query, &not_found);
-    else if (!answer_locally(query, name))
-        dns_question_ask(query, DNS_TYPE_A, text, client);
+    if (query != NULL && !answer_locally(query, name))
+        ask_servers(query, DNS_FORM_HOSTS, DNS_TYPE_A, name, client);
     return query;
 }
 
@@ -181,19 +200,27 @@ struct dns_query *dns_ask_names(struct dns *dns, const struct netaddr *address, 
     if (query != NULL && address->family == NETADDR_NONE)
         dns_answer_later(query, &not_found);
     else if (query != NULL)
-        dns_question_ask(query, DNS_TYPE_PTR, netaddr_reverse_name(address, text), address);
+        dns_question_ask(query, DNS_FORM_HOSTS, DNS_TYPE_PTR, netaddr_reverse_name(address, text),
+                         address);
     return query;
 }
 
 struct dns_query *dns_ask_mx(struct dns *dns, struct bytes name, dns_callback *fn, void *owner)
 {
     struct dns_query *query = new_query(dns, fn, owner);
-    char text[NAME_IN_MAX + 1];
 
-    if (query != NULL && copy_name(name, text))
-        dns_question_ask(query, DNS_TYPE_MX, text, NULL);
-    else if (query != NULL)
-        dns_answer_later(query, &not_found);
+    if (query != NULL)
+        ask_servers(query, DNS_FORM_HOSTS, DNS_TYPE_MX, name, NULL);
+    return query;
+}
+
+struct dns_query *dns_ask_records(struct dns *dns, enum dns_type type, struct bytes name,
+                                  const struct netaddr *client, dns_callback *fn, void *owner)
+{
+    struct dns_query *query = new_query(dns, fn, owner);
+
+    if (query != NULL)
+        ask_servers(query, DNS_FORM_RECORDS, type, name, client);
     return query;
 }
 

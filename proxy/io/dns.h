@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Asynchronous DNS: names to addresses, addresses to names, MX. */
+/* Asynchronous DNS: names to addresses, addresses to names, MX, and records as they are. */
 #ifndef POSTERN_DNS_H
 #define POSTERN_DNS_H
 
@@ -22,6 +22,19 @@ void dns_free(struct dns **held);
 #define DNS_ADDRESSES_MAX 32
 #define DNS_NAMES_MAX     16
 #define DNS_NAME_MAX      256
+/* Of all records of one answer; larger ones are DNS_TEMPORARY. */
+#define DNS_RECORDS_BYTES_MAX 16384
+
+/* RFC 1035 3.2.2, RFC 3596 2.1 */
+enum dns_type {
+    DNS_TYPE_A = 1,
+    DNS_TYPE_CNAME = 5,
+    DNS_TYPE_SOA = 6,
+    DNS_TYPE_PTR = 12,
+    DNS_TYPE_MX = 15,
+    DNS_TYPE_TXT = 16,
+    DNS_TYPE_AAAA = 28
+};
 
 enum dns_status {
     DNS_FOUND,
@@ -40,6 +53,8 @@ struct dns_answer {
     uint32_t ttl_s;
     int address_count;
     int name_count;
+    unsigned record_count;
+    struct bytes records; /* dns_ask_records(): each is preceded by its length in two octets */
     struct netaddr addresses[DNS_ADDRESSES_MAX]; /* port 0 */
     struct dns_name names[DNS_NAMES_MAX];        /* PTR; MX by preference */
 };
@@ -62,6 +77,11 @@ struct dns_query *dns_ask_addresses(struct dns *dns, struct bytes name,
 struct dns_query *dns_ask_names(struct dns *dns, const struct netaddr *address, dns_callback *fn,
                                 void *owner);
 struct dns_query *dns_ask_mx(struct dns *dns, struct bytes name, dns_callback *fn, void *owner);
+/* Asks for all records of one type: A and AAAA are addresses, PTR and MX names as in struct
+ * dns_name, TXT the strings of each record, joined, whatever octets they are. Only name servers are
+ * asked, and always for a client. */
+struct dns_query *dns_ask_records(struct dns *dns, enum dns_type type, struct bytes name,
+                                  const struct netaddr *client, dns_callback *fn, void *owner);
 void dns_cancel(struct dns_query *query);
 
 #endif

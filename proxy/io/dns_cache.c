@@ -11,8 +11,10 @@ struct kept {
     uint64_t expires_ms;
     enum dns_status status;
     int address_count, name_count;
+    unsigned record_count;
+    struct bytes records;
     struct netaddr addresses[]; /* then for each name two octets of preference, one of length, and
-                                   the text; then the question */
+                                   the text; then the records; then the question */
 };
 
 void dns_cache_init(struct dns_cache *cache, struct hash_key secret)
@@ -40,8 +42,8 @@ void dns_cache_done(struct dns_cache *cache)
 
 static size_t bytes_for(struct bytes question, const struct dns_answer *answer)
 {
-    size_t bytes =
-        sizeof(struct kept) + question.len + (size_t)answer->address_count * sizeof(struct netaddr);
+    size_t bytes = sizeof(struct kept) + question.len + answer->records.len +
+                   (size_t)answer->address_count * sizeof(struct netaddr);
 
     for (int i = 0; i < answer->name_count; i++)
         bytes += 3 + strlen(answer->names[i].text);
@@ -97,6 +99,11 @@ void dns_cache_keep(struct dns_cache *cache, struct bytes question, const struct
     memcpy(kept->addresses, answer->addresses,
            (size_t)answer->address_count * sizeof(*answer->addresses));
     rest = put_names((uint8_t *)(kept->addresses + kept->address_count), answer);
+    kept->record_count = answer->record_count;
+    kept->records = bytes_make(rest, answer->records.len);
+    if (answer->records.len > 0)
+        memcpy(rest, answer->records.at, answer->records.len);
+    rest += answer->records.len;
     memcpy(rest, question.at, question.len);
     if (hash_table_add(&cache->by_question, &kept->by_question, bytes_make(rest, question.len)) !=
         0) {
@@ -132,6 +139,8 @@ bool dns_cache_find(struct dns_cache *cache, struct bytes question, uint64_t now
     answer_out->ttl_s = (uint32_t)((kept->expires_ms - now_ms + 999) / 1000);
     answer_out->address_count = kept->address_count;
     answer_out->name_count = kept->name_count;
+    answer_out->record_count = kept->record_count;
+    answer_out->records = kept->records;
     memcpy(answer_out->addresses, kept->addresses,
            (size_t)kept->address_count * sizeof(*kept->addresses));
     take_names(kept, answer_out);

@@ -7,7 +7,7 @@
 #include "proxy/base/list.h"
 #include "proxy/io/dns.h"
 
-#define DNS_CACHE_BYTES_MAX 1048576
+#define DNS_CACHE_BYTES_MAX 8388608
 
 /* Bounded: when a billion names are asked for, the cache forgets those that were unused for the
  * longest time. */
@@ -23,7 +23,8 @@ void dns_cache_done(struct dns_cache *cache);
  * without memory not at all. `question`: octets that tell it from other questions. */
 void dns_cache_keep(struct dns_cache *cache, struct bytes question, const struct dns_answer *answer,
                     uint64_t now_ms);
-/* False: not kept. answer_out->ttl_s is what is left of the answer's time. */
+/* False: not kept. answer_out->ttl_s is what is left of the answer's time; its records are the
+ * cache's until the next call. */
 bool dns_cache_find(struct dns_cache *cache, struct bytes question, uint64_t now_ms,
                     struct dns_answer *answer_out);
 

@@ -138,9 +138,96 @@ static bool add_record(struct cursor *cursor, size_t len, unsigned type, enum dn
     return cursor->at == end;
 }
 
-static bool is_wanted(unsigned type, enum dns_type wanted)
+/* ---- records as they are ---- */
+
+static void put_length(struct buf *records, size_t len, struct dns_answer *answer)
 {
-    return type == (unsigned)wanted || (type == DNS_TYPE_AAAA && wanted == DNS_TYPE_A);
+    assert(len <= UINT16_MAX);
+    buf_byte(records, (uint8_t)(len >> 8));
+    buf_byte(records, (uint8_t)len);
+    answer->record_count++;
+}
+
+static void put_record(struct buf *records, struct bytes octets, struct dns_answer *answer)
+{
+    put_length(records, octets.len, answer);
+    buf_put(records, octets);
+}
+
+/* The length of all strings; each is preceded by its own. False: they do not fill the data. */
+static bool measure_strings(struct bytes data, size_t *len_out)
+{
+    size_t len = 0;
+
+    for (; data.len > 0 && data.at[0] < data.len; data = bytes_skip(data, 1u + data.at[0]))
+        len += data.at[0];
+    *len_out = len;
+    return data.len == 0;
+}
+
+static bool put_text(struct buf *records, struct bytes data, struct dns_answer *answer)
+{
+    size_t len;
+
+    if (!measure_strings(data, &len))
+        return false;
+    put_length(records, len, answer);
+    for (; data.len > 0; data = bytes_skip(data, 1u + data.at[0]))
+        buf_put(records, bytes_make(data.at + 1, data.at[0]));
+    return true;
+}
+
+/* A name that is none is left out, as among hosts. */
+static bool put_name(struct cursor *cursor, size_t end, struct buf *records,
+                     struct dns_answer *answer)
+{
+    char *name;
+    bool is_whole;
+
+    if (!take_name(cursor, &name))
+        return false;
+    is_whole = cursor->at == end;
+    if (is_whole && strlen(name) < DNS_NAME_MAX)
+        put_record(records, bytes_of(name), answer);
+    ares_free_string(name);
+    return is_whole;
+}
+
+/* Reads the data of one record, which must fill its length exactly. */
+static bool add_octets(struct cursor *cursor, size_t len, enum dns_type type, struct buf *records,
+                       struct dns_answer *answer)
+{
+    size_t end = cursor->at + len;
+    const uint8_t *start;
+
+    switch (type) {
+    case DNS_TYPE_MX:
+        return take(cursor, 2, &start) && put_name(cursor, end, records, answer);
+    case DNS_TYPE_PTR:
+        return put_name(cursor, end, records, answer);
+    case DNS_TYPE_TXT:
+        return take(cursor, len, &start) && put_text(records, bytes_make(start, len), answer);
+    case DNS_TYPE_A:
+    case DNS_TYPE_AAAA:
+        if (len != (type == DNS_TYPE_A ? 4 : 16) || !take(cursor, len, &start))
+            return false;
+        put_record(records, bytes_make(start, len), answer);
+        return true;
+    case DNS_TYPE_CNAME:
+    case DNS_TYPE_SOA:
+        break;
+    }
+    assert(!"a type that nobody asks for");
+    return false;
+}
+
+/* ---- the response ---- */
+
+/* `records` NULL: hosts are wanted, of which some have IPv6 addresses. */
+static bool is_wanted(unsigned type, enum dns_type wanted, const struct buf *records)
+{
+    return type == (unsigned)wanted ||
+           (records == NULL && type == DNS_TYPE_AAAA && wanted == DNS_TYPE_A);
 }
 
 /* What stands before the data of a record; they lie within the response. */
@@ -165,7 +252,8 @@ static void note_ttl(struct dns_answer *answer, uint32_t ttl_s)
         answer->ttl_s = ttl_s;
 }
 
-static bool take_record(struct cursor *cursor, enum dns_type wanted, struct dns_answer *answer)
+static bool take_record(struct cursor *cursor, enum dns_type wanted, struct buf *records,
+                        struct dns_answer *answer)
 {
     const uint8_t *data;
     unsigned type, len;
@@ -173,12 +261,13 @@ static bool take_record(struct cursor *cursor, enum dns_type wanted, struct dns_
 
     if (!take_head(cursor, &type, &ttl_s, &len))
         return false;
-    if (type != DNS_TYPE_CNAME && !is_wanted(type, wanted))
+    if (type != DNS_TYPE_CNAME && !is_wanted(type, wanted, records))
         return take(cursor, len, &data);
     note_ttl(answer, ttl_s);
     if (type == DNS_TYPE_CNAME)
         return take(cursor, len, &data);
-    return add_record(cursor, len, type, wanted, answer);
+    return records == NULL ? add_record(cursor, len, type, wanted, answer)
+                           : add_octets(cursor, len, wanted, records, answer);
 }
 
 /* How long the absence of records is valid: the SOA record of the authority section says it (RFC
@@ -197,10 +286,12 @@ static void note_absence(struct cursor *cursor, unsigned records, struct dns_ans
     }
 }
 
-bool dns_parse_response(struct bytes octets, enum dns_type wanted, struct dns_answer *answer)
+/* `records` NULL: hosts are wanted. */
+static bool parse(struct bytes octets, enum dns_type wanted, struct buf *records,
+                  struct dns_answer *answer)
 {
     struct cursor cursor = {.all = octets};
-    int had = answer->address_count + answer->name_count;
+    unsigned had = dns_answer_count(answer);
     const uint8_t *header, *rest;
 
     if (octets.len > 65535 || !take(&cursor, HEADER_BYTES, &header))
@@ -209,9 +300,21 @@ bool dns_parse_response(struct bytes octets, enum dns_type wanted, struct dns_an
         if (!skip_name(&cursor) || !take(&cursor, 4, &rest))
             return false;
     for (unsigned left = read_16(header + 6); left > 0; left--)
-        if (!take_record(&cursor, wanted, answer))
+        if (!take_record(&cursor, wanted, records, answer))
             return false;
-    if (answer->address_count + answer->name_count == had)
+    if (dns_answer_count(answer) == had)
         note_absence(&cursor, read_16(header + 8), answer);
     return true;
+}
+
+bool dns_parse_response(struct bytes octets, enum dns_type wanted, struct dns_answer *answer)
+{
+    return parse(octets, wanted, NULL, answer);
+}
+
+bool dns_parse_records(struct bytes octets, enum dns_type wanted, struct buf *records,
+                       struct dns_answer *answer)
+{
+    assert(records != NULL);
+    return parse(octets, wanted, records, answer);
 }

@@ -17,11 +17,13 @@ struct dns_question {
     struct hash_entry by_text;
     struct list queries;
     struct dns_answer *answer; /* NULL: there was no response yet */
+    struct buf records;        /* those of `answer` */
+    enum dns_form form;
     enum dns_type type;
     unsigned responses_due; /* c-ares holds a pointer to the question while this is not 0 */
     bool is_temporary;      /* one response was no answer, or could not be kept */
     uint64_t asked_ms;
-    uint8_t text[1 + DNS_NAME_MAX]; /* the type, then the name in lower case */
+    uint8_t text[2 + DNS_NAME_MAX]; /* the form, the type, then the name in lower case */
 };
 
 /* ---- answers ---- */
@@ -37,13 +39,14 @@ static void tell_all(struct dns_question *question, const struct dns_answer *ans
 static void finish(struct dns_question *question)
 {
     struct dns_answer *answer = question->answer;
-    bool is_found = answer != NULL && answer->address_count + answer->name_count > 0;
+    bool is_found = answer != NULL && dns_answer_count(answer) > 0;
     uint32_t most_s = is_found ? FOUND_MAX_S : NOT_FOUND_MAX_S;
 
     if (answer == NULL || (question->is_temporary && !is_found)) {
         tell_all(question, NULL);
         return;
     }
+    answer->records = buf_bytes(&question->records);
     answer->status = is_found ? DNS_FOUND : DNS_NOT_FOUND;
     if (answer->ttl_s > most_s)
         answer->ttl_s = most_s;
@@ -61,6 +64,7 @@ static void free_question(struct dns_question *question)
     question->dns->of_client_count -= !list_is_empty(&question->in_clients);
     list_remove(&question->in_clients);
     mem_free(question->answer);
+    buf_done(&question->records);
     mem_free(question);
 }
 
@@ -70,8 +74,23 @@ static struct dns_answer *answer_of(struct dns_question *question)
         (question->answer = mem_alloc(sizeof(*question->answer))) != NULL) {
         question->answer->ttl_s = UINT32_MAX;
         question->answer->address_count = question->answer->name_count = 0;
+        question->answer->record_count = 0;
     }
     return question->answer;
+}
+
+/* False: it is garbage, or too much. */
+static bool parse(struct dns_question *question, struct bytes octets, struct dns_answer *answer)
+{
+    bool is_fine;
+
+    if (question->form == DNS_FORM_HOSTS)
+        return dns_parse_response(octets, question->type, answer);
+    is_fine = dns_parse_records(octets, question->type, &question->records, answer) &&
+              !question->records.has_failed;
+    if (!is_fine)
+        answer->record_count = 0;
+    return is_fine;
 }
 
 static void add_response(struct dns_question *question, int status, struct bytes octets)
@@ -81,7 +100,7 @@ static void add_response(struct dns_question *question, int status, struct bytes
 
     if (answer == NULL || (status != ARES_SUCCESS && status != ARES_EBADNAME && !is_negative))
         question->is_temporary = true;
-    else if (octets.len > 0 && !dns_parse_response(octets, question->type, answer) && !is_negative)
+    else if (octets.len > 0 && !parse(question, octets, answer) && !is_negative)
         question->is_temporary = true;
 }
 
@@ -173,7 +192,9 @@ static struct dns_question *new_question(struct dns *dns, struct bytes text,
         return NULL;
     }
     question->dns = dns;
-    question->type = (enum dns_type)text.at[0];
+    question->form = (enum dns_form)text.at[0];
+    question->type = (enum dns_type)text.at[1];
+    buf_init(&question->records, &loop_pools(dns->loop)->medium, DNS_RECORDS_BYTES_MAX);
     question->asked_ms = loop_now_ms(dns->loop);
     count_for(question, client);
     list_init(&question->queries);
@@ -189,30 +210,33 @@ static void ask_servers(struct dns_question *question, const char *name)
 {
     struct dns *dns = question->dns;
 
-    question->responses_due = question->type == DNS_TYPE_A ? 2 : 1;
-    if (question->type == DNS_TYPE_A)
+    bool asks_both = question->form == DNS_FORM_HOSTS && question->type == DNS_TYPE_A;
+
+    question->responses_due = asks_both ? 2 : 1;
+    if (asks_both)
         ares_query(dns->channel, name, CLASS_IN, DNS_TYPE_AAAA, on_response, question);
     ares_query(dns->channel, name, CLASS_IN, (int)question->type, on_response, question);
 }
 
-static struct bytes make_text(enum dns_type type, const char *name,
-                              uint8_t text_out[1 + DNS_NAME_MAX])
+static struct bytes make_text(enum dns_form form, enum dns_type type, const char *name,
+                              uint8_t text_out[2 + DNS_NAME_MAX])
 {
     size_t len = strlen(name);
 
     assert(len <= DNS_NAME_MAX);
-    text_out[0] = (uint8_t)type;
+    text_out[0] = (uint8_t)form;
+    text_out[1] = (uint8_t)type;
     for (size_t i = 0; i < len; i++)
-        text_out[1 + i] = byte_lower((uint8_t)name[i]);
-    return bytes_make(text_out, 1 + len);
+        text_out[2 + i] = byte_lower((uint8_t)name[i]);
+    return bytes_make(text_out, 2 + len);
 }
 
-void dns_question_ask(struct dns_query *query, enum dns_type type, const char *name,
-                      const struct netaddr *client)
+void dns_question_ask(struct dns_query *query, enum dns_form form, enum dns_type type,
+                      const char *name, const struct netaddr *client)
 {
     struct dns *dns = query->dns;
-    uint8_t space[1 + DNS_NAME_MAX];
-    struct bytes text = make_text(type, name, space);
+    uint8_t space[2 + DNS_NAME_MAX];
+    struct bytes text = make_text(form, type, name, space);
     struct hash_entry *asked;
     struct dns_question *question;
     struct dns_answer answer;

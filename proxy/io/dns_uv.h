@@ -5,20 +5,12 @@
 
 #include <ares.h>
 
+#include "proxy/base/buf.h"
 #include "proxy/base/list.h"
 #include "proxy/io/deadline.h"
 #include "proxy/io/dns.h"
 #include "proxy/io/dns_cache.h"
 #include "proxy/io/dns_hosts.h"
-
-enum dns_type {
-    DNS_TYPE_A = 1,
-    DNS_TYPE_CNAME = 5,
-    DNS_TYPE_SOA = 6,
-    DNS_TYPE_PTR = 12,
-    DNS_TYPE_MX = 15,
-    DNS_TYPE_AAAA = 28
-};
 
 struct dns {
     struct loop *loop;
@@ -42,8 +34,11 @@ struct dns_query {
     struct loop_post telling;
     dns_callback *fn;
     void *owner;
-    struct dns_answer *answer; /* NULL: DNS_TEMPORARY */
+    struct dns_answer *answer; /* NULL: DNS_TEMPORARY; its records follow in the same block */
 };
+
+/* What an answer consists of: addresses and names that are ready for use, or records. */
+enum dns_form { DNS_FORM_HOSTS, DNS_FORM_RECORDS };
 
 /* dns.c: tells the owner by a post. NULL: DNS_TEMPORARY. */
 void dns_answer_later(struct dns_query *query, const struct dns_answer *answer);
@@ -51,9 +46,9 @@ void dns_answer_later(struct dns_query *query, const struct dns_answer *answer);
 /* dns_question.c */
 void dns_questions_init(struct dns *dns);
 /* Answers the query from the cache, or when the name servers have answered; equal questions are
- * asked once. A and AAAA are asked for together. `client` NULL: the query is for a target. */
-void dns_question_ask(struct dns_query *query, enum dns_type type, const char *name,
-                      const struct netaddr *client);
+ * asked once. A and AAAA hosts are asked for together. `client` NULL: the query is for a target. */
+void dns_question_ask(struct dns_query *query, enum dns_form form, enum dns_type type,
+                      const char *name, const struct netaddr *client);
 /* Frees the waiting queries, and c-ares. */
 void dns_questions_done(struct dns *dns);
 
@@ -66,5 +61,14 @@ void dns_add_address(struct dns_answer *answer, const struct netaddr *address);
  * record `ttl_s` is at most for how long that holds (RFC 2308). False: the response is garbage;
  * what was added before stays. `octets` are hostile. */
 bool dns_parse_response(struct bytes octets, enum dns_type wanted, struct dns_answer *answer);
+/* Likewise, for records of exactly this type: adds them to `records`, and counts them in the
+ * answer.
+ */
+bool dns_parse_records(struct bytes octets, enum dns_type wanted, struct buf *records,
+                       struct dns_answer *answer);
+static inline unsigned dns_answer_count(const struct dns_answer *answer)
+{
+    return (unsigned)(answer->address_count + answer->name_count) + answer->record_count;
+}
 
 #endif

@@ -155,7 +155,7 @@ size_t sim_pool_bytes(const struct sim *w); /* of the loop's blocks that are in 
 
 /* ---- DNS ---- */
 
-enum sim_question { SIM_ADDRESSES, SIM_NAMES, SIM_MX };
+enum sim_question { SIM_ADDRESSES, SIM_NAMES, SIM_MX, SIM_RECORDS };
 
 #define SIM_NEVER UINT64_MAX /* as a delay: no answer; DNS_TEMPORARY comes after five seconds */
 
@@ -214,7 +214,6 @@ void sim_on_disk_name(struct sim *w, void (*fn)(void *owner, const struct sim_di
 /* Every call on what lies below this directory of the root hangs from now on, until
  * sim_disk_go_on(): jobs stay where they are. False: there is no such directory. */
 bool sim_disk_hang(struct sim *w, const char *path);
-unsigned sim_disk_hung(const struct sim *w); /* the most calls of any process that hang */
 void sim_disk_go_on(struct sim *w);
 /* A file system that has no unnamed files. */
 void sim_disk_without_unnamed(struct sim *w);

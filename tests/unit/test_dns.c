@@ -19,6 +19,7 @@
 #define TYPE_A    1
 #define TYPE_PTR  12
 #define TYPE_MX   15
+#define TYPE_TXT  16
 #define TYPE_AAAA 28
 
 /* One record; `data` as in the message. Owner is the name asked for. */
@@ -92,6 +93,13 @@ static const struct reply replies[] = {
     REPLY("mx.example", TYPE_MX, 0, 3,
           RECORD("\17", "\1\0", "\5") "\0\x14\1z\0" RECORD(
               "\17", "\1\0", "\5") "\0\x0a\1y\0" RECORD("\17", "\1\0", "\5") "\0\x14\1x\0"),
+    REPLY("text.example", TYPE_TXT, 0, 3,
+          RECORD("\20", "\1\0", "\6") "\2a\0\2bc" RECORD("\20", "\1\0", "\1") "\0" RECORD(
+              "\20", "\0\7", "\2") "\1|"),
+    REPLY("alias.example", TYPE_TXT, 0, 2,
+          RECORD("\5", "\0\x3c", "\7") "\4real\xc0\x12" RECORD("\20", "\1\0", "\2") "\1a"),
+    REPLY("void.example", TYPE_TXT, 0, 1, RECORD("\20", "\1\0", "\0")),
+    REPLY("longer.example", TYPE_TXT, 0, 1, RECORD("\20", "\1\0", "\3") "\3ab"),
     REPLY("nullmx.example", TYPE_MX, 0, 1, RECORD("\17", "\1\0", "\3") "\0\0\0"),
 };
 
@@ -204,6 +212,7 @@ struct asker {
     int left;
     bool is_in_call, stays;   /* stays: when it has its answers it may ask again */
     struct dns_answer answer; /* the last one */
+    uint8_t records[4096];
 };
 
 static void on_answer(void *owner, const struct dns_answer *answer)
@@ -212,6 +221,10 @@ static void on_answer(void *owner, const struct dns_answer *answer)
 
     assert_false(a->is_in_call);
     a->answer = *answer;
+    assert_true(answer->records.len <= sizeof(a->records));
+    if (answer->records.len > 0)
+        memcpy(a->records, answer->records.at, answer->records.len);
+    a->answer.records.at = a->records;
     if (--a->left > 0)
         return;
     if (!a->stays)
@@ -240,6 +253,20 @@ static void await_answer(struct asker *a)
     loop_free(&a->loop);
 }
 
+static void write_records(const struct dns_answer *answer, struct lib_text *out)
+{
+    struct bytes left = answer->records;
+
+    for (unsigned i = 0; i < answer->record_count; i++) {
+        size_t len = (size_t)left.at[0] << 8 | left.at[1];
+
+        lib_put(out, " ");
+        lib_put_bytes(out, bytes_first(bytes_skip(left, 2), len));
+        left = bytes_skip(left, 2 + len);
+    }
+    assert_int_equal(left.len, 0);
+}
+
 /* "found 300 192.0.2.1 mail.example/10", the order as answered. */
 static void write_answer(const struct dns_answer *answer, struct lib_text *out)
 {
@@ -257,61 +284,98 @@ static void write_answer(const struct dns_answer *answer, struct lib_text *out)
     }
     for (int i = 0; i < answer->name_count; i++)
         lib_put(out, " %s/%u", answer->names[i].text, answer->names[i].preference);
+    write_records(answer, out);
 }
+
+static struct dns_query *ask(struct asker *a, char kind, struct bytes question)
+{
+    static const struct {
+        char kind;
+        enum dns_type type;
+    } types[] = {{'4', DNS_TYPE_A},
+                 {'6', DNS_TYPE_AAAA},
+                 {'P', DNS_TYPE_PTR},
+                 {'M', DNS_TYPE_MX},
+                 {'T', DNS_TYPE_TXT}};
+    struct netaddr address;
+
+    if (kind == 'a')
+        return dns_ask_addresses(a->dns, question, NULL, on_answer, a);
+    if (kind == 'm')
+        return dns_ask_mx(a->dns, question, on_answer, a);
+    if (kind == 'p' && netaddr_parse(question, &address) == 0)
+        return dns_ask_names(a->dns, &address, on_answer, a);
+    assert_int_equal(netaddr_parse(bytes_of("192.0.2.1"), &address), 0);
+    for (size_t i = 0; i < ARRAY_LENGTH(types); i++)
+        if (types[i].kind == kind)
+            return dns_ask_records(a->dns, types[i].type, question, &address, on_answer, a);
+    return NULL;
+}
+
+static const struct {
+    char kind; /* a: addresses, p: names, m: MX; records: 4, 6, P, M, T */
+    const char *question, *expected;
+} answer_rows[] = {
+    {'a', "both.example", "found 7 192.0.2.1 192.0.2.2 2001:db8::1"},
+    {'a', "alias.example", "found 60 192.0.2.3"},
+    {'a', "none.example", "not found"},
+    {'a', "empty.example", "not found"},
+    {'a', "half.example", "temporary"},
+    {'a', "sick.example", "temporary"},
+    {'a', "mapped.example", "found 5 192.0.2.4"},
+    {'a', "short.example", "temporary"},
+    {'a', "cut.example", "found 5 192.0.2.1"},
+    {'a', "overlong.example", "temporary"},
+    {'a', "192.0.2.9", "found 60 192.0.2.9"},
+    {'a', "", "not found"},
+    {'a', "double..dot", "not found"},
+    {'p', "192.0.2.1", "found 256 mail.example/0 b.example/0"},
+    {'p', "192.0.2.2", "found 256 a\\000\\010\\.b/0 [UNAVAILABLE]/0"},
+    {'p', "192.0.2.3",
+     "found 256 aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffff."
+     "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffff."
+     "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffff."
+     "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffff/0"},
+    {'p', "192.0.2.4", "temporary"},
+    {'p', "192.0.2.5", "temporary"},
+    {'p', "192.0.2.6", "not found"},
+    {'p', "2001:db8::1", "not found"},
+    {'m', "mx.example", "found 256 y/10 z/20 x/20"},
+    {'m', "nullmx.example", "found 256 /0"},
+    {'m', "none.example", "not found"},
+    {'4', "both.example", "found 7 \\xc0\\x00\\x02\\x01 \\xc0\\x00\\x02\\x02"},
+    {'6', "both.example",
+     "found 512  \\x01\\r\\xb8\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x01"},
+    {'6', "alias.example", "not found"},
+    {'4', "192.0.2.9", "not found"},
+    {'4', "localhost", "not found"},
+    {'4', "short.example", "temporary"},
+    {'4', "cut.example", "temporary"},
+    {'P', "1.2.0.192.in-addr.arpa", "found 256 mail.example b.example"},
+    {'P', "4.2.0.192.in-addr.arpa", "temporary"},
+    {'M', "mx.example", "found 256 z y x"},
+    {'M', "nullmx.example", "found 256 "},
+    {'T', "text.example", "found 7 a\\x00bc  |"},
+    {'T', "alias.example", "found 60 a"},
+    {'T', "void.example", "found 256 "},
+    {'T', "longer.example", "temporary"},
+    {'T', "mx.example", "not found"},
+    {'T', "", "not found"},
+};
 
 static void answers(void **state)
 {
-    static const struct {
-        char kind; /* a: addresses, p: names, m: MX */
-        const char *question, *expected;
-    } rows[] = {
-        {'a', "both.example", "found 7 192.0.2.1 192.0.2.2 2001:db8::1"},
-        {'a', "alias.example", "found 60 192.0.2.3"},
-        {'a', "none.example", "not found"},
-        {'a', "empty.example", "not found"},
-        {'a', "half.example", "temporary"},
-        {'a', "sick.example", "temporary"},
-        {'a', "mapped.example", "found 5 192.0.2.4"},
-        {'a', "short.example", "temporary"},
-        {'a', "cut.example", "found 5 192.0.2.1"},
-        {'a', "overlong.example", "temporary"},
-        {'a', "192.0.2.9", "found 60 192.0.2.9"},
-        {'a', "", "not found"},
-        {'a', "double..dot", "not found"},
-        {'p', "192.0.2.1", "found 256 mail.example/0 b.example/0"},
-        {'p', "192.0.2.2", "found 256 a\\000\\010\\.b/0 [UNAVAILABLE]/0"},
-        {'p', "192.0.2.3",
-         "found 256 aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffff."
-         "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffff."
-         "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffff."
-         "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffff/0"},
-        {'p', "192.0.2.4", "temporary"},
-        {'p', "192.0.2.5", "temporary"},
-        {'p', "192.0.2.6", "not found"},
-        {'p', "2001:db8::1", "not found"},
-        {'m', "mx.example", "found 256 y/10 z/20 x/20"},
-        {'m', "nullmx.example", "found 256 /0"},
-        {'m', "none.example", "not found"},
-    };
     static struct lib_text text;
     static struct asker a;
 
     (void)state;
-    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
-        struct bytes question = bytes_of(rows[i].question);
-        struct netaddr address;
-
+    for (size_t i = 0; i < ARRAY_LENGTH(answer_rows); i++) {
         open_asker(&a);
         a.is_in_call = true;
-        if (rows[i].kind == 'a')
-            assert_non_null(dns_ask_addresses(a.dns, question, NULL, on_answer, &a));
-        else if (rows[i].kind == 'm')
-            assert_non_null(dns_ask_mx(a.dns, question, on_answer, &a));
-        else if (netaddr_parse(question, &address) == 0)
-            assert_non_null(dns_ask_names(a.dns, &address, on_answer, &a));
+        assert_non_null(ask(&a, answer_rows[i].kind, bytes_of(answer_rows[i].question)));
         await_answer(&a);
         write_answer(&a.answer, &text);
-        lib_same_text(i, rows[i].question, rows[i].expected, text.at);
+        lib_same_text(i, answer_rows[i].question, answer_rows[i].expected, text.at);
     }
     lib_end_rows();
 }

@@ -111,9 +111,35 @@ static void test_addresses(void **state)
     lib_end_rows();
 }
 
+/* Records that do not fit are no answer, however many came before. */
+static void test_too_many_records(void **state)
+{
+    static struct response r;
+    static struct dns_answer answer;
+    struct pool pool;
+    struct buf records;
+
+    (void)state;
+    pool_init(&pool, 256, 1);
+    buf_init(&records, &pool, 60);
+    begin(&r);
+    for (unsigned i = 0; i < 10; i++)
+        put_address(&r, DNS_TYPE_A, i);
+    answer = (struct dns_answer){.ttl_s = 3600};
+    assert_true(dns_parse_records(bytes_make(r.octets, r.len), DNS_TYPE_A, &records, &answer));
+    assert_true(!records.has_failed && answer.record_count == 10 && answer.ttl_s == 60);
+    buf_reset(&records);
+    put_address(&r, DNS_TYPE_A, 10);
+    assert_true(dns_parse_records(bytes_make(r.octets, r.len), DNS_TYPE_A, &records, &answer));
+    assert_true(records.has_failed);
+    buf_done(&records);
+    pool_done(&pool);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_mx), cmocka_unit_test(test_addresses)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_mx), cmocka_unit_test(test_addresses),
+                                       cmocka_unit_test(test_too_many_records)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
