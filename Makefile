@@ -23,7 +23,7 @@ JOBS := $(shell nproc 2>/dev/null || echo 1)
 
 PURE_SRC  := $(sort $(wildcard proxy/base/*.c proxy/smtp/*.c route/route_table.c) \
 	$(wildcard route/relay/relay_line.c route/relay/relay_pace.c) \
-	$(patsubst %,filters/spf/spf_%.c,macro record wire evaluation step) \
+	$(patsubst %,filters/spf/spf_%.c,macro record wire evaluation step header) \
 	$(wildcard spool/spool_format*.c spool/spool_schedule*.c spool/bounce*.c))
 IO_SRC    := $(sort $(wildcard proxy/io/*.c))
 SHELL_DIRS := filters filters/spf route route/relay spool proxy proxy/config proxy/control

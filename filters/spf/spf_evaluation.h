@@ -38,11 +38,6 @@ enum spf_stop {
     SPF_STOP_PERMERROR
 };
 
-struct spf_name {
-    size_t len;
-    uint8_t text[SPF_NAME_MAX];
-};
-
 /* A record that is evaluated. */
 struct spf_place {
     struct spf_name domain;

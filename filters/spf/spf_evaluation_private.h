@@ -12,8 +12,6 @@ void spf_stop(struct spf_evaluation *e, enum spf_stop why, const char *problem);
 
 /* One more term that asks DNS. */
 bool spf_count_term(struct spf_evaluation *e);
-/* False: no name server can be asked for it. */
-bool spf_name_read(struct bytes text, struct spf_name *name_out);
 /* The answer in the table; the empty one for what is no name. NULL: the evaluation stops. */
 const struct spf_answer *spf_look_up(struct spf_evaluation *e, enum spf_type type,
                                      struct bytes name);

@@ -3,7 +3,6 @@
 #include "filters/spf/spf_evaluation_private.h"
 
 #define EXPANDED_MAX 65536
-#define LABEL_MAX    63
 
 static const struct spf_answer absent = {.status = SPF_ABSENT};
 
@@ -26,27 +25,6 @@ static bool count_void(struct spf_evaluation *e)
 }
 
 /* ---- questions ---- */
-
-/* Backslashes mean something to resolvers, and no host has one in its name. */
-bool spf_name_read(struct bytes text, struct spf_name *name_out)
-{
-    struct spf_name name = {.len = text.len};
-    size_t label = 0;
-
-    if (text.len == 0 || text.len > SPF_NAME_MAX)
-        return false;
-    for (size_t i = 0; i < text.len; i++) {
-        uint8_t c = text.at[i];
-
-        if (!byte_is_printable(c) || c == '\\' || (c == '.' && label == 0) ||
-            (c != '.' && label == LABEL_MAX))
-            return false;
-        label = c == '.' ? 0 : label + 1;
-        name.text[i] = byte_lower(c);
-    }
-    *name_out = name;
-    return label > 0;
-}
 
 static const struct spf_answer *find(const struct spf_request *request, enum spf_type type,
                                      struct bytes name)

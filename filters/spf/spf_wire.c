@@ -5,6 +5,30 @@
 #define REQUEST        'Q'
 #define REPLY          'R'
 #define ADDRESS_OCTETS 16
+#define LABEL_MAX      63
+
+/* ---- names ---- */
+
+/* Backslashes mean something to resolvers, and no host has one in its name. */
+bool spf_name_read(struct bytes text, struct spf_name *name_out)
+{
+    struct spf_name name = {.len = text.len};
+    size_t label = 0;
+
+    if (text.len == 0 || text.len > SPF_NAME_MAX)
+        return false;
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t c = text.at[i];
+
+        if (!byte_is_printable(c) || c == '\\' || (c == '.' && label == 0) ||
+            (c != '.' && label == LABEL_MAX))
+            return false;
+        label = c == '.' ? 0 : label + 1;
+        name.text[i] = byte_lower(c);
+    }
+    *name_out = name;
+    return label > 0;
+}
 
 /* ---- writing ---- */
 

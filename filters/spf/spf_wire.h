@@ -43,8 +43,14 @@ enum spf_type {
 
 enum spf_status { SPF_FOUND, SPF_ABSENT, SPF_TEMPORARY };
 
+/* In lower case. */
+struct spf_name {
+    size_t len;
+    uint8_t text[SPF_NAME_MAX];
+};
+
 /* One set of records; each is preceded by its length in two octets. A and AAAA: the address; MX
- * (the preferred first) and PTR: a name as text; TXT: its strings, joined. */
+ * and PTR: a name as text; TXT: its strings, joined. */
 struct spf_answer {
     enum spf_type type;
     enum spf_status status;
@@ -79,6 +85,9 @@ bool spf_wire_read_reply(struct bytes message, struct spf_reply *reply_out);
 /* Takes the first of an answer's records. Legal when the answer came from a request that was read.
  */
 struct bytes spf_wire_next_record(struct bytes *records);
+
+/* False: no name server can be asked for it. */
+bool spf_name_read(struct bytes text, struct spf_name *name_out);
 
 /* Writers. A request is its head, and then answers; texts that are too long are cut. */
 void spf_wire_put_head(struct buf *out, uint32_t number, const struct spf_subject *subject,

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Starts, asks and ends the evaluator; calls wait while there is none. */
+#include "filters/spf/spf_child.h"
+
+#include "proxy/base/mem.h"
+#include "proxy/io/child.h"
+#include "proxy/io/deadline.h"
+
+#define PAUSE_MIN_MS 100 /* between two starts */
+#define PAUSE_MAX_MS 10000
+#define STEADY_MS    10000 /* who lived so long is started again at once */
+
+/* A domain during whose evaluation the program died. */
+struct killer {
+    struct spf_name domain;
+    unsigned deaths;
+    uint64_t last_ms;
+};
+
+struct spf_child {
+    struct loop *loop;
+    const char *path;
+    struct child *program; /* NULL: it has ended */
+    struct list sent;      /* calls that the program has, the oldest first */
+    struct list waiting;
+    struct list failed;  /* calls that get no reply; told by `telling` */
+    struct list refused; /* of domains that are killers; likewise */
+    unsigned sent_count, waiting_count;
+    unsigned requests; /* that this program got */
+    struct deadline hang, start;
+    bool is_late; /* one of two SPF_HANG_MS has passed */
+    bool is_closing;
+    struct loop_post telling;
+    uint64_t started_ms, pause_ms;
+    struct killer killers[SPF_KILLERS_MAX];
+};
+
+/* ---- domains that kill ---- */
+
+static struct killer *find_killer(struct spf_child *child, struct bytes domain)
+{
+    for (size_t i = 0; i < SPF_KILLERS_MAX; i++) {
+        struct killer *k = &child->killers[i];
+
+        if (k->deaths > 0 && bytes_equal_nocase(bytes_make(k->domain.text, k->domain.len), domain))
+            return k;
+    }
+    return NULL;
+}
+
+static struct killer *oldest_killer(struct spf_child *child)
+{
+    struct killer *oldest = &child->killers[0];
+
+    for (size_t i = 1; i < SPF_KILLERS_MAX; i++)
+        if (child->killers[i].last_ms < oldest->last_ms)
+            oldest = &child->killers[i];
+    return oldest;
+}
+
+static void note_death(struct spf_child *child, struct bytes domain)
+{
+    struct killer *k = find_killer(child, domain);
+
+    if (domain.len == 0 || domain.len > SPF_NAME_MAX)
+        return;
+    if (k == NULL) {
+        k = oldest_killer(child);
+        k->deaths = 0;
+        k->domain.len = domain.len;
+        memcpy(k->domain.text, domain.at, domain.len);
+    }
+    k->deaths++;
+    k->last_ms = loop_now_ms(child->loop);
+}
+
+static bool is_killer(struct spf_child *child, struct bytes domain)
+{
+    struct killer *k = find_killer(child, domain);
+
+    if (k == NULL || loop_now_ms(child->loop) - k->last_ms < SPF_KILLER_KEPT_S * UINT64_C(1000))
+        return k != NULL && k->deaths >= SPF_DEATHS_MAX;
+    k->deaths = 0;
+    return false;
+}
+
+/* ---- calls ---- */
+
+static struct spf_call *first_call(const struct list *calls)
+{
+    struct list *first = list_first(calls);
+    return first == NULL ? NULL : LIST_ENTRY(first, struct spf_call, link);
+}
+
+/* The owner may ask and forget other calls meanwhile. */
+static void answer_all(struct list *calls, const struct spf_reply *reply)
+{
+    struct spf_call *call;
+
+    while ((call = first_call(calls)) != NULL) {
+        list_remove(&call->link);
+        call->answered(call, reply);
+    }
+}
+
+static void tell(void *owner)
+{
+    static const struct spf_reply error = {
+        .result = SPF_PERMERROR,
+        .problem = {(const uint8_t *)"the policy cannot be evaluated", 30}};
+    struct spf_child *child = owner;
+
+    answer_all(&child->failed, NULL);
+    answer_all(&child->refused, &error);
+}
+
+static void tell_later(struct spf_child *child, struct list *list, struct spf_call *call)
+{
+    list_append(list, &call->link);
+    loop_post(child->loop, &child->telling, tell, child);
+}
+
+static void watch(struct spf_child *child)
+{
+    child->is_late = false;
+    if (child->sent_count == 0)
+        deadline_clear(child->loop, &child->hang);
+    else
+        deadline_set(child->loop, &child->hang, loop_now_ms(child->loop) + SPF_HANG_MS);
+}
+
+static void send_more(struct spf_child *child)
+{
+    bool was_idle = child->sent_count == 0;
+    struct spf_call *call;
+
+    if (child->program == NULL)
+        return;
+    while (child->sent_count < SPF_SENT_MAX && child->requests < SPF_REQUESTS_MAX &&
+           (call = first_call(&child->waiting)) != NULL) {
+        if (!child_send(child->program, call->message))
+            break; /* it is sent again when there is room, or a program */
+        list_remove(&call->link);
+        child->waiting_count--;
+        list_append(&child->sent, &call->link);
+        child->sent_count++;
+        child->requests++;
+    }
+    if (was_idle && child->sent_count > 0)
+        watch(child);
+}
+
+void spf_child_ask(struct spf_child *child, struct spf_call *call)
+{
+    assert(!child->is_closing && call->message.len > 0);
+    list_init(&call->link);
+    if (is_killer(child, call->domain)) {
+        tell_later(child, &child->refused, call);
+    } else if (child->waiting_count >= SPF_CALLS_MAX) {
+        tell_later(child, &child->failed, call);
+    } else {
+        list_append(&child->waiting, &call->link);
+        child->waiting_count++;
+        send_more(child);
+    }
+}
+
+static bool is_in(const struct list *list, const struct spf_call *call)
+{
+    LIST_EACH (link, list)
+        if (link == &call->link)
+            return true;
+    return false;
+}
+
+/* The program goes on with a call that was sent; its reply is dropped. */
+void spf_child_forget(struct spf_child *child, struct spf_call *call)
+{
+    assert(!list_is_empty(&call->link));
+    if (is_in(&child->sent, call))
+        child->sent_count--;
+    else if (is_in(&child->waiting, call))
+        child->waiting_count--;
+    list_remove(&call->link);
+}
+
+/* ---- the program ---- */
+
+static void start_later(struct spf_child *child)
+{
+    uint64_t now_ms = loop_now_ms(child->loop);
+
+    if (now_ms - child->started_ms >= STEADY_MS)
+        child->pause_ms = 0;
+    deadline_set(child->loop, &child->start, now_ms + child->pause_ms);
+    child->pause_ms = child->pause_ms == 0 ? PAUSE_MIN_MS : 2 * child->pause_ms;
+    if (child->pause_ms > PAUSE_MAX_MS)
+        child->pause_ms = PAUSE_MAX_MS;
+}
+
+/* The oldest call is the one that was evaluated; the others are asked again. */
+static void blame(struct spf_child *child)
+{
+    struct spf_call *culprit = first_call(&child->sent);
+
+    if (culprit == NULL)
+        return;
+    note_death(child, culprit->domain);
+    list_remove(&culprit->link);
+    tell_later(child, &child->failed, culprit);
+    list_move_all(&child->sent, &child->waiting);
+    list_move_all(&child->waiting, &child->sent);
+    child->waiting_count += child->sent_count - 1;
+    child->sent_count = 0;
+    watch(child);
+}
+
+static void on_ended(void *owner)
+{
+    struct spf_child *child = owner;
+
+    child->program = NULL;
+    if (child->is_closing) {
+        mem_free(child);
+        return;
+    }
+    blame(child);
+    start_later(child);
+}
+
+/* A reply to a call that was forgotten has another number than the oldest call; replies come in the
+ * order of requests. */
+static void on_message(void *owner, struct bytes message)
+{
+    struct spf_child *child = owner;
+    struct spf_call *call = first_call(&child->sent);
+    struct spf_reply reply;
+    bool is_for_call;
+
+    if (!spf_wire_read_reply(message, &reply)) {
+        child_end(child->program);
+        return;
+    }
+    is_for_call = call != NULL && call->number == reply.number;
+    if (is_for_call) {
+        list_remove(&call->link);
+        child->sent_count--;
+    }
+    watch(child);
+    if (is_for_call)
+        call->answered(call, &reply);
+    if (child->requests >= SPF_REQUESTS_MAX && child->sent_count == 0)
+        child_end(child->program);
+    else
+        send_more(child);
+}
+
+static const struct child_events events = {.message = on_message, .ended = on_ended};
+
+/* Nobody waits for a program that does not start. */
+static void on_start(struct deadline *deadline)
+{
+    struct spf_child *child = CONTAINER_OF(deadline, struct spf_child, start);
+    struct spf_call *call;
+    int error;
+
+    child->requests = 0;
+    child->started_ms = loop_now_ms(child->loop);
+    child->program = child_start(child->loop, child->path, &events, child, &error);
+    if (child->program != NULL) {
+        send_more(child);
+        return;
+    }
+    start_later(child);
+    while ((call = first_call(&child->waiting)) != NULL) {
+        list_remove(&call->link);
+        child->waiting_count--;
+        tell_later(child, &child->failed, call);
+    }
+}
+
+/* Whatever came meanwhile is read between two deadlines, also when it was we who hung. */
+static void on_hang(struct deadline *deadline)
+{
+    struct spf_child *child = CONTAINER_OF(deadline, struct spf_child, hang);
+
+    if (child->is_late) {
+        child_end(child->program);
+        return;
+    }
+    child->is_late = true;
+    deadline_set(child->loop, deadline, loop_now_ms(child->loop) + SPF_HANG_MS);
+}
+
+static const struct deadline_use hang_use = {.reached = on_hang};
+static const struct deadline_use start_use = {.reached = on_start};
+
+/* ---- beginning and ending ---- */
+
+struct spf_child *spf_child_new(struct loop *loop, const char *path)
+{
+    struct spf_child *child = mem_zalloc(sizeof(*child));
+
+    if (child == NULL)
+        return NULL;
+    child->loop = loop;
+    child->path = path;
+    list_init(&child->sent);
+    list_init(&child->waiting);
+    list_init(&child->failed);
+    list_init(&child->refused);
+    deadline_init(&child->hang, &hang_use);
+    deadline_init(&child->start, &start_use);
+    deadline_set(loop, &child->start, loop_now_ms(loop));
+    return child;
+}
+
+void spf_child_close(struct spf_child **held)
+{
+    struct spf_child *child = *held;
+
+    if (child == NULL)
+        return;
+    *held = NULL;
+    assert(list_is_empty(&child->sent) && list_is_empty(&child->waiting));
+    assert(list_is_empty(&child->failed) && list_is_empty(&child->refused));
+    child->is_closing = true;
+    deadline_clear(child->loop, &child->hang);
+    deadline_clear(child->loop, &child->start);
+    loop_unpost(child->loop, &child->telling);
+    if (child->program == NULL)
+        mem_free(child);
+    else
+        child_end(child->program);
+}
