@@ -193,7 +193,7 @@ static void perform(const struct sim_operation *o)
     if (o->from.directory != NULL) {
         struct sim_name *name =
             sim_name_in(&o->from.directory->durable_names, bytes_of(o->from.name));
-        if (name != NULL && name->node == o->node)
+        if (name != NULL) /* it may lead to another file, if what led to this one was lost */
             sim_name_remove(name);
     }
     if (o->to.directory != NULL)
