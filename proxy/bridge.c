@@ -198,16 +198,10 @@ static void begin(struct bridge *b)
 
 static void route(struct bridge *b, struct recipient *rcpt)
 {
-    const struct smtpd_conf *conf = b->smtpd->conf;
-    struct route_client client = {
-        .may_relay = smtpd_may_relay(conf, &b->session.client),
-        .rejects_routed = conf->routed_recipients == SMTPD_ROUTED_REJECT,
-    };
     struct routed routed;
 
-    route_resolve(b->smtpd->routes, &rcpt->original, &client, &b->session.mail, &routed);
-    session_feed_transaction(&b->session,
-                             &(struct event){.kind = EV_ROUTED, .rcpt = rcpt, .routed = &routed});
+    bridge_resolve(b, rcpt, &routed);
+    bridge_filter_route(b, rcpt, &routed);
 }
 
 static void append(struct bridge *b, struct bytes content)
@@ -217,6 +211,7 @@ static void append(struct bridge *b, struct bytes content)
         if (!transaction_wants_copy(b->carrier.transaction))
             let_go(b, 0);
     }
+    bridge_filter_content(b, content);
     int error = copy_append(b->carrier.copy, content);
     if (error != 0)
         fail_copy(b, error);
@@ -235,9 +230,6 @@ static void perform(struct bridge *b, const struct session_action *todo)
     switch (todo->kind) {
     case SESSION_ACT_GREETED:
         carrier_let_go(&b->carrier);
-        break;
-    case SESSION_ACT_ASSERTED:
-        bridge_client_asserted(b, todo->attributes);
         break;
     case SESSION_ACT_BEGIN:
         begin(b);
@@ -315,6 +307,7 @@ static void free_bridge(struct bridge *b)
     deadline_clear(b->carrier.loop, &b->deadline);
     bridge_name_forget(b);
     etrn_forget(b);
+    bridge_filter_end(b);
     carrier_let_go(&b->carrier);
     session_done(&b->session);
     count_envelope(b);
@@ -365,6 +358,7 @@ static void on_settled(struct carrier *c)
     struct bridge *b = bridge_of(c);
 
     bridge_log_transaction(b);
+    bridge_filter_message_ended(b);
     takeover_detach(b);
     copy_free(&c->copy);
     c->transaction = NULL;
@@ -478,14 +472,17 @@ bool bridge_start(struct smtpd *d, struct stream *stream, struct smtpd_client *c
 
     struct netaddr client = stream_peer(stream);
     struct netaddr local = stream_local(stream);
-    session_init(&b->session, &d->strict, &loop_pools(l)->small, &loop_pools(l)->medium, &client,
-                 &local);
+    bool is_exempt = setting_nets_hold(&d->conf->bare_newline_exempt, &client);
+    session_init(&b->session, is_exempt ? &d->lenient : &d->strict, &loop_pools(l)->small,
+                 &loop_pools(l)->medium, &client, &local);
     b->session.bridged = bridged(d);
+    b->session.may_etrn = etrn_may_ask(&d->conf->etrn_from, &client);
     carrier_init(&b->carrier, &carrier_ops, l, &b->session.client);
     b->carrier.hostname = d->conf->name;
+    b->carrier.resolve_by_ms = loop_now_ms(l) + d->conf->times.resolve_ms;
+    b->net = copy_net_of(&d->services->copies, &client);
     b->stream = stream;
     b->smtpd = d;
-    bridge_client_decide(b);
     b->counted = counted;
     b->id = services_next_id(d->services);
     b->times.connected = loop_precise_us(l);

@@ -11,6 +11,7 @@
 #include "proxy/io/deadline.h"
 #include "proxy/io/dns.h"
 #include "proxy/io/stream.h"
+#include "proxy/bridge_filter.h"
 #include "proxy/takeover.h"
 #include "proxy/smtp/session.h"
 #include "proxy/smtpd.h"
@@ -38,10 +39,10 @@ struct bridge {
     struct list in_smtpd;
     struct deadline deadline;
     uint64_t session_end_ms;
-    struct etrn *etrn;                /* that waits for its answer; NULL: none */
-    struct bridge_question *question; /* that filters have not answered; NULL: none */
-    struct dns_query *query;          /* reverse DNS under way */
-    uint8_t *reverse_name;            /* session.client.reverse_name points to it; owned */
+    struct etrn *etrn;              /* that waits for its answer; NULL: none */
+    struct bridge_filters *filters; /* beside this client; NULL: none was asked yet */
+    struct dns_query *query;        /* reverse DNS under way */
+    uint8_t *reverse_name;          /* session.client.reverse_name points to it; owned */
     struct id id;
     struct bridge_times times;
     struct copy_net *net;      /* the memory held for this client is counted there */
@@ -59,21 +60,15 @@ void bridge_stop(struct bridge *b, enum bridge_stop_when when);
 
 /* ---- between the files of the bridge ---- */
 
-/* bridge_client.c: decides what hangs on the client; XCLIENT has said these attributes of it. */
-void bridge_client_decide(struct bridge *b);
-void bridge_client_asserted(struct bridge *b, uint16_t attributes);
+/* bridge_route.c: where a recipient goes; the answer lies in the mail arena. */
+void bridge_resolve(struct bridge *b, const struct recipient *rcpt, struct routed *routed_out);
 
 /* bridge_name.c: asks for the client's name, tells it to the branches that wait for it. */
 void bridge_name_ask(struct bridge *b);
 void bridge_name_forget(struct bridge *b);
 
-/* bridge_filter.c: asks filters, and forgets a question that the session no longer waits for. */
-void bridge_filter_ask(struct bridge *b);
-void bridge_filter_forget_late(struct bridge *b);
-
 /* bridge_log.c */
 void bridge_log_connect(struct bridge *b);
-void bridge_log_asserted(struct bridge *b); /* who is in front has said who the client is */
 void bridge_log_disconnect(struct bridge *b);
 void bridge_log_reject(struct bridge *b, const struct session_action *what);
 void bridge_log_copy_failed(struct bridge *b, int error); /* the spool directory's trouble */

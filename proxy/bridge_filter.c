@@ -1,55 +1,385 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a session asks filters, and what they answer. */
-#include "proxy/bridge.h"
+/* What a session asks filters, and what they answer. The listener's are asked first; those of a
+ * target when a recipient is routed there, and from then on behind the listener's. */
+#include "proxy/bridge_filter.h"
 
-struct bridge_question {
-    struct smtpd_question question;
-    struct bridge *bridge;
+#include "filters/chain.h"
+#include "proxy/base/error.h"
+#include "proxy/bridge.h"
+#include "proxy/services.h"
+
+/* The filters of one target beside a transaction; in the mail arena. */
+struct target_walk {
+    struct list in_filters;
+    struct bridge_filters *of;
+    struct target *target;
+    struct chain_walk *walk;
+    struct reply refusal; /* the last answer; code 0: go on */
 };
 
-/* `b` may be gone after this, where nothing is being drained. */
+struct bridge_filters {
+    struct bridge *bridge;
+    struct chain_walk *own; /* NULL: the listener has no filters */
+    struct list targets;    /* struct target_walk */
+    struct session_question about;
+    unsigned open;           /* chains that have not answered */
+    struct routed *routed;   /* what is fed when they have; NULL: the session has asked */
+    struct routed_leg *legs; /* of `routed` */
+    struct reply refusal;    /* of the whole command; in the mail arena; code 0: none */
+};
+
+static void on_own_answered(void *owner, const struct reply *reply);
+static void on_target_answered(void *owner, const struct reply *reply);
+static const struct chain_walk_use own_use = {.answered = on_own_answered};
+static const struct chain_walk_use target_use = {.answered = on_target_answered};
+
+static struct chain_walk *walk(struct bridge *b, const struct chain *chain,
+                               const struct chain_walk_use *use, void *owner)
+{
+    const struct chain_log log = {
+        .log = b->smtpd->services->log, .sinks = b->smtpd->log_sinks, .session = &b->id};
+
+    return chain_walk_new(chain, b->carrier.loop, &b->session.client, &log, use, owner);
+}
+
+static bool make(struct bridge *b)
+{
+    struct bridge_filters *f = mem_zalloc(sizeof(*f));
+
+    if (f == NULL)
+        return false;
+    f->bridge = b;
+    list_init(&f->targets);
+    if (b->smtpd->chain.count != 0) {
+        f->own = walk(b, &b->smtpd->chain, &own_use, f);
+        if (f->own == NULL) {
+            mem_free(f);
+            return false;
+        }
+    }
+    b->filters = f;
+    return true;
+}
+
 static void answer(struct bridge *b, const struct reply *reply)
 {
     session_feed(&b->session, &(struct session_event){.kind = SESSION_EV_ANSWER, .reply = *reply});
     carrier_drain(&b->carrier);
 }
 
-static void on_answer(struct smtpd_question *question, const struct reply *reply)
+static void refuse(struct bridge_filters *f, const struct reply *reply)
 {
-    struct bridge_question *q = CONTAINER_OF(question, struct bridge_question, question);
-    struct bridge *b = q->bridge;
+    if (f->refusal.code == 0 && reply_copy(&f->bridge->session.mail, reply, &f->refusal) != 0)
+        f->refusal = reply_own(REPLY_LOCAL_PROBLEM);
+}
 
-    b->question = NULL;
-    mem_free(q);
-    answer(b, reply);
+/* ---- lines in front of the message ---- */
+
+/* `target` NULL: at all targets. */
+static int prepend(struct bridge_filters *f, const struct target *target,
+                   const struct chain_walk *from)
+{
+    struct buf lines;
+
+    buf_init(&lines, &loop_pools(f->bridge->carrier.loop)->medium, TRANSACTION_LINES_MAX);
+    chain_put_lines(from, &lines);
+    int error = lines.has_failed
+                    ? ERR_MEMORY
+                    : transaction_prepend(f->bridge->session.tx, target, buf_bytes(&lines));
+    buf_done(&lines);
+    return error;
+}
+
+static void prepend_all(struct bridge_filters *f)
+{
+    int error = f->own == NULL ? 0 : prepend(f, NULL, f->own);
+
+    LIST_EACH (link, &f->targets) {
+        struct target_walk *t = LIST_ENTRY(link, struct target_walk, in_filters);
+        if (error == 0)
+            error = prepend(f, t->target, t->walk);
+    }
+    if (error != 0)
+        f->refusal = reply_own(REPLY_LOCAL_PROBLEM);
+}
+
+/* ---- the listener's filters, and then those of targets ---- */
+
+/* A target whose filters refuse the message gets none of it. Where they defer it nobody gets it: in
+ * the spool it would not be judged again. */
+static void judge(struct bridge_filters *f, const struct target_walk *t)
+{
+    if (t->refusal.code / 100 == 5)
+        transaction_judge(f->bridge->session.tx, t->target, &t->refusal);
+    else if (t->refusal.code != 0)
+        refuse(f, &t->refusal);
+}
+
+static void end_asking(struct bridge_filters *f)
+{
+    LIST_EACH (link, &f->targets)
+        judge(f, LIST_ENTRY(link, struct target_walk, in_filters));
+    if (f->about.stage == SESSION_STAGE_DATA && f->refusal.code == 0)
+        prepend_all(f);
+    answer(f->bridge, &f->refusal);
+}
+
+static void feed_routed(struct bridge_filters *f);
+
+/* One more chain has answered. `f` may be gone after this. */
+static void note_answered(struct bridge_filters *f)
+{
+    if (--f->open > 0)
+        return;
+    if (f->routed != NULL)
+        feed_routed(f);
+    else
+        end_asking(f);
+}
+
+static void on_target_answered(void *owner, const struct reply *reply)
+{
+    struct target_walk *t = owner;
+
+    if (reply_copy(&t->of->bridge->session.mail, reply, &t->refusal) != 0)
+        t->refusal = reply_own(REPLY_LOCAL_PROBLEM);
+    note_answered(t->of);
+}
+
+static void on_own_answered(void *owner, const struct reply *reply)
+{
+    struct bridge_filters *f = owner;
+
+    if (reply->code != 0) {
+        f->open = 0;
+        answer(f->bridge, reply);
+        return;
+    }
+    if (f->about.stage == SESSION_STAGE_DATA || f->about.stage == SESSION_STAGE_END) {
+        LIST_EACH (link, &f->targets) {
+            f->open++;
+            chain_ask(LIST_ENTRY(link, struct target_walk, in_filters)->walk, &f->about);
+        }
+    }
+    note_answered(f);
+}
+
+/* While filters think about a recipient, its target gets a connection ready, unless the transaction
+ * has one. */
+static void warm(struct bridge *b, struct target *target)
+{
+    if (target->ops->warm != NULL && !transaction_names(b->session.tx, target))
+        target->ops->warm(target);
+}
+
+static void warm_targets(struct bridge *b, const struct recipient *rcpt)
+{
+    struct routed routed;
+
+    bridge_resolve(b, rcpt, &routed);
+    for (int i = 0; i < routed.leg_count && routed.reply.code == 0; i++)
+        warm(b, routed.legs[i].target);
 }
 
 void bridge_filter_ask(struct bridge *b)
 {
-    const struct smtpd_judge *judge = b->smtpd->conf->judge;
-    struct bridge_question *q = mem_zalloc(sizeof(*q));
+    static const struct reply none = {.code = 0};
 
-    assert(b->question == NULL);
-    if (q == NULL) {
+    if (b->filters == NULL && !make(b)) {
         struct reply reply = reply_own(REPLY_LOCAL_PROBLEM);
         answer(b, &reply);
         return;
     }
-    q->bridge = b;
-    q->question = (struct smtpd_question){.about = session_question(&b->session),
-                                          .client = &b->session.client,
-                                          .answered = on_answer};
-    b->question = q;
-    judge->ask(judge->owner, &q->question);
+    struct bridge_filters *f = b->filters;
+    f->about = session_question(&b->session);
+    f->refusal = none;
+    f->open = 1;
+    if (f->own == NULL || (b->smtpd->chain.stages & (1U << f->about.stage)) == 0) {
+        on_own_answered(f, &none);
+        return;
+    }
+    chain_ask(f->own, &f->about);
+    if (f->about.stage == SESSION_STAGE_RCPT && chain_is_asked(f->own))
+        warm_targets(b, f->about.rcpt);
 }
+
+/* ---- RCPT: the filters of its targets ---- */
+
+/* NULL: no memory. */
+static struct target_walk *find_or_begin(struct bridge_filters *f, struct target *target)
+{
+    struct target_walk *t;
+
+    LIST_EACH (link, &f->targets) {
+        t = LIST_ENTRY(link, struct target_walk, in_filters);
+        if (t->target == target)
+            return t;
+    }
+    t = arena_alloc(&f->bridge->session.mail, sizeof(*t));
+    if (t == NULL)
+        return NULL;
+    *t = (struct target_walk){.of = f, .target = target};
+    t->walk = walk(f->bridge, target->chain, &target_use, t);
+    if (t->walk == NULL)
+        return NULL;
+    list_append(&f->targets, &t->in_filters);
+    return t;
+}
+
+/* Their refusal is the fate of the recipient there. */
+static void feed_routed(struct bridge_filters *f)
+{
+    struct bridge *b = f->bridge;
+    struct routed *routed = f->routed;
+    struct recipient *rcpt = b->session.command.rcpt;
+
+    for (int i = 0; i < routed->leg_count; i++)
+        if (f->legs[i].target->chain != NULL)
+            f->legs[i].refusal = find_or_begin(f, f->legs[i].target)->refusal;
+    if (f->refusal.code != 0)
+        routed->reply = f->refusal;
+    else if (routed->leg_count == 1)
+        routed->reply = f->legs[0].refusal;
+    f->routed = NULL;
+    session_feed_transaction(&b->session,
+                             &(struct event){.kind = EV_ROUTED, .rcpt = rcpt, .routed = routed});
+    carrier_drain(&b->carrier);
+}
+
+static bool is_named_before(const struct routed *routed, int leg)
+{
+    for (int i = 0; i < leg; i++)
+        if (routed->legs[i].target == routed->legs[leg].target)
+            return true;
+    return false;
+}
+
+/* False: no memory. */
+static bool keep_route(struct bridge_filters *f, const struct routed *routed)
+{
+    struct arena *mail = &f->bridge->session.mail;
+    size_t count = (size_t)routed->leg_count;
+
+    f->routed = arena_alloc(mail, sizeof(*f->routed));
+    f->legs = arena_alloc(mail, count * sizeof(*f->legs));
+    if (f->routed == NULL || f->legs == NULL)
+        return false;
+    memcpy(f->legs, routed->legs, count * sizeof(*f->legs));
+    *f->routed = *routed;
+    f->routed->legs = f->legs;
+    return true;
+}
+
+static void ask_targets(struct bridge_filters *f, struct recipient *rcpt)
+{
+    const struct session_question question = {
+        .stage = SESSION_STAGE_RCPT, .transaction = f->bridge->session.tx, .rcpt = rcpt};
+
+    f->refusal = (struct reply){.code = 0};
+    f->open = 1;
+    for (int i = 0; i < f->routed->leg_count; i++) {
+        struct target *target = f->legs[i].target;
+        if (target->chain == NULL || is_named_before(f->routed, i))
+            continue;
+        struct target_walk *t = find_or_begin(f, target);
+        if (t == NULL) {
+            f->refusal = reply_own(REPLY_LOCAL_PROBLEM);
+            continue;
+        }
+        f->open++;
+        warm(f->bridge, target);
+        chain_ask(t->walk, &question);
+    }
+    note_answered(f);
+}
+
+static bool has_filters(const struct routed *routed)
+{
+    for (int i = 0; routed->reply.code == 0 && i < routed->leg_count; i++)
+        if (routed->legs[i].target->chain != NULL)
+            return true;
+    return false;
+}
+
+void bridge_filter_route(struct bridge *b, struct recipient *rcpt, struct routed *routed)
+{
+    if (has_filters(routed) &&
+        ((b->filters == NULL && !make(b)) || !keep_route(b->filters, routed)))
+        routed->reply = reply_own(REPLY_LOCAL_PROBLEM);
+    if (has_filters(routed))
+        ask_targets(b->filters, rcpt);
+    else
+        session_feed_transaction(
+            &b->session, &(struct event){.kind = EV_ROUTED, .rcpt = rcpt, .routed = routed});
+}
+
+/* ---- the rest ---- */
 
 void bridge_filter_forget_late(struct bridge *b)
 {
-    const struct smtpd_judge *judge = b->smtpd->conf->judge;
+    struct bridge_filters *f = b->filters;
 
-    if (b->question == NULL || session_asks_filters(&b->session))
+    if (f == NULL || f->open == 0 ||
+        session_awaits(&b->session, f->routed != NULL ? SESSION_ACT_ROUTE : SESSION_ACT_FILTER))
         return;
-    judge->forget(judge->owner, &b->question->question);
-    mem_free(b->question);
-    b->question = NULL;
+    f->open = 0;
+    f->routed = NULL;
+    if (f->own != NULL)
+        chain_forget(f->own);
+    LIST_EACH (link, &f->targets)
+        chain_forget(LIST_ENTRY(link, struct target_walk, in_filters)->walk);
+}
+
+static void give(struct chain_walk *to, const struct chain *chain, struct bytes content)
+{
+    if (chain->reads_content)
+        chain_content(to, content);
+}
+
+void bridge_filter_content(struct bridge *b, struct bytes content)
+{
+    struct bridge_filters *f = b->filters;
+
+    if (f == NULL)
+        return;
+    if (f->own != NULL)
+        give(f->own, &b->smtpd->chain, content);
+    LIST_EACH (link, &f->targets) {
+        struct target_walk *t = LIST_ENTRY(link, struct target_walk, in_filters);
+        give(t->walk, t->target->chain, content);
+    }
+}
+
+void bridge_filter_message_ended(struct bridge *b)
+{
+    struct bridge_filters *f = b->filters;
+
+    if (f == NULL)
+        return;
+    LIST_EACH (link, &f->targets)
+        chain_walk_end(&LIST_ENTRY(link, struct target_walk, in_filters)->walk);
+    list_init(&f->targets);
+    if (f->own != NULL)
+        chain_message_ended(f->own);
+}
+
+void bridge_filter_end(struct bridge *b)
+{
+    bridge_filter_message_ended(b);
+    if (b->filters != NULL)
+        chain_walk_end(&b->filters->own);
+    mem_free(b->filters);
+    b->filters = NULL;
+}
+
+void bridge_filter_put_words(const struct bridge *b, struct buf *out)
+{
+    const struct bridge_filters *f = b->filters;
+
+    if (f == NULL)
+        return;
+    if (f->own != NULL)
+        chain_put_words(f->own, out);
+    LIST_EACH (link, &f->targets)
+        chain_put_words(LIST_ENTRY(link, struct target_walk, in_filters)->walk, out);
 }

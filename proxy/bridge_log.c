@@ -14,8 +14,6 @@ static struct log_line begin(const struct bridge *b, enum log_level level, const
     struct log_line line = log_begin(b->smtpd->services->log, b->smtpd->log_sinks, level, event);
     log_put_text(&line, "session", b->id.text);
     log_put_text(&line, "client", netaddr_text_with_port(&b->session.client.client, address));
-    if (!netaddr_equal(&b->session.peer.address, &b->session.client.client))
-        log_put_text(&line, "peer", netaddr_text_with_port(&b->session.peer.address, address));
     return line;
 }
 
@@ -33,12 +31,6 @@ static void put_name(struct log_line *line, const struct identity *client)
         log_put_text(line, "name", "[UNAVAILABLE]");
         return;
     }
-}
-
-static void put_login(struct log_line *line, const struct identity *client)
-{
-    if (client->login.len != 0)
-        log_put(line, "login", client->login);
 }
 
 /* `put` writes into a buffer that is thrown away; a text that does not fit there is cut. */
@@ -75,20 +67,6 @@ void bridge_log_connect(struct bridge *b)
     struct log_line line = begin(b, LOG_LEVEL_INFO, "connect");
     log_put(&line, "listener", b->smtpd->conf->section);
     log_put_text(&line, "local", netaddr_text_with_port(&b->session.client.local, address));
-    log_end(&line);
-}
-
-void bridge_log_asserted(struct bridge *b)
-{
-    char address[NETADDR_TEXT_MAX];
-    const struct identity *client = &b->session.client;
-    struct log_line line = begin(b, LOG_LEVEL_INFO, "asserted");
-
-    put_name(&line, client);
-    if (client->reference.len != 0)
-        log_put(&line, "reference", client->reference);
-    log_put_text(&line, "local", netaddr_text_with_port(&client->local, address));
-    put_login(&line, client);
     log_end(&line);
 }
 
@@ -225,6 +203,15 @@ static bool may_be_duplicate(const struct transaction *tx)
     return false;
 }
 
+static void put_filters(const struct bridge *b, struct log_line *line)
+{
+    struct buf words = scratch(b);
+    bridge_filter_put_words(b, &words);
+    if (buf_length(&words) != 0)
+        log_put(line, "filters", buf_bytes(&words));
+    buf_done(&words);
+}
+
 void bridge_log_transaction(struct bridge *b)
 {
     const struct transaction *tx = b->carrier.transaction;
@@ -236,7 +223,6 @@ void bridge_log_transaction(struct bridge *b)
     put_name(&line, &b->session.client);
     log_put(&line, "helo", b->session.client.helo);
     log_put_text(&line, "proto", b->session.client.is_esmtp ? "ESMTP" : "SMTP");
-    put_login(&line, &b->session.client);
     put_address(b, &line, "from", &tx->envelope.from);
     put_recipients(b, &line, tx);
     LIST_EACH (link, &tx->branches) {
@@ -246,6 +232,7 @@ void bridge_log_transaction(struct bridge *b)
     }
     log_put_number(&line, "bytes",
                    b->times.data == 0 ? 0 : (int64_t)b->session.counts.content_bytes);
+    put_filters(b, &line);
     if (tx->outcome.code != 0)
         put_reply(b, &line, "outcome", &tx->outcome);
     else

@@ -126,6 +126,36 @@ static int start_relays(struct services *s)
     return error;
 }
 
+/* Each target with filters of its own gets their chain. */
+static int start_chains(struct services *s)
+{
+    const struct config *config = s->config;
+
+    for (size_t i = 0; i < config->target_count; i++) {
+        const struct config_target *configured = &config->targets[i];
+        if (configured->filters.count == 0)
+            continue;
+        struct chain *chain = arena_alloc(&s->arena, sizeof(*chain));
+        if (chain == NULL || filters_chain(&s->filters, &configured->filters, chain) != 0)
+            return ERR_MEMORY;
+        targets_find(&s->targets, configured->name)->chain = chain;
+    }
+    return 0;
+}
+
+/* Only who serves clients asks filters. */
+static int start_filters(struct services *s)
+{
+    bool serves = !s->is_cold && (s->is_alone || !s->runs_queue);
+    const struct filter_services services = {
+        .loop = s->loop, .log = s->log, .log_sinks = s->log_sinks, .dns = s->dns};
+    if (!serves)
+        return 0;
+    int error = filters_init(&s->filters, s->config, &services, &s->arena);
+
+    return error == 0 ? start_chains(s) : error;
+}
+
 static int start_targets(struct services *s)
 {
     const struct target_services services = {
@@ -169,12 +199,15 @@ int services_start(struct services *s)
     if (error == 0)
         error = start_targets(s);
     if (error == 0)
+        error = start_filters(s);
+    if (error == 0)
         start_storage(s);
     return error;
 }
 
 void services_close(struct services *s)
 {
+    filters_close(&s->filters);
     targets_close(&s->targets);
     dns_free(&s->dns);
     storage_stop(&s->storage);
@@ -184,6 +217,7 @@ void services_close(struct services *s)
 
 void services_done(struct services *s)
 {
+    filters_done(&s->filters);
     targets_done(&s->targets);
     copy_limits_done(&s->copies);
     store_free(&s->store);

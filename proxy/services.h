@@ -9,6 +9,7 @@
 #include "proxy/base/arena.h"
 #include "proxy/base/id.h"
 #include "proxy/config/config.h"
+#include "proxy/filters.h"
 #include "proxy/io/copy.h"
 #include "proxy/io/dns.h"
 #include "proxy/io/log.h"
@@ -39,6 +40,7 @@ struct services {
     int sink_count;
     uint32_t log_sinks; /* of [core] logger */
     struct dns *dns;
+    struct filters filters;
     struct relay_service relays;
     struct targets targets;
     struct copy_limits copies;

@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#include "filters/chain.h"
 #include "proxy/base/hash.h"
 #include "proxy/base/list.h"
 #include "proxy/io/stream.h"
@@ -20,31 +21,13 @@ struct smtpd_client;
 /* Descriptors that accepting leaves free, for connections to targets and copies that spill. */
 #define SMTPD_RESERVED_FDS 64
 
-/* What a session asks the filters of its listener: one thing at a time. */
-struct smtpd_question {
-    struct session_question about;
-    const struct identity *client;
-    /* Called by the filters, once, within ask() or later: see SESSION_EV_ANSWER. Frees the
-     * question. */
-    void (*answered)(struct smtpd_question *question, const struct reply *reply);
-    struct list in_judge; /* the filters' own */
-};
-
-/* The filters of a listener: smtpd_conf.judge. */
-struct smtpd_judge {
-    void *owner;
-    uint32_t stages; /* when they are asked: bits by enum session_stage */
-    void (*ask)(void *owner, struct smtpd_question *question);
-    /* The question must not be answered any more: it is about to be freed. */
-    void (*forget)(void *owner, struct smtpd_question *question);
-};
-
 struct smtpd {
     struct services *services;
     const struct smtpd_conf *conf;
     struct route_set *routes;
     struct session_conf strict;  /* as configured */
     struct session_conf lenient; /* the same for clients in bare-newline-exempt */
+    struct chain chain;          /* its filters */
     struct offer offer;
     uint32_t log_sinks;
     bool is_stopping; /* no new connections */
@@ -71,12 +54,6 @@ struct smtpd_client {
     struct smtpd_client *wider; /* the net around it; NULL: the widest */
     struct shared_count connections;
 };
-
-/* Counts one more connection of a client. *counted_out: where, for smtpd_count_out(); NULL: the
- * limit spares it, or there is no memory. REPLY_OK, or why the client is turned away. */
-enum reply_id smtpd_count_in(struct smtpd *d, const struct netaddr *client,
-                             struct smtpd_client **counted_out);
-void smtpd_count_out(struct smtpd *d, struct smtpd_client *counted); /* or NULL */
 
 /* `fds`: listening sockets, taken over. `session_ended` and `owner` are set before. 0, or an error.
  */

@@ -50,6 +50,7 @@ static void put_recipient(struct takeover *s, struct spool_writer *w, const stru
         .to = r->to,
         .target = r->branch->target->name,
         .params = r->params,
+        .lines = r->branch->destination->lines,
         .identity = r->branch->facts.identity_kinds,
         .is_unverified = r->is_unverified,
         .fate = r->final == FATE_UNKNOWN ? FATE_UNKNOWN
@@ -78,6 +79,7 @@ static void put_message(struct takeover *s, struct spool_writer *w, const struct
         .client = b->session.client,
         .listener = b->smtpd->conf->section,
         .hostname = b->carrier.hostname,
+        .lines = t->lines,
         .arrived_ms = now_ms,
         .recipient_count = s->recipient_count,
     };

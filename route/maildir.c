@@ -10,7 +10,7 @@
 #include "route/maildir_file_private.h"
 #include "route/maildir_path_private.h"
 
-#define HEAD_MAX_BYTES 8192 /* the header lines that we add */
+#define HEAD_MAX_BYTES (8192 + 2 * TRANSACTION_LINES_MAX) /* the header lines that we add */
 
 /* The jobs of one Maildir leave a thread to the others. */
 #define JOBS_EACH (TARGET_JOBS_MAX - 1)
@@ -168,6 +168,7 @@ static int put_head(struct maildir_branch *shell)
     buf_text(&head, ">\r\nDelivered-To: ");
     address_put(&head, &rcpt->to);
     buf_text(&head, "\r\n");
+    transaction_put_lines(shell->branch, &head);
     header_put_received(&head, &trace);
     int error = head.has_failed ? ERR_MEMORY : 0;
     if (error == 0)
@@ -498,6 +499,7 @@ static struct target describe(const void *settings)
         .name = conf->section,
         .can_prepare = true,
         .queue = &maildir_conf_queue,
+        .filters = &conf->filters,
     };
 }
 

@@ -34,7 +34,7 @@ const struct target_queue maildir_conf_queue = {
     .recipients_max = 100,
 };
 
-void maildir_conf_finish(struct target_section *section)
+void maildir_conf_finish(struct setting_reading *section)
 {
     struct maildir_conf *conf = section->conf;
 
@@ -49,6 +49,9 @@ static const struct setting rows[] = {
      .initial_help = "must be given", .wrong = wrong_path,
      .help = "the Maildir; ${RCPT_LOCAL} and ${RCPT_DOMAIN} stand for the recipient's parts, in "
              "lower case unless the table is case-sensitive; missing directories are made"},
+    {"filter", SETTING_TEXTS, SETTING_AT(maildir_conf, filters), NULL, NULL, .initial_help = "none",
+     .help =
+         "filters that judge, in this order and after the listener's, what goes to this target"},
 };
 
 const struct setting_section maildir_conf_section = {

@@ -15,6 +15,8 @@
 
 struct carrier;
 struct carrier_hold;
+struct chain;
+struct setting_texts;
 struct target;
 struct target_kind;
 struct target_view;
@@ -88,7 +90,9 @@ struct target {
     struct bytes name;              /* the section's, or the host of an implicit relay */
     bool can_prepare; /* the message is invisible before the commit; else the target is firm */
     bool may_spool;   /* relay.on-failure = spool, and there is a spool */
-    const struct target_queue *queue; /* never NULL */
+    const struct target_queue *queue;    /* never NULL */
+    const struct setting_texts *filters; /* their names, as written; NULL: the kind has none */
+    const struct chain *chain;           /* the same, opened, for who asks them; NULL: none */
 };
 
 #endif

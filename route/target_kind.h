@@ -17,18 +17,6 @@
 #include "proxy/smtp/reply.h"
 #include "route/target.h"
 
-/* A section that has been read. */
-struct target_section {
-    void *conf;            /* of the kind's type; a setting that was not given has its default */
-    struct bytes hostname; /* core.hostname */
-    struct cf_place place;
-    struct cf_problems *problems;
-    /* Did the file or a flag give this key a value? */
-    bool (*is_given)(struct target_section *section, const char *key);
-    /* Where its first value was given; the section's place for a default. */
-    struct cf_place (*place_of)(struct target_section *section, const char *key);
-};
-
 /* What --check offers to a target that some route names. */
 struct target_check {
     struct cf_place place; /* of the first word that names it */
@@ -69,7 +57,7 @@ struct target_kind {
 
     /* Completes a section's settings, and reports settings that contradict each other. NULL:
      * nothing to do. */
-    void (*finish)(struct target_section *section);
+    void (*finish)(struct setting_reading *section);
     /* Makes settings in the arena for a host that no section names; `host` and `helo` are
      * borrowed. 0 or ERR_MEMORY. NULL: such hosts are of another kind, the only one that has
      * this function. */

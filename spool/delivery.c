@@ -170,7 +170,8 @@ static bool ask(struct delivery *d, struct target *target, uint32_t index)
     rcpt->is_unverified = s->is_unverified;
     d->carrier.spooled_identity |= s->identity;
     d->asked[index] = rcpt;
-    return true;
+    return transaction_prepend(&d->transaction, target, s->lines) == 0 &&
+           transaction_prepend(&d->transaction, NULL, d->message.lines) == 0;
 }
 
 static bool is_left(const struct spool_recipient *s, const struct target *target)

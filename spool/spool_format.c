@@ -209,11 +209,10 @@ static void take_identity(struct spool_content *content, struct identity *who)
     who->helo = spool_take_text(content);
 }
 
-static void take_asserted(struct spool_content *content, struct identity *who)
+/* A text that older versions did not write. */
+static struct bytes take_new_text(struct spool_content *content)
 {
-    who->login = spool_take_text(content);
-    who->reference = spool_take_text(content);
-    who->hops_left = (uint8_t)spool_take_number(content, 1);
+    return content->left.len == 0 ? bytes_make(NULL, 0) : spool_take_text(content);
 }
 
 static void take_message(struct spool_content *content, struct spool_message *m)
@@ -234,8 +233,7 @@ static void take_message(struct spool_content *content, struct spool_message *m)
     take_identity(content, &m->client);
     m->listener = spool_take_text(content);
     m->hostname = spool_take_text(content);
-    if (content->left.len != 0) /* older files end here */
-        take_asserted(content, &m->client);
+    m->lines = take_new_text(content);
 }
 
 static void take_state(struct spool_content *content, struct spool_recipient *s)
@@ -258,6 +256,7 @@ static void take_recipient(struct spool_content *content, struct spool_recipient
     s->params = spool_take_text(content);
     s->identity = (unsigned)spool_take_number(content, 4);
     take_state(content, s);
+    s->lines = take_new_text(content);
 }
 
 /* An outcome does not say what was reported already. */

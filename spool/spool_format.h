@@ -44,6 +44,7 @@ struct spool_recipient {
     struct address original, to;
     struct bytes target; /* name */
     struct bytes params; /* NOTIFY, ORCPT */
+    struct bytes lines;  /* header fields by filters of its target alone */
     unsigned identity;   /* enum identity_kind bits: how its target was told of the client; 0: not
                           * reached */
     bool is_unverified;  /* the target never accepted this recipient, because of an outage */
@@ -66,6 +67,7 @@ struct spool_message {
     struct identity client;
     struct bytes listener; /* section */
     struct bytes hostname; /* ours, for Received */
+    struct bytes lines;    /* header fields by filters, in front of the body */
     int64_t arrived_ms;    /* wall clock */
     bool is_held;
     bool is_report; /* a bounce or notice of ours */

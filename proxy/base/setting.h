@@ -107,6 +107,18 @@ struct setting_section {
     const char *help;   /* one line for the man page */
 };
 
+/* A section that has been read, for the module whose section it is. */
+struct setting_reading {
+    void *conf;            /* of the kind's type; a setting that was not given has its default */
+    struct bytes hostname; /* core.hostname */
+    struct cf_place place;
+    struct cf_problems *problems;
+    /* Did the file or a flag give this key a value? */
+    bool (*is_given)(struct setting_reading *reading, const char *key);
+    /* Where its first value was given; the section's place for a default. */
+    struct cf_place (*place_of)(struct setting_reading *reading, const char *key);
+};
+
 bool setting_is_list(const struct setting *row);
 bool setting_is_phrase(const struct setting *row); /* all words of an assignment are one value */
 /* NULL when there is none of this name. */

@@ -29,6 +29,7 @@ struct config_target {
     const struct target_kind *kind;
     struct bytes name;
     const void *conf; /* of the kind's type */
+    struct filter_choices filters;
 };
 
 /* Sections stand in the order in which they begin in the file. Everything lives in the arena. */

@@ -5,9 +5,10 @@
 #include <sys/random.h>
 
 #include "proxy/base/error.h"
+#include "proxy/config/filter_kinds.h"
 #include "proxy/config/target_kinds.h"
 
-/* The kinds of targets follow these, and then [route]. */
+/* The kinds of targets follow these, the kinds of filters, and then [route]. */
 static const struct setting_section *const first_kinds[] = {
     &config_core_section, &config_core_syslog, &config_core_logfile, &smtpd_conf_section};
 
@@ -30,6 +31,7 @@ static struct bytes make_key(struct section_key *key, const struct setting_secti
 const struct setting_section *config_builder_each_kind(size_t index)
 {
     const struct target_kind *const *target = target_kinds;
+    const struct filter_kind *const *filter = filter_kinds;
     if (index < ARRAY_LENGTH(first_kinds))
         return first_kinds[index];
     index -= ARRAY_LENGTH(first_kinds);
@@ -37,6 +39,10 @@ const struct setting_section *config_builder_each_kind(size_t index)
         index--;
     if (*target != NULL)
         return (*target)->section;
+    for (; *filter != NULL && index > 0; filter++)
+        index--;
+    if (*filter != NULL)
+        return (*filter)->section;
     return index == 0 ? &route_source_section : NULL;
 }
 

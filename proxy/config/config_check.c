@@ -286,5 +286,6 @@ int config_check_targets(struct config *config)
         freeifaddrs(survey.interfaces);
     config_directory_done(&survey.directory);
     check_shares(config);
+    config_filters_check(config);
     return error;
 }

@@ -115,26 +115,45 @@ static int finish_smtpd(struct config *config, const struct config_section *sect
         report_missing(config, section, "a listen-port, for its name is no host's");
     if (!has_ports && is_host && default_listen_port(config, smtpd) != 0)
         return ERR_MEMORY;
-    return find_tables(config, section, smtpd);
+    int error = find_tables(config, section, smtpd);
+    if (error == 0)
+        error = config_filters_choose(config, section, &smtpd->filter_names, &smtpd->filters);
+    return error;
 }
 
-/* ---- targets ---- */
+/* ---- what the module of a section completes ---- */
 
-/* What the target's kind is given, and the section, in which is_given() and place_of() look. */
+/* What the kind is given, and the section, in which is_given() and place_of() look. */
 struct finishing {
-    struct target_section asked;
+    struct setting_reading asked;
     const struct config_section *section;
 };
 
-static bool is_given(struct target_section *asked, const char *key)
+static bool is_given(struct setting_reading *asked, const char *key)
 {
     return config_builder_is_given(CONTAINER_OF(asked, struct finishing, asked)->section, key);
 }
 
-static struct cf_place place_of(struct target_section *asked, const char *key)
+static struct cf_place place_of(struct setting_reading *asked, const char *key)
 {
     return config_builder_place(CONTAINER_OF(asked, struct finishing, asked)->section, key, 0);
 }
+
+static void complete(struct config *config, const struct config_section *section,
+                     void (*finish)(struct setting_reading *))
+{
+    struct finishing finishing = {.asked = {.conf = section->conf,
+                                            .hostname = config->core.hostname,
+                                            .place = section->place,
+                                            .problems = &config->problems,
+                                            .is_given = is_given,
+                                            .place_of = place_of},
+                                  .section = section};
+    if (finish != NULL)
+        finish(&finishing.asked);
+}
+
+/* ---- targets ---- */
 
 /* Two targets must not share a name; the error is told of the one whose kind comes later. */
 static void check_other_kinds(struct config *config, const struct config_section *section)
@@ -152,19 +171,24 @@ static void check_other_kinds(struct config *config, const struct config_section
     }
 }
 
-static void finish_target(struct config *config, const struct config_section *section,
-                          const struct target_kind *kind)
+static int choose_filters(struct config *config, const struct config_section *section)
 {
-    struct finishing finishing = {.asked = {.conf = section->conf,
-                                            .hostname = config->core.hostname,
-                                            .place = section->place,
-                                            .problems = &config->problems,
-                                            .is_given = is_given,
-                                            .place_of = place_of},
-                                  .section = section};
+    for (size_t i = 0; i < config->target_count; i++) {
+        struct config_target *target = &config->targets[i];
+        const struct setting_texts *names =
+            target->conf == section->conf ? target->kind->describe(target->conf).filters : NULL;
+        if (names != NULL)
+            return config_filters_choose(config, section, names, &target->filters);
+    }
+    return 0;
+}
+
+static int finish_target(struct config *config, const struct config_section *section,
+                         const struct target_kind *kind)
+{
     check_other_kinds(config, section);
-    if (kind->finish != NULL)
-        kind->finish(&finishing.asked);
+    complete(config, section, kind->finish);
+    return choose_filters(config, section);
 }
 
 /* ---- [core] ---- */
@@ -198,8 +222,13 @@ static int finish_section(struct config *config, const struct config_section *se
     if (section->kind == &smtpd_conf_section)
         return finish_smtpd(config, section);
     const struct target_kind *kind = config_builder_target_kind(section->kind);
+    const struct filter_kind *filter = config_filters_kind(section->kind);
     if (kind != NULL)
-        finish_target(config, section, kind);
+        return finish_target(config, section, kind);
+    if (filter != NULL) {
+        config_filters_check_name(config, section);
+        complete(config, section, filter->finish);
+    }
     if (section->kind == &config_core_section)
         finish_core(config, section);
     if (section->kind == &config_core_logfile && !config_builder_is_given(section, "file"))

@@ -92,6 +92,15 @@ int config_flags_named(struct config *config, const struct flags *flags);
 /* ---- config_finish.c: defaults, references, and what must fit together ---- */
 int config_finish(struct config *config);
 
+/* ---- config_filters.c ---- */
+/* The kind of filter that `section` belongs to; NULL: none. */
+const struct filter_kind *config_filters_kind(const struct setting_section *section);
+/* Finds the filters that the key `filter` of the section names. */
+int config_filters_choose(struct config *config, const struct config_section *section,
+                          const struct setting_texts *names, struct filter_choices *choices_out);
+void config_filters_check_name(struct config *config, const struct config_section *section);
+void config_filters_check(struct config *config); /* what --check does beyond a start */
+
 /* ---- config_resolve.c: what the system is asked ---- */
 int config_resolve_hostname(struct config *config); /* core.hostname, if it is not given */
 void config_resolve_sizes(struct config *config);   /* max-memory, spool-reserve */

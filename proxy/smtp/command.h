@@ -24,8 +24,7 @@ enum verb {
     VERB_SEND,
     VERB_SOML,
     VERB_SAML,
-    VERB_ETRN,
-    VERB_XCLIENT
+    VERB_ETRN
 };
 
 /* *argument_out: the rest of the line, without the white space around it. */

@@ -49,19 +49,19 @@ bool session_is_given_up(const struct session *s, enum session_action_kind quest
     bool is_question = question == SESSION_ACT_FILTER || question == SESSION_ACT_ROUTE ||
                        question == SESSION_ACT_ETRN;
 
-    return is_question && (s->state != SESSION_PENDING || s->command.waits_for != question);
+    return is_question && !session_awaits(s, question);
 }
 
-bool session_asks_filters(const struct session *s)
+bool session_awaits(const struct session *s, enum session_action_kind question)
 {
-    return s->state == SESSION_PENDING && s->command.waits_for == SESSION_ACT_FILTER;
+    return s->state == SESSION_PENDING && s->command.waits_for == question;
 }
 
 struct session_question session_question(const struct session *s)
 {
     const struct session_command *command = &s->command;
 
-    assert(session_asks_filters(s));
+    assert(session_awaits(s, SESSION_ACT_FILTER));
     return (struct session_question){.stage = command->stage,
                                      .text = command->argument,
                                      .transaction = command->tx != NULL ? command->tx : s->tx,

@@ -192,13 +192,18 @@ bool transaction_has_failed(const struct transaction *t)
     return transaction_is_all_or_nothing(t) && t->counts.has_lost;
 }
 
-static void attach(struct recipient *r, struct branch *b)
+static void attach(struct transaction *t, struct recipient *r, struct branch *b,
+                   const struct reply *refusal)
 {
     assert(r->branch == NULL && b->state != BRANCH_DONE);
     r->branch = b;
     list_append(&b->recipients, &r->in_branch);
     outcome_join_list(r);
     transaction_enter(r);
+    if (refusal->code != 0) { /* the target's own filters have answered in its place */
+        answer(t, r, *refusal);
+        return;
+    }
     if (b->unsent == NULL)
         b->unsent = r;
     transaction_make_due(b, ACT_RCPT);
@@ -224,7 +229,7 @@ static bool attach_legs(struct transaction *t, struct recipient *head, const str
         r->params = head->params;
         r->guard = routed->guard;
         r->names_domain = routed->names_domain;
-        attach(r, b);
+        attach(t, r, b, &routed->legs[i].refusal);
     }
     return true;
 }
@@ -392,6 +397,16 @@ void transaction_feed(struct transaction *t, const struct event *ev)
 
 /* ---- actions ---- */
 
+static struct recipient *next_unsent(struct branch *b, const struct recipient *after)
+{
+    for (struct list *link = after->in_branch.next; link != &b->recipients; link = link->next) {
+        struct recipient *r = LIST_ENTRY(link, struct recipient, in_branch);
+        if (r->envelope == FATE_OPEN)
+            return r;
+    }
+    return NULL;
+}
+
 static void next_of_branch(struct branch *b, struct action *out)
 {
     static const enum action_kind order[] = {ACT_OPEN, ACT_RCPT,   ACT_GO,  ACT_PREPARE,
@@ -405,8 +420,7 @@ static void next_of_branch(struct branch *b, struct action *out)
     if (order[i] == ACT_RCPT) {
         assert(b->unsent != NULL);
         out->rcpt = b->unsent;
-        struct list *next = b->unsent->in_branch.next;
-        b->unsent = next == &b->recipients ? NULL : LIST_ENTRY(next, struct recipient, in_branch);
+        b->unsent = next_unsent(b, b->unsent);
         if (b->unsent != NULL)
             return;
     }

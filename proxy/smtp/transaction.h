@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include "proxy/base/arena.h"
+#include "proxy/base/buf.h"
 #include "proxy/base/list.h"
 #include "proxy/smtp/address.h"
 #include "proxy/smtp/envelope.h"
@@ -84,12 +85,15 @@ struct branch_facts {
     bool may_be_duplicate;   /* lost after the end of data was sent */
 };
 
+#define TRANSACTION_LINES_MAX 16384 /* octets of header fields that filters put in front */
+
 /* A target of the transaction. After its branch has broken another one may lead there. */
 struct destination {
     struct destination *below[2];     /* transaction_targets.c: the rest of the tree */
     struct branch *branch;            /* the latest; all before it are done */
     unsigned standing;                /* recipients that may get the message there */
     const struct recipient *named_by; /* the latest recipient whose routes name it */
+    struct bytes lines;               /* see transaction_prepend() */
 };
 
 struct branch {
@@ -152,6 +156,7 @@ struct transaction {
     struct list todo; /* branches with actions due */
     struct list deserted;
     struct destination *destinations; /* the root of the tree */
+    struct bytes lines;               /* see transaction_prepend() */
     struct transaction_counts counts;
     unsigned spool_todo; /* ACT_PREPARE_SPOOL, ACT_COMMIT_SPOOL: bits by enum action_kind */
     bool is_preparing_spool, is_committing_spool; /* until EV_PREPARED, EV_COMMITTED */
@@ -168,6 +173,7 @@ struct transaction {
 struct routed_leg {
     struct target *target;
     struct address to;
+    struct reply refusal; /* by filters of this target; code 0: none */
     bool can_prepare;
     bool may_spool;
 };
@@ -195,6 +201,18 @@ enum transaction_go { TRANSACTION_GO_WAIT, TRANSACTION_GO_AHEAD, TRANSACTION_GO_
  * state is TX_ENVELOPE again (more RCPTs may come, or transaction_abandon()). AHEAD: the state is
  * TX_CONTENT. */
 enum transaction_go transaction_go(struct transaction *t);
+/* Legal before TX_PREPARING. Whole header fields, copied, that go in front of the message: at every
+ * target, or at this one before the others. They replace those that were given so before.
+ * ERR_MEMORY; ERR_TOO_LONG: more than TRANSACTION_LINES_MAX. */
+int transaction_prepend(struct transaction *t, const struct target *target, struct bytes lines);
+/* Does a recipient go to this target, or did one? */
+bool transaction_names(struct transaction *t, const struct target *target);
+/* What goes in front of the message at the target of this branch. */
+void transaction_put_lines(const struct branch *b, struct buf *out);
+/* Legal before TX_PREPARING. The target's own filters refuse the message: its recipients have that
+ * outcome, wherever they stood, and the target does not get the end. */
+void transaction_judge(struct transaction *t, const struct target *target,
+                       const struct reply *refusal);
 /* Refuses the message: no target gets its end. The client hears so after its own end of data. */
 void transaction_refuse(struct transaction *t, const struct reply *refusal);
 /* Legal in TX_CONTENT. The client's end of data has come, and all content is in the copy. */

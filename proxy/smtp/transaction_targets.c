@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Where a transaction goes: its targets, one branch for each, and which may stand side by side. */
+/* Where a transaction goes: its targets, one branch for each, which may stand side by side, and
+ * what filters said of each. */
+#include "proxy/base/error.h"
+#include "proxy/smtp/outcome.h"
 #include "proxy/smtp/transaction_private.h"
 
 /* ---- targets ---- */
@@ -42,6 +45,11 @@ struct branch *transaction_open_branch(struct transaction *t, const struct route
     list_append(&t->branches, &b->in_transaction);
     transaction_make_due(b, ACT_OPEN);
     return b;
+}
+
+bool transaction_names(struct transaction *t, const struct target *target)
+{
+    return *find(t, target) != NULL;
 }
 
 /* ---- who may stand where ---- */
@@ -148,4 +156,54 @@ bool transaction_fits(struct transaction *t, const struct recipient *r, const st
     unsigned named = name_all(t, r, routed);
     drop_deserted(t, r);
     return (t->splits || has_same_targets(t, routed, named)) && is_alone_where_it_must(t, routed);
+}
+
+/* ---- what filters said ---- */
+
+int transaction_prepend(struct transaction *t, const struct target *target, struct bytes lines)
+{
+    struct destination *destination = target == NULL ? NULL : *find(t, target);
+    struct bytes *at = target == NULL ? &t->lines : &destination->lines;
+
+    assert(t->state < TX_PREPARING);
+    if (target != NULL && destination == NULL)
+        return 0; /* nobody goes there */
+    if (lines.len > TRANSACTION_LINES_MAX)
+        return ERR_TOO_LONG;
+    return bytes_equal(*at, lines) ? 0 : arena_copy(t->mail, lines, at);
+}
+
+void transaction_put_lines(const struct branch *b, struct buf *out)
+{
+    buf_put(out, b->destination->lines);
+    buf_put(out, b->transaction->lines);
+}
+
+/* Whatever became of the recipient so far: one that is lost may not go into the spool either. */
+static void refuse(struct transaction *t, struct recipient *r, const struct reply *refusal)
+{
+    if (r->envelope == FATE_OPEN) {
+        transaction_set_envelope(t, r, FATE_REFUSED);
+        transaction_set_reply(r, t->mail, refusal);
+        r->answer = r->reply;
+    } else if (outcome_stands(r)) {
+        r->final = FATE_REFUSED;
+        t->counts.has_lost = true;
+        transaction_set_reply(r, t->mail, refusal);
+    }
+}
+
+void transaction_judge(struct transaction *t, const struct target *target,
+                       const struct reply *refusal)
+{
+    struct destination *destination = *find(t, target);
+
+    assert(t->state < TX_PREPARING && refusal->code / 100 == 5);
+    LIST_EACH (link, &t->recipients) {
+        struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
+        if (r->branch != NULL && r->branch->target == target)
+            refuse(t, r, refusal);
+    }
+    if (destination != NULL)
+        transaction_drop(destination->branch);
 }

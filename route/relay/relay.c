@@ -306,6 +306,7 @@ static struct target describe(const void *settings)
         .name = conf->section,
         .may_spool = conf->on_failure == RELAY_ON_FAILURE_SPOOL,
         .queue = &conf->queue,
+        .filters = &conf->filters,
     };
 }
 

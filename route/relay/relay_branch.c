@@ -521,6 +521,20 @@ static void log_confused(const struct relay_branch *w, const struct outbound_eve
         relay_log_confused(&w->relay->log, &w->link->to, &ev->heard);
 }
 
+/* The target is ready for content. There is no reader where there was no memory for a copy. */
+static void on_go(struct relay_branch *w)
+{
+    struct bytes prefix;
+
+    if (w->content.reader.of == NULL)
+        return;
+    int error = relay_job_prefix(w, &prefix);
+    if (error == 0)
+        relay_content_open(&w->content, prefix);
+    else
+        carrier_report(w->carrier, &(struct event){.kind = EV_COPY, .error = error});
+}
+
 static void on_event(void *user, const struct outbound_event *ev)
 {
     struct relay_branch *w = user;
@@ -531,8 +545,7 @@ static void on_event(void *user, const struct outbound_event *ev)
         on_answer(w, ev);
         break;
     case OUTBOUND_GO:
-        if (w->content.reader.of != NULL) /* there was memory for a copy */
-            relay_content_open(&w->content, relay_job_received(w));
+        on_go(w);
         break;
     case OUTBOUND_FINAL_ANSWER:
         on_final(w, ev);

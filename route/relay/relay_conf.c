@@ -198,6 +198,9 @@ static const struct setting rows[] = {
      .help = "whether content goes by BDAT where the target announces it"},
     {"health-interval", SETTING_DURATION, AT(times.health_interval_ms), "10s", "1s..",
      .help = "between probes of a target that counts as down"},
+    {"filter", SETTING_TEXTS, AT(filters), NULL, NULL, .initial_help = "none",
+     .help =
+         "filters that judge, in this order and after the listener's, what goes to this target"},
 };
 
 const struct setting_section relay_conf_section = {.kind = "relay",
@@ -222,7 +225,7 @@ static void make_queue(struct relay_conf *conf)
     };
 }
 
-static void check_identity(struct target_section *section, struct relay_conf *conf)
+static void check_identity(struct setting_reading *section, struct relay_conf *conf)
 {
     const unsigned proxies = IDENTITY_KIND_PROXY_V1 | IDENTITY_KIND_PROXY_V2;
     const unsigned loners = IDENTITY_KIND_AUTO | IDENTITY_KIND_NONE;
@@ -239,7 +242,7 @@ static void check_identity(struct target_section *section, struct relay_conf *co
         cf_unexpected(problems, place, "proxy-v1 and proxy-v2", "one of them");
 }
 
-void relay_conf_finish(struct target_section *section)
+void relay_conf_finish(struct setting_reading *section)
 {
     struct relay_conf *conf = section->conf;
     struct cf_problems *problems = section->problems;

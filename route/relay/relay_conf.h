@@ -75,13 +75,14 @@ struct relay_conf {
     uint64_t expire_ms;
     enum relay_unverified unverified;
     struct relay_remember remember;
-    struct target_queue queue; /* made of the above by relay_conf_finish() */
+    struct setting_texts filters; /* their names */
+    struct target_queue queue;    /* made of the above by relay_conf_finish() */
 };
 
 extern const struct setting_section relay_conf_section;
 
 /* See target_kind.finish. */
-void relay_conf_finish(struct target_section *section);
+void relay_conf_finish(struct setting_reading *section);
 /* A relay that no section declares: defaults, identity none. `host` and `helo` are borrowed.
  * 0 or ERR_MEMORY. */
 int relay_conf_implicit(struct bytes host, struct bytes helo, struct arena *arena,

@@ -2,6 +2,7 @@
 /* What we say for a branch on its connection, apart from its recipients and content. */
 #include "route/relay/relay_job.h"
 
+#include "proxy/base/error.h"
 #include "proxy/smtp/header.h"
 #include "route/relay/relay_branch_private.h"
 #include "route/relay/relay_endpoint.h"
@@ -11,6 +12,8 @@
 #include "route/relay/relay_log.h"
 #include "route/relay/relay_private.h"
 #include "route/relay/relay_recipient.h"
+
+#define PREFIX_MAX (REPLY_MAX_BYTES + 2 * TRANSACTION_LINES_MAX)
 
 static struct arena *arena_of(const struct relay_branch *w)
 {
@@ -82,32 +85,45 @@ bool relay_job_make(struct relay_branch *w, struct outbound_job *job_out, unsign
     return true;
 }
 
-struct bytes relay_job_received(const struct relay_branch *w)
+static void put_received(const struct relay_branch *w, struct buf *out)
 {
     const struct carrier *carrier = w->carrier;
-    enum relay_received received = w->relay->conf->received;
-    struct bytes prefix = bytes_make(NULL, 0);
     struct recipient *only = relay_recipient_next(w, NULL);
+    int64_t wall_ms = carrier->is_spooled ? carrier->spooled_wall_ms : loop_wall_ms(carrier->loop);
     struct header_trace trace = {
         .client = carrier->client,
         .by = carrier->hostname,
         .id = bytes_of(w->branch->transaction->envelope.id.text),
         .rcpt = only == w->last ? &only->to : NULL,
-        .wall_s =
-            (carrier->is_spooled ? carrier->spooled_wall_ms : loop_wall_ms(w->carrier->loop)) /
-            1000,
+        .wall_s = wall_ms / 1000,
     };
+
+    header_put_received(out, &trace);
+}
+
+static bool wants_received(const struct relay_branch *w)
+{
+    const struct carrier *carrier = w->carrier;
+    enum relay_received received = w->relay->conf->received;
+
+    if (received == RELAY_RECEIVED_NEVER || carrier->spooled_identity == IDENTITY_KIND_NONE)
+        return false;
+    return received == RELAY_RECEIVED_ALWAYS || carrier->is_spooled ||
+           !relay_identity_judges(w->identity);
+}
+
+/* RFC 7208 9.1: what filters found stands above our Received. */
+int relay_job_prefix(const struct relay_branch *w, struct bytes *prefix_out)
+{
     struct buf out;
 
-    if (received == RELAY_RECEIVED_NEVER || carrier->spooled_identity == IDENTITY_KIND_NONE ||
-        (received == RELAY_RECEIVED_AUTO && !carrier->is_spooled &&
-         relay_identity_judges(w->identity)))
-        return prefix;
-    buf_init(&out, &loop_pools(w->carrier->loop)->medium, REPLY_MAX_BYTES);
-    header_put_received(&out, &trace);
-    buf_text(&out, "\r\n");
-    if (out.has_failed || arena_copy(arena_of(w), buf_bytes(&out), &prefix) != 0)
-        prefix = bytes_make(NULL, 0);
+    buf_init(&out, &loop_pools(w->carrier->loop)->medium, PREFIX_MAX);
+    transaction_put_lines(w->branch, &out);
+    if (wants_received(w))
+        put_received(w, &out);
+    if (buf_length(&out) != 0)
+        buf_text(&out, "\r\n");
+    int error = out.has_failed ? ERR_MEMORY : arena_copy(arena_of(w), buf_bytes(&out), prefix_out);
     buf_done(&out);
-    return prefix;
+    return error;
 }

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 
 #include "proxy/base/mem.h"
-#include "proxy/smtpd.h"
+#include "filters/filter.h"
+#include "filters/filter_conf.h"
 #include "tests/fuzz/session_ledger.h"
 #include "tests/sim/stage.h"
 
@@ -47,8 +48,9 @@ struct fuzz {
     struct bytes in;
     struct sim *world;
     struct session_ledger *ledger; /* whose blocks serve one input after the other */
-    struct smtpd_judge filter;     /* stages 0: there is none */
-    struct list thinks_of;         /* struct smtpd_question.in_judge */
+    struct filter filter;
+    struct filter_seat *thinks_of[64]; /* questions, the oldest first */
+    unsigned thinking;
     unsigned caps;
     unsigned refuse_next; /* 1: refuses, 2: hangs */
     int steps;
@@ -252,42 +254,60 @@ static void act_as_target(struct fuzz *f, uint8_t what)
 /* ---- the filter ---- */
 
 /* These codes are nobody else's: the ledger knows by them who has refused a message. */
-static void answer_filter(struct smtpd_question *q, uint8_t how)
+static void answer_filter(struct filter_seat *seat, uint8_t how)
 {
     static const char *const words[] = {"", "", SESSION_FILTER_DEFERS " 4.7.1 Filtered\r\n",
                                         SESSION_FILTER_REFUSES " 5.7.1 Filtered\r\n"};
     const char *text = words[how % ARRAY_LENGTH(words)];
-    struct reply reply = {.code = (uint16_t)strtoul(text, NULL, 10), .wire = bytes_of(text)};
+    struct filter_verdict verdict = {.opinion = text[0] == '\0' ? FILTER_CONTINUE : FILTER_REPLY};
 
-    q->answered(q, &reply);
+    verdict.reply =
+        (struct reply){.code = (uint16_t)strtoul(text, NULL, 10), .wire = bytes_of(text)};
+    filter_answer(seat, &verdict);
 }
 
-static void ask_filter(void *owner, struct smtpd_question *q)
+static void ask_filter(struct filter_seat *seat, const struct filter_question *question)
 {
-    struct fuzz *f = owner;
+    struct fuzz *f = CONTAINER_OF(seat->filter, struct fuzz, filter);
     uint8_t how = take(f);
 
-    if (how < 128 || f->is_calm)
-        answer_filter(q, how);
+    (void)question;
+    if (how < 128 || f->is_calm || f->thinking == ARRAY_LENGTH(f->thinks_of))
+        answer_filter(seat, how);
     else
-        list_append(&f->thinks_of, &q->in_judge);
+        f->thinks_of[f->thinking++] = seat;
 }
 
-static void forget_filter(void *owner, struct smtpd_question *q)
+static struct filter_seat *remove_question(struct fuzz *f, unsigned at)
 {
-    (void)owner;
-    list_remove(&q->in_judge);
+    struct filter_seat *seat = f->thinks_of[at];
+
+    f->thinking--;
+    memmove(f->thinks_of + at, f->thinks_of + at + 1, (f->thinking - at) * sizeof(seat));
+    return seat;
+}
+
+static void forget_filter(struct filter_seat *seat)
+{
+    struct fuzz *f = CONTAINER_OF(seat->filter, struct fuzz, filter);
+    unsigned at = 0;
+
+    while (f->thinks_of[at] != seat)
+        at++;
+    (void)remove_question(f, at);
+}
+
+static void free_nothing(struct filter *filter)
+{
+    (void)filter;
 }
 
 /* The oldest question. False: there is none. */
 static bool end_thinking(struct fuzz *f, uint8_t how)
 {
-    if (list_is_empty(&f->thinks_of))
+    if (f->thinking == 0)
         return false;
-    struct smtpd_question *q =
-        LIST_ENTRY(list_first(&f->thinks_of), struct smtpd_question, in_judge);
-    list_remove(&q->in_judge);
-    answer_filter(q, how);
+    answer_filter(remove_question(f, 0), how);
     return true;
 }
 
@@ -424,6 +444,10 @@ static void check_shortage(const struct fuzz *f)
                 memmem(log.at, log.len, shortage, sizeof(shortage) - 1) == NULL);
 }
 
+static const struct filter_ops filter_ops = {
+    .ask = ask_filter, .forget = forget_filter, .free = free_nothing};
+static const struct filter_common filter_common = {.section = {(const uint8_t *)"fuzz", 4}};
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct fuzz fuzz;
@@ -432,15 +456,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t way;
 
     *f = (struct fuzz){.in = bytes_make(data, size), .ledger = &ledger};
-    list_init(&f->thinks_of);
     uint8_t first = take(f);
     unsigned which = first % FILTER_FROM % ARRAY_LENGTH(configs);
     const struct config *config = config_for(which);
-    f->filter = (struct smtpd_judge){.owner = f,
-                                     .stages = first < FILTER_FROM ? 0 : FILTER_STAGES,
-                                     .ask = ask_filter,
-                                     .forget = forget_filter};
-    stage_filter(config, &f->filter);
+    f->filter = (struct filter){
+        .ops = &filter_ops, .common = &filter_common, .stages = FILTER_STAGES, .timeout_ms = 15000};
+    stage_filter(config, first < FILTER_FROM ? NULL : &f->filter);
     f->ledger->spools = which != TEMPFAIL;
     f->caps = take(f);
     way = take(f);
@@ -452,7 +473,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     sim_ask_targets(f->world, true);
     PIECES_MUST(stage_run(config) == 0);
     mem_fail_nth(0);
-    PIECES_MUST(list_is_empty(&f->thinks_of));
+    PIECES_MUST(f->thinking == 0);
     session_ledger_check(f->ledger, f->world);
     check_shortage(f);
     session_ledger_forget(f->ledger);

@@ -6,6 +6,8 @@
 
 #include "proxy/base/id.h"
 #include "proxy/smtp/transaction.h"
+#include "filters/filter.h"
+#include "filters/filter_conf.h"
 #include "proxy/smtpd.h"
 #include "spool/store.h"
 #include "tests/sim/world.h"
@@ -216,7 +218,7 @@ struct scenario_life {
     bool may_die;
     struct sim_event abort, cold;
     struct sim_timer abort_timer, cold_timer;
-    struct smtpd_judge filter;
+    struct filter filter;
 };
 
 struct scenario {
@@ -295,8 +297,8 @@ struct story *message_story(struct message *m, struct bytes address); /* NULL */
 bool message_is_whole(const struct message *m, struct bytes content);
 bool message_is_whole_in_box(const struct message *m, struct bytes content);
 void messages_free(struct scenario *s);
-/* The filter, which answers at once: struct smtpd_judge.ask. */
-void message_judge(void *owner, struct smtpd_question *question);
+/* The filter, which answers at once. */
+void message_filter(struct scenario *s, struct filter *filter_out);
 const char *scenario_search(struct bytes in, const char *what); /* NULL */
 
 /* scenario_ledger.c */

@@ -53,8 +53,7 @@ static int serve(void *owner)
                                .number = l->role == ROLE_WORKER,
                                .generation = l->generation};
 
-    s->life.filter =
-        (struct smtpd_judge){.owner = s, .stages = 1U << SESSION_STAGE_END, .ask = message_judge};
+    message_filter(s, &s->life.filter);
     stage_filter(s->config, s->plan.has_filter ? &s->life.filter : NULL);
     if (s->plan.limits.directory_names > 0)
         task.store_limits = &s->plan.limits;

@@ -189,11 +189,11 @@ bool message_is_whole_in_box(const struct message *m, struct bytes content)
 
 /* ---- the filter ---- */
 
-void message_judge(void *owner, struct smtpd_question *question)
+static void judge(struct filter_seat *seat, const struct filter_question *question)
 {
-    const struct address *from = &question->about.transaction->envelope.from;
-    struct scenario *s = owner;
-    struct reply verdict = {.code = 0};
+    struct scenario *s = CONTAINER_OF(seat->filter, struct scenario, life.filter);
+    const struct address *from = &question->message->envelope.from;
+    struct filter_verdict verdict = {.opinion = FILTER_CONTINUE};
     char text[64];
     struct message *m;
 
@@ -202,7 +202,23 @@ void message_judge(void *owner, struct smtpd_question *question)
     m = message_of_sender(s, bytes_of(text));
     if (m != NULL && m->is_filtered) {
         scenario_count(s, COUNT_FILTERED);
-        verdict = reply_own(m->id % 2 == 0 ? REPLY_RELAYING_DENIED : REPLY_LOCAL_PROBLEM);
+        verdict.opinion = FILTER_REPLY;
+        verdict.reply = reply_own(m->id % 2 == 0 ? REPLY_RELAYING_DENIED : REPLY_LOCAL_PROBLEM);
     }
-    question->answered(question, &verdict);
+    filter_answer(seat, &verdict);
+}
+
+static void free_nothing(struct filter *filter)
+{
+    (void)filter;
+}
+
+void message_filter(struct scenario *s, struct filter *filter_out)
+{
+    static const struct filter_ops ops = {.ask = judge, .free = free_nothing};
+    static const struct filter_common common = {.section = {(const uint8_t *)"sim", 3}};
+
+    (void)s;
+    *filter_out =
+        (struct filter){.ops = &ops, .common = &common, .stages = 1U << SESSION_STAGE_END};
 }

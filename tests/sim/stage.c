@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "filters/filter_kind.h"
 #include "proxy/control/control.h"
 #include "proxy/io/disk.h"
 #include "proxy/io/listen.h"
@@ -40,11 +41,32 @@ struct config *stage_config(const char *text)
     return NULL;
 }
 
-void stage_filter(const struct config *config, const struct smtpd_judge *judge)
+/* ---- filters ---- */
+
+/* What stage_filter() was given, as the settings of a kind that opens nothing. */
+static struct filter *staged;
+
+static struct filter *open_staged(struct filter_services *services, const void *conf,
+                                  int *error_out)
 {
-    for (size_t i = 0; i < config->smtpd_count; i++)
-        config->smtpds[i]->judge = judge;
+    (void)services;
+    (void)conf;
+    (void)error_out;
+    return staged;
 }
+
+void stage_filter(const struct config *config, struct filter *filter)
+{
+    static const struct filter_kind kind = {.open = open_staged};
+    static struct filter_choice choice = {.kind = &kind, .conf = &staged};
+
+    staged = filter;
+    for (size_t i = 0; i < config->smtpd_count; i++)
+        config->smtpds[i]->filters =
+            (struct filter_choices){.at = &choice, .count = filter != NULL};
+}
+
+/* ---- a worker ---- */
 
 static void on_started(void *owner)
 {

@@ -13,51 +13,113 @@ static const char *const names[] = {
     [SESSION_STAGE_LINE] = "line",
 };
 
-/* All that a question shows is read now and when it is answered: it must be there that long. */
-static int describe(const struct smtpd_question *q, char text[2048])
-{
-    const struct session_question *about = &q->about;
-    int len = snprintf(text, 2048, "%s", names[about->stage]);
+struct unanswered {
+    struct list in_scripted;
+    struct filter_seat *seat;
+};
 
-    if (about->text.len > 0)
-        len += snprintf(text + len, 2048 - (size_t)len, " %.*s", (int)about->text.len,
-                        (const char *)about->text.at);
-    if (about->transaction != NULL)
-        len += snprintf(text + len, 2048 - (size_t)len, " (from %.*s)",
-                        (int)about->transaction->envelope.from.local.len,
-                        (const char *)about->transaction->envelope.from.local.at);
-    if (about->rcpt != NULL)
-        len += snprintf(text + len, 2048 - (size_t)len, " (to %.*s)",
-                        (int)about->rcpt->original.local.len,
-                        (const char *)about->rcpt->original.local.at);
-    return len + snprintf(text + len, 2048 - (size_t)len, "\r\n");
+static struct scripted *scripted_of(struct filter *filter)
+{
+    return CONTAINER_OF(filter, struct scripted, filter);
 }
 
-static void ask(void *owner, struct smtpd_question *q)
+/* All that a question shows. */
+static void describe(const struct filter_question *q, struct actor *ear)
 {
-    struct filter *f = owner;
     char text[2048];
+    int len = snprintf(text, sizeof(text), "%s", names[q->stage]);
 
-    if (q->client->client.family == NETADDR_NONE)
-        abort();
-    list_append(&f->unanswered, &q->in_judge);
-    actor_hear(&f->ear, bytes_make(text, (size_t)describe(q, text)));
+    if (q->stage == SESSION_STAGE_HELO)
+        len += snprintf(text + len, sizeof(text) - (size_t)len, " %.*s", (int)q->helo.len,
+                        (const char *)q->helo.at);
+    if (q->text.len > 0)
+        len += snprintf(text + len, sizeof(text) - (size_t)len, " %.*s", (int)q->text.len,
+                        (const char *)q->text.at);
+    if (q->message != NULL)
+        len += snprintf(text + len, sizeof(text) - (size_t)len, " (from %.*s)",
+                        (int)q->message->envelope.from.local.len,
+                        (const char *)q->message->envelope.from.local.at);
+    if (q->rcpt != NULL)
+        len += snprintf(text + len, sizeof(text) - (size_t)len, " (to %.*s)",
+                        (int)q->rcpt->original.local.len, (const char *)q->rcpt->original.local.at);
+    len += snprintf(text + len, sizeof(text) - (size_t)len, "\r\n");
+    actor_hear(ear, bytes_make(text, (size_t)len));
 }
 
-static void forget(void *owner, struct smtpd_question *q)
+static void say(struct filter_seat *seat, const char *words)
 {
-    struct filter *f = owner;
+    static const char go_on[] = "go on";
+    struct filter_verdict verdict = {.opinion = FILTER_CONTINUE};
+    char *wire = malloc(strlen(words) + 3); /* its own block: who borrows it too long is found */
 
-    list_remove(&q->in_judge);
+    if (wire == NULL)
+        abort();
+    struct bytes line = bytes_make(wire, (size_t)sprintf(wire, "%s\r\n", words));
+    if (atoi(words) != 0) {
+        verdict.opinion = FILTER_REPLY;
+        verdict.reply = (struct reply){.code = (uint16_t)atoi(words), .wire = line};
+    } else if (strcmp(words, "failed") == 0) {
+        verdict.opinion = FILTER_FAILED;
+    } else if (strlen(words) > sizeof(go_on)) {
+        verdict.lines = bytes_skip(line, sizeof(go_on));
+        verdict.word = bytes_of("seen");
+    }
+    filter_answer(seat, &verdict);
+    free(wire);
+}
+
+static void ask(struct filter_seat *seat, const struct filter_question *q)
+{
+    struct scripted *f = scripted_of(seat->filter);
+    struct unanswered *u = malloc(sizeof(*u));
+
+    describe(q, &f->ear);
+    if (f->ahead != NULL) {
+        const char *words = f->ahead;
+        f->ahead = NULL;
+        free(u);
+        say(seat, words);
+        return;
+    }
+    if (u == NULL || seat->session != NULL || q->client->client.family == NETADDR_NONE)
+        abort();
+    u->seat = seat;
+    seat->session = u;
+    list_append(&f->unanswered, &u->in_scripted);
+}
+
+static struct filter_seat *take(struct unanswered *u)
+{
+    struct filter_seat *seat = u->seat;
+
+    list_remove(&u->in_scripted);
+    seat->session = NULL;
+    free(u);
+    return seat;
+}
+
+static void forget(struct filter_seat *seat)
+{
+    struct scripted *f = scripted_of(seat->filter);
+
+    (void)take(seat->session);
     actor_hear(&f->ear, bytes_of("forgotten\r\n"));
 }
 
-bool filter_init(struct filter *f, const char *stages)
+static void end(struct filter *filter)
+{
+    (void)filter;
+}
+
+static const struct filter_ops ops = {.ask = ask, .forget = forget, .free = end};
+
+bool scripted_init(struct scripted *f, const char *stages)
 {
     char name[16];
     int used;
 
-    *f = (struct filter){.judge = {.owner = f, .ask = ask, .forget = forget}};
+    *f = (struct scripted){.common = {.section = bytes_of("scripted")}};
+    f->filter = (struct filter){.ops = &ops, .common = &f->common, .timeout_ms = 3600000};
     list_init(&f->unanswered);
     while (stages != NULL && sscanf(stages, "%15s%n", name, &used) == 1) {
         size_t i = 0;
@@ -65,28 +127,16 @@ bool filter_init(struct filter *f, const char *stages)
             i++;
         if (i == ARRAY_LENGTH(names))
             return false;
-        f->judge.stages |= 1U << i;
+        f->filter.stages |= 1U << i;
         stages += used;
     }
     return true;
 }
 
-bool filter_answer(struct filter *f, const char *words)
+bool scripted_answer(struct scripted *f, const char *words)
 {
-    struct reply reply = {.code = (uint16_t)atoi(words)};
-    char text[2048], *wire;
-
     if (list_is_empty(&f->unanswered))
         return false;
-    struct smtpd_question *q =
-        LIST_ENTRY(list_first(&f->unanswered), struct smtpd_question, in_judge);
-    (void)describe(q, text);
-    list_remove(&q->in_judge);
-    wire = malloc(strlen(words) + 3); /* its own block: who borrows it too long is found */
-    if (wire == NULL)
-        abort();
-    reply.wire = bytes_make(wire, (size_t)sprintf(wire, "%s\r\n", words));
-    q->answered(q, &reply);
-    free(wire);
+    say(take(LIST_ENTRY(list_first(&f->unanswered), struct unanswered, in_scripted)), words);
     return true;
 }

@@ -3,18 +3,23 @@
 #ifndef POSTERN_TRANSCRIPT_FILTER_H
 #define POSTERN_TRANSCRIPT_FILTER_H
 
-#include "proxy/smtpd.h"
+#include "filters/filter.h"
+#include "filters/filter_conf.h"
+#include "proxy/base/list.h"
 #include "tests/transcripts/actor.h"
 
-struct filter {
-    struct smtpd_judge judge;
-    struct list unanswered; /* struct smtpd_question.in_judge */
+struct scripted {
+    struct filter filter;
+    struct filter_common common;
+    struct list unanswered; /* questions, the oldest first */
+    const char *ahead;      /* words for the next question, at once; NULL: it has to wait */
     struct actor ear;       /* a line for each question, and for each that is given up */
 };
 
 /* `stages`: names between blanks. NULL: none, it is never asked. False: no such stage. */
-bool filter_init(struct filter *f, const char *stages);
-/* To the oldest question; "go on", or a reply. False: there is none. */
-bool filter_answer(struct filter *f, const char *words);
+bool scripted_init(struct scripted *f, const char *stages);
+/* To the oldest question: "go on", and a header field behind it that is put in front of the
+ * message; "failed"; or a reply. False: there is none. */
+bool scripted_answer(struct scripted *f, const char *words);
 
 #endif

@@ -251,8 +251,11 @@ static void act(struct play *p, const struct step *step)
         sim_signal(p->world, (int)step->number);
         break;
     case STEP_VERDICT:
-        if (!filter_answer(&p->filter, step->text))
+        if (!scripted_answer(&p->filter, step->text))
             perform_fail(p, "the filter was not asked");
+        break;
+    case STEP_VERDICT_AHEAD:
+        p->filter.ahead = step->text;
         break;
     case STEP_HEAR:
     case STEP_ENDED:
@@ -417,9 +420,9 @@ bool perform(const struct script *s, const struct config *config, const struct w
 
     sim_set_ways(p.world, &way->sim);
     sim_on_quiet(p.world, on_quiet, &p);
-    if (!filter_init(&p.filter, s->filtered))
+    if (!scripted_init(&p.filter, s->filtered))
         perform_fail(&p, "no such stage: %s", s->filtered);
-    stage_filter(config, &p.filter.judge);
+    stage_filter(config, s->filtered == NULL ? NULL : &p.filter.filter);
     code = stage_run(config);
     *allocations_out = mem_fail_nth(0);
     if (code != 0 && !p.has_failed) {

@@ -12,7 +12,7 @@ struct play {
     struct sim *world;
     size_t at;
     struct actor clients[SCRIPT_ACTORS], targets[SCRIPT_ACTORS];
-    struct filter filter;
+    struct scripted filter;
     unsigned targets_known;
     size_t log_at;
     bool has_begun, has_failed, is_over;

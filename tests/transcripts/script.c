@@ -235,14 +235,18 @@ static bool read_look(struct script *s, const struct source *at, const char *lin
     return true;
 }
 
-/* "V> what is asked", "V< verdict". */
+/* "V> what is asked", "V< verdict", "V= verdict to the next question, at once". */
 static bool read_filter(struct script *s, const struct source *at, const char *line)
 {
     struct step *step;
 
-    if (strncmp(line, "V> ", 3) != 0 && strncmp(line, "V< ", 3) != 0)
+    if (strncmp(line, "V> ", 3) != 0 && strncmp(line, "V< ", 3) != 0 &&
+        strncmp(line, "V= ", 3) != 0)
         return false;
-    step = add(s, at, line[1] == '>' ? STEP_ASKED : STEP_VERDICT);
+    step = add(s, at,
+               line[1] == '>'   ? STEP_ASKED
+               : line[1] == '<' ? STEP_VERDICT
+                                : STEP_VERDICT_AHEAD);
     step->text = must(strdup(line + 3));
     step->length = strlen(step->text);
     return true;

@@ -26,6 +26,7 @@ enum step_kind {
     STEP_DISK,
     STEP_SIGNAL,
     STEP_VERDICT,
+    STEP_VERDICT_AHEAD,
     STEP_HEAR, /* expectations: */
     STEP_ENDED,
     STEP_WAITING, /* what this actor sent is not read */

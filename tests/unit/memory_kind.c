@@ -28,7 +28,7 @@ static const struct setting_section section = {.kind = "memory",
                                                .name_offset = SETTING_AT(memory_conf, section),
                                                .help = "a target that forgets nothing"};
 
-static void finish(struct target_section *asked)
+static void finish(struct setting_reading *asked)
 {
     if (!asked->is_given(asked, "room"))
         cf_warning(asked->problems, asked->place_of(asked, "room"), bytes_of("room for little"));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Whole configurations: defaults, flags, the tree, includes and the dump. */
-/* needs: tests/unit/config_world.c shell io */
+/* needs: tests/unit/config_world.c tests/unit/subject_kind.c shell io */
 #include "proxy/config/config.h"
 
 #include "tests/unit/config_world.h"
@@ -236,11 +236,11 @@ static const char every_key[] =
     "max-connections = 8\nmax-connections-per-client = 9\nmax-errors = 10\nmax-junk-commands = 11\n"
     "command-timeout = 12s\ndata-timeout = 13s\nsession-timeout = 14s\ngreet-delay = 2s\n"
     "bare-newline = reject\nbare-newline-exempt = 10.0.0.0/8 ::1\nmax-overshoot = 12\n"
-    "xclient-from = 192.0.2.0/28 ::1\n"
     "etrn-from = 192.0.2.0/24 a.example b.example \"#r\"\netrn-from = ::1\nsplit = defer\n"
     "relay-from = 192.0.2.0/24\nrouted-recipients = pass\nearly-input = accept\n"
     "limit-exempt = 192.0.2.7\nresolve-timeout = 6s\nrefuse = \"not \\\"now\\\"\"\n"
-    "resolve-names = no\nannounce = 8BITMIME\nhide = SIZE pipelining\n[relay \"r\"]\n"
+    "resolve-names = no\nannounce = 8BITMIME\nhide = SIZE pipelining\nfilter = f g\n"
+    "[relay \"r\"]\nfilter = g\n"
     "name = r.example\naddress = 10.0.0.1 10.0.0.2:26 [::1]:27 h.example:28\n"
     "address = unix:/run/r \"unix:/run/a \\\"b\"\nprotocol = smtp\nport = 2500\nmx = no\n"
     "helo = h.example\nidentity = xclient proxy-v1\nidentity-failure = pass\n"
@@ -249,7 +249,9 @@ static const char every_key[] =
     "idle-connections = 0\nbalance = round-robin\nidle-timeout = 31s\nmax-transactions = 101\n"
     "connect-timeout = 11s\ncommand-timeout = 61s\nenvelope-timeout = 121s\ndata-timeout = 181s\n"
     "final-timeout = 301s\nchunking = no\nhealth-interval = 11s\n[maildir \"m\"]\n"
-    "path = \"/m/${RCPT_DOMAIN}/${RCPT_LOCAL}\"\n[route \"t\"]\ncase-sensitive = yes\n"
+    "path = \"/m/${RCPT_DOMAIN}/${RCPT_LOCAL}\"\nfilter = f\n[subject \"f\"]\n"
+    "word = viagra\nexempt = 192.0.2.0/24 @good.example authenticated\nshadow = yes\n"
+    "on-error = pass\n[subject \"g\"]\n[route \"t\"]\ncase-sensitive = yes\n"
     "recipient-delimiter = \"=\"\na@b r, m\n\"c d\"@e \"joe.doe\"\n[route \"u\"]\n"
     "@.x reject \"550 5.1.1 no, \\\\ no\"\n@ m\n";
 

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The filters beside one client: those of its listener, and those of targets of the transaction. */
+#ifndef POSTERN_BRIDGE_FILTER_H
+#define POSTERN_BRIDGE_FILTER_H
+
+#include "proxy/base/buf.h"
+#include "proxy/base/bytes.h"
+#include "proxy/smtp/transaction.h"
+
+struct bridge;
+struct bridge_filters; /* NULL in a bridge: nobody was asked yet */
+
+/* SESSION_ACT_FILTER: answers the session, now or later. */
+void bridge_filter_ask(struct bridge *b);
+/* Feeds EV_ROUTED, now or when the filters of the targets have answered. `routed` lies in the mail
+ * arena. */
+void bridge_filter_route(struct bridge *b, struct recipient *rcpt, struct routed *routed);
+/* Forgets a question that the session no longer waits for. */
+void bridge_filter_forget_late(struct bridge *b);
+void bridge_filter_content(struct bridge *b, struct bytes content);
+void bridge_filter_message_ended(struct bridge *b);
+void bridge_filter_end(struct bridge *b); /* the session is over */
+/* What filters said of the message, for its log line. */
+void bridge_filter_put_words(const struct bridge *b, struct buf *out);
+
+#endif
