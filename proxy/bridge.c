@@ -231,6 +231,9 @@ static void perform(struct bridge *b, const struct session_action *todo)
     case SESSION_ACT_GREETED:
         carrier_let_go(&b->carrier);
         break;
+    case SESSION_ACT_ASSERTED:
+        bridge_client_asserted(b, todo->attributes);
+        break;
     case SESSION_ACT_BEGIN:
         begin(b);
         break;
@@ -472,17 +475,14 @@ bool bridge_start(struct smtpd *d, struct stream *stream, struct smtpd_client *c
 
     struct netaddr client = stream_peer(stream);
     struct netaddr local = stream_local(stream);
-    bool is_exempt = setting_nets_hold(&d->conf->bare_newline_exempt, &client);
-    session_init(&b->session, is_exempt ? &d->lenient : &d->strict, &loop_pools(l)->small,
-                 &loop_pools(l)->medium, &client, &local);
+    session_init(&b->session, &d->strict, &loop_pools(l)->small, &loop_pools(l)->medium, &client,
+                 &local);
     b->session.bridged = bridged(d);
-    b->session.may_etrn = etrn_may_ask(&d->conf->etrn_from, &client);
     carrier_init(&b->carrier, &carrier_ops, l, &b->session.client);
     b->carrier.hostname = d->conf->name;
-    b->carrier.resolve_by_ms = loop_now_ms(l) + d->conf->times.resolve_ms;
-    b->net = copy_net_of(&d->services->copies, &client);
     b->stream = stream;
     b->smtpd = d;
+    bridge_client_decide(b);
     b->counted = counted;
     b->id = services_next_id(d->services);
     b->times.connected = loop_precise_us(l);

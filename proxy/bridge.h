@@ -60,6 +60,10 @@ void bridge_stop(struct bridge *b, enum bridge_stop_when when);
 
 /* ---- between the files of the bridge ---- */
 
+/* bridge_client.c: decides what hangs on the client; XCLIENT has said these attributes of it. */
+void bridge_client_decide(struct bridge *b);
+void bridge_client_asserted(struct bridge *b, uint16_t attributes);
+
 /* bridge_route.c: where a recipient goes; the answer lies in the mail arena. */
 void bridge_resolve(struct bridge *b, const struct recipient *rcpt, struct routed *routed_out);
 
@@ -69,6 +73,7 @@ void bridge_name_forget(struct bridge *b);
 
 /* bridge_log.c */
 void bridge_log_connect(struct bridge *b);
+void bridge_log_asserted(struct bridge *b); /* who is in front has said who the client is */
 void bridge_log_disconnect(struct bridge *b);
 void bridge_log_reject(struct bridge *b, const struct session_action *what);
 void bridge_log_copy_failed(struct bridge *b, int error); /* the spool directory's trouble */

@@ -14,6 +14,8 @@ static struct log_line begin(const struct bridge *b, enum log_level level, const
     struct log_line line = log_begin(b->smtpd->services->log, b->smtpd->log_sinks, level, event);
     log_put_text(&line, "session", b->id.text);
     log_put_text(&line, "client", netaddr_text_with_port(&b->session.client.client, address));
+    if (!netaddr_equal(&b->session.peer.address, &b->session.client.client))
+        log_put_text(&line, "peer", netaddr_text_with_port(&b->session.peer.address, address));
     return line;
 }
 
@@ -31,6 +33,12 @@ static void put_name(struct log_line *line, const struct identity *client)
         log_put_text(line, "name", "[UNAVAILABLE]");
         return;
     }
+}
+
+static void put_login(struct log_line *line, const struct identity *client)
+{
+    if (client->login.len != 0)
+        log_put(line, "login", client->login);
 }
 
 /* `put` writes into a buffer that is thrown away; a text that does not fit there is cut. */
@@ -67,6 +75,20 @@ void bridge_log_connect(struct bridge *b)
     struct log_line line = begin(b, LOG_LEVEL_INFO, "connect");
     log_put(&line, "listener", b->smtpd->conf->section);
     log_put_text(&line, "local", netaddr_text_with_port(&b->session.client.local, address));
+    log_end(&line);
+}
+
+void bridge_log_asserted(struct bridge *b)
+{
+    char address[NETADDR_TEXT_MAX];
+    const struct identity *client = &b->session.client;
+    struct log_line line = begin(b, LOG_LEVEL_INFO, "asserted");
+
+    put_name(&line, client);
+    if (client->reference.len != 0)
+        log_put(&line, "reference", client->reference);
+    log_put_text(&line, "local", netaddr_text_with_port(&client->local, address));
+    put_login(&line, client);
     log_end(&line);
 }
 
@@ -223,6 +245,7 @@ void bridge_log_transaction(struct bridge *b)
     put_name(&line, &b->session.client);
     log_put(&line, "helo", b->session.client.helo);
     log_put_text(&line, "proto", b->session.client.is_esmtp ? "ESMTP" : "SMTP");
+    put_login(&line, &b->session.client);
     put_address(b, &line, "from", &tx->envelope.from);
     put_recipients(b, &line, tx);
     LIST_EACH (link, &tx->branches) {

@@ -76,4 +76,5 @@ void bridge_name_forget(struct bridge *b)
         dns_cancel(b->query);
     b->query = NULL;
     mem_free(b->reverse_name);
+    b->reverse_name = NULL;
 }

@@ -6,7 +6,7 @@ void bridge_resolve(struct bridge *b, const struct recipient *rcpt, struct route
 {
     const struct smtpd_conf *conf = b->smtpd->conf;
     struct route_client client = {
-        .may_relay = setting_nets_hold(&conf->relay_from, &b->session.client.client),
+        .may_relay = smtpd_may_relay(conf, &b->session.client),
         .rejects_routed = conf->routed_recipients == SMTPD_ROUTED_REJECT,
     };
 

@@ -32,7 +32,7 @@ static size_t count_choices(const struct config *config)
     size_t count = 0;
 
     for (size_t i = 0; i < config->smtpd_count; i++)
-        count += config->smtpds[i]->filters.count;
+        count += config->smtpds[i]->filters.chosen.count;
     for (size_t i = 0; i < config->target_count; i++)
         count += config->targets[i].filters.count;
     return count;
@@ -52,7 +52,7 @@ int filters_init(struct filters *f, const struct config *config,
     if (f->all == NULL || f->choices == NULL)
         return ERR_MEMORY;
     for (size_t i = 0; i < config->smtpd_count && error == 0; i++)
-        error = open_all(f, &config->smtpds[i]->filters);
+        error = open_all(f, &config->smtpds[i]->filters.chosen);
     for (size_t i = 0; i < config->target_count && error == 0; i++)
         error = open_all(f, &config->targets[i].filters);
     return error;

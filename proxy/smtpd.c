@@ -7,90 +7,15 @@
 #include "proxy/logging.h"
 #include "proxy/services.h"
 
-/* ---- connections of one client ---- */
-
 static struct shared *shared_of(const struct smtpd *d)
 {
     return d->services->shared;
 }
 
-struct width {
-    unsigned bits, times;
-};
-
-/* The widest first. */
-static const struct width widths_v4[] = {{32, 1}};
-static const struct width widths_v6[] = {{48, 16}, {56, 4}, {64, 1}};
-
-static struct smtpd_client *make_client(struct smtpd *d, const struct netaddr *net,
-                                        const struct width *width, struct bytes key)
-{
-    struct smtpd_client *client = mem_zalloc(sizeof(*client));
-
-    if (client == NULL)
-        return NULL;
-    memcpy(client->key, key.at, key.len);
-    client->times = width->times;
-    client->connections.key =
-        shared_key_of_client(shared_of(d), d->conf->section, net, width->bits);
-    if (hash_table_add(&d->clients, &client->entry, bytes_make(client->key, key.len)) != 0) {
-        mem_free(client);
-        return NULL;
-    }
-    return client;
-}
-
-static struct smtpd_client *find_client(struct smtpd *d, const struct netaddr *address,
-                                        const struct width *width)
-{
-    struct netaddr net = netaddr_prefix(address, width->bits);
-    uint8_t key[sizeof(((struct smtpd_client *)NULL)->key)];
-
-    key[0] = (uint8_t)net.family;
-    key[1] = (uint8_t)width->bits;
-    memcpy(key + 2, net.octets, sizeof(net.octets));
-    struct hash_entry *found = hash_table_find(&d->clients, bytes_make(key, sizeof(key)));
-    return found == NULL ? make_client(d, &net, width, bytes_make(key, sizeof(key)))
-                         : CONTAINER_OF(found, struct smtpd_client, entry);
-}
-
-static void count_out(struct smtpd *d, struct smtpd_client *client)
-{
-    while (client != NULL) {
-        struct smtpd_client *wider = client->wider;
-        shared_add(shared_of(d), &client->connections, -1);
-        if (client->connections.own == 0) {
-            hash_table_remove(&d->clients, &client->entry);
-            mem_free(client);
-        }
-        client = wider;
-    }
-}
-
-/* One more connection of this address. NULL: no memory. */
-static struct smtpd_client *count_in(struct smtpd *d, const struct netaddr *address)
-{
-    bool is_v6 = address->family == NETADDR_IPV6;
-    const struct width *widths = is_v6 ? widths_v6 : widths_v4;
-    size_t count = is_v6 ? ARRAY_LENGTH(widths_v6) : ARRAY_LENGTH(widths_v4);
-    struct smtpd_client *wider = NULL;
-
-    for (size_t i = 0; i < count; i++) {
-        struct smtpd_client *client = find_client(d, address, &widths[i]);
-        if (client == NULL) {
-            count_out(d, wider);
-            return NULL;
-        }
-        client->wider = wider;
-        shared_add(shared_of(d), &client->connections, 1);
-        wider = client;
-    }
-    return wider;
-}
-
+/* A connection has ended, or was not served. */
 static void forget(struct smtpd *d, struct smtpd_client *client)
 {
-    count_out(d, client);
+    smtpd_count_out(d, client);
     shared_add(shared_of(d), &d->connections, -1);
 }
 
@@ -158,43 +83,27 @@ static void turn_away(struct smtpd *d, struct stream *stream, enum reply_id id)
     stream_close(stream);
 }
 
-static bool has_too_many(const struct smtpd *d, const struct smtpd_client *client)
+static bool is_full(struct smtpd *d, const struct netaddr *client)
 {
-    uint64_t each = d->conf->limits.connections_per_client;
-
-    for (; client != NULL; client = client->wider)
-        if (shared_sum(shared_of(d), &client->connections) > each * client->times)
-            return true;
-    return false;
+    return !setting_nets_hold(&d->conf->limit_exempt, client) &&
+           shared_sum(shared_of(d), &d->connections) > d->conf->limits.connections;
 }
 
-/* Turns a client away that is over a limit. It is counted in already, here and in other processes.
- */
-static bool is_over(struct smtpd *d, const struct smtpd_client *client, struct stream *stream)
-{
-    const struct smtpd_limits *limits = &d->conf->limits;
-
-    if (shared_sum(shared_of(d), &d->connections) > limits->connections)
-        turn_away(d, stream, REPLY_TOO_MANY_CONNECTIONS);
-    else if (has_too_many(d, client))
-        turn_away(d, stream, REPLY_TOO_MANY_FROM_CLIENT);
-    else
-        return false;
-    return true;
-}
-
+/* A client that is over a limit is counted in already, here and in other processes. */
 static void on_accepted(void *owner, struct stream *stream)
 {
     struct smtpd *d = owner;
     struct netaddr address = stream_peer(stream);
-    bool is_exempt = setting_nets_hold(&d->conf->limit_exempt, &address);
-    struct smtpd_client *client = is_exempt ? NULL : count_in(d, &address);
+    struct smtpd_client *client;
 
-    if (!is_exempt && client == NULL)
-        return;
     shared_add(shared_of(d), &d->connections, 1);
-    if ((is_exempt || !is_over(d, client, stream)) && bridge_start(d, stream, client))
+    enum reply_id id = smtpd_count_in(d, &address, &client);
+    if (is_full(d, &address))
+        id = REPLY_TOO_MANY_CONNECTIONS;
+    if (id == REPLY_OK && bridge_start(d, stream, client))
         return;
+    if (id != REPLY_OK)
+        turn_away(d, stream, id);
     forget(d, client);
 }
 
@@ -290,7 +199,7 @@ int smtpd_start(struct smtpd *d, struct services *services, const struct smtpd_c
     hash_table_init(&d->clients, loop_hash_key(services->loop));
     offer_init(&d->offer, routes);
     d->bridge_ended = on_bridge_ended;
-    int error = filters_chain(&services->filters, &conf->filters, &d->chain);
+    int error = filters_chain(&services->filters, &conf->filters.chosen, &d->chain);
     if (error == 0)
         error = make_session_conf(d, arena);
     if (error == 0)

@@ -55,6 +55,12 @@ struct smtpd_client {
     struct shared_count connections;
 };
 
+/* Counts one more connection of a client. *counted_out: where, for smtpd_count_out(); NULL: the
+ * limit spares it, or there is no memory. REPLY_OK, or why the client is turned away. */
+enum reply_id smtpd_count_in(struct smtpd *d, const struct netaddr *client,
+                             struct smtpd_client **counted_out);
+void smtpd_count_out(struct smtpd *d, struct smtpd_client *counted); /* or NULL */
+
 /* `fds`: listening sockets, taken over. `session_ended` and `owner` are set before. 0, or an error.
  */
 int smtpd_start(struct smtpd *d, struct services *services, const struct smtpd_conf *conf,

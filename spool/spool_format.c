@@ -209,6 +209,13 @@ static void take_identity(struct spool_content *content, struct identity *who)
     who->helo = spool_take_text(content);
 }
 
+static void take_asserted(struct spool_content *content, struct identity *who)
+{
+    who->login = spool_take_text(content);
+    who->reference = spool_take_text(content);
+    who->hops_left = (uint8_t)spool_take_number(content, 1);
+}
+
 /* A text that older versions did not write. */
 static struct bytes take_new_text(struct spool_content *content)
 {
@@ -233,6 +240,8 @@ static void take_message(struct spool_content *content, struct spool_message *m)
     take_identity(content, &m->client);
     m->listener = spool_take_text(content);
     m->hostname = spool_take_text(content);
+    if (content->left.len != 0) /* older files end here */
+        take_asserted(content, &m->client);
     m->lines = take_new_text(content);
 }
 

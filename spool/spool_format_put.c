@@ -111,6 +111,14 @@ static void put_identity(struct buf *out, const struct identity *who)
     spool_add_text(out, who->helo);
 }
 
+/* What who was in front has said of the client; postern 0.1 did not know of it at first. */
+static void put_asserted(struct buf *out, const struct identity *who)
+{
+    spool_add_text(out, who->login);
+    spool_add_text(out, who->reference);
+    spool_add_number(out, who->hops_left, 1);
+}
+
 void spool_put_message(struct spool_writer *writer, const struct spool_message *m)
 {
     struct buf *out = writer->out;
@@ -130,6 +138,7 @@ void spool_put_message(struct spool_writer *writer, const struct spool_message *
     put_identity(out, &m->client);
     spool_add_text(out, m->listener);
     spool_add_text(out, m->hostname);
+    put_asserted(out, &m->client);
     spool_add_text(out, m->lines);
     end(writer, start, RECORD_MESSAGE);
 }

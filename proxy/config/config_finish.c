@@ -117,7 +117,8 @@ static int finish_smtpd(struct config *config, const struct config_section *sect
         return ERR_MEMORY;
     int error = find_tables(config, section, smtpd);
     if (error == 0)
-        error = config_filters_choose(config, section, &smtpd->filter_names, &smtpd->filters);
+        error =
+            config_filters_choose(config, section, &smtpd->filters.names, &smtpd->filters.chosen);
     return error;
 }
 

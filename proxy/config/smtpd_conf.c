@@ -115,6 +115,46 @@ static const struct setting_type etrn_type = {
     .parse_words = parse_etrn,
     .put = put_etrn};
 
+/* ---- relay-from ---- */
+
+static int parse_relay_from(struct bytes word, struct arena *arena, void *item_out)
+{
+    struct smtpd_relay_from from = {.is_authenticated = bytes_is_nocase(word, "authenticated")};
+
+    (void)arena;
+    if (!from.is_authenticated && netaddr_parse_mask(word, &from.net) != 0)
+        return ERR_SYNTAX;
+    memcpy(item_out, &from, sizeof from);
+    return 0;
+}
+
+static void put_relay_from(const void *item, struct buf *out)
+{
+    const struct smtpd_relay_from *from = item;
+
+    if (from->is_authenticated)
+        buf_text(out, "authenticated");
+    else
+        setting_put_net(&from->net, out);
+}
+
+static const struct setting_type relay_from_type = {
+    .expected = "a network (ADDR or ADDR/BITS), or authenticated",
+    .item_bytes = sizeof(struct smtpd_relay_from),
+    .parse = parse_relay_from,
+    .put = put_relay_from};
+
+bool smtpd_may_relay(const struct smtpd_conf *conf, const struct identity *client)
+{
+    for (size_t i = 0; i < conf->relay_from.count; i++) {
+        const struct smtpd_relay_from *from = &conf->relay_from.at[i];
+        if (from->is_authenticated ? client->login.len != 0
+                                   : netaddr_in(&client->client, &from->net))
+            return true;
+    }
+    return false;
+}
+
 /* ---- rows ---- */
 
 #define AT(member) SETTING_AT(smtpd_conf, member)
@@ -140,7 +180,7 @@ static const struct setting rows[] = {
     {"routing-table", SETTING_TEXTS, AT(routing_tables), NULL, NULL,
      .initial_help = "the global one alone",
      .help = "tables that are asked in this order, the global one last"},
-    {"filter", SETTING_TEXTS, AT(filter_names), NULL, NULL, .initial_help = "none",
+    {"filter", SETTING_TEXTS, AT(filters.names), NULL, NULL, .initial_help = "none",
      .help = "filters that judge clients and their mail, in this order"},
     {"logger", SETTING_TEXT, AT(logger), NULL, NULL, .initial_help = "core.logger",
      .help = "where this listener's log lines go"},
@@ -183,15 +223,18 @@ static const struct setting rows[] = {
     {"split", SETTING_CHOICE, AT(split), "live", "live|defer",
      .help = "what a recipient gets that would go to a second target; live: the target's answer; "
              "defer: 452 4.5.3, as always where a relay has on-failure = tempfail"},
-    {"relay-from", SETTING_NETS, AT(relay_from), "127.0.0.0/8 ::1", NULL,
+    {"relay-from", SETTING_CUSTOM_LIST, AT(relay_from), "127.0.0.0/8 ::1 authenticated", NULL,
+     .type = &relay_from_type,
      .help = "who may reach, through a pattern that names no domain, a relay that does not itself "
              "judge the client"},
     {"routed-recipients", SETTING_CHOICE, AT(routed_recipients), "reject", "reject|pass",
      .help = "local parts with %, ! or @ on their way to a relay; reject: 553 5.1.3, unless the "
              "line matched that very address or the target took XCLIENT or PROXY"},
     {"early-input", SETTING_CHOICE, AT(early_input), "reject", "reject|accept",
-     .help = "octets after EHLO, HELO or DATA that came before the reply; reject: 554 5.5.0, and "
-             "the connection is closed"},
+     .help = "octets after EHLO, HELO, DATA or XCLIENT that came before the reply; reject: 554 "
+             "5.5.0, and the connection is closed; accept: those after XCLIENT are thrown away"},
+    {"xclient-from", SETTING_NETS, AT(xclient_from), NULL, NULL, .initial_help = "nobody",
+     .help = "who may say by XCLIENT who the client is: other mail servers and proxies"},
     {"limit-exempt", SETTING_NETS, AT(limit_exempt), NULL, NULL, .initial_help = "nobody",
      .help = "clients that the limits on connections spare"},
     {"resolve-timeout", SETTING_DURATION, AT(times.resolve_ms), "5s", NULL,

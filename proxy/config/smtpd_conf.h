@@ -10,6 +10,7 @@
 #include "filters/filter_kind.h"
 #include "proxy/base/bytes.h"
 #include "proxy/base/setting.h"
+#include "proxy/smtp/identity.h"
 #include "route/route_source.h"
 
 enum smtpd_protocol { SMTPD_SMTP };
@@ -24,6 +25,15 @@ struct smtpd_etrn {
 };
 struct smtpd_etrns {
     struct smtpd_etrn *at;
+    size_t count;
+};
+/* Who may relay: relay-from = CIDR | authenticated. */
+struct smtpd_relay_from {
+    bool is_authenticated; /* whoever has authenticated; else `net` */
+    struct netmask net;
+};
+struct smtpd_relay_froms {
+    struct smtpd_relay_from *at;
     size_t count;
 };
 enum smtpd_routed_recipients { SMTPD_ROUTED_REJECT, SMTPD_ROUTED_PASS };
@@ -47,6 +57,11 @@ struct smtpd_times {
     uint64_t resolve_ms;
 };
 
+struct smtpd_filters {
+    struct setting_texts names; /* as written */
+    struct filter_choices chosen;
+};
+
 struct smtpd_conf {
     struct bytes section;               /* N */
     struct bytes name;                  /* what the greeting says */
@@ -62,18 +77,21 @@ struct smtpd_conf {
     enum smtpd_bare_newline bare_newline;
     struct setting_nets bare_newline_exempt;
     enum smtpd_split split;
-    struct setting_nets relay_from;
+    struct smtpd_relay_froms relay_from;
     enum smtpd_routed_recipients routed_recipients;
     enum smtpd_early_input early_input;
     struct setting_nets limit_exempt;
+    struct setting_nets xclient_from;
     struct bytes refuse; /* empty: connections are served */
     bool resolves_names;
     struct smtpd_etrns etrn_from;
     struct setting_texts announce, hide; /* EHLO keywords, upper case */
-    struct setting_texts filter_names;   /* as written */
-    struct filter_choices filters;       /* the same */
+    struct smtpd_filters filters;
 };
 
 extern const struct setting_section smtpd_conf_section;
+
+/* relay-from */
+bool smtpd_may_relay(const struct smtpd_conf *conf, const struct identity *client);
 
 #endif

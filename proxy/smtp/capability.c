@@ -27,14 +27,23 @@ static const struct {
     {"REVERSE_NAME", ATTRIBUTE_REVERSE_NAME},
     {"IDENT", ATTRIBUTE_IDENT},
     {"SOURCE", ATTRIBUTE_SOURCE},
+    {"SESSION", ATTRIBUTE_SESSION},
+    {"TTL", ATTRIBUTE_TTL},
 };
 
-static uint16_t find_attribute(struct bytes word)
+uint16_t capability_attribute(struct bytes name)
 {
     for (size_t i = 0; i < ARRAY_LENGTH(attributes); i++)
-        if (bytes_is_nocase(word, attributes[i].name))
+        if (bytes_is_nocase(name, attributes[i].name))
             return attributes[i].bit;
     return ATTRIBUTE_OTHER;
+}
+
+void capability_put_attributes(struct buf *out, uint16_t bits)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(attributes); i++)
+        if ((bits & attributes[i].bit) != 0)
+            buf_cat(out, " ", attributes[i].name, NULL);
 }
 
 static uint16_t read_attributes(struct bytes rest)
@@ -42,7 +51,7 @@ static uint16_t read_attributes(struct bytes rest)
     uint16_t found = 0;
 
     for (struct bytes word = text_word(&rest); word.len > 0; word = text_word(&rest))
-        found |= find_attribute(word);
+        found |= capability_attribute(word);
     return found;
 }
 

@@ -39,7 +39,10 @@ enum capability_attribute {
     ATTRIBUTE_REVERSE_NAME = 1 << 8,
     ATTRIBUTE_IDENT = 1 << 9,
     ATTRIBUTE_SOURCE = 1 << 10,
-    ATTRIBUTE_OTHER = 1 << 11 /* any that we do not know */
+    ATTRIBUTE_OTHER = 1 << 11, /* any that we do not know */
+    /* Dovecot's */
+    ATTRIBUTE_SESSION = 1 << 12,
+    ATTRIBUTE_TTL = 1 << 13
 };
 
 struct capability {
@@ -52,6 +55,9 @@ struct capability {
  * Keywords and attributes may be in any case. */
 struct capability capability_parse(const struct reply *reply);
 
+/* The capability_attribute bit of a name, in any case. */
+uint16_t capability_attribute(struct bytes name);
+void capability_put_attributes(struct buf *out, uint16_t attributes); /* " NAME" for each */
 /* The capability_keyword bit of a word, in any case; 0: none that we know. */
 uint32_t capability_keyword(struct bytes word);
 /* All capability_keyword bits that are offered in that way. */

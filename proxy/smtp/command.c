@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Verbs have four letters, so they are compared as one number. */
+/* Verbs of mail have four letters, so they are compared as one number. */
 #include "proxy/smtp/command.h"
 
 #include "proxy/base/error.h"
@@ -52,6 +52,11 @@ static bool is_blank(uint8_t octet)
     return octet == ' ' || octet == '\t';
 }
 
+static enum verb long_verb(struct bytes word)
+{
+    return bytes_is_nocase(word, "XCLIENT") ? VERB_XCLIENT : VERB_UNKNOWN;
+}
+
 enum verb command_verb(struct bytes line, struct bytes *argument_out)
 {
     size_t end = 0;
@@ -60,7 +65,7 @@ enum verb command_verb(struct bytes line, struct bytes *argument_out)
         end++;
     *argument_out = text_trim(bytes_skip(line, end));
     if (end != 4)
-        return VERB_UNKNOWN;
+        return long_verb(bytes_first(line, end));
     return verb_of(VERB(byte_lower(line.at[0]), byte_lower(line.at[1]), byte_lower(line.at[2]),
                         byte_lower(line.at[3])));
 }

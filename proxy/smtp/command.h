@@ -24,7 +24,8 @@ enum verb {
     VERB_SEND,
     VERB_SOML,
     VERB_SAML,
-    VERB_ETRN
+    VERB_ETRN,
+    VERB_XCLIENT
 };
 
 /* *argument_out: the rest of the line, without the white space around it. */

@@ -108,6 +108,9 @@ enum session_stage {
 
 enum session_action_kind {
     SESSION_ACT_GREETED,     /* EHLO or HELO was said: client.helo is set */
+    SESSION_ACT_ASSERTED,    /* attributes: XCLIENT has changed `client`, and the session is new
+                                again. Decide all that hangs on the client, then session_greet() or
+                                session_turn_away() */
     SESSION_ACT_BEGIN,       /* MAIL was accepted: make the id and the copy of session.tx */
     SESSION_ACT_ROUTE,       /* rcpt: answer with EV_ROUTED, now or later */
     SESSION_ACT_ETRN,        /* bytes: the argument; answer SESSION_EV_ANSWER, now or later */
@@ -125,6 +128,7 @@ struct session_action {
     struct recipient *rcpt;
     union {
         struct bytes bytes;
+        uint16_t attributes; /* capability_attribute bits */
         struct reply reply;
         struct action of_transaction;
     };

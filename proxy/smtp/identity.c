@@ -79,16 +79,27 @@ static struct bytes address_value(const struct netaddr *address, enum identity_f
     return bytes_of(attribute->text);
 }
 
+static struct bytes number_value(unsigned number, struct attribute *attribute)
+{
+    size_t at = sizeof(attribute->text);
+
+    do
+        attribute->text[--at] = (char)('0' + number % 10);
+    while ((number /= 10) != 0);
+    return bytes_make(attribute->text + at, sizeof(attribute->text) - at);
+}
+
 static struct bytes port_value(const struct netaddr *address, struct attribute *attribute)
 {
-    uint16_t port = address->port;
-    size_t at = sizeof(attribute->text) - 1;
-
-    if (address->family == NETADDR_NONE || port == 0)
+    if (address->family == NETADDR_NONE || address->port == 0)
         return unavailable();
-    for (; port != 0; port /= 10)
-        attribute->text[--at] = (char)('0' + port % 10);
-    return bytes_make(attribute->text + at, sizeof(attribute->text) - 1 - at);
+    return number_value(address->port, attribute);
+}
+
+/* One hop less than it had when it came. */
+static struct bytes ttl_value(const struct identity *who, struct attribute *attribute)
+{
+    return number_value(who->hops_left == 0 ? IDENTITY_HOPS : who->hops_left - 1U, attribute);
 }
 
 /* `form` is not AUTO. */
@@ -111,6 +122,12 @@ static struct bytes value_of(const struct identity *who, enum capability_attribu
         return host_name(who->reverse_name);
     if (bit == ATTRIBUTE_HELO)
         return printable(who->helo);
+    if (bit == ATTRIBUTE_LOGIN)
+        return text_xtext_length(who->login) > VALUE_MAX ? unavailable() : who->login;
+    if (bit == ATTRIBUTE_SESSION)
+        return printable(who->reference);
+    if (bit == ATTRIBUTE_TTL)
+        return ttl_value(who, attribute);
     return bytes_of("REMOTE"); /* SOURCE */
 }
 
@@ -142,13 +159,24 @@ static bool has_odd_reverse_name(const struct identity *who)
             !bytes_equal_nocase(who->reverse_name, who->name));
 }
 
+/* What need not be said where it says nothing. */
+static bool is_needed(const struct identity *who, enum capability_attribute bit)
+{
+    if (bit == ATTRIBUTE_REVERSE_NAME)
+        return has_odd_reverse_name(who);
+    if (bit == ATTRIBUTE_LOGIN)
+        return who->login.len != 0;
+    return bit != ATTRIBUTE_SESSION || who->reference.len != 0;
+}
+
 void identity_put_xclient(struct buf *out, const struct identity *who, uint16_t attributes,
                           enum identity_form form)
 {
-    /* REVERSE_NAME comes after NAME, which sets it too. The last two go only where room is left. */
-    static const struct item order[] = {ITEM(NAME),         ITEM(ADDR),     ITEM(PORT),
-                                        ITEM(DESTADDR),     ITEM(DESTPORT), ITEM(PROTO),
-                                        ITEM(REVERSE_NAME), ITEM(HELO)};
+    /* REVERSE_NAME comes after NAME, which sets it too. Those behind TTL go only where room is
+     * left. */
+    static const struct item order[] = {
+        ITEM(NAME), ITEM(ADDR),  ITEM(PORT),         ITEM(DESTADDR), ITEM(DESTPORT), ITEM(PROTO),
+        ITEM(TTL),  ITEM(LOGIN), ITEM(REVERSE_NAME), ITEM(SESSION),  ITEM(HELO)};
     size_t length = strlen("XCLIENT\r\n");
 
     if ((attributes & ATTRIBUTE_ADDR) == 0)
@@ -159,8 +187,7 @@ void identity_put_xclient(struct buf *out, const struct identity *who, uint16_t 
     for (size_t i = 0; i < ARRAY_LENGTH(order); i++) {
         struct attribute attribute;
 
-        if ((attributes & order[i].bit) == 0 ||
-            (order[i].bit == ATTRIBUTE_REVERSE_NAME && !has_odd_reverse_name(who)))
+        if ((attributes & order[i].bit) == 0 || !is_needed(who, order[i].bit))
             continue;
         set(&attribute, &order[i], value_of(who, order[i].bit, form, &attribute));
         if (length + attribute.length > IDENTITY_COMMAND_MAX)
@@ -212,26 +239,36 @@ unsigned identity_put_xforward(struct buf *out, const struct identity *who, uint
 
 /* ---- the PROXY protocol ---- */
 
-bool identity_has_both_ends(const struct identity *who)
+struct ends {
+    struct netaddr client, local; /* of one family, IPv4 or IPv6 */
+};
+
+static struct ends ends_of(const struct identity *who)
 {
-    return who != NULL && who->client.family != NETADDR_NONE &&
-           who->client.family == who->local.family;
+    struct ends ends = {.client = who->client, .local = who->local};
+
+    if (ends.client.family == NETADDR_NONE)
+        ends.client = (struct netaddr){.family = NETADDR_IPV4};
+    if (ends.local.family != ends.client.family)
+        ends.local = (struct netaddr){.family = ends.client.family, .port = who->local.port};
+    return ends;
 }
 
 void identity_put_proxy_v1(struct buf *out, const struct identity *who)
 {
     char text[NETADDR_TEXT_MAX];
 
-    if (!identity_has_both_ends(who)) {
+    if (who == NULL) {
         buf_text(out, "PROXY UNKNOWN\r\n");
         return;
     }
-    buf_text(out, who->client.family == NETADDR_IPV4 ? "PROXY TCP4 " : "PROXY TCP6 ");
-    buf_cat(out, netaddr_text(&who->client, text), " ", NULL);
-    buf_cat(out, netaddr_text(&who->local, text), " ", NULL);
-    buf_decimal(out, who->client.port);
+    struct ends ends = ends_of(who);
+    buf_text(out, ends.client.family == NETADDR_IPV4 ? "PROXY TCP4 " : "PROXY TCP6 ");
+    buf_cat(out, netaddr_text(&ends.client, text), " ", NULL);
+    buf_cat(out, netaddr_text(&ends.local, text), " ", NULL);
+    buf_decimal(out, ends.client.port);
     buf_byte(out, ' ');
-    buf_decimal(out, who->local.port);
+    buf_decimal(out, ends.local.port);
     buf_text(out, "\r\n");
 }
 
@@ -251,14 +288,15 @@ void identity_put_proxy_v2(struct buf *out, const struct identity *who)
     size_t octets;
 
     buf_put(out, bytes_make(signature, sizeof(signature)));
-    if (!identity_has_both_ends(who)) {
+    if (who == NULL) {
         buf_put(out, bytes_make(local, sizeof(local)));
         return;
     }
-    octets = who->client.family == NETADDR_IPV4 ? 4 : 16;
+    struct ends ends = ends_of(who);
+    octets = ends.client.family == NETADDR_IPV4 ? 4 : 16;
     buf_put(out, bytes_make(octets == 4 ? tcp4 : tcp6, 4));
-    buf_put(out, bytes_make(who->client.octets, octets));
-    buf_put(out, bytes_make(who->local.octets, octets));
-    put_two_octets(out, who->client.port);
-    put_two_octets(out, who->local.port);
+    buf_put(out, bytes_make(ends.client.octets, octets));
+    buf_put(out, bytes_make(ends.local.octets, octets));
+    put_two_octets(out, ends.client.port);
+    put_two_octets(out, ends.local.port);
 }

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "proxy/base/arena.h"
 #include "proxy/base/buf.h"
 #include "proxy/base/bytes.h"
 #include "proxy/base/netaddr.h"
@@ -25,7 +26,9 @@ struct identity {
     struct bytes name;         /* a strict host name */
     struct bytes reverse_name; /* the unconfirmed PTR, a strict host name; empty: none */
     struct bytes helo;         /* as the client said it; empty: it did not yet */
-    struct bytes login;        /* who the client has proved to be; empty: not authenticated */
+    struct bytes login;        /* as whom it has authenticated; empty: it has not */
+    struct bytes reference;    /* how who is in front logs it; empty: nobody has said so */
+    uint8_t hops_left;         /* proxies that it may still pass: XCLIENT's TTL; 0: nobody counts */
     bool is_esmtp;             /* greeted with EHLO */
 };
 
@@ -44,20 +47,37 @@ enum identity_kind {
 enum identity_form { IDENTITY_FORM_AUTO, IDENTITY_FORM_PREFIXED, IDENTITY_FORM_BARE };
 
 #define IDENTITY_COMMAND_MAX 512 /* octets of one command, CRLF included */
+#define IDENTITY_HOPS        10  /* proxies that a client may pass, if nobody counted before us */
 
-/* One XCLIENT command of announced attributes only, never over IDENTITY_COMMAND_MAX: REVERSE_NAME
- * and HELO are left out where they do not fit. IDENTITY_FORM_AUTO writes the bare form only to
- * targets that announce exactly what Exim or KumoMTA does. */
+/* What identity_read_xclient() knows. */
+#define IDENTITY_XCLIENT                                                                           \
+    (ATTRIBUTE_NAME | ATTRIBUTE_ADDR | ATTRIBUTE_PORT | ATTRIBUTE_PROTO | ATTRIBUTE_HELO |         \
+     ATTRIBUTE_LOGIN | ATTRIBUTE_DESTADDR | ATTRIBUTE_DESTPORT | ATTRIBUTE_REVERSE_NAME |          \
+     ATTRIBUTE_SESSION | ATTRIBUTE_TTL)
+
+/* The argument of XCLIENT changes *who; *given_out: the attributes that it has. What hangs on an
+ * attribute is forgotten where the command does not say it too: a port with its address, HELO,
+ * PROTO, LOGIN, SESSION always; without NAME an ADDR leaves the name pending. The texts lie in
+ * `argument`, or in `arena`. 0; ERR_SYNTAX; ERR_RANGE: TTL is used up; ERR_MEMORY. If it fails,
+ * *who is as it was. */
+int identity_read_xclient(struct bytes argument, struct arena *arena, struct identity *who,
+                          uint16_t *given_out);
+/* A copy with texts of its own, all in one block: mem_free() it. NULL: no memory. */
+struct identity *identity_copy(const struct identity *who);
+
+/* One XCLIENT command of announced attributes only, never over IDENTITY_COMMAND_MAX: LOGIN,
+ * REVERSE_NAME, SESSION and HELO are left out where they do not fit. IDENTITY_FORM_AUTO writes the
+ * bare form only to targets that announce exactly what Exim or KumoMTA does. */
 void identity_put_xclient(struct buf *out, const struct identity *who, uint16_t attributes,
                           enum identity_form form);
 /* XFORWARD in one or more commands, each up to IDENTITY_COMMAND_MAX, with [UNAVAILABLE] for what is
  * not known; `ident` is the transaction's id. Returns how many commands were written. */
 unsigned identity_put_xforward(struct buf *out, const struct identity *who, uint16_t attributes,
                                struct bytes ident);
-/* Are both ends of the client's connection known, and of one family? */
-bool identity_has_both_ends(const struct identity *who);
-/* The header of the PROXY protocol. Where the ends are not known v1 says UNKNOWN, v2 LOCAL; `who`
- * may be NULL (health checks). */
+/* The header of the PROXY protocol. `who` NULL: nobody's connection, for which v1 says UNKNOWN, v2
+ * LOCAL. A target takes those for our own, so a client whose address is not known is never one of
+ * them: unspecified addresses (0.0.0.0, ::) stand for what is not known, or of another family than
+ * the client's. */
 void identity_put_proxy_v1(struct buf *out, const struct identity *who);
 void identity_put_proxy_v2(struct buf *out, const struct identity *who);
 

@@ -165,7 +165,8 @@ void outbound_done(struct outbound *o);
 void outbound_forget(struct outbound *o);
 /* Legal once, after outbound_init(), when the connection is open; `own` has its two ends.
  * `proxy_version` 1 or 2: a PROXY header for `client` goes first; 0: none. Where `client` is NULL
- * or has no address, v2 says LOCAL, and v1 names our own ends, since Postfix refuses UNKNOWN.
+ * (nobody's connection, or a report's) v2 says LOCAL, and v1 names our own ends, since Postfix
+ * refuses UNKNOWN; NULL: they have no addresses.
  * `helo`, borrowed as long as the connection, is said in EHLO; where it is not one word of
  * printable ASCII, "localhost" is. After XCLIENT the client's own is said, where it is one. */
 void outbound_start(struct outbound *o, unsigned proxy_version, const struct identity *client,

@@ -21,7 +21,7 @@ void outbound_start(struct outbound *o, unsigned proxy_version, const struct ide
 {
     assert(o->state == OUT_GREETING && buf_length(&o->out) == 0);
     if (proxy_version == 1)
-        identity_put_proxy_v1(&o->out, identity_has_both_ends(client) ? client : own);
+        identity_put_proxy_v1(&o->out, client != NULL ? client : own);
     else if (proxy_version == 2)
         identity_put_proxy_v2(&o->out, client);
     o->is_impersonated = proxy_version != 0 && client != NULL;

@@ -25,22 +25,14 @@ void session_init(struct session *s, const struct session_conf *conf, struct poo
     buf_init(&s->out, medium, 2 * SESSION_UNSENT_MAX);
     s->client.client = *client;
     s->client.local = *local;
-}
-
-void session_forget_helo(struct session *s)
-{
-    union {
-        const uint8_t *kept;
-        void *block;
-    } helo = {.kept = s->client.helo.at}; /* not const: keep_helo() allocated it */
-    mem_free(helo.block);
-    s->client.helo = bytes_make(NULL, 0);
+    s->peer.address = *client;
 }
 
 void session_done(struct session *s)
 {
     assert(s->tx == NULL || list_is_empty(&s->tx->todo));
     session_forget_helo(s);
+    session_forget_asserted(s);
     line_done(&s->line);
     buf_done(&s->out);
     arena_reset(&s->mail);
@@ -64,17 +56,28 @@ static void refuse_client(struct session *s, const struct reply *reply)
 
 static const struct session_rule greeting = {
     .stage = SESSION_STAGE_CONNECT, .proceed = greet, .refuse = refuse_client};
+/* The reply to XCLIENT. */
+static const struct session_rule greeting_again = {.flags = RULE_ENDS_GROUP | RULE_DROPS_EARLY,
+                                                   .stage = SESSION_STAGE_CONNECT,
+                                                   .proceed = greet,
+                                                   .refuse = refuse_client};
 
 void session_greet(struct session *s)
 {
     assert(s->state == SESSION_NEW);
     if (s->conf->refuse.code == 0) {
-        session_run(s, &greeting, bytes_make(NULL, 0));
+        session_run(s, s->peer.asserted == NULL ? &greeting : &greeting_again, bytes_make(NULL, 0));
         return;
     }
     s->farewell = s->conf->refuse;
     s->state = SESSION_REFUSING;
     reply_put(&s->out, &s->farewell, 0, REPLY_AS_IT_IS);
+}
+
+void session_turn_away(struct session *s, enum reply_id id)
+{
+    assert(s->state == SESSION_NEW);
+    session_close_with(s, id);
 }
 
 /* ---- actions of the session's own ---- */
@@ -280,7 +283,7 @@ static size_t feed_command(struct session *s, struct bytes in)
         session_hold(s, rule, argument);
     else
         session_run(s, rule, argument);
-    return used;
+    return rule->flags & RULE_DROPS_EARLY ? in.len : used;
 }
 
 /* After a greeting that refuses the client. */
@@ -310,13 +313,19 @@ static bool talks_early(const struct session *s)
             (s->command.rule->flags & RULE_ENDS_GROUP) != 0);
 }
 
+static bool drops_early(const struct session *s)
+{
+    return (s->state == SESSION_HELD || s->state == SESSION_PENDING) &&
+           (s->command.rule->flags & RULE_DROPS_EARLY) != 0;
+}
+
 static size_t feed_bytes(struct session *s, struct bytes in)
 {
     if (in.len == 0)
         return 0;
     if (talks_early(s))
         session_end_with(s, REPLY_TALKED_EARLY);
-    if (s->state == SESSION_ENDING || s->state == SESSION_CLOSED)
+    if (s->state == SESSION_ENDING || s->state == SESSION_CLOSED || drops_early(s))
         return in.len;
     if (!session_wants_input(s))
         return 0;

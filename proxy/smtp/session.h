@@ -81,6 +81,14 @@ struct session_counts {
     uint64_t content_bytes;          /* of this message, decoded */
 };
 
+/* Who is at the other end of the connection, and what it says of the client. */
+struct session_peer {
+    struct netaddr address;
+    uint32_t may;              /* set by the shell: what of ETRN and XCLIENT the client may say, as
+                                  capability_keyword bits */
+    struct identity *asserted; /* owns the texts in session.client that XCLIENT has set; or NULL */
+};
+
 struct session {
     struct arena mail; /* of one transaction; empty when the session is idle */
     struct line line;
@@ -93,14 +101,14 @@ struct session {
     struct transaction *tx;        /* at most one; in `mail` */
     struct session_action todo[3]; /* the session's own; the transaction's follow */
     uint8_t todo_count, todo_at;
-    struct identity client;
+    struct identity client; /* as it is treated: PROXY and XCLIENT change it */
+    struct session_peer peer;
     uint32_t offered; /* capability_keyword bits announced to this client */
     uint32_t bridged; /* set by the shell at any time: those that every target can do */
     const struct session_conf *conf;
     struct session_counts counts;
     struct session_command command;
     struct reply farewell; /* SESSION_REFUSING: to every command; SESSION_ENDING: the last reply */
-    bool may_etrn;         /* set by the shell: this client may start queues */
     bool is_stopping, is_eof; /* the session closes when nothing runs any more */
     bool is_settled;          /* `tx` is over; the next call frees its memory */
     bool is_cut_short;        /* we ended the session, and the client may still be sending */
@@ -114,6 +122,8 @@ void session_done(struct session *s); /* legal when no action for a branch is le
 /* Legal in SESSION_NEW. Sends conf's `refuse` where that is set, else the greeting, as soon as
  * filters agree. */
 void session_greet(struct session *s);
+/* Legal in SESSION_NEW, instead: sends the reply and closes. */
+void session_turn_away(struct session *s, enum reply_id id);
 
 size_t session_feed(struct session *s, const struct session_event *ev);
 /* An event for the session's transaction; ignored when none runs any more. */

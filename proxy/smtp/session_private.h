@@ -12,7 +12,9 @@ enum session_rule_flags {
     RULE_ENDS_GROUP = 1 << 2, /* RFC 2920: the client must wait for its reply */
     RULE_NEEDS_HELO = 1 << 3,
     RULE_NO_ARGUMENT = 1 << 4,
-    RULE_HAS_LINES = 1 << 5 /* after a 3xx the client's next line belongs to it */
+    RULE_HAS_LINES = 1 << 5,  /* after a 3xx the client's next line belongs to it */
+    RULE_DROPS_EARLY = 1 << 6 /* what came before its reply is not for us: it is thrown away where
+                                 early input does not end the session */
 };
 
 /* A command is checked, filters are asked about it, and it proceeds; each step finds it in
@@ -61,7 +63,13 @@ void session_do(struct session *s, const struct session_action *action);
 void session_close_with(struct session *s, enum reply_id id);
 /* The same, but after the replies that earlier commands wait for. */
 void session_end_with(struct session *s, enum reply_id id);
+
+/* session_identity.c: who the client is. */
 void session_forget_helo(struct session *s);
+/* False: no memory, and the old one stays. */
+bool session_keep_helo(struct session *s, struct bytes helo);
+void session_xclient(struct session *s);
+void session_forget_asserted(struct session *s);
 
 /* session_content.c: the content and its end. */
 void session_begin_content(struct session *s);

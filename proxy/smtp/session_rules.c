@@ -7,17 +7,6 @@
 
 /* ---- HELO, EHLO ---- */
 
-static bool keep_helo(struct session *s, struct bytes argument)
-{
-    uint8_t *kept = mem_alloc(argument.len);
-    if (kept == NULL)
-        return false;
-    memcpy(kept, argument.at, argument.len);
-    session_forget_helo(s);
-    s->client.helo = bytes_make(kept, argument.len);
-    return true;
-}
-
 static enum reply_id check_helo(struct session *s)
 {
     return command_is_helo_argument(s->command.argument) ? REPLY_OK : REPLY_HELO_SYNTAX;
@@ -25,7 +14,7 @@ static enum reply_id check_helo(struct session *s)
 
 static bool greet_client(struct session *s)
 {
-    if (!keep_helo(s, s->command.argument)) {
+    if (!session_keep_helo(s, s->command.argument)) {
         session_close_with(s, REPLY_NO_MEMORY);
         return false;
     }
@@ -46,14 +35,16 @@ static void on_helo(struct session *s)
     buf_text(&s->out, "\r\n");
 }
 
+/* What only some clients may say. */
+static const uint32_t restricted = CAPABILITY_ETRN | CAPABILITY_XCLIENT;
+
 /* RFC 5321 4.1.1.1: the last line has a space after the code, the others a hyphen. */
 static void on_ehlo(struct session *s)
 {
     if (!greet_client(s))
         return;
     s->offered = s->conf->announces & (s->conf->bridges | s->bridged);
-    if (!s->may_etrn)
-        s->offered &= ~(uint32_t)CAPABILITY_ETRN;
+    s->offered &= ~restricted | s->peer.may;
 
     uint32_t left = s->offered;
     buf_text(&s->out, left == 0 ? "250 " : "250-");
@@ -66,6 +57,8 @@ static void on_ehlo(struct session *s)
         if (row->bit == CAPABILITY_SIZE) {
             buf_byte(&s->out, ' ');
             buf_decimal(&s->out, s->conf->message_max_bytes);
+        } else if (row->bit == CAPABILITY_XCLIENT) {
+            capability_put_attributes(&s->out, IDENTITY_XCLIENT);
         }
     }
     buf_text(&s->out, "\r\n");
@@ -360,10 +353,10 @@ static enum reply_id check_etrn(struct session *s)
     int error = command_etrn(s->command.argument, &form, &name);
 
     if (s->tx != NULL)
-        return REPLY_ETRN_IN_MAIL;
+        return REPLY_NOT_IN_MAIL;
     if (error != 0)
         return error == ERR_NOT_FOUND ? REPLY_ETRN_USAGE : REPLY_SYNTAX;
-    return s->may_etrn ? REPLY_OK : REPLY_ETRN_DENIED;
+    return s->peer.may & CAPABILITY_ETRN ? REPLY_OK : REPLY_ETRN_DENIED;
 }
 
 static void on_etrn(struct session *s)
@@ -407,6 +400,8 @@ static const struct session_rule rules[] = {
     {VERB_SAML, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL},
     {VERB_ETRN, RULE_IS_JUNK | RULE_WAITS | RULE_NEEDS_HELO, STAGE(NONE), check_etrn, on_etrn,
      NULL},
+    {VERB_XCLIENT, RULE_WAITS | RULE_ENDS_GROUP | RULE_DROPS_EARLY, STAGE(NONE), NULL,
+     session_xclient, NULL},
     {VERB_UNKNOWN, RULE_IS_JUNK | RULE_HAS_LINES, STAGE(COMMAND), NULL, on_unknown, NULL},
 };
 

@@ -313,6 +313,13 @@ void relay_link_drain_later(struct relay_link *link)
 
 /* ---- the stream ---- */
 
+/* NULL: nobody's, and a report of ours is nobody's. */
+static const struct identity *client_of(const struct relay_link *link)
+{
+    const struct carrier *c = link->client;
+    return c == NULL || c->spooled_identity == IDENTITY_KIND_NONE ? NULL : c->client;
+}
+
 static void on_connected(void *owner, int error)
 {
     struct relay_link *link = owner;
@@ -328,8 +335,9 @@ static void on_connected(void *owner, int error)
     enter(link, RELAY_LINK_GREETING);
     struct identity own = {.client = stream_local(link->stream),
                            .local = stream_peer(link->stream)};
-    outbound_start(&link->out, relay_identity_proxy(conf),
-                   link->client == NULL ? NULL : link->client->client, &own, helo);
+    bool has_ends = own.client.family != NETADDR_NONE;
+    outbound_start(&link->out, relay_identity_proxy(conf), client_of(link), has_ends ? &own : NULL,
+                   helo);
     relay_link_drain(link);
 }
 

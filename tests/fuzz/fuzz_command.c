@@ -76,8 +76,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct pool pool;
 
     PIECES_MUST(lies_in(argument, line) && is_trimmed(argument));
-    PIECES_MUST(verb == VERB_UNKNOWN || (size >= 4 && pieces_are_printable(bytes_first(line, 4)) &&
-                                         (size == 4 || is_blank(data[4]))));
+    size_t letters = verb == VERB_XCLIENT ? strlen("XCLIENT") : 4;
+    PIECES_MUST(verb == VERB_UNKNOWN ||
+                (size >= letters && pieces_are_printable(bytes_first(line, letters)) &&
+                 (size == letters || is_blank(data[letters]))));
     if (command_is_helo_argument(argument))
         PIECES_MUST(argument.len > 0 && argument.len <= 255 &&
                     bytes_find(argument, 0x7f) == argument.len);

@@ -5,9 +5,9 @@
 
 #include "tests/fuzz/pieces.h"
 
-static const char *const names[] = {"NAME",         "ADDR",  "PORT",     "PROTO",
-                                    "HELO",         "LOGIN", "DESTADDR", "DESTPORT",
-                                    "REVERSE_NAME", "IDENT", "SOURCE"};
+static const char *const names[] = {"NAME",   "ADDR",     "PORT",     "PROTO",        "HELO",
+                                    "LOGIN",  "DESTADDR", "DESTPORT", "REVERSE_NAME", "IDENT",
+                                    "SOURCE", "",         "SESSION",  "TTL"};
 
 /* The bit of "NAME=value"; names stand in the order of their bits. */
 static uint16_t bit_of(struct bytes word)
@@ -54,8 +54,9 @@ static uint16_t read_command(struct bytes *text, const char *verb)
 static void check_xclient(struct buf *out, const struct identity *who, uint16_t attributes,
                           enum identity_form form)
 {
-    uint16_t optional = ATTRIBUTE_HELO | ATTRIBUTE_REVERSE_NAME;
-    uint16_t never = ATTRIBUTE_LOGIN | ATTRIBUTE_IDENT | ATTRIBUTE_SOURCE | ATTRIBUTE_OTHER;
+    uint16_t optional =
+        ATTRIBUTE_HELO | ATTRIBUTE_REVERSE_NAME | ATTRIBUTE_LOGIN | ATTRIBUTE_SESSION;
+    uint16_t never = ATTRIBUTE_IDENT | ATTRIBUTE_SOURCE | ATTRIBUTE_OTHER;
     struct bytes text;
     uint16_t seen;
 
@@ -120,7 +121,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size < 4)
         return 0;
-    attributes = (uint16_t)((data[0] << 8 | data[1]) & 0xfff);
+    attributes = (uint16_t)((data[0] << 8 | data[1]) & 0x3fff);
     who.is_esmtp = data[2] & 1;
     who.name_state = data[2] & 2   ? IDENTITY_NAME_CONFIRMED
                      : data[2] & 4 ? IDENTITY_NAME_TEMPORARY
@@ -131,6 +132,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     who.name = pieces_take_text(&input);
     who.reverse_name = pieces_take_text(&input);
     who.helo = pieces_take_text(&input);
+    who.login = who.reference = who.helo;
+    who.hops_left = data[2] >> 3;
     ident = pieces_take_text(&input);
     pool_init(&pool, 512, 1);
     buf_init(&out, &pool, 1 << 20);

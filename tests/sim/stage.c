@@ -62,7 +62,7 @@ void stage_filter(const struct config *config, struct filter *filter)
 
     staged = filter;
     for (size_t i = 0; i < config->smtpd_count; i++)
-        config->smtpds[i]->filters =
+        config->smtpds[i]->filters.chosen =
             (struct filter_choices){.at = &choice, .count = filter != NULL};
 }
 

@@ -34,7 +34,7 @@ static const struct row rows[] = {
      ATTRIBUTE_SOURCE | ATTRIBUTE_IDENT},
     {"250-h\r\n250 xforward  source\tIdent \r\n", CAPABILITY_XFORWARD, 0,
      ATTRIBUTE_SOURCE | ATTRIBUTE_IDENT},
-    {"250-h\r\n250-xclient Addr\r\n250 XCLIENT PORT TTL\r\n", CAPABILITY_XCLIENT,
+    {"250-h\r\n250-xclient Addr\r\n250 XCLIENT PORT TTLS\r\n", CAPABILITY_XCLIENT,
      ATTRIBUTE_ADDR | ATTRIBUTE_PORT | ATTRIBUTE_OTHER, 0},
     /* Exim writes two spaces */
     {"250-h\r\n250-XCLIENT  ADDR NAME PORT LOGIN DESTADDR DESTPORT\r\n250 HELP\r\n",

@@ -64,8 +64,10 @@ static const struct problem_row wrong[] = {
      "targets (\"#TARGET\")\n"},
     {CONFIG_WORLD_QUIET "protocol = lmtp\n",
      "t.cf:3:12: found \"lmtp\", expected smtp; did you mean \"smtp\"?\n"},
-    {CONFIG_WORLD_QUIET "relay-from = authenticated\n",
-     "t.cf:3:14: found \"authenticated\", expected ADDR or ADDR/BITS, no bits set behind the "
+    {CONFIG_WORLD_QUIET "relay-from = authentic\n",
+     "t.cf:3:14: found \"authentic\", expected a network (ADDR or ADDR/BITS), or authenticated\n"},
+    {CONFIG_WORLD_QUIET "xclient-from = authenticated\n",
+     "t.cf:3:16: found \"authenticated\", expected ADDR or ADDR/BITS, no bits set behind the "
      "prefix\n"},
     {CONFIG_WORLD_QUIET "routing-table = b\n[route \"bb\"]\n",
      "t.cf:3:17: found \"b\", expected the name of a [route]; did you mean \"bb\"?\n"},
@@ -76,7 +78,7 @@ static const struct problem_row wrong[] = {
      "or the name of a [logfile]; did you mean \"syslog\"?\n"},
     {CONFIG_WORLD_QUIET "hide = CHUNKING\n",
      "t.cf:3:8: found \"CHUNKING\", expected PIPELINING, SIZE, "
-     "8BITMIME, ENHANCEDSTATUSCODES, DSN or ETRN\n"},
+     "8BITMIME, ENHANCEDSTATUSCODES, DSN, ETRN or XCLIENT\n"},
     {CONFIG_WORLD_QUIET "refuse = come back later\n",
      "t.cf:3:15: found \"back\", expected the end of the "
      "line (a value with spaces stands in quotes)\n"},

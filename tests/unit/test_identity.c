@@ -71,9 +71,9 @@ static const struct xclient_row xclient_rows[] = {
     {HARAKA, V6, IDENTITY_FORM_AUTO,
      "XCLIENT NAME=client.example ADDR=IPV6:2001:db8::1 PROTO=ESMTP HELO=helo.example\r\n"},
     {DOVECOT, V4, IDENTITY_FORM_AUTO,
-     "XCLIENT ADDR=192.0.2.1 PORT=40000 PROTO=ESMTP HELO=helo.example\r\n"},
+     "XCLIENT ADDR=192.0.2.1 PORT=40000 PROTO=ESMTP TTL=10 HELO=helo.example\r\n"},
     {DOVECOT, V6, IDENTITY_FORM_AUTO,
-     "XCLIENT ADDR=IPV6:2001:db8::1 PORT=40000 PROTO=ESMTP HELO=helo.example\r\n"},
+     "XCLIENT ADDR=IPV6:2001:db8::1 PORT=40000 PROTO=ESMTP TTL=10 HELO=helo.example\r\n"},
     {EXIM, V4, IDENTITY_FORM_AUTO,
      "XCLIENT NAME=client.example ADDR=192.0.2.1 PORT=40000 DESTADDR=198.51.100.2 DESTPORT=25\r\n"},
     {EXIM, V6, IDENTITY_FORM_AUTO,
@@ -112,6 +112,25 @@ static const struct xclient_row xclient_rows[] = {
     {"250-XCLIENT", V4, IDENTITY_FORM_AUTO, ""},
 };
 
+/* What was asserted of the client is handed on. */
+struct asserted_row {
+    const char *announced, *login, *reference;
+    uint8_t hops_left;
+    const char *command;
+};
+
+#define FOR_US "XCLIENT ADDR=192.0.2.1 "
+
+static const struct asserted_row asserted_rows[] = {
+    {"250-XCLIENT ADDR LOGIN SESSION TTL", "joe@example.org", "abc", 3,
+     FOR_US "TTL=2 LOGIN=joe@example.org SESSION=abc\r\n"},
+    {"250-XCLIENT ADDR LOGIN SESSION TTL", "", "", 1, FOR_US "TTL=0\r\n"},
+    {"250-XCLIENT ADDR LOGIN SESSION TTL", "", "", 255, FOR_US "TTL=254\r\n"},
+    {"250-XCLIENT ADDR LOGIN TTL", "joe doe+=", "a b", 0,
+     FOR_US "TTL=10 LOGIN=joe+20doe+2B+3D\r\n"},
+    {"250-XCLIENT ADDR SESSION", "joe", "a b", 9, FOR_US "SESSION=[UNAVAILABLE]\r\n"},
+};
+
 static struct capability announced_line(const char *line)
 {
     static struct lib_text ehlo;
@@ -119,6 +138,51 @@ static struct capability announced_line(const char *line)
     ehlo.len = 0;
     lib_put(&ehlo, "250-target.example\r\n250-PIPELINING\r\n%s\r\n250 HELP\r\n", line);
     return announced(ehlo.at);
+}
+
+static void test_xclient_asserted(void **state)
+{
+    struct pool pool;
+
+    (void)state;
+    pool_init(&pool, 1024, 1);
+    for (size_t i = 0; i < ARRAY_LENGTH(asserted_rows); i++) {
+        const struct asserted_row *row = &asserted_rows[i];
+        struct identity who = client(V4);
+        struct buf out;
+
+        who.login = bytes_of(row->login);
+        who.reference = bytes_of(row->reference);
+        who.hops_left = row->hops_left;
+        buf_init(&out, &pool, 4096);
+        identity_put_xclient(&out, &who, announced_line(row->announced).xclient,
+                             IDENTITY_FORM_PREFIXED);
+        lib_same_bytes(i, "command", bytes_of(row->command), buf_bytes(&out));
+        buf_done(&out);
+    }
+    pool_done(&pool);
+    lib_end_rows();
+}
+
+/* A login that does not fit stays away: the target sees less of the client, never more. */
+static void test_long_login(void **state)
+{
+    static char login[256];
+    struct identity who = client(V4);
+    struct pool pool;
+    struct buf out;
+
+    (void)state;
+    pool_init(&pool, 1024, 1);
+    memset(login, ' ', 86);
+    who.login = bytes_of(login);
+    buf_init(&out, &pool, 4096);
+    identity_put_xclient(&out, &who, ATTRIBUTE_ADDR | ATTRIBUTE_LOGIN, IDENTITY_FORM_PREFIXED);
+    lib_same_bytes(0, "three octets each", bytes_of(FOR_US "LOGIN=[UNAVAILABLE]\r\n"),
+                   buf_bytes(&out));
+    buf_done(&out);
+    pool_done(&pool);
+    lib_end_rows();
 }
 
 static void test_xclient_dialects(void **state)
@@ -444,8 +508,14 @@ static const struct proxy_row proxy_rows[] = {
              "\x20\x01\x0d\xb8\x00\x02\0\0\0\0\0\0\0\0\0\x02\x9c\x40\x00\x19")},
     {"[::ffff:192.0.2.1]:1", "[::ffff:192.0.2.2]:2", "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
      LITERAL("\x21\x11\x00\x0c\xc0\x00\x02\x01\xc0\x00\x02\x02\x00\x01\x00\x02")},
-    {"", "192.0.2.1:25", "PROXY UNKNOWN\r\n", LITERAL("\x20\x00\x00\x00")},
-    {"192.0.2.1:25", "[2001:db8::1]:25", "PROXY UNKNOWN\r\n", LITERAL("\x20\x00\x00\x00")},
+    /* unspecified addresses, for what cannot be said: nobody takes the client for us */
+    {"", "192.0.2.1:25", "PROXY TCP4 0.0.0.0 192.0.2.1 0 25\r\n",
+     LITERAL("\x21\x11\x00\x0c\0\0\0\0\xc0\x00\x02\x01\0\0\0\x19")},
+    {"192.0.2.1:25", "[2001:db8::1]:26", "PROXY TCP4 192.0.2.1 0.0.0.0 25 26\r\n",
+     LITERAL("\x21\x11\x00\x0c\xc0\x00\x02\x01\0\0\0\0\0\x19\0\x1a")},
+    {"[2001:db8::1]:25", "", "PROXY TCP6 2001:db8::1 :: 25 0\r\n",
+     LITERAL("\x21\x21\x00\x24\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01"
+             "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x19\0\0")},
 };
 
 static void test_proxy(void **state)
@@ -510,6 +580,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_xclient_dialects),
+        cmocka_unit_test(test_xclient_asserted),
+        cmocka_unit_test(test_long_login),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_xforward),
         cmocka_unit_test(test_limit),

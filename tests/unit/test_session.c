@@ -117,6 +117,10 @@ static void perform(struct play *p, const struct session_action *todo)
     case SESSION_ACT_FILTER:
         note(p, "A", "filter", "");
         break;
+    case SESSION_ACT_ASSERTED:
+        note(p, "A", "asserted", "");
+        session_greet(&p->session);
+        break;
     case SESSION_ACT_CLOSE:
         note(p, "A", "close", "");
         p->is_closed = true;
@@ -285,7 +289,7 @@ static void run(const char *name, const char *script, size_t step)
     session_init(&p->session, &p->conf, &p->small, &p->medium, &nobody, &nobody);
     session_greet(&p->session);
     p->session.bridged = UINT32_MAX;
-    p->session.may_etrn = true;
+    p->session.peer.may = CAPABILITY_ETRN | CAPABILITY_XCLIENT;
     drain(p);
     expect(p, "S 220 mx ESMTP postern", name, 0);
     for (const char *at = script; *at != '\0'; at = strchr(at, '\n') + 1) {
@@ -458,6 +462,15 @@ static const struct {
     {"ETRN waits for the replies before it",
      BEGIN "C RCPT TO:<u@a.test>\nA open a\nA rcpt a u\nC ETRN a.test\nT a rcpt 250 fine\n"
            "S 250 fine\nS 503 5.5.1 MAIL transaction in progress\n"},
+    {"XCLIENT begins anew",
+     BEGIN RCPT_A "C XCLIENT ADDR=192.0.2.1\nS 503 5.5.1 MAIL transaction in progress\n"
+                  "C RSET\nA drop a\nA settled\nS 250 2.0.0 Ok\n"
+                  "C XCLIENT\nS 501 5.5.4 Bad attribute or value\n"
+                  "C XCLIENT TTL=0\nS 554 5.4.6 Too many proxies, this connection is looping\n"
+                  "C xclient ADDR=192.0.2.1 NAME=a.test\nA asserted\nS 220 mx ESMTP postern\n"
+                  "C MAIL FROM:<f@x>\nS 503 5.5.1 Say HELO or EHLO first\n" BEGIN},
+    {"XCLIENT says what EHLO would", "C XCLIENT HELO=a.test\nA asserted\nS 220 mx ESMTP postern\n"
+                                     "C MAIL FROM:<f@x>\nS 250 2.1.0 Ok\n"},
     {"the order of commands",
      "C MAIL FROM:<f@x>\nS 503 5.5.1 Say HELO or EHLO first\nC HELO c\nS 250 mx\n"
      "C RCPT TO:<u@a.test>\nS 503 5.5.1 Need MAIL command\nC DATA\nS 503 5.5.1 Need MAIL command\n"

@@ -77,6 +77,9 @@ static void put_message(struct lib_text *t, const struct spool_message *m)
     put_field(t, "name", m->client.name);
     put_field(t, "reverse", m->client.reverse_name);
     put_field(t, "helo", m->client.helo);
+    put_field(t, "login", m->client.login);
+    put_field(t, "reference", m->client.reference);
+    lib_put(t, " hops=%u", m->client.hops_left);
     put_field(t, "\nlistener", m->listener);
     put_field(t, "hostname", m->hostname);
     lib_put(t, " arrived=%lld%s%s", (long long)m->arrived_ms, m->is_held ? " held" : "",
@@ -131,6 +134,9 @@ static void make_message(struct fixture *f)
                                   .name = bytes_of("client.example.org"),
                                   .reverse_name = bytes_of("ptr.example.org"),
                                   .helo = bytes_of("[x]"),
+                                  .login = bytes_of("joe"),
+                                  .reference = bytes_of("ref"),
+                                  .hops_left = 7,
                                   .is_esmtp = true};
     assert_int_equal(netaddr_parse_with_port(bytes_of("[2001:db8::1]:1234"), 25, &m->client.client),
                      0);

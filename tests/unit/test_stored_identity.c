@@ -4,7 +4,7 @@
 /* needs: route/relay/relay_conf.c */
 #include "proxy/smtp/identity.h"
 #include "route/relay/relay_conf.h"
-#include "spool/spool_format.h"
+#include "spool/spool_format_private.h"
 #include "tests/unit/lib.h"
 
 static const struct {
@@ -66,11 +66,60 @@ static void stands_in_the_record_as_it_is(void **state)
     pool_done(&pool);
 }
 
+#define ASSERTED_BYTES 13 /* of the fields that are newer, where they say nothing */
+
+/* Cuts the MESSAGE record that `out` holds, so that it ends where older ones did. */
+static void make_older(struct buf *out, const struct spool_writer *w)
+{
+    static uint8_t record[1024];
+    size_t content = (size_t)spool_load_number(buf_bytes(out).at + RECORD_LENGTH, 4);
+    size_t left = RECORD_HEAD_BYTES + content - ASSERTED_BYTES, whole = (left + 7) & ~(size_t)7;
+
+    assert_true(whole <= sizeof(record) && whole <= buf_length(out));
+    memset(record, 0, sizeof(record));
+    memcpy(record, buf_bytes(out).at, left);
+    spool_store_number(record + RECORD_LENGTH, content - ASSERTED_BYTES, 4);
+    spool_store_number(record + RECORD_SUM,
+                       spool_record_sum(&w->id, w->at, bytes_make(record, whole)), 8);
+    buf_reset(out);
+    buf_put(out, bytes_make(record, whole));
+}
+
+/* A file of before it was kept what is asserted of a client: MESSAGE ends with our name. */
+static void reads_older_files(void **state)
+{
+    struct pool pool;
+    struct buf out;
+    struct arena arena;
+    struct spool_head head = {.id = {"0123456789BCDFGH"}};
+    struct spool_recipient r = {.target = bytes_of("t")};
+    struct spool_message m = {.head = head, .hostname = bytes_of("mx"), .recipient_count = 1};
+    struct spool_message read;
+    struct spool_writer w = {.id = head.id, .at = spool_records_at(&head), .out = &out};
+
+    (void)state;
+    pool_init(&pool, 4096, 1);
+    buf_init(&out, &pool, 4096);
+    arena_init(&arena, &pool, 1 << 20);
+    m.client.helo = bytes_of("helo");
+    spool_put_message(&w, &m);
+    make_older(&out, &w);
+    spool_put_recipient(&w, &r);
+    assert_int_equal(spool_message_parse(&head, buf_bytes(&out), &arena, &read), 0);
+    assert_true(bytes_is(read.hostname, "mx") && bytes_is(read.client.helo, "helo"));
+    assert_true(read.client.login.len == 0 && read.client.reference.len == 0);
+    assert_int_equal(read.client.hops_left, 0);
+    arena_reset(&arena);
+    buf_done(&out);
+    pool_done(&pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(says_the_stated_values),
         cmocka_unit_test(stands_in_the_record_as_it_is),
+        cmocka_unit_test(reads_older_files),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

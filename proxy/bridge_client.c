@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What hangs on who the client is. It is decided when a connection comes, and once more when who is
+ * in front has said for whom it speaks. */
+#include "proxy/bridge.h"
+#include "proxy/etrn.h"
+#include "proxy/services.h"
+
+static uint32_t rights_of(const struct smtpd_conf *conf, const struct netaddr *client)
+{
+    return (etrn_may_ask(&conf->etrn_from, client) ? CAPABILITY_ETRN : 0U) |
+           (setting_nets_hold(&conf->xclient_from, client) ? CAPABILITY_XCLIENT : 0U);
+}
+
+/* Envelopes are counted for a net; what was counted goes along. */
+static void move_net(struct bridge *b)
+{
+    struct copy_limits *limits = &b->smtpd->services->copies;
+    struct copy_net *net = copy_net_of(limits, &b->session.client.client);
+
+    if (b->envelope_bytes != 0) {
+        copy_count_envelope(limits, b->net, -(int64_t)b->envelope_bytes);
+        copy_count_envelope(limits, net, (int64_t)b->envelope_bytes);
+    }
+    b->net = net;
+}
+
+void bridge_client_decide(struct bridge *b)
+{
+    struct smtpd *d = b->smtpd;
+    const struct netaddr *client = &b->session.client.client;
+    bool is_exempt = setting_nets_hold(&d->conf->bare_newline_exempt, client);
+
+    b->session.conf = is_exempt ? &d->lenient : &d->strict;
+    b->session.peer.may = rights_of(d->conf, client);
+    b->carrier.resolve_by_ms = loop_now_ms(b->carrier.loop) + d->conf->times.resolve_ms;
+    move_net(b);
+}
+
+/* The connection counts for the client that it is said to be from. */
+static enum reply_id count_anew(struct bridge *b)
+{
+    smtpd_count_out(b->smtpd, b->counted);
+    return smtpd_count_in(b->smtpd, &b->session.client.client, &b->counted);
+}
+
+/* However long the connection lingers, it is not one of the client's. */
+static void turn_away(struct bridge *b, enum reply_id id)
+{
+    struct session_action refusal = {.kind = SESSION_ACT_REJECT, .reply = reply_own(id)};
+
+    smtpd_count_out(b->smtpd, b->counted);
+    b->counted = NULL;
+    bridge_log_reject(b, &refusal);
+    session_turn_away(&b->session, id);
+}
+
+void bridge_client_asserted(struct bridge *b, uint16_t attributes)
+{
+    enum reply_id id = REPLY_OK;
+
+    carrier_let_go(&b->carrier);
+    bridge_filter_end(b); /* filters see another client */
+    bridge_client_decide(b);
+    if ((attributes & ATTRIBUTE_ADDR) != 0)
+        id = count_anew(b);
+    if ((attributes & (ATTRIBUTE_ADDR | ATTRIBUTE_NAME)) != 0)
+        bridge_name_forget(b);
+    bridge_log_asserted(b);
+    if (b->session.state != SESSION_NEW) /* it ends, since we are shutting down */
+        return;
+    if (id != REPLY_OK) {
+        turn_away(b, id);
+        return;
+    }
+    if ((attributes & (ATTRIBUTE_ADDR | ATTRIBUTE_NAME)) == ATTRIBUTE_ADDR)
+        bridge_name_ask(b);
+    session_greet(&b->session);
+}

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Who may say who the client is, and what that changes: XCLIENT taken in."""
+import pytest
+
+from conftest import relay_config
+from harness.dns import CLIENT, NAMELESS, TRUSTED
+from harness.messages import PLAIN_MESSAGE
+from harness.process import free_port
+from harness.smtp import attributes, keywords, without_received
+from peers.target import DEFAULT_EHLO, XCLIENT, XFORWARD
+
+FRONT = "127.0.0.5"             # the proxy or server in front, which speaks for clients
+MAY_XCLIENT = f"xclient-from = {FRONT}\n"
+WITH_ALL = (*DEFAULT_EHLO, XCLIENT + " SESSION TTL", XFORWARD)
+
+
+def asserting(server, line, source=FRONT, helo="helo.example.org"):
+    """A connection of who is in front, on which the client has said EHLO behind XCLIENT."""
+    client = server.client(source=source)
+    client.hello("front.example.test")
+    client.expect(220, line)
+    client.expect(250, f"EHLO {helo}")
+    return client
+
+
+def xclient_of(backend):
+    """The attributes that the target was told of the client of its last transaction."""
+    connection = next(c for c in backend.connections if c.transactions)
+    return attributes(next(line for line in connection.lines if line.startswith("XCLIENT ")))
+
+
+# --- XCLIENT -------------------------------------------------------------------------------------
+
+def test_announced_to_peers_alone(target, to_target):
+    """EHLO says XCLIENT and its attributes to who may use it, and to nobody else."""
+    server = to_target(target(), smtpd=MAY_XCLIENT)
+    with server.client(source=FRONT) as client:
+        assert keywords(client.hello())["XCLIENT"].split() == [
+            "NAME", "ADDR", "PORT", "PROTO", "HELO", "LOGIN", "DESTADDR", "DESTPORT",
+            "REVERSE_NAME", "SESSION", "TTL"]
+    with server.client(source=CLIENT) as client:
+        assert "XCLIENT" not in keywords(client.hello())
+        assert client.expect(550, f"XCLIENT ADDR={TRUSTED}").enhanced == "5.7.0"
+
+
+def test_asserted_client_goes_on_to_the_target(target, to_target):
+    """Every attribute comes out as it went in, one hop less; the log has client and peer."""
+    backend = target(ehlo=WITH_ALL)
+    server = to_target(backend, identity="xclient", smtpd=MAY_XCLIENT)
+    said = {"NAME": "a.example.org", "ADDR": "203.0.113.7", "PORT": "4711", "LOGIN": "joe doe",
+            "DESTADDR": "198.51.100.9", "DESTPORT": "587", "REVERSE_NAME": "b.example.org",
+            "SESSION": "ref1", "TTL": "5"}
+    line = " ".join(f"{name}={value}" for name, value in said.items()).replace("joe ", "joe+20")
+    with asserting(server, "XCLIENT " + line) as client:
+        assert client.mail(PLAIN_MESSAGE).code == 250
+        port = client.port
+    assert xclient_of(backend) == {**said, "TTL": "4", "PROTO": "ESMTP",
+                                   "HELO": "helo.example.org"}
+    logged = server.wait_transaction()
+    assert (logged["client"], logged["peer"]) == ("203.0.113.7:4711", f"{FRONT}:{port}")
+    assert (logged["name"], logged["login"]) == ("a.example.org", "joe doe")
+    asserted = server.wait_event("asserted")
+    assert (asserted["client"], asserted["reference"]) == ("203.0.113.7:4711", "ref1")
+    assert asserted["session"] == logged["session"]
+
+
+def test_ipv6_client(target, to_target):
+    """An IPv6 client behind an IPv4 peer: XCLIENT says its address, PROXY an unknown destination."""
+    backend = target(ehlo=WITH_ALL)
+    server = to_target(backend, identity="xclient", smtpd=MAY_XCLIENT)
+    with asserting(server, "XCLIENT ADDR=IPV6:2001:db8::7 PORT=1") as client:
+        assert client.mail(PLAIN_MESSAGE).code == 250
+    assert xclient_of(backend)["ADDR"] == "IPV6:2001:db8::7"
+    backend = target(proxy=True)
+    server = to_target(backend, identity="proxy-v1", smtpd=MAY_XCLIENT)
+    with asserting(server, "XCLIENT ADDR=IPV6:2001:db8::7 PORT=1") as client:
+        assert client.mail(PLAIN_MESSAGE).code == 250
+    connection = next(c for c in backend.connections if c.transactions)
+    assert connection.proxy_header == f"PROXY TCP6 2001:db8::7 :: 1 {server.port}\r\n".encode()
+
+
+def test_unknown_client_is_not_taken_for_us(target, to_target):
+    """ADDR=[UNAVAILABLE]: a target must not see our own address instead."""
+    backend = target(proxy=True)
+    server = to_target(backend, identity="proxy-v1", smtpd=MAY_XCLIENT)
+    with asserting(server, "XCLIENT ADDR=[UNAVAILABLE]") as client:
+        assert client.mail(PLAIN_MESSAGE).code == 250
+    connection = next(c for c in backend.connections if c.transactions)
+    assert connection.proxy_header.startswith(b"PROXY TCP4 0.0.0.0 127.0.0.1 0 ")
+
+
+@pytest.mark.parametrize("address, name", [(TRUSTED, "trusted.example.test"),
+                                           (NAMELESS, "[UNAVAILABLE]")])
+def test_name_is_looked_up(target, to_target, address, name):
+    """ADDR without NAME: reverse DNS is asked about the client, not about the peer."""
+    backend = target(ehlo=WITH_ALL)
+    server = to_target(backend, identity="xclient", smtpd=MAY_XCLIENT)
+    with asserting(server, f"XCLIENT ADDR={address}") as client:
+        assert client.mail(PLAIN_MESSAGE).code == 250
+    assert xclient_of(backend)["NAME"] == name
+
+
+@pytest.mark.parametrize("setting, line, code", [
+    ("", "XCLIENT ADDR=203.0.113.7", 550),
+    ("", "XCLIENT ADDR=203.0.113.7 LOGIN=joe", 250),
+    ("", "XCLIENT ADDR=203.0.113.7 LOGIN=[UNAVAILABLE]", 550),
+    ("", "XCLIENT ADDR=127.0.0.77", 250),
+    ("", "XCLIENT ADDR=[UNAVAILABLE]", 550),
+    ("relay-from = 203.0.113.0/24\n", "XCLIENT ADDR=203.0.113.7", 250),
+    ("relay-from = 203.0.113.0/24\n", "XCLIENT ADDR=127.0.0.77 LOGIN=joe", 550),
+    ("relay-from = 203.0.113.0/24 authenticated\n", "XCLIENT ADDR=127.0.0.77 LOGIN=joe", 250)])
+def test_relay_from(target, postern, setting, line, code):
+    """relay-from is asked about the client that was asserted, and about its login."""
+    server = postern(relay_config(target().address, "identity = none", route="@"),
+                     smtpd=MAY_XCLIENT + setting)
+    with asserting(server, line) as client:
+        client.expect(250, "MAIL FROM:<sender@example.org>")
+        client.expect(code, "RCPT TO:<joe@elsewhere.example>")
+
+
+@pytest.mark.parametrize("setting, code", [(f"bare-newline-exempt = {FRONT}\n", 500),
+                                           ("bare-newline-exempt = 203.0.113.7\n", 250)])
+def test_bare_newline_exempt(target, to_target, setting, code):
+    """So is bare-newline-exempt."""
+    server = to_target(target(), smtpd=MAY_XCLIENT + "bare-newline = reject\n" + setting)
+    with asserting(server, "XCLIENT ADDR=203.0.113.7") as client:
+        client.send(b"NOOP\n")
+        client.expect(code)
+
+
+def test_etrn_from(target, to_target):
+    """And etrn-from."""
+    server = to_target(target(), smtpd=MAY_XCLIENT + "etrn-from = 203.0.113.7\n")
+    with server.client(source=FRONT) as client:
+        assert "ETRN" not in keywords(client.hello())
+        client.expect(220, "XCLIENT ADDR=203.0.113.7")
+        assert "ETRN" in keywords(client.expect(250, "EHLO helo.example.org"))
+
+
+def test_spooled_with_its_login(target, to_target):
+    """What waits in the queue goes out with all that was asserted, after a restart too."""
+    backend = target(ehlo=WITH_ALL)
+    server = to_target(backend, "on-failure = spool", "retry = 1s", "health-interval = 1s",
+                       identity="xclient", smtpd=MAY_XCLIENT)
+    backend.unlisten()
+    with asserting(server, "XCLIENT NAME=a.example.org ADDR=203.0.113.7 PORT=9 LOGIN=joe TTL=3 "
+                           "SESSION=ref1 DESTADDR=198.51.100.9") as client:
+        assert client.mail(PLAIN_MESSAGE).code == 250
+    server.stop()
+    server.is_over = False
+    backend.listen()
+    server.start()
+    backend.wait(lambda: backend.accepted, "the message")
+    assert xclient_of(backend) == {
+        "NAME": "a.example.org", "ADDR": "203.0.113.7", "PORT": "9", "LOGIN": "joe", "TTL": "2",
+        "SESSION": "ref1", "DESTADDR": "198.51.100.9", "DESTPORT": "[UNAVAILABLE]",
+        "PROTO": "ESMTP", "HELO": "helo.example.org"}
+
+
+# --- chains --------------------------------------------------------------------------------------
+
+def test_two_posterns(target, to_target, postern):
+    """The second one sees the client as the first one does, and so does the target."""
+    backend = target(ehlo=WITH_ALL)
+    second = to_target(backend, identity="xclient", smtpd="xclient-from = 127.0.0.1\n")
+    first = postern(relay_config(f"127.0.0.1:{second.port}", "identity = auto"))
+    with first.client(source=CLIENT) as client:
+        client.hello("helo.example.org")
+        assert client.mail(PLAIN_MESSAGE).code == 250
+        port = client.port
+    sent = xclient_of(backend)
+    assert (sent["ADDR"], sent["PORT"], sent["NAME"]) == (CLIENT, str(port), "client.example.test")
+    assert (sent["DESTPORT"], sent["TTL"]) == (str(first.port), "9")
+    assert backend.accepted[0].content == PLAIN_MESSAGE
+    logged = second.wait_transaction()
+    assert logged["client"] == f"{CLIENT}:{port}" and logged["peer"].startswith("127.0.0.1:")
+    assert first.wait_transaction()["identity"] == logged["identity"] == "xclient"
+
+
+def test_loop_of_two_posterns(postern):
+    """Each passes the client on to the other, until TTL is used up: 554 5.4.6."""
+    port = free_port()
+    smtpd = "xclient-from = 127.0.0.1\n"
+    second = postern(relay_config(f"127.0.0.1:{port}", "identity = xclient"), smtpd=smtpd)
+    first = postern(relay_config(f"127.0.0.1:{second.port}", "identity = xclient"),
+                    smtpd=smtpd + f"listen-port = 127.0.0.1:{port}\n")
+    with first.client(source=CLIENT) as client:
+        client.hello("helo.example.org")
+        client.expect(250, "MAIL FROM:<sender@example.org>")
+        assert client.expect(554, "RCPT TO:<joe@example.test>").enhanced == "5.4.6"
+    for server in (first, second):
+        server.wait_event("asserted", 5)
+        assert len(server.events("asserted")) == 5
