@@ -55,8 +55,15 @@ static void send_replies(struct bridge *b)
         struct bytes replies = buf_bytes(out);
         buf_consume(out, stream_write(b->stream, &replies, 1));
     }
-    if (b->state != BRIDGE_OPEN && buf_length(out) == 0 && stream_unsent(b->stream) == 0)
+    if (b->state > BRIDGE_OPEN && buf_length(out) == 0 && stream_unsent(b->stream) == 0)
         end_stream(b);
+}
+
+/* The peer would be taken for the client: it is not served. */
+static void fail_header(struct bridge *b, int error)
+{
+    bridge_proxy_fail(b, error);
+    close_stream(b);
 }
 
 /* ---- deadlines ---- */
@@ -97,7 +104,9 @@ static void update_deadline(struct bridge *b)
 {
     uint64_t due_ms = loop_now_ms(b->carrier.loop) + wait_ms(b);
 
-    if (session_wait(&b->session) == SESSION_WAIT_FINAL)
+    if (b->state == BRIDGE_HEADER)
+        due_ms = b->session_end_ms;
+    else if (session_wait(&b->session) == SESSION_WAIT_FINAL)
         due_ms = b->final_due_ms;
     else if (due_ms > b->session_end_ms)
         due_ms = b->session_end_ms;
@@ -110,6 +119,10 @@ static void on_deadline(struct deadline *d)
     bool is_session = loop_now_ms(b->carrier.loop) >= b->session_end_ms &&
                       session_wait(&b->session) != SESSION_WAIT_FINAL;
 
+    if (b->state == BRIDGE_HEADER) {
+        fail_header(b, ERR_TIMEOUT);
+        return;
+    }
     if (b->state == BRIDGE_CLOSING || b->state == BRIDGE_SHUT) {
         close_stream(b);
         return;
@@ -256,7 +269,7 @@ static void perform(struct bridge *b, const struct session_action *todo)
         bridge_log_reject(b, todo);
         break;
     case SESSION_ACT_CLOSE:
-        if (b->state == BRIDGE_OPEN)
+        if (b->state <= BRIDGE_OPEN)
             enter(b, BRIDGE_CLOSING);
         b->session_end_ms =
             loop_now_ms(b->carrier.loop) + CLOSE_MS; /* however much is still sent to us */
@@ -306,13 +319,15 @@ static void free_bridge(struct bridge *b)
 {
     struct smtpd *d = b->smtpd;
 
-    bridge_log_disconnect(b);
+    if (b->times.connected != 0) /* else nobody was greeted */
+        bridge_log_disconnect(b);
     deadline_clear(b->carrier.loop, &b->deadline);
     bridge_name_forget(b);
     etrn_forget(b);
     bridge_filter_end(b);
     carrier_let_go(&b->carrier);
     session_done(&b->session);
+    mem_free(b->proxy);
     count_envelope(b);
     list_remove(&b->in_smtpd);
     struct smtpd_client *counted = b->counted;
@@ -408,6 +423,18 @@ static size_t take(struct bridge *b, struct bytes in)
     return used;
 }
 
+static size_t take_header(struct bridge *b, struct bytes in)
+{
+    int error;
+    size_t used = bridge_proxy_take(b, in, &error);
+
+    if (error != 0 && error != ERR_NOT_FOUND) {
+        fail_header(b, error);
+        return in.len;
+    }
+    return used;
+}
+
 /* A flush can release the reply that the next command was waiting for. Continue here: the stream
  * offers the remaining input again only after another event. */
 static size_t on_bytes(void *owner, struct bytes in)
@@ -415,6 +442,11 @@ static size_t on_bytes(void *owner, struct bytes in)
     struct bridge *b = owner;
     size_t used = 0;
 
+    if (b->state == BRIDGE_HEADER) {
+        used = take_header(b, in);
+        if (b->state != BRIDGE_OPEN)
+            return used;
+    }
     b->session.bridged = bridged(b->smtpd); /* targets may have been seen since */
     do {
         used += take(b, bytes_skip(in, used));
@@ -432,6 +464,11 @@ static void on_room(void *owner)
 static void on_eof(void *owner)
 {
     struct bridge *b = owner;
+
+    if (b->state == BRIDGE_HEADER) {
+        fail_header(b, ERR_CLOSED);
+        return;
+    }
     session_feed(&b->session, &(struct session_event){.kind = SESSION_EV_EOF});
     carrier_drain(&b->carrier);
 }
@@ -466,35 +503,41 @@ static const struct stream_events stream_events = {
 
 /* ---- life ---- */
 
-bool bridge_start(struct smtpd *d, struct stream *stream, struct smtpd_client *counted)
+static struct bridge *bridge_new(struct smtpd *d, struct stream *stream)
 {
     struct loop *l = d->services->loop;
     struct bridge *b = mem_zalloc(sizeof(*b));
-    if (b == NULL)
-        return false;
+    struct netaddr client = stream_peer(stream), local = stream_local(stream);
 
-    struct netaddr client = stream_peer(stream);
-    struct netaddr local = stream_local(stream);
+    if (b == NULL)
+        return NULL;
     session_init(&b->session, &d->strict, &loop_pools(l)->small, &loop_pools(l)->medium, &client,
                  &local);
-    b->session.bridged = bridged(d);
     carrier_init(&b->carrier, &carrier_ops, l, &b->session.client);
     b->carrier.hostname = d->conf->name;
     b->stream = stream;
     b->smtpd = d;
-    bridge_client_decide(b);
-    b->counted = counted;
     b->id = services_next_id(d->services);
-    b->times.connected = loop_precise_us(l);
-    b->session_end_ms = loop_now_ms(l) + d->conf->times.session_ms;
     deadline_init(&b->deadline, &deadline_use);
+    list_init(&b->in_smtpd);
+    return b;
+}
+
+bool bridge_start(struct smtpd *d, struct stream *stream, enum bridge_state state,
+                  struct smtpd_client *counted)
+{
+    struct bridge *b = bridge_new(d, stream);
+
+    assert(state == BRIDGE_OPEN || (state == BRIDGE_HEADER && counted == NULL));
+    if (b == NULL || (state == BRIDGE_HEADER && !bridge_proxy_begin(b))) {
+        mem_free(b);
+        return false;
+    }
     list_append(&d->bridges, &b->in_smtpd);
     stream_adopt(stream, &stream_events, b);
-    bridge_log_connect(b);
-    bridge_name_ask(b);
-    offer_warm(&d->offer);
-    if (d->conf->times.greet_delay_ms == 0)
-        session_greet(&b->session);
+    b->counted = counted;
+    if (state == BRIDGE_OPEN)
+        bridge_client_meet(b, NULL, REPLY_OK);
     carrier_drain(&b->carrier);
     return true;
 }
@@ -504,6 +547,10 @@ void bridge_stop(struct bridge *b, enum bridge_stop_when when)
     bool is_final = when == BRIDGE_STOP_NOW;
     bool is_there = b->state < BRIDGE_GONE; /* else `b` may be gone after this */
 
+    if (b->state == BRIDGE_HEADER) {
+        close_stream(b);
+        return;
+    }
     session_feed(&b->session,
                  &(struct session_event){.kind = SESSION_EV_STOP, .is_final = is_final});
     carrier_drain(&b->carrier);

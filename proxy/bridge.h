@@ -13,6 +13,7 @@
 #include "proxy/io/stream.h"
 #include "proxy/bridge_filter.h"
 #include "proxy/takeover.h"
+#include "proxy/smtp/proxy_header.h"
 #include "proxy/smtp/session.h"
 #include "proxy/smtpd.h"
 #include "route/carrier.h"
@@ -23,6 +24,7 @@ struct bridge_times { /* microseconds of loop_precise_us() */
 
 /* The state of a bridge's stream. It only goes forward; some states may be left out. */
 enum bridge_state {
+    BRIDGE_HEADER, /* the header of the PROXY protocol is awaited */
     BRIDGE_OPEN,
     BRIDGE_CLOSING, /* the session is over: the stream is closed once all replies are out */
     BRIDGE_SHUT,    /* all replies and a FIN are out; the client may still send */
@@ -37,8 +39,9 @@ struct bridge {
     struct smtpd *smtpd;
     struct smtpd_client *counted; /* NULL: exempt from the limits */
     struct list in_smtpd;
+    struct proxy_reader *proxy; /* BRIDGE_HEADER: what has come of it */
     struct deadline deadline;
-    uint64_t session_end_ms;
+    uint64_t session_end_ms;        /* BRIDGE_HEADER: the header is whole by then */
     struct etrn *etrn;              /* that waits for its answer; NULL: none */
     struct bridge_filters *filters; /* beside this client; NULL: none was asked yet */
     struct dns_query *query;        /* reverse DNS under way */
@@ -52,17 +55,30 @@ struct bridge {
     enum bridge_state state;
 };
 
-/* Takes the stream over. False: no memory, the stream is not adopted. */
-bool bridge_start(struct smtpd *d, struct stream *stream, struct smtpd_client *counted);
+/* Takes the stream over. `state`: BRIDGE_OPEN, or BRIDGE_HEADER where a proxy has connected, which
+ * is not counted. False: no memory, the stream is not adopted. */
+bool bridge_start(struct smtpd *d, struct stream *stream, enum bridge_state state,
+                  struct smtpd_client *counted);
 /* We are shutting down: the session ends when its transaction is over, or now. */
 enum bridge_stop_when { BRIDGE_STOP_SOON, BRIDGE_STOP_NOW };
 void bridge_stop(struct bridge *b, enum bridge_stop_when when);
 
 /* ---- between the files of the bridge ---- */
 
+/* bridge_proxy.c: awaits the header. False: no memory. */
+bool bridge_proxy_begin(struct bridge *b);
+/* Takes octets of the header, and none behind it. *error_out: as proxy_reader_take() says; 0: the
+ * client is known and was met. */
+size_t bridge_proxy_take(struct bridge *b, struct bytes in, int *error_out);
+void bridge_proxy_fail(struct bridge *b, int error); /* logs that it does not come */
+
 /* bridge_client.c: decides what hangs on the client; XCLIENT has said these attributes of it. */
 void bridge_client_decide(struct bridge *b);
+/* The client is known, after the header where there is one: it is greeted, or turned away. */
+void bridge_client_meet(struct bridge *b, const struct proxy_header *header, enum reply_id id);
 void bridge_client_asserted(struct bridge *b, uint16_t attributes);
+/* The client is over a limit, or there is no memory: it is told, and not counted. */
+void bridge_client_turn_away(struct bridge *b, enum reply_id id);
 
 /* bridge_route.c: where a recipient goes; the answer lies in the mail arena. */
 void bridge_resolve(struct bridge *b, const struct recipient *rcpt, struct routed *routed_out);
@@ -72,7 +88,8 @@ void bridge_name_ask(struct bridge *b);
 void bridge_name_forget(struct bridge *b);
 
 /* bridge_log.c */
-void bridge_log_connect(struct bridge *b);
+void bridge_log_connect(struct bridge *b, const struct proxy_header *header); /* or NULL */
+void bridge_log_no_header(struct bridge *b, int error);
 void bridge_log_asserted(struct bridge *b); /* who is in front has said who the client is */
 void bridge_log_disconnect(struct bridge *b);
 void bridge_log_reject(struct bridge *b, const struct session_action *what);

@@ -8,7 +8,7 @@
 static uint32_t rights_of(const struct smtpd_conf *conf, const struct netaddr *client)
 {
     return (etrn_may_ask(&conf->etrn_from, client) ? CAPABILITY_ETRN : 0U) |
-           (setting_nets_hold(&conf->xclient_from, client) ? CAPABILITY_XCLIENT : 0U);
+           (setting_nets_hold(&conf->fronts.xclient, client) ? CAPABILITY_XCLIENT : 0U);
 }
 
 /* Envelopes are counted for a net; what was counted goes along. */
@@ -44,7 +44,7 @@ static enum reply_id count_anew(struct bridge *b)
 }
 
 /* However long the connection lingers, it is not one of the client's. */
-static void turn_away(struct bridge *b, enum reply_id id)
+void bridge_client_turn_away(struct bridge *b, enum reply_id id)
 {
     struct session_action refusal = {.kind = SESSION_ACT_REJECT, .reply = reply_own(id)};
 
@@ -52,6 +52,26 @@ static void turn_away(struct bridge *b, enum reply_id id)
     b->counted = NULL;
     bridge_log_reject(b, &refusal);
     session_turn_away(&b->session, id);
+}
+
+void bridge_client_meet(struct bridge *b, const struct proxy_header *header, enum reply_id id)
+{
+    struct smtpd *d = b->smtpd;
+
+    assert(b->state == BRIDGE_HEADER);
+    b->state = BRIDGE_OPEN;
+    b->session_end_ms = loop_now_ms(b->carrier.loop) + d->conf->times.session_ms;
+    b->times.connected = loop_precise_us(b->carrier.loop);
+    bridge_client_decide(b);
+    bridge_log_connect(b, header);
+    if (id != REPLY_OK) {
+        bridge_client_turn_away(b, id);
+        return;
+    }
+    bridge_name_ask(b);
+    offer_warm(&d->offer);
+    if (d->conf->times.greet_delay_ms == 0)
+        session_greet(&b->session);
 }
 
 void bridge_client_asserted(struct bridge *b, uint16_t attributes)
@@ -69,7 +89,7 @@ void bridge_client_asserted(struct bridge *b, uint16_t attributes)
     if (b->session.state != SESSION_NEW) /* it ends, since we are shutting down */
         return;
     if (id != REPLY_OK) {
-        turn_away(b, id);
+        bridge_client_turn_away(b, id);
         return;
     }
     if ((attributes & (ATTRIBUTE_ADDR | ATTRIBUTE_NAME)) == ATTRIBUTE_ADDR)

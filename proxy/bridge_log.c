@@ -35,12 +35,6 @@ static void put_name(struct log_line *line, const struct identity *client)
     }
 }
 
-static void put_login(struct log_line *line, const struct identity *client)
-{
-    if (client->login.len != 0)
-        log_put(line, "login", client->login);
-}
-
 /* `put` writes into a buffer that is thrown away; a text that does not fit there is cut. */
 static struct buf scratch(const struct bridge *b)
 {
@@ -69,12 +63,37 @@ static void put_address(const struct bridge *b, struct log_line *line, const cha
     buf_done(&text);
 }
 
-void bridge_log_connect(struct bridge *b)
+static void put_given(struct log_line *line, const char *key, struct bytes value)
+{
+    if (value.len != 0)
+        log_put(line, key, value);
+}
+
+static void put_header(struct log_line *line, const struct proxy_header *header)
+{
+    log_put_text(line, "proxy", header->is_own ? "own" : header->version == 1 ? "v1" : "v2");
+    put_given(line, "reference", header->unique_id);
+    put_given(line, "proxy-authority", header->authority);
+    put_given(line, "proxy-tls", header->tls_version);
+    put_given(line, "proxy-cn", header->common_name);
+}
+
+void bridge_log_connect(struct bridge *b, const struct proxy_header *header)
 {
     char address[NETADDR_TEXT_MAX];
     struct log_line line = begin(b, LOG_LEVEL_INFO, "connect");
     log_put(&line, "listener", b->smtpd->conf->section);
     log_put_text(&line, "local", netaddr_text_with_port(&b->session.client.local, address));
+    if (header != NULL)
+        put_header(&line, header);
+    log_end(&line);
+}
+
+void bridge_log_no_header(struct bridge *b, int error)
+{
+    struct log_line line = begin(b, LOG_LEVEL_WARNING, "no-proxy-header");
+    log_put(&line, "listener", b->smtpd->conf->section);
+    log_put_error(&line, "error", error);
     log_end(&line);
 }
 
@@ -85,10 +104,9 @@ void bridge_log_asserted(struct bridge *b)
     struct log_line line = begin(b, LOG_LEVEL_INFO, "asserted");
 
     put_name(&line, client);
-    if (client->reference.len != 0)
-        log_put(&line, "reference", client->reference);
+    put_given(&line, "reference", client->reference);
     log_put_text(&line, "local", netaddr_text_with_port(&client->local, address));
-    put_login(&line, client);
+    put_given(&line, "login", client->login);
     log_end(&line);
 }
 
@@ -245,7 +263,7 @@ void bridge_log_transaction(struct bridge *b)
     put_name(&line, &b->session.client);
     log_put(&line, "helo", b->session.client.helo);
     log_put_text(&line, "proto", b->session.client.is_esmtp ? "ESMTP" : "SMTP");
-    put_login(&line, &b->session.client);
+    put_given(&line, "login", b->session.client.login);
     put_address(b, &line, "from", &tx->envelope.from);
     put_recipients(b, &line, tx);
     LIST_EACH (link, &tx->branches) {

@@ -83,24 +83,22 @@ static void turn_away(struct smtpd *d, struct stream *stream, enum reply_id id)
     stream_close(stream);
 }
 
-static bool is_full(struct smtpd *d, const struct netaddr *client)
-{
-    return !setting_nets_hold(&d->conf->limit_exempt, client) &&
-           shared_sum(shared_of(d), &d->connections) > d->conf->limits.connections;
-}
-
-/* A client that is over a limit is counted in already, here and in other processes. */
+/* A client that is over a limit is counted in already, here and in other processes. For whom a
+ * proxy has connected is not known yet. */
 static void on_accepted(void *owner, struct stream *stream)
 {
     struct smtpd *d = owner;
     struct netaddr address = stream_peer(stream);
-    struct smtpd_client *client;
+    struct smtpd_client *client = NULL;
+    bool is_proxied = setting_nets_hold(&d->conf->fronts.proxy_protocol, &address);
+    enum reply_id id = REPLY_OK;
 
     shared_add(shared_of(d), &d->connections, 1);
-    enum reply_id id = smtpd_count_in(d, &address, &client);
-    if (is_full(d, &address))
+    if (!is_proxied)
+        id = smtpd_count_in(d, &address, &client);
+    if (!is_proxied && smtpd_is_full(d, &address))
         id = REPLY_TOO_MANY_CONNECTIONS;
-    if (id == REPLY_OK && bridge_start(d, stream, client))
+    if (id == REPLY_OK && bridge_start(d, stream, is_proxied ? BRIDGE_HEADER : BRIDGE_OPEN, client))
         return;
     if (id != REPLY_OK)
         turn_away(d, stream, id);

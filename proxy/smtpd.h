@@ -59,6 +59,8 @@ struct smtpd_client {
  * limit spares it, or there is no memory. REPLY_OK, or why the client is turned away. */
 enum reply_id smtpd_count_in(struct smtpd *d, const struct netaddr *client,
                              struct smtpd_client **counted_out);
+/* Are there too many connections for one more of this client? It is counted in already. */
+bool smtpd_is_full(const struct smtpd *d, const struct netaddr *client);
 void smtpd_count_out(struct smtpd *d, struct smtpd_client *counted); /* or NULL */
 
 /* `fds`: listening sockets, taken over. `session_ended` and `owner` are set before. 0, or an error.

@@ -97,7 +97,7 @@ static bool has_too_many(const struct smtpd *d, const struct smtpd_client *clien
 static bool is_spared(const struct smtpd_conf *conf, const struct netaddr *client)
 {
     return setting_nets_hold(&conf->limit_exempt, client) ||
-           setting_nets_hold(&conf->xclient_from, client);
+           setting_nets_hold(&conf->fronts.xclient, client);
 }
 
 enum reply_id smtpd_count_in(struct smtpd *d, const struct netaddr *client,
@@ -110,4 +110,10 @@ enum reply_id smtpd_count_in(struct smtpd *d, const struct netaddr *client,
     if (*counted_out == NULL)
         return REPLY_NO_MEMORY;
     return has_too_many(d, *counted_out) ? REPLY_TOO_MANY_FROM_CLIENT : REPLY_OK;
+}
+
+bool smtpd_is_full(const struct smtpd *d, const struct netaddr *client)
+{
+    return !setting_nets_hold(&d->conf->limit_exempt, client) &&
+           shared_sum(shared_of(d), &d->connections) > d->conf->limits.connections;
 }

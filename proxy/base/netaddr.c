@@ -124,25 +124,30 @@ static bool is_mapped(const uint8_t octets[IPV6_OCTETS])
     return memcmp(octets, prefix, sizeof(prefix)) == 0;
 }
 
+struct netaddr netaddr_of_octets(const uint8_t *octets, size_t count, uint16_t port)
+{
+    struct netaddr address = {.family = NETADDR_IPV4, .port = port};
+
+    assert(count == IPV4_OCTETS || count == IPV6_OCTETS);
+    if (count == IPV6_OCTETS && is_mapped(octets))
+        octets += IPV6_OCTETS - IPV4_OCTETS;
+    else if (count == IPV6_OCTETS)
+        address.family = NETADDR_IPV6;
+    memcpy(address.octets, octets, address.family == NETADDR_IPV4 ? IPV4_OCTETS : IPV6_OCTETS);
+    return address;
+}
+
 int netaddr_parse(struct bytes text, struct netaddr *address_out)
 {
-    struct netaddr address = {.family = NETADDR_IPV4};
     uint8_t octets[IPV6_OCTETS];
+    size_t count = IPV4_OCTETS;
 
-    if (read_ipv4(text, address.octets)) {
-        *address_out = address;
-        return 0;
+    if (!read_ipv4(text, octets)) {
+        count = IPV6_OCTETS;
+        if (!read_ipv6(text, octets))
+            return ERR_SYNTAX;
     }
-    if (!read_ipv6(text, octets))
-        return ERR_SYNTAX;
-    address = (struct netaddr){.family = NETADDR_IPV6};
-    if (is_mapped(octets)) {
-        address.family = NETADDR_IPV4;
-        memcpy(address.octets, octets + IPV6_OCTETS - IPV4_OCTETS, IPV4_OCTETS);
-    } else {
-        memcpy(address.octets, octets, IPV6_OCTETS);
-    }
-    *address_out = address;
+    *address_out = netaddr_of_octets(octets, count, 0);
     return 0;
 }
 

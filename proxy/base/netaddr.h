@@ -24,6 +24,8 @@ struct netmask { /* ADDR or ADDR/BITS */
 
 #define NETADDR_TEXT_MAX 64 /* room for any of the texts below, NUL included */
 
+/* From octets in network order: 4 of IPv4, 16 of IPv6. */
+struct netaddr netaddr_of_octets(const uint8_t *octets, size_t count, uint16_t port);
 /* "192.0.2.1" or "2001:db8::1" without brackets, port 0. 0 or ERR_SYNTAX. */
 int netaddr_parse(struct bytes text, struct netaddr *address_out);
 /* "192.0.2.1:25", "[2001:db8::1]:25". Without a port, which is `default_port` then, IPv6 needs no

@@ -233,8 +233,13 @@ static const struct setting rows[] = {
     {"early-input", SETTING_CHOICE, AT(early_input), "reject", "reject|accept",
      .help = "octets after EHLO, HELO, DATA or XCLIENT that came before the reply; reject: 554 "
              "5.5.0, and the connection is closed; accept: those after XCLIENT are thrown away"},
-    {"xclient-from", SETTING_NETS, AT(xclient_from), NULL, NULL, .initial_help = "nobody",
+    {"xclient-from", SETTING_NETS, AT(fronts.xclient), NULL, NULL, .initial_help = "nobody",
      .help = "who may say by XCLIENT who the client is: other mail servers and proxies"},
+    {"proxy-protocol-from", SETTING_NETS, AT(fronts.proxy_protocol), NULL, NULL,
+     .initial_help = "nobody",
+     .help =
+         "balancers whose connections begin with a header of the PROXY protocol, v1 or v2, that "
+         "says who the client is; without one they are closed"},
     {"limit-exempt", SETTING_NETS, AT(limit_exempt), NULL, NULL, .initial_help = "nobody",
      .help = "clients that the limits on connections spare"},
     {"resolve-timeout", SETTING_DURATION, AT(times.resolve_ms), "5s", NULL,

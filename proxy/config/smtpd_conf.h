@@ -39,6 +39,11 @@ struct smtpd_relay_froms {
 enum smtpd_routed_recipients { SMTPD_ROUTED_REJECT, SMTPD_ROUTED_PASS };
 enum smtpd_early_input { SMTPD_EARLY_INPUT_REJECT, SMTPD_EARLY_INPUT_ACCEPT };
 
+struct smtpd_fronts { /* who may speak for clients, and how */
+    struct setting_nets xclient;
+    struct setting_nets proxy_protocol; /* must, not may */
+};
+
 struct smtpd_limits { /* those on connections spare clients in smtpd_conf.limit_exempt */
     uint64_t message_bytes;
     uint32_t recipients;
@@ -81,7 +86,7 @@ struct smtpd_conf {
     enum smtpd_routed_recipients routed_recipients;
     enum smtpd_early_input early_input;
     struct setting_nets limit_exempt;
-    struct setting_nets xclient_from;
+    struct smtpd_fronts fronts;
     struct bytes refuse; /* empty: connections are served */
     bool resolves_names;
     struct smtpd_etrns etrn_from;

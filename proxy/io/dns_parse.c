@@ -75,18 +75,9 @@ void dns_add_address(struct dns_answer *answer, const struct netaddr *address)
     answer->address_count += answer->address_count < DNS_ADDRESSES_MAX;
 }
 
-/* An IPv6 address that is IPv4 mapped is kept as IPv4. */
 static void add_address(struct dns_answer *answer, const uint8_t *octets, size_t len)
 {
-    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    struct netaddr address = {.family = len == 4 ? NETADDR_IPV4 : NETADDR_IPV6};
-
-    if (len == 16 && memcmp(octets, mapped, sizeof(mapped)) == 0) {
-        address.family = NETADDR_IPV4;
-        octets += 12;
-        len = 4;
-    }
-    memcpy(address.octets, octets, len);
+    struct netaddr address = netaddr_of_octets(octets, len, 0);
     dns_add_address(answer, &address);
 }
 

@@ -414,26 +414,14 @@ void stream_close(struct stream *stream)
 
 struct netaddr stream_address(const struct sockaddr *address)
 {
-    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
     const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)address;
     const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)address;
-    struct netaddr netaddr = {.family = NETADDR_NONE};
 
-    if (address->sa_family == AF_INET) {
-        netaddr.family = NETADDR_IPV4;
-        netaddr.port = ntohs(v4->sin_port);
-        memcpy(netaddr.octets, &v4->sin_addr, 4);
-    } else if (address->sa_family == AF_INET6) {
-        netaddr.port = ntohs(v6->sin6_port);
-        netaddr.family = NETADDR_IPV6;
-        memcpy(netaddr.octets, &v6->sin6_addr, 16);
-        if (memcmp(netaddr.octets, mapped, sizeof(mapped)) == 0) {
-            netaddr.family = NETADDR_IPV4;
-            memcpy(netaddr.octets, netaddr.octets + 12, 4);
-            memset(netaddr.octets + 4, 0, 12);
-        }
-    }
-    return netaddr;
+    if (address->sa_family == AF_INET)
+        return netaddr_of_octets((const uint8_t *)&v4->sin_addr, 4, ntohs(v4->sin_port));
+    if (address->sa_family == AF_INET6)
+        return netaddr_of_octets(v6->sin6_addr.s6_addr, 16, ntohs(v6->sin6_port));
+    return (struct netaddr){.family = NETADDR_NONE};
 }
 
 struct netaddr stream_peer(const struct stream *stream)

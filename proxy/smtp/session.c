@@ -56,17 +56,12 @@ static void refuse_client(struct session *s, const struct reply *reply)
 
 static const struct session_rule greeting = {
     .stage = SESSION_STAGE_CONNECT, .proceed = greet, .refuse = refuse_client};
-/* The reply to XCLIENT. */
-static const struct session_rule greeting_again = {.flags = RULE_ENDS_GROUP | RULE_DROPS_EARLY,
-                                                   .stage = SESSION_STAGE_CONNECT,
-                                                   .proceed = greet,
-                                                   .refuse = refuse_client};
 
 void session_greet(struct session *s)
 {
     assert(s->state == SESSION_NEW);
     if (s->conf->refuse.code == 0) {
-        session_run(s, s->peer.asserted == NULL ? &greeting : &greeting_again, bytes_make(NULL, 0));
+        session_run(s, &greeting, bytes_make(NULL, 0));
         return;
     }
     s->farewell = s->conf->refuse;
@@ -313,19 +308,13 @@ static bool talks_early(const struct session *s)
             (s->command.rule->flags & RULE_ENDS_GROUP) != 0);
 }
 
-static bool drops_early(const struct session *s)
-{
-    return (s->state == SESSION_HELD || s->state == SESSION_PENDING) &&
-           (s->command.rule->flags & RULE_DROPS_EARLY) != 0;
-}
-
 static size_t feed_bytes(struct session *s, struct bytes in)
 {
     if (in.len == 0)
         return 0;
     if (talks_early(s))
         session_end_with(s, REPLY_TALKED_EARLY);
-    if (s->state == SESSION_ENDING || s->state == SESSION_CLOSED || drops_early(s))
+    if (s->state == SESSION_ENDING || s->state == SESSION_CLOSED)
         return in.len;
     if (!session_wants_input(s))
         return 0;

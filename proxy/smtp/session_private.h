@@ -13,8 +13,8 @@ enum session_rule_flags {
     RULE_NEEDS_HELO = 1 << 3,
     RULE_NO_ARGUMENT = 1 << 4,
     RULE_HAS_LINES = 1 << 5,  /* after a 3xx the client's next line belongs to it */
-    RULE_DROPS_EARLY = 1 << 6 /* what came before its reply is not for us: it is thrown away where
-                                 early input does not end the session */
+    RULE_DROPS_EARLY = 1 << 6 /* nobody knows who says what came with it: that is thrown away
+                                 where early input does not end the session */
 };
 
 /* A command is checked, filters are asked about it, and it proceeds; each step finds it in

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Who may say who the client is, and what that changes: XCLIENT taken in."""
+"""Who may say who the client is, and what that changes: XCLIENT and PROXY taken in."""
+import socket
+import struct
+
 import pytest
 
 from conftest import relay_config
@@ -7,6 +10,7 @@ from harness.dns import CLIENT, NAMELESS, TRUSTED
 from harness.messages import PLAIN_MESSAGE
 from harness.process import free_port
 from harness.smtp import attributes, keywords, without_received
+from peers.client import elapsed
 from peers.target import DEFAULT_EHLO, XCLIENT, XFORWARD
 
 FRONT = "127.0.0.5"             # the proxy or server in front, which speaks for clients
@@ -191,3 +195,121 @@ def test_loop_of_two_posterns(postern):
     for server in (first, second):
         server.wait_event("asserted", 5)
         assert len(server.events("asserted")) == 5
+
+
+# --- the PROXY protocol --------------------------------------------------------------------------
+
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+FROM_BALANCER = f"proxy-protocol-from = {FRONT}\n"
+
+
+def v1(client=CLIENT, port=4711):
+    return f"PROXY TCP4 {client} 198.51.100.9 {port} 25\r\n".encode()
+
+
+def v2(client=CLIENT, port=4711, tlvs=b""):
+    body = (socket.inet_aton(client) + socket.inet_aton("198.51.100.9")
+            + struct.pack("!HH", port, 25) + tlvs)
+    return SIGNATURE + b"\x21\x11" + struct.pack("!H", len(body)) + body
+
+
+def balanced(server, header, source=FRONT):
+    client = server.client(source=source)
+    client.send(header)
+    return client
+
+
+@pytest.mark.parametrize("header", [v1(), v2(), v2(tlvs=b"\xea\x00\x04abcd")])
+def test_balancer_names_the_client(target, to_target, header):
+    """The target sees the client of the header, with its name from DNS; the log the balancer too."""
+    backend = target(ehlo=WITH_ALL)
+    server = to_target(backend, identity="xclient", smtpd=FROM_BALANCER)
+    with balanced(server, header) as client:
+        client.hello("helo.example.org")
+        assert client.mail(PLAIN_MESSAGE).code == 250
+        port = client.port
+    sent = xclient_of(backend)
+    assert (sent["ADDR"], sent["PORT"], sent["NAME"]) == (CLIENT, "4711", "client.example.test")
+    assert (sent["DESTADDR"], sent["DESTPORT"]) == ("198.51.100.9", "25")
+    logged = server.wait_transaction()
+    assert (logged["client"], logged["peer"]) == (f"{CLIENT}:4711", f"{FRONT}:{port}")
+    connect = server.wait_event("connect")
+    assert (connect["client"], connect["peer"]) == (logged["client"], logged["peer"])
+
+
+@pytest.mark.parametrize("header", [b"EHLO client.example.test\r\n", b"PROXY TCP4 x\r\n",
+                                    SIGNATURE + b"\x31\x11\x00\x00"])
+def test_balancer_without_header(target, to_target, header):
+    """Not a word is said to a balancer that does not say who the client is."""
+    server = to_target(target(), smtpd=FROM_BALANCER)
+    with balanced(server, header) as client:
+        assert client.is_closed()
+    assert server.wait_event("no-proxy-header")["client"].startswith(FRONT + ":")
+
+
+def test_balancer_that_waits(target, to_target):
+    """Nor to one that says nothing, or not all, for five seconds."""
+    server = to_target(target(), smtpd=FROM_BALANCER)
+    with balanced(server, v1()[:-1]) as client:
+        seconds, is_closed = elapsed(client.is_closed)
+        assert is_closed and 4 < seconds < 10
+    assert server.wait_event("no-proxy-header")["error"] == "timed out"
+
+
+def test_header_from_others(target, to_target):
+    """From whoever is not in the list a header is a syntax error, v2 as well."""
+    server = to_target(target(), smtpd=FROM_BALANCER)
+    with server.client(source=CLIENT) as client:
+        client.expect(220)
+        client.expect(500, v1("127.0.0.1").decode().rstrip())
+        client.expect(250, "EHLO helo.example.org")
+    with balanced(server, v2("127.0.0.1"), source=CLIENT) as client:
+        client.expect(220)
+        client.expect(500)
+    assert all(fields["client"].startswith(CLIENT) for fields in server.events("connect"))
+
+
+def test_look_of_a_balancer(target, to_target):
+    """A connection that is closed without a word is no line in the log; LOCAL is served."""
+    server = to_target(target(), smtpd=FROM_BALANCER)
+    server.client(source=FRONT).close()
+    with balanced(server, SIGNATURE + b"\x20\x00\x00\x00") as client:
+        client.hello()
+        client.quit()
+    assert server.wait_event("connect")["proxy"] == "own"
+    server.wait_event("disconnect")
+    assert len(server.events("connect")) == 1 and server.events("no-proxy-header") == []
+
+
+def test_header_in_the_same_segment_and_octet_by_octet(target, to_target):
+    """What stands behind the header is the client's, whatever the segments."""
+    server = to_target(target(), smtpd=FROM_BALANCER)
+    for header in (v1(), v2()):
+        for whole in (True, False):
+            with server.client(source=FRONT) as client:
+                said = header + b"EHLO helo.example.org\r\nNOOP\r\n"
+                if whole:
+                    client.send(header + b"HELO helo.example.org\r\n")
+                    client.expect(220)
+                    client.expect(250)
+                    continue
+                client.send_octet_by_octet(said[:len(header)])
+                client.expect(220)
+                client.send_octet_by_octet(b"NOOP\r\n")
+                client.expect(250)
+
+
+def test_two_posterns_by_proxy(target, to_target, postern):
+    """The first says the PROXY header, the second believes it, and hands the client on."""
+    backend = target(ehlo=WITH_ALL)
+    second = to_target(backend, identity="xclient", smtpd="proxy-protocol-from = 127.0.0.1\n")
+    for version in ("proxy-v1", "proxy-v2"):
+        first = postern(relay_config(f"127.0.0.1:{second.port}", f"identity = {version}"))
+        with first.client(source=CLIENT) as client:
+            client.hello("helo.example.org")
+            assert client.mail(PLAIN_MESSAGE).code == 250
+            port = client.port
+        assert second.log.wait_line(rf"transaction .*client={CLIENT}:{port} peer=127.0.0.1:")
+    assert [t.content for t in backend.accepted] == [PLAIN_MESSAGE] * 2
+    assert {c.lines[1].split("ADDR=")[1].split()[0] for c in backend.connections
+            if c.transactions} == {CLIENT}
