@@ -315,13 +315,13 @@ void spool_free(struct scenario *s)
 
 /* ---- damage ---- */
 
-/* Where its body ends, its records begin, and those that were written last, in one go. */
+/* Where its body ends, its records begin, and the last durable ones that were written in one go. */
 struct records {
     uint64_t body_end, first, last;
 };
 
 /* False: it is no message. */
-static bool find_records(struct bytes file, struct records *r)
+static bool find_records(struct bytes file, size_t durable, struct records *r)
 {
     struct spool_head head;
 
@@ -332,7 +332,7 @@ static bool find_records(struct bytes file, struct records *r)
     for (uint64_t at = r->first; at + RECORD_HEAD_BYTES <= file.len;) {
         uint32_t len;
         memcpy(&len, file.at + at + RECORD_LENGTH_AT, sizeof(len));
-        if (file.at[at + RECORD_FOLLOWS_AT] == 0)
+        if (file.at[at + RECORD_FOLLOWS_AT] == 0 && at < durable)
             r->last = at;
         at += RECORD_HEAD_BYTES + (((uint64_t)len + 7) & ~UINT64_C(7));
     }
@@ -362,7 +362,7 @@ static void flip(struct scenario *s, const char *path, struct spool_file *f)
 
     if (!sim_file(s->world, path, &file) || file.len == 0 || sim_file_is_locked(s->world, path))
         return; /* what is being delivered has been verified */
-    has_records = f != NULL && find_records(file, &records);
+    has_records = f != NULL && find_records(file, sim_file_durable(s->world, path), &records);
     octet = choose_octet(s, file, has_records ? &records : NULL);
     bit = 8 * octet + scenario_below(s, 8);
     if (has_records && f->message != NULL && octet >= records.last)
@@ -402,7 +402,8 @@ static void spoil(struct scenario *s, const char *path, struct spool_file *f, bo
     struct bytes file;
     struct records records;
 
-    f->is_bodiless = is_body && sim_file(s->world, path, &file) && find_records(file, &records);
+    f->is_bodiless =
+        is_body && sim_file(s->world, path, &file) && find_records(file, file.len, &records);
     f->is_unreadable = true;
     scenario_count(s, f->is_bodiless ? COUNT_BODILESS : COUNT_SPOILED);
     if (s->is_loud)

@@ -192,6 +192,8 @@ bool sim_disk_lose(struct sim *w, const char *path, uint64_t from, uint64_t to);
 /* True: the disk cannot rename without replacing, as some file systems. */
 void sim_disk_set_old(struct sim *w, bool lacks_move);
 bool sim_file_is_locked(struct sim *w, const char *path); /* by some process */
+/* How much of it a power cut leaves. 0: there is no such name. */
+size_t sim_file_durable(struct sim *w, const char *path);
 /* One bit changes, in what processes see and in what is durable. False: there is no such bit. */
 bool sim_file_flip(struct sim *w, const char *path, uint64_t bit);
 uint64_t sim_disk_failures(const struct sim *w); /* so far */
