@@ -84,6 +84,8 @@ struct filter {
     const struct filter_ops *ops;
     const struct filter_common *common; /* what every section says: filter_conf.h */
     uint32_t stages;                    /* at which it is asked: bits by enum session_stage */
+    struct bytes authserv_id; /* its name in Authentication-Results: fields of that name which come
+                                 with a message are taken out; empty: it writes none */
     uint64_t timeout_ms; /* for each answer, then it counts as FILTER_FAILED; 0: every answer is
                             given within ask() */
 };

@@ -224,18 +224,28 @@ static void append(struct bridge *b, struct bytes content)
         if (!transaction_wants_copy(b->carrier.transaction))
             let_go(b, 0);
     }
-    bridge_filter_content(b, content);
-    int error = copy_append(b->carrier.copy, content);
+    struct bytes kept;
+    int error = 0;
+    while (error == 0 && bridge_filter_take(b, &content, &kept))
+        error = copy_append(b->carrier.copy, kept);
+    if (error == 0 && bridge_filter_has_failed(b))
+        error = ERR_MEMORY;
     if (error != 0)
         fail_copy(b, error);
 }
 
 static void finish_copy(struct bridge *b)
 {
+    struct bytes last = bridge_filter_last(b);
+
     b->times.ended = loop_precise_us(b->carrier.loop);
     b->final_due_ms = b->times.ended / 1000 + FINAL_MS;
-    if (b->carrier.copy != NULL)
-        copy_finish(b->carrier.copy);
+    if (b->carrier.copy == NULL)
+        return;
+    int error = copy_append(b->carrier.copy, last);
+    copy_finish(b->carrier.copy);
+    if (error != 0)
+        fail_copy(b, error);
 }
 
 static void perform(struct bridge *b, const struct session_action *todo)
@@ -399,8 +409,8 @@ static struct bytes offer(const struct bridge *b, struct bytes in)
 {
     if (b->session.state != SESSION_CONTENT || b->carrier.copy == NULL)
         return in;
-    size_t room = copy_room(b->carrier.copy);
-    return bytes_first(in, room < 2 ? 0 : room - 1);
+    size_t room = copy_room(b->carrier.copy), kept_free = 1 + bridge_filter_held(b);
+    return bytes_first(in, room <= kept_free ? 0 : room - kept_free);
 }
 
 static uint32_t bridged(struct smtpd *d)

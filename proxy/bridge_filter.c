@@ -7,6 +7,7 @@
 #include "proxy/base/error.h"
 #include "proxy/bridge.h"
 #include "proxy/services.h"
+#include "proxy/smtp/header_strip.h"
 
 /* The filters of one target beside a transaction; in the mail arena. */
 struct target_walk {
@@ -26,6 +27,7 @@ struct bridge_filters {
     struct routed *routed;   /* what is fed when they have; NULL: the session has asked */
     struct routed_leg *legs; /* of `routed` */
     struct reply refusal;    /* of the whole command; in the mail arena; code 0: none */
+    struct header_strip strip;
 };
 
 static void on_own_answered(void *owner, const struct reply *reply);
@@ -48,6 +50,7 @@ static bool make(struct bridge *b)
 
     if (f == NULL)
         return false;
+    header_strip_init(&f->strip, NULL, 0, &loop_pools(b->carrier.loop)->small);
     f->bridge = b;
     list_init(&f->targets);
     if (b->smtpd->chain.count != 0) {
@@ -90,9 +93,41 @@ static int prepend(struct bridge_filters *f, const struct target *target,
     return error;
 }
 
+/* ... and fields that pretend to be such lines. */
+static size_t put_names(const struct chain *chain, struct bytes *names_out)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < chain->count; i++)
+        if (chain->filters[i]->authserv_id.len != 0)
+            names_out[count++] = chain->filters[i]->authserv_id;
+    return count;
+}
+
+static int begin_stripping(struct bridge_filters *f)
+{
+    const struct chain *own = &f->bridge->smtpd->chain;
+    size_t most = own->count, count;
+
+    LIST_EACH (link, &f->targets)
+        most += LIST_ENTRY(link, struct target_walk, in_filters)->target->chain->count;
+    struct bytes *names = arena_alloc(&f->bridge->session.mail, (most + 1) * sizeof(*names));
+    if (names == NULL)
+        return ERR_MEMORY;
+    count = put_names(own, names);
+    LIST_EACH (link, &f->targets)
+        count += put_names(LIST_ENTRY(link, struct target_walk, in_filters)->target->chain,
+                           names + count);
+    header_strip_init(&f->strip, names, count, &loop_pools(f->bridge->carrier.loop)->small);
+    return 0;
+}
+
 static void prepend_all(struct bridge_filters *f)
 {
-    int error = f->own == NULL ? 0 : prepend(f, NULL, f->own);
+    int error = begin_stripping(f);
+
+    if (error == 0 && f->own != NULL)
+        error = prepend(f, NULL, f->own);
 
     LIST_EACH (link, &f->targets) {
         struct target_walk *t = LIST_ENTRY(link, struct target_walk, in_filters);
@@ -336,18 +371,48 @@ static void give(struct chain_walk *to, const struct chain *chain, struct bytes 
         chain_content(to, content);
 }
 
-void bridge_filter_content(struct bridge *b, struct bytes content)
+static void show(struct bridge_filters *f, struct bytes content)
 {
-    struct bridge_filters *f = b->filters;
-
-    if (f == NULL)
-        return;
     if (f->own != NULL)
-        give(f->own, &b->smtpd->chain, content);
+        give(f->own, &f->bridge->smtpd->chain, content);
     LIST_EACH (link, &f->targets) {
         struct target_walk *t = LIST_ENTRY(link, struct target_walk, in_filters);
         give(t->walk, t->target->chain, content);
     }
+}
+
+bool bridge_filter_take(struct bridge *b, struct bytes *content, struct bytes *kept_out)
+{
+    if (b->filters != NULL) {
+        bool is_any = header_strip_take(&b->filters->strip, content, kept_out);
+        if (is_any)
+            show(b->filters, *kept_out);
+        return is_any;
+    }
+    *kept_out = *content;
+    *content = bytes_skip(*content, content->len);
+    return kept_out->len != 0;
+}
+
+size_t bridge_filter_held(const struct bridge *b)
+{
+    return b->filters == NULL ? 0 : buf_length(&b->filters->strip.held);
+}
+
+struct bytes bridge_filter_last(struct bridge *b)
+{
+    struct bytes last = bytes_make(NULL, 0);
+
+    if (b->filters != NULL)
+        last = header_strip_end(&b->filters->strip);
+    if (last.len != 0)
+        show(b->filters, last);
+    return last;
+}
+
+bool bridge_filter_has_failed(const struct bridge *b)
+{
+    return b->filters != NULL && b->filters->strip.held.has_failed;
 }
 
 void bridge_filter_message_ended(struct bridge *b)
@@ -359,6 +424,7 @@ void bridge_filter_message_ended(struct bridge *b)
     LIST_EACH (link, &f->targets)
         chain_walk_end(&LIST_ENTRY(link, struct target_walk, in_filters)->walk);
     list_init(&f->targets);
+    header_strip_done(&f->strip);
     if (f->own != NULL)
         chain_message_ended(f->own);
 }

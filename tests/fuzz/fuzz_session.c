@@ -461,7 +461,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct config *config = config_for(which);
     f->filter = (struct filter){
         .ops = &filter_ops, .common = &filter_common, .stages = FILTER_STAGES, .timeout_ms = 15000};
-    stage_filter(config, first < FILTER_FROM ? NULL : &f->filter);
+    stage_filter(config, first < FILTER_FROM ? NULL : &f->filter, bytes_make(NULL, 0));
     f->ledger->spools = which != TEMPFAIL;
     f->caps = take(f);
     way = take(f);

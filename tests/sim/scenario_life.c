@@ -54,7 +54,7 @@ static int serve(void *owner)
                                .generation = l->generation};
 
     message_filter(s, &s->life.filter);
-    stage_filter(s->config, s->plan.has_filter ? &s->life.filter : NULL);
+    stage_filter(s->config, s->plan.has_filter ? &s->life.filter : NULL, bytes_make(NULL, 0));
     if (s->plan.limits.directory_names > 0)
         task.store_limits = &s->plan.limits;
     return stage_run_task(s->config, &task);

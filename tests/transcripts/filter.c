@@ -119,7 +119,10 @@ bool scripted_init(struct scripted *f, const char *stages)
     int used;
 
     *f = (struct scripted){.common = {.section = bytes_of("scripted")}};
-    f->filter = (struct filter){.ops = &ops, .common = &f->common, .timeout_ms = 3600000};
+    f->filter = (struct filter){.ops = &ops,
+                                .common = &f->common,
+                                .timeout_ms = 3600000,
+                                .authserv_id = bytes_of("mx.test")};
     list_init(&f->unanswered);
     while (stages != NULL && sscanf(stages, "%15s%n", name, &used) == 1) {
         size_t i = 0;

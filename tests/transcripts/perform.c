@@ -412,6 +412,20 @@ static void hear_last_words(struct play *p)
     perform_is_settled(p, NULL);
 }
 
+/* "STAGE...", or "at TARGET STAGE...": that target's own. */
+static void stage_scripted(struct play *p, const struct config *config)
+{
+    const char *stages = p->script->filtered;
+    char target[64] = "";
+    int used = 0;
+
+    if (stages != NULL && sscanf(stages, "at %63s%n", target, &used) == 1)
+        stages += used;
+    if (!scripted_init(&p->filter, stages))
+        perform_fail(p, "no such stage: %s", stages);
+    stage_filter(config, stages == NULL ? NULL : &p->filter.filter, bytes_of(target));
+}
+
 bool perform(const struct script *s, const struct config *config, const struct way *way,
              uint64_t *allocations_out)
 {
@@ -420,9 +434,7 @@ bool perform(const struct script *s, const struct config *config, const struct w
 
     sim_set_ways(p.world, &way->sim);
     sim_on_quiet(p.world, on_quiet, &p);
-    if (!scripted_init(&p.filter, s->filtered))
-        perform_fail(&p, "no such stage: %s", s->filtered);
-    stage_filter(config, s->filtered == NULL ? NULL : &p.filter.filter);
+    stage_scripted(&p, config);
     code = stage_run(config);
     *allocations_out = mem_fail_nth(0);
     if (code != 0 && !p.has_failed) {
