@@ -173,7 +173,7 @@ static void keep(struct seat *s, struct finding *f, struct arena *arena,
     if (refusal.code != 0 && reply_copy(arena, &refusal, &f->refusal) != 0)
         f->refusal = reply_own(REPLY_LOCAL_PROBLEM);
     f->is_through = f->is_through || verdict->opinion == FILTER_ACCEPT;
-    if (verdict->word.len == 0 && f->word.len == 0)
+    if (verdict->word.len == 0 && (f->word.len == 0 || verdict->opinion != FILTER_CONTINUE))
         f->word = default_word(verdict);
     else if (verdict->word.len != 0 && arena_copy(arena, verdict->word, &f->word) != 0)
         f->word = bytes_make(NULL, 0);

@@ -55,18 +55,25 @@ static struct filter *open_staged(struct filter_services *services, const void *
     return staged;
 }
 
-void stage_filter(const struct config *config, struct filter *filter, struct bytes target)
+static void choose(struct filter_choices *choices, bool is_chosen)
 {
     static const struct filter_kind kind = {.open = open_staged};
     static struct filter_choice choice = {.kind = &kind, .conf = &staged};
-    const struct filter_choices chosen = {.at = &choice, .count = 1}, none = {.count = 0};
 
+    if (is_chosen)
+        *choices = (struct filter_choices){.at = &choice, .count = 1};
+    else if (choices->at == &choice)
+        choices->count = 0;
+}
+
+void stage_filter(const struct config *config, struct filter *filter, struct bytes target)
+{
     staged = filter;
     for (size_t i = 0; i < config->smtpd_count; i++)
-        config->smtpds[i]->filters.chosen = filter != NULL && target.len == 0 ? chosen : none;
+        choose(&config->smtpds[i]->filters.chosen, filter != NULL && target.len == 0);
     for (size_t i = 0; i < config->target_count; i++)
-        config->targets[i].filters =
-            filter != NULL && bytes_equal(config->targets[i].name, target) ? chosen : none;
+        choose(&config->targets[i].filters,
+               filter != NULL && bytes_equal(config->targets[i].name, target));
 }
 
 /* ---- a worker ---- */

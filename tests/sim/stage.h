@@ -11,7 +11,7 @@
  * number of runs. NULL: it has errors; they were printed. */
 struct config *stage_config(const char *text);
 /* The filter of this target, or of every listener where it is empty, from now on. Its ops.free()
- * frees nothing. NULL: there is none. */
+ * frees nothing. NULL: there are those that the configuration names. */
 struct filter;
 void stage_filter(const struct config *config, struct filter *filter, struct bytes target);
 /* Serves until a signal ends it (sim_signal). Returns worker_run()'s exit code. */

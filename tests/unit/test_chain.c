@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A chain of filters: whom it asks when, what it waits for, whose word counts, whom it spares. */
+/* needs: filters/chain.c filters/filter_conf.c sim */
+#include "filters/chain.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "filters/filter_conf.h"
+#include "tests/sim/sim.h"
+#include "tests/unit/lib.h"
+
+#define FILTERS 2
+
+/* A filter that does as the play says. */
+struct actor {
+    struct filter filter;
+    struct filter_common common;
+    struct filter_exempt exempt;
+    struct filter_seat *asked; /* NULL: nothing */
+    const char *ahead;         /* its next answer, at once; NULL: it thinks */
+};
+
+struct play {
+    struct actor actors[FILTERS];
+    struct filter *filters[FILTERS];
+    struct chain chain;
+    struct chain_walk *walk;
+    struct identity client;
+    struct transaction tx;
+    struct recipient rcpt;
+    struct lib_text seen;
+};
+
+static struct play play;
+
+static const struct {
+    const char *word;
+    enum session_stage stage;
+} stages[] = {
+    {"connect", SESSION_STAGE_CONNECT}, {"helo", SESSION_STAGE_HELO}, {"mail", SESSION_STAGE_MAIL},
+    {"rcpt", SESSION_STAGE_RCPT},       {"data", SESSION_STAGE_DATA}, {"end", SESSION_STAGE_END},
+};
+
+/* ---- filters ---- */
+
+static struct actor *actor_of(struct filter *filter)
+{
+    return CONTAINER_OF(filter, struct actor, filter);
+}
+
+static int number_of(const struct actor *a)
+{
+    return (int)(a - play.actors) + 1;
+}
+
+static void say(struct filter_seat *seat, const char *words)
+{
+    char wire[128];
+    struct filter_verdict verdict = {.opinion = FILTER_CONTINUE};
+
+    snprintf(wire, sizeof(wire), "%s\r\n", words);
+    if (strcmp(words, "accept") == 0)
+        verdict.opinion = FILTER_ACCEPT;
+    else if (strcmp(words, "failed") == 0)
+        verdict.opinion = FILTER_FAILED;
+    else if (atoi(words) != 0)
+        verdict.opinion = FILTER_REPLY;
+    else if (strncmp(words, "X-", 2) == 0)
+        verdict.lines = bytes_of(wire);
+    verdict.reply = (struct reply){.code = (uint16_t)atoi(words), .wire = bytes_of(wire)};
+    filter_answer(seat, &verdict);
+}
+
+static void ask(struct filter_seat *seat, const struct filter_question *question)
+{
+    struct actor *a = actor_of(seat->filter);
+    size_t i = 0;
+
+    while (stages[i].stage != question->stage)
+        i++;
+    lib_put(&play.seen, "%d? %s\n", number_of(a), stages[i].word);
+    if (a->ahead != NULL)
+        say(seat, a->ahead);
+    else
+        a->asked = seat;
+}
+
+static void forget(struct filter_seat *seat)
+{
+    struct actor *a = actor_of(seat->filter);
+
+    lib_put(&play.seen, "%d forgets\n", number_of(a));
+    a->asked = NULL;
+}
+
+static void look(struct filter_seat *seat, struct bytes field)
+{
+    lib_put(&play.seen, "%d field %.*s\n", number_of(actor_of(seat->filter)), (int)field.len - 2,
+            (const char *)field.at);
+}
+
+static void look_at_body(struct filter_seat *seat, struct bytes piece)
+{
+    lib_put(&play.seen, "%d body %.*s\n", number_of(actor_of(seat->filter)), (int)piece.len - 2,
+            (const char *)piece.at);
+}
+
+static void end_message(struct filter_seat *seat)
+{
+    lib_put(&play.seen, "%d message over\n", number_of(actor_of(seat->filter)));
+}
+
+static void end_session(struct filter_seat *seat)
+{
+    lib_put(&play.seen, "%d session over\n", number_of(actor_of(seat->filter)));
+}
+
+static const struct filter_ops ops = {
+    .ask = ask, .forget = forget, .message_ended = end_message, .session_ended = end_session};
+static const struct filter_ops reading_ops = {
+    .ask = ask, .forget = forget, .field = look, .body = look_at_body};
+
+/* ---- the play ---- */
+
+static void on_answered(void *owner, const struct reply *reply)
+{
+    (void)owner;
+    if (reply->code == 0)
+        lib_put(&play.seen, "go on\n");
+    else
+        lib_put(&play.seen, "%.*s\n", (int)reply->wire.len - 2, (const char *)reply->wire.at);
+}
+
+static const struct chain_walk_use use = {.answered = on_answered};
+
+struct play_world {
+    struct sim *sim;
+    struct loop *loop;
+    struct log *log;
+};
+
+static bool on_quiet(void *owner)
+{
+    struct play_world *w = owner;
+
+    loop_stop(w->loop);
+    return true;
+}
+
+static void play_begin(struct play_world *w)
+{
+    static const struct log_sink sink = {.kind = LOG_TO_STDERR};
+    int error;
+
+    memset(&play, 0, sizeof(play));
+    netaddr_parse(bytes_of("192.0.2.9"), &play.client.client);
+    w->sim = sim_new(1);
+    w->loop = loop_new();
+    sim_on_quiet(w->sim, on_quiet, w);
+    w->log = log_new(w->loop, &sink, 1, false, &error);
+    assert_non_null(w->log);
+}
+
+/* What it shuts down is no part of the play. */
+static void play_end(struct play_world *w)
+{
+    chain_walk_end(&play.walk);
+    log_free(&w->log);
+    loop_free(&w->loop);
+    sim_free(&w->sim);
+}
+
+/* "1 at mail rcpt": stages; "1 = words": all its answers, at once; "1 thinks"; "1: words": its
+ * answer now; "1 spares @DOMAIN | login | ADDR", "1 is shadow", "1 passes", "1 reads"; a stage: it
+ * is asked about; "wait SECONDS"; "over"; "forget"; "content TEXT"; "lines", "words"; "from
+ * DOMAIN", "login NAME". */
+static void set_up(struct actor *a, const char *rest)
+{
+    if (strncmp(rest, "at ", 3) == 0) {
+        for (size_t i = 0; i < ARRAY_LENGTH(stages); i++)
+            if (strstr(rest, stages[i].word) != NULL)
+                a->filter.stages |= 1U << stages[i].stage;
+    } else if (strncmp(rest, "= ", 2) == 0) {
+        a->ahead = rest + 2;
+    } else if (strcmp(rest, "thinks") == 0) {
+        a->ahead = NULL;
+    } else if (strncmp(rest, "spares ", 7) == 0) {
+        a->common.exempts = (struct filter_exempts){.at = &a->exempt, .count = 1};
+        assert_int_equal(filter_exempt_type.parse(bytes_of(rest + 7), NULL, &a->exempt), 0);
+    } else if (strcmp(rest, "is shadow") == 0) {
+        a->common.shadow = true;
+    } else if (strcmp(rest, "passes") == 0) {
+        a->common.on_error = FILTER_ON_ERROR_PASS;
+    } else if (strcmp(rest, "reads") == 0) {
+        a->filter.ops = &reading_ops;
+    } else {
+        fail_msg("not understood: %s", rest);
+    }
+}
+
+static bool ask_about(const char *step)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(stages); i++) {
+        if (strcmp(step, stages[i].word) != 0)
+            continue;
+        chain_ask(play.walk,
+                  &(struct session_question){
+                      .stage = stages[i].stage,
+                      .transaction = stages[i].stage >= SESSION_STAGE_MAIL ? &play.tx : NULL,
+                      .rcpt = stages[i].stage == SESSION_STAGE_RCPT ? &play.rcpt : NULL});
+        return true;
+    }
+    return false;
+}
+
+static void begin_walk(struct play_world *w)
+{
+    static const struct id id = {"0123456789BCDFGH"};
+    const struct chain_log log = {.log = w->log, .session = &id};
+
+    if (play.walk != NULL)
+        return;
+    chain_init(&play.chain, play.filters, FILTERS);
+    play.walk = chain_walk_new(&play.chain, w->loop, &play.client, &log, &use, NULL);
+    assert_non_null(play.walk);
+}
+
+static void put(struct play_world *w, void (*put_words)(const struct chain_walk *, struct buf *))
+{
+    struct buf out;
+
+    buf_init(&out, &loop_pools(w->loop)->medium, 4096);
+    put_words(play.walk, &out);
+    lib_put(&play.seen, "%.*s\n", (int)buf_length(&out), (const char *)buf_bytes(&out).at);
+    buf_done(&out);
+}
+
+static void wait_for(struct play_world *w, uint64_t ms)
+{
+    sim_wait(w->sim, ms);
+    assert_int_equal(loop_run(w->loop), 0);
+}
+
+static void walk_on(struct play_world *w, const char *step)
+{
+    begin_walk(w);
+    if (ask_about(step))
+        return;
+    if (strncmp(step, "wait ", 5) == 0)
+        wait_for(w, (uint64_t)atoi(step + 5) * 1000);
+    else if (strncmp(step, "content ", 8) == 0)
+        chain_content(play.walk, bytes_of(step + 8));
+    else if (strcmp(step, "forget") == 0)
+        chain_forget(play.walk);
+    else if (strcmp(step, "over") == 0)
+        chain_message_ended(play.walk);
+    else if (strcmp(step, "lines") == 0)
+        put(w, chain_put_lines);
+    else if (strcmp(step, "words") == 0)
+        put(w, chain_put_words);
+    else
+        fail_msg("not understood: %s", step);
+}
+
+static void answer_now(struct actor *a, const char *words)
+{
+    struct filter_seat *seat = a->asked;
+
+    assert_non_null(seat);
+    a->asked = NULL;
+    say(seat, words);
+}
+
+static void step_on(struct play_world *w, const char *step)
+{
+    bool is_of_actor = step[0] == '1' || step[0] == '2';
+    struct actor *a = &play.actors[step[0] == '2'];
+
+    if (strncmp(step, "from ", 5) == 0)
+        play.tx.envelope.from.domain = bytes_of(step + 5);
+    else if (strncmp(step, "login ", 6) == 0)
+        play.client.login = bytes_of(step + 6);
+    else if (is_of_actor && step[1] == ':')
+        answer_now(a, step + 3);
+    else if (is_of_actor)
+        set_up(a, step + 2);
+    else
+        walk_on(w, step);
+}
+
+/* ---- plays ---- */
+
+#define STEPS_MAX 24
+
+static const struct play_row {
+    const char *title;
+    const char *steps[STEPS_MAX];
+    const char *seen;
+} rows[] = {
+    {"nobody waits before RCPT",
+     {"1 at connect mail", "2 at helo", "connect", "helo", "mail", "rcpt", "1: x", "2: x"},
+     "1? connect\ngo on\n2? helo\ngo on\ngo on\n1? mail\n"},
+    {"all is due at RCPT",
+     {"1 at connect rcpt", "2 at mail", "connect", "mail", "rcpt", "1: x", "1: x", "2: x"},
+     "1? connect\ngo on\n2? mail\ngo on\n1? rcpt\ngo on\n"},
+    {"the first in order has the word",
+     {"1 at rcpt", "2 at rcpt", "rcpt", "2: 550 5.7.1 two", "1: 451 4.7.1 one"},
+     "1? rcpt\n2? rcpt\n451 4.7.1 one\n"},
+    {"who comes behind it is not waited for",
+     {"1 at rcpt", "2 at rcpt", "rcpt", "1: 550 5.7.1 one", "over"},
+     "1? rcpt\n2? rcpt\n550 5.7.1 one\n1 message over\n2 forgets\n2 message over\n"},
+    {"a refusal of the session is for every recipient",
+     {"1 at connect", "connect", "rcpt", "1: 554 5.7.1 no", "rcpt", "over", "mail", "rcpt"},
+     "1? connect\ngo on\n554 5.7.1 no\n554 5.7.1 no\n1 message over\n2 message over\n"
+     "554 5.7.1 no\n554 5.7.1 no\n"},
+    {"one of a message ends with it",
+     {"1 at mail", "1 = 550 5.7.1 no", "mail", "1 = x", "over", "mail", "rcpt"},
+     "1? mail\n550 5.7.1 no\n1 message over\n2 message over\n1? mail\ngo on\ngo on\n"},
+    {"one of a recipient is for him alone",
+     {"1 at rcpt end", "1 = 550 5.7.1 no", "rcpt", "1 = x", "rcpt", "data", "end"},
+     "1? rcpt\n550 5.7.1 no\n1? rcpt\ngo on\ngo on\n1? end\ngo on\n"},
+    {"who accepts is asked no more",
+     {"1 at mail rcpt end", "1 = accept", "mail", "rcpt", "end", "over", "mail"},
+     "1? mail\ngo on\ngo on\ngo on\n1 message over\n2 message over\n1? mail\ngo on\n"},
+    {"who cannot judge defers",
+     {"1 at end", "1 = failed", "end"},
+     "1? end\n451 4.7.1 A filter cannot judge now, try again later\n"},
+    {"or lets pass", {"1 at end", "1 passes", "1 = failed", "end"}, "1? end\ngo on\n"},
+    {"who is late cannot judge",
+     {"1 at end", "end", "wait 61"},
+     "1? end\n1 forgets\n451 4.7.1 A filter cannot judge now, try again later\n"},
+    {"a shadow does nothing",
+     {"1 at mail end", "1 is shadow", "1 = X-A: b", "mail", "1 = 550 5.7.1 no", "end", "lines",
+      "words"},
+     "1? mail\ngo on\n1? end\ngo on\n\none:reject:shadow\n"},
+    {"a net is spared",
+     {"1 at connect end", "1 spares 192.0.2.0/24", "connect", "end", "words"},
+     "go on\ngo on\none:exempt\n"},
+    {"a sender is spared, who is not known at once",
+     {"1 at connect end", "1 spares @good.test", "1 = 554 5.7.1 no", "connect", "from good.test",
+      "mail", "rcpt", "end", "over", "from bad.test", "mail"},
+     "1? connect\ngo on\ngo on\ngo on\ngo on\n1 message over\n2 message over\n"
+     "554 5.7.1 no\n"},
+    {"a login is spared", {"1 at end", "1 spares authenticated", "login joe", "end"}, "go on\n"},
+    {"lines stand in the order of filters",
+     {"1 at mail", "2 at mail", "mail", "2: X-B: 2", "1: X-A: 1", "rcpt", "lines", "words"},
+     "1? mail\n2? mail\ngo on\ngo on\nX-A: 1\r\nX-B: 2\r\n\none:ok,two:ok\n"},
+    {"lines end with the message",
+     {"1 at mail", "1 = X-A: 1", "mail", "over", "mail", "lines"},
+     "1? mail\ngo on\n1 message over\n2 message over\n1? mail\ngo on\nX-A: 1\r\n\n"},
+    {"who reads sees fields and body",
+     {"1 at end", "1 reads", "1 = x", "rcpt", "content A: b\r\n c\r\nD", "content : e\r\n\r\nf\r\n",
+      "end"},
+     "go on\n1 field A: b\r\n c\n1 field D: e\n1 body f\n1? end\ngo on\n"},
+    {"a header alone is seen at the end",
+     {"1 at end", "1 reads", "1 = x", "rcpt", "content A: b\r\n", "end"},
+     "go on\n1 field A: b\n1? end\ngo on\n"},
+    {"what is not waited for goes on",
+     {"1 at rcpt end", "rcpt", "forget", "1: 550 5.7.1 no", "1 = x", "rcpt"},
+     "1? rcpt\n1? rcpt\ngo on\n"},
+};
+
+static void plays(void **state)
+{
+    static const char *const names[FILTERS] = {"one", "two"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        struct play_world w;
+        play_begin(&w);
+        for (size_t k = 0; k < FILTERS; k++) {
+            play.actors[k].common.section = bytes_of(names[k]);
+            play.actors[k].filter =
+                (struct filter){.ops = &ops, .common = &play.actors[k].common, .timeout_ms = 60000};
+            play.filters[k] = &play.actors[k].filter;
+        }
+        for (size_t k = 0; k < STEPS_MAX && rows[i].steps[k] != NULL; k++)
+            step_on(&w, rows[i].steps[k]);
+        lib_same_text(i, rows[i].title, rows[i].seen, play.seen.at);
+        play_end(&w);
+    }
+    lib_end_rows();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(plays),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
