@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -36,15 +38,12 @@ static void on_gone(uv_handle_t *handle)
     free_when_over(child);
 }
 
+/* The channel closes by itself when everything that the program has sent has been read. */
 static void on_exit(uv_process_t *process, int64_t status, int signal)
 {
-    struct child *child = (struct child *)process;
-
     (void)status;
     (void)signal;
     uv_close((uv_handle_t *)process, on_gone);
-    if (child->channel != NULL)
-        channel_close(child->channel);
 }
 
 static void on_message(void *owner, struct channel *channel, struct bytes message)
@@ -84,7 +83,8 @@ void child_end(struct child *child)
 
 static int spawn(struct loop *loop, struct child *child, const char *path, int fd)
 {
-    char name[] = "postern-helper";
+    const char *slash = strrchr(path, '/');
+    char name[64];
     char *arguments[] = {name, NULL};
     uv_stdio_container_t descriptors[] = {
         {.flags = UV_INHERIT_FD, .data.fd = fd},
@@ -97,6 +97,7 @@ static int spawn(struct loop *loop, struct child *child, const char *path, int f
                                     .stdio_count = 3,
                                     .stdio = descriptors};
 
+    (void)snprintf(name, sizeof(name), "%s", slash == NULL ? path : slash + 1);
     return uv_spawn(&loop->uv, &child->process, &options);
 }
 

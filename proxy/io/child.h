@@ -10,7 +10,8 @@ struct child; /* lives until `ended` has returned */
 
 struct child_events {
     void (*message)(void *owner, struct bytes message);
-    /* The program has ended, or has closed its end and was killed; the last call ever. */
+    /* The program has ended, or has closed its end and was killed; the last call ever. What it had
+     * sent before came by `message`, unless child_end() was called. */
     void (*ended)(void *owner);
 };
 

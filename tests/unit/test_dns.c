@@ -289,14 +289,9 @@ static void write_answer(const struct dns_answer *answer, struct lib_text *out)
 
 static struct dns_query *ask(struct asker *a, char kind, struct bytes question)
 {
-    static const struct {
-        char kind;
-        enum dns_type type;
-    } types[] = {{'4', DNS_TYPE_A},
-                 {'6', DNS_TYPE_AAAA},
-                 {'P', DNS_TYPE_PTR},
-                 {'M', DNS_TYPE_MX},
-                 {'T', DNS_TYPE_TXT}};
+    static const char kinds[] = "46PMT";
+    static const enum dns_type types[] = {DNS_TYPE_A, DNS_TYPE_AAAA, DNS_TYPE_PTR, DNS_TYPE_MX,
+                                          DNS_TYPE_TXT};
     struct netaddr address;
 
     if (kind == 'a')
@@ -306,10 +301,8 @@ static struct dns_query *ask(struct asker *a, char kind, struct bytes question)
     if (kind == 'p' && netaddr_parse(question, &address) == 0)
         return dns_ask_names(a->dns, &address, on_answer, a);
     assert_int_equal(netaddr_parse(bytes_of("192.0.2.1"), &address), 0);
-    for (size_t i = 0; i < ARRAY_LENGTH(types); i++)
-        if (types[i].kind == kind)
-            return dns_ask_records(a->dns, types[i].type, question, &address, on_answer, a);
-    return NULL;
+    return dns_ask_records(a->dns, types[strchr(kinds, kind) - kinds], question, &address,
+                           on_answer, a);
 }
 
 static const struct {
@@ -349,17 +342,14 @@ static const struct {
     {'6', "alias.example", "not found"},
     {'4', "192.0.2.9", "not found"},
     {'4', "localhost", "not found"},
-    {'4', "short.example", "temporary"},
     {'4', "cut.example", "temporary"},
     {'P', "1.2.0.192.in-addr.arpa", "found 256 mail.example b.example"},
-    {'P', "4.2.0.192.in-addr.arpa", "temporary"},
     {'M', "mx.example", "found 256 z y x"},
     {'M', "nullmx.example", "found 256 "},
     {'T', "text.example", "found 7 a\\x00bc  |"},
     {'T', "alias.example", "found 60 a"},
     {'T', "void.example", "found 256 "},
     {'T', "longer.example", "temporary"},
-    {'T', "mx.example", "not found"},
     {'T', "", "not found"},
 };
 
@@ -454,6 +444,20 @@ static void keeps_answers(void **state)
         loop_free(&a.loop);
     }
     lib_end_rows();
+}
+
+/* Hosts and records of one name and type are different questions. */
+static void keeps_forms_apart(void **state)
+{
+    static struct asker a;
+
+    (void)state;
+    open_asker(&a);
+    a.left = 2;
+    assert_non_null(ask(&a, 'a', bytes_of("both.example")));
+    assert_non_null(ask(&a, '4', bytes_of("both.example")));
+    await_answer(&a);
+    assert_true((a.answer.address_count == 3) != (a.answer.record_count == 2));
 }
 
 /* However many wait for it, in whatever case it is written; some lose their patience. */
@@ -587,9 +591,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers),           cmocka_unit_test(answers_many_at_once),
-        cmocka_unit_test(keeps_answers),     cmocka_unit_test(asks_once_for_all),
-        cmocka_unit_test(bounds_questions),  cmocka_unit_test(times_out),
-        cmocka_unit_test(survives_shortage),
+        cmocka_unit_test(keeps_answers),     cmocka_unit_test(keeps_forms_apart),
+        cmocka_unit_test(asks_once_for_all), cmocka_unit_test(bounds_questions),
+        cmocka_unit_test(times_out),         cmocka_unit_test(survives_shortage),
     };
 
     return cmocka_run_group_tests(tests, start_server, stop_server);

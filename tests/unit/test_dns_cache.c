@@ -11,6 +11,7 @@
 #define HOSTILE 100000
 
 static struct dns_answer made, found;
+static uint8_t records[DNS_NAMES_MAX];
 
 static void begin(struct dns_cache *c)
 {
@@ -31,7 +32,8 @@ static void make(int addresses, int names, uint32_t ttl_s)
         memset(made.names[i].text, 'a' + i, (size_t)(i * 17)); /* from none to 255 octets */
         made.names[i].preference = (uint16_t)(i * 4369);
     }
-    made.records = bytes_of("\1\1not text");
+    memset(records, 'a' + names, sizeof(records));
+    made.records = bytes_make(records, (size_t)names);
     made.record_count = (unsigned)names;
 }
 
@@ -75,6 +77,20 @@ static void test_whole(void **state)
         assert_same(60);
     }
     assert_false(is_found(&c, "Q0", 5000));
+    dns_cache_done(&c);
+}
+
+static void test_own_records(void **state)
+{
+    struct dns_cache c;
+
+    (void)state;
+    begin(&c);
+    make(0, 3, 60);
+    dns_cache_keep(&c, bytes_of("q"), &made, 0);
+    memset(records, 'x', sizeof(records));
+    assert_true(is_found(&c, "q", 0));
+    assert_true(bytes_is(found.records, "ddd"));
     dns_cache_done(&c);
 }
 
@@ -148,9 +164,8 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole),
-        cmocka_unit_test(test_time),
-        cmocka_unit_test(test_bound),
+        cmocka_unit_test(test_whole),     cmocka_unit_test(test_own_records),
+        cmocka_unit_test(test_time),      cmocka_unit_test(test_bound),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
