@@ -304,15 +304,16 @@ postlog unix-dgram n - n - 1 postlogd
     def make_postern(self, home, port, target):
         return self.postern_command(home, [(port, "xforward", [target])])
 
-    def start_postern(self, listeners, workers=0):
+    def start_postern(self, listeners, workers=0, resolver=None, spf=False):
         """`listeners`: (port, identity, target ports); with several targets, domain dN goes to
         the Nth. With workers it gets every core."""
         port = listeners[0][0]
-        command, environment = self.postern_command(self.home("postern", port), listeners, workers)
+        command, environment = self.postern_command(self.home("postern", port), listeners, workers,
+                                                    resolver, spf)
         core = "0-1023" if workers else self.core
         return Subject("postern", port, command, core, self.directory, environment)
 
-    def postern_command(self, home, listeners, workers=0):
+    def postern_command(self, home, listeners, workers=0, resolver=None, spf=False):
         os.makedirs(f"{home}/spool", exist_ok=True)
         text = f"""\
 [core]
@@ -320,13 +321,16 @@ hostname = bench.example.test
 user-id = root
 spool-directory = "{home}/spool"
 workers = {workers}
+{f"resolver = {resolver}" if resolver else ""}
 logger = L
 [logfile "L"]
 file = "{home}/postern.log"
+{'[spf "spf"]' if spf else ""}
 """
         for port, identity, targets in listeners:
             text += f"""\
 [smtpd "s{port}"]
+{"filter = spf" if spf else ""}
 listen-port = 127.0.0.1:{port}
 max-connections-per-client = 20000
 max-connections = 20000

@@ -97,6 +97,14 @@ def queue_rows(bench):
     ]
 
 
+def spf_rows():
+    return [
+        ("SPF with warm cache, added latency", "µs median", "spf latency", Limit(value=100)),
+        ("", "µs CPU/check", "spf cpu", None),
+        ("", "checks/s of one core", "spf rate", Limit(value=10000, is_least=True)),
+    ]
+
+
 def number(value):
     if value is None:
         return "-"
@@ -109,7 +117,7 @@ def show(bench):
           + f"{'/haproxy':>10}{'limit':>10}")
     topic = None
     for title, unit, row, limit in (simple_rows() + rtt_rows() + flat_rows(bench)
-                                    + queue_rows(bench)):
+                                    + queue_rows(bench) + spf_rows()):
         topic = title or topic
         values = {name: bench.median(row, name) for name in COLUMNS}
         if all(value is None for value in values.values()):
