@@ -20,6 +20,8 @@ struct killer {
 struct spf_child {
     struct loop *loop;
     const char *path;
+    spf_child_trouble *trouble;
+    void *owner;
     struct child *program; /* NULL: it has ended */
     struct list sent;      /* calls that the program has, the oldest first */
     struct list waiting;
@@ -29,6 +31,7 @@ struct spf_child {
     unsigned requests; /* that this program got */
     struct deadline hang, start;
     bool is_late; /* one of two SPF_HANG_MS has passed */
+    bool has_hung;
     bool is_closing;
     struct loop_post telling;
     uint64_t started_ms, pause_ms;
@@ -58,6 +61,7 @@ static struct killer *oldest_killer(struct spf_child *child)
     return oldest;
 }
 
+/* What is no name leads to no record, and cannot be to blame. */
 static void note_death(struct spf_child *child, struct bytes domain)
 {
     struct killer *k = find_killer(child, domain);
@@ -120,6 +124,13 @@ static void tell_later(struct spf_child *child, struct list *list, struct spf_ca
     loop_post(child->loop, &child->telling, tell, child);
 }
 
+static void stop_waiting(struct spf_child *child, struct spf_call *call, struct list *list)
+{
+    list_remove(&call->link);
+    child->waiting_count--;
+    tell_later(child, list, call);
+}
+
 static void watch(struct spf_child *child)
 {
     child->is_late = false;
@@ -138,6 +149,10 @@ static void send_more(struct spf_child *child)
         return;
     while (child->sent_count < SPF_SENT_MAX && child->requests < SPF_REQUESTS_MAX &&
            (call = first_call(&child->waiting)) != NULL) {
+        if (is_killer(child, call->domain)) {
+            stop_waiting(child, call, &child->refused);
+            continue;
+        }
         if (!child_send(child->program, call->message))
             break; /* it is sent again when there is room, or a program */
         list_remove(&call->link);
@@ -154,9 +169,7 @@ void spf_child_ask(struct spf_child *child, struct spf_call *call)
 {
     assert(!child->is_closing && call->message.len > 0);
     list_init(&call->link);
-    if (is_killer(child, call->domain)) {
-        tell_later(child, &child->refused, call);
-    } else if (child->waiting_count >= SPF_CALLS_MAX) {
+    if (child->waiting_count >= SPF_CALLS_MAX) {
         tell_later(child, &child->failed, call);
     } else {
         list_append(&child->waiting, &call->link);
@@ -198,7 +211,8 @@ static void start_later(struct spf_child *child)
         child->pause_ms = PAUSE_MAX_MS;
 }
 
-/* The oldest call is the one that was evaluated; the others are asked again. */
+/* The oldest call is the one that was evaluated. It is asked again with the others, unless it hung:
+ * that took its time. */
 static void blame(struct spf_child *child)
 {
     struct spf_call *culprit = first_call(&child->sent);
@@ -206,12 +220,13 @@ static void blame(struct spf_child *child)
     if (culprit == NULL)
         return;
     note_death(child, culprit->domain);
-    list_remove(&culprit->link);
-    tell_later(child, &child->failed, culprit);
+    child->trouble(child->owner, culprit->domain, 0);
     list_move_all(&child->sent, &child->waiting);
     list_move_all(&child->waiting, &child->sent);
-    child->waiting_count += child->sent_count - 1;
+    child->waiting_count += child->sent_count;
     child->sent_count = 0;
+    if (child->has_hung)
+        stop_waiting(child, culprit, &child->failed);
     watch(child);
 }
 
@@ -265,18 +280,17 @@ static void on_start(struct deadline *deadline)
     int error;
 
     child->requests = 0;
+    child->has_hung = false;
     child->started_ms = loop_now_ms(child->loop);
     child->program = child_start(child->loop, child->path, &events, child, &error);
     if (child->program != NULL) {
         send_more(child);
         return;
     }
+    child->trouble(child->owner, bytes_make(NULL, 0), error);
     start_later(child);
-    while ((call = first_call(&child->waiting)) != NULL) {
-        list_remove(&call->link);
-        child->waiting_count--;
-        tell_later(child, &child->failed, call);
-    }
+    while ((call = first_call(&child->waiting)) != NULL)
+        stop_waiting(child, call, &child->failed);
 }
 
 /* Whatever came meanwhile is read between two deadlines, also when it was we who hung. */
@@ -285,6 +299,7 @@ static void on_hang(struct deadline *deadline)
     struct spf_child *child = CONTAINER_OF(deadline, struct spf_child, hang);
 
     if (child->is_late) {
+        child->has_hung = true;
         child_end(child->program);
         return;
     }
@@ -297,7 +312,8 @@ static const struct deadline_use start_use = {.reached = on_start};
 
 /* ---- beginning and ending ---- */
 
-struct spf_child *spf_child_new(struct loop *loop, const char *path)
+struct spf_child *spf_child_new(struct loop *loop, const char *path, spf_child_trouble *trouble,
+                                void *owner)
 {
     struct spf_child *child = mem_zalloc(sizeof(*child));
 
@@ -305,6 +321,8 @@ struct spf_child *spf_child_new(struct loop *loop, const char *path)
         return NULL;
     child->loop = loop;
     child->path = path;
+    child->trouble = trouble;
+    child->owner = owner;
     list_init(&child->sent);
     list_init(&child->waiting);
     list_init(&child->failed);

@@ -28,8 +28,13 @@ struct spf_call {
     void (*answered)(struct spf_call *call, const struct spf_reply *reply);
 };
 
+/* For the log: the program ended while it evaluated a policy of `domain`, or it does not start
+ * (error other than 0). */
+typedef void spf_child_trouble(void *owner, struct bytes domain, int error);
+
 /* `path`: the program; borrowed. NULL: no memory. A program that does not start is tried again. */
-struct spf_child *spf_child_new(struct loop *loop, const char *path);
+struct spf_child *spf_child_new(struct loop *loop, const char *path, spf_child_trouble *trouble,
+                                void *owner);
 /* Legal when no call waits. Frees the child when the program has ended. */
 void spf_child_close(struct spf_child **held);
 

@@ -2,4 +2,6 @@
 /* Every kind of filter there is: a new one is an entry here, and a file of its own. */
 #include "proxy/config/filter_kinds.h"
 
-const struct filter_kind *const filter_kinds[] = {NULL};
+#include "filters/spf/spf.h"
+
+const struct filter_kind *const filter_kinds[] = {&spf_kind, NULL};

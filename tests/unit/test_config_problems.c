@@ -34,10 +34,10 @@ static const struct problem_row wrong[] = {
     {CONFIG_WORLD_QUIET, ""},
     {"[smtp \"x\"]\nname = y\n" CONFIG_WORLD_QUIET,
      "t.cf:1:2: found \"smtp\", expected a section: core, syslog, logfile, smtpd, relay, "
-     "maildir or route; did you mean \"smtpd\"?\n"},
+     "maildir, spf or route; did you mean \"smtpd\"?\n"},
     {"[pipe \"x\"]\nexec = /bin/true\n" CONFIG_WORLD_QUIET,
      "t.cf:1:2: found \"pipe\", expected a section: core, syslog, logfile, smtpd, relay, "
-     "maildir or route\n"},
+     "maildir, spf or route\n"},
     {CONFIG_WORLD_QUIET "[smtpd]\n", "t.cf:3:2: found \"smtpd\", expected [smtpd \"NAME\"]\n"},
     {CONFIG_WORLD_QUIET "[smtpd \"\"]\n",
      "t.cf:3:8: found \"\", expected a name that is not empty\n"},

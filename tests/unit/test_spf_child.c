@@ -69,7 +69,7 @@ static struct {
     struct loop_post ending;
     void (*more)(void); /* asks more, once, when all is answered */
     struct one calls[CALLS_MAX];
-    unsigned count, waiting;
+    unsigned count, waiting, troubles;
 } all;
 
 static void end(void *owner)
@@ -114,12 +114,19 @@ static void on_deadline(struct deadline *deadline)
 
 static const struct deadline_use deadline_use = {.reached = on_deadline};
 
+static void on_trouble(void *owner, struct bytes domain, int error)
+{
+    assert_null(owner);
+    assert_true((domain.len == 0) == (error != 0));
+    all.troubles++;
+}
+
 static void begin(const char *path)
 {
     memset(&all, 0, sizeof(all));
     all.loop = loop_new();
     assert_non_null(all.loop);
-    all.child = spf_child_new(all.loop, path);
+    all.child = spf_child_new(all.loop, path, on_trouble, NULL);
     assert_non_null(all.child);
     deadline_init(&all.deadline, &deadline_use);
 }
@@ -196,8 +203,7 @@ static void ask_more(void)
     ask("b.test");
 }
 
-/* Who kills it once has no reply, and who does it twice is known for it; the others notice nothing.
- */
+/* Who kills it is asked again, and who does it twice is known for it; the others notice nothing. */
 static void test_deaths(void **state)
 {
     (void)state;
@@ -209,7 +215,8 @@ static void test_deaths(void **state)
     ask("b.test");
     ask("a.test");
     all.more = ask_more;
-    assert_string_equal(await(), "p-p-ppep");
+    assert_string_equal(await(), "pepeppep");
+    assert_int_equal(all.troubles, 2);
 }
 
 static void test_garbage(void **state)
@@ -218,7 +225,7 @@ static void test_garbage(void **state)
     begin("/proc/self/exe");
     ask("garbage.test");
     ask("a.test");
-    assert_string_equal(await(), "-p");
+    assert_string_equal(await(), "ep");
 }
 
 static void test_hang(void **state)
