@@ -56,9 +56,13 @@ static void on_answer(void *owner, const struct dns_answer *found)
         answer.count = found->record_count;
         answer.records = found->records;
     }
+    if (buf_length(&check->message) + spf_wire_size(&answer) > SPF_REQUEST_MAX) {
+        end(check, SPF_PERMERROR, "DNS answers more than a policy may need");
+        return;
+    }
     spf_wire_put_answer(&check->message, &answer);
     if (check->message.has_failed)
-        end(check, SPF_PERMERROR, "DNS answers more than a policy may need");
+        end(check, SPF_TEMPERROR, "out of memory");
     else
         call(check);
 }

@@ -83,6 +83,11 @@ void spf_wire_put_answer(struct buf *out, const struct spf_answer *answer)
     buf_put(out, answer->records);
 }
 
+size_t spf_wire_size(const struct spf_answer *answer)
+{
+    return 6 + bytes_first(answer->name, SPF_NAME_MAX).len + answer->records.len;
+}
+
 void spf_wire_put_reply(struct buf *out, const struct spf_reply *reply)
 {
     buf_byte(out, REPLY);

@@ -93,6 +93,7 @@ bool spf_name_read(struct bytes text, struct spf_name *name_out);
 void spf_wire_put_head(struct buf *out, uint32_t number, const struct spf_subject *subject,
                        bool wants_explanation);
 void spf_wire_put_answer(struct buf *out, const struct spf_answer *answer);
+size_t spf_wire_size(const struct spf_answer *answer); /* octets that this puts */
 void spf_wire_put_reply(struct buf *out, const struct spf_reply *reply);
 
 #endif

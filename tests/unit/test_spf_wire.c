@@ -79,6 +79,11 @@ static void test_request(void **state)
         lib_same_bytes(i, "name", answers[i].name, request.answers[i].name);
         lib_same_bytes(i, "records", answers[i].records, request.answers[i].records);
     }
+    for (size_t i = 0; i < ARRAY_LENGTH(answers); i++) {
+        buf_reset(&out);
+        spf_wire_put_answer(&out, &answers[i]);
+        lib_same_number(i, "size", (int64_t)buf_length(&out), (int64_t)spf_wire_size(&answers[i]));
+    }
     lib_end_rows();
 }
 
