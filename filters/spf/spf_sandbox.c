@@ -39,11 +39,11 @@ static int add_rules(scmp_filter_ctx filter)
     static const int freely[] = {SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap),
                                  SCMP_SYS(exit_group)};
     int error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(read), 1,
-                                 SCMP_A0(SCMP_CMP_EQ, STDIN_FILENO));
+                                 SCMP_A0(SCMP_CMP_EQ, STDIN_FILENO, 0));
 
     if (error == 0)
         error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(write), 1,
-                                 SCMP_A0(SCMP_CMP_EQ, STDOUT_FILENO));
+                                 SCMP_A0(SCMP_CMP_EQ, STDOUT_FILENO, 0));
     if (error == 0)
         error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 2,
                                  SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),

@@ -276,17 +276,16 @@ static enum spf_verdict ask_dns(struct spf_evaluation *e, const struct spf_step 
         return ask_mx(e, &step->term, name);
     case SPF_PTR:
         return ask_ptr(e, name);
-    case SPF_EXISTS:
-        return ask_exists(e, name);
     case SPF_ALL:
     case SPF_IP4:
     case SPF_IP6:
     case SPF_INCLUDE:
     case SPF_REDIRECT:
+    case SPF_EXISTS:
         break;
     }
-    assert(!"a step that is not asked");
-    return SPF_STOPS;
+    assert(step->term.mechanism == SPF_EXISTS); /* the others are not asked */
+    return ask_exists(e, name);
 }
 
 enum spf_verdict spf_evaluation_ask(struct spf_evaluation *e, unsigned number)
