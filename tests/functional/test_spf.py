@@ -10,7 +10,8 @@ import signal
 import pytest
 
 from conftest import relay_config
-from harness import spf_suite
+from harness import recipe, spf_suite
+from harness.dns import TRUSTED
 from harness.messages import PLAIN_MESSAGE
 from harness.postern import binary
 from harness.postfix import queue_id
@@ -376,11 +377,16 @@ def test_settings(gatekeeper):
 # ---- at a real target ----------------------------------------------------------------------------
 
 def test_postfix_gets_the_fields(xforward_chain, zone_dns):
-    """In front of the message, as postern's own fields and before those of the client."""
+    """By the recipe: in front of the message, as postern's own fields and before those of the client."""
     zone_dns.zone = Zone({"d.test": [{"TXT": "v=spf1 ip4:192.0.2.0/24 -all"}]})
     chain = xforward_chain
-    section = "[spf \"spf\"]\nheader = received-spf authentication-results\n"
-    server = chain.postern(smtpd=XCLIENT + section, resolver=zone_dns.address)
+    added = recipe.put_in(recipe.block("spf", "postern.cf"), networks=f"{TRUSTED}/32")
+    server = chain.postern(smtpd="xclient-from = 127.0.0.1\nresolve-names = no\n"
+                           + added.replace("mx.example.test", "mx"), resolver=zone_dns.address)
+    with session(server, TRUSTED) as client:
+        assert rcpt(client).code == 250
+    with session(server, "198.51.100.1") as client:
+        assert rcpt(client).lines[-1].startswith("550 5.7.23 ")
     with session(server) as client:
         reply = client.mail(PLAIN_MESSAGE, sender="local@d.test")
     stored = chain.postfix.delivered(queue_id(reply)).raw
