@@ -17,13 +17,19 @@ struct killer {
     uint64_t last_ms;
 };
 
+/* A request that the program has; it replies in their order. */
+struct sent {
+    struct spf_call *call; /* NULL: forgotten */
+    uint32_t number;
+};
+
 struct spf_child {
     struct loop *loop;
     const char *path;
     spf_child_trouble *trouble;
     void *owner;
-    struct child *program; /* NULL: it has ended */
-    struct list sent;      /* calls that the program has, the oldest first */
+    struct child *program;          /* NULL: it has ended */
+    struct sent sent[SPF_SENT_MAX]; /* the oldest first */
     struct list waiting;
     struct list failed;  /* calls that get no reply; told by `telling` */
     struct list refused; /* of domains that are killers; likewise */
@@ -120,6 +126,7 @@ static void tell(void *owner)
 
 static void tell_later(struct spf_child *child, struct list *list, struct spf_call *call)
 {
+    call->is_told = true;
     list_append(list, &call->link);
     loop_post(child->loop, &child->telling, tell, child);
 }
@@ -140,6 +147,16 @@ static void watch(struct spf_child *child)
         deadline_set(child->loop, &child->hang, loop_now_ms(child->loop) + SPF_HANG_MS);
 }
 
+static struct sent take_oldest(struct spf_child *child)
+{
+    struct sent oldest = child->sent[0];
+
+    assert(child->sent_count > 0);
+    child->sent_count--;
+    memmove(child->sent, child->sent + 1, child->sent_count * sizeof(oldest));
+    return oldest;
+}
+
 static void send_more(struct spf_child *child)
 {
     bool was_idle = child->sent_count == 0;
@@ -157,8 +174,7 @@ static void send_more(struct spf_child *child)
             break; /* it is sent again when there is room, or a program */
         list_remove(&call->link);
         child->waiting_count--;
-        list_append(&child->sent, &call->link);
-        child->sent_count++;
+        child->sent[child->sent_count++] = (struct sent){call, call->number};
         child->requests++;
     }
     if (was_idle && child->sent_count > 0)
@@ -169,6 +185,7 @@ void spf_child_ask(struct spf_child *child, struct spf_call *call)
 {
     assert(!child->is_closing && call->message.len > 0);
     list_init(&call->link);
+    call->is_told = false;
     if (child->waiting_count >= SPF_CALLS_MAX) {
         tell_later(child, &child->failed, call);
     } else {
@@ -178,22 +195,19 @@ void spf_child_ask(struct spf_child *child, struct spf_call *call)
     }
 }
 
-static bool is_in(const struct list *list, const struct spf_call *call)
-{
-    LIST_EACH (link, list)
-        if (link == &call->link)
-            return true;
-    return false;
-}
-
 /* The program goes on with a call that was sent; its reply is dropped. */
 void spf_child_forget(struct spf_child *child, struct spf_call *call)
 {
-    assert(!list_is_empty(&call->link));
-    if (is_in(&child->sent, call))
-        child->sent_count--;
-    else if (is_in(&child->waiting, call))
-        child->waiting_count--;
+    bool is_sent = false;
+
+    for (unsigned i = 0; i < child->sent_count; i++) {
+        if (child->sent[i].call != call)
+            continue;
+        child->sent[i].call = NULL;
+        is_sent = true;
+    }
+    assert(is_sent != !list_is_empty(&call->link));
+    child->waiting_count -= !is_sent && !call->is_told;
     list_remove(&call->link);
 }
 
@@ -215,19 +229,23 @@ static void start_later(struct spf_child *child)
  * that took its time. */
 static void blame(struct spf_child *child)
 {
-    struct spf_call *culprit = first_call(&child->sent);
+    struct spf_call *culprit = child->sent_count == 0 ? NULL : child->sent[0].call;
 
+    while (child->sent_count > 0) {
+        struct spf_call *call = child->sent[--child->sent_count].call;
+
+        if (call == NULL)
+            continue;
+        list_prepend(&child->waiting, &call->link);
+        child->waiting_count++;
+    }
+    watch(child);
     if (culprit == NULL)
         return;
     note_death(child, culprit->domain);
     child->trouble(child->owner, culprit->domain, 0);
-    list_move_all(&child->sent, &child->waiting);
-    list_move_all(&child->waiting, &child->sent);
-    child->waiting_count += child->sent_count;
-    child->sent_count = 0;
     if (child->has_hung)
         stop_waiting(child, culprit, &child->failed);
-    watch(child);
 }
 
 static void on_ended(void *owner)
@@ -243,27 +261,21 @@ static void on_ended(void *owner)
     start_later(child);
 }
 
-/* A reply to a call that was forgotten has another number than the oldest call; replies come in the
- * order of requests. */
 static void on_message(void *owner, struct bytes message)
 {
     struct spf_child *child = owner;
-    struct spf_call *call = first_call(&child->sent);
     struct spf_reply reply;
-    bool is_for_call;
+    struct sent sent;
 
-    if (!spf_wire_read_reply(message, &reply)) {
+    if (child->sent_count == 0 || !spf_wire_read_reply(message, &reply) ||
+        reply.number != child->sent[0].number) {
         child_end(child->program);
         return;
     }
-    is_for_call = call != NULL && call->number == reply.number;
-    if (is_for_call) {
-        list_remove(&call->link);
-        child->sent_count--;
-    }
+    sent = take_oldest(child);
     watch(child);
-    if (is_for_call)
-        call->answered(call, &reply);
+    if (sent.call != NULL)
+        sent.call->answered(sent.call, &reply);
     if (child->requests >= SPF_REQUESTS_MAX && child->sent_count == 0)
         child_end(child->program);
     else
@@ -323,7 +335,6 @@ struct spf_child *spf_child_new(struct loop *loop, const char *path, spf_child_t
     child->path = path;
     child->trouble = trouble;
     child->owner = owner;
-    list_init(&child->sent);
     list_init(&child->waiting);
     list_init(&child->failed);
     list_init(&child->refused);
@@ -340,7 +351,9 @@ void spf_child_close(struct spf_child **held)
     if (child == NULL)
         return;
     *held = NULL;
-    assert(list_is_empty(&child->sent) && list_is_empty(&child->waiting));
+    for (unsigned i = 0; i < child->sent_count; i++)
+        assert(child->sent[i].call == NULL);
+    assert(list_is_empty(&child->waiting));
     assert(list_is_empty(&child->failed) && list_is_empty(&child->refused));
     child->is_closing = true;
     deadline_clear(child->loop, &child->hang);

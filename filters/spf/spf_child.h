@@ -20,7 +20,8 @@ struct spf_child;
 
 /* One request, embedded in its owner; the message and the domain are the owner's. */
 struct spf_call {
-    struct list link;
+    struct list link; /* while it waits, or is about to be told; in no list: it was sent */
+    bool is_told;     /* that it gets no reply, or why; not counted among those that wait */
     struct bytes message;
     uint32_t number;     /* that of the message; no other call has it at the same time */
     struct bytes domain; /* whose policy may be what kills the evaluator */

@@ -238,6 +238,24 @@ static void test_hang(void **state)
     assert_string_equal(await(), "p-p");
 }
 
+static void ask_and_forget(void)
+{
+    ask("hang.test");
+    ask("b.test");
+    forget(1);
+}
+
+/* Nobody is to blame when who hung it has gone. */
+static void test_forgotten_hang(void **state)
+{
+    (void)state;
+    begin("/proc/self/exe");
+    ask("a.test");
+    all.more = ask_and_forget;
+    assert_string_equal(await(), "pfp");
+    assert_int_equal(all.troubles, 0);
+}
+
 static void test_no_program(void **state)
 {
     (void)state;
@@ -271,10 +289,11 @@ static void test_closed_at_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_answers), cmocka_unit_test(test_forgotten),
-        cmocka_unit_test(test_deaths),  cmocka_unit_test(test_garbage),
-        cmocka_unit_test(test_hang),    cmocka_unit_test(test_no_program),
-        cmocka_unit_test(test_bound),   cmocka_unit_test(test_closed_at_once),
+        cmocka_unit_test(test_answers),        cmocka_unit_test(test_forgotten),
+        cmocka_unit_test(test_deaths),         cmocka_unit_test(test_garbage),
+        cmocka_unit_test(test_hang),           cmocka_unit_test(test_forgotten_hang),
+        cmocka_unit_test(test_no_program),     cmocka_unit_test(test_bound),
+        cmocka_unit_test(test_closed_at_once),
     };
 
     if (getenv(HELPER) != NULL)
