@@ -150,8 +150,9 @@ struct spool_file {
     bool is_on_hold;        /* certainly: he has heard so, and has not asked for its release */
     unsigned holds;         /* that were not answered */
     bool is_damaged, is_unreadable;
-    bool is_told;     /* the log says that something is wrong with it */
-    bool is_bodiless; /* is_unreadable: but what it says of itself can be read, and written */
+    bool is_last_durable; /* the record that was damaged: a torn end when the power has failed */
+    bool is_told;         /* the log says that something is wrong with it */
+    bool is_bodiless;     /* is_unreadable: but what it says of itself can be read, and written */
     uint64_t damaged_ms;
     uint64_t linked_ms;
     uint64_t told_ms; /* of a report: its cause knows of it; 0: not that we know */

@@ -315,13 +315,13 @@ void spool_free(struct scenario *s)
 
 /* ---- damage ---- */
 
-/* Where its body ends, its records begin, and the last durable ones that were written in one go. */
+/* Where its body ends, its records begin, and those that were written last, in one go. */
 struct records {
     uint64_t body_end, first, last;
 };
 
 /* False: it is no message. */
-static bool find_records(struct bytes file, size_t durable, struct records *r)
+static bool find_records(struct bytes file, struct records *r)
 {
     struct spool_head head;
 
@@ -332,7 +332,7 @@ static bool find_records(struct bytes file, size_t durable, struct records *r)
     for (uint64_t at = r->first; at + RECORD_HEAD_BYTES <= file.len;) {
         uint32_t len;
         memcpy(&len, file.at + at + RECORD_LENGTH_AT, sizeof(len));
-        if (file.at[at + RECORD_FOLLOWS_AT] == 0 && at < durable)
+        if (file.at[at + RECORD_FOLLOWS_AT] == 0)
             r->last = at;
         at += RECORD_HEAD_BYTES + (((uint64_t)len + 7) & ~UINT64_C(7));
     }
@@ -356,17 +356,19 @@ static void note_damage(struct scenario *s, struct spool_file *f)
 static void flip(struct scenario *s, const char *path, struct spool_file *f)
 {
     struct bytes file;
-    struct records records;
+    struct records records, durable;
     uint64_t octet, bit;
     bool has_records;
 
     if (!sim_file(s->world, path, &file) || file.len == 0 || sim_file_is_locked(s->world, path))
         return; /* what is being delivered has been verified */
-    has_records = f != NULL && find_records(file, sim_file_durable(s->world, path), &records);
+    has_records = f != NULL && find_records(file, &records);
     octet = choose_octet(s, file, has_records ? &records : NULL);
     bit = 8 * octet + scenario_below(s, 8);
     if (has_records && f->message != NULL && octet >= records.last)
         f->message->has_torn_end = true;
+    if (f != NULL && find_records(bytes_first(file, sim_file_durable(s->world, path)), &durable))
+        f->is_last_durable = octet >= durable.last;
     if (f != NULL && !(has_records && octet >= records.body_end && octet < records.first))
         note_damage(s, f);
     scenario_count(s, COUNT_FLIPS);
@@ -376,12 +378,21 @@ static void flip(struct scenario *s, const char *path, struct spool_file *f)
     sim_file_flip(s->world, path, bit);
 }
 
+/* Whoever finds it may die before he says so; and what was written behind it may be gone. */
+static bool has_died_since(struct scenario *s, const struct spool_file *f)
+{
+    LIST_EACH (link, &s->deaths)
+        if (LIST_ENTRY(link, struct death, link)->at_ms >= f->damaged_ms)
+            return true;
+    return false;
+}
+
 bool spool_is_damaged(struct scenario *s, const struct message *m)
 {
     LIST_EACH (link, &s->files) {
         const struct spool_file *f = LIST_ENTRY(link, struct spool_file, link);
         if (f->message == m && !f->is_report && f->is_damaged && !f->is_unreadable)
-            return !m->has_torn_end;
+            return !m->has_torn_end && !(f->is_last_durable && has_died_since(s, f));
     }
     return false;
 }
@@ -402,8 +413,7 @@ static void spoil(struct scenario *s, const char *path, struct spool_file *f, bo
     struct bytes file;
     struct records records;
 
-    f->is_bodiless =
-        is_body && sim_file(s->world, path, &file) && find_records(file, file.len, &records);
+    f->is_bodiless = is_body && sim_file(s->world, path, &file) && find_records(file, &records);
     f->is_unreadable = true;
     scenario_count(s, f->is_bodiless ? COUNT_BODILESS : COUNT_SPOILED);
     if (s->is_loud)
@@ -438,15 +448,6 @@ static bool is_told(struct scenario *s, struct spool_file *f)
     return f->is_told;
 }
 
-/* Whoever finds it may die before he says so. */
-static bool has_died_since(struct scenario *s, const struct spool_file *f)
-{
-    LIST_EACH (link, &s->deaths)
-        if (LIST_ENTRY(link, struct death, link)->at_ms >= f->damaged_ms)
-            return true;
-    return false;
-}
-
 /* It is kept, whatever it says, and the operator has been told: in the log, or by his fsck. */
 static void note_kept(struct scenario *s, struct spool_file *f)
 {
@@ -468,7 +469,6 @@ static bool must_be_returned(const struct scenario *s, const struct spool_file *
 
     if (m != NULL && sim_wall_ms(s->world) < m->end_wall_ms - HOUR_MS)
         return false;
-
     for (unsigned i = 0; m != NULL && i < m->recipient_count; i++)
         if ((m->recipients[i].ways & 1u << SCENARIO_BOX) != 0)
             return false;
