@@ -40,7 +40,7 @@ struct seat {
 struct chain_walk {
     const struct chain *chain;
     struct loop *loop;
-    const struct identity *client;
+    const struct identity *client, *origin;
     struct chain_log log;
     const struct chain_walk_use *use;
     void *owner;
@@ -261,8 +261,8 @@ static struct filter_question question_at(const struct chain_walk *w, enum sessi
 
     return (struct filter_question){
         .stage = stage,
-        .client = w->client,
-        .helo = q->stage == SESSION_STAGE_HELO ? q->text : w->client->helo,
+        .client = w->origin,
+        .helo = q->stage == SESSION_STAGE_HELO ? q->text : w->origin->helo,
         .message = q->transaction,
         .rcpt = stage == SESSION_STAGE_RCPT ? q->rcpt : NULL,
         .text = (BIT(stage) & FOR_ALWAYS) != 0 ? q->text : bytes_make(NULL, 0)};
@@ -439,8 +439,9 @@ void chain_put_words(const struct chain_walk *w, struct buf *out)
 /* ---- life ---- */
 
 struct chain_walk *chain_walk_new(const struct chain *chain, struct loop *loop,
-                                  const struct identity *client, const struct chain_log *log,
-                                  const struct chain_walk_use *use, void *owner)
+                                  const struct identity *client, const struct identity *origin,
+                                  const struct chain_log *log, const struct chain_walk_use *use,
+                                  void *owner)
 {
     struct loop_pools *pools = loop_pools(loop);
     struct chain_walk *w = mem_zalloc(sizeof(*w) + chain->count * sizeof(w->seats[0]));
@@ -450,6 +451,7 @@ struct chain_walk *chain_walk_new(const struct chain *chain, struct loop *loop,
     w->chain = chain;
     w->loop = loop;
     w->client = client;
+    w->origin = origin;
     w->log = *log;
     w->use = use;
     w->owner = owner;

@@ -43,10 +43,12 @@ struct chain_log {
     const struct id *session;
 };
 
-/* The arguments outlive the walk. NULL: no memory. */
+/* The arguments outlive the walk, `origin` as long as anything is asked. `client` is whom `exempt`
+ * spares, `origin` whom filters judge. NULL: no memory. */
 struct chain_walk *chain_walk_new(const struct chain *chain, struct loop *loop,
-                                  const struct identity *client, const struct chain_log *log,
-                                  const struct chain_walk_use *use, void *owner);
+                                  const struct identity *client, const struct identity *origin,
+                                  const struct chain_log *log, const struct chain_walk_use *use,
+                                  void *owner);
 /* Ends message and session; an answer that is due does not come. */
 void chain_walk_end(struct chain_walk **held);
 

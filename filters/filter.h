@@ -29,7 +29,7 @@ struct filter_seat {
 /* What is asked. Everything here is borrowed for the time of ask(): copy what is needed later. */
 struct filter_question {
     enum session_stage stage;
-    const struct identity *client;     /* as asserted by XCLIENT or PROXY, where it was */
+    const struct identity *client;     /* as asserted by XFORWARD, XCLIENT or PROXY */
     struct bytes helo;                 /* empty: not said yet */
     const struct transaction *message; /* from MAIL on: its envelope, and the recipients so far */
     const struct recipient *rcpt;      /* RCPT */

@@ -200,6 +200,7 @@ static void begin(struct bridge *b)
     tx->envelope.id = services_next_id(s);
     tx->splits = b->smtpd->conf->split == SMTPD_SPLIT_LIVE;
     b->carrier.transaction = tx;
+    b->carrier.origin = session_origin(&b->session);
     b->carrier.copy = copy_new(s->loop, &s->copies, b->net, &copy_use, b);
     b->times.begun = loop_precise_us(s->loop);
     b->times.data = 0;
@@ -256,6 +257,9 @@ static void perform(struct bridge *b, const struct session_action *todo)
         break;
     case SESSION_ACT_ASSERTED:
         bridge_client_asserted(b, todo->attributes);
+        break;
+    case SESSION_ACT_FORWARDED:
+        bridge_filter_end(b); /* they begin anew with the other one */
         break;
     case SESSION_ACT_BEGIN:
         begin(b);
@@ -387,6 +391,9 @@ static void on_settled(struct carrier *c)
 
     bridge_log_transaction(b);
     bridge_filter_message_ended(b);
+    if (c->origin != c->client)
+        bridge_filter_end(b);
+    c->origin = c->client;
     takeover_detach(b);
     copy_free(&c->copy);
     c->transaction = NULL;

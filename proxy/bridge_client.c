@@ -8,7 +8,8 @@
 static uint32_t rights_of(const struct smtpd_conf *conf, const struct netaddr *client)
 {
     return (etrn_may_ask(&conf->etrn_from, client) ? CAPABILITY_ETRN : 0U) |
-           (setting_nets_hold(&conf->fronts.xclient, client) ? CAPABILITY_XCLIENT : 0U);
+           (setting_nets_hold(&conf->fronts.xclient, client) ? CAPABILITY_XCLIENT : 0U) |
+           (setting_nets_hold(&conf->fronts.xforward, client) ? CAPABILITY_XFORWARD : 0U);
 }
 
 /* Envelopes are counted for a net; what was counted goes along. */

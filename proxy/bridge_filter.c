@@ -41,7 +41,8 @@ static struct chain_walk *walk(struct bridge *b, const struct chain *chain,
     const struct chain_log log = {
         .log = b->smtpd->services->log, .sinks = b->smtpd->log_sinks, .session = &b->id};
 
-    return chain_walk_new(chain, b->carrier.loop, &b->session.client, &log, use, owner);
+    return chain_walk_new(chain, b->carrier.loop, &b->session.client, session_origin(&b->session),
+                          &log, use, owner);
 }
 
 static bool make(struct bridge *b)

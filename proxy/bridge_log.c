@@ -35,6 +35,27 @@ static void put_name(struct log_line *line, const struct identity *client)
     }
 }
 
+static void put_given(struct log_line *line, const char *key, struct bytes value)
+{
+    if (value.len != 0)
+        log_put(line, key, value);
+}
+
+/* Who XFORWARD says the mail is from. */
+static void put_origin(struct log_line *line, const struct bridge *b)
+{
+    char address[NETADDR_TEXT_MAX];
+    const struct identity *origin = session_origin(&b->session);
+
+    if (origin == &b->session.client)
+        return;
+    log_put_text(line, "origin", netaddr_text_with_port(&origin->client, address));
+    put_given(line, "origin-name", origin->name);
+    put_given(line, "origin-helo", origin->helo);
+    log_put(line, "origin-proto", identity_protocol(origin));
+    put_given(line, "origin-id", origin->reference);
+}
+
 /* `put` writes into a buffer that is thrown away; a text that does not fit there is cut. */
 static struct buf scratch(const struct bridge *b)
 {
@@ -61,12 +82,6 @@ static void put_address(const struct bridge *b, struct log_line *line, const cha
     buf_text(&text, ">");
     log_put(line, key, buf_bytes(&text));
     buf_done(&text);
-}
-
-static void put_given(struct log_line *line, const char *key, struct bytes value)
-{
-    if (value.len != 0)
-        log_put(line, key, value);
 }
 
 static void put_header(struct log_line *line, const struct proxy_header *header)
@@ -130,6 +145,7 @@ void bridge_log_reject(struct bridge *b, const struct session_action *what)
         log_put_text(&line, "transaction", b->carrier.transaction->envelope.id.text);
     put_name(&line, &b->session.client);
     log_put(&line, "helo", b->session.client.helo);
+    put_origin(&line, b);
     if (b->carrier.transaction != NULL)
         put_address(b, &line, "from", &b->carrier.transaction->envelope.from);
     if (what->rcpt != NULL)
@@ -264,6 +280,7 @@ void bridge_log_transaction(struct bridge *b)
     log_put(&line, "helo", b->session.client.helo);
     log_put_text(&line, "proto", b->session.client.is_esmtp ? "ESMTP" : "SMTP");
     put_given(&line, "login", b->session.client.login);
+    put_origin(&line, b);
     put_address(b, &line, "from", &tx->envelope.from);
     put_recipients(b, &line, tx);
     LIST_EACH (link, &tx->branches) {

@@ -77,6 +77,8 @@ static void put_message(struct takeover *s, struct spool_writer *w, const struct
         .head = {.id = t->envelope.id, .body_bytes = copy_length(s->copy)},
         .envelope = t->envelope,
         .client = b->session.client,
+        .origin = *b->carrier.origin,
+        .has_origin = b->carrier.origin != b->carrier.client,
         .listener = b->smtpd->conf->section,
         .hostname = b->carrier.hostname,
         .lines = t->lines,

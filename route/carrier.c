@@ -11,7 +11,7 @@
 void carrier_init(struct carrier *carrier, const struct carrier_ops *ops, struct loop *loop,
                   const struct identity *client)
 {
-    *carrier = (struct carrier){.ops = ops, .loop = loop, .client = client};
+    *carrier = (struct carrier){.ops = ops, .loop = loop, .client = client, .origin = client};
     list_init(&carrier->holds);
 }
 

@@ -41,8 +41,9 @@ struct carrier {
     struct loop *loop;
     struct copy *copy; /* of the running transaction */
     struct transaction *transaction;
-    const struct identity *client;
-    struct bytes hostname; /* "by" in Received */
+    const struct identity *client; /* whose rights count: XCLIENT and PROXY tell targets of it */
+    const struct identity *origin; /* of the transaction: XFORWARD tells of it; often the same */
+    struct bytes hostname;         /* "by" in Received */
     bool is_spooled;  /* a delivery of the spool: the client's identity is replayed, Received is
                          added */
     bool is_draining; /* set while actions run, so that a nested carrier_drain() returns at once */

@@ -222,6 +222,15 @@ static struct bytes take_new_text(struct spool_content *content)
     return content->left.len == 0 ? bytes_make(NULL, 0) : spool_take_text(content);
 }
 
+static void take_origin(struct spool_content *content, struct identity *who)
+{
+    *who = (struct identity){.is_esmtp = false};
+    take_identity(content, who);
+    who->reference = spool_take_text(content);
+    who->protocol = spool_take_text(content);
+    who->is_local = spool_take_number(content, 1) != 0;
+}
+
 static void take_message(struct spool_content *content, struct spool_message *m)
 {
     m->recipient_count = (uint32_t)spool_take_number(content, 4);
@@ -243,6 +252,10 @@ static void take_message(struct spool_content *content, struct spool_message *m)
     if (content->left.len != 0) /* older files end here */
         take_asserted(content, &m->client);
     m->lines = take_new_text(content);
+    m->has_origin = content->left.len != 0;
+    m->origin = m->client;
+    if (m->has_origin)
+        take_origin(content, &m->origin);
 }
 
 static void take_state(struct spool_content *content, struct spool_recipient *s)

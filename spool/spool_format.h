@@ -65,6 +65,8 @@ struct spool_message {
     struct spool_head head;
     struct envelope envelope;
     struct identity client;
+    struct identity origin; /* whom XFORWARD named; else as `client` */
+    bool has_origin;
     struct bytes listener; /* section */
     struct bytes hostname; /* ours, for Received */
     struct bytes lines;    /* header fields by filters, in front of the body */

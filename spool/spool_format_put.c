@@ -119,6 +119,14 @@ static void put_asserted(struct buf *out, const struct identity *who)
     spool_add_number(out, who->hops_left, 1);
 }
 
+static void put_origin(struct buf *out, const struct identity *who)
+{
+    put_identity(out, who);
+    spool_add_text(out, who->reference);
+    spool_add_text(out, who->protocol);
+    spool_add_number(out, who->is_local ? 1 : 0, 1);
+}
+
 void spool_put_message(struct spool_writer *writer, const struct spool_message *m)
 {
     struct buf *out = writer->out;
@@ -140,6 +148,8 @@ void spool_put_message(struct spool_writer *writer, const struct spool_message *
     spool_add_text(out, m->hostname);
     put_asserted(out, &m->client);
     spool_add_text(out, m->lines);
+    if (m->has_origin)
+        put_origin(out, &m->origin);
     end(writer, start, RECORD_MESSAGE);
 }
 

@@ -235,6 +235,9 @@ static const struct setting rows[] = {
              "5.5.0, and the connection is closed; accept: those after XCLIENT are thrown away"},
     {"xclient-from", SETTING_NETS, AT(fronts.xclient), NULL, NULL, .initial_help = "nobody",
      .help = "who may say by XCLIENT who the client is: other mail servers and proxies"},
+    {"xforward-from", SETTING_NETS, AT(fronts.xforward), NULL, NULL, .initial_help = "nobody",
+     .help = "who may say by XFORWARD whose mail it is: mail servers whose filter we are; filters, "
+             "log and targets learn it, rights and limits stay those of the client"},
     {"proxy-protocol-from", SETTING_NETS, AT(fronts.proxy_protocol), NULL, NULL,
      .initial_help = "nobody",
      .help =

@@ -40,7 +40,7 @@ enum smtpd_routed_recipients { SMTPD_ROUTED_REJECT, SMTPD_ROUTED_PASS };
 enum smtpd_early_input { SMTPD_EARLY_INPUT_REJECT, SMTPD_EARLY_INPUT_ACCEPT };
 
 struct smtpd_fronts { /* who may speak for clients, and how */
-    struct setting_nets xclient;
+    struct setting_nets xclient, xforward;
     struct setting_nets proxy_protocol; /* must, not may */
 };
 

@@ -54,7 +54,9 @@ static bool is_blank(uint8_t octet)
 
 static enum verb long_verb(struct bytes word)
 {
-    return bytes_is_nocase(word, "XCLIENT") ? VERB_XCLIENT : VERB_UNKNOWN;
+    if (bytes_is_nocase(word, "XCLIENT"))
+        return VERB_XCLIENT;
+    return bytes_is_nocase(word, "XFORWARD") ? VERB_XFORWARD : VERB_UNKNOWN;
 }
 
 enum verb command_verb(struct bytes line, struct bytes *argument_out)

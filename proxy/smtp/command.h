@@ -25,7 +25,8 @@ enum verb {
     VERB_SOML,
     VERB_SAML,
     VERB_ETRN,
-    VERB_XCLIENT
+    VERB_XCLIENT,
+    VERB_XFORWARD
 };
 
 /* *argument_out: the rest of the line, without the white space around it. */

@@ -111,6 +111,8 @@ enum session_action_kind {
     SESSION_ACT_ASSERTED,    /* attributes: XCLIENT has changed `client`, and the session is new
                                 again. Decide all that hangs on the client, then session_greet() or
                                 session_turn_away() */
+    SESSION_ACT_FORWARDED,   /* session_origin() is another one: filters judge that one. At the end
+                                of a transaction this is not said */
     SESSION_ACT_BEGIN,       /* MAIL was accepted: make the id and the copy of session.tx */
     SESSION_ACT_ROUTE,       /* rcpt: answer with EV_ROUTED, now or later */
     SESSION_ACT_ETRN,        /* bytes: the argument; answer SESSION_EV_ANSWER, now or later */

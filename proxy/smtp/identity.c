@@ -102,6 +102,13 @@ static struct bytes ttl_value(const struct identity *who, struct attribute *attr
     return number_value(who->hops_left == 0 ? IDENTITY_HOPS : who->hops_left - 1U, attribute);
 }
 
+struct bytes identity_protocol(const struct identity *who)
+{
+    if (who->protocol.len != 0)
+        return printable(who->protocol);
+    return bytes_of(who->is_esmtp ? "ESMTP" : "SMTP");
+}
+
 /* `form` is not AUTO. */
 static struct bytes value_of(const struct identity *who, enum capability_attribute bit,
                              enum identity_form form, struct attribute *attribute)
@@ -117,7 +124,7 @@ static struct bytes value_of(const struct identity *who, enum capability_attribu
     if (bit == ATTRIBUTE_DESTPORT)
         return port_value(&who->local, attribute);
     if (bit == ATTRIBUTE_PROTO)
-        return bytes_of(who->is_esmtp ? "ESMTP" : "SMTP");
+        return identity_protocol(who);
     if (bit == ATTRIBUTE_REVERSE_NAME)
         return host_name(who->reverse_name);
     if (bit == ATTRIBUTE_HELO)
@@ -128,7 +135,7 @@ static struct bytes value_of(const struct identity *who, enum capability_attribu
         return printable(who->reference);
     if (bit == ATTRIBUTE_TTL)
         return ttl_value(who, attribute);
-    return bytes_of("REMOTE"); /* SOURCE */
+    return bytes_of(who->is_local ? "LOCAL" : "REMOTE"); /* SOURCE */
 }
 
 static void set(struct attribute *attribute, const struct item *item, struct bytes value)

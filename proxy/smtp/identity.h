@@ -30,6 +30,9 @@ struct identity {
     struct bytes reference;    /* how who is in front logs it; empty: nobody has said so */
     uint8_t hops_left;         /* proxies that it may still pass: XCLIENT's TTL; 0: nobody counts */
     bool is_esmtp;             /* greeted with EHLO */
+    /* of XFORWARD alone */
+    struct bytes protocol; /* PROTO; empty: as is_esmtp says */
+    bool is_local;         /* SOURCE */
 };
 
 /* The ways to hand an identity on, as bits. The values stand in files of the spool: never change
@@ -62,6 +65,16 @@ enum identity_form { IDENTITY_FORM_AUTO, IDENTITY_FORM_PREFIXED, IDENTITY_FORM_B
  * *who is as it was. */
 int identity_read_xclient(struct bytes argument, struct arena *arena, struct identity *who,
                           uint16_t *given_out);
+/* What identity_read_xforward() knows. */
+#define IDENTITY_XFORWARD                                                                          \
+    (ATTRIBUTE_NAME | ATTRIBUTE_ADDR | ATTRIBUTE_PORT | ATTRIBUTE_PROTO | ATTRIBUTE_HELO |         \
+     ATTRIBUTE_IDENT | ATTRIBUTE_SOURCE)
+
+/* Where XFORWARD begins: nothing is known. */
+struct identity identity_unknown(void);
+/* The argument of XFORWARD changes *who; otherwise as above. */
+int identity_read_xforward(struct bytes argument, struct arena *arena, struct identity *who);
+struct bytes identity_protocol(const struct identity *who); /* "ESMTP" */
 /* A copy with texts of its own, all in one block: mem_free() it. NULL: no memory. */
 struct identity *identity_copy(const struct identity *who);
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What others say of a client, in XCLIENT. */
+/* What others say of a client, in XCLIENT and XFORWARD. */
 #include "proxy/base/error.h"
 #include "proxy/base/text.h"
 #include "proxy/smtp/identity.h"
 
-#define VALUE_MAX 255 /* octets of one value as it is sent */
+#define VALUE_MAX    255 /* octets of one value as it is sent */
+#define PROTOCOL_MAX 64
 
 /* ---- values ---- */
 
@@ -123,6 +124,21 @@ static int read_ttl(struct identity *who, struct bytes value)
     return hops == 0 ? ERR_RANGE : 0;
 }
 
+/* Whatever the protocol is called, it is one word. */
+static int read_protocol(struct identity *who, struct bytes value)
+{
+    who->protocol = value;
+    return value.len <= PROTOCOL_MAX && bytes_find(value, ' ') == value.len ? 0 : ERR_SYNTAX;
+}
+
+/* As at Postfix, what is not known is local. */
+static int read_source(struct identity *who, struct bytes value)
+{
+    who->is_local = !bytes_is_nocase(value, "REMOTE");
+    return !who->is_local || bytes_is_nocase(value, "LOCAL") || is_unavailable(value) ? 0
+                                                                                      : ERR_SYNTAX;
+}
+
 /* ---- one attribute ---- */
 
 struct attribute {
@@ -142,6 +158,13 @@ static const struct attribute xclient[] = {
     {ATTRIBUTE_REVERSE_NAME, read_reverse_name},
     {ATTRIBUTE_SESSION, read_reference},
     {ATTRIBUTE_TTL, read_ttl},
+};
+
+static const struct attribute xforward[] = {
+    {ATTRIBUTE_NAME, read_name},        {ATTRIBUTE_ADDR, read_client_address},
+    {ATTRIBUTE_PORT, read_client_port}, {ATTRIBUTE_PROTO, read_protocol},
+    {ATTRIBUTE_HELO, read_helo},        {ATTRIBUTE_IDENT, read_reference},
+    {ATTRIBUTE_SOURCE, read_source},
 };
 
 /* Header fields, log lines and commands to targets are made of HELO. */
@@ -240,6 +263,23 @@ int identity_read_xclient(struct bytes argument, struct arena *arena, struct ide
     return 0;
 }
 
+struct identity identity_unknown(void)
+{
+    return (struct identity){.name_state = IDENTITY_NAME_UNAVAILABLE,
+                             .protocol = bytes_of("[UNAVAILABLE]")};
+}
+
+int identity_read_xforward(struct bytes argument, struct arena *arena, struct identity *who)
+{
+    struct identity read = *who;
+    uint16_t given;
+
+    int error = read_all(argument, xforward, ARRAY_LENGTH(xforward), arena, &read, &given);
+    if (error == 0)
+        *who = read;
+    return error;
+}
+
 /* ---- a copy ---- */
 
 static void move_text(struct bytes *text, uint8_t **to)
@@ -252,8 +292,8 @@ static void move_text(struct bytes *text, uint8_t **to)
 
 struct identity *identity_copy(const struct identity *who)
 {
-    size_t octets =
-        who->name.len + who->reverse_name.len + who->helo.len + who->login.len + who->reference.len;
+    size_t octets = who->name.len + who->reverse_name.len + who->helo.len + who->login.len +
+                    who->reference.len + who->protocol.len;
     struct identity *copy = mem_alloc(sizeof(*copy) + octets);
 
     if (copy == NULL)
@@ -265,5 +305,6 @@ struct identity *identity_copy(const struct identity *who)
     move_text(&copy->helo, &to);
     move_text(&copy->login, &to);
     move_text(&copy->reference, &to);
+    move_text(&copy->protocol, &to);
     return copy;
 }

@@ -91,8 +91,9 @@ struct outbound_due {
 /* One transaction as this connection shall see it. Borrowed until IDLE, GONE or abort. */
 struct outbound_job {
     const struct envelope *envelope;
-    const struct identity *client;
-    bool sends_xclient; /* once per connection, before anything else */
+    const struct identity *client; /* for XCLIENT */
+    const struct identity *origin; /* for XFORWARD */
+    bool sends_xclient;            /* once per connection, before anything else */
     bool sends_xforward;
     bool passes_without_identity; /* identity-failure = pass */
     enum identity_form form;

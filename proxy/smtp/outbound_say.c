@@ -253,7 +253,7 @@ void outbound_say_envelope(struct outbound *o)
     assert(o->has_job);
     o->state = OUT_ENVELOPE;
     if (job->sends_xforward && capability_has(&o->caps, CAPABILITY_XFORWARD))
-        commands = identity_put_xforward(&o->xforward, job->client, o->caps.xforward,
+        commands = identity_put_xforward(&o->xforward, job->origin, o->caps.xforward,
                                          bytes_of(job->envelope->id.text));
     if (job->sends_xforward && commands == 0 && !o->is_impersonated)
         outbound_refuse_identity(o, NULL);

@@ -33,6 +33,7 @@ void session_done(struct session *s)
     assert(s->tx == NULL || list_is_empty(&s->tx->todo));
     session_forget_helo(s);
     session_forget_asserted(s);
+    session_forget_origin(s);
     line_done(&s->line);
     buf_done(&s->out);
     arena_reset(&s->mail);
@@ -353,6 +354,7 @@ static void forget_transaction(struct session *s)
     assert(s->command.rule == NULL && list_is_empty(&s->slots)); /* slots lie in `mail`, too */
     s->tx = NULL;
     s->is_settled = false;
+    session_forget_origin(s);
     arena_reset(&s->mail);
 }
 

@@ -84,9 +84,10 @@ struct session_counts {
 /* Who is at the other end of the connection, and what it says of the client. */
 struct session_peer {
     struct netaddr address;
-    uint32_t may;              /* set by the shell: what of ETRN and XCLIENT the client may say, as
-                                  capability_keyword bits */
+    uint32_t may; /* set by the shell: what of ETRN, XCLIENT and XFORWARD the client may say, as
+                     capability_keyword bits */
     struct identity *asserted; /* owns the texts in session.client that XCLIENT has set; or NULL */
+    struct identity *origin;   /* from XFORWARD to the end of the transaction; or NULL */
 };
 
 struct session {
@@ -131,6 +132,9 @@ void session_feed_transaction(struct session *s, const struct event *ev);
 bool session_next(struct session *s, struct session_action *out);
 
 enum session_wait session_wait(const struct session *s);
+/* Whose mail it is, to filters, the log and targets: who XFORWARD has named, or the client. Rights
+ * and limits are the client's. */
+const struct identity *session_origin(const struct session *s);
 /* Would session_feed() take octets now? */
 bool session_wants_input(const struct session *s);
 

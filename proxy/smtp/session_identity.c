@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Who the client is: what it says of itself in HELO, and what who is in front says in XCLIENT. */
+/* Who the client is: what it says of itself in HELO, and what who is in front says in
+ * XCLIENT and XFORWARD. */
 #include "proxy/base/error.h"
 #include "proxy/smtp/session_private.h"
 
@@ -41,15 +42,20 @@ static enum reply_id reply_to(int error)
     return REPLY_ATTRIBUTE_SYNTAX;
 }
 
-/* The client as the command says it is. */
-static enum reply_id read_xclient(struct session *s, struct identity *who, uint16_t *given_out)
+/* May the peer say that, now? */
+static enum reply_id check(const struct session *s, enum capability_keyword command)
 {
-    if ((s->peer.may & CAPABILITY_XCLIENT) == 0)
+    if ((s->peer.may & command) == 0)
         return REPLY_NOT_AUTHORIZED;
-    if (s->tx != NULL)
-        return REPLY_NOT_IN_MAIL;
-    *who = s->client;
-    return reply_to(identity_read_xclient(s->command.argument, &s->mail, who, given_out));
+    return s->tx != NULL ? REPLY_NOT_IN_MAIL : REPLY_OK;
+}
+
+static void refuse(struct session *s, enum reply_id id)
+{
+    if (id == REPLY_NO_MEMORY)
+        session_close_with(s, id);
+    else
+        session_say(s, id);
 }
 
 void session_forget_asserted(struct session *s)
@@ -78,22 +84,64 @@ static bool keep(struct session *s, const struct identity *who)
 /* What the old client has said and done is forgotten. */
 void session_xclient(struct session *s)
 {
-    struct identity who;
+    struct identity who = s->client;
     uint16_t given;
-    enum reply_id id = read_xclient(s, &who, &given);
+    enum reply_id id = check(s, CAPABILITY_XCLIENT);
 
+    if (id == REPLY_OK)
+        id = reply_to(identity_read_xclient(s->command.argument, &s->mail, &who, &given));
     if (id == REPLY_OK && !keep(s, &who))
         id = REPLY_NO_MEMORY;
-    if (id == REPLY_NO_MEMORY) {
-        session_close_with(s, id);
-        return;
-    }
     if (id != REPLY_OK) {
-        session_say(s, id);
+        refuse(s, id);
         return;
     }
+    session_forget_origin(s);
     s->offered = 0;
     s->counts.errors = s->counts.junk = s->counts.overshoot = s->counts.overshoot_logged = 0;
     s->state = SESSION_NEW;
     session_do(s, &(struct session_action){.kind = SESSION_ACT_ASSERTED, .attributes = given});
+}
+
+/* ---- XFORWARD ---- */
+
+const struct identity *session_origin(const struct session *s)
+{
+    return s->peer.origin != NULL ? s->peer.origin : &s->client;
+}
+
+void session_forget_origin(struct session *s)
+{
+    mem_free(s->peer.origin);
+    s->peer.origin = NULL;
+}
+
+void session_reset_origin(struct session *s)
+{
+    assert(s->tx == NULL);
+    if (s->peer.origin == NULL)
+        return;
+    session_forget_origin(s);
+    session_do(s, &(struct session_action){.kind = SESSION_ACT_FORWARDED});
+}
+
+/* The first one says all, what it does not say is unknown; later ones add to it. */
+void session_xforward(struct session *s)
+{
+    struct identity who = s->peer.origin != NULL ? *s->peer.origin : identity_unknown();
+    struct identity *kept = NULL;
+    enum reply_id id = check(s, CAPABILITY_XFORWARD);
+
+    if (id == REPLY_OK)
+        id = reply_to(identity_read_xforward(s->command.argument, &s->mail, &who));
+    if (id == REPLY_OK && (kept = identity_copy(&who)) == NULL)
+        id = REPLY_NO_MEMORY;
+    if (id != REPLY_OK) {
+        refuse(s, id);
+        return;
+    }
+    session_forget_origin(s);
+    s->peer.origin = kept;
+    session_do(s, &(struct session_action){.kind = SESSION_ACT_FORWARDED});
+    session_say(s, REPLY_OK);
 }

@@ -70,6 +70,9 @@ void session_forget_helo(struct session *s);
 bool session_keep_helo(struct session *s, struct bytes helo);
 void session_xclient(struct session *s);
 void session_forget_asserted(struct session *s);
+void session_xforward(struct session *s);
+void session_reset_origin(struct session *s); /* legal when no transaction runs */
+void session_forget_origin(struct session *s);
 
 /* session_content.c: the content and its end. */
 void session_begin_content(struct session *s);

@@ -20,6 +20,8 @@ static bool greet_client(struct session *s)
     }
     if (s->tx != NULL)
         transaction_abandon(s->tx);
+    else
+        session_reset_origin(s);
     s->client.is_esmtp = s->command.rule->verb == VERB_EHLO;
     session_do(s, &(struct session_action){.kind = SESSION_ACT_GREETED});
     return true;
@@ -36,7 +38,7 @@ static void on_helo(struct session *s)
 }
 
 /* What only some clients may say. */
-static const uint32_t restricted = CAPABILITY_ETRN | CAPABILITY_XCLIENT;
+static const uint32_t restricted = CAPABILITY_ETRN | CAPABILITY_XCLIENT | CAPABILITY_XFORWARD;
 
 /* RFC 5321 4.1.1.1: the last line has a space after the code, the others a hyphen. */
 static void on_ehlo(struct session *s)
@@ -59,6 +61,8 @@ static void on_ehlo(struct session *s)
             buf_decimal(&s->out, s->conf->message_max_bytes);
         } else if (row->bit == CAPABILITY_XCLIENT) {
             capability_put_attributes(&s->out, IDENTITY_XCLIENT);
+        } else if (row->bit == CAPABILITY_XFORWARD) {
+            capability_put_attributes(&s->out, IDENTITY_XFORWARD);
         }
     }
     buf_text(&s->out, "\r\n");
@@ -322,6 +326,8 @@ static void on_rset(struct session *s)
 {
     if (s->tx != NULL)
         transaction_abandon(s->tx);
+    else
+        session_reset_origin(s);
     session_say(s, REPLY_OK);
 }
 
@@ -402,6 +408,7 @@ static const struct session_rule rules[] = {
      NULL},
     {VERB_XCLIENT, RULE_WAITS | RULE_ENDS_GROUP | RULE_DROPS_EARLY, STAGE(NONE), NULL,
      session_xclient, NULL},
+    {VERB_XFORWARD, RULE_WAITS, STAGE(NONE), NULL, session_xforward, NULL},
     {VERB_UNKNOWN, RULE_IS_JUNK | RULE_HAS_LINES, STAGE(COMMAND), NULL, on_unknown, NULL},
 };
 

@@ -31,6 +31,8 @@ static struct relay_identity_choice choose_auto(const struct relay_identity_fact
 
     if (has_xclient(facts)) {
         choice.kinds = IDENTITY_KIND_XCLIENT;
+        if (facts->has_origin && capability_has(facts->caps, CAPABILITY_XFORWARD))
+            choice.kinds |= IDENTITY_KIND_XFORWARD;
         return choice;
     }
     if (capability_has(facts->caps, CAPABILITY_XFORWARD))

@@ -14,6 +14,7 @@ struct relay_identity_facts {
     const struct capability *caps; /* as announced on this connection last */
     bool has_announced_xclient;    /* this target, ever */
     bool is_xclient_done;          /* this connection has carried XCLIENT for this client */
+    bool has_origin;               /* XFORWARD has named somebody else than the client */
     bool avoids_xclient;           /* it was refused before, and identity-failure is pass */
 };
 

@@ -29,6 +29,7 @@ static struct relay_identity_choice choose(const struct relay_branch *w)
             (conf->identity & IDENTITY_KIND_AUTO) != 0 && relay_learnt_has_xclient(w->relay),
         .is_xclient_done = w->link->out.is_xclient_sent,
         .avoids_xclient = w->again.avoids_xclient,
+        .has_origin = w->carrier->origin != w->carrier->client,
     };
     if (w->carrier->is_spooled)
         return relay_identity_choose_again(conf, &facts, w->carrier->spooled_identity,
@@ -66,6 +67,7 @@ bool relay_job_make(struct relay_branch *w, struct outbound_job *job_out, unsign
     *job_out = (struct outbound_job){
         .envelope = &w->branch->transaction->envelope,
         .client = w->carrier->client,
+        .origin = w->carrier->origin,
         .sends_xclient = (choice.kinds & IDENTITY_KIND_XCLIENT) != 0,
         .sends_xforward = (choice.kinds & IDENTITY_KIND_XFORWARD) != 0,
         .passes_without_identity = conf->identity_failure == RELAY_IDENTITY_FAILURE_PASS,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Who may say who the client is, and what that changes: XCLIENT and PROXY taken in."""
+"""Who may say who the client is, and what that changes: XCLIENT, XFORWARD, PROXY taken in."""
 import socket
 import struct
 
@@ -9,7 +9,7 @@ from conftest import relay_config
 from harness.dns import CLIENT, NAMELESS, TRUSTED
 from harness.messages import PLAIN_MESSAGE
 from harness.process import free_port
-from harness.smtp import attributes, keywords, without_received
+from harness.smtp import attributes, keywords, without_received, xforward
 from peers.client import elapsed
 from peers.target import DEFAULT_EHLO, XCLIENT, XFORWARD
 
@@ -313,3 +313,163 @@ def test_two_posterns_by_proxy(target, to_target, postern):
     assert [t.content for t in backend.accepted] == [PLAIN_MESSAGE] * 2
     assert {c.lines[1].split("ADDR=")[1].split()[0] for c in backend.connections
             if c.transactions} == {CLIENT}
+
+
+# --- XFORWARD ------------------------------------------------------------------------------------
+
+MAY_XFORWARD = f"xforward-from = {FRONT}\n"
+ORIGIN = "XFORWARD NAME=a.example.org ADDR=203.0.113.7 PORT=4711"
+MORE = "XFORWARD PROTO=ESMTPSA HELO=b.example.org IDENT=4XYZ SOURCE=REMOTE"
+
+
+def forwarding(server, source=FRONT):
+    """A connection of a mail server whose filter we are, on which it has said whose mail it is."""
+    client = server.client(source=source)
+    client.hello("front.example.test")
+    client.expect(250, ORIGIN)
+    client.expect(250, MORE)
+    return client
+
+
+def test_forwarded_origin_goes_on_to_the_target(target, to_target):
+    """XFORWARD to the target says what came in; Received names who has really connected."""
+    backend = target(ehlo=(*DEFAULT_EHLO, XFORWARD))
+    server = to_target(backend, identity="xforward", smtpd=MAY_XFORWARD)
+    with forwarding(server) as client:
+        assert client.mail(PLAIN_MESSAGE).code == 250
+        assert client.mail(PLAIN_MESSAGE).code == 250
+        port = client.port
+    sent = xforward(backend.accepted[0])
+    assert sent.pop("IDENT") == server.wait_transaction()["transaction"]
+    assert sent == {"NAME": "a.example.org", "ADDR": "203.0.113.7", "PORT": "4711",
+                    "HELO": "b.example.org", "PROTO": "ESMTPSA", "SOURCE": "REMOTE"}
+    assert without_received(backend.accepted[0].content)[0].startswith(
+        "from front.example.test (")
+    assert xforward(backend.accepted[1])["ADDR"] == FRONT
+    logged = server.wait_transaction()
+    assert (logged["client"], logged["origin"]) == (f"{FRONT}:{port}", "203.0.113.7:4711")
+    assert (logged["origin-name"], logged["origin-id"]) == ("a.example.org", "4XYZ")
+    assert "origin" not in server.wait_transaction(2)
+
+
+def test_xforward_changes_no_rights(target, postern):
+    """An origin that may relay helps nobody, and one that may not hurts nobody."""
+    for relay_from, code in ((FRONT, 250), ("203.0.113.7", 550)):
+        server = postern(relay_config(target().address, "identity = none", route="@"),
+                         smtpd=MAY_XFORWARD + f"relay-from = {relay_from}\n")
+        with forwarding(server) as client:
+            client.expect(250, "MAIL FROM:<sender@example.org>")
+            client.expect(code, "RCPT TO:<joe@elsewhere.example>")
+
+
+def test_spooled_with_its_origin(target, to_target):
+    """What waits in the queue goes out with the origin that was forwarded."""
+    backend = target(ehlo=(*DEFAULT_EHLO, XFORWARD))
+    server = to_target(backend, "on-failure = spool", "retry = 1s", "health-interval = 1s",
+                       identity="xforward", smtpd=MAY_XFORWARD)
+    backend.unlisten()
+    with forwarding(server) as client:
+        assert client.mail(PLAIN_MESSAGE).code == 250
+    server.stop()
+    server.is_over = False
+    backend.listen()
+    server.start()
+    backend.wait(lambda: backend.accepted, "the message")
+    sent = xforward(backend.accepted[0])
+    assert (sent["ADDR"], sent["PROTO"], sent["HELO"]) == ("203.0.113.7", "ESMTPSA",
+                                                           "b.example.org")
+
+
+def test_two_posterns_by_xforward(target, to_target, postern):
+    """The second one logs the client as the origin, and so does the target."""
+    backend = target(ehlo=(*DEFAULT_EHLO, XFORWARD))
+    second = to_target(backend, identity="xforward", smtpd="xforward-from = 127.0.0.1\n")
+    first = postern(relay_config(f"127.0.0.1:{second.port}", "identity = auto"))
+    with first.client(source=CLIENT) as client:
+        client.hello("helo.example.org")
+        assert client.mail(PLAIN_MESSAGE).code == 250
+        port = client.port
+    sent = xforward(backend.accepted[0])
+    assert (sent["ADDR"], sent["PORT"], sent["HELO"]) == (CLIENT, str(port), "helo.example.org")
+    assert second.wait_transaction()["origin"] == f"{CLIENT}:{port}"
+
+
+# --- who may do what -----------------------------------------------------------------------------
+
+RELAYS = {"xclient": WITH_ALL, "xforward": (*DEFAULT_EHLO, XFORWARD), "proxy-v1": DEFAULT_EHLO}
+ASSERTED = {  # how: the peer's list, what it says before its mail, the code that it gets otherwise
+    "xclient": ("xclient-from", "XCLIENT NAME=a.example.org ADDR=203.0.113.7 PORT=4711", 550),
+    "xforward": ("xforward-from", ORIGIN, 550),
+    "proxy": ("proxy-protocol-from", v1("203.0.113.7").decode().strip(), 500),
+}
+# Whom a target sees, by how it is told; whose limit and right count; which keys of the log name the
+# one in front, the client and the origin.
+SEEN = {
+    ("xclient", True): {"xclient": "client", "xforward": "client", "proxy-v1": "client"},
+    ("proxy", True): {"xclient": "client", "xforward": "client", "proxy-v1": "client"},
+    ("xforward", True): {"xclient": "peer", "xforward": "client", "proxy-v1": "peer"},
+}
+
+
+def seen_by(backend, kind):
+    connection = next(c for c in backend.connections if c.transactions)
+    if kind == "proxy-v1":
+        return connection.proxy_header.decode().split()[2]
+    if kind == "xforward":
+        return xforward(connection.transactions[0])["ADDR"]
+    return xclient_of(backend)["ADDR"]
+
+
+def assert_in(server, how, is_listed):
+    """A connection from FRONT on which it has said, or tried to say, who the client is."""
+    _, line, refusal = ASSERTED[how]
+    client = server.client(source=FRONT)
+    if how == "proxy" and is_listed:
+        client.send(line.encode() + b"\r\n")
+    client.hello("front.example.test")
+    if how != "proxy" or not is_listed:
+        client.expect({"xclient": 220, "xforward": 250}[how] if is_listed else refusal, line)
+    if how == "xclient" and is_listed:
+        client.expect(250, "EHLO front.example.test")
+    return client
+
+
+@pytest.mark.parametrize("kind", sorted(RELAYS))
+@pytest.mark.parametrize("is_listed", [True, False])
+@pytest.mark.parametrize("how", sorted(ASSERTED))
+def test_who_may_do_what(target, postern, how, is_listed, kind):
+    """Peer in or out of the list, times what it asserts, times what each target is told."""
+    backend = target(ehlo=RELAYS[kind], proxy=kind == "proxy-v1")
+    listed = f"{ASSERTED[how][0]} = {FRONT if is_listed else TRUSTED}\n"
+    server = postern(relay_config(backend.address, f"identity = {kind}",
+                                  route="@example.test target\n@"),
+                     smtpd=listed + "etrn-from = 203.0.113.7\nrelay-from = 203.0.113.7\n"
+                     "max-connections-per-client = 1\n")
+    whom = SEEN.get((how, is_listed), dict.fromkeys(RELAYS, "peer"))
+    is_client = is_listed and how != "xforward"     # rights and limits
+    with assert_in(server, how, is_listed) as client:
+        assert client.mail(PLAIN_MESSAGE).code == 250
+        client.expect(250, "MAIL FROM:<sender@example.org>")
+        client.expect(250 if is_client or kind != "xforward" else 550,
+                      "RCPT TO:<joe@elsewhere.example>")
+        assert ("ETRN" in keywords(client.expect(250, "EHLO x.example.org"))) is is_client
+        second = server.client(source=FRONT)
+        if is_client:       # the peer has no limit of its own, the client has
+            second.close()
+            with server.client(source=FRONT) as other:
+                if how == "proxy":
+                    other.send(ASSERTED[how][1].encode() + b"\r\n")
+                    other.expect(421)
+                else:
+                    other.hello()
+                    other.expect(421, ASSERTED[how][1])
+        else:
+            second.expect(421)
+            second.close()
+        port = client.port
+    assert seen_by(backend, kind) == {"client": "203.0.113.7", "peer": FRONT}[whom[kind]]
+    logged = server.wait_transaction()
+    assert logged["client"] == ("203.0.113.7:4711" if is_client else f"{FRONT}:{port}")
+    assert logged.get("peer") == (f"{FRONT}:{port}" if is_client else None)
+    is_origin = how == "xforward" and is_listed
+    assert logged.get("origin") == ("203.0.113.7:4711" if is_origin else None)

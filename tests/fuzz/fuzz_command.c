@@ -76,7 +76,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct pool pool;
 
     PIECES_MUST(lies_in(argument, line) && is_trimmed(argument));
-    size_t letters = verb == VERB_XCLIENT ? strlen("XCLIENT") : 4;
+    size_t letters = verb == VERB_XCLIENT    ? strlen("XCLIENT")
+                     : verb == VERB_XFORWARD ? strlen("XFORWARD")
+                                             : 4;
     PIECES_MUST(verb == VERB_UNKNOWN ||
                 (size >= letters && pieces_are_printable(bytes_first(line, letters)) &&
                  (size == letters || is_blank(data[letters]))));

@@ -282,6 +282,7 @@ static void begin(struct fuzz *f)
     fill_client(f, &f->lent->client, f->lent->helo, sizeof(f->lent->helo));
     job = (struct outbound_job){.envelope = &f->lent->envelope,
                                 .client = &f->lent->client,
+                                .origin = &f->lent->client,
                                 .sends_xclient = (flags & 2) != 0,
                                 .sends_xforward = (flags & 4) != 0,
                                 .passes_without_identity = (flags & 8) != 0};

@@ -32,12 +32,17 @@ static const char *const configs[] = {
     "[relay \"target\"]\non-failure = tempfail\n",
 };
 #define TEMPFAIL (ARRAY_LENGTH(configs) - 1) /* the one without a spool */
+/* From here on, below FILTER_FROM, clients may say who they are. */
+#define FRONTS_FROM 112
+static const char fronts[] =
+    "[smtpd \"mx.test\"]\nxclient-from = 192.0.2.0/28\nxforward-from = 192.0.2.0/24\n"
+    "max-connections-per-client = 2\nearly-input = reject\n";
 
 /* Deadlines are short, since what happens meanwhile costs time: look-outs of the spool, probes. */
 static const char common[] =
     "copy-memory = 64k\nmax-copies = 2m\nbounce-to = none\n"
     "[smtpd \"mx.test\"]\nlisten-port = 192.0.2.1:25\nmax-recipients = 4\n"
-    "max-message-size = 300k\nearly-input = accept\n"
+    "max-message-size = 300k\n"
     "command-timeout = 50s\ndata-timeout = 50s\n"
     "[relay \"target\"]\naddress = 198.51.100.1:25\nreceived = never\nretry = 45s\n"
     "command-timeout = 20s\nenvelope-timeout = 30s\ndata-timeout = 40s\nfinal-timeout = 55s\n"
@@ -54,6 +59,7 @@ struct fuzz {
     unsigned caps;
     unsigned refuse_next; /* 1: refuses, 2: hangs */
     int steps;
+    bool has_fronts;
     bool is_calm, is_over;
 };
 
@@ -111,6 +117,22 @@ static void say_line(struct session_client *c, uint8_t which)
     session_client_say(c, bytes_of(lines[which % ARRAY_LENGTH(lines)]));
 }
 
+static void say_identity(struct session_client *c, uint8_t which)
+{
+    static const char *const lines[] = {
+        "XCLIENT ADDR=192.0.2.1\r\n",
+        "XCLIENT ADDR=203.0.113.7 NAME=other.test HELO=other.test PROTO=ESMTP LOGIN=joe\r\n",
+        "XCLIENT ADDR=[UNAVAILABLE]\r\n",
+        "XCLIENT ADDR=IPV6:2001:db8::7 TTL=1\r\n",
+        "XCLIENT TTL=0\r\n",
+        "XCLIENT NAME=one.test LOGIN=ann\r\n",
+        "XFORWARD ADDR=203.0.113.8 NAME=far.test\r\n",
+        "XFORWARD IDENT=X\r\nMAIL FROM:<from@client.test>\r\n",
+    };
+
+    session_client_say(c, bytes_of(lines[which % ARRAY_LENGTH(lines)]));
+}
+
 static void say_raw(struct fuzz *f, struct session_client *c)
 {
     struct bytes raw = bytes_first(f->in, take(f));
@@ -151,6 +173,13 @@ static void act_as_client(struct fuzz *f, uint8_t what)
         break;
     case 4:
         sim_set_reading(c->peer, (take(f) & 1) != 0);
+        break;
+    case 5:
+        if (f->has_fronts) {
+            say_identity(c, take(f));
+            break;
+        }
+        say_line(c, take(f));
         break;
     default:
         say_line(c, take(f));
@@ -421,17 +450,18 @@ static bool on_quiet(void *owner)
     return true;
 }
 
-static const struct config *config_for(unsigned which)
+static const struct config *config_for(unsigned which, bool has_fronts)
 {
-    static struct config *known[ARRAY_LENGTH(configs)];
+    static struct config *known[ARRAY_LENGTH(configs)][2];
     char text[2048];
 
-    if (known[which] == NULL) {
-        snprintf(text, sizeof(text), "%s%s", common, configs[which]);
-        known[which] = stage_config(text);
+    if (known[which][has_fronts] == NULL) {
+        snprintf(text, sizeof(text), "%s%s%s", common, configs[which],
+                 has_fronts ? fronts : "[smtpd \"mx.test\"]\nearly-input = accept\n");
+        known[which][has_fronts] = stage_config(text);
     }
-    PIECES_MUST(known[which] != NULL);
-    return known[which];
+    PIECES_MUST(known[which][has_fronts] != NULL);
+    return known[which][has_fronts];
 }
 
 /* No buffer of what is said to targets fails, unless an allocation did. */
@@ -457,8 +487,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     *f = (struct fuzz){.in = bytes_make(data, size), .ledger = &ledger};
     uint8_t first = take(f);
+    f->has_fronts = first % FILTER_FROM >= FRONTS_FROM;
     unsigned which = first % FILTER_FROM % ARRAY_LENGTH(configs);
-    const struct config *config = config_for(which);
+    const struct config *config = config_for(which, f->has_fronts);
     f->filter = (struct filter){
         .ops = &filter_ops, .common = &filter_common, .stages = FILTER_STAGES, .timeout_ms = 15000};
     stage_filter(config, first < FILTER_FROM ? NULL : &f->filter, bytes_make(NULL, 0));

@@ -175,7 +175,8 @@ static void call_start(struct player *p, struct bytes words)
 
 static void call_begin(struct player *p, struct bytes words)
 {
-    struct outbound_job job = {.envelope = &p->envelope, .client = &p->client};
+    struct outbound_job job = {
+        .envelope = &p->envelope, .client = &p->client, .origin = &p->client};
 
     p->recipient_count = 0;
     p->envelope = (struct envelope){.params = bytes_of("SIZE=100 BODY=7BIT"),

@@ -222,7 +222,7 @@ static void begin_walk(struct play_world *w)
     if (play.walk != NULL)
         return;
     chain_init(&play.chain, play.filters, FILTERS);
-    play.walk = chain_walk_new(&play.chain, w->loop, &play.client, &log, &use, NULL);
+    play.walk = chain_walk_new(&play.chain, w->loop, &play.client, &play.client, &log, &use, NULL);
     assert_non_null(play.walk);
 }
 

@@ -48,6 +48,7 @@ static const struct verb_row verb_rows[] = {
     {LITERAL("MAILFROM:<>"), VERB_UNKNOWN, ""},
     {LITERAL("XCLIENT ADDR=192.0.2.1"), VERB_XCLIENT, "ADDR=192.0.2.1"},
     {LITERAL("xcLient\tADDR=192.0.2.1"), VERB_XCLIENT, "ADDR=192.0.2.1"},
+    {LITERAL("xforward"), VERB_XFORWARD, ""},
     {LITERAL("XCLIENTS ADDR=192.0.2.1"), VERB_UNKNOWN, "ADDR=192.0.2.1"},
     {LITERAL("\xd1UIT"), VERB_UNKNOWN, ""},
     {LITERAL("\x11UIT"), VERB_UNKNOWN, ""},

@@ -236,7 +236,7 @@ static const char every_key[] =
     "max-connections = 8\nmax-connections-per-client = 9\nmax-errors = 10\nmax-junk-commands = 11\n"
     "command-timeout = 12s\ndata-timeout = 13s\nsession-timeout = 14s\ngreet-delay = 2s\n"
     "bare-newline = reject\nbare-newline-exempt = 10.0.0.0/8 ::1\nmax-overshoot = 12\n"
-    "xclient-from = 192.0.2.0/28 ::1\nproxy-protocol-from = 198.51.100.0/28\n"
+    "xclient-from = 192.0.2.0/28 ::1\nxforward-from = 192.0.2.3\nproxy-protocol-from = ::2\n"
     "etrn-from = 192.0.2.0/24 a.example b.example \"#r\"\netrn-from = ::1\nsplit = defer\n"
     "relay-from = 192.0.2.0/24\nrouted-recipients = pass\nearly-input = accept\n"
     "limit-exempt = 192.0.2.7\nresolve-timeout = 6s\nrefuse = \"not \\\"now\\\"\"\n"

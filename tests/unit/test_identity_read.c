@@ -193,6 +193,73 @@ static void test_xclient(void **state)
     lib_end_rows();
 }
 
+/* ---- XFORWARD ---- */
+
+static const struct row forwarded_rows[] = {
+    {"ADDR=198.51.100.7", 0, "198.51.100.7:0 |unavailable|||[UNAVAILABLE]|REMOTE"},
+    {"ADDR=198.51.100.7 PORT=9 NAME=a.example HELO=b.example PROTO=ESMTPSA IDENT=4X SOURCE=LOCAL",
+     0, "198.51.100.7:9 a.example|confirmed|b.example|4X|ESMTPSA|LOCAL"},
+    {"ADDR=IPV6:2001:db8::7", 0, "2001:db8::7:0 |unavailable|||[UNAVAILABLE]|REMOTE"},
+    {"ADDR=[UNAVAILABLE] NAME=[UNAVAILABLE]", 0, "unknown:0 |unavailable|||[UNAVAILABLE]|REMOTE"},
+    {"SOURCE=[UNAVAILABLE]", 0, "unknown:0 |unavailable|||[UNAVAILABLE]|LOCAL"},
+    {"SOURCE=remote", 0, "unknown:0 |unavailable|||[UNAVAILABLE]|REMOTE"},
+    {"IDENT=[UNAVAILABLE] PROTO=[UNAVAILABLE] HELO=[UNAVAILABLE]", 0,
+     "unknown:0 |unavailable|||[UNAVAILABLE]|REMOTE"},
+    {"HELO=a+20b", 0, "unknown:0 |unavailable|a?b||[UNAVAILABLE]|REMOTE"},
+    {"SOURCE=NOWHERE", ERR_SYNTAX, NULL},
+    {"PROTO=A+20B", ERR_SYNTAX, NULL},
+    {"PROTO=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", ERR_SYNTAX, NULL},
+    {"LOGIN=joe", ERR_SYNTAX, NULL},
+    {"DESTADDR=198.51.100.7", ERR_SYNTAX, NULL},
+    {"TTL=3", ERR_SYNTAX, NULL},
+    {"ADDR=2001:db8::7", ERR_SYNTAX, NULL},
+    {"NAME=a..example", ERR_SYNTAX, NULL},
+    {"PORT=unknown", ERR_SYNTAX, NULL},
+    {"", ERR_SYNTAX, NULL},
+};
+
+static void show_forwarded(const struct identity *who, struct lib_text *seen)
+{
+    char client[NETADDR_TEXT_MAX];
+
+    lib_put(seen, "%s:%u ", netaddr_text(&who->client, client), who->client.port);
+    lib_put_bytes(seen, who->name);
+    lib_put(seen, "|%s|", name_states[who->name_state]);
+    lib_put_bytes(seen, who->helo);
+    lib_put(seen, "|");
+    lib_put_bytes(seen, who->reference);
+    lib_put(seen, "|");
+    lib_put_bytes(seen, identity_protocol(who));
+    lib_put(seen, "|%s", who->is_local ? "LOCAL" : "REMOTE");
+}
+
+static void test_xforward(void **state)
+{
+    struct pool pool;
+    struct arena arena;
+    static struct lib_text seen;
+
+    (void)state;
+    pool_init(&pool, 1024, 1);
+    arena_init(&arena, &pool, 1 << 20);
+    for (size_t i = 0; i < ARRAY_LENGTH(forwarded_rows); i++) {
+        const struct row *row = &forwarded_rows[i];
+        struct identity who = identity_unknown();
+
+        lib_same_number(i, "error", row->error,
+                        identity_read_xforward(bytes_of(row->argument), &arena, &who));
+        seen.len = 0;
+        show_forwarded(&who, &seen);
+        lib_same_text(i, row->argument,
+                      row->seen != NULL ? row->seen
+                                        : "unknown:0 |unavailable|||[UNAVAILABLE]|REMOTE",
+                      seen.at);
+    }
+    arena_reset(&arena);
+    pool_done(&pool);
+    lib_end_rows();
+}
+
 /* A value has up to 255 octets as it is sent. */
 static void test_long_values(void **state)
 {
@@ -253,6 +320,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_xclient),
+        cmocka_unit_test(test_xforward),
         cmocka_unit_test(test_long_values),
         cmocka_unit_test(test_failing_allocations),
     };

@@ -65,7 +65,8 @@ static void set_up(struct room *t)
 
 static void begin(struct room *t)
 {
-    struct outbound_job job = {.envelope = &t->envelope, .client = &t->client};
+    struct outbound_job job = {
+        .envelope = &t->envelope, .client = &t->client, .origin = &t->client};
 
     outbound_begin(&t->outbound, &job);
     for (size_t i = 0; i < RECIPIENTS; i++) {

@@ -125,6 +125,7 @@ static void perform(struct play *p, const struct session_action *todo)
         note(p, "A", "close", "");
         p->is_closed = true;
         break;
+    case SESSION_ACT_FORWARDED:
     case SESSION_ACT_GREETED:
     case SESSION_ACT_BEGIN:
     case SESSION_ACT_CONTENT:
@@ -289,7 +290,7 @@ static void run(const char *name, const char *script, size_t step)
     session_init(&p->session, &p->conf, &p->small, &p->medium, &nobody, &nobody);
     session_greet(&p->session);
     p->session.bridged = UINT32_MAX;
-    p->session.peer.may = CAPABILITY_ETRN | CAPABILITY_XCLIENT;
+    p->session.peer.may = CAPABILITY_ETRN | CAPABILITY_XCLIENT | CAPABILITY_XFORWARD;
     drain(p);
     expect(p, "S 220 mx ESMTP postern", name, 0);
     for (const char *at = script; *at != '\0'; at = strchr(at, '\n') + 1) {
@@ -469,6 +470,14 @@ static const struct {
                   "C XCLIENT TTL=0\nS 554 5.4.6 Too many proxies, this connection is looping\n"
                   "C xclient ADDR=192.0.2.1 NAME=a.test\nA asserted\nS 220 mx ESMTP postern\n"
                   "C MAIL FROM:<f@x>\nS 503 5.5.1 Say HELO or EHLO first\n" BEGIN},
+    {"XFORWARD, pipelined with MAIL",
+     "C XFORWARD ADDR=192.0.2.1\nS 250 2.0.0 Ok\n" BEGIN
+     "C XFORWARD ADDR=192.0.2.1\nS 503 5.5.1 MAIL transaction in progress\n"
+     "C RSET\nA settled\nS 250 2.0.0 Ok\n"
+     "C XFORWARD\nS 501 5.5.4 Bad attribute or value\n"
+     "C XFORWARD LOGIN=joe\nS 501 5.5.4 Bad attribute or value\n"
+     "C XFORWARD NAME=a.test\nS 250 2.0.0 Ok\nC XFORWARD PORT=7\nS 250 2.0.0 Ok\n"
+     "C MAIL FROM:<f@x>\nS 250 2.1.0 Ok\n"},
     {"XCLIENT says what EHLO would", "C XCLIENT HELO=a.test\nA asserted\nS 220 mx ESMTP postern\n"
                                      "C MAIL FROM:<f@x>\nS 250 2.1.0 Ok\n"},
     {"the order of commands",

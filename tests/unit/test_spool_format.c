@@ -80,6 +80,13 @@ static void put_message(struct lib_text *t, const struct spool_message *m)
     put_field(t, "login", m->client.login);
     put_field(t, "reference", m->client.reference);
     lib_put(t, " hops=%u", m->client.hops_left);
+    lib_put(t, m->has_origin ? "\norigin" : "\nno origin");
+    put_netaddr(t, &m->origin.client);
+    put_field(t, "name", m->origin.name);
+    put_field(t, "helo", m->origin.helo);
+    put_field(t, "reference", m->origin.reference);
+    put_field(t, "protocol", m->origin.protocol);
+    lib_put(t, " %d %d", (int)m->origin.name_state, m->origin.is_local);
     put_field(t, "\nlistener", m->listener);
     put_field(t, "hostname", m->hostname);
     lib_put(t, " arrived=%lld%s%s", (long long)m->arrived_ms, m->is_held ? " held" : "",
@@ -141,6 +148,13 @@ static void make_message(struct fixture *f)
     assert_int_equal(netaddr_parse_with_port(bytes_of("[2001:db8::1]:1234"), 25, &m->client.client),
                      0);
     assert_int_equal(netaddr_parse_with_port(bytes_of("192.0.2.7"), 25, &m->client.local), 0);
+    m->has_origin = true;
+    m->origin = (struct identity){.client = m->client.local,
+                                  .name_state = IDENTITY_NAME_UNAVAILABLE,
+                                  .helo = bytes_of("far"),
+                                  .reference = bytes_of("4XYZ"),
+                                  .protocol = bytes_of("ESMTPSA"),
+                                  .is_local = true};
 }
 
 /* What was written so far is what a reader must see. */
