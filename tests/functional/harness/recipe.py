@@ -18,7 +18,8 @@ def block(way, file):
 def put_in(text, **places):
     """The block with this place's values; each must stand in the recipe."""
     names = {"postfix_port": r"\b10025\b", "networks": r"192\.0\.2\.0/24",
-             "listen": r"(?<=listen-port = )25\b"}
+             "listen": r"(?<=listen-port = )25\b", "filter_port": r"\b10024\b",
+             "front": r"(?m)^smtp(?= +inet)"}
     for name, value in places.items():
         text, count = re.subn(names[name], str(value), text)
         assert count, f"the recipe has no place for {name}"
