@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The blocks of doc/postfix.md, as an operator would copy them."""
+"""The blocks of doc/postfix.md and its like, as an operator would copy them."""
 import pathlib
 import re
 
 TOP = pathlib.Path(__file__).resolve().parents[3]
-RECIPE = TOP / "doc" / "postfix.md"
 
 
-def block(way, file):
+def block(way, file, document="postfix.md"):
     """One marked block, e.g. block("xclient", "main.cf")."""
     pattern = rf"<!-- block: {way} {re.escape(file)} -->\n```\n(.*?)```\n"
-    match = re.search(pattern, RECIPE.read_text(encoding="utf-8"), re.S)
-    assert match, f"doc/postfix.md has no block {way} {file}"
+    match = re.search(pattern, (TOP / "doc" / document).read_text(encoding="utf-8"), re.S)
+    assert match, f"doc/{document} has no block {way} {file}"
     return match.group(1)
 
 
@@ -19,7 +18,10 @@ def put_in(text, **places):
     """The block with this place's values; each must stand in the recipe."""
     names = {"postfix_port": r"\b10025\b", "networks": r"192\.0\.2\.0/24",
              "listen": r"(?<=listen-port = )25\b", "filter_port": r"\b10024\b",
-             "front": r"(?m)^smtp(?= +inet)"}
+             "front": r"(?m)^smtp(?= +inet)", "bind": r"(?<=bind ):25\b",
+             "listen_nginx": r"(?<=listen )25\b", "postern": r"192\.0\.2\.1:2525",
+             "balancer": r"192\.0\.2\.10\b", "auth": r"127\.0\.0\.1:8080",
+             "own": r"192\.0\.2\.64/26"}
     for name, value in places.items():
         text, count = re.subn(names[name], str(value), text)
         assert count, f"the recipe has no place for {name}"
