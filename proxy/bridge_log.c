@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The log lines of one client; `transaction` says it all. */
 #include "proxy/bridge.h"
-#include "proxy/smtp/outcome.h"
+#include "proxy/log_fields.h"
 #include "proxy/services.h"
+#include "proxy/smtp/outcome.h"
 #include "spool/store.h"
 
-#define RECIPIENTS_NAMED_MAX 20 /* in one line; the others are counted */
-#define TARGETS_NAMED_MAX    8
+#define TARGETS_NAMED_MAX 8
 
 static struct log_line begin(const struct bridge *b, enum log_level level, const char *event)
 {
@@ -19,28 +19,6 @@ static struct log_line begin(const struct bridge *b, enum log_level level, const
     return line;
 }
 
-static void put_name(struct log_line *line, const struct identity *client)
-{
-    switch (client->name_state) {
-    case IDENTITY_NAME_CONFIRMED:
-        log_put(line, "name", client->name);
-        return;
-    case IDENTITY_NAME_PENDING:
-    case IDENTITY_NAME_TEMPORARY:
-        log_put_text(line, "name", "[TEMPUNAVAIL]");
-        return;
-    case IDENTITY_NAME_UNAVAILABLE:
-        log_put_text(line, "name", "[UNAVAILABLE]");
-        return;
-    }
-}
-
-static void put_given(struct log_line *line, const char *key, struct bytes value)
-{
-    if (value.len != 0)
-        log_put(line, key, value);
-}
-
 /* Who XFORWARD says the mail is from. */
 static void put_origin(struct log_line *line, const struct bridge *b)
 {
@@ -50,47 +28,24 @@ static void put_origin(struct log_line *line, const struct bridge *b)
     if (origin == &b->session.client)
         return;
     log_put_text(line, "origin", netaddr_text_with_port(&origin->client, address));
-    put_given(line, "origin-name", origin->name);
-    put_given(line, "origin-helo", origin->helo);
+    log_put_given(line, "origin-name", origin->name);
+    log_put_given(line, "origin-helo", origin->helo);
     log_put(line, "origin-proto", identity_protocol(origin));
-    put_given(line, "origin-id", origin->reference);
+    log_put_given(line, "origin-id", origin->reference);
 }
 
-/* `put` writes into a buffer that is thrown away; a text that does not fit there is cut. */
-static struct buf scratch(const struct bridge *b)
+static struct pool *pool_of(const struct bridge *b)
 {
-    struct buf text;
-    buf_init(&text, &loop_pools(b->carrier.loop)->medium, 4096);
-    return text;
-}
-
-static void put_reply(const struct bridge *b, struct log_line *line, const char *key,
-                      const struct reply *reply)
-{
-    struct buf text = scratch(b);
-    reply_put_text(&text, reply);
-    log_put(line, key, buf_bytes(&text));
-    buf_done(&text);
-}
-
-static void put_address(const struct bridge *b, struct log_line *line, const char *key,
-                        const struct address *address)
-{
-    struct buf text = scratch(b);
-    buf_text(&text, "<");
-    address_put(&text, address);
-    buf_text(&text, ">");
-    log_put(line, key, buf_bytes(&text));
-    buf_done(&text);
+    return &loop_pools(b->carrier.loop)->medium;
 }
 
 static void put_header(struct log_line *line, const struct proxy_header *header)
 {
     log_put_text(line, "proxy", header->is_own ? "own" : header->version == 1 ? "v1" : "v2");
-    put_given(line, "reference", header->unique_id);
-    put_given(line, "proxy-authority", header->authority);
-    put_given(line, "proxy-tls", header->tls_version);
-    put_given(line, "proxy-cn", header->common_name);
+    log_put_given(line, "reference", header->unique_id);
+    log_put_given(line, "proxy-authority", header->authority);
+    log_put_given(line, "proxy-tls", header->tls_version);
+    log_put_given(line, "proxy-cn", header->common_name);
 }
 
 void bridge_log_connect(struct bridge *b, const struct proxy_header *header)
@@ -118,10 +73,10 @@ void bridge_log_asserted(struct bridge *b)
     const struct identity *client = &b->session.client;
     struct log_line line = begin(b, LOG_LEVEL_INFO, "asserted");
 
-    put_name(&line, client);
-    put_given(&line, "reference", client->reference);
+    log_put_client_name(&line, client);
+    log_put_given(&line, "reference", client->reference);
     log_put_text(&line, "local", netaddr_text_with_port(&client->local, address));
-    put_given(&line, "login", client->login);
+    log_put_given(&line, "login", client->login);
     log_end(&line);
 }
 
@@ -129,7 +84,7 @@ void bridge_log_disconnect(struct bridge *b)
 {
     uint64_t now_us = loop_precise_us(b->carrier.loop);
     struct log_line line = begin(b, LOG_LEVEL_INFO, "disconnect");
-    put_name(&line, &b->session.client);
+    log_put_client_name(&line, &b->session.client);
     log_put_number(&line, "transactions", b->session.counts.transactions);
     log_put_number(&line, "messages", b->session.counts.messages);
     if (b->session.counts.overshoot != 0)
@@ -143,14 +98,14 @@ void bridge_log_reject(struct bridge *b, const struct session_action *what)
     struct log_line line = begin(b, LOG_LEVEL_INFO, "reject");
     if (b->carrier.transaction != NULL)
         log_put_text(&line, "transaction", b->carrier.transaction->envelope.id.text);
-    put_name(&line, &b->session.client);
+    log_put_client_name(&line, &b->session.client);
     log_put(&line, "helo", b->session.client.helo);
     put_origin(&line, b);
     if (b->carrier.transaction != NULL)
-        put_address(b, &line, "from", &b->carrier.transaction->envelope.from);
+        log_put_address(&line, pool_of(b), "from", &b->carrier.transaction->envelope.from);
     if (what->rcpt != NULL)
-        put_address(b, &line, "rcpt", &what->rcpt->original);
-    put_reply(b, &line, "reply", &what->reply);
+        log_put_address(&line, pool_of(b), "rcpt", &what->rcpt->original);
+    log_put_reply(&line, pool_of(b), "reply", &what->reply);
     log_end(&line);
 }
 
@@ -162,24 +117,6 @@ void bridge_log_copy_failed(struct bridge *b, int error)
     log_put_text(&line, "directory", store_directory(b->smtpd->services->store));
     log_put_error(&line, "error", error);
     log_end(&line);
-}
-
-static void put_recipients(const struct bridge *b, struct log_line *line,
-                           const struct transaction *tx)
-{
-    struct buf text = scratch(b);
-    unsigned named = 0;
-    LIST_EACH (link, &tx->recipients) {
-        const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
-        if (r->head != r || named == RECIPIENTS_NAMED_MAX)
-            continue;
-        buf_text(&text, named++ == 0 ? "<" : ",<");
-        address_put(&text, &r->original);
-        buf_text(&text, ">");
-    }
-    log_put(line, "rcpts", buf_bytes(&text));
-    log_put_number(line, "nrcpt", tx->recipient_count);
-    buf_done(&text);
 }
 
 /* The words of the branch's first recipient that has a fate at the end, else after RCPT. */
@@ -224,7 +161,7 @@ static void put_target(const struct bridge *b, struct log_line *line, const stru
     if (facts->may_be_duplicate)
         log_put_text(line, key_of(key, "duplicate", number), "possible");
     if (reply != NULL)
-        put_reply(b, line, key_of(key, "reply", number), reply);
+        log_put_reply(line, pool_of(b), key_of(key, "reply", number), reply);
 }
 
 static int64_t ms_between(uint64_t from_us, uint64_t to_us)
@@ -261,7 +198,8 @@ static bool may_be_duplicate(const struct transaction *tx)
 
 static void put_filters(const struct bridge *b, struct log_line *line)
 {
-    struct buf words = scratch(b);
+    struct buf words;
+    buf_init(&words, pool_of(b), 4096);
     bridge_filter_put_words(b, &words);
     if (buf_length(&words) != 0)
         log_put(line, "filters", buf_bytes(&words));
@@ -276,13 +214,13 @@ void bridge_log_transaction(struct bridge *b)
     struct log_line line = begin(b, LOG_LEVEL_INFO, "transaction");
 
     log_put_text(&line, "transaction", tx->envelope.id.text);
-    put_name(&line, &b->session.client);
+    log_put_client_name(&line, &b->session.client);
     log_put(&line, "helo", b->session.client.helo);
     log_put_text(&line, "proto", b->session.client.is_esmtp ? "ESMTP" : "SMTP");
-    put_given(&line, "login", b->session.client.login);
+    log_put_given(&line, "login", b->session.client.login);
     put_origin(&line, b);
-    put_address(b, &line, "from", &tx->envelope.from);
-    put_recipients(b, &line, tx);
+    log_put_address(&line, pool_of(b), "from", &tx->envelope.from);
+    log_put_recipients(&line, pool_of(b), tx);
     LIST_EACH (link, &tx->branches) {
         const struct branch *branch = LIST_ENTRY(link, struct branch, in_transaction);
         if (number < TARGETS_NAMED_MAX)
@@ -292,7 +230,7 @@ void bridge_log_transaction(struct bridge *b)
                    b->times.data == 0 ? 0 : (int64_t)b->session.counts.content_bytes);
     put_filters(b, &line);
     if (tx->outcome.code != 0)
-        put_reply(b, &line, "outcome", &tx->outcome);
+        log_put_reply(&line, pool_of(b), "outcome", &tx->outcome);
     else
         log_put_text(&line, "outcome", "abandoned");
     put_spooled(&line, tx);

@@ -4,86 +4,72 @@
 
 #include "proxy/base/error.h"
 
-static struct filter *find(const struct filters *f, const struct filter_choice *choice)
+struct opened_filter {
+    struct opened_filter *next;
+    struct filter *filter;
+    const void *conf;
+};
+
+void filters_init(struct filters *f, const struct filter_services *services, struct arena *arena)
 {
-    for (size_t i = 0; i < f->count; i++)
-        if (f->choices[i].conf == choice->conf)
-            return f->all[i];
-    return NULL;
+    *f = (struct filters){.arena = arena, .services = *services};
 }
 
-static int open_all(struct filters *f, const struct filter_choices *choices)
+static int open_filter(struct filters *f, const struct filter_choice *choice,
+                       struct filter **filter_out)
 {
-    for (size_t i = 0; i < choices->count; i++) {
-        const struct filter_choice *choice = &choices->at[i];
-        int error = 0;
-        if (find(f, choice) != NULL)
-            continue;
-        f->all[f->count] = choice->kind->open(&f->services, choice->conf, &error);
-        if (f->all[f->count] == NULL)
-            return error;
-        f->choices[f->count++] = *choice;
-    }
+    struct opened_filter *opened = arena_alloc(f->arena, sizeof(*opened));
+    int error = ERR_MEMORY;
+
+    if (opened == NULL)
+        return error;
+    opened->conf = choice->conf;
+    opened->filter = choice->kind->open(&f->services, choice->conf, &error);
+    if (opened->filter == NULL)
+        return error;
+    opened->next = f->first;
+    f->first = opened;
+    *filter_out = opened->filter;
     return 0;
 }
 
-static size_t count_choices(const struct config *config)
+static int find_or_open(struct filters *f, const struct filter_choice *choice,
+                        struct filter **filter_out)
 {
-    size_t count = 0;
-
-    for (size_t i = 0; i < config->smtpd_count; i++)
-        count += config->smtpds[i]->filters.chosen.count;
-    for (size_t i = 0; i < config->target_count; i++)
-        count += config->targets[i].filters.count;
-    return count;
+    for (const struct opened_filter *opened = f->first; opened != NULL; opened = opened->next)
+        if (opened->conf == choice->conf) {
+            *filter_out = opened->filter;
+            return 0;
+        }
+    return open_filter(f, choice, filter_out);
 }
 
-int filters_init(struct filters *f, const struct config *config,
-                 const struct filter_services *services, struct arena *arena)
+int filters_chain(struct filters *f, const struct filter_choices *choices, struct chain *chain_out)
 {
-    size_t most = count_choices(config);
-    int error = 0;
-
-    *f = (struct filters){.arena = arena, .services = *services};
-    if (most == 0)
-        return 0;
-    f->all = arena_alloc(arena, most * sizeof(struct filter *));
-    f->choices = arena_alloc(arena, most * sizeof(*f->choices));
-    if (f->all == NULL || f->choices == NULL)
-        return ERR_MEMORY;
-    for (size_t i = 0; i < config->smtpd_count && error == 0; i++)
-        error = open_all(f, &config->smtpds[i]->filters.chosen);
-    for (size_t i = 0; i < config->target_count && error == 0; i++)
-        error = open_all(f, &config->targets[i].filters);
-    return error;
-}
-
-void filters_close(struct filters *f)
-{
-    for (size_t i = 0; i < f->count; i++)
-        if (f->all[i]->ops->close != NULL)
-            f->all[i]->ops->close(f->all[i]);
-}
-
-void filters_done(struct filters *f)
-{
-    for (size_t i = 0; i < f->count; i++)
-        f->all[i]->ops->free(f->all[i]);
-}
-
-int filters_chain(const struct filters *f, const struct filter_choices *choices,
-                  struct chain *chain_out)
-{
+    size_t count = f->arena == NULL ? 0 : choices->count;
     struct filter **chosen = NULL;
-
-    size_t count = f->all == NULL ? 0 : choices->count;
+    int error = 0;
 
     if (count > 0)
         chosen = arena_alloc(f->arena, count * sizeof(struct filter *));
     if (count > 0 && chosen == NULL)
         return ERR_MEMORY;
-    for (size_t i = 0; i < count; i++)
-        chosen[i] = find(f, &choices->at[i]);
-    chain_init(chain_out, chosen, count);
-    return 0;
+    for (size_t i = 0; i < count && error == 0; i++)
+        error = find_or_open(f, &choices->at[i], &chosen[i]);
+    if (error == 0)
+        chain_init(chain_out, chosen, count);
+    return error;
+}
+
+void filters_close(struct filters *f)
+{
+    for (struct opened_filter *opened = f->first; opened != NULL; opened = opened->next)
+        if (opened->filter->ops->close != NULL)
+            opened->filter->ops->close(opened->filter);
+}
+
+void filters_done(struct filters *f)
+{
+    for (struct opened_filter *opened = f->first; opened != NULL; opened = opened->next)
+        opened->filter->ops->free(opened->filter);
 }

@@ -136,8 +136,10 @@ static int start_chains(struct services *s)
         if (configured->filters.count == 0)
             continue;
         struct chain *chain = arena_alloc(&s->arena, sizeof(*chain));
-        if (chain == NULL || filters_chain(&s->filters, &configured->filters, chain) != 0)
-            return ERR_MEMORY;
+        int error =
+            chain == NULL ? ERR_MEMORY : filters_chain(&s->filters, &configured->filters, chain);
+        if (error != 0)
+            return error;
         targets_find(&s->targets, configured->name)->chain = chain;
     }
     return 0;
@@ -151,9 +153,8 @@ static int start_filters(struct services *s)
         .loop = s->loop, .log = s->log, .log_sinks = s->log_sinks, .dns = s->dns};
     if (!serves)
         return 0;
-    int error = filters_init(&s->filters, s->config, &services, &s->arena);
-
-    return error == 0 ? start_chains(s) : error;
+    filters_init(&s->filters, &services, &s->arena);
+    return start_chains(s);
 }
 
 static int start_targets(struct services *s)
@@ -176,7 +177,7 @@ static void start_storage(struct services *s)
     storage_start(&s->storage);
 }
 
-int services_start(struct services *s)
+int services_begin(struct services *s)
 {
     pool_init(&s->pool, 4096, 4);
     arena_init(&s->arena, &s->pool, SIZE_MAX);
@@ -189,7 +190,13 @@ int services_start(struct services *s)
         loop_free(&s->loop);
         return error;
     }
-    error = start_dns(s);
+    return start_dns(s);
+}
+
+int services_start(struct services *s)
+{
+    int error = services_begin(s);
+
     if (error == 0)
         error = start_store(s);
     if (error == 0)
@@ -217,11 +224,16 @@ void services_close(struct services *s)
 
 void services_done(struct services *s)
 {
-    filters_done(&s->filters);
     targets_done(&s->targets);
     copy_limits_done(&s->copies);
     store_free(&s->store);
     relay_memory_free(&s->relays.memory);
+    services_end(s);
+}
+
+void services_end(struct services *s)
+{
+    filters_done(&s->filters);
     log_free(&s->log);
     loop_free(&s->loop);
     arena_reset(&s->arena);

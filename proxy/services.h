@@ -31,7 +31,7 @@ struct services {
     bool runs_queue;                         /* the runner is in this process */
     bool is_alone;                           /* the only process */
     bool is_cold;                            /* posternctl without a server */
-    /* set by services_start() */
+    /* set by services_begin() */
     struct pool pool;
     struct arena arena; /* for the life of the worker */
     struct loop *loop;
@@ -40,13 +40,14 @@ struct services {
     int sink_count;
     uint32_t log_sinks; /* of [core] logger */
     struct dns *dns;
-    struct filters filters;
+    struct id_source ids;
+    struct filters filters; /* where filters_init() followed */
+    /* set by services_start() */
     struct relay_service relays;
     struct targets targets;
     struct copy_limits copies;
     struct storage storage;
     struct store *store;
-    struct id_source ids;
     /* set by queue_start() */
     struct queue *queue;
     struct runner *runner; /* NULL: it is another process's */
@@ -58,6 +59,10 @@ int services_start(struct services *s);
 /* No session and no delivery is left: everything that keeps the loop running ends. */
 void services_close(struct services *s);
 void services_done(struct services *s); /* after the loop has ended */
+/* Only loop, log, DNS and ids; filters_init() may follow. As above, with dns_free() in place of
+ * services_close(). */
+int services_begin(struct services *s);
+void services_end(struct services *s);
 
 struct id services_next_id(struct services *s);
 
