@@ -29,7 +29,9 @@ IO_SRC    := $(sort $(wildcard proxy/io/*.c))
 SHELL_DIRS := filters filters/spf route route/relay spool proxy proxy/config proxy/control
 # What runs in the sandbox, with the library that nothing else is linked with.
 EVALUATOR_SRC := $(patsubst %,filters/spf/spf_%.c,evaluator layer sandbox)
-SHELL_SRC := $(filter-out $(PURE_SRC) $(EVALUATOR_SRC),$(sort $(wildcard $(SHELL_DIRS:%=%/*.c))))
+# What is linked with libmilter, whose hundreds of global names nothing else may meet.
+MILTER_SRC := $(wildcard proxy/postern_milter.c proxy/milterd*.c)
+SHELL_SRC := $(filter-out $(PURE_SRC) $(EVALUATOR_SRC) $(MILTER_SRC),$(sort $(wildcard $(SHELL_DIRS:%=%/*.c))))
 SIM_RUN   := $(wildcard tests/sim/run.c tests/sim/enumerate.c)
 SIM_SRC   := $(sort $(filter-out $(SIM_RUN),$(wildcard tests/sim/*.c)))
 UNIT_SRC  := $(sort $(wildcard tests/unit/test_*.c))
@@ -38,7 +40,7 @@ FUZZ_SRC  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 
 # Names of programs are names of the files with their main().
 PROGRAMS := $(filter proxy/postern.c proxy/posternctl.c,$(SHELL_SRC))
-ALL_SRC  := $(PURE_SRC) $(IO_SRC) $(SHELL_SRC) $(EVALUATOR_SRC)
+ALL_SRC  := $(PURE_SRC) $(IO_SRC) $(SHELL_SRC) $(EVALUATOR_SRC) $(MILTER_SRC)
 
 C_FILES  := $(sort $(wildcard $(foreach d,proxy/base proxy/smtp proxy/io $(SHELL_DIRS) \
 	tests/unit tests/sim tests/transcripts tests/fuzz scripts/bench,$d/*.c $d/*.h)))
@@ -47,6 +49,7 @@ C_FILES  := $(sort $(wildcard $(foreach d,proxy/base proxy/smtp proxy/io $(SHELL
 
 LIBS = $(shell pkg-config --libs libuv libcares)
 EVALUATOR_LIBS = -lspf2 -lseccomp
+MILTER_LIBS = -lmilter
 
 BASE_FLAGS := -std=c17 -D_GNU_SOURCE -I.
 WARNINGS   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 \
@@ -125,23 +128,30 @@ link = $(call say,LINK,$@)mkdir -p $(@D) && $(CC_$(1)) $(LDFLAGS_$(1)) $(LDFLAGS
 # --- postern -------------------------------------------------------------------------------------
 
 .PHONY: all debug setup run
-all: $(PROGRAMS:proxy/%.c=$(B)/%) $(B)/postern-spf ## build postern, optimised and hardened (the default)
+all: $(PROGRAMS:proxy/%.c=$(B)/%) $(B)/postern-milter $(B)/postern-spf ## build postern, optimised and hardened (the default)
 
-COMMON_SRC := $(filter-out $(PROGRAMS) $(EVALUATOR_SRC),$(ALL_SRC))
+COMMON_SRC := $(filter-out $(PROGRAMS) $(EVALUATOR_SRC) $(MILTER_SRC),$(ALL_SRC))
 $(PROGRAMS:proxy/%.c=$(B)/%): $(B)/%: $(B)/release/proxy/%.o $(COMMON_SRC:%.c=$(B)/release/%.o)
 	$(call link,release,$(LIBS))
 $(B)/postern-spf: $(EVALUATOR_SRC:%.c=$(B)/release/%.o) $(B)/release/libpure.a
 	$(call link,release,$(EVALUATOR_LIBS))
+$(B)/postern-milter: $(MILTER_SRC:%.c=$(B)/release/%.o) $(COMMON_SRC:%.c=$(B)/release/%.o)
+	$(call link,release,$(LIBS) $(MILTER_LIBS))
 # $(call programs,VARIANT)
 define programs
 $(PROGRAMS:proxy/%.c=$(B)/$(1)/%): $(B)/$(1)/%: $(B)/$(1)/proxy/%.o $(COMMON_SRC:%.c=$(B)/$(1)/%.o)
 	$$(call link,$(1),$$(LIBS))
 $(B)/$(1)/postern-spf: $(EVALUATOR_SRC:%.c=$(B)/$(1)/%.o) $(B)/$(1)/libpure.a
 	$$(call link,$(1),$$(EVALUATOR_LIBS))
+$(B)/$(1)/postern-milter: $(MILTER_SRC:%.c=$(B)/$(1)/%.o) $(COMMON_SRC:%.c=$(B)/$(1)/%.o)
+	$$(call link,$(1),$$(LIBS) $$(MILTER_LIBS))
+$(B)/$(1)/tests/functional/postern-milter: $(B)/$(1)/tests/unit/words_kind.o \
+		$(patsubst %.c,$(B)/$(1)/%.o,$(MILTER_SRC) $(filter-out %/filter_kinds.c,$(COMMON_SRC)))
+	$$(call link,$(1),$$(LIBS) $$(MILTER_LIBS))
 endef
 $(foreach v,asan plain coverage,$(eval $(call programs,$v)))
 
-debug: $(PROGRAMS:proxy/%.c=$(B)/asan/%) $(B)/asan/postern-spf ## build $(B)/asan/postern, with ASan and UBSan
+debug: $(PROGRAMS:proxy/%.c=$(B)/asan/%) $(B)/asan/postern-milter $(B)/asan/postern-spf ## build $(B)/asan/postern, with ASan and UBSan
 
 setup: ## install what building and testing need, if anything is missing
 	@scripts/setup
@@ -199,9 +209,9 @@ FUZZERS  := $(FUZZ_SRC:tests/fuzz/%.c=$(B)/fuzz/%)
 SIM_FREE  = $(foreach s,$(UNIT_SRC),$(if $(filter sim,$(call needs_of,$(s))),,$(s)))
 
 .PHONY: test-programs coverage-programs plain-programs clang-check fuzzers
-test-programs: $(TEST_SRC:%.c=$(B)/asan/%)
-coverage-programs: $(TEST_SRC:%.c=$(B)/coverage/%) $(PROGRAMS:proxy/%.c=$(B)/coverage/%) $(B)/coverage/postern-spf
-plain-programs: $(TEST_SRC:%.c=$(B)/plain/%) $(PROGRAMS:proxy/%.c=$(B)/plain/%) $(B)/plain/postern-spf
+test-programs: $(TEST_SRC:%.c=$(B)/asan/%) $(B)/asan/tests/functional/postern-milter
+coverage-programs: $(TEST_SRC:%.c=$(B)/coverage/%) $(B)/coverage/tests/functional/postern-milter $(PROGRAMS:proxy/%.c=$(B)/coverage/%) $(B)/coverage/postern-milter $(B)/coverage/postern-spf
+plain-programs: $(TEST_SRC:%.c=$(B)/plain/%) $(B)/plain/tests/functional/postern-milter $(PROGRAMS:proxy/%.c=$(B)/plain/%) $(B)/plain/postern-milter $(B)/plain/postern-spf
 clang-check: $(ALL_SRC:%.c=$(B)/clang/%.o)
 fuzzers: $(FUZZERS)
 
@@ -328,7 +338,7 @@ TURNS := $(wildcard doc/*.logrotate)
 put    = $(if $(2),install -D -m $(1) -t $(DESTDIR)$(3) $(2))
 
 install: all ## install below $(DESTDIR)$(PREFIX): programs, manual pages, unit, logrotate snippet
-	install -D -m 755 -t $(DESTDIR)$(PREFIX)/sbin $(PROGRAMS:proxy/%.c=$(B)/%)
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/sbin $(PROGRAMS:proxy/%.c=$(B)/%) $(B)/postern-milter
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/libexec/postern $(B)/postern-spf
 	$(call put,644,$(MAN8),$(PREFIX)/share/man/man8)
 	$(call put,644,$(MAN5),$(PREFIX)/share/man/man5)

@@ -13,6 +13,7 @@
 #include "proxy/base/mem.h"
 #include "proxy/config/config_core.h"
 #include "proxy/config/flags.h"
+#include "proxy/config/milter_server_conf.h"
 #include "proxy/config/smtpd_conf.h"
 #include "route/route_source.h"
 #include "route/target_kind.h"
@@ -46,6 +47,8 @@ struct config {
     size_t logfile_count;
     struct smtpd_conf **smtpds; /* one at least */
     size_t smtpd_count;
+    struct milter_server_conf **milter_servers; /* for postern-milter */
+    size_t milter_server_count;
     struct config_target *targets; /* kind after kind, as in target_kinds[] */
     size_t target_count;
     struct route_source **routes; /* [0] is the global table, always there */

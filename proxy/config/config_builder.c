@@ -10,7 +10,8 @@
 
 /* The kinds of targets follow these, the kinds of filters, and then [route]. */
 static const struct setting_section *const first_kinds[] = {
-    &config_core_section, &config_core_syslog, &config_core_logfile, &smtpd_conf_section};
+    &config_core_section, &config_core_syslog, &config_core_logfile, &smtpd_conf_section,
+    &milter_server_section};
 
 /* "KIND" NUL "NAME": the key by which sections are found. */
 struct section_key {
@@ -255,6 +256,10 @@ int config_builder_arrays(struct config *config)
     if (error != 0)
         return error;
     config->smtpds = (struct smtpd_conf **)array;
+    error = collect(config, &milter_server_section, &array, &config->milter_server_count);
+    if (error != 0)
+        return error;
+    config->milter_servers = (struct milter_server_conf **)array;
     error = collect_targets(config);
     if (error != 0)
         return error;

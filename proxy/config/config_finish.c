@@ -122,6 +122,37 @@ static int finish_smtpd(struct config *config, const struct config_section *sect
     return error;
 }
 
+/* ---- [milter-server] ---- */
+
+/* Two listeners cannot share a socket; the error is told of the later one. */
+static void check_sockets(struct config *config, const struct config_section *section)
+{
+    const struct milter_server_conf *server = section->conf;
+    for (size_t i = 0; i < server->listen.count; i++)
+        for (size_t at = 0; at < config->milter_server_count; at++) {
+            const struct milter_server_conf *other = config->milter_servers[at];
+            size_t end = other == server ? i : other->listen.count;
+            for (size_t k = 0; k < end; k++)
+                if (bytes_equal(other->listen.at[k], server->listen.at[i]))
+                    cf_error(&config->problems, config_builder_place(section, "listen", i),
+                             server->listen.at[i], bytes_of("a socket that nobody else listens at"),
+                             bytes_make(NULL, 0));
+            if (other == server)
+                break;
+        }
+}
+
+static int finish_milter_server(struct config *config, const struct config_section *section)
+{
+    struct milter_server_conf *server = section->conf;
+    if (!config_builder_is_given(section, "listen"))
+        report_missing(config, section, "a listen");
+    if (!config_builder_is_given(section, "filter"))
+        report_missing(config, section, "a filter");
+    check_sockets(config, section);
+    return config_filters_choose(config, section, &server->filters, &server->chosen);
+}
+
 /* ---- what the module of a section completes ---- */
 
 /* What the kind is given, and the section, in which is_given() and place_of() look. */
@@ -222,6 +253,8 @@ static int finish_section(struct config *config, const struct config_section *se
 {
     if (section->kind == &smtpd_conf_section)
         return finish_smtpd(config, section);
+    if (section->kind == &milter_server_section)
+        return finish_milter_server(config, section);
     const struct target_kind *kind = config_builder_target_kind(section->kind);
     const struct filter_kind *filter = config_filters_kind(section->kind);
     if (kind != NULL)

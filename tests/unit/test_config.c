@@ -252,9 +252,9 @@ static const char every_key[] =
     "final-timeout = 301s\nchunking = no\nhealth-interval = 11s\n[maildir \"m\"]\n"
     "path = \"/m/${RCPT_DOMAIN}/${RCPT_LOCAL}\"\nfilter = f\n[subject \"f\"]\n"
     "word = viagra\nexempt = 192.0.2.0/24 @good.example authenticated\nshadow = yes\n"
-    "on-error = pass\n[subject \"g\"]\n[route \"t\"]\ncase-sensitive = yes\n"
-    "recipient-delimiter = \"=\"\na@b r, m\n\"c d\"@e \"joe.doe\"\n[route \"u\"]\n"
-    "@.x reject \"550 5.1.1 no, \\\\ no\"\n@ m\n";
+    "on-error = pass\n[subject \"g\"]\n[milter-server \"s\"]\nlisten = unix:/s\nfilter = f g\n"
+    "socket-mode = 0640\n[route \"t\"]\ncase-sensitive = yes\nrecipient-delimiter = \"=\"\n"
+    "a@b r, m\n\"c d\"@e \"joe.doe\"\n[route \"u\"]\n@.x reject \"550 5.1.1 no, \\\\ no\"\n@ m\n";
 
 /* `smtpd."x".key = value` as the flags --smtpd=x and --smtpd-"x"-key=value. */
 static int to_flags(char *dump, char **argv)

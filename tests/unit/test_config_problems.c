@@ -33,11 +33,18 @@ static const struct problem_row wrong[] = {
     {"", ""},
     {CONFIG_WORLD_QUIET, ""},
     {"[smtp \"x\"]\nname = y\n" CONFIG_WORLD_QUIET,
-     "t.cf:1:2: found \"smtp\", expected a section: core, syslog, logfile, smtpd, relay, "
-     "maildir, spf or route; did you mean \"smtpd\"?\n"},
+     "t.cf:1:2: found \"smtp\", expected a section: core, syslog, logfile, smtpd, "
+     "milter-server, relay, maildir, spf or route; did you mean \"smtpd\"?\n"},
     {"[pipe \"x\"]\nexec = /bin/true\n" CONFIG_WORLD_QUIET,
-     "t.cf:1:2: found \"pipe\", expected a section: core, syslog, logfile, smtpd, relay, "
-     "maildir, spf or route\n"},
+     "t.cf:1:2: found \"pipe\", expected a section: core, syslog, logfile, smtpd, "
+     "milter-server, relay, maildir, spf or route\n"},
+    {CONFIG_WORLD_QUIET "[milter-server \"a\"]\nlisten = inet:25\nsocket-mode = 0888\n"
+                        "[milter-server \"b\"]\nlisten = unix:/s\nlisten = unix:/s\nfilter = x\n",
+     "t.cf:4:10: found \"inet:25\", expected inet:PORT@HOST or unix:PATH\n"
+     "t.cf:5:15: found \"0888\", expected an octal mode, such as 0660\n"
+     "t.cf:3:16: [milter-server \"a\"] needs a filter\n"
+     "t.cf:8:10: found \"unix:/s\", expected a socket that nobody else listens at\n"
+     "t.cf:9:10: found \"x\", expected the name of a filter\n"},
     {CONFIG_WORLD_QUIET "[smtpd]\n", "t.cf:3:2: found \"smtpd\", expected [smtpd \"NAME\"]\n"},
     {CONFIG_WORLD_QUIET "[smtpd \"\"]\n",
      "t.cf:3:8: found \"\", expected a name that is not empty\n"},

@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""postern-milter beside a real Postfix: its filters are those of tests/unit/words_kind.c."""
+import os
+import re
+import signal
+
+import pytest
+
+from conftest import ending_well, needs_root
+from harness.messages import PLAIN_MESSAGE
+from harness.milter import SETTINGS, PosternMilter
+from harness.postfix import Postfix, queue_id
+from peers.client import Client
+
+pytestmark = needs_root
+
+MASTER_CF = """
+10025     inet  n       -       n       -       -       smtpd
+"""
+WORDS = '[words "words"]\n'
+
+
+@pytest.fixture
+def milter(dns):
+    """Starts postern-milters."""
+    with ending_well() as made:
+        def make(text=WORDS, **options):
+            made.append(PosternMilter(text, dns.address, **options))
+            return made[-1]
+        yield make
+
+
+@pytest.fixture
+def behind():
+    """Starts a Postfix that asks this postern-milter."""
+    made = []
+
+    def make(milter, **settings):
+        asks = {**SETTINGS, "smtpd_milters": milter.socket,
+                "smtpd_authorized_xclient_hosts": "127.0.0.1"}
+        made.append(Postfix("", MASTER_CF, {**asks, **settings}))
+        return made[-1]
+    yield make
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture
+def chain(milter, behind):
+    server = milter()
+    return server, behind(server)
+
+
+def message(subject="hello", body="One line.", more=""):
+    return (f"From: joe@example.org\r\nSubject: {subject}\r\n{more}\r\n{body}\r\n").encode()
+
+
+def begin(postfix, sender="sender", **options):
+    client = Client(postfix.server, **options)
+    client.hello()
+    client.expect(250, f"MAIL FROM:<{sender}@example.org>")
+    return client
+
+
+def test_what_filters_add(chain):
+    """Lines stand at the very top, in order, with their folds; the log tells of the message."""
+    server, postfix = chain
+    with begin(postfix) as client:
+        client.expect(250, "RCPT TO:<joe@example.test>")
+        reply = client.data(message())
+        client.quit()
+    assert reply.code == 250, reply.text
+    raw = postfix.delivered(queue_id(reply)).raw
+    head = raw[raw.index(b"Authentication-Results"):]
+    assert head.startswith(b"Authentication-Results: postern.example.test;\n"
+                           b"\twords=pass (100%)\nX-Words: second\nReceived: from "), raw
+    line = server.wait_transaction()
+    assert line["queue"] == queue_id(reply)
+    assert line["from"] == "<sender@example.org>"
+    assert line["rcpts"] == "<joe@example.test>" and line["nrcpt"] == "1"
+    assert line["filters"] == "words:ok"
+    assert line["outcome"] == "accepted"
+    assert line["client"].startswith("127.0.0.1:")
+
+
+@pytest.mark.parametrize("sender,words,outcome", [
+    ("refuse-mail", ["550-5.7.1 Not 100% sure", "550 5.7.1 but no"],
+     "550 5.7.1 Not 100% sure / 5.7.1 but no"),
+    ("defer-mail", ["451 4.7.1 Later"], "451 4.7.1 Later"),
+])
+def test_sender_refused(chain, sender, words, outcome):
+    """At MAIL, in the filter's words; the next message of the session is judged anew."""
+    server, postfix = chain
+    with Client(postfix.server) as client:
+        client.hello()
+        reply = client.command(f"MAIL FROM:<{sender}@example.org>")
+        assert reply.raw.decode().splitlines() == words
+        client.expect(250, "MAIL FROM:<sender@example.org>")
+        client.expect(250, "RCPT TO:<joe@example.test>")
+        assert client.data(message()).code == 250
+    assert server.wait_event("filter")["stage"] == "mail"
+    assert server.wait_transaction()["outcome"] == outcome
+    assert server.wait_transaction(2)["outcome"] == "accepted"
+
+
+def test_helo_refused(chain):
+    """At HELO, for all that the client does; Postfix keeps the words for MAIL."""
+    server, postfix = chain
+    with Client(postfix.server) as client:
+        client.expect(220)
+        client.command("EHLO refuse-helo")
+        assert client.command("MAIL FROM:<sender@example.org>").text == "5.7.1 Not this name"
+        assert client.command("RCPT TO:<joe@example.test>").code == 503
+    assert server.wait_event("filter")["stage"] == "helo"
+
+
+def test_recipient_refused(chain):
+    """At RCPT, for this recipient; the others get the message."""
+    server, postfix = chain
+    with begin(postfix) as client:
+        assert client.command("RCPT TO:<bulk@example.test>").text == "5.7.1 Not to bulk"
+        client.expect(250, "RCPT TO:<joe@example.test>")
+        reply = client.data(message())
+    assert reply.code == 250
+    postfix.delivered(queue_id(reply))
+    assert server.wait_transaction()["rcpts"] == "<bulk@example.test>,<joe@example.test>"
+
+
+def test_data_refused(chain):
+    server, postfix = chain
+    with begin(postfix, "refuse-data") as client:
+        client.expect(250, "RCPT TO:<joe@example.test>")
+        assert client.command("DATA").text == "5.7.1 Not now"
+    assert server.wait_transaction()["outcome"] == "550 5.7.1 Not now"
+
+
+@pytest.mark.parametrize("refused", [message(subject="buy\r\n spam"),
+                                     message(body="a\r\nb\r\nworm\r\n" + "c" * 70000)])
+def test_message_refused(chain, refused):
+    """At the end of data, for what stands in a folded field or the body; nothing is delivered."""
+    server, postfix = chain
+    with begin(postfix) as client:
+        client.expect(250, "RCPT TO:<joe@example.test>")
+        reply = client.data(refused)
+        assert (reply.code, reply.text) == (550, "5.7.1 Not this message")
+        client.expect(250, "MAIL FROM:<sender@example.org>")
+        client.expect(250, "RCPT TO:<joe@example.test>")
+        reply = client.data(message())
+    assert reply.code == 250
+    postfix.delivered(queue_id(reply))
+    assert server.wait_event("filter")["stage"] == "end"
+    assert server.wait_transaction()["outcome"] == "550 5.7.1 Not this message"
+
+
+def test_filters_answer_late(chain):
+    """Mail servers wait for an answer that comes later; meanwhile others are served."""
+    server, postfix = chain
+    with begin(postfix, "slow") as slow, begin(postfix) as quick:
+        slow.send(b"RCPT TO:<joe@example.test>\r\n")
+        quick.expect(250, "RCPT TO:<joe@example.test>")
+        assert quick.data(message()).code == 250
+        assert slow.reply().code == 250
+        assert slow.data(message()).code == 250
+    server.wait_transaction(2)
+
+
+@pytest.mark.parametrize("on_error,code", [("defer", 451), ("pass", 250)])
+def test_filters_never_answer(milter, behind, on_error, code):
+    """A filter that says nothing is given up after its time, and on-error says what that means."""
+    server = milter(WORDS + f"on-error = {on_error}\n")
+    with begin(behind(server), "never") as client:
+        assert client.command("RCPT TO:<joe@example.test>").code == code
+    line = server.wait_event("filter")
+    assert (line["word"], line["result"]) == ("timeout", "failed")
+
+
+def test_who_is_judged(chain):
+    """The client as the mail server has it from XCLIENT: address, name, HELO, login."""
+    server, postfix = chain
+    with Client(postfix.server) as client:
+        client.hello()
+        client.send(b"XCLIENT ADDR=192.0.2.7 PORT=4711 NAME=client.example.net LOGIN=me@a.b\r\n")
+        client.hello("my.helo.example")
+        client.expect(250, "MAIL FROM:<> SIZE=77 BODY=8BITMIME")
+        client.expect(250, "RCPT TO:<joe@example.test>")
+        assert client.data(message()).code == 250
+    line = server.wait_transaction()
+    assert line["client"] == "192.0.2.7:4711"
+    assert line["name"] == "client.example.net"
+    assert line["helo"] == "my.helo.example"
+    assert line["login"] == "me@a.b"
+    assert line["from"] == "<>"
+
+
+def test_exempt(milter, behind):
+    """Whom a filter spares it spares here too."""
+    server = milter(WORDS + "exempt = @example.org\n")
+    with begin(behind(server), "refuse-mail") as client:
+        client.expect(250, "RCPT TO:<joe@example.test>")
+        reply = client.data(message())
+    assert reply.code == 250
+    assert server.wait_transaction()["filters"] == "words:exempt"
+
+
+def test_message_given_up(chain):
+    """RSET, of which Postfix tells with its next words, and a connection that ends."""
+    server, postfix = chain
+    with begin(postfix) as client:
+        client.expect(250, "RCPT TO:<joe@example.test>")
+        client.expect(250, "RSET")
+        client.expect(250, "MAIL FROM:<sender@example.org>")
+        assert server.wait_transaction()["outcome"] == "abandoned"
+    assert server.wait_transaction(2)["outcome"] == "abandoned"
+
+
+def test_many_at_once(chain):
+    """Sixty sessions side by side, refused and accepted, each with its own answer."""
+    server, postfix = chain
+    clients = [begin(postfix) for _ in range(60)]
+    for number, client in enumerate(clients):
+        client.expect(250, "RCPT TO:<joe@example.test>")
+        client.expect(354, "DATA")
+        client.send(message("spam" if number % 2 else "hello") + b".\r\n")
+    for number, client in enumerate(clients):
+        assert client.reply().code == (550 if number % 2 else 250)
+        client.close()
+    server.wait_transaction(60)
+
+
+def test_stop_waits_for_messages(chain):
+    """TERM lets a message end that is under way, and takes no other."""
+    server, postfix = chain
+    with begin(postfix) as first, begin(postfix) as second:
+        for client in (first, second):
+            client.expect(250, "RCPT TO:<joe@example.test>")
+        server.process.signal(signal.SIGTERM)
+        assert first.data(message()).code == 250
+        assert first.command("MAIL FROM:<sender@example.org>").code == 451
+        assert second.data(message()).code == 250
+    server.wait_stopped(timeout_s=3)
+
+
+def test_stop_is_quick(chain):
+    """Sessions without a message, and threads that wait, hold nothing up."""
+    server, postfix = chain
+    with Client(postfix.server) as idle, begin(postfix, "slow") as waiting:
+        idle.hello()
+        waiting.send(b"RCPT TO:<joe@example.test>\r\n")
+        server.process.signal(signal.SIGTERM)
+        while idle.command("MAIL FROM:<sender@example.org>").code == 250:
+            idle.expect(250, "RSET")
+        server.process.signal(signal.SIGINT)
+        server.wait_stopped(timeout_s=3)
+        assert waiting.reply().code in (250, 451)
+        assert idle.command("MAIL FROM:<sender@example.org>").code == 451
+
+
+def test_hup_and_usr1_end_nothing(chain):
+    server, postfix = chain
+    server.process.signal(signal.SIGHUP)
+    server.process.signal(signal.SIGUSR1)
+    with begin(postfix) as client:
+        client.expect(250, "RCPT TO:<joe@example.test>")
+        assert client.data(message()).code == 250
+    server.wait_transaction()
+
+
+def test_each_socket_has_a_process(milter, behind):
+    """Two sockets; the one in a folder has the mode of socket-mode, and is taken over if stale."""
+    server = milter(listen=["unix:/FOLDER/socket", "inet:0@127.0.0.1"], is_started=False)
+    path = server.directory / "socket"
+    server.config.write_text(server.config.read_text()
+                             .replace("inet:0", f"inet:{server.milter_port}")
+                             .replace("/FOLDER", str(server.directory))
+                             .replace("filter = words", "filter = words\nsocket-mode = 0666"))
+    for _ in range(2):
+        server.start()
+        assert path.stat().st_mode & 0o777 == 0o666
+        server.process.signal(signal.SIGTERM)
+        assert server.process.wait_exit() == 0
+    server.start()
+    for socket in (f"unix:{path}", server.socket):
+        with begin(behind(server, smtpd_milters=socket)) as client:
+            client.expect(250, "RCPT TO:<joe@example.test>")
+            assert client.data(message("spam")).code == 550
+
+
+def test_one_ends_with_the_other(milter, tmp_path):
+    """A process that ends takes the others with it: who watches starts them all again."""
+    server = milter(listen=[f"unix:{tmp_path}/a", f"unix:{tmp_path}/b"])
+    os.kill(int(server.events("start")[0]["pid"]), signal.SIGKILL)
+    assert server.process.wait_exit() == 70
+    server.is_over = True
+
+
+def test_exit_codes(milter, tmp_path):
+    """sysexits, as postern has them; what is wrong is told."""
+    server = milter()
+    again = milter(is_started=False)
+    again.config.write_text(server.config.read_text())
+    done = again.run()
+    assert (done.returncode, "cannot listen" in done.stderr) == (69, True)
+    assert again.run("--check").returncode == 0
+    assert again.run("--daemon").returncode == 64
+    assert again.run("--wrong").returncode == 64
+    assert again.run("--version").stdout.startswith("postern-milter ")
+    assert "milter-server" in again.run("--help").stdout
+    assert f'listen = inet:{server.milter_port}@127.0.0.1' in again.run("--dump").stdout
+    for wrong in ("listen = inet:25", "listen = unix:relative", "filter = nobody",
+                  "socket-mode = 888"):
+        key = wrong.split()[0]
+        again.config.write_text(re.sub(rf"(?m)^{key} = .*$", wrong, server.config.read_text())
+                                + ("" if key != "socket-mode" else
+                                   f'[milter-server "filters"]\n{wrong}\n'))
+        assert again.run("--check").returncode == 78, wrong
+    text = server.config.read_text()
+    again.config.write_text(re.sub(r'\[milter-server[^[]*', "", text))
+    assert again.run().returncode == 78
