@@ -10,7 +10,9 @@ from conftest import ending_well, needs_root
 from harness.messages import PLAIN_MESSAGE
 from harness.milter import SETTINGS, PosternMilter
 from harness.postfix import Postfix, queue_id
+from harness.spf_dns import SpfDns
 from peers.client import Client
+from test_spf import needs_suite, run_suite, through_smtp
 
 pytestmark = needs_root
 
@@ -24,8 +26,8 @@ WORDS = '[words "words"]\n'
 def milter(dns):
     """Starts postern-milters."""
     with ending_well() as made:
-        def make(text=WORDS, **options):
-            made.append(PosternMilter(text, dns.address, **options))
+        def make(text=WORDS, resolver=None, **options):
+            made.append(PosternMilter(text, resolver or dns.address, **options))
             return made[-1]
         yield make
 
@@ -316,3 +318,32 @@ def test_exit_codes(milter, tmp_path):
     text = server.config.read_text()
     again.config.write_text(re.sub(r'\[milter-server[^[]*', "", text))
     assert again.run().returncode == 78
+
+
+# ---- [spf] ---------------------------------------------------------------------------------------
+
+@pytest.fixture
+def zone_dns():
+    server = SpfDns()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def spf(milter, zone_dns):
+    """A postern-milter as it is installed, with [spf]."""
+    return milter('[spf "spf"]\n', filters="spf", kind="", resolver=zone_dns.address)
+
+
+@needs_suite
+def test_suite(spf, behind, zone_dns):
+    """The RFC 7208 test suite gives the same under Postfix as through postern itself."""
+    postfix = behind(spf, recipient_delimiter="+", smtpd_client_connection_count_limit="0")
+
+    def result_of(mailbox):
+        found = spf.log.wait_line(rf"transaction .*rcpts=<{re.escape(mailbox)}> .*filters=spf:(\S+)")
+        return found.group(1)
+
+    count, said, differing = run_suite(zone_dns, lambda case, serial: through_smtp(
+        Client(postfix.server), f"joe+case{serial}@example.test", case, result_of))
+    assert (count, said, differing) == (203, 201, [])
