@@ -22,8 +22,9 @@ void dns_free(struct dns **held);
 #define DNS_ADDRESSES_MAX 32
 #define DNS_NAMES_MAX     16
 #define DNS_NAME_MAX      256
-/* Of all records of one answer; larger ones are DNS_TEMPORARY. */
-#define DNS_RECORDS_BYTES_MAX 16384
+/* Of all records of one answer: as long as a response. Only names can be more than that when they
+ * are no longer compressed; such an answer is DNS_TEMPORARY. */
+#define DNS_RECORDS_BYTES_MAX 65536
 
 /* RFC 1035 3.2.2, RFC 3596 2.1 */
 enum dns_type {
@@ -62,9 +63,9 @@ struct dns_answer {
 typedef void dns_callback(void *owner, const struct dns_answer *answer); /* borrowed */
 
 /* How many questions name servers may be asked at the same time; further ones are answered with
- * DNS_TEMPORARY. Questions for clients (their names) leave half of the room to those for targets,
- * and one net of clients, netaddr_client_net(), may use a quarter of what other nets leave of the
- * other half. */
+ * DNS_TEMPORARY. Questions for clients (their names, policies of their senders) leave half of the
+ * room to those for targets, and one net of clients, netaddr_client_net(), may use a quarter of
+ * what other nets leave of the other half. */
 #define DNS_QUESTIONS_MAX  1024
 #define DNS_OF_CLIENTS_MAX 512
 
