@@ -82,12 +82,22 @@ void channel_close(struct channel *channel)
     uv_close((uv_handle_t *)&channel->poll, on_closed);
 }
 
+/* An other end that closes before it has read everything is told once, and before what it had sent.
+ */
+static ssize_t take_message(int fd, uint8_t *into)
+{
+    const int flags = MSG_DONTWAIT | MSG_TRUNC;
+    ssize_t length = recv(fd, into, LOOP_READ_BYTES, flags);
+
+    return length < 0 && errno == ECONNRESET ? recv(fd, into, LOOP_READ_BYTES, flags) : length;
+}
+
 /* Reads one message into the loop's buffer and hands it to the owner; one that is too long is
  * dropped. False: none has arrived, or the connection is closed. */
 static bool receive(struct channel *channel)
 {
     uint8_t *into = channel->loop->read_buffer;
-    ssize_t length = recv(channel->fd, into, LOOP_READ_BYTES, MSG_DONTWAIT | MSG_TRUNC);
+    ssize_t length = take_message(channel->fd, into);
 
     if (length < 0 && (errno == EAGAIN || errno == EINTR))
         return false;

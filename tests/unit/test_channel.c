@@ -399,6 +399,28 @@ static void test_hostile_length(void **state)
     mem_free(octets);
 }
 
+static bool client_is_closed(struct world *w)
+{
+    return w->client.closes == 1;
+}
+
+/* What the other end had sent is heard, though it never read what we sent. */
+static void test_an_end_with_unread_messages(void **state)
+{
+    struct world *w = *state;
+    int ends[2], error = 0;
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    struct channel *c = channel_adopt(w->loop, ends[0], &events, &w->client, &error);
+    assert_non_null(c);
+    assert_true(channel_send(c, bytes_of("unread")));
+    assert_int_equal(send(ends[1], "one", 3, 0), 3);
+    assert_int_equal(send(ends[1], "two", 3, 0), 3);
+    close(ends[1]);
+    run(w, client_is_closed);
+    assert_string_equal(w->client.heard, "one;two;");
+}
+
 static bool make_with_failures(void *given)
 {
     struct world *w = given;
@@ -445,6 +467,7 @@ int main(void)
         TEST(test_a_new_generation_takes_the_name_over),
         TEST(test_a_path_that_is_too_long),
         TEST(test_hostile_length),
+        TEST(test_an_end_with_unread_messages),
         TEST(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
