@@ -18,6 +18,8 @@ struct milterd {
     struct bytes listen; /* one of conf->listen */
     struct services services;
     struct chain chain;
+    struct bytes *names; /* its filters' in Authentication-Results */
+    size_t name_count;
     struct crossing *crossing;
     struct list clients; /* struct milterd_client.in_milterd */
     unsigned client_count;

@@ -6,6 +6,7 @@
 #include "proxy/base/text.h"
 #include "proxy/log_fields.h"
 #include "proxy/milterd_text.h"
+#include "proxy/smtp/header_strip.h"
 #include "proxy/smtp/params.h"
 
 #define SESSION_MAX  (64 * 1024) /* octets of what is known of a client */
@@ -22,7 +23,10 @@ struct milterd_client {
     struct recipient *rcpt; /* the latest */
     struct bytes queue_id;  /* the mail server's; in `mail` */
     uint64_t begun_us;
-    struct milterd_call *call; /* that waits for the filters; NULL: none */
+    unsigned results_count;                            /* Authentication-Results fields so far */
+    unsigned forged[MILTERD_FORGED_MAX], forged_count; /* those among them that are not ours */
+    bool is_unchecked;                                 /* there was no memory to look */
+    struct milterd_call *call;                         /* that waits for the filters; NULL: none */
     struct session_question about;
 };
 
@@ -103,6 +107,8 @@ static void end_message(struct milterd_client *c, const struct reply *outcome)
     c->tx = NULL;
     c->rcpt = NULL;
     c->queue_id = c->identity.login = bytes_make(NULL, 0);
+    c->results_count = c->forged_count = 0;
+    c->is_unchecked = false;
     arena_reset(&c->mail);
     c->of->message_count--;
     c->of->message_over(c->of);
@@ -120,6 +126,17 @@ static void put_lines(struct milterd_client *c, struct milterd_call *call, struc
         memcpy(call->answer->lines, buf_bytes(&lines).at,
                call->answer->lines_len = buf_length(&lines));
     buf_done(&lines);
+}
+
+static void put_forged(const struct milterd_client *c, const struct milterd_call *call,
+                       struct reply *refusal)
+{
+    if (c->is_unchecked || c->forged_count > MILTERD_FORGED_MAX) {
+        *refusal = reply_own(c->is_unchecked ? REPLY_LOCAL_PROBLEM : REPLY_FORGED_RESULTS);
+        return;
+    }
+    memcpy(call->answer->forged, c->forged, c->forged_count * sizeof(c->forged[0]));
+    call->answer->forged_count = c->forged_count;
 }
 
 /* What follows from an answer for what we know of the message. */
@@ -143,8 +160,10 @@ static void on_answered(void *owner, const struct reply *reply)
     struct reply refusal = *reply;
 
     c->call = NULL;
-    if (call->event == MILTERD_END && refusal.code == 0)
+    if (call->event == MILTERD_END && refusal.code == 0) {
         put_lines(c, call, &refusal);
+        put_forged(c, call, &refusal);
+    }
     /* At CONNECT libmilter takes no words. The chain refuses again at HELO, and from then on. */
     if (call->event == MILTERD_CONNECT)
         refusal.code = 0;
@@ -355,19 +374,36 @@ static void take_rcpt(struct milterd_client *c, struct milterd_call *call)
 
 /* ---- content ---- */
 
-static void give(struct milterd_client *c, struct bytes content)
+/* Where the field's octets go: to the filters, and to what finds forged results. */
+struct field_readers {
+    struct chain_walk *walk; /* NULL: no filter looks */
+    struct header_strip *strip;
+    bool stays; /* some of it was let through */
+};
+
+static void strip(struct field_readers *to, struct bytes content)
 {
+    struct bytes kept;
+
+    while (header_strip_take(to->strip, &content, &kept))
+        to->stays = to->stays || kept.len != 0;
+}
+
+static void give(struct field_readers *to, struct bytes content)
+{
+    if (content.len != 0 && to->walk != NULL)
+        chain_content(to->walk, content);
     if (content.len != 0)
-        chain_content(c->walk, content);
+        strip(to, content);
 }
 
 /* Lines end in CRLF where content streams; the value has LF alone at its folds. */
-static void take_field(struct milterd_client *c, const struct milterd_call *call)
+static void give_field(struct field_readers *to, const struct milterd_call *call)
 {
     struct bytes rest = call->value;
 
-    give(c, call->text);
-    give(c, bytes_of(":"));
+    give(to, call->text);
+    give(to, bytes_of(":"));
     while (rest.len > 0) {
         size_t end = bytes_find(rest, '\n');
         struct bytes line = bytes_first(rest, end);
@@ -375,21 +411,37 @@ static void take_field(struct milterd_client *c, const struct milterd_call *call
         rest = bytes_skip(rest, is_fold ? end + 1 : end);
         if (line.len > 0 && line.at[line.len - 1] == '\r')
             line.len--;
-        give(c, line);
+        give(to, line);
         if (is_fold)
-            give(c, bytes_of("\r\n"));
+            give(to, bytes_of("\r\n"));
     }
-    give(c, bytes_of("\r\n"));
+    give(to, bytes_of("\r\n"));
+}
+
+/* Nobody but our filters may write results in our name. */
+static void take_field(struct milterd_client *c, struct milterd_call *call)
+{
+    const struct milterd *d = c->of;
+    struct header_strip strip;
+    struct field_readers to = {.walk = d->chain.reads_content ? c->walk : NULL, .strip = &strip};
+
+    header_strip_init(&strip, d->names, d->name_count, &loop_pools(loop_of(c))->small);
+    give_field(&to, call);
+    to.stays = to.stays || header_strip_end(&strip).len != 0;
+    c->is_unchecked = c->is_unchecked || strip.held.has_failed;
+    header_strip_done(&strip);
+    if (bytes_is_nocase(call->text, "Authentication-Results")) {
+        c->results_count++;
+        if (!to.stays && c->forged_count++ < MILTERD_FORGED_MAX)
+            c->forged[c->forged_count - 1] = c->results_count;
+    }
+    answer(c, call);
 }
 
 static void take_content(struct milterd_client *c, struct milterd_call *call)
 {
-    if (!c->of->chain.reads_content)
-        ;
-    else if (call->event == MILTERD_FIELD)
-        take_field(c, call);
-    else
-        give(c, call->event == MILTERD_BODY ? call->text : bytes_of("\r\n"));
+    if (c->of->chain.reads_content)
+        chain_content(c->walk, call->event == MILTERD_BODY ? call->text : bytes_of("\r\n"));
     answer(c, call);
 }
 
@@ -422,11 +474,11 @@ static const struct {
     void (*take)(struct milterd_client *c, struct milterd_call *call);
     bool is_of_message;
 } events[] = {
-    [MILTERD_HELO] = {take_helo, false},    [MILTERD_MAIL] = {take_mail, false},
-    [MILTERD_RCPT] = {take_rcpt, true},     [MILTERD_DATA] = {take_data, true},
-    [MILTERD_FIELD] = {take_content, true}, [MILTERD_HEADER_END] = {take_content, true},
-    [MILTERD_BODY] = {take_content, true},  [MILTERD_END] = {take_end, true},
-    [MILTERD_ABORT] = {take_abort, false},  [MILTERD_COMMAND] = {take_command, false},
+    [MILTERD_HELO] = {take_helo, false},   [MILTERD_MAIL] = {take_mail, false},
+    [MILTERD_RCPT] = {take_rcpt, true},    [MILTERD_DATA] = {take_data, true},
+    [MILTERD_FIELD] = {take_field, true},  [MILTERD_HEADER_END] = {take_content, true},
+    [MILTERD_BODY] = {take_content, true}, [MILTERD_END] = {take_end, true},
+    [MILTERD_ABORT] = {take_abort, false}, [MILTERD_COMMAND] = {take_command, false},
 };
 
 void milterd_client_take(struct milterd *d, struct milterd_call *call)

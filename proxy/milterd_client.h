@@ -27,8 +27,13 @@ enum milterd_event {
     MILTERD_OVER        /* libmilter serves no more; of no client */
 };
 
+#define MILTERD_FORGED_MAX 100 /* fields; a message with more of them is refused */
+
 struct milterd_answer {
     struct reply refusal; /* code 0: go on; its words are `words` */
+    /* END: which Authentication-Results fields are forged: their numbers from 1, ascending */
+    unsigned forged[MILTERD_FORGED_MAX];
+    unsigned forged_count;
     size_t lines_len;
     uint8_t words[REPLY_MAX_BYTES];
     uint8_t lines[TRANSACTION_LINES_MAX]; /* END: header fields for the top of the message */

@@ -19,12 +19,14 @@
 static struct crossing *crossing;
 static unsigned long unwanted; /* SMFIP_NO* bits: what no filter looks at */
 
-#define SILENT (SMFIP_NR_HDR | SMFIP_NR_EOH | SMFIP_NR_BODY)
+#define ACTIONS (SMFIF_ADDHDRS | SMFIF_CHGHDRS)
+#define SILENT  (SMFIP_NR_HDR | SMFIP_NR_EOH | SMFIP_NR_BODY)
 #define NEEDED                                                                                     \
     (SMFIP_NOHDRS | SMFIP_NOEOH | SMFIP_NOBODY | SMFIP_NOUNKNOWN | SMFIP_HDR_LEADSPC | SILENT)
 
 /* The library wants strings that it might change. */
-static char queue_id[] = "i", login[] = "{auth_authen}", client[] = "_";
+static char queue_id[] = "i", login[] = "{auth_authen}", client[] = "_",
+            results[] = "Authentication-Results";
 
 /* ---- answers ---- */
 
@@ -41,6 +43,15 @@ static sfsistat refuse(SMFICTX *ctx, const struct reply *refusal)
                           line[0], line[1], line[2], line[3], line[4], line[5], line[6], line[7],
                           NULL); /* where it fails the mail server has words of its own */
     return refusal->code / 100 == 4 ? SMFIS_TEMPFAIL : SMFIS_REJECT;
+}
+
+/* From the last to the first, since some mail servers count those that are left. */
+static sfsistat take_out(SMFICTX *ctx, const struct milterd_answer *answer)
+{
+    for (unsigned i = answer->forged_count; i > 0; i--)
+        if (smfi_chgheader(ctx, results, (int)answer->forged[i - 1], NULL) != MI_SUCCESS)
+            return SMFIS_TEMPFAIL;
+    return SMFIS_CONTINUE;
 }
 
 /* From the last to the first: each goes to the very top, above what the mail server itself adds, as
@@ -71,11 +82,15 @@ static sfsistat ask(SMFICTX *ctx, struct milterd_call *call)
 
     answer.refusal.code = 0;
     answer.lines_len = 0;
+    answer.forged_count = 0;
     call->answer = &answer;
     call->queue_id = smfi_getsymval(ctx, queue_id);
     if (!enter(ctx, call))
         return SMFIS_TEMPFAIL;
-    return answer.refusal.code != 0 ? refuse(ctx, &answer.refusal) : insert(ctx, &answer);
+    if (answer.refusal.code != 0)
+        return refuse(ctx, &answer.refusal);
+    sfsistat done = take_out(ctx, &answer);
+    return done == SMFIS_CONTINUE ? insert(ctx, &answer) : done;
 }
 
 static sfsistat tell(SMFICTX *ctx, struct milterd_call *call, sfsistat done)
@@ -92,9 +107,9 @@ static sfsistat on_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long 
                              unsigned long *unused2_out, unsigned long *unused3_out)
 {
     (void)ctx, (void)unused2, (void)unused3;
-    if ((actions & SMFIF_ADDHDRS) == 0 || (steps & NEEDED) != NEEDED)
+    if ((actions & ACTIONS) != ACTIONS || (steps & NEEDED) != NEEDED)
         return SMFIS_REJECT;
-    *actions_out = SMFIF_ADDHDRS;
+    *actions_out = ACTIONS;
     *steps_out = SMFIP_HDR_LEADSPC | SILENT | unwanted;
     *unused2_out = *unused3_out = 0;
     return SMFIS_CONTINUE;
@@ -206,12 +221,22 @@ static sfsistat on_command(SMFICTX *ctx, const char *line)
 
 /* ---- life ---- */
 
+static bool has_names(const struct chain *chain)
+{
+    for (size_t i = 0; i < chain->count; i++)
+        if (chain->filters[i]->authserv_id.len != 0)
+            return true;
+    return false;
+}
+
 static unsigned long find_unwanted(const struct chain *chain)
 {
     unsigned long bits = 0;
 
     if (!chain->reads_content)
-        bits |= SMFIP_NOHDRS | SMFIP_NOEOH | SMFIP_NOBODY;
+        bits |= SMFIP_NOEOH | SMFIP_NOBODY;
+    if (!chain->reads_content && !has_names(chain))
+        bits |= SMFIP_NOHDRS;
     if ((chain->stages & (1U << SESSION_STAGE_COMMAND)) == 0)
         bits |= SMFIP_NOUNKNOWN;
     return bits;
@@ -223,7 +248,7 @@ int milterd_mta_open(struct bytes listen, uint32_t socket_mode, const struct cha
     static const struct smfiDesc description = {
         .xxfi_name = name,
         .xxfi_version = SMFI_VERSION,
-        .xxfi_flags = SMFIF_ADDHDRS,
+        .xxfi_flags = ACTIONS,
         .xxfi_connect = on_connect,
         .xxfi_helo = on_helo,
         .xxfi_envfrom = on_mail,

@@ -85,6 +85,25 @@ def test_what_filters_add(chain):
     assert line["client"].startswith("127.0.0.1:")
 
 
+def test_forged_results_are_taken_out(chain):
+    """Authentication-Results in our name go, wherever they stand among others; more than a hundred are
+    refused."""
+    _, postfix = chain
+    ours = "Authentication-Results: (x) Postern.Example.TEST; spf=pass\r\n"
+    other = "Authentication-Results: other.example.test;\r\n\tspf=fail\r\n"
+    with begin(postfix) as client:
+        client.expect(250, "RCPT TO:<joe@example.test>")
+        reply = client.data(message(more=ours + other + "authentication-results:\r\n"
+                                    " postern.example.test 1; x=y\r\n" + ours + other))
+        client.expect(250, "MAIL FROM:<sender@example.org>")
+        client.expect(250, "RCPT TO:<joe@example.test>")
+        assert client.data(message(more=ours * 101)).code == 550
+    raw = postfix.delivered(queue_id(reply)).raw
+    assert raw.count(b"Authentication-Results: other.example.test;\n\tspf=fail\n") == 2
+    assert raw.lower().count(b"authentication-results:") == 3
+    assert raw.lower().count(b"postern.example.test") == 1
+
+
 @pytest.mark.parametrize("sender,words,outcome", [
     ("refuse-mail", ["550-5.7.1 Not 100% sure", "550 5.7.1 but no"],
      "550 5.7.1 Not 100% sure / 5.7.1 but no"),
