@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Whole configurations: defaults, flags, the tree, includes and the dump. */
-/* needs: tests/unit/config_world.c tests/unit/subject_kind.c shell io */
+/* needs: tests/unit/config_world.c shell io */
 #include "proxy/config/config.h"
 
+#include "tests/unit/config_every_key.h"
 #include "tests/unit/config_world.h"
 
 #include <stdio.h>
@@ -220,41 +221,6 @@ static void refuses_flags(void **state)
 }
 
 /* ---- every key ---- */
-
-/* Each value differs from the default. */
-static const char every_key[] =
-    "[core]\nhostname = mx.example.net\nlogger = syslog l\nlog-format = json\n"
-    "user-id = postmaster\ngroup-id = nobody\npid-file = /p\nspool-directory = \"/a b\"\n"
-    "workers = 3\ncontrol-socket = /run/p\nresolver = 192.0.2.53 [2001:db8::53]:5353\n"
-    "shutdown-timeout = 31s\nmax-memory = 65m\ncopy-memory = 3m\nmax-copies = 5g\n"
-    "spool-reserve = 7m\npostmaster = joe@example.net\nbounce-to = both\nbounce-relay = r\n"
-    "delay-warning = 4h\n[syslog]\nident = \"p q\"\nfacility = local3\n[logfile \"l\"]\n"
-    "file = /var/log/p-%Y\n[smtpd \"s\"]\nname = other.example.net\n"
-    "listen-port = 26 localhost:27 [::1]:28 127.0.0.2:29\n"
-    "listen-port = ipv6-localhost:submission ipv4-localhost:odd-service\nprotocol = smtp\n"
-    "routing-table = t u\nlogger = l\nmax-message-size = 1m\nmax-recipients = 7\n"
-    "max-connections = 8\nmax-connections-per-client = 9\nmax-errors = 10\nmax-junk-commands = 11\n"
-    "command-timeout = 12s\ndata-timeout = 13s\nsession-timeout = 14s\ngreet-delay = 2s\n"
-    "bare-newline = reject\nbare-newline-exempt = 10.0.0.0/8 ::1\nmax-overshoot = 12\n"
-    "xclient-from = 192.0.2.0/28 ::1\nxforward-from = 192.0.2.3\nproxy-protocol-from = ::2\n"
-    "etrn-from = 192.0.2.0/24 a.example b.example \"#r\"\netrn-from = ::1\nsplit = defer\n"
-    "relay-from = 192.0.2.0/24\nrouted-recipients = pass\nearly-input = accept\n"
-    "limit-exempt = 192.0.2.7\nresolve-timeout = 6s\nrefuse = \"not \\\"now\\\"\"\n"
-    "resolve-names = no\nannounce = 8BITMIME\nhide = SIZE pipelining\nfilter = f g\n"
-    "[relay \"r\"]\nfilter = g\n"
-    "name = r.example\naddress = 10.0.0.1 10.0.0.2:26 [::1]:27 h.example:28\n"
-    "address = unix:/run/r \"unix:/run/a \\\"b\"\nprotocol = smtp\nport = 2500\nmx = no\n"
-    "helo = h.example\nidentity = xclient proxy-v1\nidentity-failure = pass\n"
-    "xclient-address = bare\nreceived = never\non-failure = tempfail\nunverified = defer\n"
-    "remember = 2d 3h 4\nretry = 1m 90s\nretry = 3m\nexpire = 6d\nmax-connections = 41\n"
-    "idle-connections = 0\nbalance = round-robin\nidle-timeout = 31s\nmax-transactions = 101\n"
-    "connect-timeout = 11s\ncommand-timeout = 61s\nenvelope-timeout = 121s\ndata-timeout = 181s\n"
-    "final-timeout = 301s\nchunking = no\nhealth-interval = 11s\n[maildir \"m\"]\n"
-    "path = \"/m/${RCPT_DOMAIN}/${RCPT_LOCAL}\"\nfilter = f\n[subject \"f\"]\n"
-    "word = viagra\nexempt = 192.0.2.0/24 @good.example authenticated\nshadow = yes\n"
-    "on-error = pass\n[subject \"g\"]\n[milter-server \"s\"]\nlisten = unix:/s\nfilter = f g\n"
-    "socket-mode = 0640\n[route \"t\"]\ncase-sensitive = yes\nrecipient-delimiter = \"=\"\n"
-    "a@b r, m\n\"c d\"@e \"joe.doe\"\n[route \"u\"]\n@.x reject \"550 5.1.1 no, \\\\ no\"\n@ m\n";
 
 /* `smtpd."x".key = value` as the flags --smtpd=x and --smtpd-"x"-key=value. */
 static int to_flags(char *dump, char **argv)
