@@ -145,6 +145,9 @@ $(B)/$(1)/postern-spf: $(EVALUATOR_SRC:%.c=$(B)/$(1)/%.o) $(B)/$(1)/libpure.a
 	$$(call link,$(1),$$(EVALUATOR_LIBS))
 $(B)/$(1)/postern-milter: $(MILTER_SRC:%.c=$(B)/$(1)/%.o) $(COMMON_SRC:%.c=$(B)/$(1)/%.o)
 	$$(call link,$(1),$$(LIBS) $$(MILTER_LIBS))
+$(B)/$(1)/tests/functional/postern: $(B)/$(1)/tests/unit/words_kind.o $(B)/$(1)/proxy/postern.o \
+		$(patsubst %.c,$(B)/$(1)/%.o,$(filter-out %/filter_kinds.c,$(COMMON_SRC)))
+	$$(call link,$(1),$$(LIBS))
 $(B)/$(1)/tests/functional/postern-milter: $(B)/$(1)/tests/unit/words_kind.o \
 		$(patsubst %.c,$(B)/$(1)/%.o,$(MILTER_SRC) $(filter-out %/filter_kinds.c,$(COMMON_SRC)))
 	$$(call link,$(1),$$(LIBS) $$(MILTER_LIBS))
@@ -209,9 +212,9 @@ FUZZERS  := $(FUZZ_SRC:tests/fuzz/%.c=$(B)/fuzz/%)
 SIM_FREE  = $(foreach s,$(UNIT_SRC),$(if $(filter sim,$(call needs_of,$(s))),,$(s)))
 
 .PHONY: test-programs coverage-programs plain-programs clang-check fuzzers
-test-programs: $(TEST_SRC:%.c=$(B)/asan/%) $(B)/asan/tests/functional/postern-milter
-coverage-programs: $(TEST_SRC:%.c=$(B)/coverage/%) $(B)/coverage/tests/functional/postern-milter $(PROGRAMS:proxy/%.c=$(B)/coverage/%) $(B)/coverage/postern-milter $(B)/coverage/postern-spf
-plain-programs: $(TEST_SRC:%.c=$(B)/plain/%) $(B)/plain/tests/functional/postern-milter $(PROGRAMS:proxy/%.c=$(B)/plain/%) $(B)/plain/postern-milter $(B)/plain/postern-spf
+test-programs: $(TEST_SRC:%.c=$(B)/asan/%) $(addprefix $(B)/asan/tests/functional/,postern postern-milter)
+coverage-programs: $(TEST_SRC:%.c=$(B)/coverage/%) $(addprefix $(B)/coverage/tests/functional/,postern postern-milter) $(PROGRAMS:proxy/%.c=$(B)/coverage/%) $(B)/coverage/postern-milter $(B)/coverage/postern-spf
+plain-programs: $(TEST_SRC:%.c=$(B)/plain/%) $(addprefix $(B)/plain/tests/functional/,postern postern-milter) $(PROGRAMS:proxy/%.c=$(B)/plain/%) $(B)/plain/postern-milter $(B)/plain/postern-spf
 clang-check: $(ALL_SRC:%.c=$(B)/clang/%.o)
 fuzzers: $(FUZZERS)
 

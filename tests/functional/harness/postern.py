@@ -52,16 +52,20 @@ class Postern:
 
     text: the configuration after [core] and the listener; core, smtpd: more lines in these.
     The listener is called "mx" and is at self.server.
+    has_words: its filters are those of tests/unit/words_kind.c.
     """
 
     def __init__(self, text, resolver, core="", smtpd="", flags=(), log_format="text",
-                 is_started=True, faults=None):
+                 is_started=True, faults=None, has_words=False):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="postern-test-"))
         os.chmod(self.directory, 0o755)
         self.port = free_port()
         self.config = self.directory / "postern.cf"
         self.log_format = log_format
         self.faults = faults
+        self.program = binary()
+        if has_words:
+            self.program = str(pathlib.Path(binary()).parent / "tests/functional/postern")
         if is_root() and "user-id" not in core:
             core = "user-id = root\n" + core
         if "workers" not in core:
@@ -81,7 +85,7 @@ class Postern:
 
     def start(self, is_logging_to_stderr=True):
         more = self.faults.environment if self.faults else None
-        self.process = Process([binary(), *self.flags], environment=environment(more))
+        self.process = Process([self.program, *self.flags], environment=environment(more))
         if is_logging_to_stderr:
             self.wait_event("start")
 
