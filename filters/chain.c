@@ -284,18 +284,16 @@ static void ask(struct seat *s, enum session_stage stage)
     deadline_set(w->loop, &s->deadline, loop_now_ms(w->loop) + filter_of(s)->timeout_ms);
 }
 
-/* Asks whatever is due, as far as the filter answers at once. */
+/* Asks whatever is due, as far as the filter answers at once. What is due of the client stays due
+ * while a message of it is spared: the next one may not be. */
 static void ask_all(struct seat *s)
 {
     enum session_stage stage;
 
     while (s->asking == SESSION_STAGE_NONE && (stage = next_stage(s)) != SESSION_STAGE_NONE &&
-           !is_through(s) && s->of_session.refusal.code == 0 && s->of_message.refusal.code == 0) {
-        if (is_spared(s))
-            s->asked |= BIT(stage);
-        else
-            ask(s, stage);
-    }
+           !is_through(s) && !is_spared(s) && s->of_session.refusal.code == 0 &&
+           s->of_message.refusal.code == 0)
+        ask(s, stage);
 }
 
 static void tell(struct chain_walk *w, const struct reply *reply)
@@ -313,7 +311,8 @@ static void advance(struct chain_walk *w)
     for (size_t i = 0; i < w->chain->count; i++) {
         struct seat *s = &w->seats[i];
         ask_all(s);
-        is_waiting = is_waiting || (s->asking != SESSION_STAGE_NONE && !waits_for_none);
+        is_waiting =
+            is_waiting || (s->asking != SESSION_STAGE_NONE && !waits_for_none && !is_spared(s));
         if (refusal_of(s) != NULL && !is_waiting) {
             tell(w, refusal_of(s));
             return;
