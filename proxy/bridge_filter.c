@@ -151,10 +151,17 @@ static void judge(struct bridge_filters *f, const struct target_walk *t)
         refuse(f, &t->refusal);
 }
 
+/* Those of targets are asked about the message beside the recipients that go there. */
+static bool is_about_message(const struct bridge_filters *f)
+{
+    return f->about.stage == SESSION_STAGE_DATA || f->about.stage == SESSION_STAGE_END;
+}
+
 static void end_asking(struct bridge_filters *f)
 {
     LIST_EACH (link, &f->targets)
-        judge(f, LIST_ENTRY(link, struct target_walk, in_filters));
+        if (is_about_message(f))
+            judge(f, LIST_ENTRY(link, struct target_walk, in_filters));
     if (f->about.stage == SESSION_STAGE_DATA && f->refusal.code == 0)
         prepend_all(f);
     answer(f->bridge, &f->refusal);
@@ -182,6 +189,19 @@ static void on_target_answered(void *owner, const struct reply *reply)
     note_answered(t->of);
 }
 
+/* Filters of a target to which nobody goes any more are not asked: they would defer the others. */
+static void ask_about_message(struct bridge_filters *f)
+{
+    LIST_EACH (link, &f->targets) {
+        struct target_walk *t = LIST_ENTRY(link, struct target_walk, in_filters);
+        t->refusal = (struct reply){.code = 0};
+        if (!transaction_goes_to(f->bridge->session.tx, t->target))
+            continue;
+        f->open++;
+        chain_ask(t->walk, &f->about);
+    }
+}
+
 static void on_own_answered(void *owner, const struct reply *reply)
 {
     struct bridge_filters *f = owner;
@@ -191,12 +211,8 @@ static void on_own_answered(void *owner, const struct reply *reply)
         answer(f->bridge, reply);
         return;
     }
-    if (f->about.stage == SESSION_STAGE_DATA || f->about.stage == SESSION_STAGE_END) {
-        LIST_EACH (link, &f->targets) {
-            f->open++;
-            chain_ask(LIST_ENTRY(link, struct target_walk, in_filters)->walk, &f->about);
-        }
-    }
+    if (is_about_message(f))
+        ask_about_message(f);
     note_answered(f);
 }
 
@@ -241,16 +257,24 @@ void bridge_filter_ask(struct bridge *b)
 
 /* ---- RCPT: the filters of its targets ---- */
 
-/* NULL: no memory. */
-static struct target_walk *find_or_begin(struct bridge_filters *f, struct target *target)
+/* NULL: there is none yet. */
+static struct target_walk *find(const struct bridge_filters *f, const struct target *target)
 {
-    struct target_walk *t;
-
     LIST_EACH (link, &f->targets) {
-        t = LIST_ENTRY(link, struct target_walk, in_filters);
+        struct target_walk *t = LIST_ENTRY(link, struct target_walk, in_filters);
         if (t->target == target)
             return t;
     }
+    return NULL;
+}
+
+/* NULL: no memory. */
+static struct target_walk *find_or_begin(struct bridge_filters *f, struct target *target)
+{
+    struct target_walk *t = find(f, target);
+
+    if (t != NULL)
+        return t;
     t = arena_alloc(&f->bridge->session.mail, sizeof(*t));
     if (t == NULL)
         return NULL;
@@ -262,16 +286,22 @@ static struct target_walk *find_or_begin(struct bridge_filters *f, struct target
     return t;
 }
 
-/* Their refusal is the fate of the recipient there. */
+/* Their refusal is the fate of the recipient there. Where those of one target in a list defer it,
+ * it is deferred as a whole: in the spool it would not be judged again. */
 static void feed_routed(struct bridge_filters *f)
 {
     struct bridge *b = f->bridge;
     struct routed *routed = f->routed;
     struct recipient *rcpt = b->session.command.rcpt;
 
-    for (int i = 0; i < routed->leg_count; i++)
-        if (f->legs[i].target->chain != NULL)
-            f->legs[i].refusal = find_or_begin(f, f->legs[i].target)->refusal;
+    for (int i = 0; i < routed->leg_count; i++) {
+        const struct target_walk *t = find(f, f->legs[i].target);
+        if (t == NULL)
+            continue; /* it has no filters, or there was no memory */
+        f->legs[i].refusal = t->refusal;
+        if (t->refusal.code / 100 == 4)
+            refuse(f, &t->refusal);
+    }
     if (f->refusal.code != 0)
         routed->reply = f->refusal;
     else if (routed->leg_count == 1)

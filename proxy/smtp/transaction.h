@@ -207,6 +207,8 @@ enum transaction_go transaction_go(struct transaction *t);
 int transaction_prepend(struct transaction *t, const struct target *target, struct bytes lines);
 /* Does a recipient go to this target, or did one? */
 bool transaction_names(struct transaction *t, const struct target *target);
+/* ... and may one still get the message there, now or out of the spool? */
+bool transaction_goes_to(const struct transaction *t, const struct target *target);
 /* What goes in front of the message at the target of this branch. */
 void transaction_put_lines(const struct branch *b, struct buf *out);
 /* Legal before TX_PREPARING. The target's own filters refuse the message: its recipients have that

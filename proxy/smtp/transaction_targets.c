@@ -163,13 +163,13 @@ bool transaction_fits(struct transaction *t, const struct recipient *r, const st
 int transaction_prepend(struct transaction *t, const struct target *target, struct bytes lines)
 {
     struct destination *destination = target == NULL ? NULL : *find(t, target);
-    struct bytes *at = target == NULL ? &t->lines : &destination->lines;
 
     assert(t->state < TX_PREPARING);
     if (target != NULL && destination == NULL)
         return 0; /* nobody goes there */
     if (lines.len > TRANSACTION_LINES_MAX)
         return ERR_TOO_LONG;
+    struct bytes *at = destination == NULL ? &t->lines : &destination->lines;
     return bytes_equal(*at, lines) ? 0 : arena_copy(t->mail, lines, at);
 }
 
@@ -177,6 +177,25 @@ void transaction_put_lines(const struct branch *b, struct buf *out)
 {
     buf_put(out, b->destination->lines);
     buf_put(out, b->transaction->lines);
+}
+
+/* A leg whose target was away at its RCPT: where another of its list is accepted, the spool is to
+ * deliver it. */
+static bool may_be_spooled(const struct recipient *r)
+{
+    return r->head->next_in_list != NULL && outcome_is_failure(r->envelope) &&
+           r->envelope != FATE_REFUSED;
+}
+
+bool transaction_goes_to(const struct transaction *t, const struct target *target)
+{
+    LIST_EACH (link, &t->recipients) {
+        const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
+        if (r->branch != NULL && r->branch->target == target &&
+            (outcome_may_stand(r) || may_be_spooled(r)))
+            return true;
+    }
+    return false;
 }
 
 /* Whatever became of the recipient so far: one that is lost may not go into the spool either. */
@@ -189,6 +208,9 @@ static void refuse(struct transaction *t, struct recipient *r, const struct repl
     } else if (outcome_stands(r)) {
         r->final = FATE_REFUSED;
         t->counts.has_lost = true;
+        transaction_set_reply(r, t->mail, refusal);
+    } else if (may_be_spooled(r)) {
+        r->envelope = FATE_REFUSED;
         transaction_set_reply(r, t->mail, refusal);
     }
 }
