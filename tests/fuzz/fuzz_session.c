@@ -492,7 +492,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct config *config = config_for(which, f->has_fronts);
     f->filter = (struct filter){
         .ops = &filter_ops, .common = &filter_common, .stages = FILTER_STAGES, .timeout_ms = 15000};
-    stage_filter(config, first < FILTER_FROM ? NULL : &f->filter, bytes_make(NULL, 0));
+    stage_filter(config, first < FILTER_FROM ? NULL : &f->filter);
     f->ledger->spools = which != TEMPFAIL;
     f->caps = take(f);
     way = take(f);

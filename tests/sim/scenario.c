@@ -113,6 +113,7 @@ static void begin(struct scenario *s)
     life_plan(s);
     scenario_configure(s);
     faults_plan(s);
+    filter_plan(s);
     s->plan.closed_by_us = sim_closed_on_loop(s->world);
     spool_watch(s);
     log_watch(s);

@@ -16,13 +16,15 @@
     X(SCENARIOS, "scenarios")                                                                      \
     X(MESSAGES, "messages whose end was sent")                                                     \
     X(ACKNOWLEDGED, "... acknowledged")                                                            \
-    X(FILTERED, "... refused by a filter")                                                         \
     X(SPOOLED, "... spooled")                                                                      \
     X(DELIVERED, "recipients delivered")                                                           \
     X(BOXED, "... into a Maildir")                                                                 \
     X(BOUNCED, "... bounced")                                                                      \
     X(HELD, "... held at the end")                                                                 \
     X(DUPLICATES, "duplicates, all allowed")                                                       \
+    X(FILTERED, "refusals of filters")                                                             \
+    X(LATE, "... answers that were late")                                                          \
+    X(UNANSWERED, "... that never came")                                                           \
     X(VANISHED, "clients that vanished")                                                           \
     X(AT_CONNECT, "faults of targets: connect")                                                    \
     X(AT_GREETING, "... greeting")                                                                 \
@@ -68,12 +70,23 @@ void scenario_forget_configs(void);
 
 /* ---- private ---- */
 
-#define SCENARIO_TARGETS    2
-#define SCENARIO_BOX        2 /* the Maildirs, in the place of a target's number */
-#define SCENARIO_RECIPIENTS 4
-#define SCENARIO_PLACES     2 /* a worker and a runner */
+#define SCENARIO_TARGETS     2
+#define SCENARIO_BOX         2 /* the Maildirs, in the place of a target's number */
+#define SCENARIO_RECIPIENTS  4
+#define SCENARIO_PLACES      2 /* a worker and a runner */
+#define SCENARIO_CLIENTS     6
+#define SCENARIO_CLIENT_HOST 10 /* the last number of its address, and so on */
 
 struct message;
+
+enum filter_word_kind { WORD_UNASKED, WORD_DUE, WORD_GO_ON, WORD_ACCEPT, WORD_NO, WORD_FAILED };
+
+/* What the filter has answered at one stage. */
+struct filter_word {
+    enum filter_word_kind kind;
+    int code;      /* WORD_NO: of its reply */
+    char text[48]; /* ... and what that says, of nobody else */
+};
 
 /* A recipient of one message. */
 struct story {
@@ -89,6 +102,7 @@ struct story {
     bool is_queued;
     unsigned taken_count, box_count;
     uint64_t tried_ms; /* the latest at which a target has put it off */
+    struct filter_word word;
 };
 
 /* A target or a Maildir has taken a message for a recipient. */
@@ -111,21 +125,22 @@ struct delivery {
 
 struct message {
     struct list link;
-    unsigned id;
+    unsigned id, client;
     char sender[48];
     struct sim_text text; /* no dots stuffed */
     struct sim_text said; /* dots stuffed, and the end of data */
     struct story recipients[SCENARIO_RECIPIENTS];
     unsigned recipient_count;
     bool is_end_sent;
-    bool is_filtered;                                  /* the filter says no */
     bool was_flushed, was_deleted, was_report_deleted; /* by the operator */
     bool has_torn_end; /* a bit of what was written last has flipped */
     unsigned bounces;  /* by the operator, done or not */
     int code;          /* of the reply to the end of data; 0: none was heard */
     uint64_t end_ms, code_ms;
     int64_t end_wall_ms;
-    uint64_t old_ms[2]; /* when its time at a relay was over, and at a Maildir; 0: it is not */
+    struct filter_word words[SESSION_STAGE_END + 1];
+    unsigned lines_found; /* by the filter: the number of the last ones */
+    uint64_t old_ms[2];   /* when its time at a relay was over, and at a Maildir; 0: it is not */
 };
 
 struct death {
@@ -179,11 +194,25 @@ struct scenario_targets {
     uint64_t failed_ms[SCENARIO_TARGETS + 1]; /* the latest at which one could not be reached */
 };
 
+/* A listener's, or a target's. */
+struct scenario_filter {
+    struct scenario *scenario;
+    struct filter filter;
+    struct filter_ops ops;
+    struct filter_common common;
+    struct filter_exempt exempt;
+    int target;         /* -1: the listener's */
+    struct filter meek; /* the listener's beside that of a target: it has nothing against anybody */
+    bool has_meek;
+    struct filter_word of_clients[SCENARIO_CLIENTS + 1][SESSION_STAGE_END + 1];
+};
+
 /* What the seed has chosen. */
 struct scenario_plan {
     bool has_disk_trouble, has_memory_trouble, has_clock_trouble, has_bad_boxes, has_rot, has_rush;
     bool has_filter, has_boxes, has_operator, likes_boxes;
     bool is_split, has_reloads, has_cold, has_aborts, has_hangs;
+    struct scenario_filter filter;
     uint64_t disk_slack_ms; /* what the disk does may take longer by so much */
     struct store_limits limits;
     uint64_t expire_ms;    /* of relays */
@@ -219,7 +248,6 @@ struct scenario_life {
     bool may_die;
     struct sim_event abort, cold;
     struct sim_timer abort_timer, cold_timer;
-    struct filter filter;
 };
 
 struct scenario {
@@ -290,7 +318,7 @@ void operator_releases(struct scenario *s); /* what is held */
 void operator_free(struct scenario *s);
 
 /* scenario_message.c */
-struct message *message_new(struct scenario *s, unsigned recipient_count);
+struct message *message_new(struct scenario *s, unsigned client, unsigned recipient_count);
 struct message *message_find(struct scenario *s, struct bytes content); /* NULL: none of ours */
 struct message *message_of_sender(struct scenario *s, struct bytes address);
 struct story *message_story(struct message *m, struct bytes address); /* NULL */
@@ -298,9 +326,22 @@ struct story *message_story(struct message *m, struct bytes address); /* NULL */
 bool message_is_whole(const struct message *m, struct bytes content);
 bool message_is_whole_in_box(const struct message *m, struct bytes content);
 void messages_free(struct scenario *s);
-/* The filter, which answers at once. */
-void message_filter(struct scenario *s, struct filter *filter_out);
 const char *scenario_search(struct bytes in, const char *what); /* NULL */
+
+/* scenario_filter.c */
+void filter_plan(struct scenario *s);
+void filter_stage(struct scenario *s); /* of a process that begins */
+/* Why the filter lets nothing of it come to that target (-1: to any). NULL: nothing is against it.
+ */
+const char *filter_objection(struct scenario *s, struct message *m, struct story *r, int target);
+void filter_check_lines(struct scenario *s, const struct message *m, const struct story *r,
+                        int target, struct bytes content);
+/* A client hears a reply; `m` and `r` NULL: to something else. */
+void filter_hear(struct scenario *s, unsigned client, struct message *m, struct story *r,
+                 struct bytes reply);
+void filter_hear_at(struct scenario *s, struct message *m, struct story *r,
+                    enum session_stage stage, struct bytes reply);
+void filter_check(struct scenario *s);
 
 /* scenario_ledger.c */
 /* A target takes `content` from `sender` (empty: a report) for `to`. NULL: not to be followed. */

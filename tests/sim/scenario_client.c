@@ -6,7 +6,6 @@
 #include "tests/sim/scenario.h"
 
 #define STEPS_MAX    48
-#define CLIENTS_MAX  6
 #define SPREAD_MS    240000
 #define TRIES_MAX    20
 #define TRY_AGAIN_MS 15000
@@ -46,7 +45,8 @@ static void add(struct client *c, enum step_kind kind, struct message *m, unsign
 static void plan_transaction(struct client *c)
 {
     struct scenario *s = c->scenario;
-    struct message *m = message_new(s, 1 + (unsigned)scenario_below(s, SCENARIO_RECIPIENTS));
+    struct message *m =
+        message_new(s, c->number, 1 + (unsigned)scenario_below(s, SCENARIO_RECIPIENTS));
 
     add(c, STEP_MAIL, m, 0);
     for (unsigned i = 0; i < m->recipient_count; i++)
@@ -206,6 +206,23 @@ static void go_on(struct client *c)
 
 /* ---- hearing ---- */
 
+/* What filters say is known again: it is said of this client, or of what this step is about. */
+static void compare(struct client *c, struct bytes reply, int code)
+{
+    static const enum session_stage stages[] = {[STEP_RCPT] = SESSION_STAGE_RCPT,
+                                                [STEP_DATA] = SESSION_STAGE_DATA,
+                                                [STEP_BODY] = SESSION_STAGE_END,
+                                                [STEP_QUIT] = SESSION_STAGE_NONE};
+    bool is_answer = c->is_greeted && c->answered < c->sent;
+    const struct step *step = &c->steps[c->answered];
+    struct message *m = is_answer ? step->message : NULL;
+    struct story *r = m != NULL && step->kind == STEP_RCPT ? &m->recipients[step->recipient] : NULL;
+
+    filter_hear(c->scenario, c->number, m, r, reply);
+    if (m != NULL && stages[step->kind] != SESSION_STAGE_NONE && code != 421)
+        filter_hear_at(c->scenario, m, r, stages[step->kind], reply);
+}
+
 static void hear_reply(struct client *c, int code)
 {
     const struct step *step = &c->steps[c->answered];
@@ -252,6 +269,8 @@ static void on_news(void *owner)
             c->has_dsn ||
             bytes_is(bytes_skip(bytes_first(heard, 8), heard.len < 4 ? heard.len : 4), "DSN\r");
         code = end > 3 && heard.at[3] != '-' ? atoi((const char *)heard.at) : 0;
+        if (code != 0)
+            compare(c, bytes_first(heard, end), code);
         sim_take(c->peer, end + 1);
         if (code != 0)
             hear_reply(c, code);
@@ -268,7 +287,7 @@ static void connect_to(struct client *c)
     struct netaddr from, to;
     char text[32];
 
-    snprintf(text, sizeof(text), "192.0.2.%u:40001", 10 + c->number);
+    snprintf(text, sizeof(text), "192.0.2.%u:40001", SCENARIO_CLIENT_HOST + c->number);
     netaddr_parse_with_port(bytes_of(text), 40001, &from);
     netaddr_parse_with_port(bytes_of("192.0.2.1:25"), 25, &to);
     c->peer = sim_connect(c->scenario->world, &from, &to);
@@ -295,7 +314,7 @@ static void on_timer(struct sim_event *e)
 
 void clients_start(struct scenario *s)
 {
-    unsigned count = 1 + (unsigned)scenario_below(s, CLIENTS_MAX);
+    unsigned count = 1 + (unsigned)scenario_below(s, SCENARIO_CLIENTS);
 
     for (unsigned i = 0; i < count; i++) {
         struct client *c = sim_alloc(sizeof(*c));

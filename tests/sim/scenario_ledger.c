@@ -7,6 +7,7 @@
 #include "tests/sim/scenario.h"
 
 #define ACTION_FIELD "Action:"
+#define STATUS_FIELD "Status:"
 #define FINAL_FIELD  "Final-Recipient: rfc822;"
 #define UNKNOWN_WAITS_MS                                                                           \
     599000 /* ten minutes in whole seconds, before the next try of what may have been taken */
@@ -102,8 +103,12 @@ static struct bytes value_of(struct bytes in, const char *field, struct bytes *r
     return bytes_first(in, end);
 }
 
-static void note_failure(struct scenario *s, const struct message *m, struct story *r)
+static void note_failure(struct scenario *s, struct message *m, struct story *r)
 {
+    const char *objection = filter_objection(s, m, r, -1);
+
+    if (objection != NULL)
+        scenario_fail(s, "message %u to %s is reported, %s", m->id, r->address, objection);
     if (r->wants_no_report)
         scenario_fail(s, "a report on %u to %s, which wants none", m->id, r->address);
     if (!may_have_failed(s, m, r) && !has_expired_untold(s, m, r))
@@ -114,10 +119,12 @@ static void note_failure(struct scenario *s, const struct message *m, struct sto
     r->is_bounced = true;
 }
 
-/* By the operator, or where no target has heard of it. */
+/* By the operator, or where no target has heard of it; or it had expired by a clock that was set
+ * back since, and death came before the line. */
 static bool may_have_failed_all(struct scenario *s, struct bytes sender)
 {
-    return message_of_sender(s, sender)->bounces > 0 || s->targets.hello_refusals > 0;
+    return message_of_sender(s, sender)->bounces > 0 || s->targets.hello_refusals > 0 ||
+           (s->plan.has_clock_trouble && !list_is_empty(&s->deaths));
 }
 
 struct message *ledger_cause(struct scenario *s, struct bytes report)
@@ -132,6 +139,7 @@ uint64_t ledger_telling(struct bytes content)
     while (scenario_search(content, FINAL_FIELD) != NULL) {
         hash = hash_chain(hash, value_of(content, FINAL_FIELD, &content));
         hash = hash_chain(hash, value_of(content, ACTION_FIELD, &content));
+        hash = hash_chain(hash, value_of(content, STATUS_FIELD, &content));
     }
     return hash;
 }
@@ -302,19 +310,33 @@ static struct delivery *note_delivery(struct scenario *s, struct message *m, con
     return d;
 }
 
-static void check_arrival(struct scenario *s, const struct message *m)
+static void check_arrival(struct scenario *s, struct message *m, struct story *r, int target,
+                          struct bytes content)
 {
+    const char *objection = filter_objection(s, m, r, target);
+
     if (!m->is_end_sent)
         scenario_fail(s, "message %u is delivered, its end was not sent", m->id);
-    if (m->is_filtered)
-        scenario_fail(s, "message %u is delivered, the filter said no", m->id);
+    if (objection != NULL)
+        scenario_fail(s, "message %u is delivered to %s, %s", m->id, r->address, objection);
+    filter_check_lines(s, m, r, target, content);
+}
+
+static struct message *message_reported(struct scenario *s, struct bytes content)
+{
+    struct bytes rest, id = value_of(content, "Message-ID: <", &rest);
+    struct message *m = message_find(s, content);
+    const struct spool_file *f =
+        m == NULL ? spool_file_of(s, bytes_first(id, bytes_find(id, '@'))) : NULL;
+
+    return f == NULL ? m : f->message;
 }
 
 static struct delivery *take_report(struct scenario *s, int target, const char *to,
                                     struct bytes content)
 {
     struct message *of_sender = message_of_sender(s, bytes_of(to));
-    struct message *m = of_sender != NULL ? of_sender : message_find(s, content);
+    struct message *m = of_sender != NULL ? of_sender : message_reported(s, content);
     struct story *r = ledger_report(s, m, content);
 
     return of_sender == NULL ? NULL : note_delivery(s, m, r, target, true);
@@ -334,7 +356,7 @@ struct delivery *ledger_take(struct scenario *s, int target, const char *sender,
                       to);
         return NULL;
     }
-    check_arrival(s, m);
+    check_arrival(s, m, r, target, content);
     if (!message_is_whole(m, content))
         scenario_fail(s, "message %u is not what was sent", m->id);
     if (r->taken_count++ == 0)
@@ -363,7 +385,7 @@ void ledger_box(struct scenario *s, const char *path, struct bytes content)
     scenario_heard(s, "B=", 0, bytes_of(address));
     if (r == NULL)
         return; /* spool_check() says what is wrong with it */
-    check_arrival(s, m);
+    check_arrival(s, m, r, SCENARIO_BOX, content);
     d = note_delivery(s, m, r, SCENARIO_BOX, false);
     d->read_ms = d->taken_ms;
     snprintf(d->path, sizeof(d->path), "%s", path);
@@ -427,6 +449,7 @@ void ledger_check(struct scenario *s)
 {
     spool_check(s);
     log_check(s);
+    filter_check(s);
     LIST_EACH (link, &s->messages) {
         const struct message *m = LIST_ENTRY(link, struct message, link);
         for (unsigned i = 0; i < m->recipient_count; i++)

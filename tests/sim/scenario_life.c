@@ -53,8 +53,7 @@ static int serve(void *owner)
                                .number = l->role == ROLE_WORKER,
                                .generation = l->generation};
 
-    message_filter(s, &s->life.filter);
-    stage_filter(s->config, s->plan.has_filter ? &s->life.filter : NULL, bytes_make(NULL, 0));
+    filter_stage(s);
     if (s->plan.limits.directory_names > 0)
         task.store_limits = &s->plan.limits;
     return stage_run_task(s->config, &task);

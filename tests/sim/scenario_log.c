@@ -164,13 +164,17 @@ static void on_bounced(struct scenario *s, struct bytes line)
         told.recipient->has_expired = true;
 }
 
-/* Of a report the cause is known to be told from here on. */
+/* Of a report the cause is known to be told from here on. One to the postmaster about a message
+ * that could not be read does not say itself what it is about. */
 static void on_report(struct scenario *s, struct bytes line)
 {
     struct spool_file *f = spool_file_of(s, value_of(line, " report="));
 
-    if (f != NULL)
-        f->told_ms = sim_now_ms(s->world);
+    if (f == NULL)
+        return;
+    f->told_ms = sim_now_ms(s->world);
+    if (f->message == NULL)
+        f->message = message_of_transaction(s, line);
 }
 
 /* ---- all of them ---- */

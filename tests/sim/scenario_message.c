@@ -92,17 +92,17 @@ static void plan_recipient(struct scenario *s, struct message *m, struct story *
         snprintf(r->address, sizeof(r->address), "%s%u@%s", local, index, domains[domain]);
 }
 
-struct message *message_new(struct scenario *s, unsigned recipient_count)
+struct message *message_new(struct scenario *s, unsigned client, unsigned recipient_count)
 {
     struct message *m = sim_alloc(sizeof(*m));
 
     m->id = ++s->message_count;
+    m->client = client;
     snprintf(m->sender, sizeof(m->sender), "s%u@%s", m->id,
              scenario_chance(s, 85) ? "client.test" : "far.test"); /* where no route leads */
     m->recipient_count = recipient_count;
     for (unsigned i = 0; i < recipient_count; i++)
         plan_recipient(s, m, &m->recipients[i], i);
-    m->is_filtered = s->plan.has_filter && scenario_chance(s, 20);
     put_content(s, m);
     list_append(&s->messages, &m->link);
     return m;
@@ -185,40 +185,4 @@ bool message_is_whole_in_box(const struct message *m, struct bytes content)
                                                      bytes_make(text.at, text.len));
     free(text.at);
     return is_same;
-}
-
-/* ---- the filter ---- */
-
-static void judge(struct filter_seat *seat, const struct filter_question *question)
-{
-    struct scenario *s = CONTAINER_OF(seat->filter, struct scenario, life.filter);
-    const struct address *from = &question->message->envelope.from;
-    struct filter_verdict verdict = {.opinion = FILTER_CONTINUE};
-    char text[64];
-    struct message *m;
-
-    snprintf(text, sizeof(text), "%.*s@%.*s", (int)from->local.len, (const char *)from->local.at,
-             (int)from->domain.len, (const char *)from->domain.at);
-    m = message_of_sender(s, bytes_of(text));
-    if (m != NULL && m->is_filtered) {
-        scenario_count(s, COUNT_FILTERED);
-        verdict.opinion = FILTER_REPLY;
-        verdict.reply = reply_own(m->id % 2 == 0 ? REPLY_RELAYING_DENIED : REPLY_LOCAL_PROBLEM);
-    }
-    filter_answer(seat, &verdict);
-}
-
-static void free_nothing(struct filter *filter)
-{
-    (void)filter;
-}
-
-void message_filter(struct scenario *s, struct filter *filter_out)
-{
-    static const struct filter_ops ops = {.ask = judge, .free = free_nothing};
-    static const struct filter_common common = {.section = {(const uint8_t *)"sim", 3}};
-
-    (void)s;
-    *filter_out =
-        (struct filter){.ops = &ops, .common = &common, .stages = 1U << SESSION_STAGE_END};
 }

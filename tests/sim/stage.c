@@ -43,36 +43,46 @@ struct config *stage_config(const char *text)
 
 /* ---- filters ---- */
 
-/* What stage_filter() was given, as the settings of a kind that opens nothing. */
-static struct filter *staged;
-
+/* Of a kind that opens nothing: the settings are the filter. */
 static struct filter *open_staged(struct filter_services *services, const void *conf,
                                   int *error_out)
 {
+    struct filter *const *staged = conf;
+
     (void)services;
-    (void)conf;
     (void)error_out;
-    return staged;
+    return *staged;
 }
 
-static void choose(struct filter_choices *choices, bool is_chosen)
-{
-    static const struct filter_kind kind = {.open = open_staged};
-    static struct filter_choice choice = {.kind = &kind, .conf = &staged};
+static const struct filter_kind staged_kind = {.open = open_staged};
 
+/* Takes the place of what the configuration names. */
+static void choose(struct filter_choices *choices, struct filter_choice *choice, bool is_chosen)
+{
     if (is_chosen)
-        *choices = (struct filter_choices){.at = &choice, .count = 1};
-    else if (choices->at == &choice)
+        *choices = (struct filter_choices){.at = choice, .count = 1};
+    else if (choices->at == choice)
         choices->count = 0;
 }
 
-void stage_filter(const struct config *config, struct filter *filter, struct bytes target)
+void stage_filter(const struct config *config, struct filter *filter)
 {
+    static struct filter *staged;
+    static struct filter_choice choice = {.kind = &staged_kind, .conf = &staged};
+
     staged = filter;
     for (size_t i = 0; i < config->smtpd_count; i++)
-        choose(&config->smtpds[i]->filters.chosen, filter != NULL && target.len == 0);
+        choose(&config->smtpds[i]->filters.chosen, &choice, filter != NULL);
+}
+
+void stage_target_filter(const struct config *config, struct filter *filter, struct bytes target)
+{
+    static struct filter *staged;
+    static struct filter_choice choice = {.kind = &staged_kind, .conf = &staged};
+
+    staged = filter;
     for (size_t i = 0; i < config->target_count; i++)
-        choose(&config->targets[i].filters,
+        choose(&config->targets[i].filters, &choice,
                filter != NULL && bytes_equal(config->targets[i].name, target));
 }
 

@@ -10,10 +10,11 @@
 /* A configuration of `text` behind a [core] that needs nothing of this host. It can serve any
  * number of runs. NULL: it has errors; they were printed. */
 struct config *stage_config(const char *text);
-/* The filter of this target, or of every listener where it is empty, from now on. Its ops.free()
- * frees nothing. NULL: there are those that the configuration names. */
+/* The filter of every listener, of this target alone, from now on. Its ops.free() frees nothing.
+ * NULL: there are those that the configuration names. */
 struct filter;
-void stage_filter(const struct config *config, struct filter *filter, struct bytes target);
+void stage_filter(const struct config *config, struct filter *filter);
+void stage_target_filter(const struct config *config, struct filter *filter, struct bytes target);
 /* Serves until a signal ends it (sim_signal). Returns worker_run()'s exit code. */
 int stage_run(const struct config *config);
 /* The same with more to do: all of the task but listeners and `started`. */

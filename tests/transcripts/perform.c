@@ -423,7 +423,9 @@ static void stage_scripted(struct play *p, const struct config *config)
         stages += used;
     if (!scripted_init(&p->filter, stages))
         perform_fail(p, "no such stage: %s", stages);
-    stage_filter(config, stages == NULL ? NULL : &p->filter.filter, bytes_of(target));
+    struct filter *filter = stages == NULL ? NULL : &p->filter.filter;
+    stage_filter(config, target[0] == '\0' ? filter : NULL);
+    stage_target_filter(config, filter, bytes_of(target));
 }
 
 bool perform(const struct script *s, const struct config *config, const struct way *way,
