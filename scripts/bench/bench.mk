@@ -16,6 +16,7 @@ bench-programs: $(BENCH_PROGRAMS)
 # BENCH are arguments of scripts/bench/run: make bench BENCH='new kept --rounds 5'
 bench:
 	@scripts/setup build
-	@$(MAKE) --no-print-directory $(B)/postern $(B)/postern-spf bench-programs
+	@$(MAKE) --no-print-directory $(B)/postern $(B)/postern-spf $(B)/postern-milter \
+		bench-programs
 	@scripts/bench/prepare $(B)/peers
 	@$(or $(PYTHON),python3) scripts/bench/run --build $(B) $(BENCH)

@@ -63,13 +63,16 @@ class Subject:
     def await_port(self):
         """Does not connect: a cold subject must stay cold."""
         for _ in range(START_SECONDS * 100):
-            if is_listening(self.port):
+            if self.is_ready():
                 return
             if self.process.poll() is not None:
                 break
             time.sleep(0.01)
         with open(self.log, encoding="utf-8", errors="replace") as file:
             raise Failed(f"{self.name} does not start: {file.read()[-600:].strip()}")
+
+    def is_ready(self):
+        return is_listening(self.port)
 
     def tree(self):
         found = parents()

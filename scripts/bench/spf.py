@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What SPF costs while DNS is cached: a policy of two records and an address, as many have."""
 
+import os
 import socket
 import struct
 import threading
@@ -15,6 +16,7 @@ ZONE = {
         b"v=spf1 include:spf.source.example.test a:out.source.example.test mx -all",
     ("spf.source.example.test", TXT):
         b"v=spf1 ip4:192.0.2.0/24 ip4:198.51.100.0/24 ip6:2001:db8::/32 -all",
+    ("never.example.test", TXT): b"v=spf1 -all",
     ("out.source.example.test", A): bytes([127, 0, 0, 1]),
 }
 
@@ -33,18 +35,24 @@ def answer(query):
     return head + b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 3600, len(data)) + data
 
 
-def serve(sock):
+def serve(sock, core):
+    os.sched_setaffinity(0, [core])
     while True:
         query, peer = sock.recvfrom(4096)
         sock.sendto(answer(query), peer)
 
 
+def start_dns(bench, port=0):
+    """A server of that zone on the core of the tools; returns its address."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", port))
+    threading.Thread(target=serve, args=[sock, bench.tool_core], daemon=True).start()
+    return f"127.0.0.1:{sock.getsockname()[1]}"
+
+
 def part_spf(bench):
     """Postern with the filter and without take turns; the difference is what counts."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.bind(("127.0.0.1", 0))
-    threading.Thread(target=serve, args=[sock], daemon=True).start()
-    resolver = f"127.0.0.1:{sock.getsockname()[1]}"
+    resolver = start_dns(bench)
     subjects = {spf: bench.kitchen.start_postern([(port, "xforward", [SINK_PORT])],
                                                  resolver=resolver, spf=spf)
                 for spf, port in PORTS.items()}

@@ -3,7 +3,7 @@
 
 import collections
 
-COLUMNS = ["direct", "haproxy", "nginx", "exim", "postfix", "postern"]
+COLUMNS = ["direct", "haproxy", "nginx", "exim", "postfix", "pyspf", "postern"]
 RTT_MS = 50
 
 
@@ -102,6 +102,9 @@ def spf_rows():
         ("SPF with warm cache, added latency", "µs median", "spf latency", Limit(value=100)),
         ("", "µs CPU/check", "spf cpu", None),
         ("", "checks/s of one core", "spf rate", Limit(value=10000, is_least=True)),
+        ("Postfix with SPF by a milter", "µs median", "milter latency", Limit(peer="pyspf", times=1.0)),
+        ("", "messages/s", "milter rate", Limit(peer="pyspf", times=1.0, is_least=True)),
+        ("", "µs CPU of milter", "milter cpu", Limit(peer="pyspf", times=1.0)),
     ]
 
 
