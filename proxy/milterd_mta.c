@@ -5,6 +5,8 @@
 
 #include <arpa/inet.h>
 #include <libmilter/mfapi.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,6 +20,8 @@
 /* libmilter hands no pointer of ours to the first callback of a connection. */
 static struct crossing *crossing;
 static unsigned long unwanted; /* SMFIP_NO* bits: what no filter looks at */
+
+#define LISTENER_FD_MAX 256 /* few are open so early */
 
 #define ACTIONS (SMFIF_ADDHDRS | SMFIF_CHGHDRS)
 #define SILENT  (SMFIP_NR_HDR | SMFIP_NR_EOH | SMFIP_NR_BODY)
@@ -242,6 +246,20 @@ static unsigned long find_unwanted(const struct chain *chain)
     return bits;
 }
 
+/* A field that is put in and the answer after it are two small writes of the library, the second of
+ * which would wait for the mail server's delayed acknowledgement of the first. Connections have it
+ * from the socket that listens, which the library keeps to itself; no other one listens yet. */
+static void write_at_once(void)
+{
+    for (int fd = 0, on = 1; fd < LISTENER_FD_MAX; fd++) {
+        int listens = 0;
+        socklen_t length = sizeof(listens);
+
+        if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) == 0 && listens != 0)
+            (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* unix: needs none */
+    }
+}
+
 int milterd_mta_open(struct bytes listen, uint32_t socket_mode, const struct chain *chain)
 {
     static char name[] = "postern-milter";
@@ -271,8 +289,10 @@ int milterd_mta_open(struct bytes listen, uint32_t socket_mode, const struct cha
     bool is_open = smfi_register(description) == MI_SUCCESS && smfi_setconn(socket) == MI_SUCCESS &&
                    smfi_opensocket(true) == MI_SUCCESS;
     umask(before);
-    if (is_open)
+    if (is_open) {
+        write_at_once();
         return 0;
+    }
     fprintf(stderr, "postern-milter: cannot listen at %.*s\n", (int)listen.len,
             (const char *)listen.at);
     return EX_UNAVAILABLE;
