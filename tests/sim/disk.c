@@ -152,6 +152,21 @@ bool sim_disk_hang(struct sim *w, const char *path)
     return true;
 }
 
+unsigned sim_disk_hung(const struct sim *w)
+{
+    unsigned most = 0;
+
+    LIST_EACH (link, &w->disk.hung) {
+        unsigned count = 0;
+        LIST_EACH (other, &w->disk.hung)
+            count += LIST_ENTRY(other, struct sim_event, link)->process ==
+                     LIST_ENTRY(link, struct sim_event, link)->process;
+        if (count > most)
+            most = count;
+    }
+    return most;
+}
+
 void sim_disk_go_on(struct sim *w)
 {
     w->disk.hanging = 0;

@@ -211,6 +211,7 @@ struct scenario_filter {
 struct scenario_plan {
     bool has_disk_trouble, has_memory_trouble, has_clock_trouble, has_bad_boxes, has_rot, has_rush;
     bool has_filter, has_boxes, has_operator, likes_boxes;
+    bool crowds_boxes; /* all write into Maildirs at once, while those hang */
     bool is_split, has_reloads, has_cold, has_aborts, has_hangs;
     struct scenario_filter filter;
     uint64_t disk_slack_ms; /* what the disk does may take longer by so much */
@@ -245,6 +246,7 @@ struct scenario_life {
     unsigned count; /* that have ended */
     uint32_t generation;
     unsigned hang_beats; /* until the disk goes on; 0: it does not hang */
+    bool hangs_boxes;    /* it is the disk of the Maildirs */
     bool may_die;
     struct sim_event abort, cold;
     struct sim_timer abort_timer, cold_timer;

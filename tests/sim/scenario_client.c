@@ -326,8 +326,9 @@ void clients_start(struct scenario *s)
         plan(c);
         s->clients_busy++;
         scenario_later(s, &c->timer, &c->event,
-                       s->plan.has_rush || scenario_chance(s, 40) ? 0
-                                                                  : scenario_below(s, SPREAD_MS));
+                       s->plan.has_rush || s->plan.crowds_boxes || scenario_chance(s, 40)
+                           ? 0
+                           : scenario_below(s, SPREAD_MS));
     }
 }
 

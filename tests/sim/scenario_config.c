@@ -36,6 +36,7 @@ static struct config *config_of(unsigned variant)
              "on-failure = %s\nretry = 1m 5m 20m\nunverified = %s\nreceived = %s\n%s"
              "%s%s"
              "[maildir \"box\"]\npath = /mail/${RCPT_DOMAIN}/${RCPT_LOCAL}\n"
+             "[maildir \"shelf\"]\npath = /mail/${RCPT_DOMAIN}/${RCPT_LOCAL}\n"
              "[route]\n@a.test a\n@client.test a\n%s%s",
              variant & 1 ? "2m" : "64k", variant & 2 ? "defer" : "live",
              variant & 4 ? "address = 198.51.100.1:26\n" : "",
@@ -45,7 +46,7 @@ static struct config *config_of(unsigned variant)
                                    "max-connections = 1\n"
                                  : "",
              has_second(variant) ? expire : "", has_second(variant) ? "@b.test b\n" : "",
-             has_boxes(variant) ? "@box.test box\n@list.test a, box\n" : "");
+             has_boxes(variant) ? "@box.test box\n@list.test a, box\n@shelf.test shelf\n" : "");
     return stage_config(text);
 }
 

@@ -66,6 +66,7 @@ void faults_plan(struct scenario *s)
     s->plan.likes_boxes = s->plan.has_operator && s->plan.has_boxes && scenario_chance(s, 60);
     if (s->plan.likes_boxes) /* what waits is led there */
         s->targets.down_until_ms[0] = s->heal_ms;
+    s->plan.crowds_boxes = s->plan.has_boxes && s->plan.has_hangs && scenario_chance(s, 40);
     s->plan.has_clock_trouble = scenario_chance(s, 15);
     s->targets.is_wordy = scenario_chance(s, 30);
     s->targets.refuses_reports = scenario_chance(s, 15);

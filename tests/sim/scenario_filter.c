@@ -404,6 +404,8 @@ void filter_plan(struct scenario *s)
         f->target = (int)scenario_below(s, SCENARIO_BOX + s->plan.has_boxes);
     if (f->target == 1 && s->targets.count < 2)
         f->target = 0;
+    if (f->target == SCENARIO_BOX && s->plan.crowds_boxes)
+        f->target = -1; /* there are two Maildirs then */
     f->ops = blind;
     if (scenario_chance(s, 50))
         f->ops.field = f->ops.body = look;

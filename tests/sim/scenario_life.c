@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "proxy/io/work.h"
 #include "proxy/worker.h"
 #include "tests/sim/scenario.h"
 #include "tests/sim/stage.h"
@@ -309,21 +310,30 @@ static void let_go_on(struct scenario *s)
     s->life.hang_beats = 0;
 }
 
-static void make_hang(struct scenario *s)
+static void make_hang(struct scenario *s, bool is_of_boxes)
 {
-    const char *path = s->plan.has_boxes && scenario_chance(s, 50) ? "/mail" : STAGE_SPOOL;
+    const char *path = is_of_boxes ? "/mail" : STAGE_SPOOL;
 
-    if (s->life.hang_beats > 0) {
-        if (--s->life.hang_beats == 0)
-            let_go_on(s);
-        return;
-    }
-    if (!scenario_chance(s, 10) || !sim_disk_hang(s->world, path))
+    if (!sim_disk_hang(s->world, path))
         return;
     if (s->is_loud)
         printf("%9llu %s hangs\n", (unsigned long long)sim_now_ms(s->world), path);
     scenario_count(s, COUNT_HANGS);
+    s->life.hangs_boxes = is_of_boxes;
     s->life.hang_beats = 1 + (unsigned)scenario_below(s, HANGS_MAX_BEATS);
+}
+
+static void look_at_hang(struct scenario *s)
+{
+    if (s->life.hang_beats == 0) {
+        if (scenario_chance(s, 10))
+            make_hang(s, s->plan.has_boxes && scenario_chance(s, 50));
+        return;
+    }
+    if (s->life.hangs_boxes && sim_disk_hung(s->world) > WORK_THREADS / 2)
+        scenario_fail(s, "Maildirs that hang have more than half of the threads");
+    if (--s->life.hang_beats == 0)
+        let_go_on(s);
 }
 
 /* ---- all of it ---- */
@@ -366,12 +376,14 @@ void life_begin(struct scenario *s)
         if (i == 0 || s->plan.is_split)
             start_server(s, i);
     }
+    if (s->plan.crowds_boxes)
+        make_hang(s, true);
 }
 
 void life_happen(struct scenario *s)
 {
     if (s->plan.has_hangs)
-        make_hang(s);
+        look_at_hang(s);
     if (s->plan.has_reloads && scenario_chance(s, 4))
         reload(s);
     if (scenario_chance(s, s->plan.has_aborts ? 2 : 1))

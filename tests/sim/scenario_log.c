@@ -34,7 +34,9 @@ static struct bytes address_of(struct bytes line, const char *key)
 
 static int target_of(struct bytes name)
 {
-    return bytes_is(name, "box") ? SCENARIO_BOX : bytes_is(name, "b") ? 1 : 0;
+    if (bytes_is(name, "box") || bytes_is(name, "shelf"))
+        return SCENARIO_BOX;
+    return bytes_is(name, "b") ? 1 : 0;
 }
 
 /* A line about one recipient of a message in the queue. */

@@ -66,16 +66,25 @@ static void put_content(struct scenario *s, struct message *m)
 /* The second leg of a list is a Maildir. */
 static void plan_ways(struct story *r, uint64_t domain)
 {
-    static const unsigned ways[] = {1, 2, 1 << SCENARIO_BOX, 1 | 1 << SCENARIO_BOX};
+    static const unsigned ways[] = {1, 2, 1 << SCENARIO_BOX, 1 | 1 << SCENARIO_BOX,
+                                    1 << SCENARIO_BOX};
 
     r->ways = ways[domain];
     r->legs = domain == 3 ? 2 : 1;
 }
 
+static uint64_t plan_domain(struct scenario *s)
+{
+    if (s->plan.crowds_boxes)
+        return 2 + scenario_below(s, 3);
+    return scenario_below(s, s->plan.has_boxes && scenario_chance(s, 20) ? 4 : 2);
+}
+
 static void plan_recipient(struct scenario *s, struct message *m, struct story *r, unsigned index)
 {
-    static const char *const domains[] = {"a.test", "b.test", "box.test", "list.test"};
-    uint64_t domain = scenario_below(s, s->plan.has_boxes && scenario_chance(s, 20) ? 4 : 2);
+    static const char *const domains[] = {"a.test", "b.test", "box.test", "list.test",
+                                          "shelf.test"};
+    uint64_t domain = plan_domain(s);
     const char *local = scenario_chance(s, 50) ? "joe" : "own";
 
     if (domain == 1 && s->targets.count < 2)

@@ -216,6 +216,7 @@ void sim_on_disk_name(struct sim *w, void (*fn)(void *owner, const struct sim_di
 /* Every call on what lies below this directory of the root hangs from now on, until
  * sim_disk_go_on(): jobs stay where they are. False: there is no such directory. */
 bool sim_disk_hang(struct sim *w, const char *path);
+unsigned sim_disk_hung(const struct sim *w); /* the most calls of any process that hang */
 void sim_disk_go_on(struct sim *w);
 /* A file system that has no unnamed files. */
 void sim_disk_without_unnamed(struct sim *w);

@@ -8,8 +8,6 @@
 #include "proxy/base/error.h"
 #include "tests/sim/world.h"
 
-#define THREADS 8
-
 struct job {
     struct sim_event done;
     struct list in_loop; /* while it waits for a thread */
@@ -71,7 +69,7 @@ int work_run(struct loop *l, struct work *w)
     list_init(&j->in_loop);
     w->shell = j;
     l->busy++;
-    if (l->jobs_running < THREADS)
+    if (l->jobs_running < WORK_THREADS)
         start(j);
     else
         list_append(&l->jobs_waiting, &j->in_loop);
