@@ -176,7 +176,9 @@ static int parse(int argc, char **argv, struct flags *flags_out)
 {
     char problem[FLAGS_ERROR_MAX];
 
-    if (flags_parse(argc, argv, flags_out, problem) != 0)
+    int code = flags_parse(argc, argv, flags_out, problem);
+    flags_out->serves_milters = true;
+    if (code != 0)
         fprintf(stderr, "postern-milter: %s\n", problem);
     else if (flags_out->wants_daemon || flags_out->mode == FLAGS_EXPLAIN)
         fputs("postern-milter: --daemon and --explain are for postern\n", stderr);

@@ -35,10 +35,12 @@ void config_free(struct config **config)
     *config = NULL;
 }
 
-/* Without any [smtpd] there is one, named core.hostname. */
-static int ensure_listener(struct config *config)
+/* Without any [smtpd] there is one, named core.hostname, where SMTP is served. */
+static int ensure_listener(struct config *config, const struct flags *flags)
 {
     struct config_section *section;
+    if (flags->serves_milters)
+        return 0;
     for (section = config->builder->first; section != NULL; section = section->next)
         if (section->kind == &smtpd_conf_section)
             return 0;
@@ -58,7 +60,7 @@ static int read_parts(struct config *config, const struct flags *flags)
     if (error == 0)
         error = config_flags_declare(config, flags);
     if (error == 0)
-        error = ensure_listener(config);
+        error = ensure_listener(config, flags);
     if (error == 0)
         error = config_flags_named(config, flags);
     if (error == 0)

@@ -45,7 +45,7 @@ struct config {
     struct syslog_conf syslog;
     struct logfile_conf **logfiles;
     size_t logfile_count;
-    struct smtpd_conf **smtpds; /* one at least */
+    struct smtpd_conf **smtpds; /* one at least where SMTP is served */
     size_t smtpd_count;
     struct milter_server_conf **milter_servers; /* for postern-milter */
     size_t milter_server_count;

@@ -14,6 +14,7 @@ struct flags {
     enum flags_mode mode;
     const char *config_path;
     bool wants_daemon;
+    bool serves_milters;         /* set by postern-milter: no listener of SMTP is needed */
     const char *explain_address; /* FLAGS_EXPLAIN */
     const char *explain_on;      /* a listener's name, or NULL: the first */
     char **arguments;            /* argv: those that begin with `--` and a section's kind */

@@ -4,13 +4,15 @@ import ctypes
 import os
 import re
 import signal
+import subprocess
 import socket
 
 import pytest
 
 from conftest import ending_well, needs_root
 from harness.messages import PLAIN_MESSAGE
-from harness.milter import SETTINGS, PosternMilter
+from harness.milter import SETTINGS, PosternMilter, program
+from harness.postern import environment
 from harness.postfix import Postfix, queue_id
 from harness.spf_dns import SpfDns
 from peers.client import Client
@@ -396,3 +398,14 @@ def test_suite(spf, behind, zone_dns):
     count, said, differing = run_suite(zone_dns, lambda case, serial: through_smtp(
         Client(postfix.server), f"joe+case{serial}@example.test", case, result_of))
     assert (count, said, differing) == (203, 201, [])
+
+
+def test_needs_no_listener_of_smtp(tmp_path):
+    """A file for postern-milter alone starts on a host whose name has no address."""
+    config = tmp_path / "milter.cf"
+    config.write_text("[core]\nhostname = no-address.invalid\nuser-id = root\n"
+                      f'spool-directory = {tmp_path}/spool\n[milter-server "filters"]\n'
+                      f"listen = unix:{tmp_path}/milter\nfilter = words\n" + WORDS)
+    done = subprocess.run([program("words"), f"--config={config}", "--check"], capture_output=True,
+                          text=True, env=environment(), timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
