@@ -81,8 +81,8 @@ static bool is_broken(const struct store_taken *taken)
 {
     struct disk_facts facts;
 
-    return taken->is_broken ||
-           (disk_facts_of(taken->fd, &facts) == 0 && (facts.marks & DISK_MARK_UNSYNCED) != 0);
+    return taken->is_broken || disk_facts_of(taken->fd, &facts) != 0 ||
+           (facts.marks & DISK_MARK_UNSYNCED) != 0;
 }
 
 /* ---- R2 to R4: the name ---- */
