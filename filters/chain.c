@@ -178,9 +178,10 @@ static void keep(struct seat *s, struct finding *f, struct arena *arena,
     else if (verdict->word.len != 0 && arena_copy(arena, verdict->word, &f->word) != 0)
         f->word = bytes_make(NULL, 0);
     if (verdict->lines.len != 0 && !filter_of(s)->common->shadow &&
-        arena_copy(arena, verdict->lines, &f->lines) != 0)
-        f->refusal =
-            reply_own(REPLY_LOCAL_PROBLEM); /* without its lines the mail is not the same */
+        arena_copy(arena, verdict->lines, &f->lines) != 0) {
+        f->refusal = reply_own(REPLY_LOCAL_PROBLEM);
+        f->stage = SESSION_STAGE_MAIL; /* without its lines the whole message may not go */
+    }
 }
 
 static void check_verdict(const struct seat *s, const struct filter_verdict *verdict)
