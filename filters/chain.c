@@ -69,7 +69,15 @@ void chain_init(struct chain *chain, struct filter **filters, size_t count)
         /* What was asked before is waited for at RCPT; at DATA all lines are there. */
         chain->stages |= filters[i]->stages | BIT(SESSION_STAGE_RCPT) | BIT(SESSION_STAGE_DATA);
         chain->reads_content = chain->reads_content || ops->field != NULL || ops->body != NULL;
+        chain->name_count += filters[i]->authserv_id.len != 0;
     }
+}
+
+void chain_names(const struct chain *chain, struct bytes *names_out)
+{
+    for (size_t i = 0; i < chain->count; i++)
+        if (chain->filters[i]->authserv_id.len != 0)
+            *names_out++ = chain->filters[i]->authserv_id;
 }
 
 /* ---- whom a filter spares ---- */
@@ -323,7 +331,7 @@ static void advance(struct chain_walk *w)
         tell(w, &(struct reply){.code = 0});
 }
 
-/* Outside of a message what was said of the last command is over. */
+/* Outside of a message what was said of the last one, or of the last command, is over. */
 static void forget_words(struct chain_walk *w)
 {
     if (w->envelope != NULL)
@@ -473,7 +481,6 @@ static void end_message(struct seat *s)
     if (filter_of(s)->ops->message_ended != NULL)
         filter_of(s)->ops->message_ended(&s->seat);
     s->asked &= FOR_SESSION | FOR_ALWAYS;
-    s->of_message = (struct finding){.stage = SESSION_STAGE_NONE};
 }
 
 void chain_message_ended(struct chain_walk *w)
@@ -485,7 +492,7 @@ void chain_message_ended(struct chain_walk *w)
     w->envelope = NULL;
     header_splitter_done(&w->splitter);
     header_splitter_init(&w->splitter, &loop_pools(w->loop)->medium, FILTER_FIELD_MAX);
-    arena_reset(&w->message);
+    forget_words(w);
 }
 
 void chain_walk_end(struct chain_walk **held)

@@ -23,10 +23,14 @@ struct chain {
     size_t count;       /* 0: there are none */
     uint32_t stages;    /* at which it is to be asked: bits by enum session_stage */
     bool reads_content; /* some filter looks at what passes by */
+    size_t name_count;  /* of filters that write Authentication-Results */
 };
 
 /* `filters` is borrowed and outlives the chain. */
 void chain_init(struct chain *chain, struct filter **filters, size_t count);
+
+/* Their names in these fields: chain->name_count of them, borrowed. */
+void chain_names(const struct chain *chain, struct bytes *names_out);
 
 struct chain_walk; /* one client's; owned by who made it */
 

@@ -95,31 +95,24 @@ static int prepend(struct bridge_filters *f, const struct target *target,
 }
 
 /* ... and fields that pretend to be such lines. */
-static size_t put_names(const struct chain *chain, struct bytes *names_out)
-{
-    size_t count = 0;
-
-    for (size_t i = 0; i < chain->count; i++)
-        if (chain->filters[i]->authserv_id.len != 0)
-            names_out[count++] = chain->filters[i]->authserv_id;
-    return count;
-}
-
 static int begin_stripping(struct bridge_filters *f)
 {
     const struct chain *own = &f->bridge->smtpd->chain;
-    size_t most = own->count, count;
+    size_t count = own->name_count;
 
     LIST_EACH (link, &f->targets)
-        most += LIST_ENTRY(link, struct target_walk, in_filters)->target->chain->count;
-    struct bytes *names = arena_alloc(&f->bridge->session.mail, (most + 1) * sizeof(*names));
+        count += LIST_ENTRY(link, struct target_walk, in_filters)->target->chain->name_count;
+    struct bytes *names = arena_alloc(&f->bridge->session.mail, (count + 1) * sizeof(*names));
     if (names == NULL)
         return ERR_MEMORY;
-    count = put_names(own, names);
-    LIST_EACH (link, &f->targets)
-        count += put_names(LIST_ENTRY(link, struct target_walk, in_filters)->target->chain,
-                           names + count);
     header_strip_init(&f->strip, names, count, &loop_pools(f->bridge->carrier.loop)->small);
+    chain_names(own, names);
+    names += own->name_count;
+    LIST_EACH (link, &f->targets) {
+        const struct chain *chain = LIST_ENTRY(link, struct target_walk, in_filters)->target->chain;
+        chain_names(chain, names);
+        names += chain->name_count;
+    }
     return 0;
 }
 
@@ -159,8 +152,8 @@ static bool is_about_message(const struct bridge_filters *f)
 
 static void end_asking(struct bridge_filters *f)
 {
-    LIST_EACH (link, &f->targets)
-        if (is_about_message(f))
+    if (is_about_message(f))
+        LIST_EACH (link, &f->targets)
             judge(f, LIST_ENTRY(link, struct target_walk, in_filters));
     if (f->about.stage == SESSION_STAGE_DATA && f->refusal.code == 0)
         prepend_all(f);

@@ -201,8 +201,7 @@ static void put_filters(const struct bridge *b, struct log_line *line)
     struct buf words;
     buf_init(&words, pool_of(b), 4096);
     bridge_filter_put_words(b, &words);
-    if (buf_length(&words) != 0)
-        log_put(line, "filters", buf_bytes(&words));
+    log_put_given(line, "filters", buf_bytes(&words));
     buf_done(&words);
 }
 

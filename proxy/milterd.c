@@ -111,26 +111,18 @@ static void log_life(struct milterd *d, const char *event)
     log_end(&line);
 }
 
-static int list_names(struct milterd *d)
-{
-    d->names = arena_alloc(&d->services.arena, d->chain.count * sizeof(*d->names));
-    if (d->names == NULL)
-        return ERR_MEMORY;
-    for (size_t i = 0; i < d->chain.count; i++)
-        if (d->chain.filters[i]->authserv_id.len != 0)
-            d->names[d->name_count++] = d->chain.filters[i]->authserv_id;
-    return 0;
-}
-
 static int start_filters(struct milterd *d)
 {
     struct services *s = &d->services;
-    const struct filter_services services = {
-        .loop = s->loop, .log = s->log, .log_sinks = s->log_sinks, .dns = s->dns};
-
-    filters_init(&s->filters, &services, &s->arena);
     int error = filters_chain(&s->filters, &d->conf->chosen, &d->chain);
-    return error == 0 ? list_names(d) : error;
+
+    if (error != 0)
+        return error;
+    d->names = arena_alloc(&s->arena, (d->chain.name_count + 1) * sizeof(*d->names));
+    if (d->names == NULL)
+        return ERR_MEMORY;
+    chain_names(&d->chain, d->names);
+    return 0;
 }
 
 static int start(struct milterd *d)

@@ -19,7 +19,6 @@ struct milterd {
     struct services services;
     struct chain chain;
     struct bytes *names; /* its filters' in Authentication-Results */
-    size_t name_count;
     struct crossing *crossing;
     struct list clients; /* struct milterd_client.in_milterd */
     unsigned client_count;

@@ -425,7 +425,7 @@ static void take_field(struct milterd_client *c, struct milterd_call *call)
     struct header_strip strip;
     struct field_readers to = {.walk = d->chain.reads_content ? c->walk : NULL, .strip = &strip};
 
-    header_strip_init(&strip, d->names, d->name_count, &loop_pools(loop_of(c))->small);
+    header_strip_init(&strip, d->names, d->chain.name_count, &loop_pools(loop_of(c))->small);
     give_field(&to, call);
     to.stays = to.stays || header_strip_end(&strip).len != 0;
     c->is_unchecked = c->is_unchecked || strip.held.has_failed;

@@ -225,21 +225,13 @@ static sfsistat on_command(SMFICTX *ctx, const char *line)
 
 /* ---- life ---- */
 
-static bool has_names(const struct chain *chain)
-{
-    for (size_t i = 0; i < chain->count; i++)
-        if (chain->filters[i]->authserv_id.len != 0)
-            return true;
-    return false;
-}
-
 static unsigned long find_unwanted(const struct chain *chain)
 {
     unsigned long bits = 0;
 
     if (!chain->reads_content)
         bits |= SMFIP_NOEOH | SMFIP_NOBODY;
-    if (!chain->reads_content && !has_names(chain))
+    if (!chain->reads_content && chain->name_count == 0)
         bits |= SMFIP_NOHDRS;
     if ((chain->stages & (1U << SESSION_STAGE_COMMAND)) == 0)
         bits |= SMFIP_NOUNKNOWN;

@@ -145,18 +145,6 @@ static int start_chains(struct services *s)
     return 0;
 }
 
-/* Only who serves clients asks filters. */
-static int start_filters(struct services *s)
-{
-    bool serves = !s->is_cold && (s->is_alone || !s->runs_queue);
-    const struct filter_services services = {
-        .loop = s->loop, .log = s->log, .log_sinks = s->log_sinks, .dns = s->dns};
-    if (!serves)
-        return 0;
-    filters_init(&s->filters, &services, &s->arena);
-    return start_chains(s);
-}
-
 static int start_targets(struct services *s)
 {
     const struct target_services services = {
@@ -177,6 +165,17 @@ static void start_storage(struct services *s)
     storage_start(&s->storage);
 }
 
+/* Only who serves clients asks filters. */
+static void begin_filters(struct services *s)
+{
+    bool serves = !s->is_cold && (s->is_alone || !s->runs_queue);
+    const struct filter_services services = {
+        .loop = s->loop, .log = s->log, .log_sinks = s->log_sinks, .dns = s->dns};
+
+    if (serves)
+        filters_init(&s->filters, &services, &s->arena);
+}
+
 int services_begin(struct services *s)
 {
     pool_init(&s->pool, 4096, 4);
@@ -190,7 +189,10 @@ int services_begin(struct services *s)
         loop_free(&s->loop);
         return error;
     }
-    return start_dns(s);
+    error = start_dns(s);
+    if (error == 0)
+        begin_filters(s);
+    return error;
 }
 
 int services_start(struct services *s)
@@ -206,7 +208,7 @@ int services_start(struct services *s)
     if (error == 0)
         error = start_targets(s);
     if (error == 0)
-        error = start_filters(s);
+        error = start_chains(s);
     if (error == 0)
         start_storage(s);
     return error;

@@ -90,6 +90,8 @@ struct setting {
     const char *(*wrong)(struct bytes value);
 };
 
+#define SETTING_SOCKET_PATH_MAX 107 /* octets: what a sockaddr_un holds beside its NUL */
+
 void setting_put_net(const struct netmask *mask, struct buf *out); /* ADDR or ADDR/BITS */
 /* For setting.wrong: the value must be a host name. */
 const char *setting_wrong_host(struct bytes value);

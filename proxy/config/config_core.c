@@ -12,11 +12,9 @@ static const char *wrong_path(struct bytes value)
     return value.at[0] == '/' ? NULL : "an absolute path";
 }
 
-#define SOCKET_PATH_MAX 107 /* what a sockaddr_un holds beside its NUL */
-
 static const char *wrong_socket(struct bytes value)
 {
-    bool is_fine = value.at[0] == '/' && value.len <= SOCKET_PATH_MAX;
+    bool is_fine = value.at[0] == '/' && value.len <= SETTING_SOCKET_PATH_MAX;
     return is_fine ? NULL : "an absolute path of at most 107 octets";
 }
 

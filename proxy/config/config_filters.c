@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Filters: whose sections listeners and targets name, and the checks of their own. */
-#include <stdio.h>
-
 #include "proxy/base/error.h"
 #include "proxy/config/config_private.h"
 #include "proxy/config/filter_kinds.h"
@@ -14,8 +12,7 @@ const struct filter_kind *config_filters_kind(const struct setting_section *sect
     return *kind;
 }
 
-/* The kind is NULL where no filter has this name. */
-static struct filter_choice find(const struct config *config, struct bytes name)
+struct filter_choice config_filters_find(const struct config *config, struct bytes name)
 {
     for (const struct filter_kind *const *kind = filter_kinds; *kind != NULL; kind++) {
         const struct config_section *section = config_builder_find(config, (*kind)->section, name);
@@ -54,7 +51,7 @@ int config_filters_choose(struct config *config, const struct config_section *se
         return ERR_MEMORY;
     for (size_t i = 0; i < names->count; i++) {
         struct cf_place place = config_builder_place(section, "filter", i);
-        struct filter_choice choice = find(config, names->at[i]);
+        struct filter_choice choice = config_filters_find(config, names->at[i]);
         if (choice.kind == NULL)
             report_unknown(config, place, names->at[i]);
         else if (is_chosen(&choices, &choice))
@@ -66,18 +63,6 @@ int config_filters_choose(struct config *config, const struct config_section *se
     }
     *choices_out = choices;
     return 0;
-}
-
-/* `filter` names no kind, so two filters must not share a name. */
-void config_filters_check_name(struct config *config, const struct config_section *section)
-{
-    char expected[64];
-    struct filter_choice first = find(config, section->name);
-    if (first.conf == section->conf)
-        return;
-    snprintf(expected, sizeof expected, "a name that no [%s] bears", first.kind->section->kind);
-    cf_error(&config->problems, section->place, section->name, bytes_of(expected),
-             bytes_make(NULL, 0));
 }
 
 void config_filters_check(struct config *config)

@@ -185,23 +185,21 @@ static void complete(struct config *config, const struct config_section *section
         finish(&finishing.asked);
 }
 
-/* ---- targets ---- */
-
-/* Two targets must not share a name; the error is told of the one whose kind comes later. */
-static void check_other_kinds(struct config *config, const struct config_section *section)
+/* Routes name targets without their kinds, and `filter` names filters so; two of them must not
+ * share a name. `first`: the first kind that has one of this name; the error is told of the others.
+ */
+static void check_name(struct config *config, const struct config_section *section,
+                       const struct setting_section *first)
 {
     char expected[64];
-    bool is_later = false;
-    snprintf(expected, sizeof expected, "a name that no [%s] bears", section->kind->kind);
-    for (const struct target_kind *const *kind = target_kinds; *kind != NULL; kind++) {
-        const struct config_section *other =
-            is_later ? config_builder_find(config, (*kind)->section, section->name) : NULL;
-        if (other != NULL)
-            cf_error(&config->problems, other->place, section->name, bytes_of(expected),
-                     bytes_make(NULL, 0));
-        is_later = is_later || (*kind)->section == section->kind;
-    }
+    if (first == section->kind)
+        return;
+    snprintf(expected, sizeof expected, "a name that no [%s] bears", first->kind);
+    cf_error(&config->problems, section->place, section->name, bytes_of(expected),
+             bytes_make(NULL, 0));
 }
+
+/* ---- targets and filters ---- */
 
 static int choose_filters(struct config *config, const struct config_section *section)
 {
@@ -218,7 +216,7 @@ static int choose_filters(struct config *config, const struct config_section *se
 static int finish_target(struct config *config, const struct config_section *section,
                          const struct target_kind *kind)
 {
-    check_other_kinds(config, section);
+    check_name(config, section, config_target(config, section->name).kind->section);
     complete(config, section, kind->finish);
     return choose_filters(config, section);
 }
@@ -260,7 +258,7 @@ static int finish_section(struct config *config, const struct config_section *se
     if (kind != NULL)
         return finish_target(config, section, kind);
     if (filter != NULL) {
-        config_filters_check_name(config, section);
+        check_name(config, section, config_filters_find(config, section->name).kind->section);
         complete(config, section, filter->finish);
     }
     if (section->kind == &config_core_section)

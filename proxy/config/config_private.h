@@ -98,7 +98,8 @@ const struct filter_kind *config_filters_kind(const struct setting_section *sect
 /* Finds the filters that the key `filter` of the section names. */
 int config_filters_choose(struct config *config, const struct config_section *section,
                           const struct setting_texts *names, struct filter_choices *choices_out);
-void config_filters_check_name(struct config *config, const struct config_section *section);
+/* The kind is NULL where no filter has this name. */
+struct filter_choice config_filters_find(const struct config *config, struct bytes name);
 void config_filters_check(struct config *config); /* what --check does beyond a start */
 
 /* ---- config_resolve.c: what the system is asked ---- */

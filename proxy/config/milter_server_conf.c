@@ -5,8 +5,6 @@
 #include "proxy/base/error.h"
 #include "proxy/base/text.h"
 
-#define SOCKET_PATH_MAX 107 /* what a sockaddr_un holds beside its NUL */
-
 static bool is_port(struct bytes text)
 {
     uint64_t port;
@@ -21,7 +19,7 @@ static const char *wrong_listen(struct bytes value)
     struct netaddr ip;
 
     if (where.len > 1 && bytes_is(scheme, "unix"))
-        return where.at[1] == '/' && where.len - 1 <= SOCKET_PATH_MAX
+        return where.at[1] == '/' && where.len - 1 <= SETTING_SOCKET_PATH_MAX
                    ? NULL
                    : "unix: and an absolute path of at most 107 octets";
     if (bytes_is(scheme, "inet") && at < value.len && at > colon &&

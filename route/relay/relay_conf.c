@@ -6,7 +6,6 @@
 #include "proxy/base/text.h"
 
 #define REMEMBERED_MAX 1000000
-#define UNIX_PATH_MAX  107 /* what a sockaddr_un holds beside its NUL */
 
 /* ---- addresses ---- */
 
@@ -25,7 +24,7 @@ static int parse_host(struct bytes word, struct relay_address *address_out)
 
 static int parse_unix(struct bytes path, struct relay_address *address_out)
 {
-    if (path.len == 0 || path.len > UNIX_PATH_MAX || path.at[0] != '/')
+    if (path.len == 0 || path.len > SETTING_SOCKET_PATH_MAX || path.at[0] != '/')
         return ERR_SYNTAX;
     *address_out = (struct relay_address){.kind = RELAY_ADDRESS_UNIX, .path = path};
     return 0;

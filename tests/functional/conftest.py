@@ -21,6 +21,7 @@ from harness.messages import PLAIN_MESSAGE  # noqa: E402
 from harness.postern import Postern  # noqa: E402
 from harness.postfix import Postfix  # noqa: E402
 from harness.process import free_port, is_root  # noqa: E402
+from harness.spf_dns import SpfDns  # noqa: E402
 from peers.answers import Hold  # noqa: E402
 from peers.target import Target  # noqa: E402
 
@@ -83,6 +84,14 @@ def ending_well():
     finally:
         for one in made:
             one.remove()
+
+
+@pytest.fixture
+def zone_dns():
+    """A name server whose zones a test writes itself."""
+    server = SpfDns()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

@@ -141,6 +141,15 @@ def test_etrn_from(target, to_target):
         assert "ETRN" in keywords(client.expect(250, "EHLO helo.example.org"))
 
 
+def deliver_after_restart(server, backend):
+    """The target is there again, and postern with it: what waits arrives."""
+    server.stop()
+    server.is_over = False
+    backend.listen()
+    server.start()
+    backend.wait(lambda: backend.accepted, "the message")
+
+
 def test_spooled_with_its_login(target, to_target):
     """What waits in the queue goes out with all that was asserted, after a restart too."""
     backend = target(ehlo=WITH_ALL)
@@ -150,11 +159,7 @@ def test_spooled_with_its_login(target, to_target):
     with asserting(server, "XCLIENT NAME=a.example.org ADDR=203.0.113.7 PORT=9 LOGIN=joe TTL=3 "
                            "SESSION=ref1 DESTADDR=198.51.100.9") as client:
         assert client.mail(PLAIN_MESSAGE).code == 250
-    server.stop()
-    server.is_over = False
-    backend.listen()
-    server.start()
-    backend.wait(lambda: backend.accepted, "the message")
+    deliver_after_restart(server, backend)
     assert xclient_of(backend) == {
         "NAME": "a.example.org", "ADDR": "203.0.113.7", "PORT": "9", "LOGIN": "joe", "TTL": "2",
         "SESSION": "ref1", "DESTADDR": "198.51.100.9", "DESTPORT": "[UNAVAILABLE]",
@@ -370,11 +375,7 @@ def test_spooled_with_its_origin(target, to_target):
     backend.unlisten()
     with forwarding(server) as client:
         assert client.mail(PLAIN_MESSAGE).code == 250
-    server.stop()
-    server.is_over = False
-    backend.listen()
-    server.start()
-    backend.wait(lambda: backend.accepted, "the message")
+    deliver_after_restart(server, backend)
     sent = xforward(backend.accepted[0])
     assert (sent["ADDR"], sent["PROTO"], sent["HELO"]) == ("203.0.113.7", "ESMTPSA",
                                                            "b.example.org")

@@ -14,7 +14,6 @@ from harness.messages import PLAIN_MESSAGE
 from harness.milter import SETTINGS, PosternMilter, program
 from harness.postern import environment
 from harness.postfix import Postfix, queue_id
-from harness.spf_dns import SpfDns
 from peers.client import Client
 from test_spf import needs_suite, run_suite, through_smtp
 
@@ -372,13 +371,6 @@ def test_exit_codes(milter, tmp_path):
 
 
 # ---- [spf] ---------------------------------------------------------------------------------------
-
-@pytest.fixture
-def zone_dns():
-    server = SpfDns()
-    yield server
-    server.stop()
-
 
 @pytest.fixture
 def spf(milter, zone_dns):

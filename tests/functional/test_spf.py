@@ -15,7 +15,6 @@ from harness.dns import TRUSTED
 from harness.messages import PLAIN_MESSAGE
 from harness.postern import binary
 from harness.postfix import queue_id
-from harness.spf_dns import SpfDns
 from harness.spf_evaluator import Evaluator
 from harness.spf_suite import Zone
 from peers.client import elapsed
@@ -24,13 +23,6 @@ needs_suite = pytest.mark.skipif(spf_suite.path() is None, reason="no ../shared/
 XCLIENT = "xclient-from = 127.0.0.1\nresolve-names = no\nfilter = spf\n"
 CLIENT = "192.0.2.1"
 REFUSED = re.compile(r"(550 5\.7\.2[34]|451 4\.7\.2[34]) (.*) \(SPF\)(?:; its explanation: (.*))?")
-
-
-@pytest.fixture
-def zone_dns():
-    server = SpfDns()
-    yield server
-    server.stop()
 
 
 @pytest.fixture
