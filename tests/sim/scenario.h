@@ -170,7 +170,8 @@ struct spool_file {
     bool is_bodiless;     /* is_unreadable: but what it says of itself can be read, and written */
     uint64_t damaged_ms;
     uint64_t linked_ms;
-    uint64_t told_ms; /* of a report: its cause knows of it; 0: not that we know */
+    uint64_t told_ms;   /* of a report: its cause knows of it; 0: not that we know */
+    bool is_cause_gone; /* ... because it was removed: no record says so */
 };
 
 /* A call of the disk has failed. */
@@ -360,6 +361,10 @@ uint64_t ledger_telling(struct bytes content);
 /* The recipients that a report names. Returns the first one that is known, or NULL. */
 struct story *ledger_report(struct scenario *s, struct message *m, struct bytes content);
 void ledger_clock(struct scenario *s); /* looks at the wall clock */
+/* Death came after `done_ms`, and before the record, which the log line follows (0: there is none),
+ * or before the removal was durable. Whoever is killed does not sync what it has removed; a power
+ * cut may come later then. */
+bool ledger_may_be_undone(struct scenario *s, uint64_t done_ms, uint64_t line_ms);
 /* Its time was over at that target, and it was tried in vain since, or the target was away. */
 bool ledger_may_expire(const struct scenario *s, const struct message *m, const struct story *r,
                        int target);
@@ -369,6 +374,8 @@ void ledger_free(struct scenario *s);
 /* scenario_spool.c */
 void spool_watch(struct scenario *s);
 struct spool_file *spool_file_of(struct scenario *s, struct bytes id); /* NULL */
+bool spool_is_in_queue(struct scenario *s, const struct spool_file *f);
+bool spool_is_message(const char *path);
 /* For want of memory something of that message could not be written, as if the disk had failed. */
 void spool_note_failure(struct scenario *s, struct message *m, struct bytes id);
 /* Has the disk failed in what this delivery, or this message, depends on? */
@@ -377,16 +384,21 @@ bool spool_has_refused(struct scenario *s, const struct message *m);  /* between
 bool spool_makes_again(struct scenario *s, const struct delivery *d); /* the report */
 /* Death or the disk came between a report, which was made since then, and the record of it. */
 bool spool_has_untold_report(struct scenario *s, const struct message *m, uint64_t since_ms);
+bool spool_is_on_hold(struct scenario *s, const struct message *m, bool is_report);
+bool spool_is_drained(struct scenario *s);
+void spool_check(struct scenario *s); /* what lies there when all is over */
+void spool_free(struct scenario *s);
+
+/* scenario_damage.c */
 /* A bit of that file flips, or none of it can be read from now on, or nothing of its body. */
 enum rot { ROT_FLIP, ROT_FILE, ROT_BODY };
 void spool_damage(struct scenario *s, const char *path, enum rot rot);
 bool spool_is_bodiless(struct scenario *s, const struct message *m);
 /* A bit of its file has flipped, and not of what was written last: nothing leaves it any more. */
 bool spool_is_damaged(struct scenario *s, const struct message *m);
-bool spool_is_on_hold(struct scenario *s, const struct message *m, bool is_report);
-bool spool_is_drained(struct scenario *s);
-void spool_check(struct scenario *s); /* what lies there when all is over */
-void spool_free(struct scenario *s);
+bool spool_is_told(struct scenario *s, struct spool_file *f); /* the operator, in the log */
+/* What is damaged is kept, whatever it says, and the operator has been told. */
+void spool_keep_damaged(struct scenario *s, struct spool_file *f);
 
 /* scenario_log.c */
 void log_watch(struct scenario *s);

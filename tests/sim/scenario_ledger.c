@@ -166,25 +166,28 @@ struct story *ledger_report(struct scenario *s, struct message *m, struct bytes 
 
 /* ---- deliveries ---- */
 
-/* Death came before the record, which the log line follows, or before the removal was durable.
- * Whoever is killed does not sync what it has removed; a power cut may come later then. */
-static bool has_died_near(struct scenario *s, const struct delivery *d)
+bool ledger_may_be_undone(struct scenario *s, uint64_t done_ms, uint64_t line_ms)
 {
     bool was_killed = false;
 
     LIST_EACH (link, &s->deaths) {
         const struct death *death = LIST_ENTRY(link, struct death, link);
-        if (death->at_ms < d->taken_ms)
+        if (death->at_ms < done_ms)
             continue;
-        if (d->line_ms == 0 || death->at_ms < d->line_ms || (was_killed && death->is_power))
+        if (line_ms == 0 || death->at_ms < line_ms || (was_killed && death->is_power))
             return true;
-        if (death->at_ms - d->line_ms > DEATH_POWER_MS + s->plan.disk_slack_ms)
+        if (death->at_ms - line_ms > DEATH_POWER_MS + s->plan.disk_slack_ms)
             continue;
         if (death->is_power)
             return true;
         was_killed = true;
     }
     return false;
+}
+
+static bool has_died_near(struct scenario *s, const struct delivery *d)
+{
+    return ledger_may_be_undone(s, d->taken_ms, d->line_ms);
 }
 
 static bool may_come_twice(struct scenario *s, const struct delivery *d)

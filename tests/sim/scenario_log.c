@@ -171,10 +171,12 @@ static void on_bounced(struct scenario *s, struct bytes line)
 static void on_report(struct scenario *s, struct bytes line)
 {
     struct spool_file *f = spool_file_of(s, value_of(line, " report="));
+    const struct spool_file *cause = spool_file_of(s, value_of(line, " transaction="));
 
     if (f == NULL)
         return;
     f->told_ms = sim_now_ms(s->world);
+    f->is_cause_gone = cause != NULL && !spool_is_in_queue(s, cause);
     if (f->message == NULL)
         f->message = message_of_transaction(s, line);
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The disk of a scenario: which message lies where and why, what has failed, and what is left. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -11,11 +10,6 @@
 #define QUEUE STAGE_SPOOL "/queue"
 #define HOLD  STAGE_SPOOL "/hold"
 #define BAD   STAGE_SPOOL "/bad"
-
-/* Of a record in a file of the spool. */
-#define RECORD_HEAD_BYTES 16
-#define RECORD_LENGTH_AT  8
-#define RECORD_FOLLOWS_AT 14
 
 #define HOUR_MS 3600000
 
@@ -31,7 +25,7 @@ static const char *name_of(const char *path)
     return strrchr(path, '/') + 1;
 }
 
-static bool is_message_name(const char *path)
+bool spool_is_message(const char *path)
 {
     return lies_below(path, STAGE_SPOOL) && strlen(name_of(path)) == ID_LENGTH &&
            !lies_below(path, STAGE_SPOOL "/running");
@@ -128,7 +122,8 @@ bool spool_is_on_hold(struct scenario *s, const struct message *m, bool is_repor
 
 static void note_end(struct scenario *s, const char *path)
 {
-    struct spool_file *f = is_message_name(path) ? spool_file_of(s, bytes_of(name_of(path))) : NULL;
+    struct spool_file *f =
+        spool_is_message(path) ? spool_file_of(s, bytes_of(name_of(path))) : NULL;
 
     if (f != NULL)
         f->is_there = false;
@@ -148,7 +143,7 @@ static void on_name(void *owner, const struct sim_disk_name *name)
         ledger_box(s, name->to, name->octets);
         return;
     }
-    if (!is_message_name(name->to))
+    if (!spool_is_message(name->to))
         return;
     is_new = spool_file_of(s, bytes_of(name_of(name->to))) == NULL;
     f = file_at(s, name->to, name->octets);
@@ -261,8 +256,17 @@ bool spool_has_refused(struct scenario *s, const struct message *m)
     return false;
 }
 
+bool spool_is_in_queue(struct scenario *s, const struct spool_file *f)
+{
+    char path[sizeof(f->directory) + sizeof(f->id) + 1];
+    struct bytes file;
+
+    snprintf(path, sizeof(path), "%s/%s", f->directory, f->id);
+    return sim_file(s->world, path, &file);
+}
+
 /* Death or the disk came between the report and its record at the cause. */
-static bool is_made_again(struct scenario *s, const struct spool_file *f)
+static bool is_untold(struct scenario *s, const struct spool_file *f)
 {
     uint64_t until_ms = f->told_ms == 0 ? UINT64_MAX : f->told_ms;
 
@@ -279,6 +283,14 @@ static bool is_made_again(struct scenario *s, const struct spool_file *f)
     return false;
 }
 
+/* Or the cause, of which nothing was left to do, is back. If some of its recipients are delivered
+ * then, there is a report on the others that has an id of its own. */
+static bool is_made_again(struct scenario *s, const struct spool_file *f)
+{
+    return is_untold(s, f) ||
+           (f->is_cause_gone && ledger_may_be_undone(s, f->linked_ms, f->told_ms));
+}
+
 bool spool_makes_again(struct scenario *s, const struct delivery *d)
 {
     LIST_EACH (link, &s->files) {
@@ -293,7 +305,7 @@ bool spool_has_untold_report(struct scenario *s, const struct message *m, uint64
 {
     LIST_EACH (link, &s->files) {
         const struct spool_file *f = LIST_ENTRY(link, struct spool_file, link);
-        if (f->is_report && f->message == m && f->linked_ms >= since_ms && is_made_again(s, f))
+        if (f->is_report && f->message == m && f->linked_ms >= since_ms && is_untold(s, f))
             return true;
     }
     return false;
@@ -311,152 +323,6 @@ void spool_free(struct scenario *s)
         free(LIST_ENTRY(link, struct spool_file, link));
     LIST_EACH (link, &s->troubles)
         free(LIST_ENTRY(link, struct trouble, link));
-}
-
-/* ---- damage ---- */
-
-/* Where its body ends, its records begin, and those that were written last, in one go. */
-struct records {
-    uint64_t body_end, first, last;
-};
-
-/* False: it is no message. */
-static bool find_records(struct bytes file, struct records *r)
-{
-    struct spool_head head;
-
-    if (spool_head_parse(bytes_first(file, SPOOL_HEAD_BYTES), &head) != 0)
-        return false;
-    r->body_end = SPOOL_HEAD_BYTES + head.body_bytes;
-    r->first = r->last = spool_records_at(&head);
-    for (uint64_t at = r->first; at + RECORD_HEAD_BYTES <= file.len;) {
-        uint32_t len;
-        memcpy(&len, file.at + at + RECORD_LENGTH_AT, sizeof(len));
-        if (file.at[at + RECORD_FOLLOWS_AT] == 0)
-            r->last = at;
-        at += RECORD_HEAD_BYTES + (((uint64_t)len + 7) & ~UINT64_C(7));
-    }
-    return r->first < file.len;
-}
-
-/* Bodies are long, and most of what can be wrong lies behind them. */
-static uint64_t choose_octet(struct scenario *s, struct bytes file, const struct records *r)
-{
-    if (r != NULL && scenario_chance(s, 50))
-        return r->first + scenario_below(s, file.len - r->first);
-    return scenario_below(s, file.len);
-}
-
-static void note_damage(struct scenario *s, struct spool_file *f)
-{
-    f->is_damaged = true;
-    f->damaged_ms = sim_now_ms(s->world);
-}
-
-static void flip(struct scenario *s, const char *path, struct spool_file *f)
-{
-    struct bytes file;
-    struct records records, durable;
-    uint64_t octet, bit;
-    bool has_records;
-
-    if (!sim_file(s->world, path, &file) || file.len == 0 || sim_file_is_locked(s->world, path))
-        return; /* what is being delivered has been verified */
-    has_records = f != NULL && find_records(file, &records);
-    octet = choose_octet(s, file, has_records ? &records : NULL);
-    bit = 8 * octet + scenario_below(s, 8);
-    if (has_records && f->message != NULL && octet >= records.last)
-        f->message->has_torn_end = true;
-    if (f != NULL && find_records(bytes_first(file, sim_file_durable(s->world, path)), &durable))
-        f->is_last_durable = octet >= durable.last;
-    if (f != NULL && !(has_records && octet >= records.body_end && octet < records.first))
-        note_damage(s, f);
-    scenario_count(s, COUNT_FLIPS);
-    if (s->is_loud)
-        printf("%9llu bit %llu of %s flips\n", (unsigned long long)sim_now_ms(s->world),
-               (unsigned long long)bit, path);
-    sim_file_flip(s->world, path, bit);
-}
-
-/* Whoever finds it may die before he says so; and what was written behind it may be gone. */
-static bool has_died_since(struct scenario *s, const struct spool_file *f)
-{
-    LIST_EACH (link, &s->deaths)
-        if (LIST_ENTRY(link, struct death, link)->at_ms >= f->damaged_ms)
-            return true;
-    return false;
-}
-
-bool spool_is_damaged(struct scenario *s, const struct message *m)
-{
-    LIST_EACH (link, &s->files) {
-        const struct spool_file *f = LIST_ENTRY(link, struct spool_file, link);
-        if (f->message == m && !f->is_report && f->is_damaged && !f->is_unreadable)
-            return !m->has_torn_end && !(f->is_last_durable && has_died_since(s, f));
-    }
-    return false;
-}
-
-bool spool_is_bodiless(struct scenario *s, const struct message *m)
-{
-    LIST_EACH (link, &s->files) {
-        const struct spool_file *f = LIST_ENTRY(link, struct spool_file, link);
-        if (f->message == m && !f->is_report && f->is_bodiless)
-            return true;
-    }
-    return false;
-}
-
-/* All of it, or its body alone. */
-static void spoil(struct scenario *s, const char *path, struct spool_file *f, bool is_body)
-{
-    struct bytes file;
-    struct records records;
-
-    f->is_bodiless = is_body && sim_file(s->world, path, &file) && find_records(file, &records);
-    f->is_unreadable = true;
-    scenario_count(s, f->is_bodiless ? COUNT_BODILESS : COUNT_SPOILED);
-    if (s->is_loud)
-        printf("%9llu %s cannot be read any more%s\n", (unsigned long long)sim_now_ms(s->world),
-               path, f->is_bodiless ? ", but for its records" : "");
-    if (f->is_bodiless)
-        sim_disk_lose(s->world, path, SPOOL_HEAD_BYTES, records.first);
-    else
-        sim_disk_spoil(s->world, path, -EIO);
-}
-
-void spool_damage(struct scenario *s, const char *path, enum rot rot)
-{
-    struct spool_file *f = is_message_name(path) ? spool_file_of(s, bytes_of(name_of(path))) : NULL;
-
-    if (f == NULL || rot == ROT_FLIP) {
-        flip(s, path, f);
-        return;
-    }
-    note_damage(s, f);
-    spoil(s, path, f, rot == ROT_BODY);
-}
-
-static bool is_told(struct scenario *s, struct spool_file *f)
-{
-    char words[64];
-
-    if (!f->is_told) {
-        snprintf(words, sizeof(words), "queue-file transaction=%s", f->id);
-        f->is_told = scenario_search(sim_log(s->world), words) != NULL;
-    }
-    return f->is_told;
-}
-
-/* It is kept, whatever it says, and the operator has been told: in the log, or by his fsck. */
-static void note_kept(struct scenario *s, struct spool_file *f)
-{
-    struct message *m = f->message;
-
-    for (unsigned i = 0; m != NULL && i < m->recipient_count; i++)
-        m->recipients[i].is_queued = true;
-    if (!is_told(s, f) && !s->plan.has_operator && !s->plan.has_cold && !has_died_since(s, f))
-        scenario_fail(s, "%s is damaged, and nobody is told", f->id);
 }
 
 /* ---- what lies there ---- */
@@ -480,7 +346,7 @@ static bool is_given_up(struct scenario *s, const char *path)
 {
     struct spool_file *f = spool_file_of(s, bytes_of(name_of(path)));
 
-    return f != NULL && f->is_unreadable && !must_be_returned(s, f) && is_told(s, f);
+    return f != NULL && f->is_unreadable && !must_be_returned(s, f) && spool_is_told(s, f);
 }
 
 bool spool_is_drained(struct scenario *s)
@@ -488,7 +354,7 @@ bool spool_is_drained(struct scenario *s)
     const char *path;
 
     for (unsigned i = 0; (path = sim_file_below(s->world, QUEUE, i)) != NULL; i++)
-        if (is_message_name(path) && !is_given_up(s, path))
+        if (spool_is_message(path) && !is_given_up(s, path))
             return false;
     return true;
 }
@@ -550,13 +416,13 @@ static void read_folder(struct scenario *s, const char *folder)
 
     for (unsigned i = 0; (path = sim_file_below(s->world, folder, i)) != NULL; i++) {
         struct spool_file *f;
-        if (!is_message_name(path))
+        if (!spool_is_message(path))
             continue;
         f = spool_file_of(s, bytes_of(name_of(path)));
         if (f != NULL && strcmp(folder, QUEUE) == 0 && must_be_returned(s, f))
             scenario_fail(s, "%s is never returned", path);
         if (f != NULL && f->is_damaged && (f->is_unreadable || strcmp(folder, BAD) == 0)) {
-            note_kept(s, f);
+            spool_keep_damaged(s, f);
             continue;
         }
         if (strcmp(folder, QUEUE) == 0 && !is_given_up(s, path))
