@@ -50,7 +50,7 @@ static void put_recipient(struct takeover *s, struct spool_writer *w, const stru
         .to = r->to,
         .target = r->branch->target->name,
         .params = r->params,
-        .lines = r->branch->destination->lines,
+        .lines = transaction_lines(r->branch),
         .identity = r->branch->facts.identity_kinds,
         .is_unverified = r->is_unverified,
         .fate = r->final == FATE_UNKNOWN ? FATE_UNKNOWN
@@ -81,7 +81,7 @@ static void put_message(struct takeover *s, struct spool_writer *w, const struct
         .has_origin = b->carrier.origin != b->carrier.client,
         .listener = b->smtpd->conf->section,
         .hostname = b->carrier.hostname,
-        .lines = t->lines,
+        .lines = t->view.lines,
         .arrived_ms = now_ms,
         .recipient_count = s->recipient_count,
     };

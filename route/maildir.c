@@ -9,8 +9,9 @@
 #include "route/carrier.h"
 #include "route/maildir_file_private.h"
 #include "route/maildir_path_private.h"
+#include "route/outgoing.h"
 
-#define HEAD_MAX_BYTES (8192 + 2 * TRANSACTION_LINES_MAX) /* the header lines that we add */
+#define FIELDS_MAX_BYTES 8192 /* of the header fields that we add */
 
 /* The jobs of one Maildir leave a thread to the others. */
 #define JOBS_EACH (TARGET_JOBS_MAX - 1)
@@ -32,7 +33,8 @@ struct maildir_branch {
     struct maildir *maildir;
     struct carrier *carrier;
     struct branch *branch; /* NULL: the branch was dropped, or is done */
-    struct reader reader;
+    struct outgoing message;
+    struct buf received; /* our own field for the current file */
     struct maildir_files files;
     enum maildir_step step; /* reset when its result has been reported */
     enum maildir_wish wish;
@@ -91,6 +93,7 @@ static void free_branch(struct maildir_branch *shell)
     mem_free(shell->files.at);
     if (shell->files.chunk != NULL)
         pool_give(&loop_pools(loop_of(shell))->chunk, shell->files.chunk);
+    buf_done(&shell->received);
     mem_free(shell);
 }
 
@@ -126,7 +129,7 @@ static void log_failed(struct maildir_branch *shell, const struct maildir_file *
 static void detach(struct maildir_branch *shell)
 {
     assert(shell->branch != NULL && shell->branch->shell == shell);
-    reader_close(&shell->reader);
+    outgoing_close(&shell->message);
     shell->branch->shell = NULL;
     shell->branch = NULL;
 }
@@ -148,50 +151,62 @@ static void put_in_chunk(struct maildir_branch *shell, struct bytes octets)
     }
 }
 
-/* The header lines that we add. */
-static int put_head(struct maildir_branch *shell)
+static const struct recipient *current_rcpt(const struct maildir_branch *shell)
 {
-    const struct recipient *rcpt = shell->files.at[shell->files.current].rcpt;
+    return shell->files.at[shell->files.current].rcpt;
+}
+
+/* The message is read from its start for the current file. */
+static void begin_file(struct maildir_branch *shell)
+{
     const struct transaction *transaction = shell->branch->transaction;
     struct header_trace trace = {
         .client = transaction->client,
         .by = shell->carrier->hostname,
         .id = bytes_of(transaction->envelope.id.text),
-        .rcpt = &rcpt->original,
+        .rcpt = &current_rcpt(shell)->original,
         .wall_s = loop_wall_ms(loop_of(shell)) / 1000,
     };
+
+    header_put_received(&shell->received, &trace);
+    outgoing_rewind(&shell->message, buf_bytes(&shell->received));
+}
+
+/* What stands above all of it: who it is from, and for whom. */
+static int put_head(struct maildir_branch *shell)
+{
     struct buf head;
 
-    buf_init(&head, &loop_pools(loop_of(shell))->medium, HEAD_MAX_BYTES);
+    if (buf_length(&shell->received) == 0)
+        begin_file(shell);
+    buf_init(&head, &loop_pools(loop_of(shell))->medium, FIELDS_MAX_BYTES);
     buf_text(&head, "Return-Path: <");
-    address_put(&head, &transaction->envelope.from);
+    address_put(&head, &shell->branch->transaction->envelope.from);
     buf_text(&head, ">\r\nDelivered-To: ");
-    address_put(&head, &rcpt->to);
+    address_put(&head, &current_rcpt(shell)->to);
     buf_text(&head, "\r\n");
-    transaction_put_lines(shell->branch, &head);
-    header_put_received(&head, &trace);
-    int error = head.has_failed ? ERR_MEMORY : 0;
+    int error = head.has_failed || shell->received.has_failed ? ERR_MEMORY : 0;
     if (error == 0)
         put_in_chunk(shell, buf_bytes(&head));
     buf_done(&head);
     return error;
 }
 
-/* Takes the next octets of the copy into the chunk. False: they are being read back from the
- * file. */
+/* Takes the next octets of the message into the chunk. False: they are being read back from the
+ * copy's file. */
 static bool fill_chunk(struct maildir_branch *shell)
 {
     size_t room = loop_pools(loop_of(shell))->chunk.block_bytes;
     struct bytes piece;
 
-    while (shell->files.chunk_bytes < room && reader_left(&shell->reader) != 0) {
-        if (reader_pieces(&shell->reader, &piece, 1) == 0)
+    if (!outgoing_begin(&shell->message))
+        return shell->files.chunk_bytes != 0;
+    while (shell->files.chunk_bytes < room && outgoing_left(&shell->message) != 0) {
+        if (outgoing_pieces(&shell->message, &piece, 1) == 0)
             return shell->files.chunk_bytes != 0;
-        if (shell->reader.at == 0 && header_would_continue(piece))
-            put_in_chunk(shell, bytes_of("\r\n")); /* ends our own header */
         piece = bytes_first(piece, room - shell->files.chunk_bytes);
         put_in_chunk(shell, piece);
-        reader_advance(&shell->reader, piece.len);
+        outgoing_advance(&shell->message, piece.len);
     }
     return true;
 }
@@ -220,13 +235,13 @@ static void write_on(struct maildir_branch *shell)
     }
     if (!fill_chunk(shell))
         return; /* on_more() goes on */
-    files->is_last_chunk = reader_left(&shell->reader) == 0;
+    files->is_last_chunk = shell->message.has_begun && outgoing_left(&shell->message) == 0;
     start(shell, STEP_WRITE, run_write);
 }
 
 static void on_more(struct reader *reader)
 {
-    struct maildir_branch *shell = CONTAINER_OF(reader, struct maildir_branch, reader);
+    struct maildir_branch *shell = CONTAINER_OF(reader, struct maildir_branch, message.reader);
     if (shell->step == STEP_IDLE && shell->files.chunk != NULL)
         write_on(shell);
 }
@@ -238,7 +253,7 @@ static void next_file(struct maildir_branch *shell)
 
     assert(shell->files.current <= shell->files.count);
     shell->files.offset = 0;
-    reader_rewind(&shell->reader);
+    buf_reset(&shell->received);
     if (file->error == 0)
         return;
     log_failed(shell, file);
@@ -320,6 +335,7 @@ static void open_branch(struct carrier *carrier, struct branch *branch)
     shell->maildir = maildir;
     shell->carrier = carrier;
     shell->branch = branch;
+    buf_init(&shell->received, &loop_pools(maildir->services->loop)->medium, FIELDS_MAX_BYTES);
     shell->files.fd = -1;
     shell->files.is_all_or_nothing = !carrier->is_spooled;
     branch->shell = shell;
@@ -394,7 +410,7 @@ static void start_prepare(struct maildir_branch *shell)
 {
     int error = make_file_list(shell);
 
-    reader_open(&shell->reader, shell->carrier->copy, on_more);
+    outgoing_open(&shell->message, shell->branch, shell->carrier->copy, on_more);
     if (error != 0)
         tell_prepared(shell, error);
     else

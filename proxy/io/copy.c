@@ -86,6 +86,7 @@ struct copy *copy_new(struct loop *loop, struct copy_limits *limits, struct copy
     copy->net = net;
     copy->use = use;
     copy->owner = owner;
+    copy->message_end = COPY_END;
     copy->file.fd = -1;
     copy->file.at = limits->head_bytes;
     list_init(&copy->readers);
@@ -181,6 +182,17 @@ int copy_append(struct copy *copy, struct bytes octets)
     return 0;
 }
 
+void copy_end_message(struct copy *copy)
+{
+    assert(copy->message_end == COPY_END);
+    copy->message_end = copy->length;
+}
+
+uint64_t copy_message_length(const struct copy *copy)
+{
+    return copy->message_end == COPY_END ? copy->length : copy->message_end;
+}
+
 void copy_finish(struct copy *copy)
 {
     copy->is_finished = true;
@@ -228,8 +240,26 @@ static void forget_window(struct reader *reader)
 void reader_open(struct reader *reader, struct copy *copy, void (*more)(struct reader *reader))
 {
     assert(!copy->is_freed && copy_is_whole(copy));
-    *reader = (struct reader){.of = copy, .more = more};
+    *reader = (struct reader){.of = copy, .end = COPY_END, .more = more};
     list_append(&copy->readers, &reader->link);
+}
+
+void reader_set_range(struct reader *reader, uint64_t start, uint64_t end)
+{
+    assert(reader->at == reader->start && start <= reader->of->length && start <= end);
+    forget_window(reader);
+    reader->at = reader->start = start;
+    reader->end = end;
+    copy_look_again(reader->of);
+}
+
+/* Where the octets end that the reader may read now. */
+static uint64_t end_of(const struct reader *reader)
+{
+    const struct copy *copy = reader->of;
+    uint64_t end = reader->end == COPY_END ? copy->message_end : reader->end;
+
+    return end < copy->length ? end : copy->length;
 }
 
 void reader_close(struct reader *reader)
@@ -249,7 +279,8 @@ static int piece_of_window(struct reader *reader, struct bytes *piece)
     if (reader->window != NULL && reader->at >= reader->window_at &&
         reader->at < reader->window_at + reader->window_bytes) {
         size_t skip = (size_t)(reader->at - reader->window_at);
-        *piece = bytes_make(reader->window + skip, reader->window_bytes - skip);
+        *piece = bytes_first(bytes_make(reader->window + skip, reader->window_bytes - skip),
+                             (size_t)reader_left(reader));
         return 1;
     }
     if (copy->job.kind == COPY_JOB_READ && copy->job.reader == reader)
@@ -265,14 +296,14 @@ int reader_pieces(struct reader *reader, struct bytes *pieces, int max)
     struct copy *copy = reader->of;
     int count = 0;
 
-    assert(copy != NULL && reader->at <= copy->length && max > 0);
-    if (reader->at < copy->memory_from)
+    assert(copy != NULL && max > 0);
+    uint64_t at = reader->at, end = end_of(reader);
+    if (at < end && at < copy->memory_from)
         return piece_of_window(reader, pieces);
-    uint64_t at = reader->at;
-    while (count < max && at < copy->length) {
+    while (count < max && at < end) {
         uint64_t offset = at - copy->memory_from;
         size_t skip = (size_t)(offset % CHUNK_BYTES);
-        uint64_t left = copy->length - at;
+        uint64_t left = end - at;
         size_t len = CHUNK_BYTES - skip;
         if (len > left)
             len = (size_t)left;
@@ -294,13 +325,13 @@ void reader_advance(struct reader *reader, size_t octets)
 
 void reader_rewind(struct reader *reader)
 {
-    assert(reader->of != NULL && (reader->at == 0 || copy_is_whole(reader->of)));
+    assert(reader->of != NULL && (reader->at == reader->start || copy_is_whole(reader->of)));
     forget_window(reader);
-    reader->at = 0;
+    reader->at = reader->start;
 }
 
 uint64_t reader_left(const struct reader *reader)
 {
-    assert(reader->of != NULL && reader->at <= reader->of->length);
-    return reader->of->length - reader->at;
+    assert(reader->of != NULL && reader->at <= end_of(reader));
+    return end_of(reader) - reader->at;
 }

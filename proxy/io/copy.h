@@ -63,11 +63,14 @@ void copy_count_envelope(struct copy_limits *limits, struct copy_net *net, int64
 /* False when all memory is in use, or the envelopes of this net have a quarter of it. */
 bool copy_may_envelope_grow(const struct copy_limits *limits, const struct copy_net *net);
 
-/* Reads one copy from start to end; embedded in its owner. */
+#define COPY_END UINT64_MAX /* where the message ends, wherever that is */
+
+/* Reads a range of one copy; embedded in its owner. */
 struct reader {
     struct copy *of; /* NULL: not open */
     struct list link;
-    uint64_t at; /* offset of the next octet */
+    uint64_t at;         /* offset of the next octet */
+    uint64_t start, end; /* of the range */
     /* Octets have been read back from the file, or that has failed. Never called from within a call
      * of the owner's. */
     void (*more)(struct reader *reader);
@@ -110,6 +113,11 @@ void copy_let_go(struct copy *copy);
 bool copy_is_whole(const struct copy *copy);
 /* The copy was let go, and has no room before the slowest reader has moved. */
 bool copy_waits_for_readers(const struct copy *copy);
+
+/* The message ends here. What is appended from now on is in its place for some readers: only a
+ * range that says so reaches it. */
+void copy_end_message(struct copy *copy);
+uint64_t copy_message_length(const struct copy *copy);
 
 /* How many octets may be appended now. 0: wait for `room`. */
 size_t copy_room(struct copy *copy);
@@ -158,9 +166,13 @@ void copy_image_done(struct copy_job_on_image *job);
 struct copy *copy_of_file(struct loop *loop, struct copy_limits *limits, int fd, uint64_t at,
                           uint64_t length, const struct copy_use *use, void *owner);
 
-/* Legal when the copy is whole. Opens the reader at the first octet. */
+/* Legal when the copy is whole. Opens the reader at the first octet of the message, which is its
+ * range. */
 void reader_open(struct reader *reader, struct copy *copy, void (*more)(struct reader *reader));
 void reader_close(struct reader *reader); /* does nothing to one that is not open */
+/* Legal when the reader is open, nothing was read, and octets up to `start` are there. The reader
+ * reads octets [start, end) alone; COPY_END: to the end of the message. */
+void reader_set_range(struct reader *reader, uint64_t start, uint64_t end);
 /* Legal when the reader is open. Gets octets from reader->at on that are in memory now, as up to
  * `max` pieces in *pieces, and returns how many pieces. 0: nothing can be read yet, at the end or
  * while octets are read back from the file (`more` follows). The pieces are valid until the next
@@ -168,10 +180,10 @@ void reader_close(struct reader *reader); /* does nothing to one that is not ope
 int reader_pieces(struct reader *reader, struct bytes *pieces, int max);
 /* Legal when octets <= reader_left(). */
 void reader_advance(struct reader *reader, size_t octets);
-/* Legal when the reader is open, and the copy is whole or nothing was read. Back to the first
- * octet, for a message that is replayed on another connection. */
+/* Legal when the reader is open, and the copy is whole or nothing was read. Back to the first octet
+ * of the range, for a message that is replayed on another connection. */
 void reader_rewind(struct reader *reader);
-/* Legal when the reader is open. Octets that are appended and not yet read. */
+/* Legal when the reader is open. Octets of the range that are appended and not yet read. */
 uint64_t reader_left(const struct reader *reader);
 
 #endif

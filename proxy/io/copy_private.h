@@ -63,6 +63,7 @@ struct copy {
     size_t chunk_count, chunk_capacity;
     uint64_t memory_from; /* a multiple of CHUNK_BYTES, or the length of a given file */
     uint64_t length;
+    uint64_t message_end; /* COPY_END: it has not come */
     struct copy_file file;
     int error;
     bool is_finished, is_freed, is_let_go;

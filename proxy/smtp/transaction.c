@@ -110,7 +110,8 @@ void transaction_settle(struct transaction *t, struct reply outcome)
 void transaction_init(struct transaction *t, struct arena *mail, const struct envelope *envelope,
                       const struct identity *client)
 {
-    *t = (struct transaction){.mail = mail, .envelope = *envelope, .client = client};
+    *t = (struct transaction){
+        .mail = mail, .envelope = *envelope, .client = client, .view = view_whole()};
     list_init(&t->recipients);
     list_init(&t->branches);
     list_init(&t->todo);

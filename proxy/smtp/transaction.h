@@ -19,6 +19,7 @@
 #include "proxy/smtp/envelope.h"
 #include "proxy/smtp/identity.h"
 #include "proxy/smtp/reply.h"
+#include "proxy/smtp/view.h"
 
 struct target; /* opaque here: compared, never read */
 struct event;
@@ -93,7 +94,8 @@ struct destination {
     struct branch *branch;            /* the latest; all before it are done */
     unsigned standing;                /* recipients that may get the message there */
     const struct recipient *named_by; /* the latest recipient whose routes name it */
-    struct bytes lines;               /* see transaction_prepend() */
+    struct view view; /* has_view: what it gets; else only `lines`: what stands in front there */
+    bool has_view;
 };
 
 struct branch {
@@ -156,7 +158,8 @@ struct transaction {
     struct list todo; /* branches with actions due */
     struct list deserted;
     struct destination *destinations; /* the root of the tree */
-    struct bytes lines;               /* see transaction_prepend() */
+    struct view view;                 /* what targets get that have no view of their own */
+    size_t lines_bytes;               /* of all views together */
     struct transaction_counts counts;
     unsigned spool_todo; /* ACT_PREPARE_SPOOL, ACT_COMMIT_SPOOL: bits by enum action_kind */
     bool is_preparing_spool, is_committing_spool; /* until EV_PREPARED, EV_COMMITTED */
@@ -201,16 +204,23 @@ enum transaction_go { TRANSACTION_GO_WAIT, TRANSACTION_GO_AHEAD, TRANSACTION_GO_
  * state is TX_ENVELOPE again (more RCPTs may come, or transaction_abandon()). AHEAD: the state is
  * TX_CONTENT. */
 enum transaction_go transaction_go(struct transaction *t);
-/* Legal before TX_PREPARING. Whole header fields, copied, that go in front of the message: at every
- * target, or at this one before the others. They replace those that were given so before.
- * ERR_MEMORY; ERR_TOO_LONG: more than TRANSACTION_LINES_MAX. */
+/* Legal before TX_PREPARING, and before a transaction_show() for the same. Whole header fields,
+ * copied, that go in front of the message: at every target, or at this one before the others. They
+ * replace those that were given so before. ERR_MEMORY; ERR_TOO_LONG: more than
+ * TRANSACTION_LINES_MAX, or VIEW_LINES_MAX in all. */
 int transaction_prepend(struct transaction *t, const struct target *target, struct bytes lines);
+/* Legal before TX_PREPARING, and before a branch of those that are meant has sent any content. This
+ * is what the target gets, or with NULL each one for which this was not said by name; `lines` are
+ * copied. It replaces what was to be seen there before, and stands in place of what was prepended
+ * there. ERR_MEMORY; ERR_TOO_LONG: more than VIEW_LINES_MAX in all. */
+int transaction_show(struct transaction *t, const struct target *target, const struct view *view);
 /* Does a recipient go to this target, or did one? */
 bool transaction_names(struct transaction *t, const struct target *target);
 /* ... and may one still get the message there, now or out of the spool? */
 bool transaction_goes_to(const struct transaction *t, const struct target *target);
-/* What goes in front of the message at the target of this branch. */
-void transaction_put_lines(const struct branch *b, struct buf *out);
+/* What the target of this branch gets, and header fields that go in front of that, there alone. */
+const struct view *transaction_view(const struct branch *b);
+struct bytes transaction_lines(const struct branch *b);
 /* Legal before TX_PREPARING. The target's own filters refuse the message: its recipients have that
  * outcome, wherever they stood, and the target does not get the end. */
 void transaction_judge(struct transaction *t, const struct target *target,

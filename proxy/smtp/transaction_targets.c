@@ -160,6 +160,26 @@ bool transaction_fits(struct transaction *t, const struct recipient *r, const st
 
 /* ---- what filters said ---- */
 
+static int set_lines(struct transaction *t, struct bytes lines, struct bytes *held)
+{
+    struct bytes copy;
+
+    if (t->lines_bytes - held->len + lines.len > VIEW_LINES_MAX)
+        return ERR_TOO_LONG;
+    if (!bytes_equal(*held, lines)) {
+        if (arena_copy(t->mail, lines, &copy) != 0)
+            return ERR_MEMORY;
+        t->lines_bytes += copy.len - held->len;
+        *held = copy;
+    }
+    return 0;
+}
+
+static bool is_whole(const struct view *view)
+{
+    return view->at == 0 && view->end == VIEW_TO_END && view->above == view->lines.len;
+}
+
 int transaction_prepend(struct transaction *t, const struct target *target, struct bytes lines)
 {
     struct destination *destination = target == NULL ? NULL : *find(t, target);
@@ -169,14 +189,42 @@ int transaction_prepend(struct transaction *t, const struct target *target, stru
         return 0; /* nobody goes there */
     if (lines.len > TRANSACTION_LINES_MAX)
         return ERR_TOO_LONG;
-    struct bytes *at = destination == NULL ? &t->lines : &destination->lines;
-    return bytes_equal(*at, lines) ? 0 : arena_copy(t->mail, lines, at);
+    if (destination != NULL) {
+        assert(!destination->has_view);
+        return set_lines(t, lines, &destination->view.lines);
+    }
+    assert(is_whole(&t->view));
+    int error = set_lines(t, lines, &t->view.lines);
+    t->view.above = t->view.lines.len;
+    return error;
 }
 
-void transaction_put_lines(const struct branch *b, struct buf *out)
+int transaction_show(struct transaction *t, const struct target *target, const struct view *view)
 {
-    buf_put(out, b->destination->lines);
-    buf_put(out, b->transaction->lines);
+    struct destination *destination = target == NULL ? NULL : *find(t, target);
+    struct view *held = destination == NULL ? &t->view : &destination->view, shown = *view;
+
+    assert(t->state < TX_PREPARING && view->at <= view->end && view->above <= view->lines.len);
+    if (target != NULL && destination == NULL)
+        return 0; /* nobody goes there */
+    int error = set_lines(t, view->lines, &held->lines);
+    if (error != 0)
+        return error;
+    shown.lines = held->lines;
+    *held = shown;
+    if (destination != NULL)
+        destination->has_view = true;
+    return 0;
+}
+
+const struct view *transaction_view(const struct branch *b)
+{
+    return b->destination->has_view ? &b->destination->view : &b->transaction->view;
+}
+
+struct bytes transaction_lines(const struct branch *b)
+{
+    return b->destination->has_view ? bytes_make(NULL, 0) : b->destination->view.lines;
 }
 
 /* A leg whose target was away at its RCPT: where another of its list is accepted, the spool is to

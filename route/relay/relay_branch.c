@@ -376,7 +376,7 @@ static const struct deadline_use deadline_use = {.reached = on_deadline};
 
 static void more(struct reader *reader)
 {
-    struct relay_content *c = CONTAINER_OF(reader, struct relay_content, reader);
+    struct relay_content *c = CONTAINER_OF(reader, struct relay_content, message.reader);
     struct relay_branch *w = CONTAINER_OF(c, struct relay_branch, content);
 
     if (w->link == NULL)
@@ -524,13 +524,13 @@ static void log_confused(const struct relay_branch *w, const struct outbound_eve
 /* The target is ready for content. There is no reader where there was no memory for a copy. */
 static void on_go(struct relay_branch *w)
 {
-    struct bytes prefix;
+    struct bytes received;
 
-    if (w->content.reader.of == NULL)
+    if (!outgoing_is_open(&w->content.message))
         return;
-    int error = relay_job_prefix(w, &prefix);
+    int error = relay_job_received(w, &received);
     if (error == 0)
-        relay_content_open(&w->content, prefix);
+        relay_content_open(&w->content, received);
     else
         carrier_report(w->carrier, &(struct event){.kind = EV_COPY, .error = error});
 }

@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* From the copy to the wire: framing, stuffing of dots, a Received line in front. */
+/* From the copy to the wire: framing, stuffing of dots. */
 #include "route/relay/relay_content.h"
 
 #include <assert.h>
 
 #include "proxy/io/stream.h"
-#include "proxy/smtp/header.h"
 #include "proxy/smtp/outbound.h"
 #include "proxy/smtp/transaction.h"
-
-#define EMPTY_LINE_BYTES 2
 
 /* What goes out in one write: commands, content, and the end of data, in this order. */
 struct wire {
@@ -25,59 +22,41 @@ void relay_content_init(struct relay_content *content, struct branch *branch, st
 {
     content->branch = branch;
     if (copy != NULL)
-        reader_open(&content->reader, copy, more);
+        outgoing_open(&content->message, branch, copy, more);
 }
 
 void relay_content_reset(struct relay_content *content)
 {
-    if (content->reader.of != NULL)
-        reader_rewind(&content->reader);
-    *content = (struct relay_content){.reader = content->reader,
+    if (outgoing_is_open(&content->message))
+        outgoing_rewind(&content->message, bytes_make(NULL, 0));
+    *content = (struct relay_content){.message = content->message,
                                       .branch = content->branch,
                                       .is_end_released = content->is_end_released};
 }
 
 void relay_content_close(struct relay_content *content)
 {
-    reader_close(&content->reader);
+    outgoing_close(&content->message);
     content->is_open = false;
 }
 
-void relay_content_open(struct relay_content *content, struct bytes prefix)
+void relay_content_open(struct relay_content *content, struct bytes own)
 {
-    assert(!content->is_open && content->reader.of != NULL);
-    content->prefix = prefix;
-    if (prefix.len != 0)
-        content->prefix.len -= EMPTY_LINE_BYTES;
-    content->has_seen_start = prefix.len == 0;
+    assert(!content->is_open && outgoing_is_open(&content->message));
+    outgoing_rewind(&content->message, own);
     content->is_open = true;
-}
-
-/* False: the first octets are being read back. */
-static bool look_at_start(struct relay_content *content)
-{
-    struct bytes first = bytes_make(NULL, 0);
-
-    if (content->has_seen_start)
-        return true;
-    if (reader_left(&content->reader) != 0 && reader_pieces(&content->reader, &first, 1) == 0)
-        return false;
-    content->has_seen_start = true;
-    if (header_would_continue(first))
-        content->prefix.len += EMPTY_LINE_BYTES;
-    return true;
 }
 
 /* Asks the machine how many octets of content may go. Our own lines wait for the client's. */
 static uint64_t frame(struct relay_content *content, struct outbound *out, struct bytes *tail_out)
 {
-    uint64_t left = reader_left(&content->reader);
-    bool is_whole = content->is_end_released && copy_is_finished(content->reader.of);
+    struct outgoing *message = &content->message;
+    bool is_whole = content->is_end_released && copy_is_finished(message->reader.of);
+    bool has_any = reader_left(&message->reader) != 0 || is_whole || out->chunk_left != 0;
 
-    if (out->state != OUT_CONTENT || (left == 0 && !is_whole && out->chunk_left == 0) ||
-        !look_at_start(content))
+    if (out->state != OUT_CONTENT || !has_any || !outgoing_begin(message))
         return 0;
-    return outbound_frame(out, content->prefix.len - content->prefix_at + left, is_whole, tail_out);
+    return outbound_frame(out, outgoing_left(message), is_whole, tail_out);
 }
 
 static void add(struct wire *wire, struct bytes run)
@@ -120,12 +99,8 @@ static bool add_pieces(struct wire *wire, struct relay_content *content, uint64_
 {
     struct bytes pieces[STREAM_PIECES_MAX];
     struct dot_stuffer ahead = content->stuffer;
-    int count = 0;
+    int count = left == 0 ? 0 : outgoing_pieces(&content->message, pieces, STREAM_PIECES_MAX);
 
-    if (left != 0 && content->prefix_at < content->prefix.len)
-        pieces[count++] = bytes_skip(content->prefix, content->prefix_at);
-    if (left > (count == 0 ? 0 : pieces[0].len))
-        count += reader_pieces(&content->reader, pieces + count, STREAM_PIECES_MAX - count);
     for (int i = 0; i < count && left != 0; i++) {
         size_t most = left < pieces[i].len ? (size_t)left : pieces[i].len;
         size_t covered = add_content(wire, &ahead, bytes_first(pieces[i], most), is_stuffed);
@@ -156,17 +131,6 @@ static void gather(struct relay_content *content, struct outbound *out, struct w
     }
 }
 
-static void advance(struct relay_content *content, size_t octets)
-{
-    size_t of_prefix = content->prefix.len - content->prefix_at;
-
-    if (of_prefix > octets)
-        of_prefix = octets;
-    content->prefix_at += of_prefix;
-    if (octets > of_prefix)
-        reader_advance(&content->reader, octets - of_prefix);
-}
-
 /* `octets` of the wire's are taken by the stream. */
 static void account(struct relay_content *content, struct outbound *out, const struct wire *wire,
                     size_t octets)
@@ -186,7 +150,7 @@ static void account(struct relay_content *content, struct outbound *out, const s
         size_t decoded = out->is_dot_content ? dot_stuffer_wrote(&content->stuffer, runs,
                                                                  wire->content_count, of_content)
                                              : of_content;
-        advance(content, decoded);
+        outgoing_advance(&content->message, decoded);
         outbound_wrote(out, decoded);
     }
     if (wire->tail != 0) {

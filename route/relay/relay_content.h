@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* From the copy to the wire: framing, stuffing of dots, a Received line in front. */
+/* From the copy to the wire: framing, stuffing of dots. */
 #ifndef POSTERN_RELAY_CONTENT_H
 #define POSTERN_RELAY_CONTENT_H
 
@@ -7,8 +7,8 @@
 #include <stddef.h>
 
 #include "proxy/base/bytes.h"
-#include "proxy/io/copy.h"
 #include "proxy/smtp/dot.h"
+#include "route/outgoing.h"
 
 struct branch;
 struct outbound;
@@ -16,15 +16,12 @@ struct stream;
 
 /* How far one branch's content has got on its connection. */
 struct relay_content {
-    struct reader reader;
+    struct outgoing message;
     struct branch *branch; /* hears that the end of data is on its way */
     bool is_end_released;  /* the final dot may go once the copy is finished */
     struct dot_stuffer stuffer;
-    struct bytes prefix; /* our own lines, in front of the copy; in the mail arena */
-    bool has_seen_start; /* of the copy: whether `prefix` ends with an empty line is decided */
-    size_t prefix_at;    /* octets of it that were written */
-    size_t tail_at;      /* of the final dot likewise */
-    bool is_open;        /* the target takes content */
+    size_t tail_at; /* octets of the final dot that were written */
+    bool is_open;   /* the target takes content */
 };
 
 /* Everything else is 0. The copy is kept for this branch from its beginning; NULL: there was no
@@ -34,9 +31,8 @@ void relay_content_init(struct relay_content *content, struct branch *branch, st
 /* Nothing was sent yet on a connection that is new to this branch. */
 void relay_content_reset(struct relay_content *content);
 void relay_content_close(struct relay_content *content); /* nothing more is read */
-/* The target takes content now. `prefix`: our own lines and an empty one after them, which is sent
- * where the content has no header; or nothing. */
-void relay_content_open(struct relay_content *content, struct bytes prefix);
+/* The target takes content now. `own`: header fields of our own, or none; in the mail arena. */
+void relay_content_open(struct relay_content *content, struct bytes own);
 /* Writes commands and content as far as the stream takes them. `content` NULL: commands alone.
  * True: something was written. */
 bool relay_content_pump(struct relay_content *content, struct outbound *out, struct stream *stream);

@@ -13,8 +13,6 @@
 #include "route/relay/relay_private.h"
 #include "route/relay/relay_recipient.h"
 
-#define PREFIX_MAX (REPLY_MAX_BYTES + 2 * TRANSACTION_LINES_MAX)
-
 static struct arena *arena_of(const struct relay_branch *w)
 {
     return w->branch->transaction->mail;
@@ -59,6 +57,15 @@ static void fill_facts(struct relay_branch *w)
     w->branch->lacks_dsn = !capability_has(&w->link->out.caps, CAPABILITY_DSN);
 }
 
+/* Octets of the message as the target gets it, but for our own field. */
+static uint64_t message_bytes(const struct relay_branch *w)
+{
+    const struct view *view = transaction_view(w->branch);
+    uint64_t end = view->end == VIEW_TO_END ? copy_message_length(w->carrier->copy) : view->end;
+
+    return transaction_lines(w->branch).len + view->lines.len + end - view->at;
+}
+
 bool relay_job_make(struct relay_branch *w, struct outbound_job *job_out, unsigned *missing_out)
 {
     const struct relay_conf *conf = w->relay->conf;
@@ -72,7 +79,7 @@ bool relay_job_make(struct relay_branch *w, struct outbound_job *job_out, unsign
         .sends_xforward = (choice.kinds & IDENTITY_KIND_XFORWARD) != 0,
         .passes_without_identity = conf->identity_failure == RELAY_IDENTITY_FAILURE_PASS,
         .form = relay_identity_form(conf),
-        .size_bytes = w->carrier->is_spooled ? copy_length(w->carrier->copy) : 0,
+        .size_bytes = w->carrier->is_spooled ? message_bytes(w) : 0,
     };
     *missing_out = choice.missing;
     if (choice.is_failure && !job_out->passes_without_identity)
@@ -114,18 +121,15 @@ static bool wants_received(const struct relay_branch *w)
            !relay_identity_judges(w->identity);
 }
 
-/* RFC 7208 9.1: what filters found stands above our Received. */
-int relay_job_prefix(const struct relay_branch *w, struct bytes *prefix_out)
+int relay_job_received(const struct relay_branch *w, struct bytes *received_out)
 {
     struct buf out;
 
-    buf_init(&out, &loop_pools(w->carrier->loop)->medium, PREFIX_MAX);
-    transaction_put_lines(w->branch, &out);
+    buf_init(&out, &loop_pools(w->carrier->loop)->medium, REPLY_MAX_BYTES);
     if (wants_received(w))
         put_received(w, &out);
-    if (buf_length(&out) != 0)
-        buf_text(&out, "\r\n");
-    int error = out.has_failed ? ERR_MEMORY : arena_copy(arena_of(w), buf_bytes(&out), prefix_out);
+    int error =
+        out.has_failed ? ERR_MEMORY : arena_copy(arena_of(w), buf_bytes(&out), received_out);
     buf_done(&out);
     return error;
 }

@@ -17,8 +17,7 @@ bool relay_job_waits_for_name(const struct relay_branch *w);
  * False: the client's identity must be handed on, and cannot be; *missing_out has the enum
  * identity_kind bits that are not on offer. */
 bool relay_job_make(struct relay_branch *w, struct outbound_job *job_out, unsigned *missing_out);
-/* What goes in front of the content: filters' header fields, our own Received, and an empty line;
- * nothing where there is neither. 0 or ERR_MEMORY. */
-int relay_job_prefix(const struct relay_branch *w, struct bytes *prefix_out);
+/* Our own Received field; nothing where the target is to get none. 0 or ERR_MEMORY. */
+int relay_job_received(const struct relay_branch *w, struct bytes *received_out);
 
 #endif

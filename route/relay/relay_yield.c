@@ -42,7 +42,7 @@ static struct choice judge(const struct relay_link *link, bool is_claimed)
     uint64_t now = loop_now_ms(r->service->loop);
     c.brought = brought_by(c.w);
     struct relay_pace_facts facts = {
-        .is_slow = relay_pace_is_slow(&c.w->pace, now, c.brought, c.w->content.reader.at),
+        .is_slow = relay_pace_is_slow(&c.w->pace, now, c.brought, c.w->content.message.reader.at),
         .may_replay = relay_branch_may_begin_anew(c.w),
         .is_over = link->pooled.net->held > relay_pool_share(r),
         .is_claimed = is_claimed,

@@ -33,7 +33,7 @@ struct note {
 };
 
 /* ... and of a message. */
-struct view {
+struct seen {
     unsigned id;
     size_t seen; /* octets */
 };
@@ -255,10 +255,10 @@ static struct story *story_asked(struct message *m, const struct filter_question
 }
 
 /* NULL: there is no memory. */
-static struct view *view_of(struct filter_seat *seat)
+static struct seen *view_of(struct filter_seat *seat)
 {
     if (seat->message == NULL)
-        seat->message = mem_zalloc(sizeof(struct view));
+        seat->message = mem_zalloc(sizeof(struct seen));
     return seat->message;
 }
 
@@ -266,7 +266,7 @@ static struct view *view_of(struct filter_seat *seat)
 static void check_view(struct scenario *s, struct filter_seat *seat, const struct message *m,
                        enum session_stage stage)
 {
-    struct view *view = view_of(seat);
+    struct seen *view = view_of(seat);
 
     if (view == NULL)
         return;
@@ -358,7 +358,7 @@ static void forget(struct filter_seat *seat)
 
 static void look(struct filter_seat *seat, struct bytes piece)
 {
-    struct view *view = view_of(seat);
+    struct seen *view = view_of(seat);
 
     if (view != NULL)
         view->seen += piece.len;

@@ -7,6 +7,7 @@
 #include "proxy/base/mem.h"
 #include "proxy/smtp/outcome.h"
 #include "route/carrier.h"
+#include "route/outgoing.h"
 
 /* ---- its section ---- */
 
@@ -115,19 +116,20 @@ static void answer_recipients(struct branch *b)
 }
 
 /* It is in memory as long as it is short. */
-static void read_content(struct memory_branch *m)
+static void read_content(struct memory_branch *m, const struct branch *b)
 {
-    struct reader reader = {.of = NULL};
+    struct outgoing message;
     struct bytes piece;
 
-    reader_open(&reader, m->carrier->copy, NULL);
-    while (reader_pieces(&reader, &piece, 1) == 1) {
+    outgoing_open(&message, b, m->carrier->copy, NULL);
+    outgoing_begin(&message);
+    while (outgoing_pieces(&message, &piece, 1) == 1) {
         piece = bytes_first(piece, sizeof(m->content) - m->content_bytes);
         memcpy(m->content + m->content_bytes, piece.at, piece.len);
         m->content_bytes += piece.len;
-        reader_advance(&reader, piece.len);
+        outgoing_advance(&message, piece.len);
     }
-    reader_close(&reader);
+    outgoing_close(&message);
 }
 
 static void keep(struct branch *b)
@@ -155,7 +157,7 @@ static void flush(struct branch *b)
     if (wish == WISH_ANSWER) {
         answer_recipients(b);
     } else if (wish == WISH_PREPARE) {
-        read_content(m);
+        read_content(m, b);
         carrier_report(m->carrier, &(struct event){.kind = EV_PREPARED, .branch = b});
     } else {
         keep(b);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "proxy/base/error.h"
 #include "proxy/base/mem.h"
@@ -232,8 +233,11 @@ static void bring(struct client *c, struct bytes content)
     for (size_t room; content.len != 0; content = bytes_skip(content, room)) {
         room = copy_room(c->carrier.copy);
         room = room < content.len ? room : content.len;
-        if (room == 0 || copy_append(c->carrier.copy, bytes_first(content, room)) != 0)
+        if (room == 0 || copy_append(c->carrier.copy, bytes_first(content, room)) != 0) {
+            struct reply refusal = reply_own(REPLY_LOCAL_PROBLEM);
+            transaction_refuse(&c->tx, &refusal);
             return;
+        }
     }
 }
 
@@ -268,6 +272,16 @@ static void make_spooled(struct client *c, const char *text)
             c->carrier.spooled_identity = kinds[i].kind;
 }
 
+static void show(struct client *c, const char *text)
+{
+    struct view view = view_whole();
+    char *fields;
+
+    view.at = strtoull(text, &fields, 10);
+    view.lines = bytes_of(fields + 1);
+    (void)transaction_show(&c->tx, c->world->relay, &view);
+}
+
 static void client_step(struct client *c, const struct relay_step *step)
 {
     if (step->verb == MAIL || step->verb == GIVE_UP)
@@ -281,6 +295,8 @@ static void client_step(struct client *c, const struct relay_step *step)
         ask_recipient(c, step->text);
     else if (step->verb == DATA)
         transaction_data(&c->tx);
+    else if (step->verb == SHOW)
+        show(c, step->text);
     else if (step->verb == CONTENT || step->verb == WHOLE)
         bring(c, bytes_of(step->text));
     if (step->verb == END || step->verb == WHOLE)

@@ -28,6 +28,7 @@ enum relay_verb {
     CONTENT, /* text */
     END,
     WHOLE,   /* text: the last of the content, and its end, in one go */
+    SHOW,    /* text: "7 FIELDS": the relay gets these, and the content from octet 7 on */
     NAMED,   /* the client's name is known: text; empty: there is none */
     GIVE_UP, /* RSET */
     LEAVE,   /* the session ends, or another EHLO is said */

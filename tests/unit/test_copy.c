@@ -37,6 +37,43 @@ static void is_read_at_any_place(void **state)
     copy_world_end(&f);
 }
 
+/* A range reaches what was appended behind the message; who reads to its end does not. */
+static void is_read_in_ranges(void **state)
+{
+    struct copy_world f;
+    struct owner *o = &f.owners[0];
+    const uint64_t message = 5 * CHUNK + 11, all = message + 3 * CHUNK;
+    const uint64_t ends[][2] = {{0, COPY_END},  {CHUNK + 7, COPY_END},  {0, 10},
+                                {message, all}, {message - 5, all - 1}, {message, message}};
+
+    (void)state;
+    copy_world_begin(&f, 1);
+    assert_true(copy_world_new(&f, 0));
+    copy_world_follow(&f, 0, o); /* before the end of the message is known */
+    assert_true(copy_world_append_all(o, message));
+    copy_end_message(o->copy);
+    assert_true(copy_world_append_all(o, 3 * CHUNK));
+    copy_finish(o->copy);
+    assert_int_equal(copy_length(o->copy), all);
+    assert_int_equal(copy_message_length(o->copy), message);
+    assert_true(copy_world_read_all(&f.followers[0]));
+    assert_int_equal(f.followers[0].reader.at, message);
+    copy_world_stop_following(&f.followers[0]);
+    for (int i = 0; i < READERS; i++) {
+        struct reader *reader = &f.followers[i].reader;
+        copy_world_follow(&f, i, o);
+        reader_set_range(reader, ends[i][0], ends[i][1]);
+        for (int again = 0; again < 2; again++) {
+            assert_int_equal(reader->at, ends[i][0]);
+            assert_true(copy_world_read_all(&f.followers[i]));
+            assert_int_equal(reader->at, ends[i][1] == COPY_END ? message : ends[i][1]);
+            assert_int_equal(reader_left(reader), 0);
+            reader_rewind(reader);
+        }
+    }
+    copy_world_end(&f);
+}
+
 static void stays_in_memory(void **state)
 {
     struct copy_world f;
@@ -392,6 +429,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(is_read_at_any_place),
+        cmocka_unit_test(is_read_in_ranges),
         cmocka_unit_test(stays_in_memory),
         cmocka_unit_test(spills_and_reads_back),
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Branches on pooled connections: scenarios between scripted clients and scripted targets. */
 /* needs: sim tests/unit/relay_world.c proxy/io/copy.c proxy/io/copy_file.c */
-/* needs: proxy/io/copy_room.c route/carrier.c route/relay/ */
+/* needs: proxy/io/copy_room.c route/carrier.c route/outgoing.c route/relay/ */
 #include "tests/unit/relay_world.h"
 
 #include <stdio.h>

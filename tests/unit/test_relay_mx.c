@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Relays that follow MX records: domains that take no mail, hosts of equal preference. */
 /* needs: sim tests/unit/relay_world.c proxy/io/copy.c proxy/io/copy_file.c */
-/* needs: proxy/io/copy_room.c route/carrier.c route/relay/ */
+/* needs: proxy/io/copy_room.c route/carrier.c route/outgoing.c route/relay/ */
 #include <stdio.h>
 
 #include "route/relay/relay_lookup.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Connections that are taken back for those who wait: scenarios as in test_relay.c. */
 /* needs: sim tests/unit/relay_world.c proxy/io/copy.c proxy/io/copy_file.c */
-/* needs: proxy/io/copy_room.c route/carrier.c route/relay/ */
+/* needs: proxy/io/copy_room.c route/carrier.c route/outgoing.c route/relay/ */
 #include "tests/unit/lib.h"
 #include "tests/unit/relay_words.h"
 
