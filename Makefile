@@ -43,7 +43,7 @@ PROGRAMS := $(filter proxy/postern.c proxy/posternctl.c,$(SHELL_SRC))
 ALL_SRC  := $(PURE_SRC) $(IO_SRC) $(SHELL_SRC) $(EVALUATOR_SRC) $(MILTER_SRC)
 
 C_FILES  := $(sort $(wildcard $(foreach d,proxy/base proxy/smtp proxy/io $(SHELL_DIRS) \
-	tests/unit tests/sim tests/transcripts tests/fuzz scripts/bench,$d/*.c $d/*.h)))
+	tests/unit tests/sim tests/transcripts tests/fuzz tests/functional/harness scripts/bench,$d/*.c $d/*.h)))
 
 # --- flags ---------------------------------------------------------------------------------------
 

@@ -15,14 +15,17 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 import pytest  # noqa: E402
 
 from harness import recipe  # noqa: E402
+from harness.beside import Mailboxes  # noqa: E402
 from harness.dns import TRUSTED, Dns, DnsTap, SilentDns  # noqa: E402
 from harness.maildir import Maildir  # noqa: E402
 from harness.messages import PLAIN_MESSAGE  # noqa: E402
+from harness.milters import BusyMilter, DkimKey, build_busy  # noqa: E402
 from harness.postern import Postern  # noqa: E402
 from harness.postfix import Postfix  # noqa: E402
 from harness.process import free_port, is_root  # noqa: E402
 from harness.spf_dns import SpfDns  # noqa: E402
 from peers.answers import Hold  # noqa: E402
+from peers.milter import Milter  # noqa: E402
 from peers.target import Target  # noqa: E402
 
 needs_root = pytest.mark.skipif(not is_root(), reason="a private Postfix is started as root")
@@ -253,3 +256,55 @@ def xforward_chain(xforward_postfix, postern):
 @pytest.fixture
 def proxy_chain(proxy_postfix, postern):
     return Chain("proxy", proxy_postfix, postern)
+
+
+@pytest.fixture(scope="session")
+def mailboxes():
+    if not is_root():
+        pytest.skip("a private Postfix is started as root")
+    server = Mailboxes()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def start():
+    """Starts milters: start(Opendkim, key, "s")."""
+    made = []
+
+    def make(kind, *arguments, **options):
+        made.append(kind(*arguments, **options))
+        return made[-1]
+    yield make
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture(scope="session")
+def busy_program(tmp_path_factory):
+    return build_busy(tmp_path_factory.mktemp("busy"))
+
+
+@pytest.fixture
+def busy(start, busy_program):
+    """Starts milters that do what a script says: busy(("eom", "", "addheader", "X-A", "b"))."""
+    return lambda *lines: start(BusyMilter, busy_program, *lines)
+
+
+@pytest.fixture
+def raw_milter():
+    """Makes milters that send what a test says; none may have been sent a wrong packet."""
+    made = []
+
+    def make(**options):
+        made.append(Milter(**options))
+        return made[-1]
+    yield make
+    for one in made:
+        one.stop()
+        assert not one.faults
+
+
+@pytest.fixture(scope="session")
+def dkim_key(tmp_path_factory):
+    return DkimKey(tmp_path_factory.mktemp("dkim"))

@@ -50,7 +50,7 @@ def test_odd_words_in_ehlo(target, to_target, identity, ehlo, proxy, helo):
 
 def proxy_v1(connection):
     """What a PROXY v1 header about the connection's own two ends says."""
-    host, port = connection.target.address.rsplit(":", 1)
+    host, port = connection.server.address.rsplit(":", 1)
     return f"PROXY TCP4 {connection.peer[0]} {host} {connection.peer[1]} {port}\r\n".encode()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a scripted target can do at a stage instead of sending one reply."""
+"""What a scripted server can do at a stage instead of sending one reply."""
 import threading
 
 
@@ -53,7 +53,7 @@ class Deaf(Answer):
     """Never answers and does not even read, so that the sender's window closes."""
 
     def perform(self, connection):
-        connection.target.stopping.wait()
+        connection.server.stopping.wait()
 
 
 class Nothing(Answer):
@@ -68,7 +68,7 @@ class Hold(Answer):
 
     def __init__(self, then):
         self.then = then
-        self.code = int(then[:3])
+        self.code = int(then[:3]) if isinstance(then, str) else 0
         self.reached = threading.Event()
         self._released = threading.Event()
 
@@ -77,9 +77,9 @@ class Hold(Answer):
 
     def perform(self, connection):
         self.reached.set()
-        connection.target.waiter.notify()
+        connection.server.waiter.notify()
         while not self._released.wait(0.05):
-            if connection.target.stopping.is_set():
+            if connection.server.stopping.is_set():
                 return
         connection.perform(self.then)
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Preloaded into postern: calls on files fail while the file named by FAULTS says so. That file is
- * an array of int, for each of the calls below in their order: an errno; 0: the call is made; -1: it
- * hangs until something else is said. Behind them it counts the calls that hang. Where FAULTS_IN is
- * set, only calls on paths that hold its text fail, of those that name one. */
+ * an array of int, for each of the calls below in their order: an errno; 0: the call is made; -1:
+ * it hangs until something else is said. Behind them it counts the calls that hang. Where FAULTS_IN
+ * is set, only calls on paths that hold its text fail, of those that name one. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -34,9 +34,9 @@ __attribute__((constructor)) static void map_faults(void)
 {
     const char *path = getenv("FAULTS");
     int fd = path == NULL ? -1 : open(path, O_RDWR);
-    void *at = fd < 0 ? MAP_FAILED
-                      : mmap(NULL, (CALLS + 1) * sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED,
-                             fd, 0);
+    void *at =
+        fd < 0 ? MAP_FAILED
+               : mmap(NULL, (CALLS + 1) * sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
     if (at != MAP_FAILED)
         faults = at;

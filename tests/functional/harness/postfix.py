@@ -74,8 +74,8 @@ class Postfix:
         self._make_directories()
         user = pwd.getpwnam(DELIVERY_USER)
         base = MAIN_CF.format(root=self.root, daemons=DAEMONS, uid=user.pw_uid, gid=user.pw_gid)
-        lines = _merged(base, main_cf, settings or {})
-        (self.root / "conf/main.cf").write_text(lines)
+        self._settings = _merged(base, main_cf, settings or {})
+        self.set()
         (self.root / "conf/clients").write_text(CLIENTS)
         (self.root / "conf/mailboxes").write_text(
             "".join(f"{user}@example.test {user}/\n" for user in USERS))
@@ -84,6 +84,13 @@ class Postfix:
         self.process = None
         if is_started:
             self.start()
+
+    def set(self, **settings):
+        """main.cf anew with these settings, for processes that start from now on."""
+        new = self.root / "conf/main.cf.new"
+        new.write_text(_merged(self._settings, settings))
+        os.utime(new, (0, 0))       # Postfix waits where the file has just been written
+        new.rename(self.root / "conf/main.cf")
 
     def start(self):
         self.process = Process([f"{DAEMONS}/master", "-s", "-c", str(self.root / "conf")])
