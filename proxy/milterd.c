@@ -127,7 +127,7 @@ static int start_filters(struct milterd *d)
 
 static int start(struct milterd *d)
 {
-    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
     int error = services_begin(&d->services);
 
     if (error == 0)

@@ -32,6 +32,10 @@ static const char help[] =
     "\n"
     "See postern-milter(8) and postern.cf(5).\n";
 
+/* How children are told to stop. Not by SIGTERM: a thread of the library waits for that one, and
+ * takes it from the loop if it comes while that thread starts. */
+enum { STOP_CHILD = SIGUSR2 };
+
 struct family {
     const struct config *config;
     pid_t *children; /* 0: has ended */
@@ -54,7 +58,7 @@ static int serve(const struct family *f, pid_t parent, const struct milter_serve
                  struct bytes listen)
 {
     sigprocmask(SIG_SETMASK, &f->before, NULL);
-    if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != parent)
+    if (prctl(PR_SET_PDEATHSIG, STOP_CHILD) != 0 || getppid() != parent)
         return EX_OSERR;
     return milterd_run(f->config, server, listen);
 }
@@ -64,7 +68,7 @@ static void stop(struct family *f, int code)
     if (f->code == 0)
         f->code = code;
     f->is_stopping = true;
-    tell_all(f, SIGTERM);
+    tell_all(f, STOP_CHILD);
 }
 
 static void start_one(struct family *f, const struct milter_server_conf *server,
