@@ -24,6 +24,7 @@ static void add(struct exhaustive_counts *sum, const struct exhaustive_counts *c
 {
     sum->deaths += c->deaths;
     sum->failures += c->failures;
+    sum->meetings += c->meetings;
     sum->combinations += c->combinations;
     sum->states += c->states;
     sum->limited += c->limited;
@@ -32,9 +33,10 @@ static void add(struct exhaustive_counts *sum, const struct exhaustive_counts *c
 
 static void print(const char *name, const struct exhaustive_counts *c, double took)
 {
-    printf("# %4llu + %4llu cut points x subsets = %7llu, %6llu states, %6.2f s  %s",
+    printf("# %4llu + %4llu + %4llu cut points x subsets = %7llu, %6llu states, %6.2f s  %s",
            (unsigned long long)c->deaths, (unsigned long long)c->failures,
-           (unsigned long long)c->combinations, (unsigned long long)c->states, took, name);
+           (unsigned long long)c->meetings, (unsigned long long)c->combinations,
+           (unsigned long long)c->states, took, name);
     if (c->limited > 0)
         printf(" (%llu cut points have more)", (unsigned long long)c->limited);
     printf("\n");

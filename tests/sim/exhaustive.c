@@ -99,8 +99,9 @@ struct way {
     struct sim_moment *before; /* the operation */
     struct book book;
     struct states states;
-    uint64_t call; /* where it ends, or which fails */
-    int error;     /* ... with that; 0: it ends */
+    enum { CALL_NEVER_COMES, CALL_FAILS, CALL_HANGS } what;
+    uint64_t call; /* the first that never comes; or the one that fails or hangs */
+    int error;     /* it fails with that */
     struct odometer syncs, cut;
 };
 
@@ -114,10 +115,13 @@ static void print_digits(const char *what, const struct odometer *o)
 static void tell(struct way *y, const struct book *book, const char *what, struct sim *w)
 {
     struct bytes log = sim_log(w);
+    const char *const words[] = {[CALL_NEVER_COMES] = "never comes",
+                                 [CALL_FAILS] = strerror(-y->error),
+                                 [CALL_HANGS] = "hangs while another process lives"};
 
     y->counts->failed++;
-    printf("%s: call %llu %s, %s", y->operation->name, (unsigned long long)y->call,
-           y->error == 0 ? "never comes" : strerror(-y->error), what);
+    printf("%s: call %llu %s, %s", y->operation->name, (unsigned long long)y->call, words[y->what],
+           what);
     if (y->syncs.count > 0)
         print_digits(", failed syncs", &y->syncs);
     if (y->cut.count > 0)
@@ -241,10 +245,12 @@ static bool play_once(struct way *y)
     struct sim_moment *m;
     bool has_ended, has_failed;
 
-    if (y->error == 0)
+    if (y->what == CALL_NEVER_COMES)
         sim_kill_at_call(w, y->call);
-    else
+    else if (y->what == CALL_FAILS)
         sim_disk_fail_call(w, y->call, y->error);
+    else
+        sim_hang_at_call(w, y->call);
     sim_set_choice(w, turn, &y->syncs);
     has_ended = play_life(w, y->config, y->operation, &y->operation->life, &book);
     has_failed = sim_disk_failures(w) > 0;
@@ -253,12 +259,13 @@ static bool play_once(struct way *y)
     sim_disk_fail_call(w, 0, 0);
     m = sim_moment_of(w);
     sim_free(&w);
-    if (book.problem[0] == '\0' && (y->error == 0 || has_failed)) {
+    if (book.problem[0] == '\0' && (y->what != CALL_FAILS || has_failed)) {
         leave(y, m, &book);
-        cut(y, m, &book);
+        if (y->what != CALL_HANGS)
+            cut(y, m, &book);
     }
     sim_moment_free(&m);
-    return y->error == 0 ? !has_ended : has_failed;
+    return y->what == CALL_FAILS ? has_failed : !has_ended;
 }
 
 static bool is_part(const struct way *y)
@@ -270,7 +277,7 @@ static void play_deaths(struct way *y)
 {
     bool goes_on = true;
 
-    y->error = 0;
+    y->what = CALL_NEVER_COMES;
     for (y->call = 1; goes_on && !is_enough(y); y->call++) {
         y->syncs = (struct odometer){.count = 0};
         if (is_part(y)) {
@@ -283,6 +290,7 @@ static void play_deaths(struct way *y)
 /* A read does not fail for want of room, and a later call may: `calls` is where it ends. */
 static void play_failures(struct way *y, int error, uint64_t calls)
 {
+    y->what = CALL_FAILS;
     y->error = error;
     for (y->call = 1; y->call <= calls && !is_enough(y); y->call++) {
         if (!is_part(y))
@@ -291,6 +299,19 @@ static void play_failures(struct way *y, int error, uint64_t calls)
         do {
             y->counts->failures += y->syncs.count == 0 && play_once(y);
         } while (turn_on(&y->syncs) && !is_enough(y));
+    }
+}
+
+/* A process that does the same comes before that call, and has ended before it is done. */
+static void play_meetings(struct way *y, uint64_t calls)
+{
+    y->what = CALL_HANGS;
+    y->syncs = (struct odometer){.count = 0};
+    for (y->call = 1; y->call <= calls && !is_enough(y); y->call++) {
+        if (!is_part(y))
+            continue;
+        y->counts->meetings++;
+        play_once(y);
     }
 }
 
@@ -386,6 +407,7 @@ void exhaustive_run(unsigned operation, const struct exhaustive_part *part,
     play_deaths(&y);
     play_failures(&y, -EIO, calls);
     play_failures(&y, -ENOSPC, calls);
+    play_meetings(&y, calls);
     sim_moment_free(&y.before);
     free(y.states.at);
     config_free(&y.config);

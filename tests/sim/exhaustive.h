@@ -11,6 +11,7 @@
 struct exhaustive_counts {
     uint64_t deaths;       /* cut points: a process that died before its nth call */
     uint64_t failures;     /* ... or whose nth call has failed */
+    uint64_t meetings;     /* ... or beside which another one lived, between two of its calls */
     uint64_t combinations; /* cut points x subsets of what was not synced */
     uint64_t states;       /* disks that differ, each of which was recovered */
     uint64_t limited;      /* cut points with more subsets than were tried */

@@ -54,8 +54,11 @@ static const char *read_message(struct bytes file, struct arena *arena,
     if (spool_records_at(&head) > file.len)
         return "is too short";
     records = bytes_skip(file, (size_t)spool_records_at(&head));
-    if (spool_message_parse(&head, records, arena, message_out) != 0)
-        return "has no records";
+    if (spool_message_parse(&head, records, arena, message_out) != 0) {
+        while (records.len > 0 && spool_message_parse(&head, records, arena, message_out) != 0)
+            records.len--; /* whom it is for stands before the damage */
+        return "has damaged records";
+    }
     if (sum_of(bytes_first(bytes_skip(file, SPOOL_HEAD_BYTES), (size_t)head.body_bytes)) !=
         head.body_sum)
         return "has a damaged body";

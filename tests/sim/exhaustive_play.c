@@ -45,7 +45,8 @@ struct play {
     unsigned server_count, next_act;
     struct asker asker;
     uint64_t began_ms, empty_ms; /* empty_ms: 0: it is not */
-    bool is_ending;
+    struct sim_process *second;  /* that lives while a call of the first one hangs; NULL: none */
+    bool is_ending, is_second_ending;
 };
 
 static void copy_address(char address[BOOK_ADDRESS], struct bytes line)
@@ -328,6 +329,24 @@ static bool act(struct play *p, const char *text)
 
 /* ---- time ---- */
 
+static int serve(void *owner)
+{
+    static const struct store_limits limits[] = {[LIMITS_LOW] = {.directory_names = 1,
+                                                                 .index_messages_min = 1,
+                                                                 .index_quiet_s = 1,
+                                                                 .records_bytes = 1024},
+                                                 [LIMITS_REWRITE] = {.directory_names = 1000,
+                                                                     .index_messages_min = 100,
+                                                                     .index_quiet_s = 60,
+                                                                     .records_bytes = 0}};
+    struct play *p = owner;
+    struct worker_task task = {.is_alone = true, .runs_queue = true};
+
+    if (p->operation->limits != LIMITS_OF_SERVER)
+        task.store_limits = &limits[p->operation->limits];
+    return stage_run_task(p->config, &task);
+}
+
 static void on_line(void *owner, struct bytes line)
 {
     struct play *p = owner;
@@ -359,39 +378,50 @@ static bool is_over(struct play *p)
            now_ms > p->began_ms + NEVER_ENDS || p->book->problem[0] != '\0';
 }
 
+/* The first one goes on, as long as if it had just begun. */
+static void second_ended(void *owner, const struct sim_process_end *end)
+{
+    struct play *p = owner;
+
+    (void)end;
+    p->second = NULL;
+    p->began_ms = sim_now_ms(p->world);
+    sim_disk_go_on(p->world);
+}
+
+/* False: there is none, or it does not end yet. */
+static bool look_at_second(struct play *p)
+{
+    if (p->second == NULL && sim_disk_hung(p->world) > 0) {
+        p->second = sim_process_start(p->world, serve, p, second_ended);
+        p->began_ms = sim_now_ms(p->world);
+        return true;
+    }
+    if (p->second == NULL || p->is_second_ending ||
+        sim_now_ms(p->world) < p->began_ms + p->life->seconds * UINT64_C(1000))
+        return false;
+    p->is_second_ending = true;
+    sim_process_signal(p->second, SIGTERM);
+    return true;
+}
+
 static bool on_quiet(void *owner)
 {
     struct play *p = owner;
     const char *next = p->next_act < LIFE_ACTS ? p->life->acts[p->next_act] : NULL;
 
+    if (look_at_second(p))
+        return true;
     if (p->is_ending)
         return false;
     if (next != NULL && p->asker.peer == NULL && act(p, next)) {
         p->next_act++;
         return true;
     }
-    p->is_ending = is_over(p);
+    p->is_ending = p->second == NULL && is_over(p);
     if (p->is_ending)
         sim_signal(p->world, SIGTERM);
     return p->is_ending;
-}
-
-static int serve(void *owner)
-{
-    static const struct store_limits limits[] = {[LIMITS_LOW] = {.directory_names = 1,
-                                                                 .index_messages_min = 1,
-                                                                 .index_quiet_s = 1,
-                                                                 .records_bytes = 1024},
-                                                 [LIMITS_REWRITE] = {.directory_names = 1000,
-                                                                     .index_messages_min = 100,
-                                                                     .index_quiet_s = 60,
-                                                                     .records_bytes = 0}};
-    struct play *p = owner;
-    struct worker_task task = {.is_alone = true, .runs_queue = true};
-
-    if (p->operation->limits != LIMITS_OF_SERVER)
-        task.store_limits = &limits[p->operation->limits];
-    return stage_run_task(p->config, &task);
 }
 
 bool play_life(struct sim *w, const struct config *config, const struct operation *o,

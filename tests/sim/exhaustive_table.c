@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "proxy/io/disk.h"
+#include "spool/spool_format_private.h"
 #include "tests/sim/exhaustive.h"
 #include "tests/sim/stage.h"
 
@@ -35,6 +36,22 @@ static void write_into(struct sim *w, uint64_t at_end, uint64_t at, const char *
 static void damage_body(struct sim *w)
 {
     write_into(w, 0, 70, "?");
+}
+
+/* The first outcome; later ones follow it. */
+static void damage_record(struct sim *w)
+{
+    struct spool_head head;
+    struct bytes file;
+
+    if (!sim_file(w, message_path(w), &file) ||
+        spool_head_parse(bytes_first(file, SPOOL_HEAD_BYTES), &head) != 0)
+        sim_fault("it cannot be read");
+    uint64_t at = spool_records_at(&head);
+    while (spool_load_number(file.at + at + RECORD_TYPE, 2) != RECORD_OUTCOME)
+        at += RECORD_HEAD_BYTES +
+              ((spool_load_number(file.at + at + RECORD_LENGTH, 4) + 7) & ~UINT64_C(7));
+    write_into(w, 0, at, "?");
 }
 
 /* What a crash may leave behind the last record. */
@@ -262,6 +279,10 @@ const struct operation exhaustive_operations[] = {
      .before = {SPOOLED(ONE)},
      .mercy = MERCY_BAD,
      .life = {.seconds = 2, .targets = TARGETS_STRICT, .touch = damage_body}},
+    {.name = "set aside what has a damaged record before a later one",
+     .before = {SPOOLED("send ann@client.test joe@a.test later@a.test"), TRIED_UNTIL(65)},
+     .mercy = MERCY_BAD,
+     .life = {.seconds = 2, .targets = TARGETS_STRICT, .touch = damage_record}},
     {.name = "cut a torn end",
      .before = {SPOOLED(ONE)},
      .life = {.seconds = 1, .targets = TARGETS_DOWN, .acts = {"fsck"}, .touch = tear_tail}},

@@ -42,6 +42,11 @@ void sim_kill_at_call(struct sim *w, uint64_t nth)
     *(p == NULL ? &w->processes.kill_at_call : &p->kill_at_call) = nth;
 }
 
+void sim_hang_at_call(struct sim *w, uint64_t nth)
+{
+    w->processes.hang_at_call = nth;
+}
+
 void sim_process_kill_at_step(struct sim_process *p, uint64_t nth)
 {
     p->kill_at_step = nth;
@@ -75,6 +80,8 @@ void sim_process_call(struct sim *w)
         return;
     if (sim_fiber_running() == NULL)
         sim_fault("a call of disk.h on the loop");
+    if (is_due(&p->hang_at_call))
+        sim_fiber_wait(&w->disk.hung);
     if (!is_due(&p->kill_at_call))
         return;
     p->is_dying = true;
@@ -186,7 +193,8 @@ struct sim_process *sim_process_start(struct sim *w, int (*fn)(void *owner), voi
     list_init(&p->held);
     p->kill_at_step = w->processes.kill_at_step;
     p->kill_at_call = w->processes.kill_at_call;
-    w->processes.kill_at_step = w->processes.kill_at_call = 0;
+    p->hang_at_call = w->processes.hang_at_call;
+    w->processes.kill_at_step = w->processes.kill_at_call = w->processes.hang_at_call = 0;
     p->run = fn;
     p->owner = owner;
     p->ended = ended;

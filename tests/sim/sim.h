@@ -78,6 +78,7 @@ bool sim_process(struct sim *w, int (*fn)(void *owner), void *owner, int *code_o
 /* The death of the process that calls this; or, called by none, of the next one. */
 void sim_kill_at_step(struct sim *w, uint64_t nth);
 void sim_kill_at_call(struct sim *w, uint64_t nth);
+void sim_hang_at_call(struct sim *w, uint64_t nth); /* of the next one, until sim_disk_go_on() */
 /* Kills all of them; of all writes and names that were not synced chance keeps, loses or tears
  * any. */
 void sim_power_cut(struct sim *w);

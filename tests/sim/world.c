@@ -365,8 +365,12 @@ static void pass_time(struct sim *w)
         w->now_us = next;
 }
 
-static bool is_serving(const struct sim *w)
+/* Some process serves, so that there is somebody to do something with; or hangs until the test lets
+ * it go on. */
+static bool asks_test(const struct sim *w)
 {
+    if (!list_is_empty(&w->disk.hung))
+        return true;
     LIST_EACH (link, &w->loops) {
         const struct loop *l = LIST_ENTRY(link, struct loop, link);
         if (l->is_running && !l->is_stopped)
@@ -379,7 +383,7 @@ void sim_go_on(struct sim *w)
 {
     if (run_turn(w) || sim_peers_go_on(w))
         return;
-    if (w->wait_until_us <= w->now_us && w->quiet.fn != NULL && is_serving(w) &&
+    if (w->wait_until_us <= w->now_us && w->quiet.fn != NULL && asks_test(w) &&
         w->quiet.fn(w->quiet.owner))
         return;
     pass_time(w);

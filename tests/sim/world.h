@@ -155,7 +155,7 @@ struct sim_process {
     struct loop *loop; /* NULL: none */
     struct list held;  /* events that wait until it is in its loop */
     bool is_in_loop, is_dying;
-    uint64_t kill_at_step, kill_at_call; /* 0: never */
+    uint64_t kill_at_step, kill_at_call, hang_at_call; /* 0: never */
     int (*run)(void *owner);
     void *owner;
     struct sim_process_end end;
@@ -163,11 +163,11 @@ struct sim_process {
 };
 
 struct sim_processes {
-    struct list alive, ended;            /* ended: nobody was told yet */
-    struct sim_process *running;         /* whose code runs; NULL: none */
-    unsigned count;                      /* that have begun */
-    uint64_t steps;                      /* of all of them */
-    uint64_t kill_at_step, kill_at_call; /* of the next one */
+    struct list alive, ended;                          /* ended: nobody was told yet */
+    struct sim_process *running;                       /* whose code runs; NULL: none */
+    unsigned count;                                    /* that have begun */
+    uint64_t steps;                                    /* of all of them */
+    uint64_t kill_at_step, kill_at_call, hang_at_call; /* of the next one */
 };
 
 /* sim_on_quiet() */
