@@ -2,6 +2,7 @@
 """postern-milter beside a real Postfix: its filters are those of tests/unit/words_kind.c."""
 import ctypes
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -368,6 +369,16 @@ def test_exit_codes(milter, tmp_path):
     text = server.config.read_text()
     again.config.write_text(re.sub(r'\[milter-server[^[]*', "", text))
     assert again.run().returncode == 78
+
+
+def test_miltertest(milter):
+    """Seen by another mail server's side than Postfix's."""
+    server = milter()
+    script = pathlib.Path(__file__).with_name("data") / "words.lua"
+    done = subprocess.run(["miltertest", "-D", f"port={server.milter_port}", "-s", script],
+                          capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "all is right\n"), done.stderr
+    server.wait_transaction(5)
 
 
 # ---- [spf] ---------------------------------------------------------------------------------------
