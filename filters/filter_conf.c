@@ -62,13 +62,19 @@ static bool spares(const struct filter_exempt *exempt, const struct identity *cl
     return client->login.len != 0;
 }
 
+bool filter_exempts(const struct filter_exempts *exempts, const struct identity *client,
+                    const struct address *sender)
+{
+    for (size_t i = 0; i < exempts->count; i++)
+        if (spares(&exempts->at[i], client, sender))
+            return true;
+    return false;
+}
+
 bool filter_spares(const struct filter_common *common, const struct identity *client,
                    const struct address *sender)
 {
-    for (size_t i = 0; i < common->exempts.count; i++)
-        if (spares(&common->exempts.at[i], client, sender))
-            return true;
-    return false;
+    return filter_exempts(&common->exempts, client, sender);
 }
 
 bool filter_spares_late(const struct filter_common *common)

@@ -56,7 +56,9 @@ extern const struct setting_type filter_exempt_type;
             .help = "what the client gets while the filter cannot judge: 451 4.7.1, or nothing"    \
     }
 
-/* `sender` NULL: there is none yet. */
+/* Is the client, or the sender, one of these? `sender` NULL: there is none yet. */
+bool filter_exempts(const struct filter_exempts *exempts, const struct identity *client,
+                    const struct address *sender);
 bool filter_spares(const struct filter_common *common, const struct identity *client,
                    const struct address *sender);
 /* May a client be spared for what it says later: its sender, a login? */

@@ -110,16 +110,6 @@ void buf_decimal(struct buf *buf, uint64_t number)
     buf_put(buf, bytes_make(digits + at, sizeof(digits) - at));
 }
 
-/* Takes back what was appended last, down to `length` octets. */
-static void truncate_to(struct buf *buf, size_t length)
-{
-    if (length >= buf_length(buf))
-        return;
-    buf->end = buf->start + (uint32_t)length;
-    if (length == 0)
-        buf_done(buf);
-}
-
 void buf_cat(struct buf *buf, const char *text, ...)
 {
     size_t length = buf_length(buf);
@@ -130,7 +120,15 @@ void buf_cat(struct buf *buf, const char *text, ...)
         buf_text(buf, text);
     va_end(texts);
     if (buf->has_failed)
-        truncate_to(buf, length);
+        buf_drop_last(buf, buf_length(buf) - length);
+}
+
+void buf_drop_last(struct buf *buf, size_t octets)
+{
+    assert(octets <= buf_length(buf));
+    buf->end -= (uint32_t)octets;
+    if (buf->start == buf->end)
+        buf_done(buf);
 }
 
 void buf_consume(struct buf *buf, size_t octets)
@@ -139,4 +137,11 @@ void buf_consume(struct buf *buf, size_t octets)
     buf->start += (uint32_t)octets;
     if (buf->start == buf->end)
         buf_done(buf);
+}
+
+void buf_overwrite(struct buf *buf, size_t at, struct bytes octets)
+{
+    assert(at <= buf_length(buf) && octets.len <= buf_length(buf) - at);
+    if (octets.len != 0)
+        memcpy(buf->block + buf->start + at, octets.at, octets.len);
 }

@@ -44,5 +44,10 @@ void buf_decimal(struct buf *buf, uint64_t number);
 /* Each is a C string; the list ends with NULL: buf_cat(b, "EHLO ", name, "\r\n", NULL). */
 void buf_cat(struct buf *buf, const char *text, ...) __attribute__((sentinel));
 void buf_consume(struct buf *buf, size_t octets); /* legal when octets <= buf_length() */
+/* Takes back what was appended last. Legal when octets <= buf_length(). */
+void buf_drop_last(struct buf *buf, size_t octets);
+/* Octets in place of as many that lie `at` octets behind the first one. Legal when they are there.
+ */
+void buf_overwrite(struct buf *buf, size_t at, struct bytes octets);
 
 #endif

@@ -20,15 +20,15 @@ static void look_at(struct outlook *o, const struct setting_addresses *list)
         o->own = o->check->listener_at(o->check, &list->at[i]);
 }
 
-static int look_at_address(struct outlook *o, const struct relay_address *address)
+static int look_at_address(struct outlook *o, const struct endpoint *address)
 {
     struct netaddr ip = address->ip;
     struct setting_addresses list = {.at = &ip, .count = 1};
-    if (address->kind == RELAY_ADDRESS_UNIX)
+    if (address->kind == ENDPOINT_UNIX)
         return 0;
     if (ip.port == 0)
         ip.port = (uint16_t)o->conf->port;
-    if (address->kind == RELAY_ADDRESS_HOST &&
+    if (address->kind == ENDPOINT_HOST &&
         o->check->look_up(o->check, address->host, address->port, &list) != 0)
         return ERR_MEMORY;
     if (list.count == 0)

@@ -9,78 +9,17 @@
 
 /* ---- addresses ---- */
 
-static int parse_host(struct bytes word, struct relay_address *address_out)
-{
-    uint64_t port;
-    size_t colon = bytes_find(word, ':');
-    struct bytes host = bytes_first(word, colon);
-    if (colon == word.len || !text_is_host_name(host) ||
-        text_decimal(bytes_skip(word, colon + 1), UINT16_MAX, &port) != 0 || port == 0)
-        return ERR_SYNTAX;
-    *address_out =
-        (struct relay_address){.kind = RELAY_ADDRESS_HOST, .host = host, .port = (uint16_t)port};
-    return 0;
-}
-
-static int parse_unix(struct bytes path, struct relay_address *address_out)
-{
-    if (path.len == 0 || path.len > SETTING_SOCKET_PATH_MAX || path.at[0] != '/')
-        return ERR_SYNTAX;
-    *address_out = (struct relay_address){.kind = RELAY_ADDRESS_UNIX, .path = path};
-    return 0;
-}
-
 static int parse_address(struct bytes word, struct arena *arena, void *item_out)
 {
-    static const char unix_prefix[] = "unix:";
-    size_t len = sizeof unix_prefix - 1;
-    struct netaddr ip;
     (void)arena;
-    if (word.len >= len && memcmp(word.at, unix_prefix, len) == 0)
-        return parse_unix(bytes_skip(word, len), item_out);
-    if (netaddr_parse_with_port(word, 0, &ip) != 0)
-        return parse_host(word, item_out);
-    *(struct relay_address *)item_out = (struct relay_address){.kind = RELAY_ADDRESS_IP, .ip = ip};
-    return 0;
-}
-
-/* A word: in quotes, all of it, where the path needs them. */
-static void put_unix(struct bytes path, struct buf *out)
-{
-    bool is_quoted = !cf_is_atom(path);
-    buf_text(out, is_quoted ? "\"unix:" : "unix:");
-    for (size_t i = 0; i < path.len; i++) {
-        if (path.at[i] == '"' || path.at[i] == '\\')
-            buf_byte(out, '\\');
-        buf_byte(out, path.at[i]);
-    }
-    if (is_quoted)
-        buf_byte(out, '"');
-}
-
-static void put_address(const void *item, struct buf *out)
-{
-    const struct relay_address *address = item;
-    switch (address->kind) {
-    case RELAY_ADDRESS_IP:
-        setting_address.put(&address->ip, out);
-        break;
-    case RELAY_ADDRESS_HOST:
-        buf_put(out, address->host);
-        buf_byte(out, ':');
-        buf_decimal(out, address->port);
-        break;
-    case RELAY_ADDRESS_UNIX:
-        put_unix(address->path, out);
-        break;
-    }
+    return endpoint_parse(word, item_out);
 }
 
 static const struct setting_type address_type = {
     .expected = "IP, IP:PORT, [V6]:PORT, HOST:PORT or unix:/PATH",
-    .item_bytes = sizeof(struct relay_address),
+    .item_bytes = sizeof(struct endpoint),
     .parse = parse_address,
-    .put = put_address};
+    .put = endpoint_put};
 
 /* ---- remember ---- */
 

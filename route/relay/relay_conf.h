@@ -8,25 +8,11 @@
 #include <stdint.h>
 
 #include "proxy/base/bytes.h"
+#include "proxy/base/endpoint.h"
 #include "proxy/base/netaddr.h"
 #include "proxy/base/setting.h"
 #include "route/relay/relay_memory.h"
 #include "route/target_kind.h"
-
-enum relay_address_kind { RELAY_ADDRESS_IP, RELAY_ADDRESS_HOST, RELAY_ADDRESS_UNIX };
-
-struct relay_address {
-    enum relay_address_kind kind;
-    struct netaddr ip; /* IP; port 0: the relay's `port` */
-    struct bytes host; /* HOST */
-    uint16_t port;     /* HOST; never 0 */
-    struct bytes path; /* UNIX; short enough for a sockaddr_un */
-};
-
-struct relay_addresses {
-    struct relay_address *at;
-    size_t count; /* 0: `name` is looked up */
-};
 
 enum relay_protocol { RELAY_SMTP };
 enum relay_identity_failure { RELAY_IDENTITY_FAILURE_DEFER, RELAY_IDENTITY_FAILURE_PASS };
@@ -54,9 +40,9 @@ struct relay_times {
 };
 
 struct relay_conf {
-    struct bytes section; /* N: what routes call it */
-    struct bytes name;    /* looked up when there is no address */
-    struct relay_addresses addresses;
+    struct bytes section;       /* N: what routes call it */
+    struct bytes name;          /* looked up when there is no address */
+    struct endpoints addresses; /* none: `name` is looked up; port 0: `port` */
     enum relay_protocol protocol;
     uint32_t port;
     bool is_mx;

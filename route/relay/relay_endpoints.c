@@ -242,7 +242,7 @@ int relay_endpoints_init(struct relay_endpoints *e, const struct relay_endpoints
                          const struct relay_service *service, const struct relay_conf *conf,
                          struct relay_log *log)
 {
-    const struct relay_addresses *addresses = &conf->addresses;
+    const struct endpoints *addresses = &conf->addresses;
 
     *e = (struct relay_endpoints){.ops = ops, .service = service, .conf = conf, .log = log};
     deadline_init(&e->probe_deadline, &probe_use);
@@ -253,7 +253,7 @@ int relay_endpoints_init(struct relay_endpoints *e, const struct relay_endpoints
         return ERR_MEMORY;
     for (size_t i = 0; i < addresses->count; i++) {
         struct bytes path = addresses->at[i].path;
-        if (addresses->at[i].kind != RELAY_ADDRESS_UNIX)
+        if (addresses->at[i].kind != ENDPOINT_UNIX)
             continue;
         e->paths[i] = mem_zalloc(path.len + 1);
         if (e->paths[i] == NULL)

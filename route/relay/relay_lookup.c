@@ -158,16 +158,16 @@ static bool ask(struct relay_lookup *u, struct bytes host, uint16_t port, bool i
 
 static bool take_source(struct relay_lookup *u, size_t i)
 {
-    const struct relay_address *address = &u->conf->addresses.at[i];
+    const struct endpoint *address = &u->conf->addresses.at[i];
 
     switch (address->kind) {
-    case RELAY_ADDRESS_IP:
+    case ENDPOINT_IP:
         add_address(u, &address->ip, (uint16_t)u->conf->port);
         return false;
-    case RELAY_ADDRESS_UNIX:
+    case ENDPOINT_UNIX:
         add(u, &(struct stream_target){.unix_path = u->paths[i]});
         return false;
-    case RELAY_ADDRESS_HOST:
+    case ENDPOINT_HOST:
         break;
     }
     return ask(u, address->host, address->port, false);

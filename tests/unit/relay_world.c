@@ -45,7 +45,7 @@ struct world {
     struct dns *dns;
     struct relay_service service;
     struct relay_conf conf;
-    struct relay_address addresses[TARGETS];
+    struct endpoint addresses[TARGETS];
     char hosts[512];
     struct target_services targets;
     struct target *relay;
@@ -456,13 +456,12 @@ static void read_addresses(struct world *w)
     w->conf.addresses.at = w->addresses;
     w->conf.addresses.count = 0;
     while (*w->hosts != '\0' && (one = strsep(&rest, " ")) != NULL) {
-        struct relay_address *a = &w->addresses[w->conf.addresses.count++];
-        *a = (struct relay_address){.kind = RELAY_ADDRESS_IP};
+        struct endpoint *a = &w->addresses[w->conf.addresses.count++];
+        *a = (struct endpoint){.kind = ENDPOINT_IP};
         if (strncmp(one, "unix:", 5) == 0)
-            *a = (struct relay_address){.kind = RELAY_ADDRESS_UNIX, .path = bytes_of(one + 5)};
+            *a = (struct endpoint){.kind = ENDPOINT_UNIX, .path = bytes_of(one + 5)};
         else if (netaddr_parse_with_port(bytes_of(one), 25, &a->ip) != 0)
-            *a = (struct relay_address){
-                .kind = RELAY_ADDRESS_HOST, .host = bytes_of(one), .port = 25};
+            *a = (struct endpoint){.kind = ENDPOINT_HOST, .host = bytes_of(one), .port = 25};
     }
 }
 

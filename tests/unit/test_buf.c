@@ -102,6 +102,29 @@ static void takes_all_of_a_line_or_nothing(void **state)
     pool_done(&pool);
 }
 
+static void changes_what_it_has(void **state)
+{
+    struct pool pool;
+    struct buf buf;
+
+    (void)state;
+    pool_init(&pool, BLOCK_BYTES, 1);
+    buf_init(&buf, &pool, 100);
+    buf_text(&buf, "0123456");
+    buf_consume(&buf, 2);
+    buf_overwrite(&buf, 1, bytes_of("ab"));
+    buf_overwrite(&buf, 5, bytes_make(NULL, 0));
+    assert_true(bytes_is(buf_bytes(&buf), "2ab56"));
+    buf_drop_last(&buf, 2);
+    assert_true(bytes_is(buf_bytes(&buf), "2ab"));
+    buf_text(&buf, "c");
+    buf_drop_last(&buf, 0);
+    assert_true(bytes_is(buf_bytes(&buf), "2abc"));
+    buf_drop_last(&buf, 4);
+    assert_int_equal(pool.taken, 0);
+    pool_done(&pool);
+}
+
 /* Against a plain array, with every size and both kinds of memory. */
 static void is_a_queue(void **state)
 {
@@ -172,6 +195,7 @@ int main(void)
         cmocka_unit_test(is_bounded),
         cmocka_unit_test(writes_numbers),
         cmocka_unit_test(takes_all_of_a_line_or_nothing),
+        cmocka_unit_test(changes_what_it_has),
         cmocka_unit_test(is_a_queue),
         cmocka_unit_test(survives_failing_allocations),
     };

@@ -362,7 +362,7 @@ static void fills_the_tree(void **state)
     lib_same_bytes(1, "last table", bytes_of(""), s->tables[2]->name);
     lib_same_number(2, "identity", IDENTITY_KIND_XCLIENT | IDENTITY_KIND_PROXY_V1, r->identity);
     lib_same_number(2, "addresses", 6, (int64_t)r->addresses.count);
-    lib_same_number(2, "kind", RELAY_ADDRESS_UNIX, r->addresses.at[5].kind);
+    lib_same_number(2, "kind", ENDPOINT_UNIX, r->addresses.at[5].kind);
     lib_same_bytes(2, "path", bytes_of("/run/a \"b"), r->addresses.at[5].path);
     lib_same_number(2, "port", 28, r->addresses.at[3].port);
     lib_same_number(2, "received", RELAY_RECEIVED_NEVER, r->received);
