@@ -24,7 +24,7 @@ struct takeover {
     /* of a commit */
     struct buf records;
     struct buf targets, reason; /* for the log */
-    uint32_t recipient_count;
+    uint32_t recipient_count, view_count;
     bool may_be_duplicate;
 };
 
@@ -50,7 +50,7 @@ static void put_recipient(struct takeover *s, struct spool_writer *w, const stru
         .to = r->to,
         .target = r->branch->target->name,
         .params = r->params,
-        .lines = transaction_lines(r->branch),
+        .view = r->branch->destination->view_number,
         .identity = r->branch->facts.identity_kinds,
         .is_unverified = r->is_unverified,
         .fate = r->final == FATE_UNKNOWN ? FATE_UNKNOWN
@@ -69,7 +69,18 @@ static void put_recipient(struct takeover *s, struct spool_writer *w, const stru
     buf_done(&words);
 }
 
-static void put_message(struct takeover *s, struct spool_writer *w, const struct bridge *b,
+/* The body of the file is all of the copy; the message may end before that. */
+static struct view view_of_body(const struct takeover *s, struct view view)
+{
+    uint64_t end = copy_message_length(s->copy);
+
+    if (view.end == VIEW_TO_END && end != copy_length(s->copy))
+        view.end = end;
+    return view;
+}
+
+/* False: no memory. */
+static bool put_message(struct takeover *s, struct spool_writer *w, const struct bridge *b,
                         int64_t now_ms)
 {
     const struct transaction *t = b->carrier.transaction;
@@ -81,14 +92,25 @@ static void put_message(struct takeover *s, struct spool_writer *w, const struct
         .has_origin = b->carrier.origin != b->carrier.client,
         .listener = b->smtpd->conf->section,
         .hostname = b->carrier.hostname,
-        .lines = t->view.lines,
+        .view = view_of_body(s, t->view),
+        .views = arena_alloc(t->mail, s->view_count * sizeof(*message.views)),
+        .view_count = s->view_count,
         .arrived_ms = now_ms,
         .recipient_count = s->recipient_count,
     };
 
+    if (message.views == NULL)
+        return false;
+    LIST_EACH (link, &t->branches) {
+        const struct destination *d = LIST_ENTRY(link, struct branch, in_transaction)->destination;
+        if (d->view_number != 0)
+            message.views[d->view_number - 1] =
+                (struct spool_view){.view = view_of_body(s, d->view), .is_in_front = !d->has_view};
+    }
     if (message.client.name_state == IDENTITY_NAME_PENDING) /* nobody will ask later */
         message.client.name_state = IDENTITY_NAME_TEMPORARY;
     spool_put_message(w, &message);
+    return true;
 }
 
 /* ---- what the log line will say ---- */
@@ -118,6 +140,13 @@ static void note(struct takeover *s, const struct recipient *r)
     s->may_be_duplicate = s->may_be_duplicate || r->final == FATE_UNKNOWN;
 }
 
+/* A view that several recipients share is written once. */
+static void number_view(struct takeover *s, struct destination *d)
+{
+    if (d->view_number == 0 && (d->has_view || d->view.lines.len != 0))
+        d->view_number = ++s->view_count;
+}
+
 static int make_records(struct takeover *s, const struct bridge *b)
 {
     const struct transaction *t = b->carrier.transaction;
@@ -127,10 +156,13 @@ static int make_records(struct takeover *s, const struct bridge *b)
 
     LIST_EACH (link, &t->recipients) {
         const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
-        if (outcome_disposition(t, r) != OUTCOME_NOTHING)
-            note(s, r);
+        if (outcome_disposition(t, r) == OUTCOME_NOTHING)
+            continue;
+        note(s, r);
+        number_view(s, r->branch->destination);
     }
-    put_message(s, &w, b, now_ms);
+    if (!put_message(s, &w, b, now_ms))
+        return ERR_MEMORY;
     LIST_EACH (link, &t->recipients) {
         const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
         enum outcome_disposition disposition = outcome_disposition(t, r);
@@ -156,7 +188,7 @@ static void log_result(struct takeover *s)
         log_put_number(&line, "nrcpt", s->recipient_count);
         log_put(&line, "reason", buf_bytes(&s->reason));
     }
-    log_put_number(&line, "bytes", (int64_t)copy_length(s->copy));
+    log_put_number(&line, "bytes", (int64_t)copy_message_length(s->copy));
     if (s->may_be_duplicate || (s->is_commit && s->bridge == NULL))
         log_put_text(&line, "duplicate", "possible");
     if (error != 0)

@@ -139,6 +139,7 @@ static int make_envelope(const struct bounce_conf *conf, const struct bounce_job
         .listener = job->message->listener,
         .hostname = conf->hostname,
         .arrived_ms = job->now_s * 1000,
+        .view = view_whole(),
         .is_report = true,
     };
     int error = 0;
@@ -166,7 +167,6 @@ int bounce_make(const struct bounce_conf *conf, const struct bounce_job *job, st
     enum bounce_result result;
     int error;
 
-    assert(job->content.len <= job->message->head.body_bytes);
     result = bounce_choose_audience(conf, job, &audience);
     if (result != BOUNCE_MADE) {
         *result_out = result;

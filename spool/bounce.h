@@ -30,8 +30,9 @@ struct address bounce_postmaster(const struct bounce_conf *conf);
 /* Does NOTIFY ask for this report? Without NOTIFY: failures and delays, no success. */
 bool bounce_is_wanted(const struct spool_recipient *s, enum bounce_kind kind);
 
-/* How many octets of the message the report needs, from the first one on. All of them for a
- * failure, unless RET=HDRS asks for less or the message is too large; else only its headers. */
+/* How many octets of the message, as its recipients get it, the report needs, from the first one
+ * on. All of them for a failure, unless RET=HDRS asks for less or the message is too large; else
+ * only its headers. */
 #define BOUNCE_HEADERS_MAX (64U << 10)
 #define BOUNCE_WHOLE_MAX   (1U << 20)
 uint64_t bounce_content_bytes(const struct spool_message *message, enum bounce_kind kind);

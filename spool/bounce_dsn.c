@@ -195,16 +195,22 @@ void bounce_dsn_put(struct buf *out, const struct bounce_report *report)
 
 /* ---- what is returned ---- */
 
+uint64_t bounce_message_bytes(const struct spool_message *message)
+{
+    struct spool_shown shown = spool_shown_to_all(message);
+    return spool_shown_bytes(&shown);
+}
+
 /* RFC 3461 4.3: RET is about failures; every other report has headers alone. */
 static bool returns_whole(const struct spool_message *m, enum bounce_kind kind)
 {
-    return kind == BOUNCE_FAILED && m->head.body_bytes <= BOUNCE_WHOLE_MAX &&
+    return kind == BOUNCE_FAILED && bounce_message_bytes(m) <= BOUNCE_WHOLE_MAX &&
            !bytes_is_nocase(find_param(m->envelope.params, "RET"), "HDRS");
 }
 
 uint64_t bounce_content_bytes(const struct spool_message *message, enum bounce_kind kind)
 {
-    uint64_t all = message->head.body_bytes;
+    uint64_t all = bounce_message_bytes(message);
 
     return returns_whole(message, kind) || all < BOUNCE_HEADERS_MAX ? all : BOUNCE_HEADERS_MAX;
 }
@@ -242,7 +248,7 @@ void bounce_dsn_choose(struct bounce_report *report)
 {
     const struct bounce_job *job = report->job;
     const struct spool_message *m = job->message;
-    bool has_all = job->content.len == m->head.body_bytes;
+    bool has_all = job->content.len >= bounce_message_bytes(m);
 
     report->is_whole =
         has_all && returns_whole(m, job->kind) && !(job->is_7bit && has_8bit(job->content));

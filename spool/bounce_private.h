@@ -38,6 +38,8 @@ void bounce_text_words(struct buf *out, struct bytes text, size_t column, const 
 void bounce_text_put(struct buf *out, const struct bounce_report *report);
 
 /* bounce_dsn.c */
+/* Of the message as its recipients get it. */
+uint64_t bounce_message_bytes(const struct spool_message *message);
 /* Chooses what of job.content is returned. */
 void bounce_dsn_choose(struct bounce_report *report);
 /* message/delivery-status */

@@ -170,8 +170,21 @@ static bool ask(struct delivery *d, struct target *target, uint32_t index)
     rcpt->is_unverified = s->is_unverified;
     d->carrier.spooled_identity |= s->identity;
     d->asked[index] = rcpt;
-    return transaction_prepend(&d->transaction, target, s->lines) == 0 &&
-           transaction_prepend(&d->transaction, NULL, d->message.lines) == 0;
+    return true;
+}
+
+/* What the recipients that were asked for get. */
+static bool show(struct delivery *d, struct target *target, uint32_t view)
+{
+    const struct spool_view *own = view == 0 ? NULL : &d->message.views[view - 1];
+
+    if (transaction_show(&d->transaction, NULL, &d->message.view) != 0)
+        return false;
+    if (own == NULL)
+        return true;
+    if (own->is_in_front)
+        return transaction_prepend(&d->transaction, target, own->view.lines) == 0;
+    return transaction_show(&d->transaction, target, &own->view) == 0;
 }
 
 static bool is_left(const struct spool_recipient *s, const struct target *target)
@@ -191,26 +204,28 @@ static uint32_t least_tries(const struct delivery *d, const struct target *targe
     return least;
 }
 
-/* Asks for the recipients of this target that were tried least often, as many as one transaction
- * takes. Recipients that are deferred again and again therefore do not get in the way of the
- * others. */
+/* Asks for the recipients of this target that were tried least often and get the same as the first
+ * of them, as many as one transaction takes. Recipients that are deferred again and again therefore
+ * do not get in the way of the others. */
 static bool ask_all(struct delivery *d, struct target *target)
 {
-    uint32_t count = 0, tries = least_tries(d, target);
+    uint32_t count = 0, tries = least_tries(d, target), view = 0;
 
     d->asked = arena_alloc(&d->arena, (d->message.recipient_count + 1) * sizeof(*d->asked));
     if (d->asked == NULL)
         return false;
     for (uint32_t i = 0; i < d->message.recipient_count; i++) {
         const struct spool_recipient *s = &d->message.recipients[i];
-        if (!is_left(s, target) || s->tries != tries)
+        bool is_next = is_left(s, target) && s->tries == tries && (count == 0 || s->view == view);
+        if (!is_next)
             continue;
         if (count++ == target->queue->recipients_max)
             break;
+        view = s->view;
         if (!ask(d, target, i))
             return false;
     }
-    return true;
+    return show(d, target, view);
 }
 
 static bool begin(struct delivery *d, struct target *target)

@@ -21,7 +21,7 @@ static int read_body(struct delivery *d)
     if (is_small && d->body.at == NULL)
         error = ERR_MEMORY;
     else
-        error = store_read_body(d->file->taken.fd, head, d->body.at, len);
+        error = store_read_body(d->file->taken.fd, head, 0, d->body.at, len);
     if (store_is_damaged(error))
         return error;
     d->body.error = error;

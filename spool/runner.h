@@ -113,7 +113,7 @@ void runner_flush(struct runner *r, struct runner_flush *flush);
  * not take what came of it, that error, and another try of its; but it can be deleted. */
 enum runner_act {
     RUNNER_SHOW, /* message is set */
-    RUNNER_CAT,  /* ... and content: all of the body */
+    RUNNER_CAT,  /* ... and content: the message as its recipients get it */
     RUNNER_HOLD,
     RUNNER_RELEASE,
     RUNNER_DELETE,

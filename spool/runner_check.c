@@ -132,7 +132,7 @@ static void check(struct checking *checking, const struct store_place *place)
     arena_init(&arena, &pool, SIZE_MAX);
     error = store_read(fd, &place->id, &arena, &message);
     if (error == 0)
-        error = store_read_body(fd, &message.head, NULL, 0);
+        error = store_read_body(fd, &message.head, 0, NULL, 0);
     if (error != 0)
         judge(checking, place, error);
     else if (place->folder == STORE_BAD)

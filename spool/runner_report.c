@@ -10,6 +10,7 @@
 #include "proxy/io/disk.h"
 #include "proxy/smtp/capability.h"
 #include "route/target_kind.h"
+#include "spool/runner_shown.h"
 
 #define BLOCK_BYTES 65536 /* the file's checksum is made of such blocks */
 #define ARENA_MAX   (1U << 20)
@@ -46,14 +47,10 @@ static void close_workshop(struct workshop *shop)
 static int read_original(const struct runner_report *report, struct workshop *shop,
                          struct bytes *original_out)
 {
-    size_t len = (size_t)bounce_content_bytes(report->message, report->kind);
-    int error = 0;
+    uint64_t most = bounce_content_bytes(report->message, report->kind);
+    size_t len;
+    int error = runner_shown_read(report->fd, report->message, most, &shop->original, &len);
 
-    shop->original = mem_alloc(len + 1);
-    if (shop->original == NULL)
-        return ERR_MEMORY;
-    if (len != 0)
-        error = store_read_body(report->fd, &report->message->head, shop->original, len);
     if (error == 0)
         *original_out = bytes_make(shop->original, len);
     return error;

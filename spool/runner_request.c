@@ -8,6 +8,7 @@
 #include "proxy/io/disk.h"
 #include "spool/runner_private.h"
 #include "spool/runner_report.h"
+#include "spool/runner_shown.h"
 #include "spool/spool_index.h"
 
 #define OPERATOR_REPLY "554 5.0.0 Returned by the operator of this host"
@@ -23,6 +24,7 @@ struct acting {
     struct store_place place, next;
     struct spool_message message;
     uint8_t *content;
+    size_t content_bytes;
     bool *is_changed; /* message.recipient_count */
     struct runner_report report;
     int64_t now_ms;
@@ -44,11 +46,7 @@ static bool is_look(const struct runner_request *request)
 
 static int cat(struct acting *a)
 {
-    size_t len = (size_t)a->message.head.body_bytes;
-
-    a->content = mem_alloc(len + 1);
-    return a->content == NULL ? ERR_MEMORY
-                              : store_read_body(a->fd, &a->message.head, a->content, len);
+    return runner_shown_read(a->fd, &a->message, UINT64_MAX, &a->content, &a->content_bytes);
 }
 
 static int change_file(struct acting *a, struct bytes records)
@@ -277,7 +275,7 @@ static void finish(struct acting *a)
     if (a->error == 0) {
         request->message = &a->message;
         request->content = a->content;
-        request->content_bytes = (size_t)a->message.head.body_bytes;
+        request->content_bytes = a->content_bytes;
     } else {
         mem_free(a->content);
     }

@@ -96,8 +96,10 @@ int spool_head_parse(struct bytes block, struct spool_head *head_out)
         memcmp(block.at + HEAD_MAGIC, SPOOL_MAGIC, SPOOL_MAGIC_BYTES) != 0 ||
         spool_load_number(block.at + HEAD_SUM, 8) != hash_chain(0, bytes_first(block, HEAD_SUM)))
         return ERR_SYNTAX;
-    if (spool_load_number(block.at + HEAD_VERSION, 4) != SPOOL_VERSION)
+    uint64_t version = spool_load_number(block.at + HEAD_VERSION, 4);
+    if (version == 0 || version > SPOOL_VERSION)
         return ERR_RANGE;
+    head.has_views = version == SPOOL_VERSION;
     memcpy(head.id.text, block.at + HEAD_ID, ID_LENGTH);
     head.body_bytes = spool_load_number(block.at + HEAD_BODY_BYTES, 8);
     head.body_sum = spool_load_number(block.at + HEAD_BODY_SUM, 8);
@@ -251,7 +253,9 @@ static void take_message(struct spool_content *content, struct spool_message *m)
     m->hostname = spool_take_text(content);
     if (content->left.len != 0) /* older files end here */
         take_asserted(content, &m->client);
-    m->lines = take_new_text(content);
+    m->view = view_whole();
+    m->view.lines = take_new_text(content);
+    m->view.above = m->view.lines.len;
     m->has_origin = content->left.len != 0;
     m->origin = m->client;
     if (m->has_origin)
@@ -271,14 +275,18 @@ static void take_way(struct spool_content *content, struct spool_recipient *s)
     s->target = spool_take_text(content);
 }
 
-static void take_recipient(struct spool_content *content, struct spool_recipient *s)
+/* `lines_out`: header fields for this recipient's target alone, as postern wrote them when it had
+ * no views. */
+static void take_recipient(struct spool_content *content, struct spool_recipient *s,
+                           struct bytes *lines_out)
 {
     spool_take_address(content, &s->original);
     take_way(content, s);
     s->params = spool_take_text(content);
     s->identity = (unsigned)spool_take_number(content, 4);
     take_state(content, s);
-    s->lines = take_new_text(content);
+    *lines_out = take_new_text(content);
+    s->view = content->left.len == 0 ? 0 : (uint32_t)spool_take_number(content, 4);
 }
 
 /* An outcome does not say what was reported already. */
@@ -316,7 +324,102 @@ static void accept_record(struct reading *reading)
     reading->message->records_end += reading->record.whole_bytes;
 }
 
-/* The records that a message begins with. */
+/* ---- what a message begins with ---- */
+
+/* Room for a view each. */
+static int make_room_for_views(struct reading *reading)
+{
+    struct spool_message *m = reading->message;
+
+    if (m->views == NULL)
+        m->views = arena_alloc(reading->arena, m->recipient_count * sizeof(*m->views));
+    return m->views == NULL ? ERR_MEMORY : 0;
+}
+
+/* `is_first`: of the VIEWs, where alone the message's own may stand. */
+static int take_view(struct reading *reading, struct spool_content *content, bool is_first)
+{
+    struct spool_message *m = reading->message;
+    uint64_t number = spool_take_number(content, 4), bits = spool_take_number(content, 4);
+    struct view view;
+
+    view.at = spool_take_number(content, 8);
+    view.end = spool_take_number(content, 8);
+    view.above = (size_t)spool_take_number(content, 4);
+    view.lines = spool_take_text(content);
+    if (spool_content_error(content) != 0)
+        return spool_content_error(content);
+    bool makes_sense = view.above <= view.lines.len && view.at <= m->head.body_bytes &&
+                       view.at <= view.end &&
+                       (view.end <= m->head.body_bytes || view.end == VIEW_TO_END);
+    if (!makes_sense)
+        return ERR_SYNTAX;
+    if (number == 0 && is_first) {
+        m->view = view;
+        return 0;
+    }
+    if (number != m->view_count + 1 || m->view_count == m->recipient_count)
+        return ERR_SYNTAX;
+    int error = make_room_for_views(reading);
+    if (error == 0)
+        m->views[m->view_count++] =
+            (struct spool_view){.view = view, .is_in_front = (bits & VIEW_IS_IN_FRONT) != 0};
+    return error;
+}
+
+static int read_views(struct reading *reading)
+{
+    struct spool_content content = {.arena = reading->arena};
+
+    for (bool is_first = true; next_record(reading) && reading->record.type == RECORD_VIEW;
+         is_first = false) {
+        content.left = reading->record.content;
+        int error = take_view(reading, &content, is_first);
+        if (error != 0)
+            return error;
+        accept_record(reading);
+    }
+    return 0;
+}
+
+/* An older file has the fields in front of the message with each recipient. */
+static int take_own_lines(struct reading *reading, struct spool_recipient *s, struct bytes lines)
+{
+    struct spool_message *m = reading->message;
+
+    if (lines.len == 0)
+        return s->view <= m->view_count ? 0 : ERR_SYNTAX;
+    while (s->view < m->view_count && !bytes_equal(m->views[s->view].view.lines, lines))
+        s->view++;
+    if (s->view++ < m->view_count)
+        return 0;
+    int error = make_room_for_views(reading);
+    if (error != 0)
+        return error;
+    if (m->view_count == m->recipient_count)
+        return ERR_SYNTAX;
+    m->views[m->view_count++] =
+        (struct spool_view){.view = {.lines = lines, .above = lines.len}, .is_in_front = true};
+    return 0;
+}
+
+static int read_recipient(struct reading *reading, struct spool_recipient *s)
+{
+    struct spool_content content = {.arena = reading->arena};
+    struct bytes lines;
+
+    if (!next_record(reading) || reading->record.type != RECORD_RECIPIENT)
+        return ERR_SYNTAX;
+    content.left = reading->record.content;
+    take_recipient(&content, s, &lines);
+    int error = spool_content_error(&content);
+    if (error == 0)
+        error = take_own_lines(reading, s, lines);
+    if (error == 0)
+        accept_record(reading);
+    return error;
+}
+
 static int read_first_records(struct reading *reading)
 {
     struct spool_message *m = reading->message;
@@ -331,20 +434,18 @@ static int read_first_records(struct reading *reading)
     accept_record(reading);
     if (m->recipient_count == 0 || m->recipient_count > reading->left.len / RECIPIENT_BYTES_MIN)
         return ERR_SYNTAX;
+    int error = read_views(reading);
+    if (error != 0)
+        return error;
     m->recipients = arena_alloc(reading->arena, m->recipient_count * sizeof(*m->recipients));
     if (m->recipients == NULL)
         return ERR_MEMORY;
-    for (uint32_t i = 0; i < m->recipient_count; i++) {
-        if (!next_record(reading) || reading->record.type != RECORD_RECIPIENT)
-            return ERR_SYNTAX;
-        content.left = reading->record.content;
-        take_recipient(&content, &m->recipients[i]);
-        if (spool_content_error(&content) != 0)
-            return spool_content_error(&content);
-        accept_record(reading);
-    }
-    return 0;
+    for (uint32_t i = 0; i < m->recipient_count && error == 0; i++)
+        error = read_recipient(reading, &m->recipients[i]);
+    return error;
 }
+
+/* ---- what follows ---- */
 
 /* A later record, about one recipient. */
 static int read_change(struct reading *reading, struct spool_content *content)
@@ -386,6 +487,7 @@ static int read_later_record(struct reading *reading)
     switch (reading->record.type) {
     case RECORD_MESSAGE:
     case RECORD_RECIPIENT:
+    case RECORD_VIEW:
         return ERR_SYNTAX;
     case RECORD_OUTCOME:
     case RECORD_REPORTED:

@@ -18,7 +18,7 @@
 #include "proxy/smtp/transaction.h"
 
 #define SPOOL_HEAD_BYTES  64
-#define SPOOL_VERSION     1
+#define SPOOL_VERSION     2           /* of a file with VIEW records; without them 1 */
 #define SPOOL_RECORDS_MAX (16U << 20) /* octets of records of one message; more means damage */
 /* ... of the records that a new message begins with: so there is room for all that may follow. */
 #define SPOOL_FIRST_RECORDS_MAX (4U << 20)
@@ -28,6 +28,7 @@ struct spool_head {
     struct id id;
     uint64_t body_bytes;
     uint64_t body_sum; /* hash_chain() over 64 KiB at a time */
+    bool has_views;    /* VIEW records follow */
 };
 
 void spool_head_put(const struct spool_head *head, uint8_t block_out[SPOOL_HEAD_BYTES]);
@@ -44,10 +45,10 @@ struct spool_recipient {
     struct address original, to;
     struct bytes target; /* name */
     struct bytes params; /* NOTIFY, ORCPT */
-    struct bytes lines;  /* header fields by filters of its target alone */
-    unsigned identity;   /* enum identity_kind bits: how its target was told of the client; 0: not
-                          * reached */
-    bool is_unverified;  /* the target never accepted this recipient, because of an outage */
+    uint32_t view; /* what its target gets: 0: spool_message.view; n: spool_message.views[n - 1] */
+    unsigned identity;  /* enum identity_kind bits: how its target was told of the client; 0: not
+                         * reached */
+    bool is_unverified; /* the target never accepted this recipient, because of an outage */
     /* OPEN and DEFERRED: to be delivered; UNKNOWN likewise, and may be a duplicate; ACCEPTED: done;
      * REFUSED: a bounce is due, or was made: `is_reported`; DISCARDED: deleted by an operator. */
     enum fate fate;
@@ -61,6 +62,12 @@ struct spool_recipient {
     int64_t tried_ms; /* wall clock of the last one; 0: none */
 };
 
+/* What some recipients get. */
+struct spool_view {
+    struct view view;
+    bool is_in_front; /* only `lines` count: they stand in front of the message's own view */
+};
+
 struct spool_message {
     struct spool_head head;
     struct envelope envelope;
@@ -69,8 +76,10 @@ struct spool_message {
     bool has_origin;
     struct bytes listener; /* section */
     struct bytes hostname; /* ours, for Received */
-    struct bytes lines;    /* header fields by filters, in front of the body */
-    int64_t arrived_ms;    /* wall clock */
+    struct view view;      /* what recipients get that have none of their own; of the body */
+    struct spool_view *views;
+    uint32_t view_count;
+    int64_t arrived_ms; /* wall clock */
     bool is_held;
     bool is_report; /* a bounce or notice of ours */
     struct spool_recipient *recipients;
@@ -79,6 +88,16 @@ struct spool_message {
     bool has_later_records; /* records follow those that the message began with */
     bool has_torn_end;      /* something stands in the file after records_end */
 };
+
+/* What is sent of a message: these fields, then the view. */
+struct spool_shown {
+    struct bytes in_front;
+    struct view view; /* its range ends within the body */
+};
+/* Of what all recipients get, if they get the same; else what those get that have no view of their
+ * own. */
+struct spool_shown spool_shown_to_all(const struct spool_message *m);
+uint64_t spool_shown_bytes(const struct spool_shown *shown);
 
 /* The most octets of a spool_recipient.reply in a message with so many recipients. */
 size_t spool_reply_max(uint32_t recipient_count);
@@ -98,7 +117,8 @@ struct spool_writer {
     struct buf *out;
 };
 
-/* What a new message begins with, in this order: one MESSAGE, then a RECIPIENT each. */
+/* What a new message begins with, in this order: one MESSAGE with the VIEWs that it needs, then a
+ * RECIPIENT each. */
 void spool_put_message(struct spool_writer *writer, const struct spool_message *m);
 void spool_put_recipient(struct spool_writer *writer, const struct spool_recipient *s);
 /* Later. `index`: the recipient's. OUTCOME: fate, reply, remote, may_be_duplicate, is_relayed,
@@ -110,5 +130,8 @@ void spool_put_warned(struct spool_writer *writer, uint32_t index);
 void spool_put_rerouted(struct spool_writer *writer, uint32_t index,
                         const struct spool_recipient *s);
 void spool_put_hold(struct spool_writer *writer, bool is_held);
+
+/* Do these records, which a message begins with, have VIEWs among them? */
+bool spool_has_views(struct bytes records);
 
 #endif

@@ -53,7 +53,8 @@ enum record_type {
     RECORD_REPORTED,
     RECORD_WARNED,
     RECORD_REROUTED,
-    RECORD_HOLD
+    RECORD_HOLD,
+    RECORD_VIEW
 };
 
 enum message_bits {
@@ -62,6 +63,8 @@ enum message_bits {
     MESSAGE_IS_8BIT = 4,
     MESSAGE_IS_DSN = 8
 };
+
+enum view_bits { VIEW_IS_IN_FRONT = 1 };
 
 enum recipient_bits {
     RECIPIENT_MAY_BE_DUPLICATE = 1,

@@ -54,7 +54,7 @@ void spool_head_put(const struct spool_head *head, uint8_t block_out[SPOOL_HEAD_
 {
     memset(block_out, 0, SPOOL_HEAD_BYTES);
     memcpy(block_out + HEAD_MAGIC, SPOOL_MAGIC, SPOOL_MAGIC_BYTES);
-    spool_store_number(block_out + HEAD_VERSION, SPOOL_VERSION, 4);
+    spool_store_number(block_out + HEAD_VERSION, head->has_views ? SPOOL_VERSION : 1, 4);
     memcpy(block_out + HEAD_ID, head->id.text, ID_LENGTH);
     spool_store_number(block_out + HEAD_BODY_BYTES, head->body_bytes, 8);
     spool_store_number(block_out + HEAD_BODY_SUM, head->body_sum, 8);
@@ -127,7 +127,23 @@ static void put_origin(struct buf *out, const struct identity *who)
     spool_add_number(out, who->is_local ? 1 : 0, 1);
 }
 
-void spool_put_message(struct spool_writer *writer, const struct spool_message *m)
+static void put_view(struct spool_writer *writer, uint32_t number, const struct view *view,
+                     bool is_in_front)
+{
+    struct buf *out = writer->out;
+    size_t start = begin(writer);
+
+    spool_add_number(out, number, 4);
+    spool_add_number(out, is_in_front ? VIEW_IS_IN_FRONT : 0, 4);
+    spool_add_number(out, view->at, 8);
+    spool_add_number(out, view->end, 8);
+    spool_add_number(out, view->above, 4);
+    spool_add_text(out, view->lines);
+    end(writer, start, RECORD_VIEW);
+}
+
+/* Fields in front of a message that is whole stand in the MESSAGE, as ever. */
+static void put_message(struct spool_writer *writer, const struct spool_message *m)
 {
     struct buf *out = writer->out;
     size_t start = begin(writer);
@@ -147,10 +163,29 @@ void spool_put_message(struct spool_writer *writer, const struct spool_message *
     spool_add_text(out, m->listener);
     spool_add_text(out, m->hostname);
     put_asserted(out, &m->client);
-    spool_add_text(out, m->lines);
+    spool_add_text(out, view_is_whole(&m->view) ? m->view.lines : bytes_make(NULL, 0));
     if (m->has_origin)
         put_origin(out, &m->origin);
     end(writer, start, RECORD_MESSAGE);
+}
+
+void spool_put_message(struct spool_writer *writer, const struct spool_message *m)
+{
+    put_message(writer, m);
+    if (!view_is_whole(&m->view))
+        put_view(writer, 0, &m->view, false);
+    for (uint32_t i = 0; i < m->view_count; i++)
+        put_view(writer, i + 1, &m->views[i].view, m->views[i].is_in_front);
+}
+
+bool spool_has_views(struct bytes records)
+{
+    assert(records.len > RECORD_HEAD_BYTES);
+    uint64_t content = spool_load_number(records.at + RECORD_LENGTH, 4);
+    struct bytes second = bytes_skip(records, (size_t)(RECORD_HEAD_BYTES + ((content + 7) & ~7U)));
+
+    return second.len > RECORD_HEAD_BYTES &&
+           spool_load_number(second.at + RECORD_TYPE, 2) == RECORD_VIEW;
 }
 
 /* What changes with each try. */
@@ -176,7 +211,8 @@ void spool_put_recipient(struct spool_writer *writer, const struct spool_recipie
     spool_add_text(writer->out, s->params);
     spool_add_number(writer->out, s->identity, 4);
     put_state(writer->out, s);
-    spool_add_text(writer->out, s->lines);
+    spool_add_text(writer->out, bytes_make(NULL, 0)); /* see take_own_lines() */
+    spool_add_number(writer->out, s->view, 4);
     end(writer, start, RECORD_RECIPIENT);
 }
 

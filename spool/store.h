@@ -93,9 +93,9 @@ int store_look(const struct store *store, const struct store_place *place, int *
  * of a damaged file: ERR_SYNTAX, also if it is another message; -EFBIG: more records than are ever
  * written. ERR_RANGE: the file is of a later version; or -errno. */
 int store_read(int fd, const struct id *id, struct arena *arena, struct spool_message *message_out);
-/* Job: legal when the body has `len` octets. Reads the first `len` octets into `into`. All of the
+/* Job: legal when the body has these octets. Reads octets [at, at + len) into `into`. All of the
  * body is verified; -EBADMSG: it is damaged. */
-int store_read_body(int fd, const struct spool_head *head, uint8_t *into, size_t len);
+int store_read_body(int fd, const struct spool_head *head, uint64_t at, uint8_t *into, size_t len);
 /* The words for an error of store_read() or store_read_body() after which the file belongs into
  * bad/: "is damaged". NULL: no such error. */
 const char *store_damage(int error);

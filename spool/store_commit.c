@@ -71,9 +71,13 @@ static int write_records(const struct copy_image *image, struct bytes records)
     return disk_write_at(image->fd, spool_records_at(&head), records);
 }
 
-static int write_head(const struct copy_image *image, const struct store_place *place)
+static int write_head(const struct copy_image *image, const struct store_place *place,
+                      struct bytes records)
 {
-    struct spool_head head = {.id = place->id, .body_bytes = image->length, .body_sum = image->sum};
+    struct spool_head head = {.id = place->id,
+                              .body_bytes = image->length,
+                              .body_sum = image->sum,
+                              .has_views = spool_has_views(records)};
     uint8_t block[SPOOL_HEAD_BYTES];
 
     spool_head_put(&head, block);
@@ -88,7 +92,7 @@ static int write_file(const struct store_commit *commit)
         error = write_body(commit->image);
     if (error == 0)
         error = write_records(commit->image, commit->records);
-    return error == 0 ? write_head(commit->image, &commit->place) : error;
+    return error == 0 ? write_head(commit->image, &commit->place, commit->records) : error;
 }
 
 static int link_file(const struct store *store, const struct store_commit *commit)

@@ -79,25 +79,29 @@ int store_each_block(int fd, const struct spool_head *head,
 
 struct wanted {
     uint8_t *into;
-    size_t len;
+    uint64_t at; /* of the next octet */
+    size_t len;  /* still wanted */
 };
 
 static int keep_wanted(void *owner, uint64_t at, struct bytes block)
 {
-    const struct wanted *wanted = owner;
+    struct wanted *wanted = owner;
 
-    if (at < wanted->len) {
-        block = bytes_first(block, wanted->len - (size_t)at);
-        memcpy(wanted->into + at, block.at, block.len);
+    if (wanted->len != 0 && wanted->at < at + block.len) {
+        block = bytes_first(bytes_skip(block, (size_t)(wanted->at - at)), wanted->len);
+        memcpy(wanted->into, block.at, block.len);
+        wanted->into += block.len;
+        wanted->at += block.len;
+        wanted->len -= block.len;
     }
     return 0;
 }
 
-int store_read_body(int fd, const struct spool_head *head, uint8_t *into, size_t len)
+int store_read_body(int fd, const struct spool_head *head, uint64_t at, uint8_t *into, size_t len)
 {
-    struct wanted wanted = {.into = into, .len = len};
+    struct wanted wanted = {.into = into, .at = at, .len = len};
 
-    assert(len <= head->body_bytes);
+    assert(at <= head->body_bytes && len <= head->body_bytes - at);
     return store_each_block(fd, head, keep_wanted, &wanted);
 }
 

@@ -36,10 +36,12 @@ static int copy_block(void *owner, uint64_t at, struct bytes block)
 
 static int write_file(int fd, int from, const struct spool_head *head, struct bytes records)
 {
+    struct spool_head fresh = *head;
     uint8_t block[SPOOL_HEAD_BYTES];
     int error = store_each_block(from, head, copy_block, &fd);
 
-    spool_head_put(head, block);
+    fresh.has_views = spool_has_views(records);
+    spool_head_put(&fresh, block);
     if (error == 0)
         error = disk_write_at(fd, spool_records_at(head), records);
     if (error == 0)

@@ -84,6 +84,7 @@ static void put_client(struct control_row *row, const struct identity *client)
 
 static void put_message(struct control_run *run, const struct spool_message *message)
 {
+    struct spool_shown shown = spool_shown_to_all(message);
     struct control_row row;
 
     control_row_begin(&row, &run->out, run->asked.is_json, CONTROL_LIST);
@@ -91,7 +92,7 @@ static void put_message(struct control_run *run, const struct spool_message *mes
     control_put_bool(&row, "held", CONTROL_REST, message->is_held);
     control_put_bool(&row, "report", CONTROL_REST, message->is_report);
     control_put_time(&row, "arrived", CONTROL_REST, message->arrived_ms / 1000);
-    control_put_number(&row, "size", CONTROL_REST, message->head.body_bytes);
+    control_put_number(&row, "size", CONTROL_REST, spool_shown_bytes(&shown));
     put_address(run, &row, "from", CONTROL_REST, &message->envelope.from);
     control_put(&row, "params", CONTROL_REST, message->envelope.params);
     control_put(&row, "listener", CONTROL_REST, message->listener);

@@ -96,6 +96,7 @@ struct destination {
     const struct recipient *named_by; /* the latest recipient whose routes name it */
     struct view view; /* has_view: what it gets; else only `lines`: what stands in front there */
     bool has_view;
+    uint32_t view_number; /* the shell's, while it writes the views down */
 };
 
 struct branch {

@@ -175,11 +175,6 @@ static int set_lines(struct transaction *t, struct bytes lines, struct bytes *he
     return 0;
 }
 
-static bool is_whole(const struct view *view)
-{
-    return view->at == 0 && view->end == VIEW_TO_END && view->above == view->lines.len;
-}
-
 int transaction_prepend(struct transaction *t, const struct target *target, struct bytes lines)
 {
     struct destination *destination = target == NULL ? NULL : *find(t, target);
@@ -193,7 +188,7 @@ int transaction_prepend(struct transaction *t, const struct target *target, stru
         assert(!destination->has_view);
         return set_lines(t, lines, &destination->view.lines);
     }
-    assert(is_whole(&t->view));
+    assert(view_is_whole(&t->view));
     int error = set_lines(t, lines, &t->view.lines);
     t->view.above = t->view.lines.len;
     return error;

@@ -7,6 +7,7 @@
 #ifndef POSTERN_VIEW_H
 #define POSTERN_VIEW_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,12 @@ struct view {
 static inline struct view view_whole(void)
 {
     return (struct view){.end = VIEW_TO_END};
+}
+
+/* The message as it came, maybe with fields in front of it. */
+static inline bool view_is_whole(const struct view *view)
+{
+    return view->at == 0 && view->end == VIEW_TO_END && view->above == view->lines.len;
 }
 
 /* The fields above our own Received, and those below it. */

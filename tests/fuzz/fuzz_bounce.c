@@ -43,6 +43,7 @@ static void take_scene(struct bytes input, uint8_t choice, struct scene *s)
     s->conf.postmaster = pieces_take_text(&input);
     s->conf.to = choice & 3;
     s->message = (struct spool_message){.head.id.text = "0123456789BCDFGH",
+                                        .view = view_whole(),
                                         .envelope.from = take_address(&input),
                                         .envelope.params = pieces_take_text(&input),
                                         .recipients = s->recipients,

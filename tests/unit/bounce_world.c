@@ -33,6 +33,7 @@ void bounce_world_open(struct bounce_world *s)
     s->conf = (struct bounce_conf){.hostname = bytes_of("mx.example.net"),
                                    .postmaster = bytes_of("postmaster")};
     s->message = (struct spool_message){.head.id.text = "06H4TZ0BC00F3X04",
+                                        .view = view_whole(),
                                         .envelope.from = bounce_world_address("ann@example.com"),
                                         .listener = bytes_of("mx"),
                                         .arrived_ms = 1795318000000,

@@ -43,7 +43,8 @@ static void put_records(const struct queue_message *m, const struct id *id, stru
 {
     int64_t now_ms = sim_wall_ms(sim_current());
     struct spool_writer writer = {.id = *id, .out = records};
-    struct spool_message message = {.envelope = {.id = *id, .from = address_of(m->from)},
+    struct spool_message message = {.view = m->view == NULL ? view_whole() : *m->view,
+                                    .envelope = {.id = *id, .from = address_of(m->from)},
                                     .listener =
                                         bytes_of(m->listener == NULL ? "mx.test" : m->listener),
                                     .hostname = bytes_of("mx.test"),
@@ -52,11 +53,18 @@ static void put_records(const struct queue_message *m, const struct id *id, stru
     struct spool_recipient r = {.original = address_of(m->to),
                                 .to = address_of(m->to),
                                 .target = bytes_of(m->target),
+                                .view = m->own == NULL ? 0 : 1,
                                 .fate = m->fate,
                                 .reply = bytes_of(m->reply == NULL ? "" : m->reply),
                                 .tries = m->tries,
                                 .tried_ms = m->tried_ms == 0 ? 0 : now_ms - m->tried_ms};
 
+    struct spool_view own;
+    if (m->own != NULL) {
+        own = *m->own;
+        message.views = &own;
+        message.view_count = 1;
+    }
     writer.at = spool_records_at(&(struct spool_head){.body_bytes = strlen(m->body)});
     spool_put_message(&writer, &message);
     spool_put_recipient(&writer, &r);

@@ -18,6 +18,8 @@ struct queue_message {
     const char
         *also; /* the target of a second recipient, whom nobody has tried; NULL: there is none */
     const char *body;
+    const struct view *view;      /* NULL: the body as it is */
+    const struct spool_view *own; /* what the first recipient gets; NULL: that */
     enum fate fate;
     const char *reply;
     const char *listener; /* NULL: that of the configuration */

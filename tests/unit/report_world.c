@@ -38,7 +38,8 @@ void report_world_put(struct report_world *w, struct store_place *place_out)
                                .pieces = &body,
                                .piece_count = 1,
                                .drafts = store_drafts(w->store)};
-    struct spool_message m = {.envelope.from.local = bytes_of("ann"), .recipient_count = 1};
+    struct spool_message m = {
+        .envelope.from.local = bytes_of("ann"), .view = view_whole(), .recipient_count = 1};
     struct spool_recipient r = {.original = report_world_joe(),
                                 .to = report_world_joe(),
                                 .target = bytes_of("home"),

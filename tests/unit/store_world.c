@@ -115,7 +115,8 @@ static void put_records(struct store_world *w, struct store_world_message *m)
         .at = spool_records_at(&(struct spool_head){.body_bytes = m->image.length}),
         .out = &m->records};
     struct spool_recipient recipient = {.target = bytes_of("exchange")};
-    struct spool_message message = {.listener = bytes_of("in"), .recipient_count = 2};
+    struct spool_message message = {
+        .listener = bytes_of("in"), .view = view_whole(), .recipient_count = 2};
 
     recipient.to.local = recipient.original.local = bytes_of("joe");
     recipient.to.domain = recipient.original.domain = bytes_of("example.com");
@@ -168,7 +169,7 @@ int store_world_read(int fd, const struct id *id, struct arena *arena,
                      struct spool_message *message_out)
 {
     int error = store_read(fd, id, arena, message_out);
-    return error == 0 ? store_read_body(fd, &message_out->head, NULL, 0) : error;
+    return error == 0 ? store_read_body(fd, &message_out->head, 0, NULL, 0) : error;
 }
 
 int store_world_look(struct store_world *w, const struct store_place *place, size_t body_bytes,

@@ -163,7 +163,8 @@ static void test_content_bytes(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(returned_rows); i++) {
-        struct spool_message m = {.head.body_bytes = returned_rows[i].body_bytes,
+        struct spool_message m = {.view = view_whole(),
+                                  .head.body_bytes = returned_rows[i].body_bytes,
                                   .envelope.params = bytes_of(returned_rows[i].params)};
         lib_same_number(i, "octets", (int64_t)returned_rows[i].expected,
                         (int64_t)bounce_content_bytes(&m, returned_rows[i].kind));

@@ -42,7 +42,12 @@ static void put_first(struct store_world *w, struct written *f, size_t body_byte
 {
     struct store_world_message m;
     struct spool_recipient r[RECIPIENTS];
-    struct spool_message message = {.listener = bytes_of("in"), .recipient_count = RECIPIENTS};
+    struct spool_view own = {.view.lines = bytes_of("B: 2\r\n"), .is_in_front = true};
+    struct spool_message message = {.listener = bytes_of("in"),
+                                    .view = {.lines = bytes_of("A: 1\r\n"), .end = VIEW_TO_END},
+                                    .views = &own,
+                                    .view_count = 1,
+                                    .recipient_count = RECIPIENTS};
 
     store_world_make(w, &m, body_bytes);
     for (size_t i = 0; i < m.image.piece_count; i++)
@@ -58,7 +63,7 @@ static void put_first(struct store_world *w, struct written *f, size_t body_byte
         (struct address){.local = bytes_of("joe"), .domain = bytes_of("example.org")};
     spool_put_message(&writer, &message);
     for (int i = 0; i < RECIPIENTS; i++) {
-        r[i] = (struct spool_recipient){.target = bytes_of("box")};
+        r[i] = (struct spool_recipient){.target = bytes_of("box"), .view = i == 1};
         r[i].original.local = bytes_of(names[i]);
         r[i].original.domain = bytes_of("box.test");
         r[i].to = r[i].original;
@@ -115,7 +120,7 @@ static int judge(struct store_world *w, const struct written *f, size_t body_byt
     arena_reset(&w->arena);
     error = store_read(fd, &f->place.id, &w->arena, &m);
     if (error == 0)
-        error = store_read_body(fd, &m.head, body, body_bytes);
+        error = store_read_body(fd, &m.head, 0, body, body_bytes);
     disk_close(fd);
     if (error != 0)
         return error;
@@ -123,8 +128,12 @@ static int judge(struct store_world *w, const struct written *f, size_t body_byt
     for (size_t i = 0; i < body_bytes; i++)
         if (body[i] != octet_of(i, body_bytes))
             fail_msg("octet %zu is not what was sent", i);
-    for (int i = 0; i < RECIPIENTS; i++)
+    for (int i = 0; i < RECIPIENTS; i++) {
         assert_true(bytes_is(m.recipients[i].to.local, names[i]));
+        assert_int_equal(m.recipients[i].view, i == 1);
+    }
+    assert_true(bytes_is(m.view.lines, "A: 1\r\n") && m.view.at == 0 && m.view.end == VIEW_TO_END &&
+                m.view_count == 1 && bytes_is(m.views[0].view.lines, "B: 2\r\n"));
     assert_int_equal(m.recipients[2].fate, FATE_OPEN);
     if (!m.has_torn_end) {
         assert_int_equal(m.recipients[0].fate, FATE_ACCEPTED);

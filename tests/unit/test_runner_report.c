@@ -3,7 +3,7 @@
  * at each call, and there is one report in the end. */
 /* needs: tests/unit/report_world.c spool/runner_report.c spool/store.c spool/store_list.c */
 /* needs: spool/store_message.c spool/store_commit.c spool/store_draft.c spool/store_rewrite.c */
-/* needs: spool/spool_index.c sim */
+/* needs: spool/runner_shown.c spool/spool_index.c sim */
 /* needs: spool/store_own.c spool/store_path.c */
 #include "spool/runner_report.h"
 

@@ -2,7 +2,7 @@
 /* Where reports go: to a relay, else to the postmaster, else to nobody. */
 /* needs: tests/unit/report_world.c spool/runner_report.c spool/store.c spool/store_list.c */
 /* needs: spool/store_message.c spool/store_commit.c spool/store_draft.c spool/store_rewrite.c */
-/* needs: spool/spool_index.c sim */
+/* needs: spool/runner_shown.c spool/spool_index.c sim */
 /* needs: spool/store_own.c spool/store_path.c */
 #include "proxy/io/disk.h"
 #include "route/target_kind.h"

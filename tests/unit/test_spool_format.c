@@ -125,6 +125,7 @@ static void make_message(struct fixture *f)
                                                 .tries = 1,
                                                 .tried_ms = 1700000000123};
     *m = (struct spool_message){.head = f->head,
+                                .view = view_whole(),
                                 .listener = bytes_of("in"),
                                 .hostname = bytes_of("mx.example.com"),
                                 .arrived_ms = 1700000000000,
@@ -455,7 +456,7 @@ static void makes_sense_or_ends(void **state)
         size_t octets;
         bool is_passed_over;
     } rows[] = {
-        {8, "what a later version knows", 26, true},
+        {RECORD_VIEW + 1, "what a later version knows", 26, true},
         {60000, "", 0, true},
         {0, "", 0, true},
         {RECORD_WARNED, "\2\0\0\0", 4, false}, /* there is no third recipient */
@@ -464,6 +465,7 @@ static void makes_sense_or_ends(void **state)
         {RECORD_HOLD, "", 0, false},
         {RECORD_MESSAGE, "\1\0\0\0", 4, false},
         {RECORD_RECIPIENT, "", 0, false},
+        {RECORD_VIEW, "", 0, false},
         {RECORD_OUTCOME, "\0\0\0\0\7\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 26, false},
         {RECORD_OUTCOME, "\0\0\0\0\1\0\0\0\0\0\0\0\0\0\0\0\0\0\377\377\377\377\0\0\0\0", 26, false},
         {RECORD_OUTCOME, "\0\0\0\0\1\0\0\0\0\0\0\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0", 26, false},
@@ -540,7 +542,7 @@ static void reads_the_first_block(void **state)
     }
     lib_end_rows();
     memcpy(later, block, sizeof(later));
-    later[HEAD_VERSION] = 2;
+    later[HEAD_VERSION] = SPOOL_VERSION + 1;
     spool_store_number(later + HEAD_SUM, hash_chain(0, bytes_make(later, HEAD_SUM)), 8);
     assert_int_equal(spool_head_parse(bytes_make(later, sizeof(later)), &seen), ERR_RANGE);
     head.body_bytes = UINT64_MAX - 10;

@@ -246,7 +246,7 @@ static void put_records(struct store_world *w, struct buf *records, const struct
         .id = *id,
         .at = spool_records_at(&(struct spool_head){.body_bytes = body_bytes}),
         .out = records};
-    struct spool_message message = {.recipient_count = 2};
+    struct spool_message message = {.view = view_whole(), .recipient_count = 2};
     struct spool_recipient recipient = {.target = bytes_of("exchange")};
 
     buf_init(records, &w->pool, 1 << 20);

@@ -105,7 +105,7 @@ static void put_large(struct store_world *w, struct store_place *place_out, uint
 {
     struct store_world_message m;
     struct spool_recipient recipient = {.target = bytes_of("exchange")};
-    struct spool_message message = {.recipient_count = recipients};
+    struct spool_message message = {.view = view_whole(), .recipient_count = recipients};
 
     store_world_make(w, &m, 5000);
     recipient.to.local = recipient.original.local = bytes_of("joe");
@@ -271,7 +271,7 @@ static void copies_no_damaged_body(void **state)
     disk_close(t.taken.fd);
     take(&t);
     assert_int_equal(t.message.recipients[0].tries, 7);
-    assert_int_equal(store_read_body(t.taken.fd, &t.message.head, NULL, 0), -EBADMSG);
+    assert_int_equal(store_read_body(t.taken.fd, &t.message.head, 0, NULL, 0), -EBADMSG);
     disk_close(t.taken.fd);
     assert_int_equal(store_world_list(&w, &text), 0);
     assert_null(strstr(text.at, "stray"));

@@ -93,7 +93,8 @@ static void reads_older_files(void **state)
     struct arena arena;
     struct spool_head head = {.id = {"0123456789BCDFGH"}};
     struct spool_recipient r = {.target = bytes_of("t")};
-    struct spool_message m = {.head = head, .hostname = bytes_of("mx"), .recipient_count = 1};
+    struct spool_message m = {
+        .head = head, .view = view_whole(), .hostname = bytes_of("mx"), .recipient_count = 1};
     struct spool_message read;
     struct spool_writer w = {.id = head.id, .at = spool_records_at(&head), .out = &out};
 
