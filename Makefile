@@ -22,7 +22,7 @@ JOBS := $(shell nproc 2>/dev/null || echo 1)
 # --- sources -------------------------------------------------------------------------------------
 
 PURE_SRC  := $(sort $(wildcard proxy/base/*.c proxy/smtp/*.c route/route_table.c) \
-	$(wildcard route/relay/relay_line.c route/relay/relay_pace.c) \
+	$(wildcard route/relay/relay_line.c route/relay/relay_pace.c) filters/edits.c filters/line_ends.c \
 	$(patsubst %,filters/spf/spf_%.c,macro record wire evaluation step header) \
 	$(wildcard spool/spool_format*.c spool/spool_schedule*.c spool/bounce*.c))
 IO_SRC    := $(sort $(wildcard proxy/io/*.c))

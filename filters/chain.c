@@ -1,65 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* One client's walk along the filters of a listener or a target. */
-#include "filters/chain.h"
+#include "filters/chain_private.h"
 
-#include "filters/filter_conf.h"
-#include "proxy/base/arena.h"
-#include "proxy/base/mem.h"
-#include "proxy/io/deadline.h"
-#include "proxy/smtp/header_field.h"
+#define WORDS_MAX (4U << 20) /* octets that all filters may leave for one session, one message */
 
-#define WORDS_MAX (1U << 20) /* octets that all filters may leave for one session, one message */
-
-#define BIT(stage)  (1U << (stage))
-#define FOR_SESSION (BIT(SESSION_STAGE_CONNECT) | BIT(SESSION_STAGE_HELO))
-#define FOR_ALWAYS  (BIT(SESSION_STAGE_COMMAND) | BIT(SESSION_STAGE_LINE))
 /* What is not known at these is waited for at RCPT. */
-#define WAITS_FOR_NONE (FOR_SESSION | BIT(SESSION_STAGE_MAIL))
+#define WAITS_FOR_NONE (CHAIN_FOR_SESSION | CHAIN_BIT(SESSION_STAGE_MAIL))
+#define FOR_ALWAYS     (CHAIN_BIT(SESSION_STAGE_COMMAND) | CHAIN_BIT(SESSION_STAGE_LINE))
 /* Asked about each time, and said of this one alone. */
-#define OF_THIS_ONE (BIT(SESSION_STAGE_RCPT) | BIT(SESSION_STAGE_DATA) | FOR_ALWAYS)
-#define AGAIN       (BIT(SESSION_STAGE_HELO) | OF_THIS_ONE)
-
-/* What a filter found. */
-struct finding {
-    enum session_stage stage;
-    struct reply refusal; /* code 0: none */
-    struct bytes word, lines;
-    bool is_through; /* no more questions */
-};
-
-struct seat {
-    struct filter_seat seat;
-    struct chain_walk *walk;
-    struct deadline deadline;
-    uint32_t asked;            /* stages that are done, or in question */
-    enum session_stage asking; /* SESSION_STAGE_NONE: the filter has answered */
-    bool is_in_ask;
-    struct finding of_session, of_message;
-};
-
-struct chain_walk {
-    const struct chain *chain;
-    struct loop *loop;
-    const struct identity *client, *origin;
-    struct chain_log log;
-    const struct chain_walk_use *use;
-    void *owner;
-    struct arena session, message; /* words of filters */
-    struct header_splitter splitter;
-    struct session_question question;   /* SESSION_STAGE_NONE: no answer is due */
-    const struct transaction *envelope; /* of the message; NULL: there is none */
-    struct seat seats[];
-};
-
-static struct seat *seat_of(struct filter_seat *seat)
-{
-    return CONTAINER_OF(seat, struct seat, seat);
-}
-
-static const struct filter *filter_of(const struct seat *s)
-{
-    return s->seat.filter;
-}
+#define OF_THIS_ONE (CHAIN_BIT(SESSION_STAGE_RCPT) | CHAIN_BIT(SESSION_STAGE_DATA) | FOR_ALWAYS)
+#define AGAIN       (CHAIN_BIT(SESSION_STAGE_HELO) | OF_THIS_ONE)
 
 void chain_init(struct chain *chain, struct filter **filters, size_t count)
 {
@@ -67,8 +17,10 @@ void chain_init(struct chain *chain, struct filter **filters, size_t count)
     for (size_t i = 0; i < count; i++) {
         const struct filter_ops *ops = filters[i]->ops;
         /* What was asked before is waited for at RCPT; at DATA all lines are there. */
-        chain->stages |= filters[i]->stages | BIT(SESSION_STAGE_RCPT) | BIT(SESSION_STAGE_DATA);
-        chain->reads_content = chain->reads_content || ops->field != NULL || ops->body != NULL;
+        chain->stages |=
+            filters[i]->stages | CHAIN_BIT(SESSION_STAGE_RCPT) | CHAIN_BIT(SESSION_STAGE_DATA);
+        chain->reads_content = chain->reads_content || ops->field != NULL || ops->body != NULL ||
+                               filters[i]->edits != 0;
         chain->name_count += filters[i]->authserv_id.len != 0;
     }
 }
@@ -87,25 +39,38 @@ static const struct address *sender_of(const struct chain_walk *w)
     return w->envelope == NULL ? NULL : &w->envelope->envelope.from;
 }
 
-static bool is_spared(const struct seat *s)
+bool chain_is_spared(const struct seat *s)
 {
-    return filter_spares(filter_of(s)->common, s->walk->client, sender_of(s->walk));
+    return filter_spares(chain_filter(s)->common, s->walk->about.client, sender_of(s->walk));
 }
 
 /* The refusal that counts now. Before MAIL it is not known whom some filters spare. */
 static const struct reply *refusal_of(const struct seat *s)
 {
-    const struct filter_common *common = filter_of(s)->common;
+    const struct filter_common *common = chain_filter(s)->common;
     const struct reply *refusal =
         s->of_session.refusal.code != 0 ? &s->of_session.refusal : &s->of_message.refusal;
     bool is_known = s->walk->envelope != NULL || !filter_spares_late(common);
 
-    return refusal->code != 0 && is_known && !is_spared(s) ? refusal : NULL;
+    return refusal->code != 0 && is_known && !chain_is_spared(s) ? refusal : NULL;
 }
 
-static bool is_through(const struct seat *s)
+bool chain_is_through(const struct seat *s)
 {
     return s->of_session.is_through || s->of_message.is_through;
+}
+
+static bool has_refused(const struct seat *s)
+{
+    return s->of_session.refusal.code != 0 || s->of_message.refusal.code != 0;
+}
+
+uint32_t chain_edits_of(const struct seat *s)
+{
+    bool does_nothing = chain_filter(s)->common->shadow || chain_is_through(s) || has_refused(s) ||
+                        chain_is_spared(s);
+
+    return does_nothing ? 0 : s->seat.edits;
 }
 
 /* ---- log ---- */
@@ -118,7 +83,7 @@ static const char *const stage_names[] = {
     [SESSION_STAGE_LINE] = "line",
 };
 
-/* A filter refuses, would if it were no shadow, or cannot judge. */
+/* A filter refuses, throws away, would if it were no shadow, or cannot judge. */
 static void log_verdict(const struct seat *s, const struct filter_verdict *verdict)
 {
     const struct chain_walk *w = s->walk;
@@ -128,16 +93,16 @@ static void log_verdict(const struct seat *s, const struct filter_verdict *verdi
     log_put_text(&line, "session", w->log.session->text);
     if (w->envelope != NULL)
         log_put_text(&line, "transaction", w->envelope->envelope.id.text);
-    log_put(&line, "filter", filter_of(s)->common->section);
+    log_put(&line, "filter", chain_filter(s)->common->section);
     log_put_text(&line, "stage", stage_names[s->asking]);
-    if (has_failed)
-        log_put_text(&line, "result", "failed");
+    if (verdict->opinion != FILTER_REPLY)
+        log_put_text(&line, "result", has_failed ? "failed" : "discard");
     if (verdict->word.len != 0)
         log_put(&line, "word", verdict->word);
-    if (!has_failed)
+    if (verdict->opinion == FILTER_REPLY)
         log_put(&line, "reply",
                 bytes_first(verdict->reply.wire, bytes_find(verdict->reply.wire, '\r')));
-    if (filter_of(s)->common->shadow)
+    if (chain_filter(s)->common->shadow)
         log_put_text(&line, "shadow", "yes");
     log_end(&line);
 }
@@ -164,6 +129,8 @@ static struct bytes default_word(const struct filter_verdict *verdict)
         return bytes_of("ok");
     case FILTER_ACCEPT:
         return bytes_of("accept");
+    case FILTER_DISCARD:
+        return bytes_of("discard");
     case FILTER_FAILED:
         return bytes_of("failed");
     case FILTER_REPLY:
@@ -175,17 +142,18 @@ static struct bytes default_word(const struct filter_verdict *verdict)
 static void keep(struct seat *s, struct finding *f, struct arena *arena,
                  const struct filter_verdict *verdict)
 {
-    struct reply refusal = refusal_by(filter_of(s), verdict);
+    struct reply refusal = refusal_by(chain_filter(s), verdict);
 
     f->stage = s->asking;
     if (refusal.code != 0 && reply_copy(arena, &refusal, &f->refusal) != 0)
         f->refusal = reply_own(REPLY_LOCAL_PROBLEM);
-    f->is_through = f->is_through || verdict->opinion == FILTER_ACCEPT;
+    f->discards = verdict->opinion == FILTER_DISCARD && !chain_filter(s)->common->shadow;
+    f->is_through = f->is_through || verdict->opinion == FILTER_ACCEPT || f->discards;
     if (verdict->word.len == 0 && (f->word.len == 0 || verdict->opinion != FILTER_CONTINUE))
         f->word = default_word(verdict);
     else if (verdict->word.len != 0 && arena_copy(arena, verdict->word, &f->word) != 0)
         f->word = bytes_make(NULL, 0);
-    if (verdict->lines.len != 0 && !filter_of(s)->common->shadow &&
+    if (verdict->lines.len != 0 && !chain_filter(s)->common->shadow &&
         arena_copy(arena, verdict->lines, &f->lines) != 0) {
         f->refusal = reply_own(REPLY_LOCAL_PROBLEM);
         f->stage = SESSION_STAGE_MAIL; /* without its lines the whole message may not go */
@@ -194,43 +162,60 @@ static void keep(struct seat *s, struct finding *f, struct arena *arena,
 
 static void check_verdict(const struct seat *s, const struct filter_verdict *verdict)
 {
-    uint32_t prepends = BIT(SESSION_STAGE_MAIL) | BIT(SESSION_STAGE_RCPT) | BIT(SESSION_STAGE_DATA);
+    uint32_t prepends = CHAIN_BIT(SESSION_STAGE_MAIL) | CHAIN_BIT(SESSION_STAGE_RCPT) |
+                        CHAIN_BIT(SESSION_STAGE_DATA);
     unsigned kind = verdict->reply.code / 100;
 
     assert(s->asking != SESSION_STAGE_NONE); /* one answer to each question */
-    assert(verdict->lines.len == 0 || (BIT(s->asking) & prepends) != 0);
+    assert(verdict->lines.len == 0 || (CHAIN_BIT(s->asking) & prepends) != 0);
+    assert(verdict->opinion != FILTER_DISCARD || s->asking >= SESSION_STAGE_MAIL);
     if (verdict->opinion != FILTER_REPLY)
         return;
-    assert(verdict->reply.code != 421);
     assert(kind == 4 || kind == 5 ||
-           ((kind == 2 || kind == 3) && (BIT(s->asking) & FOR_ALWAYS) != 0));
+           ((kind == 2 || kind == 3) && (CHAIN_BIT(s->asking) & FOR_ALWAYS) != 0));
     (void)kind;
 }
 
-static void advance(struct chain_walk *w);
+/* What it wanted to change counts only if it agrees to the message. */
+static void end_edits(struct seat *s, const struct filter_verdict *verdict)
+{
+    bool agrees = verdict->opinion == FILTER_CONTINUE || verdict->opinion == FILTER_ACCEPT;
+    enum reply_id id = agrees ? chain_make_edits(s) : REPLY_OK;
+
+    s->feed.waits_to_append = false;
+    if (agrees && id == REPLY_OK)
+        return;
+    edits_init(&s->edits, &s->walk->message);
+    if (id == REPLY_OK)
+        return;
+    s->of_message.refusal = reply_own(id);
+    log_verdict(s, &(struct filter_verdict){.opinion = FILTER_REPLY, .reply = reply_own(id)});
+}
 
 void filter_answer(struct filter_seat *seat, const struct filter_verdict *verdict)
 {
-    struct seat *s = seat_of(seat);
+    struct seat *s = chain_seat(seat);
     struct chain_walk *w = s->walk;
-    bool is_of_session = (BIT(s->asking) & FOR_SESSION) != 0;
+    bool is_of_session = (CHAIN_BIT(s->asking) & CHAIN_FOR_SESSION) != 0;
 
     check_verdict(s, verdict);
-    if (verdict->opinion == FILTER_REPLY || verdict->opinion == FILTER_FAILED)
+    if (verdict->opinion != FILTER_CONTINUE && verdict->opinion != FILTER_ACCEPT)
         log_verdict(s, verdict);
+    if (s->asking == SESSION_STAGE_END)
+        end_edits(s, verdict);
     keep(s, is_of_session ? &s->of_session : &s->of_message,
          is_of_session ? &w->session : &w->message, verdict);
     s->asking = SESSION_STAGE_NONE;
     deadline_clear(w->loop, &s->deadline);
     if (!s->is_in_ask && chain_is_asked(w))
-        advance(w);
+        chain_advance(w);
 }
 
 static void forget(struct seat *s)
 {
     if (s->asking == SESSION_STAGE_NONE)
         return;
-    filter_of(s)->ops->forget(&s->seat);
+    chain_filter(s)->ops->forget(&s->seat);
     s->asking = SESSION_STAGE_NONE;
     deadline_clear(s->walk->loop, &s->deadline);
 }
@@ -240,7 +225,7 @@ static void on_deadline(struct deadline *d)
     struct seat *s = CONTAINER_OF(d, struct seat, deadline);
     const struct filter_verdict late = {.opinion = FILTER_FAILED, .word = bytes_of("timeout")};
 
-    filter_of(s)->ops->forget(&s->seat);
+    chain_filter(s)->ops->forget(&s->seat);
     filter_answer(&s->seat, &late);
 }
 
@@ -250,16 +235,28 @@ static const struct deadline_use deadline_use = {.reached = on_deadline};
 
 static uint32_t stages_up_to(enum session_stage stage)
 {
-    return (BIT(stage) & FOR_ALWAYS) != 0 ? BIT(stage) : (BIT(stage) << 1) - 1;
+    return (CHAIN_BIT(stage) & FOR_ALWAYS) != 0 ? CHAIN_BIT(stage) : (CHAIN_BIT(stage) << 1) - 1;
 }
 
-/* The earliest stage that the filter has to be asked about; SESSION_STAGE_NONE: it is done. */
+/* Stages that the filter has to be asked about, sooner or later. */
+static uint32_t due_stages(const struct seat *s)
+{
+    bool is_done = chain_is_through(s) || chain_is_spared(s) || has_refused(s);
+
+    return is_done ? 0
+                   : chain_filter(s)->stages & stages_up_to(s->walk->question.stage) & ~s->asked;
+}
+
+/* The earliest that it can be asked about now; SESSION_STAGE_NONE: there is none. */
 static enum session_stage next_stage(const struct seat *s)
 {
-    uint32_t due = filter_of(s)->stages & stages_up_to(s->walk->question.stage) & ~s->asked;
+    uint32_t due = due_stages(s);
+
+    if (s->walk->copy != NULL && !chain_has_seen_all(s))
+        due &= ~CHAIN_BIT(SESSION_STAGE_END);
 
     for (unsigned stage = SESSION_STAGE_CONNECT; due != 0 && stage <= SESSION_STAGE_LINE; stage++)
-        if ((due & BIT(stage)) != 0)
+        if ((due & CHAIN_BIT(stage)) != 0)
             return (enum session_stage)stage;
     return SESSION_STAGE_NONE;
 }
@@ -270,11 +267,13 @@ static struct filter_question question_at(const struct chain_walk *w, enum sessi
 
     return (struct filter_question){
         .stage = stage,
-        .client = w->origin,
-        .helo = q->stage == SESSION_STAGE_HELO ? q->text : w->origin->helo,
+        .client = w->about.origin,
+        .helo = q->stage == SESSION_STAGE_HELO ? q->text : w->about.origin->helo,
         .message = q->transaction,
         .rcpt = stage == SESSION_STAGE_RCPT ? q->rcpt : NULL,
-        .text = (BIT(stage) & FOR_ALWAYS) != 0 ? q->text : bytes_make(NULL, 0)};
+        .text = (CHAIN_BIT(stage) & FOR_ALWAYS) != 0 ? q->text : bytes_make(NULL, 0),
+        .hostname = w->about.hostname,
+        .listener = w->about.listener};
 }
 
 static void ask(struct seat *s, enum session_stage stage)
@@ -282,15 +281,15 @@ static void ask(struct seat *s, enum session_stage stage)
     struct chain_walk *w = s->walk;
     const struct filter_question question = question_at(w, stage);
 
-    s->asked |= BIT(stage);
+    s->asked |= CHAIN_BIT(stage);
     s->asking = stage;
     s->is_in_ask = true;
-    filter_of(s)->ops->ask(&s->seat, &question);
+    chain_filter(s)->ops->ask(&s->seat, &question);
     s->is_in_ask = false;
     if (s->asking == SESSION_STAGE_NONE)
         return;
-    assert(filter_of(s)->timeout_ms != 0 && filter_of(s)->ops->forget != NULL);
-    deadline_set(w->loop, &s->deadline, loop_now_ms(w->loop) + filter_of(s)->timeout_ms);
+    assert(chain_filter(s)->timeout_ms != 0 && chain_filter(s)->ops->forget != NULL);
+    deadline_set(w->loop, &s->deadline, loop_now_ms(w->loop) + chain_filter(s)->timeout_ms);
 }
 
 /* Asks whatever is due, as far as the filter answers at once. What is due of the client stays due
@@ -299,9 +298,7 @@ static void ask_all(struct seat *s)
 {
     enum session_stage stage;
 
-    while (s->asking == SESSION_STAGE_NONE && (stage = next_stage(s)) != SESSION_STAGE_NONE &&
-           !is_through(s) && !is_spared(s) && s->of_session.refusal.code == 0 &&
-           s->of_message.refusal.code == 0)
+    while (s->asking == SESSION_STAGE_NONE && (stage = next_stage(s)) != SESSION_STAGE_NONE)
         ask(s, stage);
 }
 
@@ -313,22 +310,39 @@ static void tell(struct chain_walk *w, const struct reply *reply)
     w->use->answered(w->owner, &told);
 }
 
-static void advance(struct chain_walk *w)
+static void agree(struct chain_walk *w)
 {
-    bool waits_for_none = (BIT(w->question.stage) & WAITS_FOR_NONE) != 0, is_waiting = false;
+    const struct reply none = {.code = 0}, problem = reply_own(REPLY_LOCAL_PROBLEM);
+    bool is_end = w->question.stage == SESSION_STAGE_END && w->copy != NULL;
+
+    tell(w, is_end && chain_include_lines(w, w->chain->count) != 0 ? &problem : &none);
+}
+
+/* Does its answer hold up the answer to the question? */
+static bool is_awaited(const struct seat *s)
+{
+    if ((CHAIN_BIT(s->walk->question.stage) & WAITS_FOR_NONE) != 0 || chain_is_spared(s))
+        return false;
+    return s->asking != SESSION_STAGE_NONE || due_stages(s) != 0;
+}
+
+void chain_advance(struct chain_walk *w)
+{
+    bool is_waiting = false;
 
     for (size_t i = 0; i < w->chain->count; i++) {
         struct seat *s = &w->seats[i];
+        if (w->copy != NULL && i == w->shown && !is_awaited(&w->seats[i - 1]))
+            chain_show_next(w);
         ask_all(s);
-        is_waiting =
-            is_waiting || (s->asking != SESSION_STAGE_NONE && !waits_for_none && !is_spared(s));
+        is_waiting = is_waiting || is_awaited(s);
         if (refusal_of(s) != NULL && !is_waiting) {
             tell(w, refusal_of(s));
             return;
         }
     }
     if (!is_waiting)
-        tell(w, &(struct reply){.code = 0});
+        agree(w);
 }
 
 /* Outside of a message what was said of the last one, or of the last command, is over. */
@@ -345,18 +359,16 @@ static void forget_words(struct chain_walk *w)
  */
 static void begin_again(struct seat *s, enum session_stage stage)
 {
-    if ((BIT(s->of_message.stage) & OF_THIS_ONE) != 0)
+    if ((CHAIN_BIT(s->of_message.stage) & OF_THIS_ONE) != 0)
         s->of_message.refusal = (struct reply){.code = 0};
-    if ((BIT(stage) & AGAIN) == 0)
+    if ((CHAIN_BIT(stage) & AGAIN) == 0)
         return;
     if (s->asking == stage)
         forget(s);
-    s->asked &= ~BIT(stage);
+    s->asked &= ~CHAIN_BIT(stage);
     if (s->of_session.stage == stage)
         s->of_session = (struct finding){.stage = SESSION_STAGE_NONE};
 }
-
-static void feed_last_field(struct chain_walk *w);
 
 void chain_ask(struct chain_walk *w, const struct session_question *question)
 {
@@ -366,12 +378,10 @@ void chain_ask(struct chain_walk *w, const struct session_question *question)
     forget_words(w);
     if (question->stage >= SESSION_STAGE_MAIL && question->stage <= SESSION_STAGE_END)
         w->envelope = question->transaction;
-    if (question->stage == SESSION_STAGE_END)
-        feed_last_field(w);
     w->question = *question;
     for (size_t i = 0; i < w->chain->count; i++)
         begin_again(&w->seats[i], question->stage);
-    advance(w);
+    chain_advance(w);
 }
 
 void chain_forget(struct chain_walk *w)
@@ -384,45 +394,17 @@ bool chain_is_asked(const struct chain_walk *w)
     return w->question.stage != SESSION_STAGE_NONE;
 }
 
-/* ---- content ---- */
-
-static void give(struct chain_walk *w, enum header_part kind, struct bytes part)
-{
-    for (size_t i = 0; i < w->chain->count; i++) {
-        struct seat *s = &w->seats[i];
-        const struct filter_ops *ops = filter_of(s)->ops;
-        void (*look)(struct filter_seat *, struct bytes) =
-            kind == HEADER_PART_FIELD ? ops->field : ops->body;
-        if (look != NULL && !is_through(s) && !is_spared(s))
-            look(&s->seat, part);
-    }
-}
-
-void chain_content(struct chain_walk *w, struct bytes content)
-{
-    enum header_part kind;
-    struct bytes part;
-
-    assert(w->chain->reads_content);
-    while ((kind = header_splitter_take(&w->splitter, &content, &part)) != HEADER_PART_NONE)
-        give(w, kind, part);
-}
-
-static void feed_last_field(struct chain_walk *w)
-{
-    struct bytes part;
-
-    if (header_splitter_end(&w->splitter, &part) == HEADER_PART_FIELD)
-        give(w, HEADER_PART_FIELD, part);
-}
-
 /* ---- what is left of it ---- */
+
+struct bytes chain_lines_of(const struct seat *s)
+{
+    return chain_is_spared(s) ? bytes_make(NULL, 0) : s->of_message.lines;
+}
 
 void chain_put_lines(const struct chain_walk *w, struct buf *out)
 {
-    for (size_t i = 0; i < w->chain->count; i++)
-        if (!is_spared(&w->seats[i]))
-            buf_put(out, w->seats[i].of_message.lines);
+    for (size_t i = w->chain->count; i > 0; i--)
+        buf_put(out, chain_lines_of(&w->seats[i - 1]));
 }
 
 void chain_put_words(const struct chain_walk *w, struct buf *out)
@@ -430,16 +412,16 @@ void chain_put_words(const struct chain_walk *w, struct buf *out)
     for (size_t i = 0; i < w->chain->count; i++) {
         const struct seat *s = &w->seats[i];
         struct bytes word = s->of_message.word.len != 0 ? s->of_message.word : s->of_session.word;
-        if (is_spared(s))
+        if (chain_is_spared(s))
             word = bytes_of("exempt");
         else if (word.len == 0)
             continue;
         if (buf_length(out) != 0)
             buf_byte(out, ',');
-        buf_put(out, filter_of(s)->common->section);
+        buf_put(out, chain_filter(s)->common->section);
         buf_byte(out, ':');
         buf_put(out, word);
-        if (filter_of(s)->common->shadow)
+        if (chain_filter(s)->common->shadow)
             buf_text(out, ":shadow");
     }
 }
@@ -447,9 +429,8 @@ void chain_put_words(const struct chain_walk *w, struct buf *out)
 /* ---- life ---- */
 
 struct chain_walk *chain_walk_new(const struct chain *chain, struct loop *loop,
-                                  const struct identity *client, const struct identity *origin,
-                                  const struct chain_log *log, const struct chain_walk_use *use,
-                                  void *owner)
+                                  const struct chain_client *about, const struct chain_log *log,
+                                  const struct chain_walk_use *use, void *owner)
 {
     struct loop_pools *pools = loop_pools(loop);
     struct chain_walk *w = mem_zalloc(sizeof(*w) + chain->count * sizeof(w->seats[0]));
@@ -458,16 +439,16 @@ struct chain_walk *chain_walk_new(const struct chain *chain, struct loop *loop,
         return NULL;
     w->chain = chain;
     w->loop = loop;
-    w->client = client;
-    w->origin = origin;
+    w->about = *about;
     w->log = *log;
     w->use = use;
     w->owner = owner;
     arena_init(&w->session, &pools->small, WORDS_MAX);
     arena_init(&w->message, &pools->small, WORDS_MAX);
-    header_splitter_init(&w->splitter, &pools->medium, FILTER_FIELD_MAX);
     for (size_t i = 0; i < chain->count; i++) {
         w->seats[i].seat.filter = chain->filters[i];
+        w->seats[i].seat.edits = chain->filters[i]->edits & about->edits;
+        edits_init(&w->seats[i].edits, &w->message);
         w->seats[i].walk = w;
         deadline_init(&w->seats[i].deadline, &deadline_use);
     }
@@ -476,11 +457,13 @@ struct chain_walk *chain_walk_new(const struct chain *chain, struct loop *loop,
 
 static void end_message(struct seat *s)
 {
-    if ((BIT(s->asking) & (FOR_SESSION | FOR_ALWAYS)) == 0)
+    if ((CHAIN_BIT(s->asking) & (CHAIN_FOR_SESSION | FOR_ALWAYS)) == 0)
         forget(s);
-    if (filter_of(s)->ops->message_ended != NULL)
-        filter_of(s)->ops->message_ended(&s->seat);
-    s->asked &= FOR_SESSION | FOR_ALWAYS;
+    if (chain_filter(s)->ops->message_ended != NULL)
+        chain_filter(s)->ops->message_ended(&s->seat);
+    s->asked &= CHAIN_FOR_SESSION | FOR_ALWAYS;
+    edits_init(&s->edits, &s->walk->message);
+    s->edit_failure = REPLY_OK;
 }
 
 void chain_message_ended(struct chain_walk *w)
@@ -490,8 +473,7 @@ void chain_message_ended(struct chain_walk *w)
     for (size_t i = 0; i < w->chain->count; i++)
         end_message(&w->seats[i]);
     w->envelope = NULL;
-    header_splitter_done(&w->splitter);
-    header_splitter_init(&w->splitter, &loop_pools(w->loop)->medium, FILTER_FIELD_MAX);
+    chain_content_ended(w);
     forget_words(w);
 }
 
@@ -507,8 +489,8 @@ void chain_walk_end(struct chain_walk **held)
     for (size_t i = 0; i < w->chain->count; i++) {
         struct seat *s = &w->seats[i];
         forget(s);
-        if (filter_of(s)->ops->session_ended != NULL)
-            filter_of(s)->ops->session_ended(&s->seat);
+        if (chain_filter(s)->ops->session_ended != NULL)
+            chain_filter(s)->ops->session_ended(&s->seat);
     }
     arena_reset(&w->session);
     arena_reset(&w->message);

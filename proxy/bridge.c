@@ -146,6 +146,7 @@ static void on_copy_room(void *owner)
     struct bridge *b = owner;
     if (b->state < BRIDGE_CUT)
         stream_resume(b->stream);
+    bridge_filter_room(b);
 }
 
 static void fail_copy(struct bridge *b, int error)
@@ -233,6 +234,8 @@ static void append(struct bridge *b, struct bytes content)
         error = ERR_MEMORY;
     if (error != 0)
         fail_copy(b, error);
+    else
+        bridge_filter_flush(b);
 }
 
 static void finish_copy(struct bridge *b)
@@ -244,7 +247,10 @@ static void finish_copy(struct bridge *b)
     if (b->carrier.copy == NULL)
         return;
     int error = copy_append(b->carrier.copy, last);
-    copy_finish(b->carrier.copy);
+    copy_end_message(b->carrier.copy);
+    if (!bridge_filter_may_append(b))
+        copy_finish(b->carrier.copy);
+    bridge_filter_whole(b);
     if (error != 0)
         fail_copy(b, error);
 }
@@ -308,25 +314,34 @@ static void count_envelope(struct bridge *b)
             now_bytes > ENVELOPE_FREE_BYTES && !copy_may_envelope_grow(limits, b->net);
 }
 
+static void perform_actions(struct bridge *b)
+{
+    struct session_action todo;
+
+    while (session_next(&b->session, &todo))
+        perform(b, &todo);
+}
+
 /* The rest of a message that is refused goes nowhere: every branch was dropped. */
-static void free_refused_copy(struct bridge *b)
+static bool is_refused(const struct bridge *b)
 {
     const struct transaction *tx = b->carrier.transaction;
 
-    if (tx != NULL && tx->refusal.code != 0 && tx->state <= TX_CONTENT)
-        copy_free(&b->carrier.copy);
+    return tx != NULL && tx->refusal.code != 0 && tx->state <= TX_CONTENT;
 }
 
 static void on_perform_all(struct carrier *c)
 {
     struct bridge *b = bridge_of(c);
-    struct session_action todo;
 
-    while (session_next(&b->session, &todo))
-        perform(b, &todo);
+    perform_actions(b);
+    if (is_refused(b) && c->copy != NULL) {
+        bridge_filter_stop(b);
+        copy_free(&c->copy);
+        perform_actions(b);
+    }
     bridge_filter_forget_late(b);
     count_envelope(b);
-    free_refused_copy(b);
 }
 
 static void free_bridge(struct bridge *b)

@@ -1,48 +1,30 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What a session asks filters, and what they answer. The listener's are asked first; those of a
  * target when a recipient is routed there, and from then on behind the listener's. */
-#include "proxy/bridge_filter.h"
+#include "proxy/bridge_filter_private.h"
 
-#include "filters/chain.h"
 #include "proxy/base/error.h"
-#include "proxy/bridge.h"
 #include "proxy/services.h"
-#include "proxy/smtp/header_strip.h"
-
-/* The filters of one target beside a transaction; in the mail arena. */
-struct target_walk {
-    struct list in_filters;
-    struct bridge_filters *of;
-    struct target *target;
-    struct chain_walk *walk;
-    struct reply refusal; /* the last answer; code 0: go on */
-};
-
-struct bridge_filters {
-    struct bridge *bridge;
-    struct chain_walk *own; /* NULL: the listener has no filters */
-    struct list targets;    /* struct target_walk */
-    struct session_question about;
-    unsigned open;           /* chains that have not answered */
-    struct routed *routed;   /* what is fed when they have; NULL: the session has asked */
-    struct routed_leg *legs; /* of `routed` */
-    struct reply refusal;    /* of the whole command; in the mail arena; code 0: none */
-    struct header_strip strip;
-};
 
 static void on_own_answered(void *owner, const struct reply *reply);
 static void on_target_answered(void *owner, const struct reply *reply);
 static const struct chain_walk_use own_use = {.answered = on_own_answered};
 static const struct chain_walk_use target_use = {.answered = on_target_answered};
 
-static struct chain_walk *walk(struct bridge *b, const struct chain *chain,
+/* `edits`: FILTER_EDIT() bits of what its filters may do at most. */
+static struct chain_walk *walk(struct bridge *b, const struct chain *chain, uint32_t edits,
                                const struct chain_walk_use *use, void *owner)
 {
     const struct chain_log log = {
         .log = b->smtpd->services->log, .sinks = b->smtpd->log_sinks, .session = &b->id};
 
-    return chain_walk_new(chain, b->carrier.loop, &b->session.client, session_origin(&b->session),
-                          &log, use, owner);
+    const struct chain_client about = {.client = &b->session.client,
+                                       .origin = session_origin(&b->session),
+                                       .hostname = b->smtpd->conf->name,
+                                       .listener = b->smtpd->conf->section,
+                                       .edits = edits};
+
+    return chain_walk_new(chain, b->carrier.loop, &about, &log, use, owner);
 }
 
 static bool make(struct bridge *b)
@@ -55,7 +37,7 @@ static bool make(struct bridge *b)
     f->bridge = b;
     list_init(&f->targets);
     if (b->smtpd->chain.count != 0) {
-        f->own = walk(b, &b->smtpd->chain, &own_use, f);
+        f->own = walk(b, &b->smtpd->chain, FILTER_EDITS_ALL, &own_use, f);
         if (f->own == NULL) {
             mem_free(f);
             return false;
@@ -77,61 +59,6 @@ static void refuse(struct bridge_filters *f, const struct reply *reply)
         f->refusal = reply_own(REPLY_LOCAL_PROBLEM);
 }
 
-/* ---- lines in front of the message ---- */
-
-/* `target` NULL: at all targets. */
-static int prepend(struct bridge_filters *f, const struct target *target,
-                   const struct chain_walk *from)
-{
-    struct buf lines;
-
-    buf_init(&lines, &loop_pools(f->bridge->carrier.loop)->medium, TRANSACTION_LINES_MAX);
-    chain_put_lines(from, &lines);
-    int error = lines.has_failed
-                    ? ERR_MEMORY
-                    : transaction_prepend(f->bridge->session.tx, target, buf_bytes(&lines));
-    buf_done(&lines);
-    return error;
-}
-
-/* ... and fields that pretend to be such lines. */
-static int begin_stripping(struct bridge_filters *f)
-{
-    const struct chain *own = &f->bridge->smtpd->chain;
-    size_t count = own->name_count;
-
-    LIST_EACH (link, &f->targets)
-        count += LIST_ENTRY(link, struct target_walk, in_filters)->target->chain->name_count;
-    struct bytes *names = arena_alloc(&f->bridge->session.mail, (count + 1) * sizeof(*names));
-    if (names == NULL)
-        return ERR_MEMORY;
-    header_strip_init(&f->strip, names, count, &loop_pools(f->bridge->carrier.loop)->small);
-    chain_names(own, names);
-    names += own->name_count;
-    LIST_EACH (link, &f->targets) {
-        const struct chain *chain = LIST_ENTRY(link, struct target_walk, in_filters)->target->chain;
-        chain_names(chain, names);
-        names += chain->name_count;
-    }
-    return 0;
-}
-
-static void prepend_all(struct bridge_filters *f)
-{
-    int error = begin_stripping(f);
-
-    if (error == 0 && f->own != NULL)
-        error = prepend(f, NULL, f->own);
-
-    LIST_EACH (link, &f->targets) {
-        struct target_walk *t = LIST_ENTRY(link, struct target_walk, in_filters);
-        if (error == 0)
-            error = prepend(f, t->target, t->walk);
-    }
-    if (error != 0)
-        f->refusal = reply_own(REPLY_LOCAL_PROBLEM);
-}
-
 /* ---- the listener's filters, and then those of targets ---- */
 
 /* A target whose filters refuse the message gets none of it. Where they defer it nobody gets it: in
@@ -150,13 +77,34 @@ static bool is_about_message(const struct bridge_filters *f)
     return f->about.stage == SESSION_STAGE_DATA || f->about.stage == SESSION_STAGE_END;
 }
 
+/* All agree to the message, but for targets of which judge() has said otherwise. REPLY_OK, or why
+ * it cannot be as they want it. */
+static enum reply_id take_answers(struct bridge_filters *f)
+{
+    struct copy *copy = f->bridge->carrier.copy;
+    bool is_end = f->about.stage == SESSION_STAGE_END;
+    int error = is_end ? 0 : bridge_filter_begin_content(f);
+
+    if (is_end)
+        LIST_EACH (link, &f->targets)
+            if (error == 0)
+                error = bridge_filter_take_target_content(
+                    LIST_ENTRY(link, struct target_walk, in_filters));
+    if (is_end && copy != NULL && !copy_is_finished(copy))
+        copy_finish(copy);
+    return error == 0 ? bridge_filter_take_fates(f) : REPLY_LOCAL_PROBLEM;
+}
+
 static void end_asking(struct bridge_filters *f)
 {
     if (is_about_message(f))
         LIST_EACH (link, &f->targets)
             judge(f, LIST_ENTRY(link, struct target_walk, in_filters));
-    if (f->about.stage == SESSION_STAGE_DATA && f->refusal.code == 0)
-        prepend_all(f);
+    if (is_about_message(f) && f->refusal.code == 0) {
+        enum reply_id id = take_answers(f);
+        if (id != REPLY_OK)
+            f->refusal = reply_own(id);
+    }
     answer(f->bridge, &f->refusal);
 }
 
@@ -177,7 +125,9 @@ static void on_target_answered(void *owner, const struct reply *reply)
 {
     struct target_walk *t = owner;
 
-    if (reply_copy(&t->of->bridge->session.mail, reply, &t->refusal) != 0)
+    if (reply->code == 421) /* the client's connection is not this target's to close */
+        t->refusal = reply_own(REPLY_FILTER_AWAY);
+    else if (reply_copy(&t->of->bridge->session.mail, reply, &t->refusal) != 0)
         t->refusal = reply_own(REPLY_LOCAL_PROBLEM);
     note_answered(t->of);
 }
@@ -191,17 +141,32 @@ static void ask_about_message(struct bridge_filters *f)
         if (!transaction_goes_to(f->bridge->session.tx, t->target))
             continue;
         f->open++;
+        if (t->is_shown)
+            chain_whole(t->walk);
         chain_ask(t->walk, &f->about);
     }
+}
+
+/* Filters of targets see the message with the edits of the listener's. */
+static enum reply_id pass_on(struct bridge_filters *f)
+{
+    bool is_end = f->about.stage == SESSION_STAGE_END;
+    int error = is_end ? bridge_filter_take_content(f) : 0;
+
+    if (is_end && error == 0)
+        bridge_filter_show_targets(f);
+    return error == 0 ? REPLY_OK : REPLY_LOCAL_PROBLEM;
 }
 
 static void on_own_answered(void *owner, const struct reply *reply)
 {
     struct bridge_filters *f = owner;
+    enum reply_id id = reply->code == 0 ? pass_on(f) : REPLY_OK;
 
-    if (reply->code != 0) {
+    if (reply->code != 0 || id != REPLY_OK) {
+        const struct reply own = reply_own(id);
         f->open = 0;
-        answer(f->bridge, reply);
+        answer(f->bridge, reply->code != 0 ? reply : &own);
         return;
     }
     if (is_about_message(f))
@@ -272,7 +237,9 @@ static struct target_walk *find_or_begin(struct bridge_filters *f, struct target
     if (t == NULL)
         return NULL;
     *t = (struct target_walk){.of = f, .target = target};
-    t->walk = walk(f->bridge, target->chain, &target_use, t);
+    /* The envelope is the listener's. */
+    t->walk =
+        walk(f->bridge, target->chain, FILTER_EDITS_ALL & ~FILTER_EDITS_ENVELOPE, &target_use, t);
     if (t->walk == NULL)
         return NULL;
     list_append(&f->targets, &t->in_filters);
@@ -374,13 +341,8 @@ void bridge_filter_route(struct bridge *b, struct recipient *rcpt, struct routed
 
 /* ---- the rest ---- */
 
-void bridge_filter_forget_late(struct bridge *b)
+static void forget_all(struct bridge_filters *f)
 {
-    struct bridge_filters *f = b->filters;
-
-    if (f == NULL || f->open == 0 ||
-        session_awaits(&b->session, f->routed != NULL ? SESSION_ACT_ROUTE : SESSION_ACT_FILTER))
-        return;
     f->open = 0;
     f->routed = NULL;
     if (f->own != NULL)
@@ -389,54 +351,28 @@ void bridge_filter_forget_late(struct bridge *b)
         chain_forget(LIST_ENTRY(link, struct target_walk, in_filters)->walk);
 }
 
-static void give(struct chain_walk *to, const struct chain *chain, struct bytes content)
+void bridge_filter_forget_late(struct bridge *b)
 {
-    if (chain->reads_content)
-        chain_content(to, content);
+    struct bridge_filters *f = b->filters;
+
+    if (f != NULL && f->open > 0 &&
+        !session_awaits(&b->session, f->routed != NULL ? SESSION_ACT_ROUTE : SESSION_ACT_FILTER))
+        forget_all(f);
 }
 
-static void show(struct bridge_filters *f, struct bytes content)
+void bridge_filter_stop(struct bridge *b)
 {
-    if (f->own != NULL)
-        give(f->own, &f->bridge->smtpd->chain, content);
-    LIST_EACH (link, &f->targets) {
-        struct target_walk *t = LIST_ENTRY(link, struct target_walk, in_filters);
-        give(t->walk, t->target->chain, content);
-    }
-}
+    struct bridge_filters *f = b->filters;
 
-bool bridge_filter_take(struct bridge *b, struct bytes *content, struct bytes *kept_out)
-{
-    if (b->filters != NULL) {
-        bool is_any = header_strip_take(&b->filters->strip, content, kept_out);
-        if (is_any)
-            show(b->filters, *kept_out);
-        return is_any;
-    }
-    *kept_out = *content;
-    *content = bytes_skip(*content, content->len);
-    return kept_out->len != 0;
-}
-
-size_t bridge_filter_held(const struct bridge *b)
-{
-    return b->filters == NULL ? 0 : buf_length(&b->filters->strip.held);
-}
-
-struct bytes bridge_filter_last(struct bridge *b)
-{
-    struct bytes last = bytes_make(NULL, 0);
-
-    if (b->filters != NULL)
-        last = header_strip_end(&b->filters->strip);
-    if (last.len != 0)
-        show(b->filters, last);
-    return last;
-}
-
-bool bridge_filter_has_failed(const struct bridge *b)
-{
-    return b->filters != NULL && b->filters->strip.held.has_failed;
+    if (f == NULL)
+        return;
+    bool is_asked = f->open > 0 && f->about.stage == SESSION_STAGE_END;
+    if (is_asked)
+        forget_all(f);
+    bridge_filter_hide(f);
+    if (is_asked)
+        session_feed(&b->session, &(struct session_event){.kind = SESSION_EV_ANSWER,
+                                                          .reply = b->session.tx->refusal});
 }
 
 void bridge_filter_message_ended(struct bridge *b)

@@ -17,8 +17,8 @@ void bridge_filter_ask(struct bridge *b);
 void bridge_filter_route(struct bridge *b, struct recipient *rcpt, struct routed *routed);
 /* Forgets a question that the session no longer waits for. */
 void bridge_filter_forget_late(struct bridge *b);
-/* Takes octets off `*content` and hands out what stays in the message, in pieces, when the filters
- * have seen them. False: all are taken. */
+/* Takes octets off `*content` and hands out what stays in the message, in pieces. False: all are
+ * taken. */
 bool bridge_filter_take(struct bridge *b, struct bytes *content, struct bytes *kept_out);
 /* How many octets it holds back. */
 size_t bridge_filter_held(const struct bridge *b);
@@ -26,6 +26,13 @@ size_t bridge_filter_held(const struct bridge *b);
 struct bytes bridge_filter_last(struct bridge *b);
 /* There was no memory to hold octets back: the message cannot be completed. */
 bool bridge_filter_has_failed(const struct bridge *b);
+void bridge_filter_flush(struct bridge *b); /* more is in the copy */
+void bridge_filter_whole(struct bridge *b); /* everything is */
+/* May a filter replace the body? Then the copy is not finished before they have answered. */
+bool bridge_filter_may_append(const struct bridge *b);
+void bridge_filter_room(struct bridge *b); /* there is room in the copy for that */
+/* The message was refused, and its copy goes. What filters were asked about it has its answer. */
+void bridge_filter_stop(struct bridge *b);
 void bridge_filter_message_ended(struct bridge *b);
 void bridge_filter_end(struct bridge *b); /* the session is over */
 /* What filters said of the message, for its log line. */

@@ -222,7 +222,8 @@ void bridge_log_transaction(struct bridge *b)
     log_put_recipients(&line, pool_of(b), tx);
     LIST_EACH (link, &tx->branches) {
         const struct branch *branch = LIST_ENTRY(link, struct branch, in_transaction);
-        if (number < TARGETS_NAMED_MAX)
+        bool is_reopened = branch->is_stale && branch->destination->branch != branch;
+        if (number < TARGETS_NAMED_MAX && !is_reopened)
             put_target(b, &line, branch, ++number);
     }
     log_put_number(&line, "bytes",

@@ -111,11 +111,23 @@ static void log_life(struct milterd *d, const char *event)
     log_end(&line);
 }
 
+/* Content is kept in memory until filters have read it. */
+static int start_copies(struct services *s)
+{
+    const struct core_conf *core = &s->config->core;
+
+    s->copies = (struct copy_limits){.memory_max_bytes = core->max_memory_bytes,
+                                     .memory_each_bytes = core->copy_memory_bytes};
+    return copy_limits_init(&s->copies, s->loop);
+}
+
 static int start_filters(struct milterd *d)
 {
     struct services *s = &d->services;
-    int error = filters_chain(&s->filters, &d->conf->chosen, &d->chain);
+    int error = start_copies(s);
 
+    if (error == 0)
+        error = filters_chain(&s->filters, &d->conf->chosen, &d->chain);
     if (error != 0)
         return error;
     d->names = arena_alloc(&s->arena, (d->chain.name_count + 1) * sizeof(*d->names));
@@ -168,6 +180,7 @@ static void finish(struct milterd *d)
         loop_run(d->services.loop);
         crossing_free(&d->crossing);
     }
+    copy_limits_done(&d->services.copies);
     services_end(&d->services);
 }
 

@@ -20,12 +20,14 @@ struct milterd_client {
     struct arena session, greeting, mail; /* name; HELO; `tx` and its login */
     struct chain_walk *walk;
     struct transaction *tx; /* NULL: no message is under way */
+    struct copy *copy; /* its content, as far as a filter has not read it; NULL: there is none */
     struct recipient *rcpt; /* the latest */
     struct bytes queue_id;  /* the mail server's; in `mail` */
     uint64_t begun_us;
     unsigned results_count;                            /* Authentication-Results fields so far */
     unsigned forged[MILTERD_FORGED_MAX], forged_count; /* those among them that are not ours */
     bool is_unchecked;                                 /* there was no memory to look */
+    bool has_content;                                  /* of the message some has come */
     struct milterd_call *call;                         /* that waits for the filters; NULL: none */
     struct session_question about;
 };
@@ -104,6 +106,8 @@ static void end_message(struct milterd_client *c, const struct reply *outcome)
         return;
     log_transaction(c, outcome);
     chain_message_ended(c->walk);
+    copy_free(&c->copy);
+    c->has_content = false;
     c->tx = NULL;
     c->rcpt = NULL;
     c->queue_id = c->identity.login = bytes_make(NULL, 0);
@@ -193,6 +197,10 @@ static bool begin(struct milterd_client *c, const struct milterd_call *call)
     const struct services *services = &c->of->services;
     const struct chain_log log = {
         .log = services->log, .sinks = services->log_sinks, .session = &c->id};
+    const struct chain_client about = {.client = &c->identity,
+                                       .origin = &c->identity,
+                                       .hostname = services->config->core.hostname,
+                                       .listener = c->of->conf->section};
     struct pool *pool = &loop_pools(loop_of(c))->small;
 
     arena_init(&c->session, pool, SESSION_MAX);
@@ -204,8 +212,7 @@ static bool begin(struct milterd_client *c, const struct milterd_call *call)
     if (c->identity.name_state == IDENTITY_NAME_CONFIRMED &&
         arena_copy(&c->session, call->text, &c->identity.name) != 0)
         return false;
-    c->walk =
-        chain_walk_new(&c->of->chain, loop_of(c), &c->identity, &c->identity, &log, &walk_use, c);
+    c->walk = chain_walk_new(&c->of->chain, loop_of(c), &about, &log, &walk_use, c);
     return c->walk != NULL;
 }
 
@@ -374,9 +381,77 @@ static void take_rcpt(struct milterd_client *c, struct milterd_call *call)
 
 /* ---- content ---- */
 
+/* The mail server keeps the message; here it only passes by. */
+static void lose_content(struct milterd_client *c)
+{
+    if (c->copy == NULL)
+        return;
+    chain_hide(c->walk);
+    copy_free(&c->copy);
+    c->is_unchecked = true;
+}
+
+static void on_copy_room(void *owner)
+{
+    (void)owner; /* nobody waits for it */
+}
+
+static void on_copy_failed(void *owner)
+{
+    lose_content(owner);
+}
+
+static void on_copy_unkept(void *owner, int error)
+{
+    (void)error;
+    lose_content(owner);
+}
+
+static bool on_copy_is_ending(void *owner)
+{
+    (void)owner;
+    return false;
+}
+
+static const struct copy_use copy_use = {.room = on_copy_room,
+                                         .unkept = on_copy_unkept,
+                                         .failed = on_copy_failed,
+                                         .refused = on_copy_failed,
+                                         .is_ending = on_copy_is_ending};
+
+/* Nothing is kept that the filters have read. */
+static void begin_content(struct milterd_client *c)
+{
+    struct copy_limits *limits = &c->of->services.copies;
+    const struct view view = view_whole();
+
+    c->has_content = true;
+    if (!c->of->chain.reads_content)
+        return;
+    c->copy = copy_new(loop_of(c), limits, copy_net_of(limits, &c->identity.client), &copy_use, c);
+    if (c->copy == NULL) {
+        c->is_unchecked = true;
+        return;
+    }
+    chain_show(c->walk, c->copy, &view, 0);
+    copy_let_go(c->copy);
+}
+
+static void append(struct milterd_client *c, struct bytes content)
+{
+    if (!c->has_content)
+        begin_content(c);
+    if (c->copy == NULL || content.len == 0)
+        return;
+    if (copy_room(c->copy) < content.len || copy_append(c->copy, content) != 0)
+        lose_content(c);
+    else
+        chain_flush(c->walk);
+}
+
 /* Where the field's octets go: to the filters, and to what finds forged results. */
 struct field_readers {
-    struct chain_walk *walk; /* NULL: no filter looks */
+    struct milterd_client *client;
     struct header_strip *strip;
     bool stays; /* some of it was let through */
 };
@@ -391,8 +466,7 @@ static void strip(struct field_readers *to, struct bytes content)
 
 static void give(struct field_readers *to, struct bytes content)
 {
-    if (content.len != 0 && to->walk != NULL)
-        chain_content(to->walk, content);
+    append(to->client, content);
     if (content.len != 0)
         strip(to, content);
 }
@@ -423,7 +497,7 @@ static void take_field(struct milterd_client *c, struct milterd_call *call)
 {
     const struct milterd *d = c->of;
     struct header_strip strip;
-    struct field_readers to = {.walk = d->chain.reads_content ? c->walk : NULL, .strip = &strip};
+    struct field_readers to = {.client = c, .strip = &strip};
 
     header_strip_init(&strip, d->names, d->chain.name_count, &loop_pools(loop_of(c))->small);
     give_field(&to, call);
@@ -440,8 +514,7 @@ static void take_field(struct milterd_client *c, struct milterd_call *call)
 
 static void take_content(struct milterd_client *c, struct milterd_call *call)
 {
-    if (c->of->chain.reads_content)
-        chain_content(c->walk, call->event == MILTERD_BODY ? call->text : bytes_of("\r\n"));
+    append(c, call->event == MILTERD_BODY ? call->text : bytes_of("\r\n"));
     answer(c, call);
 }
 
@@ -462,6 +535,12 @@ static void take_data(struct milterd_client *c, struct milterd_call *call)
 static void take_end(struct milterd_client *c, struct milterd_call *call)
 {
     note_queue_id(c, call);
+    append(c, bytes_make(NULL, 0));
+    if (c->copy != NULL) {
+        copy_end_message(c->copy);
+        copy_finish(c->copy);
+        chain_whole(c->walk);
+    }
     ask(c, call, SESSION_STAGE_END, bytes_make(NULL, 0));
 }
 

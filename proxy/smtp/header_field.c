@@ -92,13 +92,20 @@ enum header_part header_splitter_end(struct header_splitter *splitter, struct by
     return buf_length(&splitter->field) != 0 ? tell_field(splitter, part_out) : HEADER_PART_NONE;
 }
 
+struct bytes header_field_name(struct bytes field)
+{
+    struct bytes name = bytes_first(field, bytes_find(field, ':'));
+
+    if (name.len == field.len)
+        return bytes_make(NULL, 0);
+    while (name.len > 0 && goes_on(name.at[name.len - 1]))
+        name.len--;
+    return name;
+}
+
 bool header_field_is(struct bytes field, const char *name)
 {
-    struct bytes own = bytes_first(field, bytes_find(field, ':'));
-
-    while (own.len > 0 && goes_on(own.at[own.len - 1]))
-        own.len--;
-    return own.len < field.len && bytes_is_nocase(own, name);
+    return bytes_is_nocase(header_field_name(field), name);
 }
 
 struct bytes header_field_value(struct bytes field)

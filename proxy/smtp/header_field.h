@@ -33,6 +33,8 @@ enum header_part header_splitter_take(struct header_splitter *splitter, struct b
 /* The message is whole. A header without a body may leave a last field. */
 enum header_part header_splitter_end(struct header_splitter *splitter, struct bytes *part_out);
 
+/* Before the colon, without blanks; empty where there is no colon. */
+struct bytes header_field_name(struct bytes field);
 /* Is this the field's name? In any case; blanks before the colon do not count. */
 bool header_field_is(struct bytes field, const char *name);
 /* Behind the colon, as it stands; empty where there is no colon. */

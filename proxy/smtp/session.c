@@ -117,15 +117,21 @@ void session_close_with(struct session *s, enum reply_id id)
     s->is_cut_short = id != REPLY_BYE && id != REPLY_SHUTTING_DOWN;
 }
 
-void session_end_with(struct session *s, enum reply_id id)
+static void end_with(struct session *s, const struct reply *reply)
 {
     if (list_is_empty(&s->slots)) {
-        session_close_with(s, id);
+        say_last(s, reply);
         return;
     }
     session_forget_command(s);
-    s->farewell = reply_own(id);
+    s->farewell = *reply;
     s->state = SESSION_ENDING;
+}
+
+void session_end_with(struct session *s, enum reply_id id)
+{
+    const struct reply reply = reply_own(id);
+    end_with(s, &reply);
 }
 
 /* ---- replies in order ---- */
@@ -212,6 +218,20 @@ void session_say(struct session *s, enum reply_id id)
 bool session_say_when_answered(struct session *s, struct recipient *rcpt)
 {
     return add_slot(s, rcpt, NULL);
+}
+
+void session_hang_up(struct session *s, const struct reply *reply)
+{
+    struct recipient *rcpt = s->command.rcpt;
+
+    if (has_room_to_do(s))
+        session_do(
+            s, &(struct session_action){.kind = SESSION_ACT_REJECT, .reply = *reply, .rcpt = rcpt});
+    if (rcpt != NULL) { /* it was the last to get a slot */
+        list_remove(s->slots.prev);
+        s->slot_count--;
+    }
+    end_with(s, reply);
 }
 
 /* Sends the replies that are known, up to the first that is not. */

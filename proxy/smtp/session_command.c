@@ -139,7 +139,9 @@ static void tell(struct session *s, const struct reply *answer)
 
     if (reply_copy(&s->mail, answer, &kept) != 0)
         kept = reply_own(REPLY_LOCAL_PROBLEM);
-    if (rule->refuse != NULL)
+    if (kept.code == 421)
+        session_hang_up(s, &kept);
+    else if (rule->refuse != NULL)
         rule->refuse(s, &kept);
     else
         session_say_reply(s, &kept);
@@ -154,7 +156,6 @@ void session_on_answer(struct session *s, const struct reply *answer)
     const struct session_rule *rule = s->command.rule;
     assert(s->command.waits_for == SESSION_ACT_FILTER ||
            (s->command.waits_for == SESSION_ACT_ETRN && answer->code != 0));
-    assert(answer->code != 421);
     assert(answer->code / 100 != 3 || (rule->flags & RULE_HAS_LINES) != 0);
     assert(answer->code / 100 != 2 || rule->refuse == NULL);
     s->state = SESSION_COMMANDS;

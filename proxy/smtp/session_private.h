@@ -63,6 +63,8 @@ void session_do(struct session *s, const struct session_action *action);
 void session_close_with(struct session *s, enum reply_id id);
 /* The same, but after the replies that earlier commands wait for. */
 void session_end_with(struct session *s, enum reply_id id);
+/* The reply to the command that runs is 421, by a filter: the last that the client gets. */
+void session_hang_up(struct session *s, const struct reply *reply);
 
 /* session_identity.c: who the client is. */
 void session_forget_helo(struct session *s);

@@ -54,7 +54,8 @@ bool transaction_wants_copy(const struct transaction *t)
 {
     LIST_EACH (link, &t->branches) {
         const struct branch *b = branch_of(link);
-        if (b->state != BRANCH_DONE && (b->can_prepare || b->may_spool))
+        bool may_be_read = b->can_prepare || b->may_spool || b->hold != TRANSACTION_STREAMS;
+        if (b->state != BRANCH_DONE && may_be_read)
             return true;
     }
     return outcome_would_need_spool(t);
@@ -132,11 +133,10 @@ static struct recipient *new_recipient(struct transaction *t, const struct addre
     return r;
 }
 
-struct recipient *transaction_add(struct transaction *t, const struct address *to)
+struct recipient *transaction_new_recipient(struct transaction *t, const struct address *to)
 {
     struct address kept;
 
-    assert(t->state == TX_ENVELOPE);
     if (address_copy(t->mail, to, &kept) != 0)
         return NULL;
     struct recipient *r = new_recipient(t, &kept);
@@ -147,6 +147,12 @@ struct recipient *transaction_add(struct transaction *t, const struct address *t
     t->recipient_count++;
     t->counts.unanswered++;
     return r;
+}
+
+struct recipient *transaction_add(struct transaction *t, const struct address *to)
+{
+    assert(t->state == TX_ENVELOPE);
+    return transaction_new_recipient(t, to);
 }
 
 void transaction_set_reply(struct recipient *r, struct arena *mail, const struct reply *reply)
@@ -193,25 +199,36 @@ bool transaction_has_failed(const struct transaction *t)
     return transaction_is_all_or_nothing(t) && t->counts.has_lost;
 }
 
+void transaction_put_in(struct recipient *r, struct branch *b)
+{
+    assert(b->state != BRANCH_DONE);
+    r->branch = b;
+    list_append(&b->recipients, &r->in_branch);
+    transaction_enter(r);
+}
+
+void transaction_make_named(struct recipient *r)
+{
+    if (r->branch->unsent == NULL)
+        r->branch->unsent = r;
+    transaction_make_due(r->branch, ACT_RCPT);
+}
+
 static void attach(struct transaction *t, struct recipient *r, struct branch *b,
                    const struct reply *refusal)
 {
-    assert(r->branch == NULL && b->state != BRANCH_DONE);
-    r->branch = b;
-    list_append(&b->recipients, &r->in_branch);
+    assert(r->branch == NULL);
+    transaction_put_in(r, b);
     outcome_join_list(r);
-    transaction_enter(r);
-    if (refusal->code != 0) { /* the target's own filters have answered in its place */
+    if (refusal->code != 0) /* the target's own filters have answered in its place */
         answer(t, r, *refusal);
-        return;
-    }
-    if (b->unsent == NULL)
-        b->unsent = r;
-    transaction_make_due(b, ACT_RCPT);
+    else
+        transaction_make_named(r);
 }
 
 /* The head gets the first target; each other target gets a recipient of its own. */
-static bool attach_legs(struct transaction *t, struct recipient *head, const struct routed *routed)
+bool transaction_attach_legs(struct transaction *t, struct recipient *head,
+                             const struct routed *routed)
 {
     struct recipient *last = head;
     for (int i = 0; i < routed->leg_count; i++) {
@@ -257,7 +274,7 @@ static void on_routed(struct transaction *t, struct recipient *r, const struct r
         answer(t, r, reply_own(REPLY_ONE_TARGET_A_TRANSACTION));
         return;
     }
-    if (attach_legs(t, r, routed))
+    if (transaction_attach_legs(t, r, routed))
         return;
     for (struct recipient *each = r; each != NULL; each = each->next_in_list)
         answer(t, each, reply_own(REPLY_LOCAL_PROBLEM)); /* without one leg none is sent */
@@ -278,7 +295,8 @@ void transaction_data(struct transaction *t)
             continue;
         }
         transaction_set_state(b, BRANCH_CONTENT);
-        transaction_make_due(b, ACT_GO);
+        if (b->hold < TRANSACTION_HOLDS_CONTENT)
+            transaction_make_due(b, ACT_GO);
     }
 }
 
@@ -398,11 +416,16 @@ void transaction_feed(struct transaction *t, const struct event *ev)
 
 /* ---- actions ---- */
 
+static bool is_to_be_named(const struct recipient *r)
+{
+    return r->envelope == FATE_OPEN || (r->branch->is_amended && transaction_awaits(r));
+}
+
 static struct recipient *next_unsent(struct branch *b, const struct recipient *after)
 {
     for (struct list *link = after->in_branch.next; link != &b->recipients; link = link->next) {
         struct recipient *r = LIST_ENTRY(link, struct recipient, in_branch);
-        if (r->envelope == FATE_OPEN)
+        if (is_to_be_named(r))
             return r;
     }
     return NULL;

@@ -86,6 +86,14 @@ struct branch_facts {
     bool may_be_duplicate;   /* lost after the end of data was sent */
 };
 
+/* How long filters that may edit the message hold it back. */
+enum transaction_hold {
+    TRANSACTION_STREAMS,
+    TRANSACTION_STREAMS_KEPT,  /* they may need the whole copy at the end */
+    TRANSACTION_HOLDS_CONTENT, /* until all have answered at the end of data */
+    TRANSACTION_HOLDS_ENVELOPE /* likewise, and DATA too: the envelope may change */
+};
+
 #define TRANSACTION_LINES_MAX 16384 /* octets of header fields that filters put in front */
 
 /* A target of the transaction. After its branch has broken another one may lead there. */
@@ -110,13 +118,16 @@ struct branch {
     unsigned standing; /* recipients that may get the message by it */
     void *shell;       /* the target's own state; NULL before ACT_OPEN and after ACT_DROP */
     enum branch_state state;
-    bool can_prepare;         /* nothing shows before the commit; false: the target is firm */
-    bool may_spool;           /* recipients that fail here go into the spool (relay.on-failure) */
-    unsigned todo;            /* actions that are due: bits by enum action_kind */
-    struct recipient *unsent; /* the first recipient whose ACT_RCPT is due */
-    bool lacks_enhanced;      /* the target did not announce ENHANCEDSTATUSCODES (RFC 2034) */
-    bool lacks_dsn;           /* ... nor DSN: its parameters were left out */
-    bool is_end_sent;         /* set by a firm target: the end of data is on its way */
+    bool can_prepare;           /* nothing shows before the commit; false: the target is firm */
+    bool may_spool;             /* recipients that fail here go into the spool (relay.on-failure) */
+    unsigned todo;              /* actions that are due: bits by enum action_kind */
+    struct recipient *unsent;   /* the first recipient whose ACT_RCPT is due */
+    bool lacks_enhanced;        /* the target did not announce ENHANCEDSTATUSCODES (RFC 2034) */
+    bool lacks_dsn;             /* ... nor DSN: its parameters were left out */
+    enum transaction_hold hold; /* from HOLDS_CONTENT on ACT_GO is not due */
+    bool is_stale;              /* its envelope has changed: it is opened anew */
+    bool is_amended;            /* recipients are named to it that the client knows as accepted */
+    bool is_end_sent;           /* set by a firm target: the end of data is on its way */
     struct branch_facts facts;
 };
 
@@ -226,6 +237,23 @@ struct bytes transaction_lines(const struct branch *b);
  * outcome, wherever they stood, and the target does not get the end. */
 void transaction_judge(struct transaction *t, const struct target *target,
                        const struct reply *refusal);
+/* Legal in TX_ENVELOPE, before transaction_data(). At every target, or at this one. */
+void transaction_hold(struct transaction *t, const struct target *target,
+                      enum transaction_hold how);
+/* Legal before TX_PREPARING. The message is thrown away for all recipients, or for those of this
+ * target: they have their outcome, and their targets do not get the end. */
+void transaction_discard(struct transaction *t, const struct target *target);
+
+/* Legal in TX_CONTENT, where every branch holds its envelope. The texts lie in the mail arena. */
+void transaction_change_sender(struct transaction *t, const struct address *from,
+                               struct bytes params);
+/* The recipient, as the client named it, does not get the message. False: there is none. */
+bool transaction_exclude(struct transaction *t, const struct address *to);
+/* One more gets it. Refused, it gets a bounce as one that the client has named. ERR_MEMORY;
+ * ERR_RANGE: its target shares a transaction with no other; the message must be refused then. */
+int transaction_include(struct transaction *t, const struct address *to, struct bytes params,
+                        const struct routed *routed);
+
 /* Refuses the message: no target gets its end. The client hears so after its own end of data. */
 void transaction_refuse(struct transaction *t, const struct reply *refusal);
 /* Legal in TX_CONTENT. The client's end of data has come, and all content is in the copy. */

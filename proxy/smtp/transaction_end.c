@@ -200,6 +200,11 @@ void transaction_end(struct transaction *t)
         transaction_settle(t, t->refusal);
         return;
     }
+    if (!transaction_amend(t)) {
+        transaction_settle(t, reply_own(REPLY_LOCAL_PROBLEM));
+        return;
+    }
+    transaction_let_go(t);
     prepare(t);
     transaction_advance(t);
 }
@@ -390,7 +395,7 @@ static bool needs_whole_copy(const struct transaction *t)
 {
     LIST_EACH (link, &t->branches) {
         const struct branch *b = branch_of(link);
-        if (b->can_prepare && b->state != BRANCH_DONE)
+        if (b->state != BRANCH_DONE && (b->can_prepare || b->hold != TRANSACTION_STREAMS))
             return true;
     }
     return outcome_would_need_spool(t);

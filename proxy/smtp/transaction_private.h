@@ -22,6 +22,13 @@ void transaction_set_reply(struct recipient *r, struct arena *mail, const struct
 /* All or nothing, and a recipient that stood is lost. */
 bool transaction_has_failed(const struct transaction *t);
 
+/* A recipient without an answer to its RCPT. NULL: no memory. */
+struct recipient *transaction_new_recipient(struct transaction *t, const struct address *to);
+/* Each target of the route gets a leg of the head's list. False: no memory. */
+bool transaction_attach_legs(struct transaction *t, struct recipient *head,
+                             const struct routed *routed);
+void transaction_put_in(struct recipient *r, struct branch *b);
+void transaction_make_named(struct recipient *r); /* its ACT_RCPT is due */
 /* The live branch of a target, or a new one. NULL: no memory. */
 struct branch *transaction_open_branch(struct transaction *t, const struct routed_leg *leg);
 /* The recipient may get the message by its branch (enter); it may no longer (leave). */
@@ -30,6 +37,12 @@ void transaction_leave(struct recipient *r);
 /* May the recipient go where its routes say, given where the others go? */
 bool transaction_fits(struct transaction *t, const struct recipient *r,
                       const struct routed *routed);
+bool transaction_is_alone_where_it_must(struct transaction *t, const struct routed *routed);
+
+/* Branches whose envelope has changed are opened anew. False: no memory. */
+bool transaction_amend(struct transaction *t);
+/* What was held back goes on. */
+void transaction_let_go(struct transaction *t);
 
 /* Does what is due after the end of data. */
 void transaction_advance(struct transaction *t);

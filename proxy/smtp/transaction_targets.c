@@ -133,7 +133,7 @@ static bool has_same_targets(struct transaction *t, const struct routed *routed,
 
 /* A firm target that may not be spooled shares a transaction with no other firm one: all or nothing
  * works only if at most one target cannot be undone. */
-static bool is_alone_where_it_must(struct transaction *t, const struct routed *routed)
+bool transaction_is_alone_where_it_must(struct transaction *t, const struct routed *routed)
 {
     for (int i = 0; i < routed->leg_count; i++) {
         const struct routed_leg *leg = &routed->legs[i];
@@ -155,7 +155,8 @@ bool transaction_fits(struct transaction *t, const struct recipient *r, const st
         return true;
     unsigned named = name_all(t, r, routed);
     drop_deserted(t, r);
-    return (t->splits || has_same_targets(t, routed, named)) && is_alone_where_it_must(t, routed);
+    return (t->splits || has_same_targets(t, routed, named)) &&
+           transaction_is_alone_where_it_must(t, routed);
 }
 
 /* ---- what filters said ---- */

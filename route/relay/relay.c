@@ -15,6 +15,7 @@
 #include "route/relay/relay_memory.h"
 #include "route/relay/relay_pool.h"
 #include "route/relay/relay_private.h"
+#include "route/relay/relay_recipient.h"
 #include "route/relay/relay_yield.h"
 
 /* ---- a branch ---- */
@@ -35,20 +36,26 @@ static void on_open(struct carrier *c, struct branch *b)
     b->shell = w;
 }
 
+static void note_asked(struct relay_branch *w, struct recipient *rcpt)
+{
+    w->pace.recipients++;
+    if (w->unanswered++ != 0)
+        return;
+    w->mark = rcpt;
+    w->envelope_due_ms = now_ms(w) + w->relay->conf->times.envelope_ms;
+    relay_pace_asked(&w->pace, now_ms(w));
+}
+
 static void on_rcpt(struct branch *b, struct recipient *rcpt)
 {
     struct relay_branch *w = b->shell;
 
     assert(rcpt->branch == b && rcpt != w->last);
     w->last = rcpt;
-    if (rcpt->envelope != FATE_OPEN) /* somebody else has answered it */
+    if (rcpt->envelope == FATE_OPEN)
+        note_asked(w, rcpt);
+    else if (!relay_recipient_stands(rcpt)) /* somebody else has answered it */
         return;
-    w->pace.recipients++;
-    if (w->unanswered++ == 0) {
-        w->mark = rcpt;
-        w->envelope_due_ms = now_ms(w) + w->relay->conf->times.envelope_ms;
-        relay_pace_asked(&w->pace, now_ms(w));
-    }
     switch (w->state) {
     case RELAY_BRANCH_NEW:
         if (rcpt->guard != REPLY_OK && !relay_identity_may_judge(w->relay->conf))

@@ -176,6 +176,7 @@ static void keep(struct note *n, enum filter_opinion opinion)
     static const enum filter_word_kind kinds[] = {[FILTER_CONTINUE] = WORD_GO_ON,
                                                   [FILTER_ACCEPT] = WORD_ACCEPT,
                                                   [FILTER_REPLY] = WORD_NO,
+                                                  [FILTER_DISCARD] = WORD_GO_ON,
                                                   [FILTER_FAILED] = WORD_FAILED};
     struct scenario *s = n->scenario;
 
@@ -356,12 +357,13 @@ static void forget(struct filter_seat *seat)
         keep(n, FILTER_FAILED);
 }
 
-static void look(struct filter_seat *seat, struct bytes piece)
+static bool look(struct filter_seat *seat, struct bytes piece)
 {
     struct seen *view = view_of(seat);
 
     if (view != NULL)
         view->seen += piece.len;
+    return true;
 }
 
 static void end_message(struct filter_seat *seat)

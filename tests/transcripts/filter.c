@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "tests/unit/edit_words.h"
+
 static const char *const names[] = {
     [SESSION_STAGE_NONE] = "",     [SESSION_STAGE_CONNECT] = "connect",
     [SESSION_STAGE_HELO] = "helo", [SESSION_STAGE_MAIL] = "mail",
@@ -60,6 +62,11 @@ static void say(struct filter_seat *seat, const char *words)
         verdict.reply = (struct reply){.code = (uint16_t)atoi(words), .wire = line};
     } else if (strcmp(words, "failed") == 0) {
         verdict.opinion = FILTER_FAILED;
+    } else if (strcmp(words, "discard") == 0) {
+        verdict.opinion = FILTER_DISCARD;
+    } else if (strncmp(words, "edit ", 5) == 0) {
+        if (!edit_words_give(seat, words + 5))
+            abort();
     } else if (strlen(words) > sizeof(go_on)) {
         verdict.lines = bytes_skip(line, sizeof(go_on));
         verdict.word = bytes_of("seen");
@@ -128,9 +135,14 @@ bool scripted_init(struct scripted *f, const char *stages)
         size_t i = 0;
         while (i < ARRAY_LENGTH(names) && strcmp(names[i], name) != 0)
             i++;
-        if (i == ARRAY_LENGTH(names))
+        if (strcmp(name, "content") == 0)
+            f->filter.edits |= FILTER_EDITS_CONTENT;
+        else if (strcmp(name, "envelope") == 0)
+            f->filter.edits |= FILTER_EDITS_ENVELOPE;
+        else if (i == ARRAY_LENGTH(names))
             return false;
-        f->filter.stages |= 1U << i;
+        else
+            f->filter.stages |= 1U << i;
         stages += used;
     }
     return true;

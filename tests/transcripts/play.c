@@ -6,7 +6,7 @@
  * play FILE whole       once, and prints what is said
  * play FILE bytes | seed N | cut C1 N | cut T1 N | fail N   this one alone, likewise */
 /* needs: tests/transcripts/script.c tests/transcripts/actor.c tests/transcripts/filter.c */
-/* needs: tests/transcripts/perform.c tests/transcripts/perform_expect.c */
+/* needs: tests/transcripts/perform.c tests/transcripts/perform_expect.c tests/unit/edit_words.c */
 /* needs: shell proxy/io/copy.c proxy/io/copy_file.c proxy/io/copy_room.c sim */
 #include <stdio.h>
 #include <stdlib.h>

@@ -125,18 +125,20 @@ static void forget(struct filter_seat *seat)
     deadline_clear(m->loop, &m->deadline);
 }
 
-static void look_at_field(struct filter_seat *seat, struct bytes field)
+static bool look_at_field(struct filter_seat *seat, struct bytes field)
 {
     struct bytes value = header_field_value(field);
 
     if (header_field_is(field, "Subject") && memmem(value.at, value.len, "spam", 4) != NULL)
         message_of(seat)->is_bad = true;
+    return true;
 }
 
-static void look_at_body(struct filter_seat *seat, struct bytes piece)
+static bool look_at_body(struct filter_seat *seat, struct bytes piece)
 {
     if (memmem(piece.at, piece.len, "worm", 4) != NULL)
         message_of(seat)->is_bad = true;
+    return true;
 }
 
 static void end_message(struct filter_seat *seat)

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What filters do to the envelope, and how long what they may do to the message holds it back. */
+#include "proxy/base/error.h"
+#include "proxy/smtp/outcome.h"
+#include "proxy/smtp/transaction_private.h"
+
+static struct branch *branch_of(struct list *link)
+{
+    return LIST_ENTRY(link, struct branch, in_transaction);
+}
+
+static struct recipient *recipient_of(struct list *link)
+{
+    return LIST_ENTRY(link, struct recipient, in_transaction);
+}
+
+/* ---- holding back ---- */
+
+void transaction_hold(struct transaction *t, const struct target *target, enum transaction_hold how)
+{
+    assert(t->state == TX_ENVELOPE);
+    LIST_EACH (link, &t->branches) {
+        struct branch *b = branch_of(link);
+        if ((target == NULL || b->target == target) && how > b->hold)
+            b->hold = how;
+    }
+}
+
+void transaction_let_go(struct transaction *t)
+{
+    LIST_EACH (link, &t->branches) {
+        struct branch *b = branch_of(link);
+        bool is_held = b->hold >= TRANSACTION_HOLDS_CONTENT;
+        b->hold = TRANSACTION_STREAMS;
+        if (is_held && b->state == BRANCH_CONTENT)
+            transaction_make_due(b, ACT_GO);
+    }
+}
+
+/* ---- thrown away ---- */
+
+static void discard(struct transaction *t, struct recipient *r)
+{
+    if (r->envelope == FATE_OPEN) {
+        transaction_set_envelope(t, r, FATE_DISCARDED);
+        r->answer = r->reply = reply_own(REPLY_RECIPIENT_OK);
+    }
+    if (r->final == FATE_OPEN || outcome_is_failure(r->final))
+        r->final = FATE_DISCARDED;
+}
+
+void transaction_discard(struct transaction *t, const struct target *target)
+{
+    assert(t->state < TX_PREPARING);
+    LIST_EACH (link, &t->recipients) {
+        struct recipient *r = recipient_of(link);
+        if (r->branch != NULL && (target == NULL || r->branch->target == target))
+            discard(t, r);
+    }
+    LIST_EACH (link, &t->branches)
+        if (target == NULL || branch_of(link)->target == target)
+            transaction_drop(branch_of(link));
+}
+
+/* ---- the envelope ---- */
+
+static bool is_alive(const struct branch *b)
+{
+    return b->state != BRANCH_DONE;
+}
+
+void transaction_change_sender(struct transaction *t, const struct address *from,
+                               struct bytes params)
+{
+    assert(t->state == TX_CONTENT);
+    t->envelope.from = *from;
+    t->envelope.params = params;
+    LIST_EACH (link, &t->branches)
+        branch_of(link)->is_stale = true;
+}
+
+static bool is_same(const struct address *a, const struct address *b)
+{
+    return bytes_equal(a->local, b->local) && bytes_equal_nocase(a->domain, b->domain);
+}
+
+bool transaction_exclude(struct transaction *t, const struct address *to)
+{
+    bool is_any = false;
+
+    assert(t->state == TX_CONTENT);
+    LIST_EACH (link, &t->recipients) {
+        struct recipient *r = recipient_of(link);
+        if (!is_same(&r->original, to) || !outcome_stands(r) || r->final == FATE_DISCARDED)
+            continue;
+        is_any = true;
+        r->final = FATE_DISCARDED;
+        if (r->branch != NULL)
+            r->branch->is_stale = true;
+    }
+    return is_any;
+}
+
+int transaction_include(struct transaction *t, const struct address *to, struct bytes params,
+                        const struct routed *routed)
+{
+    assert(t->state == TX_CONTENT && routed->reply.code == 0);
+    struct recipient *head = transaction_new_recipient(t, to);
+    if (head == NULL)
+        return ERR_MEMORY;
+    head->params = params;
+    t->envelope.is_dsn = t->envelope.is_dsn || params.len != 0;
+    if (routed->is_discarded) {
+        transaction_set_envelope(t, head, FATE_DISCARDED);
+        head->final = FATE_DISCARDED;
+        return 0;
+    }
+    if (!transaction_is_alone_where_it_must(t, routed))
+        return ERR_RANGE;
+    if (!transaction_attach_legs(t, head, routed))
+        return ERR_MEMORY;
+    /* Nobody waits for an answer to its RCPT: that it is refused is its outcome. */
+    for (struct recipient *r = head; r != NULL; r = r->next_in_list) {
+        transaction_set_envelope(t, r, FATE_ACCEPTED);
+        r->reply = reply_own(REPLY_RECIPIENT_OK);
+        r->branch->is_amended = true;
+        if (r->branch->state == BRANCH_ENVELOPE)
+            transaction_set_state(r->branch, BRANCH_CONTENT);
+        r->branch->hold = TRANSACTION_HOLDS_ENVELOPE;
+    }
+    return 0;
+}
+
+/* The recipients that stand are named to the target once more, by a branch of their own: the first
+ * one's envelope is given up. */
+static bool reopen(struct transaction *t, struct branch *old)
+{
+    const struct routed_leg leg = {
+        .target = old->target, .can_prepare = old->can_prepare, .may_spool = old->may_spool};
+    struct branch *b = NULL;
+
+    transaction_drop(old);
+    LIST_EACH (link, &old->recipients) {
+        struct recipient *r = LIST_ENTRY(link, struct recipient, in_branch);
+        if (!transaction_awaits(r))
+            continue;
+        b = transaction_open_branch(t, &leg);
+        if (b == NULL)
+            return false;
+        transaction_leave(r);
+        list_remove(&r->in_branch);
+        transaction_put_in(r, b);
+        transaction_make_named(r);
+    }
+    if (b == NULL)
+        return true;
+    b->is_amended = true;
+    b->hold = old->hold;
+    transaction_set_state(b, BRANCH_CONTENT);
+    return true;
+}
+
+bool transaction_amend(struct transaction *t)
+{
+    LIST_EACH (link, &t->branches) {
+        struct branch *b = branch_of(link);
+        if (b->is_stale && is_alive(b) && !reopen(t, b))
+            return false;
+    }
+    return true;
+}
