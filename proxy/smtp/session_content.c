@@ -51,10 +51,12 @@ static void end_content(struct session *s)
     if (s->tx->refusal.code != 0)
         log_refusal(s);
     session_do(s, &(struct session_action){.kind = SESSION_ACT_WHOLE});
-    if (s->tx->refusal.code != 0)
+    if (s->tx->refusal.code != 0) {
         release(s);
-    else
-        session_run(s, &end_of_data, bytes_make(NULL, 0));
+        return;
+    }
+    transaction_whole(s->tx);
+    session_run(s, &end_of_data, bytes_make(NULL, 0));
 }
 
 size_t session_feed_content(struct session *s, struct bytes in)

@@ -90,8 +90,9 @@ struct branch_facts {
 enum transaction_hold {
     TRANSACTION_STREAMS,
     TRANSACTION_STREAMS_KEPT,  /* they may need the whole copy at the end */
-    TRANSACTION_HOLDS_CONTENT, /* until all have answered at the end of data */
-    TRANSACTION_HOLDS_ENVELOPE /* likewise, and DATA too: the envelope may change */
+    TRANSACTION_HOLDS_CONTENT, /* until all have answered at the end of data; targets hear DATA
+                                  when that has come */
+    TRANSACTION_HOLDS_ENVELOPE /* DATA too is held: the envelope may change */
 };
 
 #define TRANSACTION_LINES_MAX 16384 /* octets of header fields that filters put in front */
@@ -124,7 +125,7 @@ struct branch {
     struct recipient *unsent;   /* the first recipient whose ACT_RCPT is due */
     bool lacks_enhanced;        /* the target did not announce ENHANCEDSTATUSCODES (RFC 2034) */
     bool lacks_dsn;             /* ... nor DSN: its parameters were left out */
-    enum transaction_hold hold; /* from HOLDS_CONTENT on ACT_GO is not due */
+    enum transaction_hold hold; /* from HOLDS_CONTENT on no content may be sent */
     bool is_stale;              /* its envelope has changed: it is opened anew */
     bool is_amended;            /* recipients are named to it that the client knows as accepted */
     bool is_end_sent;           /* set by a firm target: the end of data is on its way */
@@ -244,6 +245,8 @@ void transaction_hold(struct transaction *t, const struct target *target,
  * target: they have their outcome, and their targets do not get the end. */
 void transaction_discard(struct transaction *t, const struct target *target);
 
+/* Legal in TX_CONTENT. The end of data has come, and filters think about the message. */
+void transaction_whole(struct transaction *t);
 /* Legal in TX_CONTENT, where every branch holds its envelope. The texts lie in the mail arena. */
 void transaction_change_sender(struct transaction *t, const struct address *from,
                                struct bytes params);

@@ -26,14 +26,28 @@ void transaction_hold(struct transaction *t, const struct target *target, enum t
     }
 }
 
+static void let_go(struct branch *b)
+{
+    if (b->state == BRANCH_CONTENT)
+        transaction_make_due(b, ACT_GO);
+}
+
+/* The round trip for DATA passes while filters think. */
+void transaction_whole(struct transaction *t)
+{
+    assert(t->state == TX_CONTENT);
+    LIST_EACH (link, &t->branches)
+        if (branch_of(link)->hold == TRANSACTION_HOLDS_CONTENT)
+            let_go(branch_of(link));
+}
+
 void transaction_let_go(struct transaction *t)
 {
     LIST_EACH (link, &t->branches) {
         struct branch *b = branch_of(link);
-        bool is_held = b->hold >= TRANSACTION_HOLDS_CONTENT;
+        if (b->hold == TRANSACTION_HOLDS_ENVELOPE)
+            let_go(b);
         b->hold = TRANSACTION_STREAMS;
-        if (is_held && b->state == BRANCH_CONTENT)
-            transaction_make_due(b, ACT_GO);
     }
 }
 

@@ -54,7 +54,8 @@ static uint64_t frame(struct relay_content *content, struct outbound *out, struc
     bool is_whole = content->is_end_released && copy_is_finished(message->reader.of);
     bool has_any = reader_left(&message->reader) != 0 || is_whole || out->chunk_left != 0;
 
-    if (out->state != OUT_CONTENT || !has_any || !outgoing_begin(message))
+    if (out->state != OUT_CONTENT || !has_any ||
+        message->branch->hold >= TRANSACTION_HOLDS_CONTENT || !outgoing_begin(message))
         return 0;
     return outbound_frame(out, outgoing_left(message), is_whole, tail_out);
 }
