@@ -24,9 +24,10 @@ JOBS := $(shell nproc 2>/dev/null || echo 1)
 PURE_SRC  := $(sort $(wildcard proxy/base/*.c proxy/smtp/*.c route/route_table.c) \
 	$(wildcard route/relay/relay_line.c route/relay/relay_pace.c) filters/edits.c filters/line_ends.c \
 	$(patsubst %,filters/spf/spf_%.c,macro record wire evaluation step header) \
+	$(patsubst %,filters/milter/milter_%.c,wire answer macros talk talk_take) \
 	$(wildcard spool/spool_format*.c spool/spool_schedule*.c spool/bounce*.c))
 IO_SRC    := $(sort $(wildcard proxy/io/*.c))
-SHELL_DIRS := filters filters/spf route route/relay spool proxy proxy/config proxy/control
+SHELL_DIRS := filters filters/spf filters/milter route route/relay spool proxy proxy/config proxy/control
 # What runs in the sandbox, with the library that nothing else is linked with.
 EVALUATOR_SRC := $(patsubst %,filters/spf/spf_%.c,evaluator layer sandbox)
 # What is linked with libmilter, whose hundreds of global names nothing else may meet.
