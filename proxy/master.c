@@ -13,7 +13,7 @@
 
 #include "proxy/master_private.h"
 #include "proxy/privileged.h"
-#include "proxy/version.h"
+#include "proxy/base/version.h"
 #include "proxy/worker.h"
 
 uint64_t master_now_ms(void)

@@ -10,7 +10,7 @@
 #include "proxy/base/error.h"
 #include "proxy/milterd_client.h"
 #include "proxy/milterd_mta.h"
-#include "proxy/version.h"
+#include "proxy/base/version.h"
 
 /* ---- stopping ---- */
 

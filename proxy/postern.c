@@ -8,7 +8,7 @@
 #include "proxy/explain.h"
 #include "proxy/config/flags.h"
 #include "proxy/master.h"
-#include "proxy/version.h"
+#include "proxy/base/version.h"
 
 /* The configuration is taken over. */
 static int run(struct config *config, const struct flags *flags)

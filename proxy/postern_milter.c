@@ -15,7 +15,7 @@
 #include "proxy/config/flags.h"
 #include "proxy/milterd.h"
 #include "proxy/privileged.h"
-#include "proxy/version.h"
+#include "proxy/base/version.h"
 
 static const char help[] =
     "usage: postern-milter [-c FILE] [--check | --dump]\n"

@@ -15,7 +15,7 @@
 #include "proxy/control/control_screen.h"
 #include "proxy/config/flags.h"
 #include "proxy/privileged.h"
-#include "proxy/version.h"
+#include "proxy/base/version.h"
 #include "proxy/worker.h"
 
 static const char help[] =

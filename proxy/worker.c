@@ -9,7 +9,7 @@
 #include "proxy/base/error.h"
 #include "proxy/bridge.h"
 #include "proxy/queue.h"
-#include "proxy/version.h"
+#include "proxy/base/version.h"
 
 /* ---- stopping ---- */
 

@@ -41,7 +41,8 @@ static bool split_kind(struct argument *argument)
     argument->kind = NULL;
     for (size_t i = 0; (kind = config_builder_each_kind(i)) != NULL; i++) {
         size_t len = strlen(kind->kind);
-        if (text.len > len && memcmp(text.at, kind->kind, len) == 0 &&
+        bool is_longer = argument->kind == NULL || len > strlen(argument->kind->kind);
+        if (is_longer && text.len > len && memcmp(text.at, kind->kind, len) == 0 &&
             (text.at[len] == '-' || text.at[len] == '=')) {
             argument->kind = kind;
             argument->rest = bytes_skip(text, len);

@@ -37,6 +37,11 @@ static const char every_key[] =
     "temperror = mark\ncheck = both\nheader = none\nauthserv-id = a.b\nexplain = no\ntimeout = "
     "21s\n"
     "exempt = ::1 @g.b authenticated\nshadow = yes\non-error = pass\n[spf \"g\"]\n"
+    "[milter \"h\"]\naddress = 10.0.0.3:10025 inet:10026@10.0.0.4 inet:10027@h.example\n"
+    "address = [::1]:10028 i.example:10029 unix:/run/m\nconnect-timeout = 12s\n"
+    "command-timeout = 32s\ncontent-timeout = 6m\ndefault-action = quarantine\n"
+    "actions = add-header quarantine\nprotocol = 4\nmacros = connect j {daemon_name}\n"
+    "macros = unknown\nskip-when = 10.0.0.0/8 authenticated\nexempt = @g.b\nshadow = yes\n"
     "[milter-server \"s\"]\nlisten = unix:/s\nfilter = f g\nsocket-mode = 0640\n[route \"t\"]\n"
     "case-sensitive = yes\nrecipient-delimiter = \"=\"\na@b r, m\n\"c d\"@e \"joe.doe\"\n[route "
     "\"u\"]\n@.x reject \"550 5.1.1 no, \\\\ no\"\n@ m\n";

@@ -34,10 +34,10 @@ static const struct problem_row wrong[] = {
     {CONFIG_WORLD_QUIET, ""},
     {"[smtp \"x\"]\nname = y\n" CONFIG_WORLD_QUIET,
      "t.cf:1:2: found \"smtp\", expected a section: core, syslog, logfile, smtpd, "
-     "milter-server, relay, maildir, spf or route; did you mean \"smtpd\"?\n"},
+     "milter-server, relay, maildir, spf, milter or route; did you mean \"smtpd\"?\n"},
     {"[pipe \"x\"]\nexec = /bin/true\n" CONFIG_WORLD_QUIET,
      "t.cf:1:2: found \"pipe\", expected a section: core, syslog, logfile, smtpd, "
-     "milter-server, relay, maildir, spf or route\n"},
+     "milter-server, relay, maildir, spf, milter or route\n"},
     {CONFIG_WORLD_QUIET "[milter-server \"a\"]\nlisten = inet:25\nsocket-mode = 0888\n"
                         "[milter-server \"b\"]\nlisten = unix:/s\nlisten = unix:/s\nfilter = x\n",
      "t.cf:4:10: found \"inet:25\", expected inet:PORT@HOST or unix:PATH\n"
