@@ -191,6 +191,8 @@ void delivery_finish(struct delivery *d)
     if (d->state != DELIVERY_RESTING) {
         d->state = delivery_gather(d) ? DELIVERY_RESTING : DELIVERY_GATHERING;
         d->error = 0;
+    } else if (d->writing.is_stuck && d->file->users == 1 && !d->file->is_gone) {
+        delivery_gather_rest(d);
     }
     if (d->state == DELIVERY_GATHERING)
         try_again(d);

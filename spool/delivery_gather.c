@@ -120,6 +120,36 @@ static void expire_all(struct delivery *d)
     }
 }
 
+static bool is_time_over(const struct delivery *d, const struct spool_recipient *s)
+{
+    LIST_EACH (link, &d->known->entries) {
+        const struct schedule_entry *e = LIST_ENTRY(link, struct schedule_entry, in_message);
+        if (bytes_equal(schedule_target_name(e->target), s->target))
+            return runner_now_s(d->runner) >= e->expires_s;
+    }
+    return false;
+}
+
+/* What cannot be recorded is not begun. That its body could not be read counts as a try. When the
+ * time of all recipients is over, whatever their targets are, the message can be returned and
+ * removed in one go. False: that time has not come. */
+static bool expire_together(struct delivery *d)
+{
+    const struct reply words = reply_own(REPLY_LOCAL_PROBLEM);
+
+    for (uint32_t i = 0; i < d->message.recipient_count; i++)
+        if (runner_is_open(recipient_at(d, i)) && !is_time_over(d, recipient_at(d, i)))
+            return false;
+    for (uint32_t i = 0; i < d->message.recipient_count; i++) {
+        if (!runner_is_open(recipient_at(d, i)))
+            continue;
+        if (!d->end.is_changed[i] || d->state == DELIVERY_RESTING)
+            note_fate(d, i, FATE_DEFERRED, &words);
+        expire(d, i);
+    }
+    return true;
+}
+
 static bool wants_warning(const struct delivery *d, const struct spool_recipient *s)
 {
     const struct runner_host *host = &d->runner->host;
@@ -190,10 +220,24 @@ bool delivery_gather(struct delivery *d)
             return false;
     }
     note_all(d);
-    expire_all(d);
+    if (d->writing.is_stuck && !d->file->is_shared)
+        expire_together(d);
+    else
+        expire_all(d);
     find_reports(d);
     prepare_reports(d);
     return true;
+}
+
+void delivery_gather_rest(struct delivery *d)
+{
+    assert(d->writing.is_stuck && d->file->users == 1);
+    d->end.now_ms = loop_wall_ms(d->runner->host.loop);
+    if (!expire_together(d))
+        return;
+    d->end.reports[BOUNCE_FAILED].is_made = false;
+    find_reports(d);
+    prepare_reports(d);
 }
 
 /* ---- for the last job, and the log ---- */

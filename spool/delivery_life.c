@@ -92,8 +92,8 @@ struct delivery_file *delivery_find_file(struct runner *r, const struct runner_m
         if (d->known != known)
             continue;
         bool has_asked = d->carrier.transaction != NULL;
-        bool may_join =
-            has_asked && !d->file->is_of_copy && !d->file->is_in_use && !d->file->is_gone;
+        bool may_join = has_asked && !d->file->is_of_copy && !d->file->is_in_use &&
+                        !d->file->is_gone && !d->writing.is_stuck;
         return may_join ? d->file : NULL;
     }
     return NULL;

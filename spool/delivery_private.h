@@ -64,6 +64,8 @@ struct delivery_writing {
     bool is_last;  /* there is no other try, whether the outcome can be written or not */
     bool is_alone; /* the only user of the file */
     bool is_aside; /* the delivery has given up its place at the target */
+    bool is_stuck; /* a record would have to go into a new file, and the body, which that needs,
+                    * cannot be read */
     unsigned failures;
 };
 
@@ -144,6 +146,9 @@ void delivery_end_try(const struct delivery *d);
 
 /* delivery_gather.c */
 bool delivery_gather(struct delivery *d); /* sets `end`; false: no memory */
+/* Legal when it is stuck and alone: adds to `end` that the other recipients have expired, once the
+ * time of all of them is over. */
+void delivery_gather_rest(struct delivery *d);
 bool delivery_is_of_entry(const struct delivery *d, const struct spool_recipient *s);
 bool delivery_is_any_due(const struct delivery *d, const struct delivery_report *report);
 /* it was made, and somebody is told */

@@ -32,7 +32,10 @@ static int read_message(struct delivery *d)
 {
     int error = store_read(d->file->taken.fd, &d->place.id, &d->arena, &d->message);
 
-    return error == 0 && !d->is_look && !d->message.is_held ? read_body(d) : error;
+    if (error == 0 && !d->is_look && !d->message.is_held)
+        error = read_body(d);
+    d->writing.is_stuck = d->body.error != 0 && store_is_broken(&d->file->taken);
+    return error;
 }
 
 /* Cuts what a crash left after the last record, and moves a message that says it is held to hold/.

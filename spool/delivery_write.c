@@ -170,6 +170,24 @@ static int set_aside(struct delivery *d, int error)
     return error;
 }
 
+static bool is_unreadable(const struct delivery *d)
+{
+    return store_read_body(d->file->taken.fd, &d->message.head, 0, NULL, 0) != 0;
+}
+
+/* A message that is to be held is moved also if it is stuck: where it lies says the same as its
+ * record. */
+static int record(struct delivery *d)
+{
+    int error = 0;
+
+    if (!d->writing.is_stuck || d->fate != DELIVERY_HELD) {
+        error = write_records(d);
+        d->writing.is_stuck = error != 0 && is_unreadable(d);
+    }
+    return d->writing.is_stuck && d->fate == DELIVERY_HELD ? 0 : error;
+}
+
 static int write_end(struct delivery *d)
 {
     const struct store *store = d->runner->host.store;
@@ -193,7 +211,7 @@ static int write_end(struct delivery *d)
         d->fate = DELIVERY_REMOVED;
         return 0;
     }
-    error = write_records(d);
+    error = record(d);
     damage = error == 0 ? d->end.report_error : error;
     if (store_is_damaged(damage) && d->writing.is_alone)
         return set_aside(d, damage);

@@ -121,6 +121,8 @@ struct store_taken {
     int fd;         /* locked */
     bool is_broken; /* a sync has failed: what is written next goes into a new file */
 };
+/* Job: a sync of the file has failed, or that is not known. */
+bool store_is_broken(const struct store_taken *taken);
 /* Job: appends the records, or rewrites the file if they outgrow the message: R1 to R4. After a
  * rewrite `taken->fd` is the new file, and the caller closes the old one, which is still open. This
  * may be so after an error too. -EFBIG: there is no room for the records. */

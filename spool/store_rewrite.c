@@ -79,7 +79,7 @@ static void break_file(struct store_taken *taken)
     disk_mark(taken->fd, marks | DISK_MARK_UNSYNCED);
 }
 
-static bool is_broken(const struct store_taken *taken)
+bool store_is_broken(const struct store_taken *taken)
 {
     struct disk_facts facts;
 
@@ -222,7 +222,7 @@ int store_change(const struct store *store, const struct store_change *change,
     bool has_room = records_bytes(change) <= SPOOL_RECORDS_MAX;
 
     assert(taken->fd >= 0);
-    taken->is_broken = is_broken(taken);
+    taken->is_broken = store_is_broken(taken);
     if (taken->is_broken || !has_room || is_worth_it(store, change)) {
         int error = store_rewrite(store, change, taken);
         if (error == 0 || taken->is_broken || !has_room)

@@ -10,6 +10,8 @@
 #define LATE_MS  170 /* a removal is durable after 100 ms, and a tick of the wheel */
 #define BIG_LINE 4000
 
+#define RECIPIENT "Final-Recipient: rfc822;"
+
 void book_fail(struct book *b, const char *format, ...)
 {
     va_list list;
@@ -141,21 +143,18 @@ static void compare_with_before(struct book *b, const struct book_line *line)
         book_fail(b, "%s is delivered to %s twice", line->id, line->to);
 }
 
-static struct book_line *add_line(struct book *b, const struct book_line *line)
+static void add_line(struct book *b, const struct book_line *line)
 {
     if (b->line_count < BOOK_LINES)
         b->lines[b->line_count++] = *line;
     else
         book_fail(b, "there is no end of deliveries");
-    return &b->lines[b->line_count - 1];
 }
 
-static void note_report(struct book *b, struct book_line *line, struct bytes content)
+/* `about`: what it says of one recipient. */
+static void note_report(struct book *b, struct book_line *line, struct bytes about)
 {
     struct book_message *m;
-
-    copy_word(line->id, sizeof(line->id), behind(content, "Message-ID: <"));
-    struct bytes about = behind(content, "Final-Recipient: rfc822;");
 
     while (about.len > 0 && about.at[0] == ' ')
         about = bytes_skip(about, 1);
@@ -185,14 +184,21 @@ void book_take(struct book *b, bool is_at_b, struct bytes sender, struct bytes t
                struct bytes content)
 {
     struct book_line line = {.is_at_b = is_at_b};
+    struct bytes about = sender.len == 0 ? behind(content, RECIPIENT) : bytes_of("");
+    bool is_report = about.len > 0;
 
     copy_word(line.to, sizeof(line.to), to);
-    if (sender.len == 0 && behind(content, "Final-Recipient: ").len > 0)
-        note_report(b, &line, content);
+    if (is_report)
+        copy_word(line.id, sizeof(line.id), behind(content, "Message-ID: <"));
     else
         note_message(b, &line, content);
-    compare_with_before(b, &line);
-    add_line(b, &line);
+    do {
+        if (is_report)
+            note_report(b, &line, about);
+        compare_with_before(b, &line);
+        add_line(b, &line);
+        about = behind(about, RECIPIENT);
+    } while (about.len > 0);
 }
 
 /* ---- what the log says ---- */
@@ -205,18 +211,21 @@ static bool is_event(struct bytes line, const char *event)
 /* Nobody but the log tells of a Maildir. */
 static void note_delivered(struct book *b, const char *id, const char *to, uint64_t now_ms)
 {
-    struct book_line *line = NULL;
+    struct book_line box = {.is_box = true, .is_told = true, .told_ms = now_ms};
+    bool is_known = false;
 
-    for (unsigned i = 0; i < b->line_count; i++)
-        if (strcmp(b->lines[i].id, id) == 0 && strcmp(b->lines[i].to, to) == 0)
-            line = &b->lines[i];
-    if (line == NULL) {
-        line = add_line(b, &(struct book_line){.is_box = true});
-        snprintf(line->id, sizeof(line->id), "%s", id);
-        snprintf(line->to, sizeof(line->to), "%s", to);
+    for (unsigned i = 0; i < b->line_count; i++) {
+        struct book_line *line = &b->lines[i];
+        if (strcmp(line->id, id) != 0 || strcmp(line->to, to) != 0)
+            continue;
+        line->is_told = is_known = true;
+        line->told_ms = now_ms;
     }
-    line->is_told = true;
-    line->told_ms = now_ms;
+    if (is_known)
+        return;
+    snprintf(box.id, sizeof(box.id), "%s", id);
+    snprintf(box.to, sizeof(box.to), "%s", to);
+    add_line(b, &box);
 }
 
 /* No name is durable, and none is known not to be. */

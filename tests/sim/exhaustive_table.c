@@ -89,6 +89,20 @@ static void stop_for_long(struct sim *w)
     sim_wall_jump(w, INT64_C(7) * 24 * 3600 * 1000);
 }
 
+/* ... and its body cannot be read any more. */
+static void lose_body(struct sim *w)
+{
+    sim_disk_lose(w, message_path(w), SPOOL_HEAD_BYTES, SPOOL_HEAD_BYTES + 1);
+    stop_for_long(w);
+}
+
+/* ... which a new file would need. */
+static void lose_body_and_distrust(struct sim *w)
+{
+    distrust(w);
+    lose_body(w);
+}
+
 /* ---- the table ---- */
 
 #define ONE "send ann@client.test joe@a.test"
@@ -174,6 +188,17 @@ const struct operation exhaustive_operations[] = {
     {.name = "deliver after a long stop",
      .before = {SPOOLED(ONE)},
      .life = {.seconds = 3, .targets = TARGETS_STRICT, .touch = stop_for_long}},
+    {.name = "return what cannot be read",
+     .before = {SPOOLED("send ann@client.test later@a.test later@b.test")},
+     .life = {.seconds = 60, .targets = TARGETS_STRICT, .touch = lose_body}},
+    {.name = "return what can neither be read nor written",
+     .before = {SPOOLED("send ann@client.test later@a.test later@b.test")},
+     .life = {.seconds = 3, .targets = TARGETS_STRICT, .touch = lose_body_and_distrust}},
+    {.name = "hold what can neither be read nor written",
+     .before = {SPOOLED("send - nobody@a.test")},
+     .mercy = MERCY_HELD,
+     .duty = DUTY_HELD,
+     .life = {.seconds = 3, .targets = TARGETS_STRICT, .touch = lose_body_and_distrust}},
     {.name = "hold what nobody can be told of",
      .before = {SPOOLED("send - nobody@a.test")},
      .mercy = MERCY_HELD,

@@ -137,7 +137,7 @@ struct message {
     unsigned bounces;  /* by the operator, done or not */
     int code;          /* of the reply to the end of data; 0: none was heard */
     uint64_t end_ms, code_ms;
-    int64_t end_wall_ms;
+    int64_t end_wall_ms, late_wall_ms; /* by all clocks from its end to the reply */
     struct filter_word words[SESSION_STAGE_END + 1];
     unsigned lines_found; /* by the filter: the number of the last ones */
     uint64_t old_ms[2];   /* when its time at a relay was over, and at a Maildir; 0: it is not */
@@ -219,7 +219,7 @@ struct scenario_plan {
     struct store_limits limits;
     uint64_t expire_ms;    /* of relays */
     bool is_impatient;     /* that is short */
-    uint64_t closed_by_us; /* files, while all this was planned */
+    uint64_t closed_by_us; /* files, on no job */
 };
 
 /* Maildirs that take nothing at the moment; and what has gone wrong last. */

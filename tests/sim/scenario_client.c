@@ -123,7 +123,7 @@ static void say_body(struct client *c, struct message *m)
     /* It may be heard while it is said. */
     m->is_end_sent = c->vanishing == VANISH_NOT || c->octets + m->said.len <= c->vanish_at;
     m->end_ms = sim_now_ms(c->scenario->world);
-    m->end_wall_ms = sim_wall_ms(c->scenario->world);
+    m->end_wall_ms = m->late_wall_ms = sim_wall_ms(c->scenario->world);
     if (m->is_end_sent)
         scenario_count(c->scenario, COUNT_MESSAGES);
     say(c, bytes_make(m->said.at, m->said.len));

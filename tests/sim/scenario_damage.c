@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "proxy/io/disk.h"
 #include "spool/spool_format.h"
 #include "tests/sim/scenario.h"
 
@@ -104,6 +105,18 @@ bool spool_is_bodiless(struct scenario *s, const struct message *m)
     return false;
 }
 
+/* A sync of it has failed: nothing is written there any more. */
+static void distrust(struct scenario *s, const char *path)
+{
+    int fd = disk_open_append(path);
+
+    if (fd < 0)
+        return;
+    disk_mark(fd, DISK_MARK_UNSYNCED);
+    disk_close(fd);
+    s->plan.closed_by_us++;
+}
+
 /* All of it, or its body alone. */
 static void spoil(struct scenario *s, const char *path, struct spool_file *f, bool is_body)
 {
@@ -116,6 +129,8 @@ static void spoil(struct scenario *s, const char *path, struct spool_file *f, bo
     if (s->is_loud)
         printf("%9llu %s cannot be read any more%s\n", (unsigned long long)sim_now_ms(s->world),
                path, f->is_bodiless ? ", but for its records" : "");
+    if (f->is_bodiless && scenario_chance(s, 50))
+        distrust(s, path);
     if (f->is_bodiless)
         sim_disk_lose(s->world, path, SPOOL_HEAD_BYTES, records.first);
     else

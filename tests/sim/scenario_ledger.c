@@ -276,6 +276,8 @@ void ledger_clock(struct scenario *s)
         struct message *m = LIST_ENTRY(link, struct message, link);
         if (m->is_end_sent && m->code == 0 && m->end_wall_ms > wall_ms)
             m->end_wall_ms = wall_ms;
+        if (m->is_end_sent && m->code == 0 && m->late_wall_ms < wall_ms)
+            m->late_wall_ms = wall_ms;
         for (size_t i = 0; i < ARRAY_LENGTH(ages_ms); i++)
             if (m->old_ms[i] == 0 && m->is_end_sent && is_old(m, ages_ms[i], now_ms, wall_ms))
                 m->old_ms[i] = now_ms;
