@@ -183,6 +183,7 @@ static void end_edits(struct seat *s, const struct filter_verdict *verdict)
     enum reply_id id = agrees ? chain_make_edits(s) : REPLY_OK;
 
     s->feed.waits_to_append = false;
+    s->feed.appended_bytes = 0;
     if (agrees && id == REPLY_OK)
         return;
     edits_init(&s->edits, &s->walk->message);

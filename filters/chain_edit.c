@@ -37,25 +37,48 @@ static void begin_body(struct seat *s)
     append(s, empty_line);
 }
 
+static void append_lines(struct seat *s, struct bytes octets)
+{
+    struct bytes run;
+
+    while (s->edit_failure == REPLY_OK && (run = line_ends_take(&s->edits.ends, &octets)).len > 0)
+        append(s, run);
+}
+
+/* A part of it, as much as is sure to fit: each octet may become two, and so may one from before.
+ * The empty line before the body, and the end of its last line, come on top. */
+static size_t part_of(struct bytes octets, size_t room)
+{
+    size_t most = (room - 2 * empty_line.len) / 2 - 1;
+
+    return octets.len < most ? octets.len : most;
+}
+
+/* What there was no room for comes again, with what there was room for. */
 static bool append_body(struct seat *s, struct bytes octets)
 {
     struct edits *e = &s->edits;
     uint64_t max = s->walk->body_max_bytes;
-    struct bytes run;
 
+    octets = bytes_skip(octets, s->feed.appended_bytes);
     if (max != 0 && e->body_end - e->body_at + octets.len > max) {
         fail(s, REPLY_MESSAGE_TOO_BIG);
         return true;
     }
-    /* What its line ends may need; and the last one. */
-    if (copy_room(s->walk->copy) < 2 * octets.len + 1 + 2 * empty_line.len) {
-        s->feed.waits_to_append = true;
-        return false;
-    }
-    if (!has_body(e))
-        begin_body(s);
-    while (s->edit_failure == REPLY_OK && (run = line_ends_take(&e->ends, &octets)).len > 0)
-        append(s, run);
+    do {
+        size_t room = copy_room(s->walk->copy);
+        if (room == 0) {
+            s->feed.waits_to_append = true;
+            return false;
+        }
+        if (!has_body(e))
+            begin_body(s);
+        struct bytes part = bytes_first(octets, part_of(octets, room));
+        append_lines(s, part);
+        octets = bytes_skip(octets, part.len);
+        s->feed.appended_bytes += part.len;
+    } while (octets.len > 0 && s->edit_failure == REPLY_OK);
+    s->feed.appended_bytes = 0;
     return true;
 }
 
@@ -115,9 +138,7 @@ static enum reply_id change_view(struct seat *s, struct buf *before, struct buf 
         w->view.at += buf_length(&w->header);
     w->has_header = true;
     if (has_body(&s->edits)) {
-        if (copy_room(w->copy) < empty_line.len)
-            return REPLY_LOCAL_PROBLEM;
-        append(s, line_ends_finish(&s->edits.ends));
+        append(s, line_ends_finish(&s->edits.ends)); /* its room was kept free */
         w->view.at = s->edits.body_at;
         w->view.end = s->edits.body_end;
     }

@@ -32,12 +32,13 @@ struct feed {
     size_t lines_at;  /* octets of view.lines that it has seen */
     struct reader reader;
     struct header_splitter splitter;
-    struct bytes field;   /* one that it had no room for; in the splitter */
-    bool has_seen_start;  /* of the copy's range */
-    bool is_full;         /* until filter_more() */
-    bool is_open;         /* it is shown the message */
-    bool is_over;         /* it has seen all of it */
-    bool waits_to_append; /* for room in the copy */
+    struct bytes field;    /* one that it had no room for; in the splitter */
+    bool has_seen_start;   /* of the copy's range */
+    bool is_full;          /* until filter_more() */
+    bool is_open;          /* it is shown the message */
+    bool is_over;          /* it has seen all of it */
+    bool waits_to_append;  /* for room in the copy */
+    size_t appended_bytes; /* of the piece of a body that waits for the rest of its room */
 };
 
 struct seat {

@@ -41,6 +41,7 @@ struct field {
     bool counts;                    /* FILTER_CHANGE_FIELD counts it */
     bool is_gone;                   /* deleted, and still counted */
     bool is_above;                  /* our own Received */
+    bool is_on_top;                 /* put by this filter above all that it was shown */
 };
 
 struct header {
@@ -109,24 +110,32 @@ static bool append_field(struct header *h, const struct filter_edit *edit)
     return f != NULL;
 }
 
-/* Index 0 is the top of the message as it will be delivered. Filters written for mail servers whose
- * own Received is number 0 say 1 for the top of what they were shown. */
+/* Index 0 is the top of the message as it will be delivered. Filters are written for mail servers
+ * whose own Received, which they do not show, stands above all that they show and has a number like
+ * any other field. */
 static bool insert_field(struct header *h, const struct filter_edit *edit)
 {
     struct list *next = h->fields.next;
+    uint32_t left = edit->index;
+    bool is_on_top = true; /* above that Received */
     struct field *f;
 
-    for (uint32_t left = edit->index; next != &h->fields; next = next->next) {
+    for (; next != &h->fields; next = next->next) {
         if (field_of(next)->is_gone)
             continue;
-        if (left <= 1)
+        if (is_on_top && !field_of(next)->is_on_top) {
+            is_on_top = left == 0;
+            left -= !is_on_top;
+        }
+        if (left == 0)
             break;
         left--;
     }
     f = add(h, next, edit);
     if (f == NULL)
         return false;
-    f->is_above = edit->index == 0 || (next != &h->fields && field_of(next)->is_above);
+    f->is_on_top = is_on_top && left == 0;
+    f->is_above = f->is_on_top || (next != &h->fields && field_of(next)->is_above);
     return true;
 }
 

@@ -520,20 +520,25 @@ static const struct play_row {
      "1? rcpt\n1? rcpt\ngo on\n"},
 };
 
-static void plays(void **state)
+static void enter_actors(void)
 {
     static const char *const names[FILTERS] = {"one", "two", "three"};
 
+    for (size_t k = 0; k < FILTERS; k++) {
+        play.actors[k].common.section = bytes_of(names[k]);
+        play.actors[k].filter =
+            (struct filter){.ops = &ops, .common = &play.actors[k].common, .timeout_ms = 60000};
+        play.filters[k] = &play.actors[k].filter;
+    }
+}
+
+static void plays(void **state)
+{
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
         struct play_world w;
         play_begin(&w);
-        for (size_t k = 0; k < FILTERS; k++) {
-            play.actors[k].common.section = bytes_of(names[k]);
-            play.actors[k].filter =
-                (struct filter){.ops = &ops, .common = &play.actors[k].common, .timeout_ms = 60000};
-            play.filters[k] = &play.actors[k].filter;
-        }
+        enter_actors();
         for (size_t k = 0; k < STEPS_MAX && rows[i].steps[k] != NULL; k++)
             step_on(&w, rows[i].steps[k]);
         lib_same_text(i, rows[i].title, rows[i].seen, play.seen.at);
@@ -542,10 +547,32 @@ static void plays(void **state)
     lib_end_rows();
 }
 
+/* As large as a milter's packet may be, and each of its octets becomes two. */
+static void takes_large_pieces(void **state)
+{
+    static const char *const steps[] = {"1 at end", "1 edits -", "1 = x", "rcpt",
+                                        "content A: b\r\n\r\nf\r\n"};
+    static char large[5 + 65535 + 1] = "body ";
+    struct play_world w;
+
+    (void)state;
+    memset(large + 5, '\n', 65535);
+    play_begin(&w);
+    enter_actors();
+    for (size_t k = 0; k < ARRAY_LENGTH(steps); k++)
+        step_on(&w, steps[k]);
+    play.actors[0].edits = large;
+    step_on(&w, "end");
+    assert_string_equal(play.seen.at, "go on\n1? end\ngo on\n");
+    assert_int_equal(chain_view(play.walk)->end - chain_view(play.walk)->at, 2 * 65535 + 2);
+    play_end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plays),
+        cmocka_unit_test(takes_large_pieces),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
