@@ -120,6 +120,8 @@ int bridge_filter_begin_content(struct bridge_filters *f)
 {
     int error = begin_stripping(f);
 
+    bridge_filter_hide(f); /* an earlier DATA came to nothing */
+
     if (error == 0)
         error = prepend_all(f);
     if (error != 0)
@@ -185,6 +187,8 @@ void bridge_filter_whole(struct bridge *b)
 void bridge_filter_hide(struct bridge_filters *f)
 {
     each_shown(f, chain_hide);
+    EACH_TARGET(t, f)
+    t->is_shown = false;
 }
 
 void bridge_filter_room(struct bridge *b)

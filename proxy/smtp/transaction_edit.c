@@ -53,14 +53,19 @@ void transaction_let_go(struct transaction *t)
 
 /* ---- thrown away ---- */
 
-static void discard(struct transaction *t, struct recipient *r)
+/* Whatever became of the recipient so far. False: it would not have got the message. */
+static bool discard(struct transaction *t, struct recipient *r)
 {
     if (r->envelope == FATE_OPEN) {
         transaction_set_envelope(t, r, FATE_DISCARDED);
         r->answer = r->reply = reply_own(REPLY_RECIPIENT_OK);
+    } else if (transaction_may_be_spooled(r) && r->head->list.best != r) {
+        r->envelope = FATE_DISCARDED; /* the answer for the list was another's */
+    } else if (!outcome_stands(r) || r->final == FATE_DISCARDED) {
+        return false;
     }
-    if (r->final == FATE_OPEN || outcome_is_failure(r->final))
-        r->final = FATE_DISCARDED;
+    r->final = FATE_DISCARDED;
+    return true;
 }
 
 void transaction_discard(struct transaction *t, const struct target *target)
@@ -69,7 +74,7 @@ void transaction_discard(struct transaction *t, const struct target *target)
     LIST_EACH (link, &t->recipients) {
         struct recipient *r = recipient_of(link);
         if (r->branch != NULL && (target == NULL || r->branch->target == target))
-            discard(t, r);
+            (void)discard(t, r);
     }
     LIST_EACH (link, &t->branches)
         if (target == NULL || branch_of(link)->target == target)
@@ -105,10 +110,9 @@ bool transaction_exclude(struct transaction *t, const struct address *to)
     assert(t->state == TX_CONTENT);
     LIST_EACH (link, &t->recipients) {
         struct recipient *r = recipient_of(link);
-        if (!is_same(&r->original, to) || !outcome_stands(r) || r->final == FATE_DISCARDED)
+        if (!is_same(&r->original, to) || !discard(t, r))
             continue;
         is_any = true;
-        r->final = FATE_DISCARDED;
         if (r->branch != NULL)
             r->branch->is_stale = true;
     }

@@ -31,6 +31,9 @@ void transaction_put_in(struct recipient *r, struct branch *b);
 void transaction_make_named(struct recipient *r); /* its ACT_RCPT is due */
 /* The live branch of a target, or a new one. NULL: no memory. */
 struct branch *transaction_open_branch(struct transaction *t, const struct routed_leg *leg);
+/* A leg whose target was away at its RCPT: where another of its list is accepted, the spool is to
+ * deliver it. */
+bool transaction_may_be_spooled(const struct recipient *r);
 /* The recipient may get the message by its branch (enter); it may no longer (leave). */
 void transaction_enter(struct recipient *r);
 void transaction_leave(struct recipient *r);

@@ -223,9 +223,7 @@ struct bytes transaction_lines(const struct branch *b)
     return b->destination->has_view ? bytes_make(NULL, 0) : b->destination->view.lines;
 }
 
-/* A leg whose target was away at its RCPT: where another of its list is accepted, the spool is to
- * deliver it. */
-static bool may_be_spooled(const struct recipient *r)
+bool transaction_may_be_spooled(const struct recipient *r)
 {
     return r->head->next_in_list != NULL && outcome_is_failure(r->envelope) &&
            r->envelope != FATE_REFUSED;
@@ -235,8 +233,9 @@ bool transaction_goes_to(const struct transaction *t, const struct target *targe
 {
     LIST_EACH (link, &t->recipients) {
         const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
-        if (r->branch != NULL && r->branch->target == target &&
-            (outcome_may_stand(r) || may_be_spooled(r)))
+        bool is_out = r->final == FATE_REFUSED || r->final == FATE_DISCARDED;
+        if (r->branch != NULL && r->branch->target == target && !is_out &&
+            (outcome_may_stand(r) || transaction_may_be_spooled(r)))
             return true;
     }
     return false;
@@ -253,7 +252,7 @@ static void refuse(struct transaction *t, struct recipient *r, const struct repl
         r->final = FATE_REFUSED;
         t->counts.has_lost = true;
         transaction_set_reply(r, t->mail, refusal);
-    } else if (may_be_spooled(r)) {
+    } else if (transaction_may_be_spooled(r)) {
         r->envelope = FATE_REFUSED;
         transaction_set_reply(r, t->mail, refusal);
     }

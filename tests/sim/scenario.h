@@ -79,7 +79,15 @@ void scenario_forget_configs(void);
 
 struct message;
 
-enum filter_word_kind { WORD_UNASKED, WORD_DUE, WORD_GO_ON, WORD_ACCEPT, WORD_NO, WORD_FAILED };
+enum filter_word_kind {
+    WORD_UNASKED,
+    WORD_DUE,
+    WORD_GO_ON,
+    WORD_ACCEPT,
+    WORD_NO,
+    WORD_DISCARD,
+    WORD_FAILED
+};
 
 /* What the filter has answered at one stage. */
 struct filter_word {
@@ -123,6 +131,16 @@ struct delivery {
     char path[128];   /* in a Maildir */
 };
 
+/* What the filter does to a message. */
+struct edited {
+    unsigned kinds;       /* bits */
+    struct sim_text body; /* the new one */
+    size_t given;         /* octets of it */
+    int excluded;         /* a recipient; -1: none */
+    bool is_planned, is_begun;
+    bool is_made; /* the filter has agreed: this is what must come */
+};
+
 struct message {
     struct list link;
     unsigned id, client;
@@ -140,7 +158,8 @@ struct message {
     int64_t end_wall_ms, late_wall_ms; /* by all clocks from its end to the reply */
     struct filter_word words[SESSION_STAGE_END + 1];
     unsigned lines_found; /* by the filter: the number of the last ones */
-    uint64_t old_ms[2];   /* when its time at a relay was over, and at a Maildir; 0: it is not */
+    struct edited edited;
+    uint64_t old_ms[2]; /* when its time at a relay was over, and at a Maildir; 0: it is not */
 };
 
 struct death {
@@ -325,9 +344,6 @@ struct message *message_new(struct scenario *s, unsigned client, unsigned recipi
 struct message *message_find(struct scenario *s, struct bytes content); /* NULL: none of ours */
 struct message *message_of_sender(struct scenario *s, struct bytes address);
 struct story *message_story(struct message *m, struct bytes address); /* NULL */
-/* Lines may stand before it. In a Maildir lines end with LF alone. */
-bool message_is_whole(const struct message *m, struct bytes content);
-bool message_is_whole_in_box(const struct message *m, struct bytes content);
 void messages_free(struct scenario *s);
 const char *scenario_search(struct bytes in, const char *what); /* NULL */
 
@@ -345,6 +361,18 @@ void filter_hear(struct scenario *s, unsigned client, struct message *m, struct 
 void filter_hear_at(struct scenario *s, struct message *m, struct story *r,
                     enum session_stage stage, struct bytes reply);
 void filter_check(struct scenario *s);
+/* How many legs of the recipient come to nothing, because the filter wants that. */
+unsigned filter_excuses(struct scenario *s, struct message *m, const struct story *r);
+
+/* scenario_edit.c */
+void edit_plan(struct scenario *s);
+void edit_begin(struct scenario *s, struct message *m); /* by chance: what it will do */
+/* False: there was no room for all of it; to be called again. */
+bool edit_give(struct filter_seat *seat, struct message *m);
+void edit_forget(struct message *m);
+/* With the edits that were made. Lines may stand before it. */
+bool message_is_whole(const struct scenario *s, const struct message *m, const struct story *r,
+                      int target, struct bytes content);
 
 /* scenario_ledger.c */
 /* A target takes `content` from `sender` (empty: a report) for `to`. NULL: not to be followed. */

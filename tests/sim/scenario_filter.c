@@ -85,17 +85,34 @@ static bool is_for_good(const struct filter_word *word)
     return word->kind == WORD_NO && word->code / 100 == 5;
 }
 
-/* It has accepted the client or the message, and is asked no more. */
-static bool is_through(struct scenario *s, struct message *m)
+/* Has it said this of the client or of the message, at whatever stage? */
+static bool has_said(struct scenario *s, struct message *m, enum filter_word_kind kind)
 {
     for (unsigned i = 0; i < m->recipient_count; i++)
-        if (m->recipients[i].word.kind == WORD_ACCEPT)
+        if (m->recipients[i].word.kind == kind)
             return true;
     for (unsigned stage = SESSION_STAGE_CONNECT; stage <= SESSION_STAGE_END; stage++)
         if (stage != SESSION_STAGE_RCPT &&
-            word_at(s, m, NULL, (enum session_stage)stage)->kind == WORD_ACCEPT)
+            word_at(s, m, NULL, (enum session_stage)stage)->kind == kind)
             return true;
     return false;
+}
+
+/* Then it is asked no more. */
+static bool is_through(struct scenario *s, struct message *m)
+{
+    return has_said(s, m, WORD_ACCEPT) || has_said(s, m, WORD_DISCARD);
+}
+
+unsigned filter_excuses(struct scenario *s, struct message *m, const struct story *r)
+{
+    bool is_out = m->edited.is_made && m->edited.excluded == (int)(r - m->recipients);
+
+    if (!has_effect(s, m))
+        return 0;
+    if (!is_of_target(s))
+        return is_out || has_said(s, m, WORD_DISCARD) ? r->legs : 0;
+    return (r->ways & 1u << s->plan.filter.target) != 0 && has_said(s, m, WORD_DISCARD);
 }
 
 /* `r` NULL: of the message, whoever it is for. */
@@ -141,6 +158,8 @@ const char *filter_objection(struct scenario *s, struct message *m, struct story
         return for_all;
     if (is_of_target(s) && (s->plan.filter.target != target || r->was_rerouted))
         return NULL;
+    if (filter_excuses(s, m, r) > 0)
+        return "the filter has thrown that away";
     return objection_to(s, m, r);
 }
 
@@ -176,7 +195,7 @@ static void keep(struct note *n, enum filter_opinion opinion)
     static const enum filter_word_kind kinds[] = {[FILTER_CONTINUE] = WORD_GO_ON,
                                                   [FILTER_ACCEPT] = WORD_ACCEPT,
                                                   [FILTER_REPLY] = WORD_NO,
-                                                  [FILTER_DISCARD] = WORD_GO_ON,
+                                                  [FILTER_DISCARD] = WORD_DISCARD,
                                                   [FILTER_FAILED] = WORD_FAILED};
     struct scenario *s = n->scenario;
 
@@ -188,6 +207,14 @@ static void keep(struct note *n, enum filter_opinion opinion)
         note_refused(s, n->message, n->word, n->stage);
 }
 
+/* False: there is no room for all of its edits; it goes on when there is. */
+static bool give_edits(struct note *n)
+{
+    if (n->stage != SESSION_STAGE_END || !n->message->edited.is_planned)
+        return true;
+    return edit_give(n->seat, n->message);
+}
+
 /* The seat may be gone behind this. */
 static void say(struct note *n)
 {
@@ -196,6 +223,10 @@ static void say(struct note *n)
     struct filter_verdict verdict = {.opinion = n->opinion};
     char reply[100], lines[60] = "";
 
+    if (!give_edits(n))
+        return;
+    if (n->stage == SESSION_STAGE_END && m->edited.is_planned && has_effect(s, m))
+        m->edited.is_made = n->opinion == FILTER_CONTINUE || n->opinion == FILTER_ACCEPT;
     keep(n, n->opinion);
     snprintf(reply, sizeof(reply), "%d %s\r\n", n->code, n->word->text);
     if (n->opinion == FILTER_REPLY)
@@ -205,6 +236,11 @@ static void say(struct note *n)
                  ++m->lines_found);
     verdict.lines = bytes_of(lines);
     filter_answer(n->seat, &verdict);
+}
+
+static void go_on(struct filter_seat *seat)
+{
+    say(seat->session);
 }
 
 static void on_deadline(struct deadline *d)
@@ -291,7 +327,9 @@ static void choose(struct note *n)
 
     n->code = 0;
     n->opinion = FILTER_CONTINUE;
-    if (chance < 5) {
+    if (chance < 3 && is_alone) {
+        n->opinion = FILTER_DISCARD;
+    } else if (chance < 5) {
         n->opinion = FILTER_ACCEPT;
     } else if (chance < 20) {
         n->opinion = FILTER_REPLY;
@@ -309,9 +347,13 @@ static void answer(struct note *n)
     uint64_t timeout_ms = s->plan.filter.filter.timeout_ms;
     uint64_t late_ms = scenario_chance(s, 30) ? scenario_below(s, timeout_ms) : 0;
 
+    if (n->stage == SESSION_STAGE_END && n->seat->edits != 0)
+        edit_begin(s, n->message);
     if (scenario_chance(s, 4)) {
         n->code = 451;
         scenario_count(s, COUNT_UNANSWERED);
+        if (scenario_chance(s, 50))
+            (void)give_edits(n); /* which come to nothing */
     } else if (late_ms == 0) {
         say(n);
     } else {
@@ -411,6 +453,7 @@ void filter_plan(struct scenario *s)
     f->ops = blind;
     if (scenario_chance(s, 50))
         f->ops.field = f->ops.body = look;
+    f->ops.go_on = go_on;
     f->exempt =
         (struct filter_exempt){.kind = FILTER_EXEMPT_DOMAIN, .domain = bytes_of("far.test")};
     f->common = (struct filter_common){
@@ -423,6 +466,7 @@ void filter_plan(struct scenario *s)
     for (unsigned stage = SESSION_STAGE_CONNECT; stage <= SESSION_STAGE_END; stage++)
         if (scenario_chance(s, 45))
             f->filter.stages |= BIT(stage);
+    edit_plan(s);
     f->meek = (struct filter){.ops = &meek, .common = &f->common};
     f->has_meek = s->plan.has_filter && scenario_chance(s, 50);
 }

@@ -362,7 +362,7 @@ struct delivery *ledger_take(struct scenario *s, int target, const char *sender,
         return NULL;
     }
     check_arrival(s, m, r, target, content);
-    if (!message_is_whole(m, content))
+    if (!message_is_whole(s, m, r, target, content))
         scenario_fail(s, "message %u is not what was sent", m->id);
     if (r->taken_count++ == 0)
         scenario_count(s, COUNT_DELIVERED);
@@ -405,16 +405,18 @@ static bool is_let_go(struct scenario *s, const struct message *m, const struct 
                               (may_have_failed(s, m, r) || has_expired_untold(s, m, r)));
 }
 
-static bool is_there(const struct story *r)
+static bool is_there(struct scenario *s, struct message *m, const struct story *r)
 {
-    if (r->legs == 1 || r->was_rerouted)
-        return r->taken_count + r->box_count >= r->legs;
+    unsigned excused = filter_excuses(s, m, r);
+
+    if (r->legs == 1 || r->was_rerouted || excused > 0)
+        return r->taken_count + r->box_count + excused >= r->legs;
     return r->taken_count > 0 && r->box_count > 0;
 }
 
-static void check_story(struct scenario *s, const struct message *m, const struct story *r)
+static void check_story(struct scenario *s, struct message *m, const struct story *r)
 {
-    bool is_safe = r->is_bounced || r->is_queued || is_let_go(s, m, r) || is_there(r);
+    bool is_safe = r->is_bounced || r->is_queued || is_let_go(s, m, r) || is_there(s, m, r);
 
     if (m->code / 100 == 2 && r->is_accepted && !is_safe)
         scenario_fail(s, "message %u to %s was acknowledged, and is lost", m->id, r->address);
@@ -456,7 +458,7 @@ void ledger_check(struct scenario *s)
     log_check(s);
     filter_check(s);
     LIST_EACH (link, &s->messages) {
-        const struct message *m = LIST_ENTRY(link, struct message, link);
+        struct message *m = LIST_ENTRY(link, struct message, link);
         for (unsigned i = 0; i < m->recipient_count; i++)
             check_story(s, m, &m->recipients[i]);
         if (m->code >= 400)

@@ -106,6 +106,7 @@ struct message *message_new(struct scenario *s, unsigned client, unsigned recipi
     struct message *m = sim_alloc(sizeof(*m));
 
     m->id = ++s->message_count;
+    m->edited.excluded = -1;
     m->client = client;
     snprintf(m->sender, sizeof(m->sender), "s%u@%s", m->id,
              scenario_chance(s, 85) ? "client.test" : "far.test"); /* where no route leads */
@@ -123,6 +124,7 @@ void messages_free(struct scenario *s)
         struct message *m = LIST_ENTRY(link, struct message, link);
         free(m->text.at);
         free(m->said.at);
+        edit_forget(m);
         free(m);
     }
 }
@@ -167,31 +169,4 @@ struct story *message_story(struct message *m, struct bytes address)
         if (bytes_is(address, m->recipients[i].address))
             return &m->recipients[i];
     return NULL;
-}
-
-bool message_is_whole(const struct message *m, struct bytes content)
-{
-    size_t more = content.len - m->text.len;
-
-    if (content.len < m->text.len ||
-        !bytes_equal(bytes_skip(content, more), bytes_make(m->text.at, m->text.len)))
-        return false;
-    return more == 0 || content.at[more - 1] == '\n';
-}
-
-bool message_is_whole_in_box(const struct message *m, struct bytes content)
-{
-    struct bytes left = bytes_make(m->text.at, m->text.len);
-    struct sim_text text = {.len = 0};
-    bool is_same;
-
-    while (left.len > 0) {
-        size_t len = bytes_find(left, '\r');
-        sim_put(&text, bytes_first(left, len));
-        left = bytes_skip(left, len < left.len ? len + 1 : len);
-    }
-    is_same = content.len >= text.len && bytes_equal(bytes_skip(content, content.len - text.len),
-                                                     bytes_make(text.at, text.len));
-    free(text.at);
-    return is_same;
 }
