@@ -129,7 +129,7 @@ static void give_up(struct milter_session *s, const char *problem)
     enum session_stage stage = s->asked;
 
     s->asked = SESSION_STAGE_NONE;
-    if (stage == SESSION_STAGE_NONE ? s->is_told : is_of_message(stage))
+    if (s->is_told || is_of_message(stage))
         s->problem = problem;
     if (stage == SESSION_STAGE_NONE)
         return;
@@ -346,7 +346,7 @@ static void ask(struct filter_seat *seat, const struct filter_question *q)
         answer_plainly(s, FILTER_ACCEPT);
     else if (s->is_judged)
         answer(s, &s->verdict);
-    else if (s->problem != NULL)
+    else if (s->problem != NULL && is_of_message(q->stage))
         answer_failure(s, q->stage);
     else
         ask_milter(s, q);

@@ -6,6 +6,7 @@
 #include "proxy/base/mem.h"
 
 #define UNDER_WAY_MAX 65536 /* octets that are not sent: then no more content is taken */
+#define HELD_MAX      16384 /* octets that wait for something that needs an answer */
 
 /* ---- deadlines ---- */
 
@@ -168,7 +169,7 @@ static void drain(struct milter_link *link, struct bytes *in)
     }
     if (link->state != MILTER_LINK_OPEN)
         return;
-    if (link->talk.step != MILTER_STEP_NONE)
+    if (link->talk.step != MILTER_STEP_NONE || buf_length(&link->talk.out) > HELD_MAX)
         write_out(link);
     renew_deadline(link);
 }

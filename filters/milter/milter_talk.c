@@ -4,7 +4,7 @@
 
 #include "filters/milter/milter_talk_private.h"
 
-#define OUT_MAX       (8U << 20) /* its owner stops long before */
+#define OUT_MAX       (1U << 20) /* its owner stops long before */
 #define CONNECTED_MAX 32768      /* lists of macros */
 #define MESSAGE_MAX   MILTER_PACKET_MAX
 #define QUESTION_MAX  16384

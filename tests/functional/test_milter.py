@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """[milter]: what a scripted milter hears, what its answers mean, and what its misbehaviour does."""
-import threading
 import time
 
 import pytest
 
 from conftest import relay_config
+from harness.dns import CLIENT, MISMATCH, NAMELESS
 from harness.messages import PLAIN_MESSAGE
+from harness.milters import (RSPAMD_WORD, SPAMASSASSIN_WORD, VIRUS, ClamavMilter, Opendkim, Rspamd,
+                             SpamassMilter)
 from peers.answers import Close, Deaf, Hold, Nothing, Reset, Silence
 from peers.milter import (ACCEPT, CONTINUE, DISCARD, PROGRESS, REJECT, SHUTDOWN, SKIP, TEMPFAIL,
                           add_header, packet, replace_body, reply_code)
@@ -18,10 +20,10 @@ BODY = PLAIN_MESSAGE.split(b"\r\n\r\n", 1)[1]
 @pytest.fixture
 def beside(postern, target):
     """A postern that asks these milters, before a target that takes everything; (postern, target)."""
-    def make(*addresses, lines=(), smtpd="resolve-names = no\n", **options):
+    def make(*addresses, lines=(), relay=(), smtpd="resolve-names = no\n", **options):
         backend = target()
         text = '[milter "m"]\n' + "".join(f"address = {one}\n" for one in addresses)
-        text += "".join(line + "\n" for line in lines) + relay_config(backend.address)
+        text += "".join(line + "\n" for line in lines) + relay_config(backend.address, *relay)
         return postern(text, smtpd=smtpd + "filter = m\n", **options), backend
     return make
 
@@ -87,8 +89,8 @@ def test_in_one_write(beside, raw_milter):
     client.close()
     heard, = milter.connections
     assert heard.letters.startswith("ODCHDMDRDT")
-    # the options, and what a client sends in two turns at most: its envelope, its content
-    assert len(heard.segments) <= 4
+    # the options, and all the rest, but for the end of the message perhaps
+    assert len(heard.segments) <= 3
     line = server.wait_event("milter")
     assert line["holds"] == "no" and line["actions"] == "none"
     assert "quiet-connect" in line["steps"]
@@ -116,25 +118,22 @@ def test_streams(beside, raw_milter):
 
 
 def test_large(beside, raw_milter):
-    """A milter that is slow to read: the client waits, and nothing is lost."""
+    """A milter that reads nothing while the client sends all: it gets everything afterwards, and
+    meanwhile no more than a little waits for it."""
+    body = b"".join(b"%07d line\r\n" % i for i in range(1000000))
     milter = raw_milter(actions=0)
     header = Hold(CONTINUE)
-    milter.on("header", header)
-    server, _ = beside(milter.for_postern)
-    body = b"".join(b"%07d line\r\n" % i for i in range(300000))
-    client = server.client()
-    client.hello()
-    client.envelope()
-    client.expect(354, "DATA")
-    sender = threading.Thread(target=client.send, args=(b"Subject: a\r\n\r\n" + body + b".\r\n",))
-    sender.start()
-    milter.wait(header.reached.is_set, "the header")
-    header.release()
-    milter.on("header", CONTINUE)
-    sender.join()
-    assert client.reply().code == 250
+    milter.on("header", header, CONTINUE)
+    server, _ = beside(milter.for_postern, relay=["on-failure = spool"])
+    with server.client() as client:
+        client.hello()
+        client.envelope()
+        client.expect(354, "DATA")
+        client.send(b"Subject: a\r\n\r\n" + body + b".\r\n")
+        milter.wait(header.reached.is_set, "the header")
+        header.release()
+        assert client.reply().code == 250
     assert milter.connections[0].body == body
-    client.close()
 
 
 def test_lists_of_macros(beside, raw_milter):
@@ -147,6 +146,33 @@ def test_lists_of_macros(beside, raw_milter):
     assert heard.macros("M")[0] == {"{client_addr}": "127.0.0.1",
                                     "{client_port}": str(client.port)}
     client.close()
+
+
+def test_name_of_the_client(beside, raw_milter):
+    """The milter is told who the client is when DNS has said so; what it then says holds."""
+    milter = raw_milter(actions=0).on("connect", REJECT)
+    server, _ = beside(milter.for_postern, smtpd="")
+    with server.client(source=CLIENT) as client:
+        client.hello()
+        assert refusal(client).code == 550
+        client.command("RSET")
+        assert refusal(client).code == 550
+    heard, = milter.connections
+    assert [c.split(b"\0")[0] for c in heard.payloads("C")] == [b"client.example.test"]
+    assert heard.macros("C")[0]["_"] == f"client.example.test [{CLIENT}]"
+
+
+@pytest.mark.parametrize("source", [NAMELESS, MISMATCH])
+def test_client_without_a_name(beside, raw_milter, source):
+    milter = raw_milter(actions=0)
+    server, _ = beside(milter.for_postern, smtpd="")
+    with server.client(source=source) as client:
+        client.hello()
+        assert client.mail(PLAIN_MESSAGE).code == 250
+    heard, = milter.connections
+    assert heard.payloads("C")[0].split(b"\0")[0] == f"[{source}]".encode()
+    assert heard.macros("C")[0]["_"].endswith(f"[{source}]" if source == NAMELESS
+                                              else f"[{source}] (may be forged)")
 
 
 # ---- what its answers mean -----------------------------------------------------------------------
@@ -221,6 +247,22 @@ def test_no_more_of_the_body(beside, raw_milter):
     reply, client = mail(server)
     assert reply.code == 250
     client.close()
+
+
+def test_unknown_commands(beside, raw_milter):
+    """Judged one by one; a milter that fails meanwhile has lost the message, and no command."""
+    milter = raw_milter(actions=0).on("unknown", CONTINUE, REJECT, Close())
+    server, _ = beside(milter.for_postern)
+    with server.client() as client:
+        client.hello()
+        client.expect(500, "FOO one")
+        client.expect(550, "FOO two")
+        client.envelope()
+        client.expect(500, "FOO three")
+        client.expect(451, "RCPT TO:<jane@example.test>")
+        client.expect(451, "DATA")
+    heard, = milter.connections
+    assert heard.payloads("U") == [b"FOO one\0", b"FOO two\0", b"FOO three\0"]
 
 
 def test_abort(beside, raw_milter):
@@ -426,3 +468,66 @@ def test_withheld(beside, raw_milter):
     client.close()
     assert b"X-A" not in backend.connections[0].transactions[0].content
     assert server.wait_event("milter", 2)["ignored"] == "add-header"
+
+
+# ---- milters that people use ---------------------------------------------------------------------
+
+def on_loopback(milter):
+    return f"inet:{milter.port}@127.0.0.1"
+
+
+def received(backend):
+    """The contents that a target has got to their end."""
+    return [t.content for c in backend.connections for t in c.transactions if t.is_ended]
+
+
+def test_libmilter(beside, busy):
+    """Changes by a milter on libmilter, for several clients and messages."""
+    milter = busy(("negotiate", "", "actions", "all"), ("eom", "", "addheader", "X-A", "b"),
+                  ("eom", "", "insheader", "0", "X-B", "c"),
+                  ("eom", "", "chgheader", "1", "Subject", "new"),
+                  ("eom", "", "replacebody", "body\r\n"), ("eom", "", "continue"))
+    server, backend = beside(on_loopback(milter))
+    for _ in range(3):
+        with server.client() as client:
+            client.hello()
+            assert client.mail(PLAIN_MESSAGE).code == 250
+            assert client.mail(PLAIN_MESSAGE).code == 250
+            client.quit()
+    contents = received(backend)
+    assert len(contents) == 6
+    for content in contents:
+        header, body = content.split(b"\r\n\r\n", 1)
+        assert b"X-B: c\r\n" in header and b"Subject: new\r\n" in header
+        assert header.endswith(b"X-A: b") and body == b"body\r\n"
+
+
+@pytest.mark.parametrize("kind, word, mark", [
+    (Rspamd, RSPAMD_WORD, b"X-Rspamd: seen\r\n"),
+    (ClamavMilter, VIRUS, b"X-Virus-Status: Clean\r\n"),
+    (SpamassMilter, SPAMASSASSIN_WORD, b"X-Spam-Status: No, score=0.0 required=5.0\r\n"),
+])
+def test_scanner(beside, start, kind, word, mark):
+    """It marks what it lets through, and refuses its word."""
+    server, backend = beside(on_loopback(start(kind)))
+    with server.client() as client:
+        client.hello()
+        assert client.mail(PLAIN_MESSAGE).code == 250
+        assert client.mail(PLAIN_MESSAGE + word + b"\r\n").code // 100 == 5
+        assert client.mail(PLAIN_MESSAGE).code == 250
+    contents = received(backend)
+    assert len(contents) == 2 and all(mark in content for content in contents)
+
+
+def test_signature(beside, start, dkim_key):
+    """What opendkim signed verifies behind another postern; what was changed meanwhile does not."""
+    message = PLAIN_MESSAGE.replace(b"example.test", b"example.org")
+    signing, signed = beside(on_loopback(start(Opendkim, dkim_key, "s")))
+    assert mail(signing, message)[0].code == 250
+    content, = received(signed)
+    content = content[content.index(b"DKIM-Signature"):]
+    verifying, verified = beside(on_loopback(start(Opendkim, dkim_key, "v")))
+    assert mail(verifying, content)[0].code == 250
+    assert mail(verifying, content.replace(b"Hello", b"Hullo"))[0].code == 250
+    good, bad = received(verified)
+    assert b"dkim=pass" in good and b"dkim=fail" in bad
