@@ -25,6 +25,8 @@ struct filter_kind {
     /* Completes a section's settings, and reports settings that contradict each other. NULL:
      * nothing to do. */
     void (*finish)(struct setting_reading *reading);
+    /* It may edit messages, which only who keeps them can do: postern, not postern-milter. */
+    bool edits;
     /* Checks against the outside world, which may block, and reports. NULL: nothing to check. */
     void (*check)(const void *conf, struct cf_place place, struct cf_problems *problems);
     /* `services` and `conf` outlive the filter. NULL: see *error_out. */

@@ -493,5 +493,7 @@ static struct filter *open_filter(struct filter_services *services, const void *
     return &m->filter;
 }
 
-const struct filter_kind milter_kind = {
-    .section = &milter_conf_section, .finish = milter_conf_finish, .open = open_filter};
+const struct filter_kind milter_kind = {.section = &milter_conf_section,
+                                        .finish = milter_conf_finish,
+                                        .edits = true,
+                                        .open = open_filter};

@@ -150,7 +150,14 @@ static int finish_milter_server(struct config *config, const struct config_secti
     if (!config_builder_is_given(section, "filter"))
         report_missing(config, section, "a filter");
     check_sockets(config, section);
-    return config_filters_choose(config, section, &server->filters, &server->chosen);
+    int error = config_filters_choose(config, section, &server->filters, &server->chosen);
+    for (size_t i = 0; error == 0 && i < server->chosen.count; i++)
+        if (server->chosen.at[i].kind->edits)
+            cf_error(&config->problems, config_builder_place(section, "filter", i),
+                     server->filters.at[i],
+                     bytes_of("a filter that only judges, for the message is the mail server's"),
+                     bytes_make(NULL, 0));
+    return error;
 }
 
 /* ---- what the module of a section completes ---- */

@@ -45,6 +45,10 @@ static const struct problem_row wrong[] = {
      "t.cf:3:16: [milter-server \"a\"] needs a filter\n"
      "t.cf:8:10: found \"unix:/s\", expected a socket that nobody else listens at\n"
      "t.cf:9:10: found \"x\", expected the name of a filter\n"},
+    {CONFIG_WORLD_QUIET "[milter \"m\"]\naddress = 127.0.0.1:9\n"
+                        "[milter-server \"a\"]\nlisten = unix:/s\nfilter = m\n",
+     "t.cf:7:10: found \"m\", expected a filter that only judges, for the message is the mail "
+     "server's\n"},
     {CONFIG_WORLD_QUIET "[smtpd]\n", "t.cf:3:2: found \"smtpd\", expected [smtpd \"NAME\"]\n"},
     {CONFIG_WORLD_QUIET "[smtpd \"\"]\n",
      "t.cf:3:8: found \"\", expected a name that is not empty\n"},
