@@ -253,6 +253,8 @@ static enum session_stage next_stage(const struct seat *s)
 {
     uint32_t due = due_stages(s);
 
+    if (chain_filter(s)->wants_name && s->walk->about.origin->name_state == IDENTITY_NAME_PENDING)
+        return SESSION_STAGE_NONE;
     if (s->walk->copy != NULL && !chain_has_seen_all(s))
         due &= ~CHAIN_BIT(SESSION_STAGE_END);
 
@@ -390,6 +392,19 @@ void chain_forget(struct chain_walk *w)
     w->question.stage = SESSION_STAGE_NONE;
 }
 
+static void on_named(void *owner)
+{
+    struct chain_walk *w = owner;
+
+    if (chain_is_asked(w))
+        chain_advance(w);
+}
+
+void chain_named(struct chain_walk *w)
+{
+    loop_post(w->loop, &w->naming, on_named, w);
+}
+
 bool chain_is_asked(const struct chain_walk *w)
 {
     return w->question.stage != SESSION_STAGE_NONE;
@@ -485,6 +500,7 @@ void chain_walk_end(struct chain_walk **held)
     if (w == NULL)
         return;
     *held = NULL;
+    loop_unpost(w->loop, &w->naming);
     chain_forget(w);
     chain_message_ended(w);
     for (size_t i = 0; i < w->chain->count; i++) {

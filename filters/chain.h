@@ -71,6 +71,8 @@ void chain_walk_end(struct chain_walk **held);
 void chain_ask(struct chain_walk *walk, const struct session_question *question);
 /* The answer to chain_ask() is not wanted any more. Filters that think go on. */
 void chain_forget(struct chain_walk *walk);
+/* Reverse DNS has said who the client is: filters that waited for that are asked. */
+void chain_named(struct chain_walk *walk);
 bool chain_is_asked(const struct chain_walk *walk); /* an answer is due */
 
 /* ---- content ---- */

@@ -68,11 +68,12 @@ struct chain_walk {
     uint64_t body_max_bytes;            /* of a new body */
     struct view view; /* with the edits so far, and the lines of so many filters */
     size_t included;
-    struct buf header;     /* what stands in the copy of it, once it was seen */
-    bool has_header;       /* view.lines have all of the header */
-    bool is_whole;         /* the copy has all of the message */
-    struct loop_post post; /* chain_room() */
-    size_t shown;          /* filters that are shown the message; the others wait */
+    struct buf header;       /* what stands in the copy of it, once it was seen */
+    bool has_header;         /* view.lines have all of the header */
+    bool is_whole;           /* the copy has all of the message */
+    struct loop_post post;   /* chain_room() */
+    struct loop_post naming; /* chain_named() */
+    size_t shown;            /* filters that are shown the message; the others wait */
     struct seat seats[];
 };
 

@@ -134,6 +134,7 @@ struct filter {
     uint32_t edits;                     /* FILTER_EDIT() bits of what it may do at most */
     struct bytes authserv_id; /* its name in Authentication-Results: fields of that name which come
                                  with a message are taken out; empty: it writes none */
+    bool wants_name;     /* it is asked when the client's name is known, or that there is none */
     uint64_t timeout_ms; /* for each answer, then it counts as FILTER_FAILED; 0: every answer is
                             given within ask() */
 };

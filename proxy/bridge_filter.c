@@ -351,6 +351,18 @@ static void forget_all(struct bridge_filters *f)
         chain_forget(LIST_ENTRY(link, struct target_walk, in_filters)->walk);
 }
 
+void bridge_filter_named(struct bridge *b)
+{
+    struct bridge_filters *f = b->filters;
+
+    if (f == NULL)
+        return;
+    if (f->own != NULL)
+        chain_named(f->own);
+    LIST_EACH (link, &f->targets)
+        chain_named(LIST_ENTRY(link, struct target_walk, in_filters)->walk);
+}
+
 void bridge_filter_forget_late(struct bridge *b)
 {
     struct bridge_filters *f = b->filters;

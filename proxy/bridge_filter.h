@@ -15,6 +15,7 @@ void bridge_filter_ask(struct bridge *b);
 /* Feeds EV_ROUTED, now or when the filters of the targets have answered. `routed` lies in the mail
  * arena. */
 void bridge_filter_route(struct bridge *b, struct recipient *rcpt, struct routed *routed);
+void bridge_filter_named(struct bridge *b); /* the client's name is known */
 /* Forgets a question that the session no longer waits for. */
 void bridge_filter_forget_late(struct bridge *b);
 /* Takes octets off `*content` and hands out what stays in the message, in pieces. False: all are

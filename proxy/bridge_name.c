@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Reverse DNS of one client, confirmed forward, without anybody waiting for it but XCLIENT. */
+/* Reverse DNS of one client, confirmed forward, without anybody waiting for it but XCLIENT and
+ * some filters. */
 #include "proxy/base/text.h"
 #include "proxy/bridge.h"
+#include "proxy/bridge_filter.h"
 #include "proxy/services.h"
 
-/* The name's state is final, so branches that wait for it go on. */
+/* The name's state is final, so branches and filters that wait for it go on. */
 static void finish(struct bridge *b, enum identity_name state)
 {
     b->query = NULL;
     b->session.client.name_state = state;
     carrier_named(&b->carrier);
+    bridge_filter_named(b);
 }
 
 static void on_addresses(void *owner, const struct dns_answer *answer)

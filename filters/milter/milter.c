@@ -274,12 +274,6 @@ static bool has_link(struct milter_session *s)
     return s->link != NULL;
 }
 
-/* The milter is told who the client is when its name is known, at the latest at RCPT. */
-static bool is_too_early(const struct filter_question *q)
-{
-    return q->client->name_state == IDENTITY_NAME_PENDING && q->stage < SESSION_STAGE_RCPT;
-}
-
 /* A milter that could not be reached is tried anew for a message, and when that begins. */
 static bool may_begin(const struct milter_session *s, enum session_stage stage)
 {
@@ -296,11 +290,6 @@ static void ask_milter(struct milter_session *s, const struct filter_question *q
     s->asked = q->stage;
     if (!may_begin(s, q->stage) || !has_link(s)) {
         give_up(s, "no connection");
-        return;
-    }
-    if (is_too_early(q)) {
-        s->asked = SESSION_STAGE_NONE;
-        answer_plainly(s, FILTER_CONTINUE);
         return;
     }
     s->is_told = s->is_told || is_of_message(q->stage);
@@ -483,6 +472,7 @@ static struct filter *open_filter(struct filter_services *services, const void *
                                 .common = &m->conf->common,
                                 .stages = STAGES,
                                 .edits = m->conf->edits | quarantine_edit,
+                                .wants_name = true,
                                 .timeout_ms = longest_ms(m->conf)};
     if (!keep_paths(m) || !milter_log_init(&m->log, services, m->conf)) {
         free_filter(&m->filter);

@@ -270,7 +270,8 @@ static void play_end(struct play_world *w)
 /* "1 at mail rcpt": stages; "1 = words": all its answers, at once; "1 thinks"; "1: words": its
  * answer now; "1 spares @DOMAIN | login | ADDR", "1 is shadow", "1 passes", "1 reads"; a stage: it
  * is asked about; "wait SECONDS"; "over"; "forget"; "content TEXT"; "lines", "words"; "from
- * DOMAIN", "login NAME"; "1 edits WORDS": at END; "1 is full", "1 has room"; "view". */
+ * DOMAIN", "login NAME"; "1 edits WORDS": at END; "1 is full", "1 has room"; "view"; "1 wants
+ * name", "named". */
 static void set_up(struct actor *a, const char *rest)
 {
     if (strncmp(rest, "at ", 3) == 0) {
@@ -291,6 +292,9 @@ static void set_up(struct actor *a, const char *rest)
     } else if (strncmp(rest, "edits ", 6) == 0) {
         a->edits = rest + 6;
         a->filter.edits = FILTER_EDITS_ALL;
+    } else if (strcmp(rest, "wants name") == 0) {
+        a->filter.wants_name = true;
+        play.client.name_state = IDENTITY_NAME_PENDING;
     } else if (strcmp(rest, "is full") == 0) {
         a->is_full = true;
     } else if (strcmp(rest, "reads") == 0) {
@@ -351,6 +355,13 @@ static void wait_for(struct play_world *w, uint64_t ms)
     assert_int_equal(loop_run(w->loop), 0);
 }
 
+static void name_client(struct play_world *w)
+{
+    play.client.name_state = IDENTITY_NAME_CONFIRMED;
+    chain_named(play.walk);
+    wait_for(w, 0);
+}
+
 static void walk_on(struct play_world *w, const char *step)
 {
     begin_walk(w);
@@ -366,6 +377,8 @@ static void walk_on(struct play_world *w, const char *step)
         chain_message_ended(play.walk);
     else if (strcmp(step, "view") == 0)
         put_view();
+    else if (strcmp(step, "named") == 0)
+        name_client(w);
     else if (strcmp(step, "lines") == 0)
         put(w, chain_put_lines);
     else if (strcmp(step, "words") == 0)
@@ -420,6 +433,13 @@ static const struct play_row {
     {"nobody waits before RCPT",
      {"1 at connect mail", "2 at helo", "connect", "helo", "mail", "rcpt", "1: x", "2: x"},
      "1? connect\ngo on\n2? helo\ngo on\ngo on\n1? mail\n"},
+    {"who wants the client's name is asked when it is known",
+     {"1 at connect mail", "1 wants name", "2 at connect", "2 = x", "connect", "mail", "rcpt",
+      "named", "1: x", "1: x", "rcpt"},
+     "2? connect\ngo on\ngo on\n1? connect\n1? mail\ngo on\ngo on\n"},
+    {"a name that comes when nothing is asked",
+     {"1 at connect", "1 wants name", "1 = x", "connect", "named", "rcpt", "named"},
+     "go on\n1? connect\ngo on\n"},
     {"all is due at RCPT",
      {"1 at connect rcpt", "2 at mail", "connect", "mail", "rcpt", "1: x", "1: x", "2: x"},
      "1? connect\ngo on\n2? mail\ngo on\n1? rcpt\ngo on\n"},
