@@ -10,8 +10,13 @@ $(BENCH_PROGRAMS): $(B)/bench/%: scripts/bench/%.c scripts/bench/common.c script
 
 $(B)/bench/fill: $(B)/release/libpure.a
 
+# The milter, which postern is not linked with.
+$(B)/bench/noop: scripts/bench/noop.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(CC) $(BASE_FLAGS) $(WARNINGS) $(CFLAGS) -o $@ $< -lmilter
+
 .PHONY: bench bench-programs
-bench-programs: $(BENCH_PROGRAMS)
+bench-programs: $(BENCH_PROGRAMS) $(B)/bench/noop
 
 # BENCH are arguments of scripts/bench/run: make bench BENCH='new kept --rounds 5'
 bench:

@@ -31,20 +31,19 @@ def socket_of(directory, name):
     return f"{directory}/{name}-{PORTS[name]}/socket"
 
 
-def start_postfix(kitchen, home, names):
-    """One that takes mail at all the ports and discards it; its queue is in memory, for otherwise
-    the disk would be measured."""
+def start_postfix(kitchen, home, port, sockets):
+    """One that takes mail at `port`, and with the milters of `sockets` at their ports, and discards
+    it; its queue is in memory, for otherwise the disk would be measured."""
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", home], check=True)
-    port = PORTS["postfix"]
     command, _ = kitchen.make_postfix(home, port, SINK_PORT, True)
     with open(f"{home}/main.cf", "a", encoding="utf-8") as file:
         file.write("default_transport = discard\nmilter_default_action = tempfail\n"
                    "in_flow_delay = 0\n")
     with open(f"{home}/master.cf", "a", encoding="utf-8") as file:
         file.write("discard unix - - n - - discard\n")
-        for name in names:
-            file.write(f"127.0.0.1:{PORTS[name]} inet n - n - 400 smtpd\n"
-                       f"    -o smtpd_milters=unix:{socket_of(kitchen.directory, name)}\n")
+        for milter_port, socket in sockets.items():
+            file.write(f"127.0.0.1:{milter_port} inet n - n - 400 smtpd\n"
+                       f"    -o smtpd_milters=unix:{socket}\n")
     return Subject("postfix", port, command, kitchen.core, kitchen.directory)
 
 
@@ -111,14 +110,14 @@ def is_refused(port):
     return 550 in codes
 
 
-def send(bench, name, home, milter, *options):
-    """Returns source's figures and the CPU seconds of the milter, if any; then the queue is empty. Each
-    message has its own connection: on one that is kept, pyspf-milter fails after some hundred."""
-    before = milter.cpu_seconds() if milter else 0.0
-    source = Tool(bench, "source", "-n", COUNT, *options, PORTS[name])
+def send(bench, port, home, subject, *options):
+    """Returns source's figures and the CPU seconds of the subject, if any, until Postfix' queue is
+    empty. Each message has its own connection: on one that is kept, pyspf-milter fails after some
+    hundred."""
+    before = subject.cpu_seconds() if subject else 0.0
+    source = Tool(bench, "source", "-n", COUNT, *options, port)
     try:
         result = json.loads(source.line())
-        cpu = (milter.cpu_seconds() if milter else 0.0) - before
         source.process.wait(LINE_SECONDS)
     finally:
         source.kill()
@@ -126,7 +125,7 @@ def send(bench, name, home, milter, *options):
         raise Failed(f"{result['messages']} of {COUNT} messages, {result['failures']} failures")
     while any(os.listdir(f"{home}/spool/{queue}") for queue in ("incoming", "active")):
         time.sleep(0.01)
-    return result, cpu
+    return result, (subject.cpu_seconds() if subject else 0.0) - before
 
 
 def part_milter(bench):
@@ -136,15 +135,16 @@ def part_milter(bench):
         return
     home = bench.kitchen.home("postfix", PORTS["postfix"])
     milters = start_milters(bench.kitchen, start_dns(bench, 53))
-    postfix = start_postfix(bench.kitchen, home, milters)
+    sockets = {PORTS[name]: socket_of(bench.kitchen.directory, name) for name in milters}
+    postfix = start_postfix(bench.kitchen, home, PORTS["postfix"], sockets)
 
     def measure(name):
         milter = milters.get(name)
         if is_refused(PORTS[name]) != bool(milter):
             raise Failed("SPF is not checked where it should be, or where it should not")
-        result, _ = send(bench, name, home, milter)
+        result, _ = send(bench, PORTS[name], home, milter)
         bench.add("milter latency", name, result["median_us"])
-        result, cpu = send(bench, name, home, milter, "-c", CONNECTIONS)
+        result, cpu = send(bench, PORTS[name], home, milter, "-c", CONNECTIONS)
         bench.add("milter rate", name, result["rate"])
         if milter:
             bench.add("milter cpu", name, cpu * 1e6 / COUNT)

@@ -307,16 +307,17 @@ postlog unix-dgram n - n - 1 postlogd
     def make_postern(self, home, port, target):
         return self.postern_command(home, [(port, "xforward", [target])])
 
-    def start_postern(self, listeners, workers=0, resolver=None, spf=False):
+    def start_postern(self, listeners, workers=0, resolver=None, sections="", filters=None):
         """`listeners`: (port, identity, target ports); with several targets, domain dN goes to
-        the Nth. With workers it gets every core."""
+        the Nth. `sections` are filters, and `filters` their names by port. With workers it gets
+        every core."""
         port = listeners[0][0]
         command, environment = self.postern_command(self.home("postern", port), listeners, workers,
-                                                    resolver, spf)
+                                                    resolver, sections, filters or {})
         core = "0-1023" if workers else self.core
         return Subject("postern", port, command, core, self.directory, environment)
 
-    def postern_command(self, home, listeners, workers=0, resolver=None, spf=False):
+    def postern_command(self, home, listeners, workers=0, resolver=None, sections="", filters=()):
         os.makedirs(f"{home}/spool", exist_ok=True)
         text = f"""\
 [core]
@@ -328,12 +329,12 @@ workers = {workers}
 logger = L
 [logfile "L"]
 file = "{home}/postern.log"
-{'[spf "spf"]' if spf else ""}
+{sections}
 """
         for port, identity, targets in listeners:
             text += f"""\
 [smtpd "s{port}"]
-{"filter = spf" if spf else ""}
+{"".join(f"filter = {name}{chr(10)}" for name in filters[port]) if port in filters else ""}
 listen-port = 127.0.0.1:{port}
 max-connections-per-client = 20000
 max-connections = 20000

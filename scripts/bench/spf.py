@@ -54,7 +54,8 @@ def part_spf(bench):
     """Postern with the filter and without take turns; the difference is what counts."""
     resolver = start_dns(bench)
     subjects = {spf: bench.kitchen.start_postern([(port, "xforward", [SINK_PORT])],
-                                                 resolver=resolver, spf=spf)
+                                                 resolver=resolver, sections='[spf "spf"]',
+                                                 filters={port: ["spf"]} if spf else None)
                 for spf, port in PORTS.items()}
 
     def measure(name):
