@@ -46,6 +46,11 @@ def refusal(client, content=PLAIN_MESSAGE):
     return client.reply()
 
 
+def received(backend):
+    """The contents that a target has got to their end."""
+    return [t.content for c in backend.connections for t in c.transactions if t.is_ended]
+
+
 def without_macros(connection):
     return connection.letters.replace("D", "")
 
@@ -289,6 +294,20 @@ def test_skips(beside, raw_milter):
     assert milter.connections == []
 
 
+def test_shadow(beside, raw_milter):
+    """It is asked and told everything, and changes nothing."""
+    milter = raw_milter().on("eom", [add_header("X-A", "b"), replace_body(b"new\r\n"), CONTINUE],
+                             REJECT)
+    server, backend = beside(milter.for_postern, lines=["shadow = yes"])
+    with server.client() as client:
+        client.hello()
+        assert client.mail(PLAIN_MESSAGE).code == 250
+        assert client.mail(PLAIN_MESSAGE).code == 250
+    assert all(content.endswith(PLAIN_MESSAGE) and b"X-A" not in content
+               for content in received(backend))
+    assert server.wait_event("filter")["shadow"] == "yes"
+
+
 # ---- connections ---------------------------------------------------------------------------------
 
 def test_a_connection_for_each_client(beside, raw_milter):
@@ -474,11 +493,6 @@ def test_withheld(beside, raw_milter):
 
 def on_loopback(milter):
     return f"inet:{milter.port}@127.0.0.1"
-
-
-def received(backend):
-    """The contents that a target has got to their end."""
-    return [t.content for c in backend.connections for t in c.transactions if t.is_ended]
 
 
 def test_libmilter(beside, busy):

@@ -49,6 +49,20 @@ static const struct problem_row wrong[] = {
                         "[milter-server \"a\"]\nlisten = unix:/s\nfilter = m\n",
      "t.cf:7:10: found \"m\", expected a filter that only judges, for the message is the mail "
      "server's\n"},
+    {CONFIG_WORLD_QUIET "[milter \"m\"]\naddress = localhost inet:25@ 127.0.0.1 inet:0@h\n"
+                        "protocol = 5\nactions = all add-header\nmacros = connect j\n"
+                        "macros = connect v\nmacros = nowhere v\nskip-when = @a.b\n",
+     "t.cf:4:11: found \"localhost\", expected HOST:PORT, inet:PORT@HOST or unix:/PATH\n"
+     "t.cf:4:21: found \"inet:25@\", expected HOST:PORT, inet:PORT@HOST or unix:/PATH\n"
+     "t.cf:4:30: found \"127.0.0.1\", expected HOST:PORT, inet:PORT@HOST or unix:/PATH\n"
+     "t.cf:4:40: found \"inet:0@h\", expected HOST:PORT, inet:PORT@HOST or unix:/PATH\n"
+     "t.cf:9:10: found \"nowhere\", expected connect, helo, mail, rcpt, data, eoh, eom or unknown, "
+     "and names of macros\n"
+     "t.cf:10:13: found \"@a.b\", expected a network (ADDR or ADDR/BITS) or authenticated\n"
+     "t.cf:3:9: a milter needs an address\n"
+     "t.cf:5:12: found 5, which does not exist, expected 2, 3, 4 or 6\n"
+     "t.cf:6:11: found all or none beside another action, expected it to stand alone\n"
+     "t.cf:7:10: found two lists for one stage, expected one\n"},
     {CONFIG_WORLD_QUIET "[smtpd]\n", "t.cf:3:2: found \"smtpd\", expected [smtpd \"NAME\"]\n"},
     {CONFIG_WORLD_QUIET "[smtpd \"\"]\n",
      "t.cf:3:8: found \"\", expected a name that is not empty\n"},
