@@ -169,10 +169,10 @@ static int64_t ms_between(uint64_t from_us, uint64_t to_us)
     return from_us == 0 || to_us < from_us ? 0 : (int64_t)((to_us - from_us) / 1000);
 }
 
-/* What the spool has taken over, to be delivered and to be bounced. */
+/* What the spool has taken over: to be delivered, to be bounced, to be held. */
 static void put_spooled(struct log_line *line, const struct transaction *tx)
 {
-    unsigned spooled = 0, bounced = 0;
+    unsigned spooled = 0, bounced = 0, held = 0;
 
     if (!reply_is_positive(&tx->outcome))
         return;
@@ -181,11 +181,14 @@ static void put_spooled(struct log_line *line, const struct transaction *tx)
         enum outcome_disposition disposition = outcome_disposition(tx, r);
         spooled += disposition == OUTCOME_SPOOL;
         bounced += disposition == OUTCOME_BOUNCE;
+        held += disposition == OUTCOME_HOLD;
     }
-    if (spooled + bounced == 0)
-        return;
-    log_put_number(line, "spooled", spooled);
-    log_put_number(line, "bounced", bounced);
+    if (spooled + bounced != 0) {
+        log_put_number(line, "spooled", spooled);
+        log_put_number(line, "bounced", bounced);
+    }
+    if (held != 0)
+        log_put_number(line, "quarantined", held);
 }
 
 static bool may_be_duplicate(const struct transaction *tx)

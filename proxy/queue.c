@@ -179,6 +179,7 @@ static int start_runner(struct queue *q)
                    .to = (enum bounce_to)core->bounce_to},
         .bounce_relay = find_bounce_relay(q, core->bounce_relay),
         .delay_warning_ms = core->delay_warning_ms,
+        .quarantine_expire_ms = core->quarantine_expire_ms,
         .is_cold = s->is_cold,
         .find_target = find_target,
         .route = route,

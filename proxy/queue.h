@@ -23,8 +23,8 @@ void queue_stop(struct queue *q, void (*stopped)(void *owner), void *owner);
 void queue_abort(struct queue *q);
 void queue_free(struct queue **q); /* after the loop has ended */
 
-/* Tells the runner of a message that was committed, with these records. Never fails: where the
- * runner does not hear it, it finds the file. */
+/* Tells the runner of a message that was committed, in queue/ or hold/, with these records. Never
+ * fails: where the runner does not hear it, it finds the file. */
 void queue_arrived(struct queue *q, const struct store_place *place, uint64_t body_bytes,
                    struct bytes records);
 /* ETRN. `done` is called once, maybe within; `known` false: the runner cannot be asked (458). */

@@ -67,6 +67,8 @@ static void hear_arrived(struct queue *q, struct bytes line)
     if (id.len != ID_LENGTH || !take_number(&line, UINT64_MAX, &body_bytes))
         return;
     place.directory = (uint32_t)directory;
+    if (directory == 0) /* there is none of that number in queue/ */
+        place.folder = STORE_HOLD;
     memcpy(place.id.text, id.at, ID_LENGTH);
     if (line.len > 1)
         runner_heard(q->services->runner, &place, body_bytes, bytes_skip(line, 1));

@@ -36,6 +36,7 @@ static const char *event_of(const struct delivery *d, uint32_t index)
     case FATE_DEFERRED:
     case FATE_LOST:
     case FATE_UNKNOWN:
+    case FATE_HELD:
         break;
     }
     return "deferred";
@@ -89,7 +90,7 @@ void delivery_log_held(const struct delivery *d)
     struct log_line line = begin(d, LOG_LEVEL_ERROR, "held");
 
     put_address(d, &line, "from", &d->message.envelope.from);
-    log_put_text(&line, "reason", "it was refused, and nobody can be told");
+    log_put_text(&line, "reason", DELIVERY_HELD_WORDS);
     log_end(&line);
 }
 

@@ -144,6 +144,8 @@ void delivery_take(struct work *w);
 /* In the last job: takes the mark of this try from a file that stays. */
 void delivery_end_try(const struct delivery *d);
 
+#define DELIVERY_HELD_WORDS "it was refused, and nobody can be told"
+
 /* delivery_gather.c */
 bool delivery_gather(struct delivery *d); /* sets `end`; false: no memory */
 /* Legal when it is stuck and alone: adds to `end` that the other recipients have expired, once the

@@ -111,8 +111,11 @@ static void put_records(struct delivery *d, struct spool_writer *writer)
         }
     }
     d->message.is_held = d->fate == DELIVERY_HELD;
+    d->message.hold = (struct spool_hold){.by = SPOOL_HELD_BY_QUEUE,
+                                          .since_ms = d->end.now_ms,
+                                          .reason = bytes_of(DELIVERY_HELD_WORDS)};
     if (d->message.is_held)
-        spool_put_hold(writer, d->message.is_held);
+        spool_put_hold(writer, &d->message);
 }
 
 /* A copy that reads the old file keeps it open until the copy ends. */

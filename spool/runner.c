@@ -64,6 +64,7 @@ struct runner *runner_new(const struct runner_host *host)
     }
     hash_table_init(&r->domains, loop_hash_key(host->loop));
     r->mark.fd = -1;
+    runner_quarantine_init(r, runner_expire);
     list_init(&r->walks);
     list_init(&r->deliveries);
     list_init(&r->spare);
@@ -81,6 +82,7 @@ void runner_stop(struct runner *r, void (*stopped)(void *owner))
     loop_unpost(r->host.loop, &r->pump);
     loop_unpost(r->host.loop, &r->load.look);
     runner_end_walks(r);
+    runner_quarantine_stop(r);
     deadline_clear(r->host.loop, &r->wake);
     deadline_clear(r->host.loop, &r->load.rescan);
     runner_may_stop(r);

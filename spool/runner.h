@@ -29,7 +29,8 @@ struct runner_host {
     struct bytes bounce_relay; /* the relay for reports; empty: the one that the recipient was
                                 * routed to */
     uint64_t delay_warning_ms; /* 0: none */
-    bool is_cold;              /* posternctl without a server: nothing is delivered */
+    uint64_t quarantine_expire_ms;
+    bool is_cold; /* posternctl without a server: nothing is delivered */
     /* NULL: no target has that name (any more). The message waits for such a target, or for a
      * reroute. */
     struct target *(*find_target)(void *owner, struct bytes name);
@@ -50,7 +51,8 @@ void runner_abort(struct runner *r); /* drops the deliveries that run: their mes
                                       * queue */
 void runner_free(struct runner **r); /* legal when the loop has ended, and none of its jobs runs */
 
-/* A worker has committed a message at `place`. This hint may be lost, or come twice. */
+/* A worker has committed a message at `place`, in queue/ or hold/. This hint may be lost, or come
+ * twice. */
 void runner_arrived(struct runner *r, const struct store_place *place);
 /* The same, with the message's records: its file need not be read. */
 void runner_heard(struct runner *r, const struct store_place *place, uint64_t body_bytes,
@@ -117,8 +119,9 @@ enum runner_act {
     RUNNER_HOLD,
     RUNNER_RELEASE,
     RUNNER_DELETE,
-    RUNNER_BOUNCE, /* what is open is refused by the operator's word */
-    RUNNER_REROUTE /* by the tables; or to the target `to` */
+    RUNNER_BOUNCE,  /* what is open is refused by the operator's word */
+    RUNNER_REROUTE, /* by the tables; or to the target `to` */
+    RUNNER_EXPIRE   /* the runner's own: remove what a filter holds, if it still does */
 };
 struct runner_request {
     enum runner_act act;
@@ -133,6 +136,9 @@ struct runner_request {
     struct loop_post post; /* the runner's */
 };
 void runner_request(struct runner *r, struct runner_request *request);
+
+/* Does a filter hold the message? The reason is valid until the loop goes on. */
+bool runner_find_hold(struct runner *r, const struct id *id, struct spool_hold *hold_out);
 
 int64_t runner_now_s(const struct runner *r); /* of the clock of schedule entries */
 struct schedule *runner_schedule(struct runner *r);

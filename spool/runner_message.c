@@ -234,7 +234,9 @@ bool runner_learn(struct runner *r, const struct store_place *place,
     known = add_message(r, place);
     if (known == NULL)
         return false;
-    if (add_entries(r, known, message)) {
+    bool is_quarantined = message->is_held && message->hold.by == SPOOL_HELD_BY_FILTER;
+    if ((!is_quarantined || runner_quarantine_begin(r, known, &message->hold)) &&
+        add_entries(r, known, message)) {
         runner_pump_later(r);
         return true;
     }
@@ -258,6 +260,7 @@ void runner_forget(struct runner *r, struct runner_message *known)
         runner_leave_domains(r, e);
         schedule_remove(e);
     }
+    runner_quarantine_end(known);
     runner_table_remove(r, known);
     mem_free(known);
 }

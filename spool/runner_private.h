@@ -26,6 +26,7 @@ struct runner_message {
     struct runner_message *next; /* in the same bucket */
     struct list entries;         /* struct schedule_entry.in_message */
     struct store_place place;
+    struct runner_quarantine *quarantine; /* NULL: no filter has it held */
     bool is_busy; /* a job or a delivery has the message: others must wait */
 };
 
@@ -80,6 +81,14 @@ struct runner_strays {
     uint32_t listing; /* the last one */
 };
 
+/* Messages that filters have quarantined. */
+struct runner_quarantines {
+    struct list all;                  /* struct runner_quarantine.in_runner */
+    struct list expired;              /* struct runner_quarantine.in_expired */
+    bool is_expiring;                 /* one of them is being removed */
+    void (*expire)(struct runner *r); /* runner_expire(), as there are some */
+};
+
 /* Says in the spool that this runner works, see store_mark(). */
 struct runner_mark {
     struct id id;
@@ -106,6 +115,7 @@ struct runner {
     struct runner_dirty dirty;
     struct runner_load load;
     struct runner_strays strays;
+    struct runner_quarantines quarantine;
     struct runner_mark mark;
     void (*stopped)(void *owner);
     struct loop_post stopping;
@@ -167,6 +177,24 @@ bool runner_refresh(struct runner *r, struct schedule_entry *e,
 bool runner_is_outdated(const struct schedule_entry *e, const struct spool_message *message);
 void runner_forget_entry(struct runner *r, struct schedule_entry *e);
 void runner_forget_all(struct runner *r);
+
+/* ---- runner_quarantine.c: what filters hold ---- */
+
+void runner_quarantine_init(struct runner *r, void (*expire)(struct runner *r));
+/* False: no memory. */
+bool runner_quarantine_begin(struct runner *r, struct runner_message *known,
+                             const struct spool_hold *hold);
+void runner_quarantine_end(struct runner_message *known); /* does nothing where there is none */
+void runner_quarantine_stop(struct runner *r);            /* nothing expires any more */
+/* One for which the time is over; false: there is none. It comes again after a while if
+ * runner_quarantine_again() says so. */
+bool runner_quarantine_next(struct runner *r, struct id *id_out);
+void runner_quarantine_again(struct runner_message *known);
+
+/* ---- runner_expire.c ---- */
+
+/* Removes messages for which the time is over, one after the other. */
+void runner_expire(struct runner *r);
 
 /* ---- runner_domains.c: recipients by domain ---- */
 

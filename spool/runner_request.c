@@ -83,7 +83,7 @@ static int append(struct acting *a, void (*put)(struct spool_writer *writer, str
 
 static void put_hold(struct spool_writer *writer, struct acting *a)
 {
-    spool_put_hold(writer, a->message.is_held);
+    spool_put_hold(writer, &a->message);
 }
 
 /* The record is written first, then the file is moved. A message counts as held if either says so:
@@ -92,7 +92,10 @@ static int change_folder(struct acting *a, enum store_folder folder)
 {
     int error;
 
+    if (!a->message.is_held) /* else the reason stays, though it is the operator's hold now */
+        a->message.hold = (struct spool_hold){.since_ms = a->now_ms};
     a->message.is_held = folder == STORE_HOLD;
+    a->message.hold.by = SPOOL_HELD_BY_OPERATOR;
     error = append(a, put_hold);
     if (error != 0 || a->place.folder == folder)
         return error;
@@ -150,6 +153,12 @@ static void put_rerouted(struct spool_writer *writer, struct acting *a)
             spool_put_rerouted(writer, i, &a->message.recipients[i]);
 }
 
+/* An operator may have released it meanwhile, or held it himself. */
+static bool is_quarantined(const struct acting *a)
+{
+    return a->message.is_held && a->message.hold.by == SPOOL_HELD_BY_FILTER;
+}
+
 static int act(struct acting *a)
 {
     switch (a->request->act) {
@@ -165,6 +174,8 @@ static int act(struct acting *a)
         return change_folder(a, STORE_QUEUE);
     case RUNNER_DELETE:
         return remove_file(a);
+    case RUNNER_EXPIRE:
+        return is_quarantined(a) ? remove_file(a) : 0;
     }
     return 0;
 }
@@ -218,20 +229,24 @@ static void run_lent(struct work *w)
 
 static void log_act(struct acting *a)
 {
-    static const char *const events[] = {[RUNNER_HOLD] = "held",
-                                         [RUNNER_RELEASE] = "released",
-                                         [RUNNER_DELETE] = "deleted",
-                                         [RUNNER_BOUNCE] = "bounced",
-                                         [RUNNER_REROUTE] = "rerouted"};
+    static const char *const events[] = {
+        [RUNNER_HOLD] = "held",      [RUNNER_RELEASE] = "released", [RUNNER_DELETE] = "deleted",
+        [RUNNER_BOUNCE] = "bounced", [RUNNER_REROUTE] = "rerouted", [RUNNER_EXPIRE] = "expired"};
     const struct runner_host *host = &a->runner->host;
 
     assert((size_t)a->request->act < ARRAY_LENGTH(events));
-    if (a->error != 0 || events[a->request->act] == NULL)
+    bool is_expiry = a->request->act == RUNNER_EXPIRE;
+    bool has_done = a->error == 0 && (!is_expiry || a->is_gone);
+    if (!has_done || events[a->request->act] == NULL)
         return;
     struct log_line line =
         log_begin(host->log, host->log_sinks, LOG_LEVEL_INFO, events[a->request->act]);
     log_put_text(&line, "transaction", a->request->id.text);
-    log_put_text(&line, "by", "operator");
+    log_put_text(&line, "by", is_expiry ? "quarantine-expire" : "operator");
+    if (is_expiry) {
+        log_put_number(&line, "nrcpt", a->message.recipient_count);
+        log_put(&line, "reason", a->message.hold.reason);
+    }
     if (a->request->act == RUNNER_BOUNCE && a->report.result == BOUNCE_MADE)
         log_put_text(&line, "report", a->report.place.id.text);
     log_end(&line);

@@ -99,7 +99,7 @@ int spool_head_parse(struct bytes block, struct spool_head *head_out)
     uint64_t version = spool_load_number(block.at + HEAD_VERSION, 4);
     if (version == 0 || version > SPOOL_VERSION)
         return ERR_RANGE;
-    head.has_views = version == SPOOL_VERSION;
+    head.is_version_2 = version == SPOOL_VERSION;
     memcpy(head.id.text, block.at + HEAD_ID, ID_LENGTH);
     head.body_bytes = spool_load_number(block.at + HEAD_BODY_BYTES, 8);
     head.body_sum = spool_load_number(block.at + HEAD_BODY_SUM, 8);
@@ -324,6 +324,27 @@ static void accept_record(struct reading *reading)
     reading->message->records_end += reading->record.whole_bytes;
 }
 
+/* Older files do not say by whom: only operators held messages then, or the queue itself. */
+static int read_hold(struct reading *reading, struct spool_content *content)
+{
+    bool is_held = spool_take_number(content, 1) != 0;
+    struct spool_hold hold = {.by = SPOOL_HELD_BY_OPERATOR};
+
+    if (content->left.len != 0) {
+        uint64_t by = spool_take_number(content, 1);
+        hold.since_ms = (int64_t)spool_take_number(content, 8);
+        hold.reason = spool_take_text(content);
+        if (by > SPOOL_HELD_BY_QUEUE)
+            return ERR_SYNTAX;
+        hold.by = (enum spool_holder)by;
+    }
+    if (spool_content_error(content) == 0) {
+        reading->message->is_held = is_held;
+        reading->message->hold = hold;
+    }
+    return spool_content_error(content);
+}
+
 /* ---- what a message begins with ---- */
 
 /* Room for a view each. */
@@ -364,6 +385,19 @@ static int take_view(struct reading *reading, struct spool_content *content, boo
     if (error == 0)
         m->views[m->view_count++] =
             (struct spool_view){.view = view, .is_in_front = (bits & VIEW_IS_IN_FRONT) != 0};
+    return error;
+}
+
+static int read_first_hold(struct reading *reading)
+{
+    struct spool_content content = {.arena = reading->arena};
+
+    if (!next_record(reading) || reading->record.type != RECORD_HOLD)
+        return 0;
+    content.left = reading->record.content;
+    int error = read_hold(reading, &content);
+    if (error == 0)
+        accept_record(reading);
     return error;
 }
 
@@ -434,7 +468,9 @@ static int read_first_records(struct reading *reading)
     accept_record(reading);
     if (m->recipient_count == 0 || m->recipient_count > reading->left.len / RECIPIENT_BYTES_MIN)
         return ERR_SYNTAX;
-    int error = read_views(reading);
+    int error = read_first_hold(reading);
+    if (error == 0)
+        error = read_views(reading);
     if (error != 0)
         return error;
     m->recipients = arena_alloc(reading->arena, m->recipient_count * sizeof(*m->recipients));
@@ -466,15 +502,6 @@ static int read_change(struct reading *reading, struct spool_content *content)
         changed.is_warned = true;
     if (spool_content_error(content) == 0)
         reading->message->recipients[index] = changed;
-    return spool_content_error(content);
-}
-
-static int read_hold(struct reading *reading, struct spool_content *content)
-{
-    bool is_held = spool_take_number(content, 1) != 0;
-
-    if (spool_content_error(content) == 0)
-        reading->message->is_held = is_held;
     return spool_content_error(content);
 }
 

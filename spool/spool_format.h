@@ -18,7 +18,7 @@
 #include "proxy/smtp/transaction.h"
 
 #define SPOOL_HEAD_BYTES  64
-#define SPOOL_VERSION     2           /* of a file with VIEW records; without them 1 */
+#define SPOOL_VERSION     2           /* with a HOLD or VIEWs behind MESSAGE; else 1 */
 #define SPOOL_RECORDS_MAX (16U << 20) /* octets of records of one message; more means damage */
 /* ... of the records that a new message begins with: so there is room for all that may follow. */
 #define SPOOL_FIRST_RECORDS_MAX (4U << 20)
@@ -28,7 +28,7 @@ struct spool_head {
     struct id id;
     uint64_t body_bytes;
     uint64_t body_sum; /* hash_chain() over 64 KiB at a time */
-    bool has_views;    /* VIEW records follow */
+    bool is_version_2; /* such records are there */
 };
 
 void spool_head_put(const struct spool_head *head, uint8_t block_out[SPOOL_HEAD_BYTES]);
@@ -62,6 +62,14 @@ struct spool_recipient {
     int64_t tried_ms; /* wall clock of the last one; 0: none */
 };
 
+/* Why a message is held, and since when. */
+enum spool_holder { SPOOL_HELD_BY_OPERATOR, SPOOL_HELD_BY_FILTER, SPOOL_HELD_BY_QUEUE };
+struct spool_hold {
+    enum spool_holder by; /* what a filter holds expires */
+    int64_t since_ms;     /* wall clock; 0: unknown */
+    struct bytes reason;
+};
+
 /* What some recipients get. */
 struct spool_view {
     struct view view;
@@ -81,7 +89,8 @@ struct spool_message {
     uint32_t view_count;
     int64_t arrived_ms; /* wall clock */
     bool is_held;
-    bool is_report; /* a bounce or notice of ours */
+    struct spool_hold hold; /* if it is held */
+    bool is_report;         /* a bounce or notice of ours */
     struct spool_recipient *recipients;
     uint32_t recipient_count;
     uint64_t records_end;   /* in the file, after the last whole record: append here */
@@ -117,8 +126,8 @@ struct spool_writer {
     struct buf *out;
 };
 
-/* What a new message begins with, in this order: one MESSAGE with the VIEWs that it needs, then a
- * RECIPIENT each. */
+/* What a new message begins with, in this order: one MESSAGE, a HOLD if it is held and the VIEWs
+ * that it needs, all by the first of these functions, then a RECIPIENT each. */
 void spool_put_message(struct spool_writer *writer, const struct spool_message *m);
 void spool_put_recipient(struct spool_writer *writer, const struct spool_recipient *s);
 /* Later. `index`: the recipient's. OUTCOME: fate, reply, remote, may_be_duplicate, is_relayed,
@@ -129,9 +138,10 @@ void spool_put_reported(struct spool_writer *writer, uint32_t index);
 void spool_put_warned(struct spool_writer *writer, uint32_t index);
 void spool_put_rerouted(struct spool_writer *writer, uint32_t index,
                         const struct spool_recipient *s);
-void spool_put_hold(struct spool_writer *writer, bool is_held);
+/* Is the message held, by whom, since when? */
+void spool_put_hold(struct spool_writer *writer, const struct spool_message *m);
 
-/* Do these records, which a message begins with, have VIEWs among them? */
-bool spool_has_views(struct bytes records);
+/* Are these records, which a message begins with, those of a file of version 2? */
+bool spool_is_version_2(struct bytes records);
 
 #endif

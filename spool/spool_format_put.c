@@ -54,7 +54,7 @@ void spool_head_put(const struct spool_head *head, uint8_t block_out[SPOOL_HEAD_
 {
     memset(block_out, 0, SPOOL_HEAD_BYTES);
     memcpy(block_out + HEAD_MAGIC, SPOOL_MAGIC, SPOOL_MAGIC_BYTES);
-    spool_store_number(block_out + HEAD_VERSION, head->has_views ? SPOOL_VERSION : 1, 4);
+    spool_store_number(block_out + HEAD_VERSION, head->is_version_2 ? SPOOL_VERSION : 1, 4);
     memcpy(block_out + HEAD_ID, head->id.text, ID_LENGTH);
     spool_store_number(block_out + HEAD_BODY_BYTES, head->body_bytes, 8);
     spool_store_number(block_out + HEAD_BODY_SUM, head->body_sum, 8);
@@ -172,20 +172,22 @@ static void put_message(struct spool_writer *writer, const struct spool_message 
 void spool_put_message(struct spool_writer *writer, const struct spool_message *m)
 {
     put_message(writer, m);
+    if (m->is_held)
+        spool_put_hold(writer, m);
     if (!view_is_whole(&m->view))
         put_view(writer, 0, &m->view, false);
     for (uint32_t i = 0; i < m->view_count; i++)
         put_view(writer, i + 1, &m->views[i].view, m->views[i].is_in_front);
 }
 
-bool spool_has_views(struct bytes records)
+bool spool_is_version_2(struct bytes records)
 {
     assert(records.len > RECORD_HEAD_BYTES);
     uint64_t content = spool_load_number(records.at + RECORD_LENGTH, 4);
     struct bytes second = bytes_skip(records, (size_t)(RECORD_HEAD_BYTES + ((content + 7) & ~7U)));
 
     return second.len > RECORD_HEAD_BYTES &&
-           spool_load_number(second.at + RECORD_TYPE, 2) == RECORD_VIEW;
+           spool_load_number(second.at + RECORD_TYPE, 2) != RECORD_RECIPIENT;
 }
 
 /* What changes with each try. */
@@ -253,10 +255,15 @@ void spool_put_rerouted(struct spool_writer *writer, uint32_t index,
     end(writer, start, RECORD_REROUTED);
 }
 
-void spool_put_hold(struct spool_writer *writer, bool is_held)
+void spool_put_hold(struct spool_writer *writer, const struct spool_message *m)
 {
     size_t start = begin(writer);
 
-    spool_add_number(writer->out, is_held ? 1 : 0, 1);
+    spool_add_number(writer->out, m->is_held ? 1 : 0, 1);
+    if (m->is_held) {
+        spool_add_number(writer->out, m->hold.by, 1);
+        spool_add_number(writer->out, (uint64_t)m->hold.since_ms, 8);
+        spool_add_text(writer->out, m->hold.reason);
+    }
     end(writer, start, RECORD_HOLD);
 }

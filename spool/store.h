@@ -67,6 +67,11 @@ int store_prepare(struct copy_image *image);
 int store_commit(const struct store *store, struct copy_image *image,
                  const struct store_place *place, struct bytes records);
 
+/* Job: as store_commit(), of a second message with the body of one that is committed: into a file
+ * of its own. */
+int store_commit_again(const struct store *store, const struct copy_image *committed,
+                       const struct store_place *place, struct bytes records);
+
 /* A message that is to become durable. The owner keeps all of this until `done`. */
 struct store_commit {
     struct list in_store; /* the store's, while the commit waits */

@@ -77,7 +77,7 @@ static int write_head(const struct copy_image *image, const struct store_place *
     struct spool_head head = {.id = place->id,
                               .body_bytes = image->length,
                               .body_sum = image->sum,
-                              .has_views = spool_has_views(records)};
+                              .is_version_2 = spool_is_version_2(records)};
     uint8_t block[SPOOL_HEAD_BYTES];
 
     spool_head_put(&head, block);
@@ -169,6 +169,33 @@ int store_commit(const struct store *store, struct copy_image *image,
 
     store_commit_all(store, commits, ARRAY_LENGTH(commits));
     return one.error;
+}
+
+static int copy_block(void *owner, uint64_t at, struct bytes block)
+{
+    const struct copy_image *image = owner;
+    return disk_write_at(image->fd, SPOOL_HEAD_BYTES + at, block);
+}
+
+int store_commit_again(const struct store *store, const struct copy_image *committed,
+                       const struct store_place *place, struct bytes records)
+{
+    const struct spool_head head = {.body_bytes = committed->length, .body_sum = committed->sum};
+    struct copy_image image = {.fd = -1,
+                               .file_bytes = committed->length,
+                               .length = committed->length,
+                               .sum = committed->sum,
+                               .drafts = committed->drafts};
+
+    assert(committed->file_bytes == committed->length);
+    int error = open_file(&image);
+    if (error != 0)
+        return error;
+    error = store_each_block(committed->fd, &head, copy_block, &image);
+    if (error == 0)
+        error = store_commit(store, &image, place, records);
+    draft_close(image.drafts, image.fd);
+    return error;
 }
 
 /* ---- those of one moment: on the loop ---- */

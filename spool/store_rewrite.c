@@ -40,7 +40,7 @@ static int write_file(int fd, int from, const struct spool_head *head, struct by
     uint8_t block[SPOOL_HEAD_BYTES];
     int error = store_each_block(from, head, copy_block, &fd);
 
-    fresh.has_views = spool_has_views(records);
+    fresh.is_version_2 = spool_is_version_2(records);
     spool_head_put(&fresh, block);
     if (error == 0)
         error = disk_write_at(fd, spool_records_at(head), records);

@@ -114,6 +114,9 @@ static const struct setting core_rows[] = {
      .help = "the relay that bounces and notices are given to, past all tables"},
     {"delay-warning", SETTING_CUSTOM, AT(delay_warning_ms), "off", NULL, .type = &duration_or_off,
      .help = "how long a message waits before its sender is told of the delay"},
+    {"quarantine-expire", SETTING_DURATION, AT(quarantine_expire_ms), "30d", NULL,
+     .help = "how long a message that a filter has quarantined waits for an operator before it is "
+             "removed; nobody is told. What operators hold does not expire"},
 };
 
 #undef AT

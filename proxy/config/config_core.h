@@ -38,6 +38,7 @@ struct core_conf {
     enum core_bounce_to bounce_to;
     struct bytes bounce_relay; /* empty: the relay that the recipient was routed to */
     uint64_t delay_warning_ms; /* 0: off */
+    uint64_t quarantine_expire_ms;
 };
 
 struct syslog_conf {

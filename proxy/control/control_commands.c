@@ -81,7 +81,7 @@ struct entry_state {
 };
 
 static struct entry_state state_of(const struct control_run *run,
-                                   const struct schedule_entry *entry)
+                                   const struct schedule_entry *entry, bool is_quarantined)
 {
     bool has_target = has_configured(run, schedule_target_name(entry->target));
 
@@ -99,7 +99,7 @@ static struct entry_state state_of(const struct control_run *run,
     case SCHEDULE_HELD:
         break;
     }
-    return (struct entry_state){"held", false};
+    return (struct entry_state){is_quarantined ? "quarantined" : "held", false};
 }
 
 static const char queue_header[] = " ID                STATE        TARGET                     AGE "
@@ -109,7 +109,9 @@ static void put_entry(struct control_run *run, const struct schedule_entry *entr
 {
     int64_t now_s = loop_wall_ms(run->services->loop) / 1000;
     int64_t wait_s = entry->due_s - runner_now_s(run->runner);
-    struct entry_state state = state_of(run, entry);
+    struct spool_hold hold = {.since_ms = 0};
+    bool is_quarantined = runner_find_hold(run->runner, &entry->id, &hold);
+    struct entry_state state = state_of(run, entry, is_quarantined);
     struct control_row row;
 
     control_row_begin(&row, &run->out, run->asked.is_json, CONTROL_ROW);
@@ -123,6 +125,8 @@ static void put_entry(struct control_run *run, const struct schedule_entry *entr
     control_put_number(&row, "size", -9, entry->body_bytes);
     control_put_number(&row, "recipients", -5, entry->recipient_count);
     control_put_bool(&row, "duplicate_possible", CONTROL_JSON_ONLY, entry->may_be_duplicate);
+    control_put_time(&row, "quarantined_since", CONTROL_JSON_ONLY, hold.since_ms / 1000);
+    control_put(&row, "reason", is_quarantined ? CONTROL_REST : CONTROL_JSON_ONLY, hold.reason);
     control_row_end(&row);
 }
 

@@ -50,6 +50,7 @@ static const char *fate_name(const struct spool_recipient *recipient)
     case FATE_LOST:
         return "deferred";
     case FATE_OPEN:
+    case FATE_HELD: /* in no file */
         break;
     }
     return "open";
@@ -82,6 +83,22 @@ static void put_client(struct control_row *row, const struct identity *client)
     control_put(row, "helo", CONTROL_REST, client->helo);
 }
 
+static void put_hold(struct control_row *row, const struct spool_message *message)
+{
+    static const char *const holders[] = {[SPOOL_HELD_BY_OPERATOR] = "operator",
+                                          [SPOOL_HELD_BY_FILTER] = "filter",
+                                          [SPOOL_HELD_BY_QUEUE] = "queue"};
+    const struct spool_hold *hold = &message->hold;
+    bool is_listed = message->is_held || row->style == CONTROL_JSON;
+
+    control_put_bool(row, "held", CONTROL_REST, message->is_held);
+    if (!is_listed)
+        return;
+    control_put_text(row, "held_by", CONTROL_REST, message->is_held ? holders[hold->by] : "");
+    control_put_time(row, "held_since", CONTROL_REST, message->is_held ? hold->since_ms / 1000 : 0);
+    control_put(row, "reason", CONTROL_REST, message->is_held ? hold->reason : bytes_make(NULL, 0));
+}
+
 static void put_message(struct control_run *run, const struct spool_message *message)
 {
     struct spool_shown shown = spool_shown_to_all(message);
@@ -89,7 +106,7 @@ static void put_message(struct control_run *run, const struct spool_message *mes
 
     control_row_begin(&row, &run->out, run->asked.is_json, CONTROL_LIST);
     control_put_text(&row, "id", CONTROL_REST, message->head.id.text);
-    control_put_bool(&row, "held", CONTROL_REST, message->is_held);
+    put_hold(&row, message);
     control_put_bool(&row, "report", CONTROL_REST, message->is_report);
     control_put_time(&row, "arrived", CONTROL_REST, message->arrived_ms / 1000);
     control_put_number(&row, "size", CONTROL_REST, spool_shown_bytes(&shown));

@@ -50,6 +50,7 @@ static int rank(const struct recipient *r)
     case FATE_ACCEPTED:
         return is_undoable(r) ? 3 : 4;
     case FATE_DISCARDED:
+    case FATE_HELD:
         return 3;
     case FATE_DEFERRED:
     case FATE_LOST:
@@ -119,39 +120,53 @@ static bool is_acknowledged(const struct recipient *r)
 }
 
 /* A leg may have failed at its RCPT while another was accepted. */
-static enum fate fate_of(const struct recipient *r)
+enum fate outcome_fate(const struct recipient *r)
 {
     return outcome_is_failure(r->envelope) ? r->envelope : r->final;
 }
 
-static enum outcome_disposition disposition_if_taken(const struct recipient *r)
+const struct quarantine *outcome_quarantine(const struct transaction *t, const struct recipient *r)
 {
+    if (t->quarantine.is_set)
+        return &t->quarantine;
+    return r->branch->destination->quarantine.is_set ? &r->branch->destination->quarantine : NULL;
+}
+
+static enum outcome_disposition disposition_if_taken(const struct transaction *t,
+                                                     const struct recipient *r)
+{
+    enum outcome_disposition disposition = OUTCOME_NOTHING;
+
     if (!is_acknowledged(r))
         return OUTCOME_NOTHING;
-    switch (fate_of(r)) {
+    switch (outcome_fate(r)) {
     case FATE_OPEN: /* prepared: it is about to appear */
     case FATE_ACCEPTED:
     case FATE_DISCARDED:
-        break;
+        return OUTCOME_NOTHING;
     case FATE_DEFERRED:
     case FATE_LOST:
     case FATE_UNKNOWN:
-        return OUTCOME_SPOOL;
+        disposition = OUTCOME_SPOOL;
+        break;
     case FATE_REFUSED:
-        return OUTCOME_BOUNCE;
+        disposition = OUTCOME_BOUNCE;
+        break;
+    case FATE_HELD:
+        return OUTCOME_HOLD;
     }
-    return OUTCOME_NOTHING;
+    return outcome_quarantine(t, r) == NULL ? disposition : OUTCOME_HOLD;
 }
 
 enum outcome_disposition outcome_disposition(const struct transaction *t, const struct recipient *r)
 {
-    return t->is_taken ? disposition_if_taken(r) : OUTCOME_NOTHING;
+    return t->is_taken ? disposition_if_taken(t, r) : OUTCOME_NOTHING;
 }
 
 bool outcome_would_need_spool(const struct transaction *t)
 {
     LIST_EACH (link, &t->recipients)
-        if (disposition_if_taken(LIST_ENTRY(link, struct recipient, in_transaction)) !=
+        if (disposition_if_taken(t, LIST_ENTRY(link, struct recipient, in_transaction)) !=
             OUTCOME_NOTHING)
             return true;
     return false;
@@ -164,9 +179,10 @@ bool outcome_needs_spool(const struct transaction *t)
 
 static bool has_taken(const struct recipient *r)
 {
-    switch (fate_of(r)) {
+    switch (outcome_fate(r)) {
     case FATE_ACCEPTED:
     case FATE_DISCARDED:
+    case FATE_HELD:
         return true;
     case FATE_LOST:
     case FATE_UNKNOWN:
@@ -194,6 +210,7 @@ bool outcome_is_taken(const struct transaction *t)
 struct tally {
     const struct recipient *accepted, *discarded, *deferred, *refused;
     bool has_open; /* a firm target did not get the end */
+    bool has_held;
 };
 
 /* Undone branches do not count. Firm targets are preferred to those that can be undone. */
@@ -201,9 +218,12 @@ static void count(struct tally *tally, const struct recipient *r)
 {
     const struct recipient **first = &tally->refused;
 
-    switch (fate_of(r)) {
+    switch (outcome_fate(r)) {
     case FATE_OPEN:
         tally->has_open = tally->has_open || !is_undoable(r);
+        return;
+    case FATE_HELD:
+        tally->has_held = true;
         return;
     case FATE_ACCEPTED:
         first = &tally->accepted;
@@ -240,7 +260,7 @@ static struct reply queued(const struct transaction *t)
 
 static struct reply words_of_failure(const struct tally *tally)
 {
-    bool others_did_not = tally->discarded != NULL || tally->has_open;
+    bool others_did_not = tally->discarded != NULL || tally->has_open || tally->has_held;
 
     if (tally->deferred != NULL)
         return tally->deferred->reply;
@@ -261,7 +281,7 @@ struct reply outcome_of_message(const struct transaction *t)
             count(&tally, r);
     }
     bool has_failed = tally.deferred != NULL || tally.refused != NULL;
-    if (t->is_taken && has_failed)
+    if (t->is_taken && (has_failed || tally.has_held))
         return queued(t);
     if (has_failed)
         return words_of_failure(&tally);

@@ -18,6 +18,9 @@ void outcome_join_list(struct recipient *leg);
 /* The answer to RCPT, once for each. */
 void outcome_set_envelope(struct recipient *r, enum fate fate);
 
+/* What became of the recipient, at its RCPT or at the end. */
+enum fate outcome_fate(const struct recipient *r);
+
 /* Must every target of its list take the recipient? So where one of them is firm and may not be
  * spooled. */
 bool outcome_is_all_or_nothing(const struct recipient *r);
@@ -37,11 +40,14 @@ const struct recipient *outcome_of_envelope(const struct recipient *head);
 enum outcome_disposition {
     OUTCOME_NOTHING, /* delivered, discarded, or its RCPT was not accepted */
     OUTCOME_SPOOL,   /* lost, unknown, or deferred while others were accepted */
-    OUTCOME_BOUNCE   /* refused at the end, though its RCPT was accepted */
+    OUTCOME_BOUNCE,  /* refused at the end, though its RCPT was accepted */
+    OUTCOME_HOLD     /* as both of these, or it stood, where a filter has quarantined the message */
 };
 enum outcome_disposition outcome_disposition(const struct transaction *t,
                                              const struct recipient *r);
-/* Is there anything to be spooled or bounced? */
+/* Why the message is quarantined for this recipient, who has a branch. NULL: it is not. */
+const struct quarantine *outcome_quarantine(const struct transaction *t, const struct recipient *r);
+/* Is there anything to be spooled, bounced or held? */
 bool outcome_needs_spool(const struct transaction *t);
 /* The same, provided that the message is accepted as a whole. */
 bool outcome_would_need_spool(const struct transaction *t);

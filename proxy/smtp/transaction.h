@@ -26,13 +26,14 @@ struct event;
 struct action;
 
 enum fate {
-    FATE_OPEN,     /* no answer yet */
-    FATE_ACCEPTED, /* 2xx, or durable here */
-    FATE_DEFERRED, /* 4xx */
-    FATE_REFUSED,  /* 5xx */
-    FATE_LOST,     /* the branch broke before the end of data was sent */
-    FATE_UNKNOWN,  /* the branch broke after that, before the reply */
-    FATE_DISCARDED /* by its route */
+    FATE_OPEN,      /* no answer yet */
+    FATE_ACCEPTED,  /* 2xx, or durable here */
+    FATE_DEFERRED,  /* 4xx */
+    FATE_REFUSED,   /* 5xx */
+    FATE_LOST,      /* the branch broke before the end of data was sent */
+    FATE_UNKNOWN,   /* the branch broke after that, before the reply */
+    FATE_DISCARDED, /* by its route */
+    FATE_HELD       /* by a filter: accepted, and kept from every target */
 };
 
 /* What is known of a list as a whole, so that nobody has to walk it. outcome.c keeps it in the
@@ -95,6 +96,12 @@ enum transaction_hold {
     TRANSACTION_HOLDS_ENVELOPE /* DATA too is held: the envelope may change */
 };
 
+/* A filter wants the message to be kept from its targets until somebody has looked at it. */
+struct quarantine {
+    struct bytes reason; /* in its words */
+    bool is_set;
+};
+
 #define TRANSACTION_LINES_MAX 16384 /* octets of header fields that filters put in front */
 
 /* A target of the transaction. After its branch has broken another one may lead there. */
@@ -106,6 +113,7 @@ struct destination {
     struct view view; /* has_view: what it gets; else only `lines`: what stands in front there */
     bool has_view;
     uint32_t view_number; /* the shell's, while it writes the views down */
+    struct quarantine quarantine;
 };
 
 struct branch {
@@ -156,6 +164,8 @@ struct transaction_counts {
     unsigned strict;                       /* the firm ones that may not be spooled */
     unsigned branches[2][BRANCH_DONE + 1]; /* by can_prepare and state */
     bool has_lost;                         /* a recipient that stood has failed */
+    size_t lines_bytes;                    /* of all views together */
+    bool has_held;                         /* ... or is kept from its target by a filter */
 };
 
 struct transaction {
@@ -172,7 +182,7 @@ struct transaction {
     struct list deserted;
     struct destination *destinations; /* the root of the tree */
     struct view view;                 /* what targets get that have no view of their own */
-    size_t lines_bytes;               /* of all views together */
+    struct quarantine quarantine;     /* of the whole message */
     struct transaction_counts counts;
     unsigned spool_todo; /* ACT_PREPARE_SPOOL, ACT_COMMIT_SPOOL: bits by enum action_kind */
     bool is_preparing_spool, is_committing_spool; /* until EV_PREPARED, EV_COMMITTED */
@@ -256,7 +266,10 @@ bool transaction_exclude(struct transaction *t, const struct address *to);
  * ERR_RANGE: its target shares a transaction with no other; the message must be refused then. */
 int transaction_include(struct transaction *t, const struct address *to, struct bytes params,
                         const struct routed *routed);
-
+/* Legal in TX_CONTENT. The target, or with NULL every one, gets nothing of the message; recipients
+ * that stand there are accepted, and the spool keeps it for them, held, until an operator releases
+ * it. The first reason counts; it is copied. ERR_MEMORY. */
+int transaction_quarantine(struct transaction *t, const struct target *target, struct bytes reason);
 /* Refuses the message: no target gets its end. The client hears so after its own end of data. */
 void transaction_refuse(struct transaction *t, const struct reply *refusal);
 /* Legal in TX_CONTENT. The client's end of data has come, and all content is in the copy. */

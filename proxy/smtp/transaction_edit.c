@@ -145,6 +145,7 @@ int transaction_include(struct transaction *t, const struct address *to, struct 
         if (r->branch->state == BRANCH_ENVELOPE)
             transaction_set_state(r->branch, BRANCH_CONTENT);
         r->branch->hold = TRANSACTION_HOLDS_ENVELOPE;
+        transaction_keep_back(r);
     }
     return 0;
 }

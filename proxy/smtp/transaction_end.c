@@ -49,7 +49,7 @@ static bool may_be_taken(const struct transaction *t, const struct recipient *r)
         return true;
     if (r->branch->can_prepare)
         return is_commit_ordered(r->branch) && transaction_awaits(r);
-    return outcome_disposition(t, r) == OUTCOME_SPOOL;
+    return outcome_disposition(t, r) == OUTCOME_SPOOL || outcome_disposition(t, r) == OUTCOME_HOLD;
 }
 
 /* The client does not hear a 250, and so sends again what has been taken already. */
@@ -64,6 +64,15 @@ static void note_duplicates(struct transaction *t)
 
 /* ---- the way to the outcome ---- */
 
+/* May the spool serve recipients who do not get the message now? Where it is all or nothing, only
+ * those for whom it is held. */
+static bool may_take(const struct transaction *t)
+{
+    if (!transaction_is_all_or_nothing(t))
+        return t->policy == TRANSACTION_LIVE;
+    return t->counts.has_held && !t->is_unkept && !transaction_has_failed(t);
+}
+
 /* What can be undone is made durable before any firm target gets the end. So is the spool file,
  * where it is certain that there will be one; without firm targets its commit is enough. */
 static void prepare(struct transaction *t)
@@ -75,8 +84,7 @@ static void prepare(struct transaction *t)
         if (b->can_prepare && b->state == BRANCH_CONTENT)
             transaction_make_due(b, ACT_PREPARE);
     }
-    if (t->policy == TRANSACTION_LIVE && !transaction_is_all_or_nothing(t) && has_firm_at_work(t) &&
-        outcome_would_need_spool(t)) {
+    if (may_take(t) && has_firm_at_work(t) && outcome_would_need_spool(t)) {
         t->is_preparing_spool = true;
         t->spool_todo |= 1U << ACT_PREPARE_SPOOL;
     }
@@ -105,8 +113,7 @@ static void spool(struct transaction *t)
 {
     assert(t->state == TX_RELEASED);
     t->state = TX_SPOOLING;
-    t->is_taken = t->policy == TRANSACTION_LIVE && !t->is_client_gone &&
-                  !transaction_is_all_or_nothing(t) && outcome_is_taken(t);
+    t->is_taken = may_take(t) && !t->is_client_gone && outcome_is_taken(t);
     t->is_committing_spool = outcome_needs_spool(t);
     if (t->is_committing_spool)
         t->spool_todo |= 1U << ACT_COMMIT_SPOOL;

@@ -34,6 +34,8 @@ struct branch *transaction_open_branch(struct transaction *t, const struct route
 /* A leg whose target was away at its RCPT: where another of its list is accepted, the spool is to
  * deliver it. */
 bool transaction_may_be_spooled(const struct recipient *r);
+/* A recipient that has come to a target whose message is quarantined does not get it either. */
+void transaction_keep_back(struct recipient *r);
 /* The recipient may get the message by its branch (enter); it may no longer (leave). */
 void transaction_enter(struct recipient *r);
 void transaction_leave(struct recipient *r);

@@ -165,12 +165,12 @@ static int set_lines(struct transaction *t, struct bytes lines, struct bytes *he
 {
     struct bytes copy;
 
-    if (t->lines_bytes - held->len + lines.len > VIEW_LINES_MAX)
+    if (t->counts.lines_bytes - held->len + lines.len > VIEW_LINES_MAX)
         return ERR_TOO_LONG;
     if (!bytes_equal(*held, lines)) {
         if (arena_copy(t->mail, lines, &copy) != 0)
             return ERR_MEMORY;
-        t->lines_bytes += copy.len - held->len;
+        t->counts.lines_bytes += copy.len - held->len;
         *held = copy;
     }
     return 0;
@@ -239,6 +239,63 @@ bool transaction_goes_to(const struct transaction *t, const struct target *targe
             return true;
     }
     return false;
+}
+
+/* It does not stand at its target any more, and has not failed. One that is lost already is held
+ * all the same: see outcome_disposition(). */
+static void hold(struct transaction *t, struct recipient *r)
+{
+    if (outcome_may_stand(r))
+        transaction_leave(r);
+    if (!transaction_awaits(r))
+        return;
+    r->final = FATE_HELD;
+    t->counts.has_held = true;
+}
+
+void transaction_keep_back(struct recipient *r)
+{
+    struct branch *b = r->branch;
+
+    if (outcome_quarantine(b->transaction, r) == NULL)
+        return;
+    hold(b->transaction, r);
+    transaction_drop(b);
+}
+
+static bool is_meant(const struct destination *destination, const struct destination *only)
+{
+    return (only == NULL || destination == only) && !destination->quarantine.is_set;
+}
+
+int transaction_quarantine(struct transaction *t, const struct target *target, struct bytes reason)
+{
+    struct destination *only = target == NULL ? NULL : *find(t, target);
+    struct reply words = reply_own(REPLY_LOCAL_PROBLEM);
+    struct bytes kept;
+
+    assert(t->state == TX_CONTENT);
+    if ((target != NULL && only == NULL) || t->quarantine.is_set)
+        return 0;
+    if (arena_copy(t->mail, reason, &kept) != 0)
+        return ERR_MEMORY;
+    if (target == NULL)
+        t->quarantine = (struct quarantine){.reason = kept, .is_set = true};
+    LIST_EACH (link, &t->recipients) {
+        struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
+        if (r->branch != NULL && is_meant(r->branch->destination, only))
+            hold(t, r);
+    }
+    LIST_EACH (link, &t->branches) {
+        struct branch *b = LIST_ENTRY(link, struct branch, in_transaction);
+        if (!is_meant(b->destination, only))
+            continue;
+        b->destination->quarantine = (struct quarantine){.reason = kept, .is_set = true};
+        transaction_drop(b->destination->branch);
+    }
+    if (t->is_unkept) /* there is nothing that could be held */
+        transaction_refuse(t, &words);
+    return 0;
 }
 
 /* Whatever became of the recipient so far: one that is lost may not go into the spool either. */

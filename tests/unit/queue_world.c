@@ -59,6 +59,12 @@ static void put_records(const struct queue_message *m, const struct id *id, stru
                                 .tries = m->tries,
                                 .tried_ms = m->tried_ms == 0 ? 0 : now_ms - m->tried_ms};
 
+    if (m->reason != NULL) {
+        message.is_held = true;
+        message.hold = (struct spool_hold){.by = SPOOL_HELD_BY_FILTER,
+                                           .since_ms = now_ms - m->held_ms,
+                                           .reason = bytes_of(m->reason)};
+    }
     struct spool_view own;
     if (m->own != NULL) {
         own = *m->own;
@@ -94,6 +100,8 @@ static int put_message(void *owner)
 
     memcpy(id.text, m->id, ID_LENGTH + 1);
     struct store_place place = store_next_place(store, &id);
+    if (m->reason != NULL && !m->is_misplaced)
+        place = (struct store_place){.id = id, .folder = STORE_HOLD};
     pool_init(&pool, 4096, 1);
     buf_init(&records, &pool, 1 << 20);
     put_records(m, &id, &records);

@@ -26,6 +26,9 @@ struct queue_message {
     int64_t arrived_ms;   /* before now */
     int64_t tried_ms;     /* likewise; 0: never */
     uint32_t tries;
+    const char *reason; /* a filter has quarantined it; NULL: none has */
+    int64_t held_ms;    /* ... before now */
+    bool is_misplaced;  /* ... and its file lies in queue/ all the same */
 };
 
 struct queue_world {

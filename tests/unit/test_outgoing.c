@@ -234,7 +234,7 @@ static void test_limits(void **state)
     assert_int_equal(transaction_show(&s.t, &targets[1], &view), ERR_TOO_LONG);
     view.lines.len = 10; /* in place of what was in front there */
     assert_int_equal(transaction_show(&s.t, &targets[0], &view), 0);
-    assert_int_equal(s.t.lines_bytes, VIEW_LINES_MAX);
+    assert_int_equal(s.t.counts.lines_bytes, VIEW_LINES_MAX);
     view.lines.len = 1;
     assert_int_equal(transaction_show(&s.t, &targets[1], &view), ERR_TOO_LONG);
     assert_int_equal(branch_at(&s, &targets[1])->destination->has_view, false);

@@ -264,7 +264,7 @@ static void say_held(const struct life *life)
     pool_init(&pool, 4096, 1);
     buf_init(&records, &pool, 1000);
     writer.out = &records;
-    spool_put_hold(&writer, true);
+    spool_put_hold(&writer, &(struct spool_message){.is_held = true});
     assert_int_equal(disk_write_at(fd, writer.at, buf_bytes(&records)), 0);
     disk_close(fd);
     buf_done(&records);

@@ -216,10 +216,10 @@ static void put_later_records(struct fixture *f)
     spool_put_rerouted(&f->writer, 0, first);
     mark_later(f);
     f->message.is_held = true;
-    spool_put_hold(&f->writer, true);
+    spool_put_hold(&f->writer, &f->message);
     mark_later(f);
     f->message.is_held = false;
-    spool_put_hold(&f->writer, false);
+    spool_put_hold(&f->writer, &f->message);
     mark_later(f);
     first->fate = FATE_ACCEPTED;
     first->is_relayed = true;
@@ -360,7 +360,7 @@ static void tears_what_was_written_in_one_go(void **state)
     before = buf_length(&f.out);
     spool_put_warned(&f.writer, 1);
     first = buf_length(&f.out);
-    spool_put_hold(&f.writer, true);
+    spool_put_hold(&f.writer, &f.message);
     write_later(&f, first);
     records = f.out.block + f.out.start;
     records[before + RECORD_HEAD_BYTES] ^= 1;
@@ -487,7 +487,7 @@ static void makes_sense_or_ends(void **state)
         /* What follows counts where it was passed over. */
         f.message.is_held = true;
         start = buf_length(&f.out);
-        spool_put_hold(&f.writer, true);
+        spool_put_hold(&f.writer, &f.message);
         write_later(&f, start);
         mark(&f);
         if (rows[i].is_passed_over)

@@ -95,7 +95,7 @@ struct row {
     struct view view;
     struct spool_view views[VIEWS_MAX];
     uint32_t view_count;
-    bool has_views; /* so that an older postern leaves the file alone */
+    bool is_version_2; /* so that an older postern leaves the file alone */
     const char *numbers, *expected;
 };
 
@@ -130,17 +130,17 @@ static const struct row rows[] = {
 };
 /* clang-format on */
 
-static void check_version(size_t row, struct fixture *f, bool has_views)
+static void check_version(size_t row, struct fixture *f, bool is_version_2)
 {
-    struct spool_head again = {.has_views = !has_views};
+    struct spool_head again = {.is_version_2 = !is_version_2};
     uint8_t block[SPOOL_HEAD_BYTES];
 
-    f->head.has_views = spool_has_views(buf_bytes(&f->out));
-    lib_is_true(row, "has views", f->head.has_views == has_views);
+    f->head.is_version_2 = spool_is_version_2(buf_bytes(&f->out));
+    lib_is_true(row, "has views", f->head.is_version_2 == is_version_2);
     spool_head_put(&f->head, block);
-    lib_same_number(row, "version", has_views ? 2 : 1, block[HEAD_VERSION]);
+    lib_same_number(row, "version", is_version_2 ? 2 : 1, block[HEAD_VERSION]);
     assert_int_equal(spool_head_parse(bytes_make(block, sizeof(block)), &again), 0);
-    lib_is_true(row, "still", again.has_views == has_views);
+    lib_is_true(row, "still", again.is_version_2 == is_version_2);
 }
 
 static void reads_what_was_written(void **state)
@@ -157,7 +157,7 @@ static void reads_what_was_written(void **state)
         put_all(&f, rows[i].numbers);
         read_again(&f, &seen);
         lib_same_text(i, "views", rows[i].expected, seen.at);
-        check_version(i, &f, rows[i].has_views);
+        check_version(i, &f, rows[i].is_version_2);
         tear_down(&f);
     }
     lib_end_rows();
@@ -259,7 +259,7 @@ static void reads_older_files(void **state)
     put_old_recipient(&f, "");
     put_old_recipient(&f, "c: 3");
     put_old_recipient(&f, "b: 2");
-    assert_false(spool_has_views(buf_bytes(&f.out)));
+    assert_false(spool_is_version_2(buf_bytes(&f.out)));
     read_again(&f, &seen);
     assert_string_equal(seen.at, "4 0-end(a: 1) +4 0-0(b: 2) +4 0-0(c: 3) 1021");
     tear_down(&f);

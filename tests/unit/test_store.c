@@ -175,7 +175,7 @@ static void appends_behind_what_is_whole(void **state)
         if (i == 0)
             spool_put_warned(&writer, 1);
         else
-            spool_put_hold(&writer, i == 1);
+            spool_put_hold(&writer, &(struct spool_message){.is_held = i == 1});
         assert_int_equal(
             store_append(fd, end, buf_bytes(&records), i != 1 ? STORE_SYNCED : STORE_UNSYNCED), 0);
         end += buf_length(&records);

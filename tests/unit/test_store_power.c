@@ -222,13 +222,13 @@ static void keeps_what_is_there(void **state)
 
 /* ---- the process dies, the power is cut ---- */
 
-enum { PLAIN, PREPARED, CHANGED, REWRITTEN, HELD, MOVED, RELEASED, REMOVED, LAST, MESSAGES };
+/* BORN is held from its beginning; TWIN is committed beside it, with the same body. */
+enum { PLAIN, PREPARED, CHANGED, REWRITTEN, HELD, MOVED, RELEASED, REMOVED, BORN, TWIN, LAST, ALL };
 
 /* What the world outside was told; outlives the process. */
 struct told {
-    struct store_place places[MESSAGES];
-    bool is_named[MESSAGES];     /* a place was given to it */
-    bool is_committed[MESSAGES]; /* 250 */
+    struct store_place places[ALL];
+    bool is_committed[ALL]; /* 250 */
     bool is_changed, is_rewritten, is_held, is_moved, is_released, is_removing;
 };
 
@@ -240,19 +240,31 @@ static size_t length_of(int which)
 }
 
 static void put_records(struct store_world *w, struct buf *records, const struct id *id,
-                        uint64_t body_bytes)
+                        uint64_t body_bytes, bool is_held)
 {
     struct spool_writer writer = {
         .id = *id,
         .at = spool_records_at(&(struct spool_head){.body_bytes = body_bytes}),
         .out = records};
-    struct spool_message message = {.view = view_whole(), .recipient_count = 2};
+    struct spool_message message = {.view = view_whole(), .is_held = is_held, .recipient_count = 2};
     struct spool_recipient recipient = {.target = bytes_of("exchange")};
 
     buf_init(records, &w->pool, 1 << 20);
     spool_put_message(&writer, &message);
     for (int i = 0; i < 2; i++)
         spool_put_recipient(&writer, &recipient);
+}
+
+static void commit_twin(struct store_world *w, struct told *told, const struct copy_image *of)
+{
+    struct id id = id_next(&w->ids, 1700000000000);
+    struct buf records;
+
+    told->places[TWIN] = store_next_place(w->store, &id);
+    put_records(w, &records, &id, of->length, false);
+    assert_int_equal(store_commit_again(w->store, of, &told->places[TWIN], buf_bytes(&records)), 0);
+    told->is_committed[TWIN] = true;
+    buf_done(&records);
 }
 
 static void commit(struct store_world *w, struct told *told, int which)
@@ -268,13 +280,15 @@ static void commit(struct store_world *w, struct told *told, int which)
     struct buf records;
 
     pieces[1] = bytes_skip(all, pieces[0].len);
-    told->places[which] = store_next_place(w->store, &id);
-    told->is_named[which] = true;
-    put_records(w, &records, &id, all.len);
+    told->places[which] = which == BORN ? (struct store_place){.id = id, .folder = STORE_HOLD}
+                                        : store_next_place(w->store, &id);
+    put_records(w, &records, &id, all.len, which == BORN);
     if (which == PREPARED)
         assert_int_equal(store_prepare(&image), 0);
     assert_int_equal(store_commit(w->store, &image, &told->places[which], buf_bytes(&records)), 0);
     told->is_committed[which] = true;
+    if (which == BORN)
+        commit_twin(w, told, &image);
     draft_close(image.drafts, image.fd);
     buf_done(&records);
 }
@@ -343,7 +357,7 @@ static int live(void *owner)
     struct store_world w;
 
     store_world_enter(&w);
-    for (int i = 0; i < LAST; i++)
+    for (int i = 0; i < TWIN; i++)
         commit(&w, told, i);
     change(&w, told);
     rewrite_both(&w, told);
@@ -360,7 +374,7 @@ static int live(void *owner)
 struct check {
     struct store_world w;
     const struct told *told;
-    unsigned seen[MESSAGES];
+    unsigned seen[ALL];
 };
 
 static bool keep_found(void *owner, const struct store_found *found)
@@ -370,18 +384,17 @@ static bool keep_found(void *owner, const struct store_found *found)
     int which = 0;
 
     assert_null(found->stray);
-    while (which < MESSAGES && (!c->told->is_named[which] ||
-                                strcmp(c->told->places[which].id.text, found->place.id.text) != 0))
+    while (which < ALL && strcmp(c->told->places[which].id.text, found->place.id.text) != 0)
         which++;
-    assert_true(which < MESSAGES);
+    assert_true(which < ALL);
     c->seen[which]++;
     assert_int_equal(store_world_look(&c->w, &found->place, length_of(which), &message), 0);
     if ((which == CHANGED && c->told->is_changed) ||
         (which == REWRITTEN && c->told->is_rewritten) || (which == HELD && c->told->is_held))
         assert_true(message.recipients[1].is_warned);
-    if (which == HELD && c->told->is_held)
-        assert_int_equal(found->place.folder, STORE_HOLD);
-    if (which == MOVED && c->told->is_moved)
+    assert_true(message.is_held == (which == BORN));
+    if (which == BORN || (which == HELD && c->told->is_held) ||
+        (which == MOVED && c->told->is_moved))
         assert_int_equal(found->place.folder, STORE_HOLD);
     if (which == RELEASED && c->told->is_released)
         assert_int_equal(found->place.folder, STORE_QUEUE);
@@ -402,7 +415,7 @@ static int look(void *owner)
 
     store_world_enter(&c.w);
     assert_int_equal(store_list(c.w.store, keep_found, &c), 0);
-    for (int i = 0; i < MESSAGES; i++) {
+    for (int i = 0; i < ALL; i++) {
         bool must_be_there = c.told->is_committed[i] && (i != REMOVED || !c.told->is_removing);
         if (c.seen[i] > most_of(c.told, i) || (c.seen[i] == 0 && must_be_there))
             fail_msg("message %d was seen %u times", i, c.seen[i]);

@@ -45,6 +45,12 @@ void queue_arrived(struct queue *q, const struct store_place *place, uint64_t bo
     arrivals++;
 }
 
+struct id services_next_id(struct services *s)
+{
+    (void)s;
+    return (struct id){"237B000000000001"};
+}
+
 /* ---- a transaction without a client ---- */
 
 static struct scene *scene_of(struct carrier *carrier)
@@ -146,6 +152,7 @@ static void begin(struct scene *s)
     pool_init(&s->pool, 4096, 4);
     arena_init(&s->arena, &s->pool, SIZE_MAX);
     s->b.smtpd = &s->smtpd;
+    s->b.id.text[0] = 'S';
     carrier_init(&s->b.carrier, &carrier_ops, s->f.loop, &s->client);
     memcpy(envelope.id.text, id, sizeof(id));
     transaction_init(&s->t, &s->arena, &envelope, &s->client);
@@ -245,15 +252,13 @@ static void put_bytes(struct lib_text *seen, struct bytes octets)
             lib_put(seen, "%c", octets.at[i] == '\n' ? '/' : octets.at[i]);
 }
 
-/* "joe@a: what joe gets, with / for the end of a line" for each recipient of each file. */
-static void look(size_t row, struct scene *s, const char *expected)
+/* "joe@a: what joe gets, with / for the end of a line" for each recipient of each file below that
+ * folder. */
+static void look_below(struct scene *s, const char *folder, struct lib_text *text)
 {
-    static struct lib_text seen;
     const char *path;
 
-    seen.len = 0;
-    seen.at[0] = '\0';
-    for (unsigned i = 0; (path = sim_file_below(s->f.world, "/spool/queue", i)) != NULL; i++) {
+    for (unsigned i = 0; (path = sim_file_below(s->f.world, folder, i)) != NULL; i++) {
         struct bytes file;
         struct spool_head head;
         struct spool_message m;
@@ -262,22 +267,35 @@ static void look(size_t row, struct scene *s, const char *expected)
         assert_int_equal(spool_head_parse(file, &head), 0);
         struct bytes records = bytes_skip(file, (size_t)spool_records_at(&head));
         assert_int_equal(spool_message_parse(&head, records, &s->arena, &m), 0);
-        lib_put(&seen, "v%d ", head.has_views ? 2 : 1);
+        lib_put(text, "v%d ", head.is_version_2 ? 2 : 1);
+        if (m.is_held)
+            lib_put(text, "%s(%.*s) ", m.hold.by == SPOOL_HELD_BY_FILTER ? "held" : "?",
+                    (int)m.hold.reason.len, (const char *)m.hold.reason.at);
         for (uint32_t r = 0; r < m.recipient_count; r++) {
             const struct spool_recipient *to = &m.recipients[r];
             struct spool_message alone = m;
             alone.recipients = &m.recipients[r];
             alone.recipient_count = 1;
             struct spool_shown shown = spool_shown_to_all(&alone);
-            lib_put(&seen, "%.*s@%.*s:", (int)to->to.local.len, (const char *)to->to.local.at,
+            lib_put(text, "%.*s@%.*s:", (int)to->to.local.len, (const char *)to->to.local.at,
                     (int)to->target.len, (const char *)to->target.at);
-            put_bytes(&seen, shown.in_front);
-            put_bytes(&seen, shown.view.lines);
-            put_bytes(&seen, bytes_make(file.at + SPOOL_HEAD_BYTES + shown.view.at,
-                                        (size_t)(shown.view.end - shown.view.at)));
-            lib_put(&seen, " ");
+            put_bytes(text, shown.in_front);
+            put_bytes(text, shown.view.lines);
+            put_bytes(text, bytes_make(file.at + SPOOL_HEAD_BYTES + shown.view.at,
+                                       (size_t)(shown.view.end - shown.view.at)));
+            lib_put(text, " ");
         }
     }
+}
+
+static void look(size_t row, struct scene *s, const char *expected)
+{
+    static struct lib_text seen;
+
+    seen.len = 0;
+    seen.at[0] = '\0';
+    look_below(s, "/spool/queue", &seen);
+    look_below(s, "/spool/hold", &seen);
     lib_same_text(row, "in the spool", expected, seen.at);
 }
 
@@ -331,10 +349,128 @@ static void test_views(void **state)
     lib_end_rows();
 }
 
+/* ---- quarantine ---- */
+
+static void quarantine(struct scene *s, int target, const char *reason)
+{
+    const struct target *which = target < 0 ? NULL : &s->targets[target];
+
+    assert_int_equal(transaction_quarantine(&s->t, which, bytes_of(reason)), 0);
+    carrier_drain(&s->b.carrier);
+}
+
+/* Two recipients at the first target, one at the second, which is lost; the message is edited for
+ * the first one alone. `held`: as quarantine() wants it. */
+static void begin_quarantined(struct scene *s, int held)
+{
+    begin(s);
+    add_recipient(s, "x", 0);
+    add_recipient(s, "y", 1);
+    add_recipient(s, "z", 0);
+    bring_content(s);
+    copy_end_message(s->b.carrier.copy);
+    append(s, OTHER);
+    show(s, 0, HEADER, strlen(HEADER BODY), strlen(HEADER BODY OTHER));
+    lose(s, 1);
+    quarantine(s, held, "Eicar \"test\"");
+}
+
+static bool has_logged(struct scene *s, const char *text)
+{
+    struct bytes log = sim_log(s->f.world);
+
+    return log.len != 0 && memmem(log.at, log.len, text, strlen(text)) != NULL;
+}
+
+#define X_AND_Z "x@a:a: 1//new/ z@a:a: 1//new/ "
+#define REASON  "held(Eicar \"test\") "
+
+static const struct {
+    int held;
+    const char *in_spool;
+    unsigned arrivals;
+    const char *logged[2];
+} quarantines[] = {
+    {-1,
+     "v2 " REASON "x@a:a: 1//new/ y@b:a: 1//old/ z@a:a: 1//new/ ",
+     1,
+     {"quarantined session=S transaction=237B000000000000 targets=a,b nrcpt=3 "
+      "reason=\"Eicar \\\"test\\\"\" bytes=13\n",
+      ""}},
+    {0,
+     "v2 y@b:a: 1//old/ v2 " REASON X_AND_Z,
+     2,
+     {"quarantined session=S transaction=237B000000000000 id=237B000000000001 targets=a nrcpt=2 ",
+      "spooled session=S transaction=237B000000000000 targets=b nrcpt=1 "}},
+    {1,
+     "v2 " X_AND_Z "v2 " REASON "y@b:a: 1//old/ ",
+     2,
+     {"quarantined session=S transaction=237B000000000000 id=237B000000000001 targets=b nrcpt=1 ",
+      "spooled session=S transaction=237B000000000000 targets=a nrcpt=2 "}},
+};
+
+static void test_quarantine(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(quarantines); i++) {
+        static struct scene s;
+        begin_quarantined(&s, quarantines[i].held);
+        if (quarantines[i].held == 1)
+            lose(&s, 0);
+        finish(&s);
+        lib_same_text(i, "told", "250 2.0.0 Ok: queued as 237B000000000000\r\n", s.told);
+        look(i, &s, quarantines[i].in_spool);
+        lib_same_number(i, "arrivals", quarantines[i].arrivals, arrivals);
+        for (size_t j = 0; j < 2; j++)
+            if (!lib_is_true(i, quarantines[i].logged[j], has_logged(&s, quarantines[i].logged[j])))
+                lib_same_bytes(i, "log", bytes_make("", 0), sim_log(s.f.world));
+        end(&s);
+    }
+    lib_end_rows();
+}
+
+/* Whichever call on the disk fails: what is to be held is never where a runner would deliver it,
+ * and the client hears 250 only if all of it lies there. */
+static void test_disk_fails(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(quarantines) - 1; i++) {
+        uint64_t failures = 1;
+        for (uint64_t nth = 1; failures != 0; nth++) {
+            static struct scene s;
+            static struct lib_text seen;
+            begin_quarantined(&s, quarantines[i].held);
+            sim_disk_fail_call(s.f.world, nth, -EIO);
+            uint64_t before = sim_disk_failures(s.f.world);
+            finish(&s);
+            failures = sim_disk_failures(s.f.world) - before;
+            sim_disk_fail_call(s.f.world, 0, 0);
+            seen.len = 0;
+            seen.at[0] = '\0';
+            look_below(&s, "/spool/queue", &seen);
+            lib_is_true(nth, "not to be delivered", strstr(seen.at, "new") == NULL);
+            if (s.told[0] == '2')
+                look(nth, &s, quarantines[i].in_spool);
+            else
+                lib_is_true(nth, "451", strncmp(s.told, "451 ", 4) == 0 && failures != 0);
+            bool is_half = s.told[0] != '2' && arrivals != 0;
+            lib_is_true(nth, "duplicate",
+                        is_half == has_logged(&s, "spool-failed session=S transaction=237B00000000"
+                                                  "0000 targets=b nrcpt=1 reason=\"451 4.4.2 "));
+            if (is_half)
+                lib_is_true(nth, "possible", has_logged(&s, "duplicate=possible error="));
+            end(&s);
+        }
+    }
+    lib_end_rows();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_views),
+        cmocka_unit_test(test_quarantine),
+        cmocka_unit_test(test_disk_fails),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -185,6 +185,17 @@ static void let_go(struct play *p, enum unkept when)
     play_drain(p);
 }
 
+static void quarantine(struct play *p)
+{
+    const char *which = p->quarantined;
+
+    if (which == NULL)
+        return;
+    const struct target *target = which[0] == 'a' ? NULL : p->rcpts[which[0] - '0']->branch->target;
+    assert_int_equal(transaction_quarantine(&p->t, target, bytes_of("virus")), 0);
+    play_drain(p);
+}
+
 bool play(struct play *p)
 {
     play_drain(p);
@@ -199,6 +210,7 @@ bool play(struct play *p)
     in_content(p, 0);
     in_content(p, 1);
     let_go(p, UNKEPT_AFTER);
+    quarantine(p);
     transaction_end(&p->t);
     play_drain(p);
     return true;
@@ -206,7 +218,11 @@ bool play(struct play *p)
 
 static char letter(enum outcome_disposition disposition)
 {
-    return disposition == OUTCOME_NOTHING ? '-' : disposition == OUTCOME_SPOOL ? 'S' : 'B';
+    static const char letters[] = {[OUTCOME_NOTHING] = '-',
+                                   [OUTCOME_SPOOL] = 'S',
+                                   [OUTCOME_BOUNCE] = 'B',
+                                   [OUTCOME_HOLD] = 'H'};
+    return letters[disposition];
 }
 
 void play_describe(const struct play *p, struct lib_text *text)

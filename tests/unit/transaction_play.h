@@ -40,6 +40,7 @@ struct play {
     char ways[2];
     enum kind kinds[2];
     enum unkept unkept;
+    const char *quarantined; /* "0", "1": filters of that target say so; "all": the listener's */
     int prepare_error, commit_error; /* of the spool file */
     int undo_error, appear_error;    /* of maildirs: at prepare, at commit */
     bool withholds_prepare, withholds_commit;
