@@ -329,6 +329,14 @@ static const char *read_lists(struct bytes data, struct milter_terms *terms)
     return NULL;
 }
 
+/* All that there are in that version. */
+static uint32_t actions_of(uint32_t version)
+{
+    return version < SMFI_PROT_VERSION ? SMFI_V2_ACTS : SMFI_CURR_ACTS;
+}
+
+/* A milter may ask for actions that the operator withholds, as rspamd does whatever it is offered:
+ * it does not get them. */
 const char *milter_terms_read(const struct milter_packet *packet, const struct milter_terms *offer,
                               struct milter_terms *terms_out, uint32_t *beyond_out)
 {
@@ -342,8 +350,9 @@ const char *milter_terms_read(const struct milter_packet *packet, const struct m
         return "options that are too short";
     if (terms.version < 2 || terms.version > offer->version)
         return "a version that was not offered";
-    if ((terms.actions & ~offer->actions) != 0)
-        return "actions that were not offered";
+    if ((terms.actions & ~actions_of(offer->version)) != 0)
+        return "actions that do not exist";
+    terms.actions &= offer->actions;
     *beyond_out = terms.steps & ~(offer->steps | SMFI_INTERNAL);
     terms.steps &= offer->steps;
     const char *problem = read_lists(data, &terms);

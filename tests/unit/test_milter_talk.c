@@ -527,14 +527,22 @@ static const struct row rows[] = {
      .says = "O6 0 0",
      .seen = "connect\n> O |||\\04|||?||\\03\\ff\nfailed: a version that was not offered\n",
      .version = 4},
-    /* Actions that nobody offered. */
+    /* Actions that nobody knows. */
     {.happens = "connect",
-     .says = "O6 3 0",
-     .seen = "connect\n> O |||\\06|||\\01|\\1f\\ff\\ff\nfailed: actions that were not offered\n",
-     .actions = 1},
+     .says = "O6 200 0",
+     .seen = "connect\n" OPTIONS "failed: actions that do not exist\n"},
+    /* Actions that are withheld. */
+    {.happens = "connect mail data end",
+     .says = "O6 3 0\nc\nc\nc\nc\nhX|v|\nbbody\nc",
+     .seen =
+         "connect\n> O |||\\06|||\\02|\\1f\\ff\\ff\n" CONNECT
+         "ready beyond=0\ncontinue\nmail\n" MAIL_MACROS MAIL "continue\ndata\n" DATA
+         "continue\nend\n" HEADER_END END
+         "progress\nignored add-field name=X value= v\nedit replace-body value=body\ncontinue\n",
+     .actions = 2},
     {.happens = "connect",
      .says = "O4 40 0",
-     .seen = "connect\n> O |||\\04|||?||\\03\\ff\nfailed: actions that were not offered\n",
+     .seen = "connect\n> O |||\\04|||?||\\03\\ff\nfailed: actions that do not exist\n",
      .version = 4},
     /* Internal bits, and steps beyond. */
     {.happens = "connect",
