@@ -35,6 +35,17 @@ class Close(Answer):
         connection.close()
 
 
+class CloseAfter(Answer):
+    """Reads so many octets more, then closes."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def perform(self, connection):
+        connection.read(self.count)
+        connection.close()
+
+
 class Reset(Answer):
     """Breaks the connection with a TCP reset."""
 

@@ -87,13 +87,13 @@ class MilterConnection(Wire):
 
     def converse(self):
         while True:
-            length = struct.unpack(">I", self._octets(4))[0]
-            letter = self._octets(1).decode("latin-1")
+            length = struct.unpack(">I", self.read(4))[0]
+            letter = self.read(1).decode("latin-1")
             stage = STAGES.get(letter)
             if not stage or not 0 < length <= MAX_PACKET:
                 self.server.faults.append(f"packet {letter!r} of {length} octets")
                 self.close()
-            data = self._octets(length - 1)
+            data = self.read(length - 1)
             self.packets.append((letter, data))
             self.server.waiter.notify()
             self.perform(self.server.next_answer(stage, self, data))

@@ -72,7 +72,7 @@ class Wire:
             self.break_off()
         return data
 
-    def _octets(self, count):
+    def read(self, count):
         while len(self._buffer) < count:
             self._buffer += self._receive()
         data = bytes(self._buffer[:count])

@@ -80,7 +80,7 @@ class Connection(Wire):
     def _line(self):
         while b"\n" not in self._buffer:
             self._buffer += self._receive()
-        line = self._octets(self._buffer.index(b"\n") + 1)
+        line = self.read(self._buffer.index(b"\n") + 1)
         return line[:-2] if line.endswith(b"\r\n") else line[:-1]
 
     def _until_dot(self):
@@ -88,11 +88,11 @@ class Connection(Wire):
         looked_bytes = 0
         while True:
             if self._buffer.startswith(b".\r\n"):
-                return self._octets(3)[:0]
+                return self.read(3)[:0]
             end = self._buffer.find(b"\r\n.\r\n", looked_bytes)
             if end >= 0:
-                content = self._octets(end + 2)
-                self._octets(3)
+                content = self.read(end + 2)
+                self.read(3)
                 return content
             looked_bytes = max(0, len(self._buffer) - 4)
             self._buffer += self._receive()
@@ -124,10 +124,10 @@ class Connection(Wire):
             self._command(self._line().decode("latin-1"))
 
     def _read_proxy_header(self):
-        start = self._octets(12)
+        start = self.read(12)
         if start == b"\r\n\r\n\x00\r\nQUIT\n":
-            head = self._octets(4)
-            body = self._octets(struct.unpack(">H", head[2:])[0])
+            head = self.read(4)
+            body = self.read(struct.unpack(">H", head[2:])[0])
             self.proxy_header = start + head + body
         else:
             self.proxy_header = start + self._line() + b"\r\n"
@@ -188,7 +188,7 @@ class Connection(Wire):
             transaction.framing = "BDAT"
             self.answer("content")
         transaction.chunks.append(int(words[1]))
-        self._chunks.append(self._octets(int(words[1])))
+        self._chunks.append(self.read(int(words[1])))
         if len(words) > 2 and words[2].upper() == "LAST":
             transaction.content = b"".join(self._chunks)
             self._ended(transaction, "last")

@@ -12,7 +12,6 @@ import time
 
 from harness.process import Process, free_port
 
-DOMAIN, SELECTOR = "example.org", "sel"
 # Each stands for spam of one kind. Whoever says it must be refused by its filter.
 RSPAMD_WORD, SPAMASSASSIN_WORD, VIRUS = b"XRSPAMDBADX", b"XSPAMASSASSINBADX", b"XCLAMBADX"
 
@@ -90,60 +89,60 @@ class Milter:
 class DkimKey:
     """A key of opendkim-genkey, and the record that its domain would publish."""
 
-    def __init__(self, folder):
-        subprocess.run(["opendkim-genkey", "-D", folder, "-d", DOMAIN, "-s", SELECTOR, "-b", "2048"],
+    def __init__(self, folder, domain="example.org", selector="sel"):
+        self.domain, self.selector = domain, selector
+        subprocess.run(["opendkim-genkey", "-D", folder, "-d", domain, "-s", selector, "-b", "2048"],
                        check=True, capture_output=True)
-        self.private = pathlib.Path(folder) / f"{SELECTOR}.private"
-        text = (pathlib.Path(folder) / f"{SELECTOR}.txt").read_text()
+        self.private = pathlib.Path(folder) / f"{selector}.private"
+        text = (pathlib.Path(folder) / f"{selector}.txt").read_text()
         self.record = "".join(text.split('"')[1::2])
 
 
 class Opendkim(Milter):
-    """mode "s" signs what 127.0.0.0/8 sends from example.org, "v" verifies what it sends.
+    """Mode "s" signs what 127.0.0.0/8 sends from the key's domain, "v" verifies what it sends.
 
-    settings: lines of opendkim.conf, over those that every test needs.
+    settings: more lines of opendkim.conf. conf: an operator's, in place of all of that.
     """
 
-    def __init__(self, key, mode, settings="", **options):
-        self.key, self.mode, self.settings = key, mode, settings
+    def __init__(self, key, mode="s", settings="", conf=None, **options):
+        self.key, self.mode, self.settings, self.conf = key, mode, settings, conf
         super().__init__(**options)
 
     def begin(self):
-        keys = self.write("keys", f"{SELECTOR}._domainkey.{DOMAIN} {self.key.record}\n")
-        internal = "127.0.0.0/8" if self.mode == "s" else "192.0.2.254"
-        hosts = self.write("internal", internal + "\n")
-        conf = self.write("opendkim.conf", self.settings + f"""
-Socket              inet:{self.port}@127.0.0.1
-Mode                {self.mode}
-Domain              {DOMAIN}
-Selector            {SELECTOR}
-KeyFile             {self.key.private}
-InternalHosts       {hosts}
+        name = f"{self.key.selector}._domainkey.{self.key.domain}"
+        keys = self.write("keys", f"{name} {self.key.record}\n")
+        conf = self.write("opendkim.conf", (self.conf or self._usual()) + f"""
 TestDNSData         {keys}
 RequireSafeKeys     false
-AuthservID          mx.example.test
-AlwaysAddARHeader   yes
 Background          no
 Syslog              no
 """)
         self.run(["opendkim", "-f", "-x", conf], self.port)
 
+    def _usual(self):
+        internal = self.write("internal", "127.0.0.0/8\n" if self.mode == "s" else "192.0.2.254\n")
+        return self.settings + f"""
+Mode                {self.mode}
+Domain              {self.key.domain}
+Selector            {self.key.selector}
+KeyFile             {self.key.private}
+InternalHosts       {internal}
+AuthservID          mx.example.test
+AlwaysAddARHeader   yes
+Socket              inet:{self.port}@127.0.0.1
+"""
+
 
 class Opendmarc(Milter):
-    """records: lines `NAME TEXT` of its TestDNSData."""
+    """It rejects what fails. records: lines `NAME TEXT` of its DNS. conf: an operator's."""
 
-    def __init__(self, records="", settings="", **options):
-        self.records, self.settings = records, settings
+    def __init__(self, records="", conf=None, **options):
+        self.records, self.conf = records, conf
         super().__init__(**options)
 
     def begin(self):
         dns = self.write("dns", self.records)
-        nobody = self.write("ignored", "192.0.2.254\n")
-        conf = self.write("opendmarc.conf", self.settings + f"""
-Socket              inet:{self.port}@127.0.0.1
-AuthservID          mx.example.test
-TrustedAuthservIDs  mx.example.test
-IgnoreHosts         {nobody}
+        conf = self.write("opendmarc.conf", (self.conf or self._usual()) + f"""
 PublicSuffixList    /usr/share/publicsuffix/public_suffix_list.dat
 DNSTimeout          2
 TestDNSData         {dns}
@@ -152,9 +151,31 @@ Syslog              false
 """)
         self.run(["opendmarc", "-f", "-c", conf], self.port)
 
+    def _usual(self):
+        nobody = self.write("ignored", "192.0.2.254\n")
+        return f"""
+AuthservID          mx.example.test
+TrustedAuthservIDs  mx.example.test
+IgnoreHosts         {nobody}
+RejectFailures      true
+Socket              inet:{self.port}@127.0.0.1
+"""
+
+
+PROXY = """
+bind_socket = "127.0.0.1:{port}";
+milter = yes;
+upstream "local" {{ self_scan = yes; default = yes; }}
+"""
+
 
 class Rspamd(Milter):
-    """Its proxy worker as milter, which scans itself, with one rule: RSPAMD_WORD is spam."""
+    """Its proxy worker, which scans itself, with one rule: RSPAMD_WORD is spam. proxy: what stands in
+    worker-proxy.inc."""
+
+    def __init__(self, proxy=None, **options):
+        self.proxy = proxy
+        super().__init__(**options)
 
     def begin(self):
         rule = self.write("rules.lua", f"""
@@ -186,10 +207,8 @@ options {{
 logging {{ type = "console"; level = "notice"; }}
 metric {{ name = "default"; actions {{ reject = 15; }} }}
 worker "rspamd_proxy" {{
-  bind_socket = "127.0.0.1:{self.port}";
-  milter = yes;
-  count = 1;
-  upstream "local" {{ self_scan = yes; default = yes; }}
+count = 1;
+{self.proxy or PROXY.format(port=self.port)}
 }}
 lua = "{rule}";
 """)

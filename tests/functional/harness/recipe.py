@@ -21,7 +21,9 @@ def put_in(text, **places):
              "front": r"(?m)^smtp(?= +inet)", "bind": r"(?<=bind ):25\b",
              "listen_nginx": r"(?<=listen )25\b", "postern": r"192\.0\.2\.1:2525",
              "balancer": r"192\.0\.2\.10\b", "auth": r"127\.0\.0\.1:8080",
-             "own": r"192\.0\.2\.64/26"}
+             "own": r"192\.0\.2\.64/26", "opendkim": r"\b8891\b", "opendmarc": r"\b8893\b",
+             "rspamd": r"\b11332\b", "key": r"/etc/dkimkeys/mail\.private",
+             "ignored": r"/etc/opendmarc/ignore\.hosts"}
     for name, value in places.items():
         text, count = re.subn(names[name], str(value), text)
         assert count, f"the recipe has no place for {name}"
