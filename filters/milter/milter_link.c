@@ -183,6 +183,9 @@ static size_t on_bytes(void *owner, struct bytes in)
     struct bytes rest = in;
 
     drain(link, &rest);
+    if (link->state == MILTER_LINK_OPEN && milter_talk_is_due(&link->talk) &&
+        link->to.address.family != NETADDR_NONE)
+        stream_acknowledge(link->stream); /* libmilter sends each answer by itself */
     return is_alive(link) ? in.len - rest.len : in.len;
 }
 

@@ -4,6 +4,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -247,6 +249,15 @@ bool stream_is_ending(struct stream *stream)
     if ((asked.revents & POLLERR) != 0)
         stream_fail(stream, ERR_CLOSED);
     return stream->error == 0;
+}
+
+/* Nobody else waits for it: where that is not possible, the acknowledgement comes later. */
+void stream_acknowledge(struct stream *stream)
+{
+    int on = 1;
+
+    if (!stream->is_closing && !stream->is_connecting)
+        (void)setsockopt(stream_fd(stream), IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
 }
 
 /* ---- beginning ---- */

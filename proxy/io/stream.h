@@ -64,6 +64,9 @@ bool stream_is_quiet(struct stream *stream);
 /* True: the peer sends nothing more, though octets may wait to be read. Asks the kernel, since a
  * stream that does not read sees no end. A reset that this finds is reported by `failed`. */
 bool stream_is_ending(struct stream *stream);
+/* Tells the peer that what has come is here, now. For a peer that sends small pieces while we have
+ * nothing to say: without TCP_NODELAY it waits for that before each of them. */
+void stream_acknowledge(struct stream *stream);
 /* May be called any number of times; `closed` follows once, later. Sends what the kernel takes of
  * the unsent octets. */
 void stream_close(struct stream *stream);

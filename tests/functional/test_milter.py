@@ -10,6 +10,7 @@ from harness.messages import PLAIN_MESSAGE
 from harness.milters import (RSPAMD_WORD, SPAMASSASSIN_WORD, VIRUS, ClamavMilter, Opendkim, Rspamd,
                              SpamassMilter)
 from peers.answers import Close, Deaf, Hold, Nothing, Reset, Silence
+from peers.client import elapsed
 from peers.milter import (ACCEPT, CONTINUE, DISCARD, PROGRESS, REJECT, SHUTDOWN, SKIP, TEMPFAIL,
                           add_header, change_header, packet, replace_body, reply_code)
 
@@ -521,6 +522,18 @@ def test_libmilter(beside, busy):
         header, body = content.split(b"\r\n\r\n", 1)
         assert b"X-B: c\r\n" in header and b"Subject: new\r\n" in header
         assert header.endswith(b"X-A: b") and body == b"body\r\n"
+
+
+@pytest.mark.parametrize("count", [0, 3], ids=["judges", "edits"])
+def test_answers_are_not_held_back(beside, busy, count):
+    """libmilter leaves Nagle's algorithm on: answers that wait for one another's acknowledgement
+    would take 40 ms."""
+    milter = busy(("negotiate", "", "actions", "all"),
+                  *[("eom", "", "addheader", "X-A", "b")] * count, ("eom", "", "continue"))
+    server, _ = beside(on_loopback(milter))
+    with server.client() as client:
+        client.hello()
+        assert min(elapsed(client.mail, PLAIN_MESSAGE)[0] for _ in range(10)) < 0.035
 
 
 @pytest.mark.parametrize("kind, word, mark", [

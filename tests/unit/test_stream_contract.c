@@ -180,6 +180,7 @@ static void sees_an_end_without_reading(struct fixture *f)
     AWAIT(f->server.offered == 5);
     write_text(&f->client, " and last words");
     PAUSE();
+    CALL(f, stream_acknowledge(f->server.stream));
     CALL(f, assert_false(stream_is_ending(f->server.stream)));
     CALL(f, stream_shutdown(f->client.stream));
     PAUSE();
