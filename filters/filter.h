@@ -41,7 +41,8 @@ enum filter_edit_kind {
     (FILTER_EDIT(FILTER_CHANGE_SENDER) | FILTER_EDIT(FILTER_ADD_RCPT) |                            \
      FILTER_EDIT(FILTER_DELETE_RCPT))
 
-#define FILTER_EDITS_ALL (FILTER_EDITS_CONTENT | FILTER_EDITS_ENVELOPE)
+#define FILTER_EDITS_ALL                                                                           \
+    (FILTER_EDITS_CONTENT | FILTER_EDITS_ENVELOPE | FILTER_EDIT(FILTER_QUARANTINE))
 
 /* Borrowed by filter_edit(). A field's value is what stands behind the colon, so with its blank,
  * folds as CRLF and a blank, without the last CRLF; the filter sees to it that no octet in it could

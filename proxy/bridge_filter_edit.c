@@ -36,6 +36,7 @@ int bridge_filter_take_target_content(struct target_walk *t)
 /* What the walk along the edits has come to. */
 struct taking {
     struct bridge_filters *of;
+    const struct filter_edit *quarantine; /* the first; NULL: none */
     enum reply_id failure;
 };
 
@@ -163,11 +164,14 @@ static void take(void *owner, const struct filter_edit *edit)
     case FILTER_DELETE_RCPT:
         change_recipients(taking, edit);
         break;
+    case FILTER_QUARANTINE:
+        if (taking->quarantine == NULL)
+            taking->quarantine = edit;
+        break;
     case FILTER_ADD_FIELD:
     case FILTER_INSERT_FIELD:
     case FILTER_CHANGE_FIELD:
     case FILTER_REPLACE_BODY:
-    case FILTER_QUARANTINE:
         break; /* the view has them */
     }
 }
@@ -183,6 +187,9 @@ static enum reply_id take_all(struct bridge_filters *f, const struct chain_walk 
         return REPLY_OK;
     }
     chain_each_edit(walk, take, &taking);
+    if (taking.failure == REPLY_OK && taking.quarantine != NULL &&
+        transaction_quarantine(tx, target, taking.quarantine->value) != 0)
+        taking.failure = REPLY_LOCAL_PROBLEM;
     return taking.failure;
 }
 

@@ -139,6 +139,8 @@ bool scripted_init(struct scripted *f, const char *stages)
             f->filter.edits |= FILTER_EDITS_CONTENT;
         else if (strcmp(name, "envelope") == 0)
             f->filter.edits |= FILTER_EDITS_ENVELOPE;
+        else if (strcmp(name, "hold") == 0)
+            f->filter.edits |= FILTER_EDIT(FILTER_QUARANTINE);
         else if (i == ARRAY_LENGTH(names))
             return false;
         else

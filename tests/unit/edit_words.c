@@ -13,6 +13,7 @@ static const struct {
     {"change", FILTER_CHANGE_FIELD, true, true}, {"delete", FILTER_CHANGE_FIELD, true, true},
     {"body", FILTER_REPLACE_BODY, false, false}, {"from", FILTER_CHANGE_SENDER, false, false},
     {"to", FILTER_ADD_RCPT, false, false},       {"not", FILTER_DELETE_RCPT, false, false},
+    {"hold", FILTER_QUARANTINE, false, false},
 };
 
 /* The next word between blanks. */
