@@ -138,6 +138,7 @@ struct edited {
     size_t given;         /* octets of it */
     int excluded;         /* a recipient; -1: none */
     bool is_planned, is_begun;
+    bool is_held; /* it is to be quarantined */
     bool is_made; /* the filter has agreed: this is what must come */
 };
 
@@ -150,7 +151,7 @@ struct message {
     struct story recipients[SCENARIO_RECIPIENTS];
     unsigned recipient_count;
     bool is_end_sent;
-    bool was_flushed, was_deleted, was_report_deleted; /* by the operator */
+    bool was_released, was_flushed, was_deleted, was_report_deleted; /* by the operator */
     bool has_torn_end; /* a bit of what was written last has flipped */
     unsigned bounces;  /* by the operator, done or not */
     int code;          /* of the reply to the end of data; 0: none was heard */
@@ -370,6 +371,7 @@ void edit_begin(struct scenario *s, struct message *m); /* by chance: what it wi
 /* False: there was no room for all of it; to be called again. */
 bool edit_give(struct filter_seat *seat, struct message *m);
 void edit_forget(struct message *m);
+bool edit_holds(const struct message *m); /* it goes nowhere before an operator releases it */
 /* With the edits that were made. Lines may stand before it. */
 bool message_is_whole(const struct scenario *s, const struct message *m, const struct story *r,
                       int target, struct bytes content);

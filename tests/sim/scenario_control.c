@@ -40,6 +40,8 @@ static void may_happen(const struct request *q)
             other->is_crossed = other->is_crossed || other->file == q->file;
         }
         q->file->releases++;
+        if (m != NULL)
+            m->was_released = true;
         q->file->is_on_hold = false;
     }
     if (m != NULL && q->act == FLUSH)

@@ -22,6 +22,8 @@ void edit_plan(struct scenario *s)
     filter->edits = FILTER_EDITS_CONTENT;
     if (s->plan.filter.target < 0 && scenario_chance(s, 40))
         filter->edits |= FILTER_EDITS_ENVELOPE;
+    if (s->plan.filter.target < 0 && scenario_chance(s, 40))
+        filter->edits |= FILTER_EDIT(FILTER_QUARANTINE);
     filter->stages |= 1U << SESSION_STAGE_END;
 }
 
@@ -47,6 +49,13 @@ static void plan_recipient(struct scenario *s, struct message *m)
     m->edited.excluded = -1;
     if ((s->plan.filter.filter.edits & FILTER_EDITS_ENVELOPE) != 0 && scenario_chance(s, 50))
         m->edited.excluded = (int)scenario_below(s, m->recipient_count);
+    m->edited.is_held = (s->plan.filter.filter.edits & FILTER_EDIT(FILTER_QUARANTINE)) != 0 &&
+                        scenario_chance(s, 30);
+}
+
+bool edit_holds(const struct message *m)
+{
+    return m->edited.is_made && m->edited.is_held;
 }
 
 void edit_begin(struct scenario *s, struct message *m)
@@ -113,6 +122,8 @@ bool edit_give(struct filter_seat *seat, struct message *m)
         give_fields(seat, m);
         if (e->excluded >= 0)
             give(seat, FILTER_DELETE_RCPT, 0, "", m->recipients[e->excluded].address);
+        if (e->is_held)
+            give(seat, FILTER_QUARANTINE, 0, "", "it looks bad");
     }
     return (e->kinds & EDIT_BODY) == 0 || give_body(seat, e);
 }

@@ -80,6 +80,7 @@ static struct spool_file *file_at(struct scenario *s, const char *path, struct b
     if (f->message == NULL && f->is_report)
         f->message = find_cause(s, octets);
     f->is_to_postmaster = scenario_search(octets, "To: <postmaster@") != NULL;
+    f->is_held = f->is_on_hold = f->message != NULL && !f->is_report && edit_holds(f->message);
     f->telling = f->is_report ? ledger_telling(octets) : 0;
     ledger_clock(s);
     f->linked_ms = sim_now_ms(s->world);
@@ -98,15 +99,16 @@ static void check_report(struct scenario *s, const struct spool_file *f)
     }
 }
 
-/* Only what an operator has put there, or nobody can be told of. */
+/* Only what an operator has put there, or nobody can be told of; and what a filter has quarantined,
+ * which begins there. */
 static void check_hold(struct scenario *s, const struct spool_file *f, const char *from)
 {
     bool has_failed = s->targets.report_refusals > 0 || s->plan.has_clock_trouble; /* expired */
     bool is_hopeless = f->is_report && f->is_to_postmaster && has_failed;
 
-    if (from == NULL)
+    if (from == NULL && (f->message == NULL || f->is_report || !edit_holds(f->message)))
         scenario_fail(s, "%s begins in hold/", f->id);
-    else if (f->holds == 0 && !f->is_held && !is_hopeless)
+    else if (from != NULL && f->holds == 0 && !f->is_held && !is_hopeless)
         scenario_fail(s, "%s goes to hold/, and nobody has asked for that", f->id);
 }
 

@@ -16,8 +16,8 @@ struct scripted {
     struct actor ear;       /* a line for each question, and for each that is given up */
 };
 
-/* `stages`: names between blanks, and what the filter may edit: "content", "envelope", "hold". NULL: none,
- * it is never asked. False: no such stage. */
+/* `stages`: names between blanks, and what the filter may edit: "content", "envelope", "hold".
+ * NULL: none, it is never asked. False: no such stage. */
 bool scripted_init(struct scripted *f, const char *stages);
 /* To the oldest question: "go on", and a header field behind it that is put in front of the
  * message; "failed"; "discard"; "edit" and words of tests/unit/edit_words.h; or a reply. False:

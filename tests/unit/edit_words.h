@@ -8,8 +8,8 @@
 #include "filters/filter.h"
 
 /* Takes the first edit off *rest: "add NAME VALUE", "insert INDEX NAME VALUE", "change INDEX NAME
- * VALUE", "delete INDEX NAME", "body TEXT", "from ADDRESS", "to ADDRESS", "not ADDRESS", "hold REASON"; "|" stands
- * between edits. False: something else stands there. */
+ * VALUE", "delete INDEX NAME", "body TEXT", "from ADDRESS", "to ADDRESS", "not ADDRESS", "hold
+ * REASON"; "|" stands between edits. False: something else stands there. */
 bool edit_words_next(struct bytes *rest, struct filter_edit *edit_out);
 /* Gives all of them. */
 static inline bool edit_words_give(struct filter_seat *seat, const char *words)
