@@ -3,6 +3,7 @@
 import pytest
 
 from harness.beside import Mail
+from harness.control import Control
 from harness.messages import PLAIN_MESSAGE, big_message
 from harness.milters import Opendkim
 from harness.process import free_port
@@ -192,6 +193,27 @@ def test_of_one_target(target, postern, busy, framing):
     assert [len(b.ended) for b in backends] == [0, 1, 1]
     assert contents(backends[1]) == [edited(PLAIN_MESSAGE)]
     assert contents(backends[2]) == [PLAIN_MESSAGE]
+
+
+# ---- quarantine ----------------------------------------------------------------------------------
+
+def test_quarantine(target, postern, busy):
+    """250, and nobody has it until an operator releases it; as the milter made it."""
+    backend = target()
+    milter = busy(*EDITS, ("eom", "", "quarantine", "looks odd"))
+    server = postern(milter_section(milter) + relay("one", backend.address) + "[route]\n@ one\n",
+                     smtpd="filter = own\n")
+    streamed(server, [backend], PLAIN_MESSAGE)
+    streamed(server, [backend], PLAIN_MESSAGE)
+    assert backend.ended == []
+    control = Control(server)
+    released, deleted = control.queue()
+    assert "looks odd" in control.text("show", released)
+    control.text("delete", deleted)
+    control.text("release", released)
+    backend.wait_ended()
+    assert contents(backend) == [edited(PLAIN_MESSAGE)]
+    control.wait_queue([])
 
 
 # ---- old milters ---------------------------------------------------------------------------------

@@ -143,7 +143,7 @@ def taken_apart(message):
 
 # ---- the comparison ------------------------------------------------------------------------------
 
-QUEUED = (rb"queued as [0-9A-F]+", b"queued as ID")
+QUEUED = (rb"queued as [0-9A-Z]+", b"queued as ID")
 # Of these a milter hears as connections to it are kept; a body comes in the pieces in which it arrived,
 # and "eom" has its length and sum.
 LEFT_OUT = ("negotiate", "abort", "close", "body")
