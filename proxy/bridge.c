@@ -234,8 +234,6 @@ static void append(struct bridge *b, struct bytes content)
         error = ERR_MEMORY;
     if (error != 0)
         fail_copy(b, error);
-    else
-        bridge_filter_flush(b);
 }
 
 static void finish_copy(struct bridge *b)
@@ -482,6 +480,7 @@ static size_t on_bytes(void *owner, struct bytes in)
     b->session.bridged = bridged(b->smtpd); /* targets may have been seen since */
     do {
         used += take(b, bytes_skip(in, used));
+        bridge_filter_flush(b);
         carrier_drain(&b->carrier);
     } while (session_wants_input(&b->session) && offer(b, bytes_skip(in, used)).len != 0);
     return used;

@@ -135,6 +135,7 @@ enum macro {
     MACRO_CLIENT_PTR,
     MACRO_CLIENT_PORT,
     MACRO_AUTH_AUTHEN,
+    MACRO_AUTH_TYPE,
     MACRO_MAIL_ADDR,
     MACRO_MAIL_HOST,
     MACRO_MAIL_MAILER,
@@ -157,6 +158,7 @@ static const char *const macro_names[MACRO_COUNT] = {
     [MACRO_CLIENT_PTR] = "client_ptr",
     [MACRO_CLIENT_PORT] = "client_port",
     [MACRO_AUTH_AUTHEN] = "auth_authen",
+    [MACRO_AUTH_TYPE] = "auth_type",
     [MACRO_MAIL_ADDR] = "mail_addr",
     [MACRO_MAIL_HOST] = "mail_host",
     [MACRO_MAIL_MAILER] = "mail_mailer",
@@ -186,6 +188,8 @@ static void put_of_client(struct buf *out, enum macro macro, const struct milter
         buf_put(out, reverse_name_of(who));
     else if (macro == MACRO_AUTH_AUTHEN)
         buf_put(out, who->login);
+    else if (macro == MACRO_AUTH_TYPE && who->login.len != 0)
+        buf_text(out, "XCLIENT"); /* who is in front knows how; filters sign for any */
 }
 
 /* Of an address: itself, its domain, how it travels. */
@@ -238,6 +242,7 @@ static void put_macro(struct buf *out, enum macro macro, const struct milter_abo
     case MACRO_CLIENT_PTR:
     case MACRO_CLIENT_PORT:
     case MACRO_AUTH_AUTHEN:
+    case MACRO_AUTH_TYPE:
     case MACRO_COUNT:
         break;
     }

@@ -287,5 +287,6 @@ struct reply outcome_of_message(const struct transaction *t)
         return words_of_failure(&tally);
     if (tally.accepted != NULL)
         return tally.accepted->reply;
-    return reply_own(tally.discarded != NULL ? REPLY_MESSAGE_DISCARDED : REPLY_LOCAL_PROBLEM);
+    /* Who sends what is thrown away is not told so. */
+    return tally.discarded != NULL ? queued(t) : reply_own(REPLY_LOCAL_PROBLEM);
 }

@@ -203,7 +203,9 @@ static void run(const void *given, struct lib_pieces *in, struct lib_text *seen)
     "[192.0.2.1]|\n"                                                                               \
     "> C client.test|4\\04\\d2192.0.2.1|\n"
 #define MAIL_MACROS                                                                                \
-    "> D Mi|B1|{auth_authen}|joe|{mail_addr}|a@b.test|{mail_host}|b.test|{mail_mailer}|smtp|\n"
+    "> D "                                                                                         \
+    "Mi|B1|{auth_type}|XCLIENT|{auth_authen}|joe|{mail_addr}|a@b.test|{mail_host}|b.test|{mail_"   \
+    "mailer}|smtp|\n"
 #define MAIL        "> M <a@b.test>|BODY=8BITMIME|SIZE=9|\n"
 #define RCPT_MACROS "> D Ri|B1|{rcpt_addr}|\"c d\"@e.test|{rcpt_host}|e.test|{rcpt_mailer}|smtp|\n"
 #define RCPT        "> R <\"c d\"@e.test>|NOTIFY=NEVER|\n"

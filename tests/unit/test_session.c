@@ -489,7 +489,7 @@ static const struct {
      BEGIN "C RCPT TO:<u@no.test>\nS 550 5.7.1 relaying denied\nC RCPT TO:<u@gone.test>\n"
            "S 250 2.1.5 Ok\nC RCPT TO:<u@gone.test>\nS 250 2.1.5 Ok\nC RCPT TO:<u@gone.test>\n"
            "S 452 4.5.3 Too many recipients\nC DATA\n" GO "C .\nA settled\n"
-           "S 250 2.0.0 Ok: discarded\n"},
+           "S 250 2.0.0 Ok: queued as \n"},
     {"unqualified", BEGIN "C RCPT TO:<joe>\nS 553 5.1.3 Fully qualified address wanted\n"
                           "C RCPT TO:<PostMaster>\nA open a\nA rcpt a PostMaster\n"},
     {"junk", "C NOOP\nS 250 2.0.0 Ok\nC VRFY x\nS 252 2.0.0 Cannot verify, send some mail and see\n"
