@@ -73,6 +73,7 @@ static void keep_header(struct chain_walk *w, enum header_place place, struct by
         place = len < rest.len ? HEADER_AT_LINE_START : HEADER_IN_LINE;
         rest = bytes_skip(rest, len < rest.len ? len + 1 : len);
     }
+    w->header_bytes += octets.len - rest.len;
     buf_put(&w->header, bytes_first(octets, octets.len - rest.len));
 }
 
@@ -261,5 +262,6 @@ void chain_content_ended(struct chain_walk *w)
     buf_done(&w->header);
     w->copy = NULL;
     w->shown = w->included = 0;
+    w->header_bytes = 0;
     w->has_header = w->is_whole = false;
 }

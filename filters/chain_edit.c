@@ -123,15 +123,23 @@ static void put_header(const struct chain_walk *w, struct buf *out)
         buf_put(out, buf_bytes(&w->header));
 }
 
+/* Is it for the length of the header that it cannot be edited, or for want of memory? */
+static enum reply_id why_not(const struct seat *s)
+{
+    const struct chain_walk *w = s->walk;
+    uint64_t most = w->view.lines.len + w->header_bytes + s->edits.bytes;
+
+    return most > VIEW_LINES_MAX ? REPLY_HEADER_TOO_BIG : REPLY_LOCAL_PROBLEM;
+}
+
 static enum reply_id change_view(struct seat *s, struct buf *before, struct buf *after)
 {
     struct chain_walk *w = s->walk;
 
     put_header(w, before);
-    if (w->header.has_failed || before->has_failed)
-        return REPLY_HEADER_TOO_BIG;
-    if (!edits_put_header(&s->edits, buf_bytes(before), &w->view.above, after))
-        return after->has_failed ? REPLY_HEADER_TOO_BIG : REPLY_LOCAL_PROBLEM;
+    if (w->header.has_failed || before->has_failed ||
+        !edits_put_header(&s->edits, buf_bytes(before), &w->view.above, after))
+        return why_not(s);
     if (arena_copy(&w->message, buf_bytes(after), &w->view.lines) != 0)
         return REPLY_LOCAL_PROBLEM;
     if (!w->has_header)

@@ -69,6 +69,7 @@ struct chain_walk {
     struct view view; /* with the edits so far, and the lines of so many filters */
     size_t included;
     struct buf header;       /* what stands in the copy of it, once it was seen */
+    uint64_t header_bytes;   /* octets of it, whether or not there was room for them */
     bool has_header;         /* view.lines have all of the header */
     bool is_whole;           /* the copy has all of the message */
     struct loop_post post;   /* chain_room() */

@@ -28,6 +28,7 @@ int edits_add(struct edits *edits, const struct filter_edit *told)
         edits->last->next = edit;
     edits->last = edit;
     edits->kinds |= FILTER_EDIT(told->kind);
+    edits->bytes += told->name.len + told->value.len + sizeof(":\r\n") - 1;
     return 0;
 }
 

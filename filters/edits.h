@@ -21,6 +21,7 @@ struct edit {
 struct edits {
     struct arena *arena;
     struct edit *first, *last;  /* all but those of the body, in the order given */
+    size_t bytes;               /* that they can add to the header, at most */
     uint32_t kinds;             /* FILTER_EDIT() bits of those that were given */
     uint64_t body_at, body_end; /* the new body, in the copy; meaningful where `kinds` says so */
     struct line_ends ends;      /* ... of its lines */
