@@ -193,12 +193,19 @@ static const struct copy_use copy_use = {.room = on_copy_room,
                                          .refused = on_copy_refused,
                                          .is_ending = on_copy_is_ending};
 
+/* Once, when filters are asked about MAIL or when it is accepted: they all know it by that. */
+static void give_id(const struct bridge *b, struct transaction *tx)
+{
+    if (tx != NULL && tx->envelope.id.text[0] == '\0')
+        tx->envelope.id = services_next_id(b->smtpd->services);
+}
+
 static void begin(struct bridge *b)
 {
     struct services *s = b->smtpd->services;
     struct transaction *tx = b->session.tx;
 
-    tx->envelope.id = services_next_id(s);
+    give_id(b, tx);
     tx->splits = b->smtpd->conf->split == SMTPD_SPLIT_LIVE;
     b->carrier.transaction = tx;
     b->carrier.origin = session_origin(&b->session);
@@ -281,6 +288,7 @@ static void perform(struct bridge *b, const struct session_action *todo)
         finish_copy(b);
         break;
     case SESSION_ACT_FILTER:
+        give_id(b, b->session.command.tx);
         bridge_filter_ask(b);
         break;
     case SESSION_ACT_REJECT:

@@ -5,6 +5,8 @@
 #include "proxy/services.h"
 #include "proxy/smtp/params.h"
 
+#define PARAMS_MAX 8192 /* octets of ESMTP words */
+
 static struct arena *mail_of(const struct bridge_filters *f)
 {
     return &f->bridge->session.mail;
@@ -67,17 +69,29 @@ static int read_address(struct taking *taking, struct bytes text, struct address
 }
 
 /* Only what says how to report on a message is a filter's to change (RFC 3461). */
-static bool is_for_reports(struct bytes keyword)
+static bool is_of_sender(const struct param *param)
 {
-    return bytes_is_nocase(keyword, "RET") || bytes_is_nocase(keyword, "ENVID");
+    return (bytes_is_nocase(param->keyword, "RET") && params_is_ret(param->value)) ||
+           (bytes_is_nocase(param->keyword, "ENVID") && params_is_envid(param->value));
 }
 
-static void put_params(struct buf *out, struct bytes rest, bool wants_reports)
+static bool is_another(const struct param *param)
+{
+    return !bytes_is_nocase(param->keyword, "RET") && !bytes_is_nocase(param->keyword, "ENVID");
+}
+
+static bool is_of_recipient(const struct param *param)
+{
+    return (bytes_is_nocase(param->keyword, "NOTIFY") && params_is_notify(param->value)) ||
+           (bytes_is_nocase(param->keyword, "ORCPT") && params_is_orcpt(param->value));
+}
+
+static void put_params(struct buf *out, struct bytes rest, bool (*fits)(const struct param *param))
 {
     struct param param;
 
     while (params_next(&rest, &param) == 0) {
-        if (is_for_reports(param.keyword) != wants_reports)
+        if (!fits(&param))
             continue;
         if (buf_length(out) != 0)
             buf_byte(out, ' ');
@@ -88,6 +102,20 @@ static void put_params(struct buf *out, struct bytes rest, bool wants_reports)
     }
 }
 
+static void begin_params(struct taking *taking, struct buf *out)
+{
+    buf_init(out, &loop_pools(taking->of->bridge->carrier.loop)->medium, PARAMS_MAX);
+}
+
+static int keep_params(struct taking *taking, struct buf *out, struct bytes *params_out)
+{
+    int error =
+        out->has_failed ? ERR_MEMORY : arena_copy(mail_of(taking->of), buf_bytes(out), params_out);
+
+    buf_done(out);
+    return error;
+}
+
 static int sender_params(struct taking *taking, struct bytes given, struct bytes *params_out)
 {
     const struct transaction *tx = taking->of->bridge->session.tx;
@@ -96,13 +124,20 @@ static int sender_params(struct taking *taking, struct bytes given, struct bytes
     *params_out = tx->envelope.params;
     if (given.len == 0)
         return 0;
-    buf_init(&out, &loop_pools(taking->of->bridge->carrier.loop)->medium, 4096);
-    put_params(&out, tx->envelope.params, false);
-    put_params(&out, given, true);
-    int error =
-        out.has_failed ? ERR_MEMORY : arena_copy(mail_of(taking->of), buf_bytes(&out), params_out);
-    buf_done(&out);
-    return error;
+    begin_params(taking, &out);
+    put_params(&out, tx->envelope.params, is_another);
+    put_params(&out, given, is_of_sender);
+    return keep_params(taking, &out, params_out);
+}
+
+static int recipient_params(struct taking *taking, struct bytes given, struct bytes *params_out)
+{
+    struct buf out;
+
+    *params_out = bytes_make(NULL, 0);
+    begin_params(taking, &out);
+    put_params(&out, given, is_of_recipient);
+    return keep_params(taking, &out, params_out);
 }
 
 static void change_sender(struct taking *taking, const struct filter_edit *edit)
@@ -126,13 +161,15 @@ static void include(struct taking *taking, const struct address *to, const struc
     struct bytes params;
     struct routed routed;
 
+    if (transaction_includes(b->session.tx, to))
+        return;
     bridge_resolve(b, &asked, &routed);
     if (routed.reply.code != 0) {
         log_ignored(taking, edit, "no route");
         return;
     }
     routed.guard = REPLY_OK; /* it is not the client that goes there */
-    if (arena_copy(mail_of(taking->of), edit->params, &params) != 0 ||
+    if (recipient_params(taking, edit->params, &params) != 0 ||
         transaction_include(b->session.tx, to, params, &routed) != 0)
         taking->failure = REPLY_LOCAL_PROBLEM;
 }

@@ -262,6 +262,8 @@ void transaction_change_sender(struct transaction *t, const struct address *from
                                struct bytes params);
 /* The recipient, as the client named it, does not get the message. False: there is none. */
 bool transaction_exclude(struct transaction *t, const struct address *to);
+/* Does one of that name get it? */
+bool transaction_includes(const struct transaction *t, const struct address *to);
 /* One more gets it. Refused, it gets a bounce as one that the client has named. ERR_MEMORY;
  * ERR_RANGE: its target shares a transaction with no other; the message must be refused then. */
 int transaction_include(struct transaction *t, const struct address *to, struct bytes params,

@@ -119,6 +119,16 @@ bool transaction_exclude(struct transaction *t, const struct address *to)
     return is_any;
 }
 
+bool transaction_includes(const struct transaction *t, const struct address *to)
+{
+    LIST_EACH (link, &t->recipients) {
+        const struct recipient *r = recipient_of(link);
+        if (is_same(&r->original, to) && outcome_stands(r) && r->final != FATE_DISCARDED)
+            return true;
+    }
+    return false;
+}
+
 int transaction_include(struct transaction *t, const struct address *to, struct bytes params,
                         const struct routed *routed)
 {
