@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What filters change in a message. */
 #include "filters/chain_private.h"
+#include "proxy/smtp/header_field.h"
 
 static const struct bytes empty_line = {.at = (const uint8_t *)"\r\n", .len = 2};
 
@@ -115,12 +116,17 @@ void chain_room(struct chain_walk *w)
 
 /* ---- when it has agreed ---- */
 
-/* All of the header as it is shown now. */
-static void put_header(const struct chain_walk *w, struct buf *out)
+/* Of the header in the copy, what are fields. A line that is none ends the header for those who
+ * read the message behind us, and so does a fold of nothing: what follows stays with the body. */
+static struct bytes fields_of(struct bytes header)
 {
-    buf_put(out, w->view.lines);
-    if (!w->has_header)
-        buf_put(out, buf_bytes(&w->header));
+    struct bytes rest = header, field;
+    size_t len = 0;
+
+    while (field = header_field_take(&rest),
+           header_field_name(bytes_first(field, FILTER_FIELD_MAX)).len != 0)
+        len += field.len;
+    return bytes_first(header, len);
 }
 
 /* Is it for the length of the header that it cannot be edited, or for want of memory? */
@@ -135,15 +141,16 @@ static enum reply_id why_not(const struct seat *s)
 static enum reply_id change_view(struct seat *s, struct buf *before, struct buf *after)
 {
     struct chain_walk *w = s->walk;
+    struct bytes fields = w->has_header ? bytes_make(NULL, 0) : fields_of(buf_bytes(&w->header));
 
-    put_header(w, before);
+    buf_put(before, w->view.lines);
+    buf_put(before, fields);
     if (w->header.has_failed || before->has_failed ||
         !edits_put_header(&s->edits, buf_bytes(before), &w->view.above, after))
         return why_not(s);
     if (arena_copy(&w->message, buf_bytes(after), &w->view.lines) != 0)
         return REPLY_LOCAL_PROBLEM;
-    if (!w->has_header)
-        w->view.at += buf_length(&w->header);
+    w->view.at += fields.len;
     w->has_header = true;
     if (has_body(&s->edits)) {
         append(s, line_ends_finish(&s->edits.ends)); /* its room was kept free */

@@ -67,19 +67,6 @@ static struct field *add(struct header *h, struct list *next, const struct filte
     return f;
 }
 
-/* With its folds, and the CRLF at its end. */
-static struct bytes take_field(struct bytes *rest)
-{
-    size_t len = 0;
-
-    do
-        len += bytes_find(bytes_skip(*rest, len), '\n') + 1;
-    while (len < rest->len && (rest->at[len] == ' ' || rest->at[len] == '\t'));
-    struct bytes field = bytes_first(*rest, len);
-    *rest = bytes_skip(*rest, field.len);
-    return field;
-}
-
 static bool read_header(struct header *h, struct bytes header, size_t above)
 {
     struct bytes rest = header;
@@ -89,7 +76,7 @@ static bool read_header(struct header *h, struct bytes header, size_t above)
         if (f == NULL)
             return false;
         f->is_above = header.len - rest.len < above;
-        f->raw = take_field(&rest);
+        f->raw = header_field_take(&rest);
         f->counts = true;
     }
     return true;

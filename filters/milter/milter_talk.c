@@ -3,6 +3,7 @@
 #include "filters/milter/milter_talk.h"
 
 #include "filters/milter/milter_talk_private.h"
+#include "proxy/smtp/header_field.h"
 
 #define OUT_MAX       (1U << 20) /* its owner stops long before */
 #define CONNECTED_MAX 32768      /* lists of macros */
@@ -323,7 +324,7 @@ void milter_talk_field(struct milter_talk *talk, struct bytes field)
 
     if (!takes_content(talk))
         return;
-    if (!talk->message.is_header_over && milter_is_field(field)) {
+    if (!talk->message.is_header_over && header_field_name(field).len != 0) {
         if (!is_wanted(talk, MILTER_STEP_FIELD))
             return;
         milter_put_field(&talk->out, field, keeps_space);

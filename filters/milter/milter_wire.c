@@ -4,6 +4,7 @@
 
 #include "proxy/base/error.h"
 #include "proxy/base/text.h"
+#include "proxy/smtp/header_field.h"
 
 #define HEAD_BYTES (MILTER_LEN_BYTES + 1)
 
@@ -225,21 +226,6 @@ void milter_put_path(struct buf *out, uint8_t command, const struct address *pat
     milter_end(out, begun);
 }
 
-/* RFC 5322 3.6.8, and blanks before the colon, as others take them. 0: there is no name. */
-static size_t name_length(struct bytes field)
-{
-    size_t len = bytes_find(field, ':');
-
-    if (len == field.len)
-        return 0;
-    while (len > 0 && (field.at[len - 1] == ' ' || field.at[len - 1] == '\t'))
-        len--;
-    for (size_t i = 0; i < len; i++)
-        if (!byte_is_printable(field.at[i]) || field.at[i] == ' ')
-            return 0;
-    return len;
-}
-
 /* Without the CR of its folds. */
 static void put_value(struct buf *out, struct bytes value)
 {
@@ -252,18 +238,13 @@ static void put_value(struct buf *out, struct bytes value)
     }
 }
 
-bool milter_is_field(struct bytes field)
-{
-    return name_length(field) != 0;
-}
-
 /* One that is longer than a packet can be is cut off. */
 void milter_put_field(struct buf *out, struct bytes field, bool keeps_space)
 {
-    size_t name = name_length(field), room = MILTER_MAX_DATA_SIZE - 2, begun;
+    size_t name = header_field_name(field).len, room = MILTER_MAX_DATA_SIZE - 2, begun;
     struct bytes value = bytes_skip(field, bytes_find(field, ':') + 1);
 
-    assert(milter_is_field(field));
+    assert(name != 0);
     while (value.len > 0 && (value.at[value.len - 1] == '\n' || value.at[value.len - 1] == '\r'))
         value.len--;
     if (!keeps_space && value.len > 0 && value.at[0] == ' ')

@@ -55,9 +55,7 @@ void milter_put_connect(struct buf *out, struct bytes host, const struct netaddr
 /* MAIL or RCPT; `params` as they stood in the client's command. */
 void milter_put_path(struct buf *out, uint8_t command, const struct address *path,
                      struct bytes params);
-/* Does a header field begin here, one that has a name? */
-bool milter_is_field(struct bytes field);
-/* Legal when it is one; raw, with its line end. */
+/* Legal when it has a name (proxy/smtp/header_field.h); raw, with its line end. */
 void milter_put_field(struct buf *out, struct bytes field, bool keeps_space);
 /* Legal when the chunk has at least one octet and at most MILTER_CHUNK_SIZE. */
 void milter_put_body(struct buf *out, struct bytes chunk);

@@ -2,6 +2,8 @@
 /* Header fields and body of a message that passes by. */
 #include "proxy/smtp/header_field.h"
 
+#include "proxy/base/text.h"
+
 void header_splitter_init(struct header_splitter *splitter, struct pool *pool, uint32_t field_max)
 {
     *splitter = (struct header_splitter){.place = HEADER_AT_LINE_START};
@@ -92,6 +94,18 @@ enum header_part header_splitter_end(struct header_splitter *splitter, struct by
     return buf_length(&splitter->field) != 0 ? tell_field(splitter, part_out) : HEADER_PART_NONE;
 }
 
+struct bytes header_field_take(struct bytes *header)
+{
+    size_t len = 0;
+
+    do
+        len += bytes_find(bytes_skip(*header, len), '\n') + 1;
+    while (len < header->len && goes_on(header->at[len]));
+    struct bytes field = bytes_first(*header, len);
+    *header = bytes_skip(*header, field.len);
+    return field;
+}
+
 struct bytes header_field_name(struct bytes field)
 {
     struct bytes name = bytes_first(field, bytes_find(field, ':'));
@@ -100,6 +114,9 @@ struct bytes header_field_name(struct bytes field)
         return bytes_make(NULL, 0);
     while (name.len > 0 && goes_on(name.at[name.len - 1]))
         name.len--;
+    for (size_t i = 0; i < name.len; i++)
+        if (!byte_is_printable(name.at[i]) || name.at[i] == ' ')
+            return bytes_make(NULL, 0);
     return name;
 }
 

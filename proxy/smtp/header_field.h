@@ -33,7 +33,10 @@ enum header_part header_splitter_take(struct header_splitter *splitter, struct b
 /* The message is whole. A header without a body may leave a last field. */
 enum header_part header_splitter_end(struct header_splitter *splitter, struct bytes *part_out);
 
-/* Before the colon, without blanks; empty where there is no colon. */
+/* Takes the first field of a header off it, with its folds and its line end. */
+struct bytes header_field_take(struct bytes *header);
+/* Before the colon, without the blanks that others take there; empty where it is no name (RFC 5322
+ * 3.6.8), so that a line without one is no field. */
 struct bytes header_field_name(struct bytes field);
 /* Is this the field's name? In any case; blanks before the colon do not count. */
 bool header_field_is(struct bytes field, const char *name);

@@ -195,6 +195,35 @@ def test_of_one_target(target, postern, busy, framing):
     assert contents(backends[2]) == [PLAIN_MESSAGE]
 
 
+# ---- what only looks like a header ---------------------------------------------------------------
+
+NO_FIELDS = {
+    "first": b"no field\r\nX-Old: forged\r\n\r\nold body\r\n",
+    "later": b"Subject: x\r\nno field\r\n X-Old: forged\r\n\r\nold body\r\n",
+    "fold": b" dkim=pass\r\nX-Old: forged\r\n\r\nold body\r\n",
+}
+
+
+@pytest.mark.parametrize("content", NO_FIELDS.values(), ids=NO_FIELDS)
+@pytest.mark.parametrize("way", [streamed, spooled])
+def test_line_that_is_no_field(target, postern, busy, way, content):
+    """What a milter was shown as body is body for its edits: its fields stand above, a new body
+    replaces it, and no client goes on with a milter's field."""
+    subject = content[:content.index(b"\r\n") + 2] if content.startswith(b"Subject") else b""
+    body = content[len(subject):]
+    for edits, rest in (EDITS, body), ([*EDITS, ("eom", "", "replacebody", "new")], b"\r\nnew\r\n"):
+        backend, milter = target(), busy(*edits)
+        server = postern(milter_section(milter) + relay("one", backend.address) + "[route]\n@ one\n",
+                         smtpd="filter = own\n")
+        way(server, [backend], content)
+        backend.wait_ended()
+        empty = b"\r\n" if rest[:1] == b" " else b""
+        fields = b"X-Top: top\r\n" + subject + b"X-Last: last\r\n"
+        assert contents(backend) == [fields + empty + rest]
+        assert milter.wait_stage("eom") and len(
+            [e for e in milter.events if e["stage"] == "header"]) == len(subject[:1])
+
+
 # ---- quarantine ----------------------------------------------------------------------------------
 
 def test_quarantine(target, postern, busy):

@@ -60,8 +60,20 @@ static void knows_names(void **state)
     assert_true(header_field_is(bytes_of("SUBJECT \t: x\r\n"), "Subject"));
     assert_false(header_field_is(bytes_of("Subject\r\n"), "Subject"));
     assert_false(header_field_is(bytes_of("Subjects: x\r\n"), "Subject"));
+    assert_false(header_field_is(bytes_of(" Subject: x\r\n"), " Subject"));
     assert_true(bytes_is(header_field_value(bytes_of("A: b\r\n c\r\n")), " b\r\n c\r\n"));
     assert_int_equal(header_field_value(bytes_of("A\r\n")).len, 0);
+}
+
+static void takes_fields(void **state)
+{
+    struct bytes header = bytes_of("A: b\r\n c\r\n\td\r\nno field\r\nE: f");
+
+    (void)state;
+    assert_true(bytes_is(header_field_take(&header), "A: b\r\n c\r\n\td\r\n"));
+    assert_true(bytes_is(header_field_take(&header), "no field\r\n"));
+    assert_true(bytes_is(header_field_take(&header), "E: f"));
+    assert_int_equal(header_field_take(&header).len, 0);
 }
 
 int main(void)
@@ -69,6 +81,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(splits),
         cmocka_unit_test(knows_names),
+        cmocka_unit_test(takes_fields),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
