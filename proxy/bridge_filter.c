@@ -17,7 +17,6 @@ static struct chain_walk *walk(struct bridge *b, const struct chain *chain, uint
 {
     const struct chain_log log = {
         .log = b->smtpd->services->log, .sinks = b->smtpd->log_sinks, .session = &b->id};
-
     const struct chain_client about = {.client = &b->session.client,
                                        .origin = session_origin(&b->session),
                                        .hostname = b->smtpd->conf->name,
@@ -88,8 +87,7 @@ static enum reply_id take_answers(struct bridge_filters *f)
     if (is_end)
         LIST_EACH (link, &f->targets)
             if (error == 0)
-                error = bridge_filter_take_target_content(
-                    LIST_ENTRY(link, struct target_walk, in_filters));
+                error = bridge_filter_take_target_content(target_walk_of(link));
     if (is_end && copy != NULL && !copy_is_finished(copy))
         copy_finish(copy);
     return error == 0 ? bridge_filter_take_fates(f) : REPLY_LOCAL_PROBLEM;
@@ -99,7 +97,7 @@ static void end_asking(struct bridge_filters *f)
 {
     if (is_about_message(f))
         LIST_EACH (link, &f->targets)
-            judge(f, LIST_ENTRY(link, struct target_walk, in_filters));
+            judge(f, target_walk_of(link));
     if (is_about_message(f) && f->refusal.code == 0) {
         enum reply_id id = take_answers(f);
         if (id != REPLY_OK)
@@ -136,7 +134,7 @@ static void on_target_answered(void *owner, const struct reply *reply)
 static void ask_about_message(struct bridge_filters *f)
 {
     LIST_EACH (link, &f->targets) {
-        struct target_walk *t = LIST_ENTRY(link, struct target_walk, in_filters);
+        struct target_walk *t = target_walk_of(link);
         t->refusal = (struct reply){.code = 0};
         if (!transaction_goes_to(f->bridge->session.tx, t->target))
             continue;
@@ -219,7 +217,7 @@ void bridge_filter_ask(struct bridge *b)
 static struct target_walk *find(const struct bridge_filters *f, const struct target *target)
 {
     LIST_EACH (link, &f->targets) {
-        struct target_walk *t = LIST_ENTRY(link, struct target_walk, in_filters);
+        struct target_walk *t = target_walk_of(link);
         if (t->target == target)
             return t;
     }
@@ -348,7 +346,7 @@ static void forget_all(struct bridge_filters *f)
     if (f->own != NULL)
         chain_forget(f->own);
     LIST_EACH (link, &f->targets)
-        chain_forget(LIST_ENTRY(link, struct target_walk, in_filters)->walk);
+        chain_forget(target_walk_of(link)->walk);
 }
 
 void bridge_filter_named(struct bridge *b)
@@ -360,7 +358,7 @@ void bridge_filter_named(struct bridge *b)
     if (f->own != NULL)
         chain_named(f->own);
     LIST_EACH (link, &f->targets)
-        chain_named(LIST_ENTRY(link, struct target_walk, in_filters)->walk);
+        chain_named(target_walk_of(link)->walk);
 }
 
 void bridge_filter_forget_late(struct bridge *b)
@@ -394,7 +392,7 @@ void bridge_filter_message_ended(struct bridge *b)
     if (f == NULL)
         return;
     LIST_EACH (link, &f->targets)
-        chain_walk_end(&LIST_ENTRY(link, struct target_walk, in_filters)->walk);
+        chain_walk_end(&target_walk_of(link)->walk);
     list_init(&f->targets);
     header_strip_done(&f->strip);
     if (f->own != NULL)
@@ -419,5 +417,5 @@ void bridge_filter_put_words(const struct bridge *b, struct buf *out)
     if (f->own != NULL)
         chain_put_words(f->own, out);
     LIST_EACH (link, &f->targets)
-        chain_put_words(LIST_ENTRY(link, struct target_walk, in_filters)->walk, out);
+        chain_put_words(target_walk_of(link)->walk, out);
 }

@@ -4,11 +4,6 @@
 #include "proxy/base/error.h"
 #include "proxy/bridge_filter_private.h"
 
-#define EACH_TARGET(t, f)                                                                          \
-    LIST_EACH (link_of_##t, &(f)->targets)                                                         \
-        for (struct target_walk *t = LIST_ENTRY(link_of_##t, struct target_walk, in_filters);      \
-             t != NULL; t = NULL)
-
 static struct transaction *transaction_of(const struct bridge_filters *f)
 {
     return f->bridge->session.tx;
@@ -40,9 +35,11 @@ static int prepend_all(struct bridge_filters *f)
 {
     int error = f->own == NULL ? 0 : prepend(f, NULL, f->own);
 
-    EACH_TARGET(t, f)
-    if (error == 0)
-        error = prepend(f, t->target, t->walk);
+    LIST_EACH (link, &f->targets) {
+        const struct target_walk *t = target_walk_of(link);
+        if (error == 0)
+            error = prepend(f, t->target, t->walk);
+    }
     return error;
 }
 
@@ -52,18 +49,18 @@ static int begin_stripping(struct bridge_filters *f)
     const struct chain *own = &f->bridge->smtpd->chain;
     size_t count = own->name_count;
 
-    EACH_TARGET(t, f)
-    count += t->target->chain->name_count;
+    LIST_EACH (link, &f->targets)
+        count += target_walk_of(link)->target->chain->name_count;
     struct bytes *names = arena_alloc(&f->bridge->session.mail, (count + 1) * sizeof(*names));
     if (names == NULL)
         return ERR_MEMORY;
     header_strip_init(&f->strip, names, count, &loop_pools(f->bridge->carrier.loop)->small);
     chain_names(own, names);
     names += own->name_count;
-    EACH_TARGET(t, f)
-    {
-        chain_names(t->target->chain, names);
-        names += t->target->chain->name_count;
+    LIST_EACH (link, &f->targets) {
+        const struct chain *chain = target_walk_of(link)->target->chain;
+        chain_names(chain, names);
+        names += chain->name_count;
     }
     return 0;
 }
@@ -89,8 +86,8 @@ static void hold_all(struct bridge_filters *f)
     f->may_append = false;
     if (f->own != NULL)
         hold(f, NULL, f->own);
-    EACH_TARGET(t, f)
-    hold(f, t->target, t->walk);
+    LIST_EACH (link, &f->targets)
+        hold(f, target_walk_of(link)->target, target_walk_of(link)->walk);
 }
 
 /* ---- what filters are shown ---- */
@@ -107,8 +104,8 @@ static void show(const struct bridge *b, struct chain_walk *to, const struct vie
 
 void bridge_filter_show_targets(struct bridge_filters *f)
 {
-    EACH_TARGET(t, f)
-    {
+    LIST_EACH (link, &f->targets) {
+        struct target_walk *t = target_walk_of(link);
         if (t->is_shown || !t->target->chain->reads_content || f->bridge->carrier.copy == NULL)
             continue;
         show(f->bridge, t->walk, &transaction_of(f)->view);
@@ -121,7 +118,6 @@ int bridge_filter_begin_content(struct bridge_filters *f)
     int error = begin_stripping(f);
 
     bridge_filter_hide(f); /* an earlier DATA came to nothing */
-
     if (error == 0)
         error = prepend_all(f);
     if (error != 0)
@@ -169,9 +165,9 @@ static void each_shown(struct bridge_filters *f, void (*fn)(struct chain_walk *w
         return;
     if (reads_own(f))
         fn(f->own);
-    EACH_TARGET(t, f)
-    if (t->is_shown)
-        fn(t->walk);
+    LIST_EACH (link, &f->targets)
+        if (target_walk_of(link)->is_shown)
+            fn(target_walk_of(link)->walk);
 }
 
 void bridge_filter_flush(struct bridge *b)
@@ -187,8 +183,8 @@ void bridge_filter_whole(struct bridge *b)
 void bridge_filter_hide(struct bridge_filters *f)
 {
     each_shown(f, chain_hide);
-    EACH_TARGET(t, f)
-    t->is_shown = false;
+    LIST_EACH (link, &f->targets)
+        target_walk_of(link)->is_shown = false;
 }
 
 void bridge_filter_room(struct bridge *b)

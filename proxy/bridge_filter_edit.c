@@ -235,7 +235,7 @@ enum reply_id bridge_filter_take_fates(struct bridge_filters *f)
     enum reply_id id = REPLY_OK;
 
     LIST_EACH (link, &f->targets) {
-        struct target_walk *t = LIST_ENTRY(link, struct target_walk, in_filters);
+        struct target_walk *t = target_walk_of(link);
         if (id == REPLY_OK && t->refusal.code == 0)
             id = take_all(f, t->walk, t->target);
     }

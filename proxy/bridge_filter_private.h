@@ -18,6 +18,11 @@ struct target_walk {
     bool is_shown;        /* it reads the message */
 };
 
+static inline struct target_walk *target_walk_of(struct list *link)
+{
+    return LIST_ENTRY(link, struct target_walk, in_filters);
+}
+
 struct bridge_filters {
     struct bridge *bridge;
     struct chain_walk *own; /* NULL: the listener has no filters */

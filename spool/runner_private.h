@@ -86,7 +86,7 @@ struct runner_quarantines {
     struct list all;                  /* struct runner_quarantine.in_runner */
     struct list expired;              /* struct runner_quarantine.in_expired */
     bool is_expiring;                 /* one of them is being removed */
-    void (*expire)(struct runner *r); /* runner_expire(), as there are some */
+    void (*expire)(struct runner *r); /* when `expired` has got one */
 };
 
 /* Says in the spool that this runner works, see store_mark(). */

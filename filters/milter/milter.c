@@ -225,18 +225,6 @@ static void on_more(void *owner)
     filter_more(s->seat);
 }
 
-static void on_failed(void *owner, const char *problem);
-
-static const struct milter_link_events link_events = {.unreached = on_unreached,
-                                                      .agreed = on_agreed,
-                                                      .verdict = on_verdict,
-                                                      .edit = on_edit,
-                                                      .ignored = on_ignored,
-                                                      .more = on_more,
-                                                      .failed = on_failed};
-
-/* ---- questions ---- */
-
 static void on_failed(void *owner, const char *problem)
 {
     struct milter_session *s = owner;
@@ -247,6 +235,16 @@ static void on_failed(void *owner, const char *problem)
     if (waits)
         filter_more(s->seat); /* what is left of the content goes nowhere */
 }
+
+static const struct milter_link_events link_events = {.unreached = on_unreached,
+                                                      .agreed = on_agreed,
+                                                      .verdict = on_verdict,
+                                                      .edit = on_edit,
+                                                      .ignored = on_ignored,
+                                                      .more = on_more,
+                                                      .failed = on_failed};
+
+/* ---- questions ---- */
 
 static struct milter_about about_of(const struct filter_question *q)
 {

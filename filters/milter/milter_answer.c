@@ -78,11 +78,11 @@ static const char *read_reply(struct milter_texts *texts, struct bytes data,
     static const char malformed[] = "malformed reply";
     struct bytes rest, line;
     bool is_last = false;
-    const uint8_t *code;
 
     if (!milter_take_text(&data, &rest) || data.len != 0)
         return "reply without its NUL, or with several";
-    for (code = rest.at; !is_last;) {
+    const uint8_t *code = rest.at;
+    while (!is_last) {
         if (!take_line(&rest, &line, &is_last) || !is_line(line, code, is_last))
             return malformed;
         put_line(&texts->text, line);
@@ -129,7 +129,7 @@ static bool put_value(struct buf *out, struct bytes value)
 
         if (take_newlines(&value) && value.len > 0) {
             buf_text(out, "\r\n");
-            if (value.at[0] != ' ' && value.at[0] != '\t')
+            if (!byte_is_blank(value.at[0]))
                 buf_byte(out, '\t');
         }
         while (len < value.len && value.at[len] != '\n' && value.at[len] != '\r')
@@ -329,8 +329,7 @@ static const char *read_lists(struct bytes data, struct milter_terms *terms)
     return NULL;
 }
 
-/* All that there are in that version. */
-static uint32_t actions_of(uint32_t version)
+uint32_t milter_actions_of(uint32_t version)
 {
     return version < SMFI_PROT_VERSION ? SMFI_V2_ACTS : SMFI_CURR_ACTS;
 }
@@ -350,7 +349,7 @@ const char *milter_terms_read(const struct milter_packet *packet, const struct m
         return "options that are too short";
     if (terms.version < 2 || terms.version > offer->version)
         return "a version that was not offered";
-    if ((terms.actions & ~actions_of(offer->version)) != 0)
+    if ((terms.actions & ~milter_actions_of(offer->version)) != 0)
         return "actions that do not exist";
     terms.actions &= offer->actions;
     *beyond_out = terms.steps & ~(offer->steps | SMFI_INTERNAL);

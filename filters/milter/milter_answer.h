@@ -50,6 +50,8 @@ struct milter_terms {
                                           own choice */
 };
 
+/* All actions that there are in that version: bits of SMFIF_*. */
+uint32_t milter_actions_of(uint32_t version);
 /* As above. `offer`: version, actions and steps; *terms_out has only what was offered, and borrows
  * from the packet. *beyond_out: steps that were not. */
 const char *milter_terms_read(const struct milter_packet *packet, const struct milter_terms *offer,

@@ -268,7 +268,8 @@ void milter_talk_ask(struct milter_talk *talk, enum session_stage stage,
         milter_talk_break(talk, "no memory");
 }
 
-void milter_talk_forget(struct milter_talk *talk)
+/* The answer is not wanted any more. */
+static void forget_question(struct milter_talk *talk)
 {
     if (talk->step != MILTER_STEP_NONE && talk->state == MILTER_TALK_OPEN)
         talk->state = MILTER_TALK_SPENT;
@@ -350,7 +351,7 @@ void milter_talk_end_message(struct milter_talk *talk)
 {
     bool is_due = milter_talk_is_due(talk);
 
-    milter_talk_forget(talk);
+    forget_question(talk);
     if (talk->message.is_sent && talk->state == MILTER_TALK_OPEN)
         milter_put_bare(&talk->out, SMFIC_ABORT);
     if (is_due && talk->state == MILTER_TALK_OPEN)
@@ -383,10 +384,8 @@ static uint32_t steps_of(uint32_t version)
 
 struct milter_terms milter_talk_offer(const struct milter_choice *choice)
 {
-    uint32_t actions = choice->version < SMFI_PROT_VERSION ? SMFI_V2_ACTS : SMFI_CURR_ACTS;
-
     return (struct milter_terms){.version = choice->version,
-                                 .actions = choice->actions & actions,
+                                 .actions = choice->actions & milter_actions_of(choice->version),
                                  .steps = steps_of(choice->version)};
 }
 

@@ -113,13 +113,11 @@ void milter_talk_begin(struct milter_talk *talk);
  * later is copied. At END all content has been given. */
 void milter_talk_ask(struct milter_talk *talk, enum session_stage stage,
                      const struct milter_about *about);
-/* The answer is not wanted any more. */
-void milter_talk_forget(struct milter_talk *talk);
 /* Content, after DATA was answered: fields raw, with folds and CRLF, then the body in any pieces.
  */
 void milter_talk_field(struct milter_talk *talk, struct bytes field);
 void milter_talk_body(struct milter_talk *talk, struct bytes piece);
-/* The message is over: nothing more is asked about it. */
+/* The message is over: nothing more is asked about it, and no answer is wanted any more. */
 void milter_talk_end_message(struct milter_talk *talk);
 /* The client is gone. */
 void milter_talk_quit(struct milter_talk *talk);

@@ -63,6 +63,12 @@ static inline bool byte_is_letter(uint8_t c)
     return lower >= 'a' && lower <= 'z';
 }
 
+/* A space or a tab. */
+static inline bool byte_is_blank(uint8_t c)
+{
+    return c == ' ' || c == '\t';
+}
+
 /* Printable ASCII; a space is printable. */
 static inline bool byte_is_printable(uint8_t c)
 {

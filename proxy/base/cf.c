@@ -38,11 +38,6 @@ static uint8_t peek(const struct cf_reader *reader)
     return reader->text.at[reader->at];
 }
 
-static bool is_blank(uint8_t c)
-{
-    return c == ' ' || c == '\t';
-}
-
 static bool is_control(uint8_t c)
 {
     return c < 0x20 || c == 0x7F;
@@ -125,7 +120,7 @@ static void skip_line(struct cf_reader *reader)
 
 static int skip_blanks(struct cf_reader *reader)
 {
-    while (!is_at_end(reader) && is_blank(peek(reader))) {
+    while (!is_at_end(reader) && byte_is_blank(peek(reader))) {
         reader->at++;
         reader->column++;
     }

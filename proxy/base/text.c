@@ -248,20 +248,15 @@ void text_put_date(struct buf *out, int64_t wall_s)
     buf_text(out, " +0000");
 }
 
-static bool is_blank(uint8_t c)
-{
-    return c == ' ' || c == '\t';
-}
-
 struct bytes text_word(struct bytes *rest)
 {
     size_t start = 0, end;
     struct bytes word;
 
-    while (start < rest->len && is_blank(rest->at[start]))
+    while (start < rest->len && byte_is_blank(rest->at[start]))
         start++;
     end = start;
-    while (end < rest->len && !is_blank(rest->at[end]))
+    while (end < rest->len && !byte_is_blank(rest->at[end]))
         end++;
     word = bytes_make(start == 0 ? rest->at : rest->at + start, end - start);
     *rest = bytes_skip(*rest, end);
@@ -270,9 +265,9 @@ struct bytes text_word(struct bytes *rest)
 
 struct bytes text_trim(struct bytes text)
 {
-    while (text.len > 0 && is_blank(text.at[0]))
+    while (text.len > 0 && byte_is_blank(text.at[0]))
         text = bytes_skip(text, 1);
-    while (text.len > 0 && is_blank(text.at[text.len - 1]))
+    while (text.len > 0 && byte_is_blank(text.at[text.len - 1]))
         text.len--;
     return text;
 }

@@ -47,11 +47,6 @@ static enum verb verb_of(uint32_t letters)
     return VERB_UNKNOWN;
 }
 
-static bool is_blank(uint8_t octet)
-{
-    return octet == ' ' || octet == '\t';
-}
-
 static enum verb long_verb(struct bytes word)
 {
     if (bytes_is_nocase(word, "XCLIENT"))
@@ -63,7 +58,7 @@ enum verb command_verb(struct bytes line, struct bytes *argument_out)
 {
     size_t end = 0;
 
-    while (end < line.len && !is_blank(line.at[end]))
+    while (end < line.len && !byte_is_blank(line.at[end]))
         end++;
     *argument_out = text_trim(bytes_skip(line, end));
     if (end != 4)
@@ -87,7 +82,7 @@ int command_path(struct bytes argument, const char *prefix, struct arena *arena,
     if (error != 0)
         return error;
     rest = bytes_skip(path, used);
-    if (rest.len > 0 && !is_blank(rest.at[0]))
+    if (rest.len > 0 && !byte_is_blank(rest.at[0]))
         return ERR_SYNTAX;
     *address_out = address;
     *params_out = text_trim(rest);

@@ -40,7 +40,7 @@ void header_put_received(struct buf *out, const struct header_trace *trace);
  * front of it, so an empty line must go between. */
 static inline bool header_would_continue(struct bytes content)
 {
-    return content.len > 0 && (content.at[0] == ' ' || content.at[0] == '\t');
+    return content.len > 0 && byte_is_blank(content.at[0]);
 }
 
 #endif

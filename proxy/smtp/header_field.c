@@ -30,12 +30,6 @@ static void begin_next(struct header_splitter *splitter)
     splitter->is_told = false;
 }
 
-/* Does the line that begins with this octet belong to the field before it? RFC 5322 2.2.3. */
-static bool goes_on(uint8_t first)
-{
-    return first == ' ' || first == '\t';
-}
-
 static void keep(struct header_splitter *splitter, struct bytes octets)
 {
     size_t room = splitter->field.limit - buf_length(&splitter->field);
@@ -76,7 +70,7 @@ enum header_part header_splitter_take(struct header_splitter *splitter, struct b
         uint8_t next = in->at[0];
         if (splitter->place == HEADER_IN_BODY)
             return take_body(in, part_out);
-        if (splitter->place == HEADER_AT_LINE_START && !goes_on(next) &&
+        if (splitter->place == HEADER_AT_LINE_START && !byte_is_blank(next) &&
             buf_length(&splitter->field) != 0)
             return tell_field(splitter, part_out);
         if (splitter->place == HEADER_IN_EMPTY_LINE ||
@@ -100,7 +94,7 @@ struct bytes header_field_take(struct bytes *header)
 
     do
         len += bytes_find(bytes_skip(*header, len), '\n') + 1;
-    while (len < header->len && goes_on(header->at[len]));
+    while (len < header->len && byte_is_blank(header->at[len]));
     struct bytes field = bytes_first(*header, len);
     *header = bytes_skip(*header, field.len);
     return field;
@@ -112,7 +106,7 @@ struct bytes header_field_name(struct bytes field)
 
     if (name.len == field.len)
         return bytes_make(NULL, 0);
-    while (name.len > 0 && goes_on(name.at[name.len - 1]))
+    while (name.len > 0 && byte_is_blank(name.at[name.len - 1]))
         name.len--;
     for (size_t i = 0; i < name.len; i++)
         if (!byte_is_printable(name.at[i]) || name.at[i] == ' ')

@@ -18,11 +18,6 @@ void header_strip_done(struct header_strip *strip)
     buf_done(&strip->held);
 }
 
-static bool is_blank(uint8_t octet)
-{
-    return octet == ' ' || octet == '\t';
-}
-
 static bool is_ours(const struct header_strip *strip)
 {
     struct bytes name = bytes_make(strip->name, strip->name_len);
@@ -48,7 +43,7 @@ static void match_field(struct header_strip *strip, uint8_t octet)
 
     if (!is_whole && byte_lower(octet) == (uint8_t)field_name[strip->matched])
         strip->matched++;
-    else if (is_whole && is_blank(octet))
+    else if (is_whole && byte_is_blank(octet))
         strip->place = STRIP_COLON;
     else if (is_whole && octet == ':')
         strip->place = STRIP_VALUE;
@@ -60,7 +55,7 @@ static void look_for_colon(struct header_strip *strip, uint8_t octet)
 {
     if (octet == ':')
         strip->place = STRIP_VALUE;
-    else if (!is_blank(octet))
+    else if (!byte_is_blank(octet))
         decide(strip, false);
 }
 
@@ -87,7 +82,7 @@ static void look_for_name(struct header_strip *strip, uint8_t octet)
         strip->depth -= octet == ')' && !was_escaped;
     } else if (octet == '"') {
         strip->place = STRIP_QUOTED;
-    } else if (!is_blank(octet) && octet != '\r') {
+    } else if (!byte_is_blank(octet) && octet != '\r') {
         strip->place = STRIP_NAME;
         add_to_name(strip, octet);
     }
@@ -95,7 +90,7 @@ static void look_for_name(struct header_strip *strip, uint8_t octet)
 
 static void read_name(struct header_strip *strip, uint8_t octet)
 {
-    if (is_blank(octet) || octet == ';' || octet == '(' || octet == '\r' || octet == '\n')
+    if (byte_is_blank(octet) || octet == ';' || octet == '(' || octet == '\r' || octet == '\n')
         decide(strip, is_ours(strip));
     else
         add_to_name(strip, octet);
@@ -148,7 +143,7 @@ static void look_at(struct header_strip *strip, uint8_t octet)
 /* Where a line begins, nothing is taken yet. Its first octet mostly says that it stays. */
 static void begin_line(struct header_strip *strip, uint8_t first)
 {
-    if (is_blank(first)) {
+    if (byte_is_blank(first)) {
         decide(strip, strip->is_dropping);
     } else if (first == '\r' || first == '\n') {
         strip->place = STRIP_BODY;
@@ -208,7 +203,7 @@ static struct bytes take_some(struct header_strip *strip, struct bytes *in)
 
     if (strip->place == STRIP_LINE_START)
         begin_line(strip, in->at[0]);
-    if (strip->place == STRIP_FOLD && !is_blank(in->at[0]))
+    if (strip->place == STRIP_FOLD && !byte_is_blank(in->at[0]))
         return end_field(strip);
     switch (strip->place) {
     case STRIP_BODY:

@@ -18,16 +18,6 @@ void transaction_make_due(struct branch *b, enum action_kind kind)
     list_append(&b->transaction->todo, &b->in_todo);
 }
 
-static struct branch *branch_of(struct list *link)
-{
-    return LIST_ENTRY(link, struct branch, in_transaction);
-}
-
-static struct recipient *recipient_of(struct list *link)
-{
-    return LIST_ENTRY(link, struct recipient, in_transaction);
-}
-
 bool transaction_awaits(const struct recipient *r)
 {
     return r->final == FATE_OPEN && outcome_stands(r);

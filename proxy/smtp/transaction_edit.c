@@ -4,16 +4,6 @@
 #include "proxy/smtp/outcome.h"
 #include "proxy/smtp/transaction_private.h"
 
-static struct branch *branch_of(struct list *link)
-{
-    return LIST_ENTRY(link, struct branch, in_transaction);
-}
-
-static struct recipient *recipient_of(struct list *link)
-{
-    return LIST_ENTRY(link, struct recipient, in_transaction);
-}
-
 /* ---- holding back ---- */
 
 void transaction_hold(struct transaction *t, const struct target *target, enum transaction_hold how)
@@ -82,11 +72,6 @@ void transaction_discard(struct transaction *t, const struct target *target)
 }
 
 /* ---- the envelope ---- */
-
-static bool is_alive(const struct branch *b)
-{
-    return b->state != BRANCH_DONE;
-}
 
 void transaction_change_sender(struct transaction *t, const struct address *from,
                                struct bytes params)
@@ -193,7 +178,7 @@ bool transaction_amend(struct transaction *t)
 {
     LIST_EACH (link, &t->branches) {
         struct branch *b = branch_of(link);
-        if (b->is_stale && is_alive(b) && !reopen(t, b))
+        if (b->is_stale && b->state != BRANCH_DONE && !reopen(t, b))
             return false;
     }
     return true;

@@ -4,11 +4,6 @@
 #include "proxy/smtp/outcome.h"
 #include "proxy/smtp/transaction_private.h"
 
-static struct branch *branch_of(struct list *link)
-{
-    return LIST_ENTRY(link, struct branch, in_transaction);
-}
-
 static bool is_firm_at_work(const struct branch *b)
 {
     return !b->can_prepare && b->state != BRANCH_DONE;
@@ -56,7 +51,7 @@ static bool may_be_taken(const struct transaction *t, const struct recipient *r)
 static void note_duplicates(struct transaction *t)
 {
     LIST_EACH (link, &t->recipients) {
-        struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
+        struct recipient *r = recipient_of(link);
         if (r->branch != NULL && may_be_taken(t, r))
             r->branch->facts.may_be_duplicate = true;
     }

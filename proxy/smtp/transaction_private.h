@@ -6,6 +6,16 @@
 #include "proxy/smtp/event.h"
 #include "proxy/smtp/transaction.h"
 
+static inline struct branch *branch_of(struct list *link)
+{
+    return LIST_ENTRY(link, struct branch, in_transaction);
+}
+
+static inline struct recipient *recipient_of(struct list *link)
+{
+    return LIST_ENTRY(link, struct recipient, in_transaction);
+}
+
 void transaction_make_due(struct branch *b, enum action_kind kind);
 void transaction_set_state(struct branch *b, enum branch_state state);
 /* The branch needs nothing more: its outcomes are known. */

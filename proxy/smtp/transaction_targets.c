@@ -232,7 +232,7 @@ bool transaction_may_be_spooled(const struct recipient *r)
 bool transaction_goes_to(const struct transaction *t, const struct target *target)
 {
     LIST_EACH (link, &t->recipients) {
-        const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
+        const struct recipient *r = recipient_of(link);
         bool is_out = r->final == FATE_REFUSED || r->final == FATE_DISCARDED;
         if (r->branch != NULL && r->branch->target == target && !is_out &&
             (outcome_may_stand(r) || transaction_may_be_spooled(r)))
@@ -282,12 +282,12 @@ int transaction_quarantine(struct transaction *t, const struct target *target, s
     if (target == NULL)
         t->quarantine = (struct quarantine){.reason = kept, .is_set = true};
     LIST_EACH (link, &t->recipients) {
-        struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
+        struct recipient *r = recipient_of(link);
         if (r->branch != NULL && is_meant(r->branch->destination, only))
             hold(t, r);
     }
     LIST_EACH (link, &t->branches) {
-        struct branch *b = LIST_ENTRY(link, struct branch, in_transaction);
+        struct branch *b = branch_of(link);
         if (!is_meant(b->destination, only))
             continue;
         b->destination->quarantine = (struct quarantine){.reason = kept, .is_set = true};
@@ -322,7 +322,7 @@ void transaction_judge(struct transaction *t, const struct target *target,
 
     assert(t->state < TX_PREPARING && refusal->code / 100 == 5);
     LIST_EACH (link, &t->recipients) {
-        struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
+        struct recipient *r = recipient_of(link);
         if (r->branch != NULL && r->branch->target == target)
             refuse(t, r, refusal);
     }

@@ -208,8 +208,6 @@ static void happen(struct run *r, uint8_t what)
         milter_talk_body(&r->talk, bytes_of("body\r\n"));
     else if (what == 'o')
         milter_talk_end_message(&r->talk);
-    else if (what == 'F')
-        milter_talk_forget(&r->talk);
     else if (what == 'q')
         milter_talk_quit(&r->talk);
 }

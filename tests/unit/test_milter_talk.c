@@ -153,8 +153,6 @@ static void happen(struct play *p, const char *word)
         pump(p, is_decided);
     } else if (strcmp(word, "over") == 0) {
         milter_talk_end_message(talk);
-    } else if (strcmp(word, "forget") == 0) {
-        milter_talk_forget(talk);
     } else if (strcmp(word, "ahead") == 0) {
         milter_talk_ask(talk, SESSION_STAGE_END, &about);
     } else {
@@ -513,11 +511,10 @@ static const struct row rows[] = {
      .seen = "connect\n" OPTIONS CONNECT "ready beyond=0\ncontinue\nmail\n" MAIL_MACROS MAIL
              "continue\ndata\n" DATA "continue\nf\n> L Subject|a^\\09b|\nover\n> A \n"},
     /* An answer that is not wanted any more. */
-    {.happens = "connect mail data ahead forget over quit",
+    {.happens = "connect mail data ahead over quit",
      .says = "O6 0 0\nc\nc\nc",
-     .seen =
-         "connect\n" OPTIONS CONNECT "ready beyond=0\ncontinue\nmail\n" MAIL_MACROS MAIL
-         "continue\ndata\n" DATA "continue\nahead\n" HEADER_END "> E \nforget\nover\nquit\n> Q \n"},
+     .seen = "connect\n" OPTIONS CONNECT "ready beyond=0\ncontinue\nmail\n" MAIL_MACROS MAIL
+             "continue\ndata\n" DATA "continue\nahead\n" HEADER_END "> E \nover\nquit\n> Q \n"},
     /* Versions that nobody offered. */
     {.happens = "connect",
      .says = "O7 0 0",

@@ -15,11 +15,7 @@ static unsigned long steps;
 #define while(...) while (steps++, __VA_ARGS__)
 /* clang-format on */
 #include "proxy/smtp/outcome.c"
-#define branch_of    branch_of_begin
-#define recipient_of recipient_of_begin
 #include "proxy/smtp/transaction.c"
-#undef branch_of
-#undef recipient_of
 #include "proxy/smtp/transaction_targets.c"
 #include "proxy/smtp/transaction_end.c"
 #undef for
