@@ -245,7 +245,7 @@ bool transaction_goes_to(const struct transaction *t, const struct target *targe
  * all the same: see outcome_disposition(). */
 static void hold(struct transaction *t, struct recipient *r)
 {
-    if (outcome_may_stand(r))
+    if (outcome_may_stand(r) && r->final != FATE_DISCARDED) /* else it has left */
         transaction_leave(r);
     if (!transaction_awaits(r))
         return;
