@@ -160,6 +160,7 @@ def test_a_file_that_cannot_be_read(place):
     """Nothing can be written of it: but each try is logged, and the pauses grow."""
     it = place("/spool/queue/")
     one = it.spool("joe")
+    it.control.wait_queue([one])  # or a listing that still goes on would find it unreadable
     it.faults.set("read", "EIO")
     pauses_s = (300, 600, 1200, 2400)
     for count in range(1, 4):
