@@ -66,6 +66,7 @@ struct recipient {
     enum reply_id guard;
     bool names_domain;  /* the route that led here names its domain */
     bool is_unverified; /* accepted by postern in an outage, not by the target */
+    bool is_counted;    /* among those that stand at its branch: see transaction_enter() */
 };
 
 enum branch_state {

@@ -46,19 +46,17 @@ void transaction_let_go(struct transaction *t)
 /* Whatever became of the recipient so far. False: it would not have got the message. */
 static bool discard(struct transaction *t, struct recipient *r)
 {
-    if (r->final == FATE_DISCARDED)
+    bool is_in_doubt = transaction_may_be_spooled(r) && r->head->list.best != r;
+
+    if (r->final == FATE_DISCARDED ||
+        (r->envelope != FATE_OPEN && !outcome_stands(r) && !is_in_doubt))
         return false;
-    if (transaction_may_be_spooled(r) && r->head->list.best != r) {
-        r->envelope = FATE_DISCARDED; /* the answer for the list was another's */
-    } else if (r->envelope == FATE_OPEN || outcome_stands(r)) {
-        if (outcome_may_stand(r))
-            transaction_leave(r);
-    } else {
-        return false;
-    }
+    transaction_leave(r);
     if (r->envelope == FATE_OPEN) {
         transaction_set_envelope(t, r, FATE_DISCARDED);
         r->answer = r->reply = reply_own(REPLY_RECIPIENT_OK);
+    } else if (is_in_doubt) {
+        r->envelope = FATE_DISCARDED; /* the answer for the list was another's */
     }
     r->final = FATE_DISCARDED;
     return true;

@@ -46,7 +46,8 @@ struct branch *transaction_open_branch(struct transaction *t, const struct route
 bool transaction_may_be_spooled(const struct recipient *r);
 /* A recipient that has come to a target whose message is quarantined does not get it either. */
 void transaction_keep_back(struct recipient *r);
-/* The recipient may get the message by its branch (enter); it may no longer (leave). */
+/* The recipient may get the message by its branch (enter); it may no longer (leave), which it may
+ * be told more than once. */
 void transaction_enter(struct recipient *r);
 void transaction_leave(struct recipient *r);
 /* May the recipient go where its routes say, given where the others go? */

@@ -64,6 +64,8 @@ void transaction_enter(struct recipient *r)
     struct branch *b = r->branch;
     struct transaction_counts *counts = &b->transaction->counts;
 
+    assert(!r->is_counted);
+    r->is_counted = true;
     if (b->standing++ == 0)
         list_remove(&b->in_deserted);
     if (b->destination->standing++ > 0)
@@ -77,8 +79,9 @@ void transaction_leave(struct recipient *r)
 {
     struct branch *b = r->branch;
 
-    if (b == NULL)
+    if (!r->is_counted)
         return;
+    r->is_counted = false;
     struct transaction_counts *counts = &b->transaction->counts;
     assert(b->standing > 0 && b->destination->standing >= b->standing);
     if (--b->standing == 0 && b->state != BRANCH_DONE)
@@ -245,8 +248,7 @@ bool transaction_goes_to(const struct transaction *t, const struct target *targe
  * all the same: see outcome_disposition(). */
 static void hold(struct transaction *t, struct recipient *r)
 {
-    if (outcome_may_stand(r) && r->final != FATE_DISCARDED) /* else it has left */
-        transaction_leave(r);
+    transaction_leave(r);
     if (!transaction_awaits(r))
         return;
     r->final = FATE_HELD;

@@ -6,21 +6,12 @@ import pytest
 
 from harness.beside import Mail
 from harness.messages import HEADER, as_stored
-from harness.milters import (RSPAMD_WORD, SPAMASSASSIN_WORD, VIRUS, ClamavMilter, Opendkim,
-                             Opendmarc, PythonMilter, Rspamd, SpamassMilter)
+from harness.milters import (PYTHON_SCRIPT, RSPAMD_WORD, SPAMASSASSIN_WORD, VIRUS, ClamavMilter,
+                             Opendkim, Opendmarc, PythonMilter, Rspamd, SpamassMilter)
 from peers import milter as raw
 from peers.answers import Close
 
 REPLACED_BYTES = 50 << 20
-SCRIPT = """
-class Own(Milter.Base):
-    def envrcpt(self, to, *parameters):
-        return Milter.REJECT if to == "<bulk@example.test>" else Milter.CONTINUE
-    def eom(self):
-        self.addheader("X-Python", "seen")
-        self.addrcpt("<jane@example.test>")
-        return Milter.ACCEPT
-"""
 
 
 def message(word=b""):
@@ -70,7 +61,7 @@ def test_scanner(mailboxes, start, kind, word, mark):
 
 
 def test_python_milter(mailboxes, start):
-    mailboxes.ask([start(PythonMilter, SCRIPT)])
+    mailboxes.ask([start(PythonMilter, PYTHON_SCRIPT)])
     kept = mailboxes.send(Mail(message(), recipients=("joe@example.test", "bulk@example.test")))
     assert [reply.code for _, reply in kept.replies[-4:]] == [250, 550, 354, 250]
     assert sorted(kept.delivered) == ["jane", "joe"]

@@ -7,8 +7,8 @@ import pytest
 from harness.beside import Mail, Pair, asked
 from harness.messages import (DOTTED_MESSAGE, HEADER, ODD_MESSAGE, PLAIN_MESSAGE, as_stored,
                               big_message)
-from harness.milters import (RSPAMD_WORD, SPAMASSASSIN_WORD, VIRUS, ClamavMilter, Opendkim,
-                             Opendmarc, PythonMilter, Rspamd, SpamassMilter)
+from harness.milters import (PYTHON_SCRIPT, RSPAMD_WORD, SPAMASSASSIN_WORD, VIRUS, ClamavMilter,
+                             Opendkim, Opendmarc, PythonMilter, Rspamd, SpamassMilter)
 
 # What differs between milters behind Postfix and the same ones behind postern: (what, what to put
 # there on both sides, why it is right).
@@ -79,19 +79,7 @@ def test_scanner(pair, start, kind, word):
 
 
 def test_python_milter(pair, start):
-    script = """
-class Own(Milter.Base):
-    @Milter.noreply
-    def connect(self, name, family, address):
-        return Milter.CONTINUE
-    def envrcpt(self, to, *parameters):
-        return Milter.REJECT if to == "<bulk@example.test>" else Milter.CONTINUE
-    def eom(self):
-        self.addheader("X-Python", "seen")
-        self.addrcpt("<jane@example.test>")
-        return Milter.ACCEPT
-"""
-    kept = pair([start(PythonMilter, script)]).same(
+    kept = pair([start(PythonMilter, PYTHON_SCRIPT)]).same(
         Mail(message(), recipients=("joe@example.test", "bulk@example.test")))
     assert sorted(kept.delivered) == ["jane", "joe"]
 

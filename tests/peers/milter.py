@@ -101,7 +101,21 @@ class MilterConnection(Wire):
                 self.close()
 
 
-class Milter(Server):
+class Asked:
+    """What is asked at `port` of loopback."""
+
+    @property
+    def for_postfix(self):
+        """The address as smtpd_milters has it."""
+        return f"inet:127.0.0.1:{self.port}"
+
+    @property
+    def for_postern(self):
+        """The address as [milter] has it."""
+        return f"inet:{self.port}@127.0.0.1"
+
+
+class Milter(Asked, Server):
     """Answers "continue" where `on` says nothing else.
 
     An answer is octets (packet() and its like make them), an Answer, or a list of these, sent in turn.
@@ -126,16 +140,6 @@ class Milter(Server):
         if stage in UNANSWERED or self.steps & NO_REPLY.get(stage, 0):
             return b""
         return CONTINUE
-
-    @property
-    def for_postfix(self):
-        """The address as smtpd_milters has it."""
-        return f"inet:127.0.0.1:{self.port}"
-
-    @property
-    def for_postern(self):
-        """The address as [milter] has it."""
-        return f"inet:{self.port}@127.0.0.1"
 
     def wait_packets(self, letters, timeout_s=30.0):
         """Until a connection has had packets that end with these letters; that connection."""

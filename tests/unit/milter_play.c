@@ -208,3 +208,183 @@ void milter_play_put_event(struct lib_text *seen, const struct milter_talk_event
         return;
     }
 }
+
+/* ---- conversations ---- */
+
+struct pool milter_play_small, milter_play_medium;
+
+int milter_play_set_up(void **state)
+{
+    (void)state;
+    pool_init(&milter_play_small, 1024, 4);
+    pool_init(&milter_play_medium, 4096, 4);
+    return 0;
+}
+
+int milter_play_tear_down(void **state)
+{
+    (void)state;
+    pool_done(&milter_play_small);
+    pool_done(&milter_play_medium);
+    return 0;
+}
+
+struct play {
+    const struct milter_play_row *row;
+    struct milter_choice choice;
+    struct milter_talk talk;
+    struct lib_pieces *in; /* what the milter says; NULL: it is `whole` */
+    struct bytes whole;
+    struct lib_text *seen, came;
+    bool has_failed, has_helo;
+};
+
+static void flush(struct play *p)
+{
+    milter_play_put(p->seen, buf_bytes(&p->talk.out));
+    if (!p->talk.out.has_failed)
+        buf_consume(&p->talk.out, buf_length(&p->talk.out));
+}
+
+static bool is_answered(const struct milter_talk *talk)
+{
+    return talk->asked == SESSION_STAGE_NONE && !talk->has_verdict;
+}
+
+static bool is_decided(const struct milter_talk *talk)
+{
+    return talk->message.is_decided;
+}
+
+static bool is_never(const struct milter_talk *talk)
+{
+    (void)talk;
+    return false;
+}
+
+static bool next_piece(struct play *p, struct bytes *piece_out)
+{
+    if (p->in != NULL)
+        return lib_next_piece(p->in, piece_out);
+    *piece_out = p->whole;
+    p->whole = bytes_make(NULL, 0);
+    return piece_out->len != 0;
+}
+
+static void unread(struct play *p, struct bytes rest)
+{
+    if (p->in != NULL)
+        lib_unread(p->in, rest.len);
+    else
+        p->whole = rest;
+}
+
+/* What is sent is written down before what came, since the milter of a row says everything at once.
+ */
+static void pump(struct play *p, bool (*is_enough)(const struct milter_talk *talk))
+{
+    struct milter_talk_event event = {.kind = MILTER_TALK_MORE};
+    struct bytes piece = {NULL, 0};
+
+    p->came.len = 0;
+    p->came.at[0] = '\0';
+    do {
+        milter_talk_take(&p->talk, &piece, &event);
+        milter_play_put_event(&p->came, &event);
+        p->has_failed = event.kind == MILTER_TALK_FAILED;
+    } while (!p->has_failed && !is_enough(&p->talk) &&
+             (event.kind != MILTER_TALK_MORE || next_piece(p, &piece)));
+    if (piece.len != 0)
+        unread(p, piece);
+    flush(p);
+    lib_put(p->seen, "%s", p->came.at);
+}
+
+static enum session_stage stage_of(const char *word)
+{
+    static const char *const words[] = {
+        [SESSION_STAGE_CONNECT] = "connect", [SESSION_STAGE_HELO] = "helo",
+        [SESSION_STAGE_MAIL] = "mail",       [SESSION_STAGE_RCPT] = "rcpt",
+        [SESSION_STAGE_DATA] = "data",       [SESSION_STAGE_END] = "end",
+        [SESSION_STAGE_COMMAND] = "command"};
+
+    for (size_t i = 1; i < ARRAY_LENGTH(words); i++)
+        if (strcmp(words[i], word) == 0)
+            return (enum session_stage)i;
+    return SESSION_STAGE_NONE;
+}
+
+static void happen(struct play *p, const char *word)
+{
+    struct milter_talk *talk = &p->talk;
+    enum session_stage stage = stage_of(word);
+    struct milter_about about = milter_play_about;
+
+    if (stage <= SESSION_STAGE_HELO || stage == SESSION_STAGE_COMMAND)
+        about.envelope = NULL;
+    if (stage != SESSION_STAGE_RCPT)
+        about.rcpt = NULL;
+    p->has_helo = p->has_helo || strcmp(word, "helo") == 0;
+    if (!p->has_helo)
+        about.helo = bytes_make(NULL, 0);
+    lib_put(p->seen, "%s\n", word);
+    if (strcmp(word, "late") == 0) {
+        p->has_helo = true;
+        return;
+    }
+    if (stage != SESSION_STAGE_NONE) {
+        milter_talk_ask(talk, stage, &about);
+        pump(p, is_answered);
+    } else if (strcmp(word, "f") == 0) {
+        milter_talk_field(talk, bytes_of("Subject : a\r\n\tb\r\n"));
+    } else if (strcmp(word, "g") == 0) {
+        milter_talk_field(talk, bytes_of("no field\r\n"));
+    } else if (strcmp(word, "b") == 0) {
+        milter_talk_body(talk, bytes_of("text\r\n"));
+    } else if (strcmp(word, "hear") == 0) {
+        pump(p, is_decided);
+    } else if (strcmp(word, "over") == 0) {
+        milter_talk_end_message(talk);
+    } else if (strcmp(word, "ahead") == 0) {
+        milter_talk_ask(talk, SESSION_STAGE_END, &about);
+    } else {
+        assert_string_equal(word, "quit");
+        milter_talk_quit(talk);
+    }
+    flush(p);
+}
+
+static void set_row(struct play *p, const struct milter_play_row *row, struct lib_text *seen)
+{
+    *p = (struct play){.row = row, .seen = seen};
+    p->choice.version = row->version == 0 ? 6 : row->version;
+    p->choice.actions = row->actions == 0 ? SMFI_CURR_ACTS : row->actions;
+    if (row->macros != NULL)
+        p->choice.lists[SMFIM_CONNECT] = bytes_of(row->macros);
+    milter_talk_init(&p->talk, &p->choice, &milter_play_small, &milter_play_medium);
+    milter_talk_begin(&p->talk);
+}
+
+static void play_row(struct play *p)
+{
+    char word[16];
+    int len;
+
+    for (const char *at = p->row->happens; sscanf(at, "%15s%n", word, &len) == 1; at += len)
+        if (!p->has_failed)
+            happen(p, word);
+    if (!p->has_failed)
+        pump(p, is_never);
+    milter_talk_done(&p->talk);
+}
+
+void milter_play_run(const void *given, struct lib_pieces *in, struct lib_text *seen)
+{
+    static struct play play;
+
+    set_row(&play, given, seen);
+    play.in = in;
+    if (in == NULL)
+        play.whole = milter_play_octets(play.row->says);
+    play_row(&play);
+}

@@ -18,4 +18,19 @@ void milter_play_put_event(struct lib_text *seen, const struct milter_talk_event
 /* Who and what is spoken of. */
 extern const struct milter_about milter_play_about;
 
+/* What happens, one word each: stages that are asked, "f" a field, "g" a line that is none, "b" a
+ * piece of the body, "over" the message is, "quit". After a question comes its verdict. */
+struct milter_play_row {
+    const char *happens, *says, *seen;
+    uint32_t version, actions; /* 0: 6, all */
+    const char *macros;        /* of CONNECT; NULL: the usual ones */
+};
+
+/* Plays a row, the milter's octets cut as `in` has them; NULL: whole. */
+void milter_play_run(const void *row, struct lib_pieces *in, struct lib_text *seen);
+
+extern struct pool milter_play_small, milter_play_medium; /* between these: */
+int milter_play_set_up(void **state);
+int milter_play_tear_down(void **state);
+
 #endif

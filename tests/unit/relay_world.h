@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "route/relay/relay_conf.h"
+#include "tests/unit/lib.h"
 
 enum relay_verb {
     STEP_END, /* of the list */
@@ -72,5 +73,20 @@ void relay_world_run(size_t row, const struct relay_scenario *s, uint64_t seed, 
 /* The same with every allocation failing once: nothing may leak or hang; what is seen is not
  * compared. Returns how many there were. */
 uint64_t relay_world_starve(const struct relay_scenario *s);
+
+/* All rows, whole and cut in a few ways; and all with each allocation failing. */
+static inline void relay_world_run_rows(const struct relay_scenario *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        for (uint64_t seed = 1; seed < 6; seed++)
+            relay_world_run(i, &rows[i], seed, seed != 1);
+    lib_end_rows();
+}
+
+static inline void relay_world_starve_rows(const struct relay_scenario *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        assert_true(relay_world_starve(&rows[i]) > 10);
+}
 
 #endif

@@ -1,199 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Conversations with milters: what they hear, and what comes of what they say, however it is cut.
- * over budget: conversations are long to tell. */
+ */
 /* needs: tests/unit/milter_play.c */
 #include "filters/milter/milter_talk.h"
 
-#include <stdio.h>
-
 #include "tests/unit/lib.h"
 #include "tests/unit/milter_play.h"
-
-#define ALL_ACTIONS SMFI_CURR_ACTS
-
-static struct pool small, medium;
-
-static int set_up(void **state)
-{
-    (void)state;
-    pool_init(&small, 1024, 4);
-    pool_init(&medium, 4096, 4);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    pool_done(&small);
-    pool_done(&medium);
-    return 0;
-}
-
-/* What happens, one word each: stages that are asked, "f" a field, "g" a line that is none, "b" a
- * piece of the body, "over" the message is, "quit". After a question comes its verdict. */
-struct row {
-    const char *happens, *says, *seen;
-    uint32_t version, actions; /* 0: 6, all */
-    const char *macros;        /* of CONNECT; NULL: the usual ones */
-};
-
-struct play {
-    const struct row *row;
-    struct milter_choice choice;
-    struct milter_talk talk;
-    struct lib_pieces *in; /* what the milter says; NULL: it is `whole` */
-    struct bytes whole;
-    struct lib_text *seen, came;
-    bool has_failed, has_helo;
-};
-
-static void flush(struct play *p)
-{
-    milter_play_put(p->seen, buf_bytes(&p->talk.out));
-    if (!p->talk.out.has_failed)
-        buf_consume(&p->talk.out, buf_length(&p->talk.out));
-}
-
-static bool is_answered(const struct milter_talk *talk)
-{
-    return talk->asked == SESSION_STAGE_NONE && !talk->has_verdict;
-}
-
-static bool is_decided(const struct milter_talk *talk)
-{
-    return talk->message.is_decided;
-}
-
-static bool is_never(const struct milter_talk *talk)
-{
-    (void)talk;
-    return false;
-}
-
-static bool next_piece(struct play *p, struct bytes *piece_out)
-{
-    if (p->in != NULL)
-        return lib_next_piece(p->in, piece_out);
-    *piece_out = p->whole;
-    p->whole = bytes_make(NULL, 0);
-    return piece_out->len != 0;
-}
-
-static void unread(struct play *p, struct bytes rest)
-{
-    if (p->in != NULL)
-        lib_unread(p->in, rest.len);
-    else
-        p->whole = rest;
-}
-
-/* What is sent is written down before what came, since the milter of a row says everything at once.
- */
-static void pump(struct play *p, bool (*is_enough)(const struct milter_talk *talk))
-{
-    struct milter_talk_event event = {.kind = MILTER_TALK_MORE};
-    struct bytes piece = {NULL, 0};
-
-    p->came.len = 0;
-    p->came.at[0] = '\0';
-    do {
-        milter_talk_take(&p->talk, &piece, &event);
-        milter_play_put_event(&p->came, &event);
-        p->has_failed = event.kind == MILTER_TALK_FAILED;
-    } while (!p->has_failed && !is_enough(&p->talk) &&
-             (event.kind != MILTER_TALK_MORE || next_piece(p, &piece)));
-    if (piece.len != 0)
-        unread(p, piece);
-    flush(p);
-    lib_put(p->seen, "%s", p->came.at);
-}
-
-static enum session_stage stage_of(const char *word)
-{
-    static const char *const words[] = {
-        [SESSION_STAGE_CONNECT] = "connect", [SESSION_STAGE_HELO] = "helo",
-        [SESSION_STAGE_MAIL] = "mail",       [SESSION_STAGE_RCPT] = "rcpt",
-        [SESSION_STAGE_DATA] = "data",       [SESSION_STAGE_END] = "end",
-        [SESSION_STAGE_COMMAND] = "command"};
-
-    for (size_t i = 1; i < ARRAY_LENGTH(words); i++)
-        if (strcmp(words[i], word) == 0)
-            return (enum session_stage)i;
-    return SESSION_STAGE_NONE;
-}
-
-static void happen(struct play *p, const char *word)
-{
-    struct milter_talk *talk = &p->talk;
-    enum session_stage stage = stage_of(word);
-    struct milter_about about = milter_play_about;
-
-    if (stage <= SESSION_STAGE_HELO || stage == SESSION_STAGE_COMMAND)
-        about.envelope = NULL;
-    if (stage != SESSION_STAGE_RCPT)
-        about.rcpt = NULL;
-    p->has_helo = p->has_helo || strcmp(word, "helo") == 0;
-    if (!p->has_helo)
-        about.helo = bytes_make(NULL, 0);
-    lib_put(p->seen, "%s\n", word);
-    if (strcmp(word, "late") == 0) {
-        p->has_helo = true;
-        return;
-    }
-    if (stage != SESSION_STAGE_NONE) {
-        milter_talk_ask(talk, stage, &about);
-        pump(p, is_answered);
-    } else if (strcmp(word, "f") == 0) {
-        milter_talk_field(talk, bytes_of("Subject : a\r\n\tb\r\n"));
-    } else if (strcmp(word, "g") == 0) {
-        milter_talk_field(talk, bytes_of("no field\r\n"));
-    } else if (strcmp(word, "b") == 0) {
-        milter_talk_body(talk, bytes_of("text\r\n"));
-    } else if (strcmp(word, "hear") == 0) {
-        pump(p, is_decided);
-    } else if (strcmp(word, "over") == 0) {
-        milter_talk_end_message(talk);
-    } else if (strcmp(word, "ahead") == 0) {
-        milter_talk_ask(talk, SESSION_STAGE_END, &about);
-    } else {
-        assert_string_equal(word, "quit");
-        milter_talk_quit(talk);
-    }
-    flush(p);
-}
-
-static void set_row(struct play *p, const struct row *row, struct lib_text *seen)
-{
-    *p = (struct play){.row = row, .seen = seen};
-    p->choice.version = row->version == 0 ? 6 : row->version;
-    p->choice.actions = row->actions == 0 ? ALL_ACTIONS : row->actions;
-    if (row->macros != NULL)
-        p->choice.lists[SMFIM_CONNECT] = bytes_of(row->macros);
-    milter_talk_init(&p->talk, &p->choice, &small, &medium);
-    milter_talk_begin(&p->talk);
-}
-
-static void play_row(struct play *p)
-{
-    char word[16];
-    int len;
-
-    for (const char *at = p->row->happens; sscanf(at, "%15s%n", word, &len) == 1; at += len)
-        if (!p->has_failed)
-            happen(p, word);
-    if (!p->has_failed)
-        pump(p, is_never);
-    milter_talk_done(&p->talk);
-}
-
-static void run(const void *given, struct lib_pieces *in, struct lib_text *seen)
-{
-    static struct play play;
-
-    set_row(&play, given, seen);
-    play.in = in;
-    play_row(&play);
-}
 
 #define OPTIONS "> O |||\\06||\\01\\ff|\\1f\\ff\\ff\n"
 #define CONNECT                                                                                    \
@@ -217,7 +29,7 @@ static void run(const void *given, struct lib_pieces *in, struct lib_text *seen)
     "> D Ei|B1|\n"                                                                                 \
     "> E \n"
 
-static const struct row rows[] = {
+static const struct milter_play_row rows[] = {
     /* A whole message, everything answered. */
     {.happens = "connect helo mail rcpt data f b end over",
      .says = "O6 0 0\nc\nc\nc\nc\nc\nc\nc\nc\nc",
@@ -576,7 +388,8 @@ static void test_rows(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++)
-        lib_run_three_ways(i, milter_play_octets(rows[i].says), rows[i].seen, run, &rows[i]);
+        lib_run_three_ways(i, milter_play_octets(rows[i].says), rows[i].seen, milter_play_run,
+                           &rows[i]);
     lib_end_rows();
 }
 
@@ -585,15 +398,12 @@ static void test_rows(void **state)
 /* Whatever fails, it is said or makes no difference, and nothing leaks. */
 static bool run_once(void *given)
 {
-    static struct play play;
     static struct lib_text seen;
-    const struct row *row = given;
+    const struct milter_play_row *row = given;
 
     seen.len = 0;
     seen.at[0] = '\0';
-    set_row(&play, row, &seen);
-    play.whole = milter_play_octets(row->says);
-    play_row(&play);
+    milter_play_run(row, NULL, &seen);
     return strcmp(seen.at, row->seen) == 0 ||
            (assert_non_null(strstr(seen.at, "failed: no memory")), false);
 }
@@ -604,7 +414,7 @@ static void test_no_memory(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
-        struct row row = rows[i];
+        struct milter_play_row row = rows[i];
         asked += lib_fail_each_allocation(run_once, &row);
     }
     assert_true(asked > ARRAY_LENGTH(rows));
@@ -618,7 +428,7 @@ static void begin_content(struct milter_talk *talk, const struct milter_choice *
     struct milter_talk_event event;
     struct bytes in = milter_play_octets("O6 0 FF080");
 
-    milter_talk_init(talk, choice, &small, &medium);
+    milter_talk_init(talk, choice, &milter_play_small, &milter_play_medium);
     milter_talk_begin(talk);
     milter_talk_take(talk, &in, &event);
     for (enum session_stage stage = SESSION_STAGE_CONNECT; stage <= SESSION_STAGE_DATA; stage++) {
@@ -639,7 +449,7 @@ static struct milter_packet next_packet(struct milter_reader *reader, struct byt
 
 static void test_large(void **state)
 {
-    static const struct milter_choice choice = {.version = 6, .actions = ALL_ACTIONS};
+    static const struct milter_choice choice = {.version = 6, .actions = SMFI_CURR_ACTS};
     static uint8_t text[3 * MILTER_CHUNK_SIZE];
     struct milter_talk talk;
     struct milter_reader reader;
@@ -654,7 +464,7 @@ static void test_large(void **state)
     milter_talk_body(&talk, bytes_make(text, MILTER_CHUNK_SIZE + 1));
     milter_talk_body(&talk, bytes_make(text, sizeof(text)));
     out = buf_bytes(&talk.out);
-    milter_reader_init(&reader, &medium);
+    milter_reader_init(&reader, &milter_play_medium);
     struct milter_packet packet = next_packet(&reader, &out);
     assert_int_equal(packet.command, SMFIC_HEADER);
     assert_int_equal(packet.data.len, MILTER_MAX_DATA_SIZE);
@@ -674,9 +484,9 @@ static void test_large(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_rows, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_large, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_rows, milter_play_set_up, milter_play_tear_down),
+        cmocka_unit_test_setup_teardown(test_no_memory, milter_play_set_up, milter_play_tear_down),
+        cmocka_unit_test_setup_teardown(test_large, milter_play_set_up, milter_play_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

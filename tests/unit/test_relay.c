@@ -470,12 +470,7 @@ static const struct table tables[] = {
 
 static void run_table(const struct table *t)
 {
-    for (size_t i = 0; i < t->count; i++) {
-        relay_world_run(i, &t->rows[i], 1, false);
-        for (uint64_t seed = 2; seed < 6; seed++)
-            relay_world_run(i, &t->rows[i], seed, true);
-    }
-    lib_end_rows();
+    relay_world_run_rows(t->rows, t->count);
 }
 
 static void test_reuse(void **state)
@@ -571,8 +566,7 @@ static void test_no_memory(void **state)
 {
     (void)state;
     for (size_t t = 0; t < ARRAY_LENGTH(tables); t++)
-        for (size_t i = 0; i < tables[t].count; i++)
-            assert_true(relay_world_starve(&tables[t].rows[i]) > 10);
+        relay_world_starve_rows(tables[t].rows, tables[t].count);
 }
 
 int main(void)

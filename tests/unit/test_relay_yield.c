@@ -100,17 +100,13 @@ static const struct relay_scenario rows[] = {
 static void test_rows(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++)
-        for (uint64_t seed = 1; seed < 5; seed++)
-            relay_world_run(i, &rows[i], seed, seed != 1);
-    lib_end_rows();
+    relay_world_run_rows(rows, ARRAY_LENGTH(rows));
 }
 
 static void test_no_memory(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++)
-        assert_true(relay_world_starve(&rows[i]) > 10);
+    relay_world_starve_rows(rows, ARRAY_LENGTH(rows));
 }
 
 int main(void)

@@ -11,6 +11,21 @@ import tempfile
 import time
 
 from harness.process import Process, free_port
+from peers.milter import Asked
+
+# For python3-milter: it refuses bulk@, and adds a field and jane@.
+PYTHON_SCRIPT = """
+class Own(Milter.Base):
+    @Milter.noreply
+    def connect(self, name, family, address):
+        return Milter.CONTINUE
+    def envrcpt(self, to, *parameters):
+        return Milter.REJECT if to == "<bulk@example.test>" else Milter.CONTINUE
+    def eom(self):
+        self.addheader("X-Python", "seen")
+        self.addrcpt("<jane@example.test>")
+        return Milter.ACCEPT
+"""
 
 # Each stands for spam of one kind. Whoever says it must be refused by its filter.
 RSPAMD_WORD, SPAMASSASSIN_WORD, VIRUS = b"XRSPAMDBADX", b"XSPAMASSASSINBADX", b"XCLAMBADX"
@@ -32,7 +47,7 @@ def _kill_with_children(pid):
         os.kill(pid, signal.SIGKILL)
 
 
-class Milter:
+class Milter(Asked):
     """One running milter; `port` is where it is asked."""
 
     def __init__(self, port=None):
@@ -66,16 +81,6 @@ class Milter:
     @property
     def log(self):
         return self.processes[-1]
-
-    @property
-    def for_postfix(self):
-        """The address as smtpd_milters has it."""
-        return f"inet:127.0.0.1:{self.port}"
-
-    @property
-    def for_postern(self):
-        """The address as [milter] has it."""
-        return f"inet:{self.port}@127.0.0.1"
 
     def stop(self):
         """At once: libmilter takes seconds to end at SIGTERM, rspamd and spamd wait for children."""
