@@ -113,11 +113,12 @@ def test_streams(beside, raw_milter):
         client.hello()
         client.envelope()
         client.expect(354, "DATA")
-        client.send(b"Subject: a\r\n\r\n" + b"line\r\n" * 20000)
+        half = b"line\r\n" * 87_000  # of 1 MiB
+        client.send(b"Subject: a\r\n\r\n" + half)
         backend.wait(lambda: backend.connections and
                      backend.connections[0].transactions and
-                     b"line\r\n" * 1000 in backend.connections[0].received, "half of the message")
-        client.send(b".\r\n")
+                     half in backend.connections[0].received, "half of the message")
+        client.send(half + b".\r\n")
         milter.wait(end.reached.is_set, "the end")
         assert not backend.connections[0].transactions[0].is_ended
         end.release()
