@@ -46,8 +46,7 @@ static int mend(struct delivery *d)
     int error = store_end_move(store, &d->place, d->file->taken.fd, d->message.is_held);
 
     if (error == 0 && d->message.has_torn_end) {
-        error = store_append(d->file->taken.fd, d->message.records_end, bytes_make(NULL, 0),
-                             STORE_UNSYNCED);
+        error = store_append(d->file->taken.fd, d->message.records_end, bytes_make(NULL, 0));
         d->file->was_torn = error == 0;
     }
     if (error == 0 && d->message.is_held && d->place.folder == STORE_QUEUE)

@@ -109,10 +109,9 @@ static inline bool store_is_damaged(int error)
     return store_damage(error) != NULL;
 }
 
-/* Job: cuts the file at `at` and appends. What was written before must be durable: store_change()
- * sees to that. */
-enum store_syncing { STORE_UNSYNCED, STORE_SYNCED };
-int store_append(int fd, uint64_t at, struct bytes records, enum store_syncing syncing);
+/* Job: cuts the file at `at` and appends, without a sync. What was written before must be durable:
+ * store_change() sees to that. */
+int store_append(int fd, uint64_t at, struct bytes records);
 /* A change of a message that is taken. */
 struct store_change {
     const struct store_place *place;

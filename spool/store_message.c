@@ -162,7 +162,7 @@ int store_read(int fd, const struct id *id, struct arena *arena, struct spool_me
     return error == 0 ? read_records(fd, facts.bytes, &head, arena, message_out) : error;
 }
 
-int store_append(int fd, uint64_t at, struct bytes records, enum store_syncing syncing)
+int store_append(int fd, uint64_t at, struct bytes records)
 {
     struct disk_facts facts;
     int error = disk_facts_of(fd, &facts);
@@ -172,14 +172,20 @@ int store_append(int fd, uint64_t at, struct bytes records, enum store_syncing s
         error = -EIO;
     if (error == 0 && facts.bytes > at)
         error = disk_truncate(fd, at);
-    if (error == 0)
-        error = disk_write_at(fd, at, records);
-    if (error == 0 && syncing == STORE_SYNCED)
-        error = disk_sync(fd);
-    return error;
+    return error == 0 ? disk_write_at(fd, at, records) : error;
 }
 
-/* ---- tries ---- */
+/* ---- marks ---- */
+
+int store_set_mark(int fd, enum disk_mark mark, bool is_set)
+{
+    struct disk_facts facts;
+    int error = disk_facts_of(fd, &facts);
+
+    if (error != 0)
+        return error;
+    return disk_mark(fd, is_set ? facts.marks | mark : facts.marks & ~(unsigned)mark);
+}
 
 void store_begin_try(int fd, bool *was_left_out)
 {
@@ -195,10 +201,7 @@ void store_begin_try(int fd, bool *was_left_out)
 
 void store_end_try(int fd)
 {
-    struct disk_facts facts;
-
-    if (disk_facts_of(fd, &facts) == 0)
-        disk_mark(fd, facts.marks & ~(unsigned)DISK_MARK_TRIED);
+    store_set_mark(fd, DISK_MARK_TRIED, false);
 }
 
 /* ---- names ---- */

@@ -3,6 +3,7 @@
 #ifndef POSTERN_STORE_PRIVATE_H
 #define POSTERN_STORE_PRIVATE_H
 
+#include "proxy/io/disk.h"
 #include "proxy/io/work.h"
 #include "spool/store.h"
 
@@ -84,6 +85,9 @@ int store_each_block(int fd, const struct spool_head *head,
 /* Job: is the open file the one that has the name `path` now? -ENOENT: no file has it; -ESTALE:
  * another has. */
 int store_compare_name(int fd, const char *path);
+
+/* Job: sets or takes away one mark of the file. */
+int store_set_mark(int fd, enum disk_mark mark, bool is_set);
 
 /* Makes a directory of our own. -EEXIST: it is, or was, that of another process. */
 int store_make_own(const struct store *store, const char *folder, uint32_t number,

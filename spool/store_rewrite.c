@@ -69,14 +69,30 @@ static int make_file(const struct store *store, int from, const struct spool_hea
 
 /* ---- syncs that fail ---- */
 
-/* Marks the file: whoever takes it next must know of the failed sync, also if this process dies. */
-static void break_file(struct store_taken *taken)
+/* Whoever takes the file next must know of a sync that has failed, also if this process dies. A
+ * disk that fails may not take a mark any more: the mark is therefore made before the sync, and
+ * taken away after it. One that stays costs a rewrite. An error: there is no mark, so there must be
+ * no sync. */
+static int begin_syncs(struct store_taken *taken)
 {
-    struct disk_facts facts;
-    unsigned marks = disk_facts_of(taken->fd, &facts) == 0 ? facts.marks : 0;
+    int error = store_set_mark(taken->fd, DISK_MARK_UNSYNCED, true);
 
-    taken->is_broken = true;
-    disk_mark(taken->fd, marks | DISK_MARK_UNSYNCED);
+    taken->is_broken = error != 0;
+    return error;
+}
+
+static int sync_taken(struct store_taken *taken)
+{
+    int error = disk_sync(taken->fd);
+
+    taken->is_broken = error != 0;
+    return error;
+}
+
+static void end_syncs(const struct store_taken *taken)
+{
+    if (!taken->is_broken)
+        store_set_mark(taken->fd, DISK_MARK_UNSYNCED, false);
 }
 
 bool store_is_broken(const struct store_taken *taken)
@@ -107,8 +123,11 @@ static int take_place(const struct store *store, const struct store_place *place
                       struct store_taken *taken)
 {
     struct store_path beside = store_new_path(store, place);
-    int error = link_beside(store, fd, beside.text);
+    struct store_taken fresh = {.fd = fd};
+    int error = begin_syncs(&fresh);
 
+    if (error == 0)
+        error = link_beside(store, fd, beside.text);
     if (error != 0)
         return error;
     error = disk_replace(beside.text, store_message_path(store, place).text);
@@ -116,11 +135,10 @@ static int take_place(const struct store *store, const struct store_place *place
         disk_unlink(beside.text);
         return error;
     }
-    taken->fd = fd;
-    taken->is_broken = false;
     error = disk_sync_directory(store_parent_path(store, place).text);
-    if (error != 0)
-        break_file(taken);
+    fresh.is_broken = error != 0;
+    end_syncs(&fresh);
+    *taken = fresh;
     return error;
 }
 
@@ -202,17 +220,19 @@ static bool is_worth_it(const struct store *store, const struct store_change *ch
 static int append(const struct store_change *change, struct store_taken *taken)
 {
     const struct spool_message *m = change->message;
-    int error = m->has_later_records ? disk_sync(taken->fd) : 0;
+    bool must_sync = m->has_later_records || change->is_synced;
+    int error = must_sync ? begin_syncs(taken) : 0;
 
     if (error != 0)
-        break_file(taken);
-    else
-        error = store_append(taken->fd, m->records_end, change->records, STORE_UNSYNCED);
-    if (error == 0 && change->is_synced) {
-        error = disk_sync(taken->fd);
-        if (error != 0)
-            break_file(taken);
-    }
+        return error;
+    if (m->has_later_records)
+        error = sync_taken(taken);
+    if (error == 0)
+        error = store_append(taken->fd, m->records_end, change->records);
+    if (error == 0 && change->is_synced)
+        error = sync_taken(taken);
+    if (must_sync)
+        end_syncs(taken);
     return error;
 }
 

@@ -90,7 +90,7 @@ static void add_outcome(struct store_world *w, struct written *f, uint32_t index
     writer.at = f->last_at = message.records_end;
     spool_put_outcome(&writer, index, &r);
     f->bytes = f->last_at + buf_length(&records);
-    assert_int_equal(store_append(fd, message.records_end, buf_bytes(&records), STORE_SYNCED), 0);
+    assert_int_equal(store_append(fd, message.records_end, buf_bytes(&records)), 0);
     buf_done(&records);
     disk_close(fd);
 }

@@ -45,7 +45,7 @@ static void record(struct report_world *w, int fd, const struct spool_message *m
     buf_init(&records, &w->pool, 1000);
     writer.out = &records;
     spool_put_reported(&writer, 0);
-    assert_int_equal(store_append(fd, message->records_end, buf_bytes(&records), STORE_SYNCED), 0);
+    assert_int_equal(store_append(fd, message->records_end, buf_bytes(&records)), 0);
     buf_done(&records);
 }
 

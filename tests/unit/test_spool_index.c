@@ -34,7 +34,7 @@ static void change(struct making *m, int fd)
     writer.out = &records;
     writer.at = message.records_end;
     spool_put_rerouted(&writer, 0, &moved);
-    assert_int_equal(store_append(fd, message.records_end, buf_bytes(&records), STORE_SYNCED), 0);
+    assert_int_equal(store_append(fd, message.records_end, buf_bytes(&records)), 0);
     buf_done(&records);
 }
 

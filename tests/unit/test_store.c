@@ -176,8 +176,7 @@ static void appends_behind_what_is_whole(void **state)
             spool_put_warned(&writer, 1);
         else
             spool_put_hold(&writer, &(struct spool_message){.is_held = i == 1});
-        assert_int_equal(
-            store_append(fd, end, buf_bytes(&records), i != 1 ? STORE_SYNCED : STORE_UNSYNCED), 0);
+        assert_int_equal(store_append(fd, end, buf_bytes(&records)), 0);
         end += buf_length(&records);
         buf_done(&records);
         disk_close(fd);
@@ -187,8 +186,7 @@ static void appends_behind_what_is_whole(void **state)
         assert_int_equal(message.is_held, i == 1);
     }
     assert_int_equal(store_take(w.store, &place, &fd), 0);
-    assert_int_equal(store_append(fd, 1000000, bytes_of("x"), STORE_UNSYNCED),
-                     -EIO); /* what stood there is gone */
+    assert_int_equal(store_append(fd, 1000000, bytes_of("x")), -EIO); /* what stood there is gone */
     disk_close(fd);
     store_world_end(&w);
 }

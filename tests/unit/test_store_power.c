@@ -98,7 +98,8 @@ static int try_append(struct store_world *w, const struct store_place *place)
         writer.out = &records;
         writer.at = message.records_end;
         spool_put_warned(&writer, 0);
-        error = store_append(fd, message.records_end, buf_bytes(&records), STORE_SYNCED);
+        error = store_append(fd, message.records_end, buf_bytes(&records));
+        error = error == 0 ? disk_sync(fd) : error;
         buf_done(&records);
     }
     disk_close(fd);
@@ -306,7 +307,8 @@ static void change(struct store_world *w, struct told *told)
     writer.at = message.records_end;
     spool_put_warned(&writer, 1);
     assert_int_equal(store_take(w->store, &told->places[CHANGED], &fd), 0);
-    assert_int_equal(store_append(fd, message.records_end, buf_bytes(&records), STORE_SYNCED), 0);
+    assert_int_equal(store_append(fd, message.records_end, buf_bytes(&records)), 0);
+    assert_int_equal(disk_sync(fd), 0);
     told->is_changed = true;
     buf_done(&records);
     disk_close(fd);

@@ -11,14 +11,16 @@
 #include "tests/sim/sim.h"
 #include "tests/unit/store_world.h"
 
-#define BODY_BYTES 5000
-#define SEEDS      40
+#define BODY_BYTES   5000
+#define SEEDS        40
+#define DYING_WRITES 4 /* a change that cannot be synced makes no more */
 
 struct trial {
     struct sim *world;
     struct store_world w;
     struct store_place place;
     bool is_written_anew; /* by the last change */
+    uint64_t dies_at;     /* with the first sync that fails: writes fail too from this one on */
 };
 
 static uint64_t number_of(int fd)
@@ -52,10 +54,12 @@ static int change(struct trial *t, uint32_t recipient, int sync_error, int facts
     uint64_t number = number_of(before);
     sim_disk_fail(t->world, SIM_DISK_SYNC, 1, sync_error);
     sim_disk_fail(t->world, SIM_DISK_OPEN, 1, sync_error);
+    sim_disk_fail(t->world, SIM_DISK_WRITE, t->dies_at, t->dies_at == 0 ? 0 : sync_error);
     sim_disk_fail_call(t->world, facts_error == 0 ? 0 : 1, facts_error);
     int error = store_change(t->w.store, &change, &taken);
     sim_disk_fail(t->world, SIM_DISK_SYNC, 0, 0);
     sim_disk_fail(t->world, SIM_DISK_OPEN, 0, 0);
+    sim_disk_fail(t->world, SIM_DISK_WRITE, 0, 0);
     t->is_written_anew = number_of(taken.fd) != number;
     if (taken.fd != before)
         disk_close(before);
@@ -97,8 +101,26 @@ static void leaves_no_gap(void **state)
     }
 }
 
+/* The disk takes nothing any more from some write on: no mark either that tells of the sync. */
+static void leaves_no_gap_on_a_dead_disk(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct trial t = {.world = sim_new(seed), .dies_at = 1 + seed % DYING_WRITES};
+
+        store_world_begin(&t.w);
+        assert_int_equal(store_world_put(&t.w, BODY_BYTES, &t.place), 0);
+        assert_int_equal(change(&t, 0, -EIO, 0), -EIO);
+        assert_int_equal(change(&t, 1, 0, 0), 0);
+        look(&t);
+        store_world_end(&t.w);
+        sim_free(&t.world);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(leaves_no_gap)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(leaves_no_gap),
+                                       cmocka_unit_test(leaves_no_gap_on_a_dead_disk)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
