@@ -29,10 +29,9 @@ struct acting {
     struct runner_report report;
     int64_t now_ms;
     int error;
-    bool is_refused;      /* RUNNER_BOUNCE: the file says that it was refused, whatever fails after
-                           * that */
-    bool is_gone;         /* the file is removed */
-    bool is_in_queue_too; /* see store_end_move() */
+    bool may_have_written; /* the file may tell of the request, whatever has failed since */
+    bool is_gone;          /* the file is removed */
+    bool is_in_queue_too;  /* see store_end_move() */
     bool is_lent; /* the file is lent by deliveries that keep its lock, see delivery_lend() */
 };
 
@@ -54,6 +53,8 @@ static int change_file(struct acting *a, struct bytes records)
     struct store_taken taken = {.fd = a->fd};
     const struct store_change change = {
         .place = &a->place, .message = &a->message, .records = records, .is_synced = true};
+
+    a->may_have_written = true;
     int error = store_change(a->runner->host.store, &change, &taken);
 
     if (taken.fd != a->fd)
@@ -134,7 +135,6 @@ static int refuse_and_report(struct acting *a)
     if (runner_report_foresee(&a->report) == BOUNCE_HELD)
         return -EADDRNOTAVAIL;
     int error = append(a, put_refused);
-    a->is_refused = error == 0;
     a->report.fd = a->fd;
     return error == 0 ? runner_report_make(&a->report) : error;
 }
@@ -270,9 +270,12 @@ static void update(struct acting *a)
         runner_look_again(r);
     } else if (a->is_gone || a->error == -ENOENT) {
         runner_forget(r, a->known);
-    } else if (a->error == 0 || a->is_refused) {
+    } else if (a->error == 0) {
         runner_forget(r, a->known);
         runner_learn(r, &a->place, &a->message);
+    } else if (a->may_have_written) { /* the file tells what came of it, and ends a hold */
+        runner_forget(r, a->known);
+        runner_arrived(r, &a->place);
     }
     if (a->request->act == RUNNER_BOUNCE && a->error == 0 && a->report.result == BOUNCE_MADE)
         runner_arrived(r, &a->report.place);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Messages that a filter has quarantined: what operators see of them, and what they may do. */
+/* Messages that a filter has quarantined, or an operator holds: what operators see of them, and
+ * what they may do. */
 /* needs: tests/unit/queue_world.c shell proxy/io/copy.c proxy/io/copy_file.c */
 /* needs: proxy/io/copy_room.c sim */
 #include <stdio.h>
@@ -129,6 +130,30 @@ static void is_not_delivered_from_the_queue(void **state)
     queue_world_end(&w);
 }
 
+/* The disk cuts it short between the record and the move. Where the message lies says in the end
+ * what the record says, whatever is asked of it meanwhile. */
+static void is_held_in_the_end(void **state)
+{
+    static const char config_down[] = "[smtpd \"mx.test\"]\nlisten-port = 192.0.2.1:25\n"
+                                      "[relay \"a\"]\naddress = 198.51.100.1:25\n"
+                                      "[route]\n@a.test a\n";
+    static struct queue_world w;
+    const struct queue_message m = {
+        .id = held.id, .from = held.from, .to = "joe@a.test", .target = "a", .body = held.body};
+
+    (void)state;
+    queue_world_begin(&w, 1, config_down);
+    queue_world_put(&w, &m);
+    assert_true(queue_world_play(
+        &w, (const char *const[]){"wait 1", "spoil /spool/hold", "ask hold 06H4TZ0BC00F3X04",
+                                  "ask reroute 06H4TZ0BC00F3X04", "wait 1", "heal /spool/hold",
+                                  "wait 60", "stop", NULL}));
+    assert_non_null(strstr(w.seen.at, " 06H4TZ0BC00F3X04: Input/output error\n"));
+    assert_true(is_in(&w, "hold"));
+    assert_false(is_in(&w, "queue/000001"));
+    queue_world_end(&w);
+}
+
 /* ---- time ---- */
 
 #define DAY_MS INT64_C(86400000)
@@ -203,6 +228,7 @@ int main(void)
         cmocka_unit_test(is_released_as_it_was_edited),
         cmocka_unit_test(is_deleted),
         cmocka_unit_test(is_not_delivered_from_the_queue),
+        cmocka_unit_test(is_held_in_the_end),
         cmocka_unit_test(expires),
         cmocka_unit_test(expires_in_the_end),
     };
