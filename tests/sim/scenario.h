@@ -75,7 +75,8 @@ void scenario_forget_configs(void);
 #define SCENARIO_RECIPIENTS  4
 #define SCENARIO_PLACES      2 /* a worker and a runner */
 #define SCENARIO_CLIENTS     6
-#define SCENARIO_CLIENT_HOST 10 /* the last number of its address, and so on */
+#define SCENARIO_CLIENT_HOST 10  /* the last number of its address, and so on */
+#define SCENARIO_REMOVAL_MS  250 /* from the log line to the sync of the removal */
 
 struct message;
 
@@ -179,6 +180,7 @@ struct spool_file {
     bool is_report, is_to_postmaster;
     bool is_there;          /* in queue/, as far as names tell */
     uint64_t telling;       /* of a report: hash of what it says of whom */
+    unsigned legs;          /* ... and how many may say so */
     unsigned releases;      /* that were not answered */
     unsigned release_count; /* when all was well */
     bool is_held;           /* by the operator, or that may be */
@@ -386,6 +388,8 @@ void ledger_refuse(struct scenario *s, int target, const char *sender, const cha
 void ledger_put_off(struct scenario *s, const char *sender, const char *to); /* for now */
 /* Of a report on a report: it names the sender that could not be told. NULL: it is none. */
 struct message *ledger_cause(struct scenario *s, struct bytes report);
+/* How many reports may say the same: each leg of a list comes to nothing for itself. */
+unsigned ledger_legs(struct message *m, struct bytes content);
 /* What a report says of whom, as a hash. */
 uint64_t ledger_telling(struct bytes content);
 /* The recipients that a report names. Returns the first one that is known, or NULL. */

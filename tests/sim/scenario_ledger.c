@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The ledger of a scenario: what clients were promised, what arrived, and whether that is right. */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -11,10 +12,9 @@
 #define FINAL_FIELD  "Final-Recipient: rfc822;"
 #define UNKNOWN_WAITS_MS                                                                           \
     599000 /* ten minutes in whole seconds, before the next try of what may have been taken */
-#define AGE_SLACK_MS   60000
-#define TRY_SLACK_MS   150000 /* from the begin of a try to its end */
-#define BOX_EXPIRE_MS  (INT64_C(5) * 24 * 3600 * 1000)
-#define DEATH_POWER_MS 250 /* from the log line to the sync of the removal */
+#define AGE_SLACK_MS  60000
+#define TRY_SLACK_MS  150000 /* from the begin of a try to its end */
+#define BOX_EXPIRE_MS (INT64_C(5) * 24 * 3600 * 1000)
 
 /* ---- refusals ---- */
 
@@ -132,6 +132,18 @@ struct message *ledger_cause(struct scenario *s, struct bytes report)
     return message_of_sender(s, value_of(report, FINAL_FIELD, &report));
 }
 
+unsigned ledger_legs(struct message *m, struct bytes content)
+{
+    unsigned legs = UINT_MAX;
+
+    while (scenario_search(content, FINAL_FIELD) != NULL) {
+        const struct story *r = message_story(m, value_of(content, FINAL_FIELD, &content));
+        if (r == NULL || r->legs < legs)
+            legs = r == NULL ? 1 : r->legs;
+    }
+    return legs;
+}
+
 uint64_t ledger_telling(struct bytes content)
 {
     uint64_t hash = 1;
@@ -176,7 +188,7 @@ bool ledger_may_be_undone(struct scenario *s, uint64_t done_ms, uint64_t line_ms
             continue;
         if (line_ms == 0 || death->at_ms < line_ms || (was_killed && death->is_power))
             return true;
-        if (death->at_ms - line_ms > DEATH_POWER_MS + s->plan.disk_slack_ms)
+        if (death->at_ms - line_ms > SCENARIO_REMOVAL_MS + s->plan.disk_slack_ms)
             continue;
         if (death->is_power)
             return true;
@@ -193,7 +205,7 @@ static bool has_died_near(struct scenario *s, const struct delivery *d)
 static bool may_come_twice(struct scenario *s, const struct delivery *d)
 {
     uint64_t until_ms =
-        d->line_ms == 0 ? UINT64_MAX : d->line_ms + DEATH_POWER_MS + s->plan.disk_slack_ms;
+        d->line_ms == 0 ? UINT64_MAX : d->line_ms + SCENARIO_REMOVAL_MS + s->plan.disk_slack_ms;
 
     return d->is_orphan || d->message->has_torn_end || has_died_near(s, d) ||
            spool_has_failed(s, d, until_ms) || (d->is_report && spool_makes_again(s, d));

@@ -82,6 +82,7 @@ static struct spool_file *file_at(struct scenario *s, const char *path, struct b
     f->is_to_postmaster = scenario_search(octets, "To: <postmaster@") != NULL;
     f->is_held = f->is_on_hold = f->message != NULL && !f->is_report && edit_holds(f->message);
     f->telling = f->is_report ? ledger_telling(octets) : 0;
+    f->legs = f->is_report ? ledger_legs(f->message, octets) : 0;
     ledger_clock(s);
     f->linked_ms = sim_now_ms(s->world);
     list_append(&s->files, &f->link);
@@ -91,10 +92,13 @@ static struct spool_file *file_at(struct scenario *s, const char *path, struct b
 /* One that is made again has the id that it had before. */
 static void check_report(struct scenario *s, const struct spool_file *f)
 {
+    unsigned others = 0;
+
     LIST_EACH (link, &s->files) {
         const struct spool_file *other = LIST_ENTRY(link, struct spool_file, link);
         if (other != f && other->is_there && other->is_report && other->message == f->message &&
-            other->telling == f->telling && other->is_to_postmaster == f->is_to_postmaster)
+            other->telling == f->telling && other->is_to_postmaster == f->is_to_postmaster &&
+            ++others == f->legs)
             scenario_fail(s, "%s and %s are the same report", other->id, f->id);
     }
 }
@@ -285,12 +289,33 @@ static bool is_untold(struct scenario *s, const struct spool_file *f)
     return false;
 }
 
+/* The removal of the cause could not be synced, and no later sync of the directory helps. */
+static bool is_removal_lost(struct scenario *s, const struct spool_file *f)
+{
+    uint64_t until_ms = f->told_ms + SCENARIO_REMOVAL_MS + s->plan.disk_slack_ms,
+             lost_ms = UINT64_MAX;
+
+    LIST_EACH (link, &s->troubles) {
+        const struct trouble *t = LIST_ENTRY(link, struct trouble, link);
+        if (t->at_ms >= f->told_ms && t->at_ms <= until_ms && touches(s, t, f->message) &&
+            t->at_ms < lost_ms)
+            lost_ms = t->at_ms;
+    }
+    LIST_EACH (link, &s->deaths) {
+        const struct death *death = LIST_ENTRY(link, struct death, link);
+        if (death->is_power && death->at_ms >= lost_ms)
+            return true;
+    }
+    return false;
+}
+
 /* Or the cause, of which nothing was left to do, is back. If some of its recipients are delivered
  * then, there is a report on the others that has an id of its own. */
 static bool is_made_again(struct scenario *s, const struct spool_file *f)
 {
     return is_untold(s, f) ||
-           (f->is_cause_gone && ledger_may_be_undone(s, f->linked_ms, f->told_ms));
+           (f->is_cause_gone &&
+            (ledger_may_be_undone(s, f->linked_ms, f->told_ms) || is_removal_lost(s, f)));
 }
 
 bool spool_makes_again(struct scenario *s, const struct delivery *d)
