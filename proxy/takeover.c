@@ -48,15 +48,15 @@ static bool is_word_of_target(const struct recipient *r)
 {
     return r->branch->facts.address.len != 0 &&
            (outcome_is_failure(r->envelope) || r->final == FATE_DEFERRED ||
-            r->final == FATE_REFUSED);
+            r->final == FATE_REFUSED || r->final == FATE_ACCEPTED);
 }
 
 static enum fate fate_in_file(const struct recipient *r, bool is_tried)
 {
-    if (outcome_fate(r) == FATE_REFUSED)
-        return FATE_REFUSED;
-    if (r->final == FATE_UNKNOWN)
-        return FATE_UNKNOWN;
+    enum fate fate = outcome_fate(r);
+
+    if (fate == FATE_REFUSED || fate == FATE_UNKNOWN || fate == FATE_ACCEPTED)
+        return fate;
     return is_tried ? FATE_DEFERRED : FATE_OPEN;
 }
 
@@ -65,6 +65,7 @@ static void put_recipient(struct part *part, struct spool_writer *w, const struc
 {
     struct buf words;
     bool is_tried = r->final != FATE_LOST && r->final != FATE_HELD;
+    bool is_reported = outcome_fate(r) == FATE_ACCEPTED;
 
     buf_init(&words, part->records.pool, REPLY_MAX_BYTES);
     if (r->final != FATE_HELD)
@@ -79,6 +80,8 @@ static void put_recipient(struct part *part, struct spool_writer *w, const struc
         .is_unverified = r->is_unverified,
         .fate = fate_in_file(r, is_tried),
         .may_be_duplicate = r->final == FATE_UNKNOWN,
+        .is_relayed = is_reported && r->branch->lacks_dsn,
+        .is_delivered = is_reported && r->branch->can_prepare,
         .reply = bytes_first(buf_bytes(&words), spool_reply_max(part->recipient_count)),
         .remote = is_word_of_target(r) ? bytes_first(r->branch->facts.address, SPOOL_REMOTE_MAX)
                                        : bytes_make(NULL, 0),

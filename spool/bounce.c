@@ -66,7 +66,8 @@ static void put_headers(struct buf *out, const struct bounce_report *report,
 {
     static const char *const subjects[] = {[BOUNCE_FAILED] = "Undeliverable mail",
                                            [BOUNCE_DELAYED] = "Delayed mail",
-                                           [BOUNCE_RELAYED] = "Relayed mail"};
+                                           [BOUNCE_RELAYED] = "Relayed mail",
+                                           [BOUNCE_DELIVERED] = "Delivered mail"};
     struct address from = {.local = bytes_of("MAILER-DAEMON"), .domain = report->conf->hostname};
     struct address id = {.local = bytes_of(report->id.text), .domain = report->conf->hostname};
 

@@ -11,10 +11,11 @@
 #include "proxy/base/buf.h"
 #include "spool/spool_format.h"
 
-/* RELAYED: handed to a target without DSN. */
-enum bounce_kind { BOUNCE_FAILED, BOUNCE_DELAYED, BOUNCE_RELAYED };
+/* RELAYED: handed to a target without DSN. DELIVERED: for good, into a Maildir. */
+enum bounce_kind { BOUNCE_FAILED, BOUNCE_DELAYED, BOUNCE_RELAYED, BOUNCE_DELIVERED };
+#define BOUNCE_KINDS 4
 
-/* core.bounce-to. Delays and relayed successes are told to senders only: to nobody if `to` does not
+/* core.bounce-to. Delays and successes are told to senders only: to nobody if `to` does not
  * include the sender. */
 enum bounce_to { BOUNCE_TO_SENDER, BOUNCE_TO_POSTMASTER, BOUNCE_TO_BOTH, BOUNCE_TO_NONE };
 

@@ -5,32 +5,17 @@
 #include "proxy/smtp/params.h"
 #include "spool/bounce_private.h"
 
-/* RFC 3461 4.1: NOTIFY=NEVER, or any of SUCCESS, FAILURE, DELAY, between commas. */
-static bool names(struct bytes list, const char *word)
-{
-    for (;;) {
-        struct bytes item = bytes_first(list, bytes_find(list, ','));
-
-        if (bytes_is_nocase(item, word))
-            return true;
-        if (item.len == list.len)
-            return false;
-        list = bytes_skip(list, item.len + 1);
-    }
-}
-
 bool bounce_is_wanted(const struct spool_recipient *s, enum bounce_kind kind)
 {
-    static const char *const words[] = {
-        [BOUNCE_FAILED] = "FAILURE", [BOUNCE_DELAYED] = "DELAY", [BOUNCE_RELAYED] = "SUCCESS"};
-    struct bytes params = s->params;
-    struct param param;
+    static const enum params_notify asked_by[] = {
+        [BOUNCE_FAILED] = PARAMS_NOTIFY_FAILURE,
+        [BOUNCE_DELAYED] = PARAMS_NOTIFY_DELAY,
+        [BOUNCE_RELAYED] = PARAMS_NOTIFY_SUCCESS,
+        [BOUNCE_DELIVERED] = PARAMS_NOTIFY_SUCCESS,
+    };
 
-    assert((size_t)kind < ARRAY_LENGTH(words));
-    while (params_next(&params, &param) == 0)
-        if (bytes_is_nocase(param.keyword, "NOTIFY"))
-            return names(param.value, words[kind]);
-    return kind == BOUNCE_FAILED || kind == BOUNCE_DELAYED;
+    assert((size_t)kind < ARRAY_LENGTH(asked_by));
+    return params_notifies(s->params, asked_by[kind]);
 }
 
 bool bounce_tells(const struct bounce_job *job, uint32_t index)

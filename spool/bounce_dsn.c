@@ -36,8 +36,10 @@ static struct bytes enhanced_of(struct bytes reply)
 /* The status that the reply has, or else the one that follows from `kind`. */
 static struct bytes status_of(const struct spool_recipient *s, enum bounce_kind kind)
 {
-    static const char *const otherwise[] = {
-        [BOUNCE_FAILED] = "5.0.0", [BOUNCE_DELAYED] = "4.0.0", [BOUNCE_RELAYED] = "2.0.0"};
+    static const char *const otherwise[] = {[BOUNCE_FAILED] = "5.0.0",
+                                            [BOUNCE_DELAYED] = "4.0.0",
+                                            [BOUNCE_RELAYED] = "2.0.0",
+                                            [BOUNCE_DELIVERED] = "2.0.0"};
     struct bytes said = enhanced_of(s->reply);
 
     assert((size_t)kind < ARRAY_LENGTH(otherwise));
@@ -156,16 +158,20 @@ static void put_diagnostic(struct buf *out, const struct spool_recipient *s)
 static void put_recipient(struct buf *out, const struct bounce_job *job,
                           const struct spool_recipient *s)
 {
-    static const char *const actions[] = {
-        [BOUNCE_FAILED] = "failed", [BOUNCE_DELAYED] = "delayed", [BOUNCE_RELAYED] = "relayed"};
+    static const char *const actions[] = {[BOUNCE_FAILED] = "failed",
+                                          [BOUNCE_DELAYED] = "delayed",
+                                          [BOUNCE_RELAYED] = "relayed",
+                                          [BOUNCE_DELIVERED] = "delivered"};
 
     buf_text(out, "\r\n");
     put_original_recipient(out, s);
     put_address_field(out, "Final-Recipient", &s->to);
     buf_cat(out, "Action: ", actions[job->kind], "\r\n", NULL);
     put_field(out, "Status", status_of(s, job->kind));
-    put_remote(out, s->remote);
-    put_diagnostic(out, s);
+    if (job->kind != BOUNCE_DELIVERED) { /* where a mailbox lies here is nobody's business */
+        put_remote(out, s->remote);
+        put_diagnostic(out, s);
+    }
     put_date_field(out, "Last-Attempt-Date", s->tried_ms / 1000);
     if (job->kind == BOUNCE_DELAYED)
         put_date_field(out, "Will-Retry-Until", job->will_retry_s);

@@ -80,6 +80,8 @@ static const struct kind_text kinds[] = {
                         "You need do nothing: it is being tried again."},
     [BOUNCE_RELAYED] = {"was handed on, to a system that makes no reports of its own, for",
                         "You will hear no more of it unless something goes wrong there."},
+    [BOUNCE_DELIVERED] = {"was delivered to the mailbox of",
+                          "That does not mean that it has been read."},
 };
 
 static bool is_same_address(const struct address *address, const struct address *b)
@@ -108,9 +110,9 @@ static void put_recipient(struct buf *out, const struct spool_recipient *s, enum
         bounce_text_address(out, &s->to);
     }
     buf_text(out, "\r\n");
-    if (s->reply.len > 0)
+    if (s->reply.len > 0 && kind != BOUNCE_DELIVERED)
         put_reply(out, s);
-    if (kind != BOUNCE_RELAYED && s->may_be_duplicate)
+    if ((kind == BOUNCE_FAILED || kind == BOUNCE_DELAYED) && s->may_be_duplicate)
         buf_text(out, "    (it may have arrived all the same: an answer was lost)\r\n");
     buf_text(out, "\r\n");
 }

@@ -14,7 +14,7 @@
 
 static void tell_reports(struct delivery *d)
 {
-    for (int kind = 0; kind < DELIVERY_REPORTS; kind++)
+    for (int kind = 0; kind < BOUNCE_KINDS; kind++)
         if (delivery_is_arrived(&d->end.reports[kind]))
             runner_arrived(d->runner, &d->end.reports[kind].report.place);
     if (d->end.report_error != 0)

@@ -4,8 +4,6 @@
 
 #include "spool/delivery_private.h"
 
-_Static_assert(DELIVERY_REPORTS == BOUNCE_RELAYED + 1, "a report of each kind");
-
 static struct spool_recipient *recipient_at(struct delivery *d, uint32_t i)
 {
     assert(i < d->message.recipient_count);
@@ -66,8 +64,10 @@ static void note(struct delivery *d, uint32_t index)
     if (rcpt->branch == NULL)
         return;
     s->remote = bytes_first(rcpt->branch->facts.address, SPOOL_REMOTE_MAX);
-    s->is_relayed =
-        fate == FATE_ACCEPTED && rcpt->branch->lacks_dsn && bounce_is_wanted(s, BOUNCE_RELAYED);
+    if (fate != FATE_ACCEPTED)
+        return;
+    s->is_relayed = rcpt->branch->lacks_dsn && bounce_is_wanted(s, BOUNCE_RELAYED);
+    s->is_delivered = rcpt->branch->can_prepare && bounce_is_wanted(s, BOUNCE_DELIVERED);
 }
 
 /* The text keeps the target's last words. */
@@ -166,7 +166,10 @@ static void find_reports(struct delivery *d)
     for (uint32_t i = 0; i < d->message.recipient_count; i++) {
         const struct spool_recipient *s = recipient_at(d, i);
         reports[BOUNCE_FAILED].is_due[i] = runner_is_due(s) && s->fate == FATE_REFUSED;
-        reports[BOUNCE_RELAYED].is_due[i] = runner_is_due(s) && s->fate == FATE_ACCEPTED;
+        reports[BOUNCE_RELAYED].is_due[i] =
+            runner_is_due(s) && s->fate == FATE_ACCEPTED && s->is_relayed;
+        reports[BOUNCE_DELIVERED].is_due[i] =
+            runner_is_due(s) && s->fate == FATE_ACCEPTED && s->is_delivered;
         reports[BOUNCE_DELAYED].is_due[i] = wants_warning(d, s);
     }
 }
@@ -184,7 +187,7 @@ static void prepare_reports(struct delivery *d)
     const struct runner_host *host = &d->runner->host;
     const struct schedule_policy *policy = schedule_policy(d->entry->target);
 
-    for (int kind = 0; kind < DELIVERY_REPORTS; kind++) {
+    for (int kind = 0; kind < BOUNCE_KINDS; kind++) {
         struct delivery_report *report = &d->end.reports[kind];
         if (!delivery_is_any_due(d, report))
             continue;
@@ -214,7 +217,7 @@ bool delivery_gather(struct delivery *d)
     d->end.is_expired = arena_alloc(&d->arena, count + 1);
     if (d->end.is_changed == NULL || d->end.is_expired == NULL)
         return false;
-    for (int kind = 0; kind < DELIVERY_REPORTS; kind++) {
+    for (int kind = 0; kind < BOUNCE_KINDS; kind++) {
         d->end.reports[kind].is_due = arena_alloc(&d->arena, count + 1);
         if (d->end.reports[kind].is_due == NULL)
             return false;

@@ -52,7 +52,7 @@ static bool is_told(const struct delivery *d, const struct delivery_report *repo
  * recipient. A delay that nobody is told of is no event. */
 static const struct delivery_report *report_of(const struct delivery *d, uint32_t index)
 {
-    for (int kind = 0; kind < DELIVERY_REPORTS; kind++) {
+    for (int kind = 0; kind < BOUNCE_KINDS; kind++) {
         const struct delivery_report *report = &d->end.reports[kind];
         if (report->is_made && report->is_due[index] &&
             (kind != BOUNCE_DELAYED || is_told(d, report, index)))

@@ -7,8 +7,6 @@
 #include "spool/runner_private.h"
 #include "spool/runner_report.h"
 
-#define DELIVERY_REPORTS 3 /* kinds: enum bounce_kind */
-
 enum delivery_state {
     DELIVERY_TAKING,    /* the first job takes the file and reads it */
     DELIVERY_CARRYING,  /* the transaction runs */
@@ -52,7 +50,7 @@ struct delivery_end {
     bool *is_expired; /* ... it was refused because its time is over */
     bool is_any_changed, is_any_unknown, is_any_deferred;
     bool must_sync;
-    struct delivery_report reports[DELIVERY_REPORTS];
+    struct delivery_report reports[BOUNCE_KINDS];
     int report_error;
     bool has_written; /* records were written, though something after them failed */
     int bad_error;    /* why the message lies in bad/ */

@@ -37,6 +37,7 @@ static int read_again(struct delivery *d)
         s->is_warned = is_warned || ours.recipients[i].is_warned;
         leave_to_others(&d->end.reports[BOUNCE_FAILED], i, is_reported);
         leave_to_others(&d->end.reports[BOUNCE_RELAYED], i, is_reported);
+        leave_to_others(&d->end.reports[BOUNCE_DELIVERED], i, is_reported);
         leave_to_others(&d->end.reports[BOUNCE_DELAYED], i, is_warned);
     }
     arena_reset(&d->again); /* `ours` lay there */
@@ -80,7 +81,7 @@ static void mark_made(struct delivery *d, struct delivery_report *report)
 static void make_reports(struct delivery *d)
 {
     d->end.report_error = 0;
-    for (int kind = 0; kind < DELIVERY_REPORTS; kind++) {
+    for (int kind = 0; kind < BOUNCE_KINDS; kind++) {
         struct delivery_report *report = &d->end.reports[kind];
         if (!delivery_is_any_due(d, report) || report->is_made)
             continue;
@@ -100,7 +101,7 @@ static void put_records(struct delivery *d, struct spool_writer *writer)
     for (uint32_t i = 0; i < d->message.recipient_count; i++) {
         if (d->end.is_changed[i])
             spool_put_outcome(writer, i, &d->message.recipients[i]);
-        for (int kind = 0; kind < DELIVERY_REPORTS; kind++) {
+        for (int kind = 0; kind < BOUNCE_KINDS; kind++) {
             const struct delivery_report *report = &d->end.reports[kind];
             if (!report->is_made || !report->is_due[i])
                 continue;
@@ -143,7 +144,7 @@ static int write_records(struct delivery *d)
     bool must_sync = d->end.must_sync || d->fate == DELIVERY_HELD;
     int error = 0;
 
-    for (int kind = 0; kind < DELIVERY_REPORTS; kind++)
+    for (int kind = 0; kind < BOUNCE_KINDS; kind++)
         must_sync = must_sync || d->end.reports[kind].is_made;
     buf_init(&records, &d->pool, SPOOL_RECORDS_MAX);
     put_records(d, &writer);

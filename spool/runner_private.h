@@ -129,11 +129,12 @@ static inline bool runner_is_open(const struct spool_recipient *s)
            s->fate == FATE_LOST;
 }
 
-/* Is a report due: on a refusal, or a relayed success? */
+/* Is a report due: on a refusal, or a success that nobody else reports? */
 static inline bool runner_is_due(const struct spool_recipient *s)
 {
-    return !s->is_reported &&
-           (s->fate == FATE_REFUSED || (s->fate == FATE_ACCEPTED && s->is_relayed));
+    bool is_told = s->fate == FATE_ACCEPTED && (s->is_relayed || s->is_delivered);
+
+    return !s->is_reported && (s->fate == FATE_REFUSED || is_told);
 }
 
 /* ---- runner_jobs.c ---- */

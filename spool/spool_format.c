@@ -72,6 +72,7 @@ void spool_take_tries(struct spool_content *content, struct spool_recipient *s)
         s->fate = (enum fate)fate;
     s->may_be_duplicate = (bits & RECIPIENT_MAY_BE_DUPLICATE) != 0;
     s->is_relayed = (bits & RECIPIENT_IS_RELAYED) != 0;
+    s->is_delivered = (bits & RECIPIENT_IS_DELIVERED) != 0;
     s->is_reported = (bits & RECIPIENT_IS_REPORTED) != 0;
     s->is_warned = (bits & RECIPIENT_IS_WARNED) != 0;
     s->is_unverified = (bits & RECIPIENT_IS_UNVERIFIED) != 0;

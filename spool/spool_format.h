@@ -54,6 +54,7 @@ struct spool_recipient {
     enum fate fate;
     bool may_be_duplicate; /* some try ended unknown */
     bool is_relayed;       /* ACCEPTED by a target without DSN: NOTIFY=SUCCESS gets a report */
+    bool is_delivered;     /* ACCEPTED by a Maildir: likewise */
     bool is_reported;      /* the report that was due is in the queue, or was suppressed */
     bool is_warned;        /* the sender knows of the delay */
     struct bytes reply;    /* the last reply, one line "451 4.4.1 text"; empty: none yet */
@@ -131,7 +132,7 @@ struct spool_writer {
 void spool_put_message(struct spool_writer *writer, const struct spool_message *m);
 void spool_put_recipient(struct spool_writer *writer, const struct spool_recipient *s);
 /* Later. `index`: the recipient's. OUTCOME: fate, reply, remote, may_be_duplicate, is_relayed,
- * tries, tried_ms of `r`. */
+ * is_delivered, tries, tried_ms of `s`. */
 void spool_put_outcome(struct spool_writer *writer, uint32_t index,
                        const struct spool_recipient *s);
 void spool_put_reported(struct spool_writer *writer, uint32_t index);

@@ -40,6 +40,7 @@ void spool_add_tries(struct buf *out, const struct spool_recipient *s)
     spool_add_number(out,
                      (s->may_be_duplicate ? RECIPIENT_MAY_BE_DUPLICATE : 0u) |
                          (s->is_relayed ? RECIPIENT_IS_RELAYED : 0u) |
+                         (s->is_delivered ? RECIPIENT_IS_DELIVERED : 0u) |
                          (s->is_reported ? RECIPIENT_IS_REPORTED : 0u) |
                          (s->is_warned ? RECIPIENT_IS_WARNED : 0u) |
                          (s->is_unverified ? RECIPIENT_IS_UNVERIFIED : 0u),

@@ -2,6 +2,8 @@
 /* The decisions: which fates and replies follow from those of the targets. */
 #include "proxy/smtp/outcome.h"
 
+#include "proxy/smtp/params.h"
+
 enum fate outcome_of_code(unsigned code)
 {
     switch (code / 100) {
@@ -132,6 +134,26 @@ const struct quarantine *outcome_quarantine(const struct transaction *t, const s
     return r->branch->destination->quarantine.is_set ? &r->branch->destination->quarantine : NULL;
 }
 
+/* RFC 3461 4.1: success is reported by who delivers for good, or passes the message on to a target
+ * that makes no reports. A report needs the message. */
+static bool wants_report(const struct transaction *t, const struct recipient *r)
+{
+    return r->branch != NULL && (r->branch->can_prepare || r->branch->lacks_dsn) && !t->is_unkept &&
+           !address_is_null(&t->envelope.from) && params_notifies(r->params, PARAMS_NOTIFY_SUCCESS);
+}
+
+bool outcome_may_report(const struct transaction *t)
+{
+    LIST_EACH (link, &t->recipients) {
+        const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
+        enum fate fate = outcome_fate(r);
+        if ((fate == FATE_OPEN || fate == FATE_ACCEPTED) && wants_report(t, r) &&
+            is_acknowledged(r))
+            return true;
+    }
+    return false;
+}
+
 static enum outcome_disposition disposition_if_taken(const struct transaction *t,
                                                      const struct recipient *r)
 {
@@ -140,8 +162,9 @@ static enum outcome_disposition disposition_if_taken(const struct transaction *t
     if (!is_acknowledged(r))
         return OUTCOME_NOTHING;
     switch (outcome_fate(r)) {
-    case FATE_OPEN: /* prepared: it is about to appear */
     case FATE_ACCEPTED:
+        return wants_report(t, r) ? OUTCOME_REPORT : OUTCOME_NOTHING;
+    case FATE_OPEN: /* prepared: it is about to appear */
     case FATE_DISCARDED:
         return OUTCOME_NOTHING;
     case FATE_DEFERRED:

@@ -41,13 +41,16 @@ enum outcome_disposition {
     OUTCOME_NOTHING, /* delivered, discarded, or its RCPT was not accepted */
     OUTCOME_SPOOL,   /* lost, unknown, or deferred while others were accepted */
     OUTCOME_BOUNCE,  /* refused at the end, though its RCPT was accepted */
+    OUTCOME_REPORT,  /* accepted; the sender wants to know, and the target does not tell him */
     OUTCOME_HOLD     /* as both of these, or it stood, where a filter has quarantined the message */
 };
 enum outcome_disposition outcome_disposition(const struct transaction *t,
                                              const struct recipient *r);
 /* Why the message is quarantined for this recipient, who has a branch. NULL: it is not. */
 const struct quarantine *outcome_quarantine(const struct transaction *t, const struct recipient *r);
-/* Is there anything to be spooled, bounced or held? */
+/* Can a recipient get OUTCOME_REPORT, if all goes well from now on? */
+bool outcome_may_report(const struct transaction *t);
+/* Is there anything to be spooled, bounced, reported or held? */
 bool outcome_needs_spool(const struct transaction *t);
 /* The same, provided that the message is accepted as a whole. */
 bool outcome_would_need_spool(const struct transaction *t);

@@ -104,30 +104,47 @@ bool params_is_envid(struct bytes value)
     return value.len <= ENVID_MAX && is_printable_xtext(value);
 }
 
-/* One bit for each keyword; 0: an unknown one. */
+/* Bits of enum params_notify; 0: an unknown word. */
 static unsigned notify_word(struct bytes word)
 {
     if (bytes_is_nocase(word, "SUCCESS"))
-        return 1;
+        return PARAMS_NOTIFY_SUCCESS;
     if (bytes_is_nocase(word, "FAILURE"))
-        return 2;
-    return bytes_is_nocase(word, "DELAY") ? 4 : 0;
+        return PARAMS_NOTIFY_FAILURE;
+    return bytes_is_nocase(word, "DELAY") ? PARAMS_NOTIFY_DELAY : 0;
+}
+
+/* All words of the list. False: one is unknown, or stands there twice. */
+static bool notify_words(struct bytes list, unsigned *words_out)
+{
+    for (*words_out = 0;;) {
+        struct bytes word = bytes_first(list, bytes_find(list, ','));
+        unsigned which = notify_word(word);
+        if (which == 0 || (*words_out & which) != 0)
+            return false;
+        *words_out |= which;
+        if (word.len == list.len)
+            return true;
+        list = bytes_skip(list, word.len + 1);
+    }
 }
 
 bool params_is_notify(struct bytes value)
 {
-    if (bytes_is_nocase(value, "NEVER"))
-        return true;
-    for (unsigned seen = 0;;) {
-        struct bytes word = bytes_first(value, bytes_find(value, ','));
-        unsigned which = notify_word(word);
-        if (which == 0 || (seen & which) != 0)
-            return false;
-        seen |= which;
-        if (word.len == value.len)
-            return true;
-        value = bytes_skip(value, word.len + 1);
-    }
+    unsigned words;
+
+    return bytes_is_nocase(value, "NEVER") || notify_words(value, &words);
+}
+
+bool params_notifies(struct bytes params, enum params_notify what)
+{
+    unsigned words = PARAMS_NOTIFY_FAILURE | PARAMS_NOTIFY_DELAY;
+    struct param param;
+
+    while (params_next(&params, &param) == 0)
+        if (bytes_is_nocase(param.keyword, "NOTIFY"))
+            notify_words(param.value, &words);
+    return (words & what) != 0;
 }
 
 /* addr-type ";" xtext, the type an atom. */

@@ -26,4 +26,13 @@ bool params_is_envid(struct bytes value);
 bool params_is_notify(struct bytes value);
 bool params_is_orcpt(struct bytes value);
 
+enum params_notify {
+    PARAMS_NOTIFY_SUCCESS = 1,
+    PARAMS_NOTIFY_FAILURE = 2,
+    PARAMS_NOTIFY_DELAY = 4
+};
+/* Do these parameters of RCPT ask for a report of that kind? Without NOTIFY: of failures and
+ * delays. */
+bool params_notifies(struct bytes params, enum params_notify what);
+
 #endif

@@ -90,7 +90,7 @@ void transaction_settle(struct transaction *t, struct reply outcome)
 {
     assert(t->state != TX_SETTLED);
     drop_all(t);
-    t->spool_todo = 0;
+    t->spool.todo = 0;
     t->is_taken = t->is_taken && reply_is_positive(&outcome);
     t->outcome = outcome;
     t->state = TX_SETTLED;
@@ -450,9 +450,9 @@ bool transaction_next(struct transaction *t, struct action *out)
         next_of_branch(LIST_ENTRY(first, struct branch, in_todo), out);
         return true;
     }
-    if (t->spool_todo != 0) {
-        bool is_prepare = (t->spool_todo & (1U << ACT_PREPARE_SPOOL)) != 0;
-        t->spool_todo = 0;
+    if (t->spool.todo != 0) {
+        bool is_prepare = (t->spool.todo & (1U << ACT_PREPARE_SPOOL)) != 0;
+        t->spool.todo = 0;
         *out = (struct action){.kind = is_prepare ? ACT_PREPARE_SPOOL : ACT_COMMIT_SPOOL};
         return true;
     }

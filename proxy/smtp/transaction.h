@@ -169,6 +169,13 @@ struct transaction_counts {
     bool has_held;                         /* ... or is kept from its target by a filter */
 };
 
+/* The file of the spool. */
+struct transaction_spool {
+    unsigned todo; /* ACT_PREPARE_SPOOL, ACT_COMMIT_SPOOL: bits by enum action_kind */
+    bool is_preparing, is_committing; /* until EV_PREPARED, EV_COMMITTED */
+    bool comes_last; /* a report on a success is owed: TX_COMMITTING is before TX_SPOOLING */
+};
+
 struct transaction {
     struct arena *mail;
     enum transaction_policy policy;
@@ -185,8 +192,7 @@ struct transaction {
     struct view view;                 /* what targets get that have no view of their own */
     struct quarantine quarantine;     /* of the whole message */
     struct transaction_counts counts;
-    unsigned spool_todo; /* ACT_PREPARE_SPOOL, ACT_COMMIT_SPOOL: bits by enum action_kind */
-    bool is_preparing_spool, is_committing_spool; /* until EV_PREPARED, EV_COMMITTED */
+    struct transaction_spool spool;
     bool is_taken;  /* accepted as a whole: who did not get the message is for the spool */
     bool is_unkept; /* there is no whole copy to be spooled: see EV_UNKEPT */
     enum transaction_state state;

@@ -60,16 +60,18 @@ static void note_duplicates(struct transaction *t)
 /* ---- the way to the outcome ---- */
 
 /* May the spool serve recipients who do not get the message now? Where it is all or nothing, only
- * those for whom it is held. */
+ * those for whom it is held, and those who got it and owe a report. */
 static bool may_take(const struct transaction *t)
 {
     if (!transaction_is_all_or_nothing(t))
         return t->policy == TRANSACTION_LIVE;
-    return t->counts.has_held && !t->is_unkept && !transaction_has_failed(t);
+    return (t->counts.has_held || outcome_may_report(t)) && !t->is_unkept &&
+           !transaction_has_failed(t);
 }
 
 /* What can be undone is made durable before any firm target gets the end. So is the spool file,
- * where it is certain that there will be one; without firm targets its commit is enough. */
+ * where it is certain that there will be one; without firm targets its commit is enough, unless
+ * that comes last. */
 static void prepare(struct transaction *t)
 {
     assert(t->state == TX_CONTENT);
@@ -79,15 +81,16 @@ static void prepare(struct transaction *t)
         if (b->can_prepare && b->state == BRANCH_CONTENT)
             transaction_make_due(b, ACT_PREPARE);
     }
-    if (may_take(t) && has_firm_at_work(t) && outcome_would_need_spool(t)) {
-        t->is_preparing_spool = true;
-        t->spool_todo |= 1U << ACT_PREPARE_SPOOL;
+    bool needs_spool = has_firm_at_work(t) && outcome_would_need_spool(t);
+    if (may_take(t) && (needs_spool || outcome_may_report(t))) {
+        t->spool.is_preparing = true;
+        t->spool.todo |= 1U << ACT_PREPARE_SPOOL;
     }
 }
 
 static bool is_prepared(const struct transaction *t)
 {
-    return t->counts.branches[true][BRANCH_CONTENT] == 0 && !t->is_preparing_spool;
+    return t->counts.branches[true][BRANCH_CONTENT] == 0 && !t->spool.is_preparing;
 }
 
 static void release(struct transaction *t)
@@ -103,15 +106,12 @@ static void release(struct transaction *t)
     }
 }
 
-/* Every firm target has answered. */
 static void spool(struct transaction *t)
 {
-    assert(t->state == TX_RELEASED);
     t->state = TX_SPOOLING;
-    t->is_taken = may_take(t) && !t->is_client_gone && outcome_is_taken(t);
-    t->is_committing_spool = outcome_needs_spool(t);
-    if (t->is_committing_spool)
-        t->spool_todo |= 1U << ACT_COMMIT_SPOOL;
+    t->spool.is_committing = outcome_needs_spool(t);
+    if (t->spool.is_committing)
+        t->spool.todo |= 1U << ACT_COMMIT_SPOOL;
 }
 
 static bool awaits_any(const struct branch *b)
@@ -135,7 +135,6 @@ static void commit_branch(struct branch *b)
 
 static void commit(struct transaction *t)
 {
-    assert(t->state == TX_SPOOLING);
     t->state = TX_COMMITTING;
     LIST_EACH (link, &t->branches) {
         struct branch *b = branch_of(link);
@@ -179,6 +178,20 @@ static bool has_come_to_nothing(struct transaction *t)
     return !has_firm_at_work(t);
 }
 
+/* Every firm target has answered. What is for the spool is safe there before Maildirs commit, which
+ * nothing can undo; but a success is reported after it has come about: a crash between the two
+ * costs the client its 250, and it sends the message again. */
+static void take(struct transaction *t)
+{
+    assert(t->state == TX_RELEASED);
+    t->is_taken = may_take(t) && !t->is_client_gone && outcome_is_taken(t);
+    t->spool.comes_last = t->is_taken && outcome_may_report(t);
+    if (t->spool.comes_last)
+        commit(t);
+    else
+        spool(t);
+}
+
 void transaction_advance(struct transaction *t)
 {
     if (has_come_to_nothing(t)) {
@@ -188,10 +201,15 @@ void transaction_advance(struct transaction *t)
     if (t->state == TX_PREPARING && is_prepared(t))
         release(t);
     if (t->state == TX_RELEASED && !has_firm_at_work(t))
-        spool(t);
-    if (t->state == TX_SPOOLING && !t->is_committing_spool)
+        take(t);
+    if (t->state == TX_SPOOLING && !t->spool.is_committing && !t->spool.comes_last)
         commit(t);
-    if (t->state == TX_COMMITTING && is_committed(t))
+    bool has_committed = t->state == TX_COMMITTING && is_committed(t);
+    if (has_committed && t->spool.comes_last && t->refusal.code == 0) {
+        spool(t);
+        has_committed = false;
+    }
+    if (has_committed || (t->state == TX_SPOOLING && !t->spool.is_committing))
         finish(t);
 }
 
@@ -261,14 +279,14 @@ void transaction_on_prepared(struct transaction *t, const struct event *ev)
     else if (ev->branch != NULL)
         transaction_set_state(ev->branch, BRANCH_PREPARED);
     else
-        t->is_preparing_spool = false;
+        t->spool.is_preparing = false;
 }
 
 static void on_spooled(struct transaction *t, int error)
 {
     if (t->state != TX_SPOOLING)
         return;
-    t->is_committing_spool = false;
+    t->spool.is_committing = false;
     if (error == 0)
         return;
     t->is_taken = false;

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Reports to senders: read by Python's parser, accepted by a real Postfix, or not made at all."""
-import email
-import email.policy
 import email.utils
 import time
 
@@ -13,6 +11,7 @@ from harness.dns import TRUSTED
 from harness.messages import HEADER, PLAIN_MESSAGE
 from harness.postern import HOSTNAME
 from harness.postfix import queue_id
+from harness.report import Report
 from peers.answers import Reset
 from peers.target import DEFAULT_EHLO
 
@@ -21,36 +20,6 @@ SENDER = "sender@example.org"
 POSTMASTER = f"postmaster@{HOSTNAME}"
 REFUSED = "550 5.1.1 <joe@example.test>: no such user here"
 OK = "250 2.1.5 Ok"
-
-
-class Report:
-    """A report, taken apart; a defect anywhere in it is a failure."""
-
-    def __init__(self, octets):
-        self.raw = octets
-        self.message = email.message_from_bytes(octets, policy=email.policy.SMTP)
-        for part in self.message.walk():
-            assert not part.defects, (part.get_content_type(), part.defects)
-        assert self.message.get_content_type() == "multipart/report"
-        assert self.message.get_param("report-type") == "delivery-status"
-        assert self.message["Auto-Submitted"] == "auto-replied"
-        assert self.message["MIME-Version"] == "1.0"
-        sender = self.message["From"].addresses[0]
-        assert (sender.display_name, sender.addr_spec) == ("Mail Delivery System",
-                                                           f"MAILER-DAEMON@{HOSTNAME}")
-        text, status, *returned = self.message.iter_parts()
-        assert (text.get_content_type(), text.get_content_charset()) == ("text/plain", "us-ascii")
-        assert status.get_content_type() == "message/delivery-status"
-        assert len(returned) <= 1
-        self.text = text.get_content()
-        self.about, *self.recipients = status.get_payload()
-        self.returned = returned[0] if returned else None
-
-    @property
-    def returned_octets(self):
-        """The third part as it stands on the wire."""
-        delimiter = b"\r\n--" + self.message.get_boundary().encode()
-        return self.raw.split(delimiter)[3].split(b"\r\n\r\n", 1)[1]
 
 
 def is_recent(text):
@@ -396,14 +365,6 @@ def test_several_targets(target, postern, workers):
     assert report.returned_octets == PLAIN_MESSAGE
     assert len(good.ended) == 1
     assert server.wait_event("bounced")["report"] in report.message["Message-ID"]
-
-
-def test_maildir_offers_no_dsn(to_maildir):
-    """Who delivers for good owes the reports of NOTIFY=SUCCESS: it is not offered."""
-    server, _ = to_maildir()
-    with server.client() as client:
-        assert "DSN" not in client.hello().text
-        client.expect(555, f"MAIL FROM:<{SENDER}> RET=HDRS")
 
 
 # -- accepted by others --------------------------------------------------------------------------

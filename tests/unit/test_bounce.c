@@ -20,11 +20,11 @@ static const struct wanted_row wanted_rows[] = {
     {"ORCPT=rfc822;x@y", "FD"},
     {"NOTIFY=NEVER", ""},
     {"NOTIFY=never ORCPT=rfc822;x@y", ""},
-    {"NOTIFY=SUCCESS", "R"},
+    {"NOTIFY=SUCCESS", "RL"},
     {"NOTIFY=FAILURE", "F"},
     {"NOTIFY=DELAY", "D"},
     {"ORCPT=rfc822;x@y notify=Failure,DELAY", "FD"},
-    {"NOTIFY=SUCCESS,FAILURE,DELAY", "FDR"},
+    {"NOTIFY=SUCCESS,FAILURE,DELAY", "FDRL"},
     {"NOTIFY=FAILURES,XDELAY", ""},
     {"NOTIFY", ""},
     {"XNOTIFY=NEVER", "FD"},
@@ -32,15 +32,15 @@ static const struct wanted_row wanted_rows[] = {
 
 static void test_wanted(void **state)
 {
-    static const char letters[] = "FDR";
+    static const char letters[] = "FDRL";
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(wanted_rows); i++) {
         struct spool_recipient r = {.params = bytes_of(wanted_rows[i].params)};
-        char kinds[4] = "";
+        char kinds[BOUNCE_KINDS + 1] = "";
         size_t count = 0;
 
-        for (int kind = BOUNCE_FAILED; kind <= BOUNCE_RELAYED; kind++)
+        for (int kind = BOUNCE_FAILED; kind < BOUNCE_KINDS; kind++)
             if (bounce_is_wanted(&r, (enum bounce_kind)kind))
                 kinds[count++] = letters[kind];
         lib_same_text(i, "kinds", wanted_rows[i].kinds, kinds);
@@ -77,6 +77,9 @@ static const struct audience_row audience_rows[] = {
     {"a@b", NONE, BOUNCE_DELAYED, "x@y", NULL, "", "nothing"},
     {"a@b", SENDER, BOUNCE_RELAYED, "x@y", NULL, "", "nothing"},
     {"a@b", SENDER, BOUNCE_RELAYED, "x@y", NULL, "NOTIFY=SUCCESS", "a@b"},
+    {"a@b", SENDER, BOUNCE_DELIVERED, "x@y", NULL, "NOTIFY=SUCCESS", "a@b"},
+    {"a@b", BOTH, BOUNCE_DELIVERED, "x@y", NULL, "NOTIFY=SUCCESS", "a@b"},
+    {"a@b", POSTMASTER, BOUNCE_DELIVERED, "x@y", NULL, "NOTIFY=SUCCESS", "nothing"},
     /* a sender without a domain is at home here */
     {"root", SENDER, BOUNCE_FAILED, "x@y", NULL, "", "root@mx.example.net"},
     /* the postmaster need not be told twice */
@@ -156,6 +159,7 @@ static const struct returned_row returned_rows[] = {
     {BOUNCE_FAILED, "RET=HDRS", 100, 100},
     {BOUNCE_DELAYED, "RET=FULL", BOUNCE_WHOLE_MAX, BOUNCE_HEADERS_MAX},
     {BOUNCE_RELAYED, "RET=FULL", BOUNCE_HEADERS_MAX - 1, BOUNCE_HEADERS_MAX - 1},
+    {BOUNCE_DELIVERED, "RET=FULL", BOUNCE_HEADERS_MAX, BOUNCE_HEADERS_MAX},
     {BOUNCE_FAILED, "", UINT64_MAX, BOUNCE_HEADERS_MAX},
 };
 

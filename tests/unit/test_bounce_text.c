@@ -205,6 +205,19 @@ static void test_other_texts(void **state)
     assert_int_equal(bounce_world_make(&s), 0);
     assert_true(bounce_world_has(&s, "\r\nRemote-MTA: dns; mx.example.com\r\n"));
     bounce_world_close(&s);
+
+    bounce_world_open(&s);
+    s.job.kind = BOUNCE_DELIVERED;
+    s.recipients[0].params = bytes_of("NOTIFY=SUCCESS");
+    s.recipients[0].reply = bytes_of("250 2.0.0 Ok: delivered");
+    s.recipients[0].remote = bytes_of("/var/mail/joe");
+    assert_int_equal(bounce_world_make(&s), 0);
+    assert_true(bounce_world_has(&s, "\r\nSubject: Delivered mail\r\n"));
+    assert_true(bounce_world_has(&s, "\r\nAction: delivered\r\nStatus: 2.0.0\r\n"));
+    assert_true(bounce_world_has(&s, "was delivered to the mailbox of:\r\n"));
+    assert_false(bounce_world_has(&s, "/var/mail"));
+    assert_false(bounce_world_has(&s, "Diagnostic-Code"));
+    bounce_world_close(&s);
 }
 
 struct status_row {

@@ -52,9 +52,10 @@ static void put_recipient(struct lib_text *t, const struct spool_recipient *r)
     put_address(t, "to", &r->to);
     put_field(t, "target", r->target);
     put_field(t, "params", r->params);
-    lib_put(t, " %s fate=%d%s%s%s%s", r->is_unverified ? "unverified" : "", (int)r->fate,
+    lib_put(t, " %s fate=%d%s%s%s%s%s", r->is_unverified ? "unverified" : "", (int)r->fate,
             r->may_be_duplicate ? " duplicate" : "", r->is_relayed ? " relayed" : "",
-            r->is_reported ? " reported" : "", r->is_warned ? " warned" : "");
+            r->is_delivered ? " delivered" : "", r->is_reported ? " reported" : "",
+            r->is_warned ? " warned" : "");
     put_field(t, "reply", r->reply);
     put_field(t, "remote", r->remote);
     lib_put(t, " tries=%u tried=%lld identity=%u", (unsigned)r->tries, (long long)r->tried_ms,
@@ -223,6 +224,10 @@ static void put_later_records(struct fixture *f)
     mark_later(f);
     first->fate = FATE_ACCEPTED;
     first->is_relayed = true;
+    spool_put_outcome(&f->writer, 0, first);
+    mark_later(f);
+    first->is_relayed = false;
+    first->is_delivered = true;
     spool_put_outcome(&f->writer, 0, first);
     mark_later(f);
 }

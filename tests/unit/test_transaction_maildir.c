@@ -178,6 +178,99 @@ static void test_committing_takes_too_long(void **state)
     play_end(&p);
 }
 
+/* NOTIFY=SUCCESS: the report that is owed is made durable when the message is there, and the client
+ * hears nothing before. */
+static void test_live_reports(void **state)
+{
+    static const struct {
+        const char *from, *params;
+        int prepare_error, appear_error, commit_error;
+        bool is_prepared, is_committed, is_duplicate;
+        int appeared;
+        unsigned code;
+    } rows[] = {
+        {"joe", "NOTIFY=SUCCESS", 0, 0, 0, true, true, false, 1, 250},
+        {"joe", "NOTIFY=DELAY,success ORCPT=x;y", 0, 0, 0, true, true, false, 1, 250},
+        {"joe", "", 0, 0, 0, false, false, false, 1, 250},
+        {"joe", "NOTIFY=FAILURE", 0, 0, 0, false, false, false, 1, 250},
+        {"joe", "NOTIFY=NEVER", 0, 0, 0, false, false, false, 1, 250},
+        {"", "NOTIFY=SUCCESS", 0, 0, 0, false, false, false, 1, 250},
+        {"joe", "NOTIFY=SUCCESS", ERR_FULL, 0, 0, true, false, false, 0, 452},
+        {"joe", "NOTIFY=SUCCESS", 0, ERR_MEMORY, 0, true, false, false, 1, 451},
+        {"joe", "NOTIFY=SUCCESS", 0, 0, ERR_MEMORY, true, true, true, 1, 451},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        struct play p;
+        play_begin(&p);
+        p.t.envelope.from.local = bytes_of(rows[i].from);
+        p.prepare_error = rows[i].prepare_error;
+        p.withholds_commit = true;
+        p.withholds_appear = true;
+        p.kinds[0] = MAILDIR;
+        struct routed_leg to = play_leg(&p, 0);
+        p.rcpts[0] = play_add(&p, &to, 1);
+        p.rcpts[1] = play_add(&p, &to, 1);
+        p.rcpts[0]->params = bytes_of(rows[i].params);
+        lib_is_true(i, "stands", play(&p));
+        lib_same_number(i, "prepared", rows[i].is_prepared, p.was_prepared);
+        lib_same_number(i, "appears", rows[i].appeared, p.appeared);
+        lib_is_true(i, "the message comes first", !p.was_committed);
+        if (p.appeared != 0)
+            feed_maildir(&p, EV_COMMITTED, NULL, rows[i].appear_error, false);
+        lib_same_number(i, "committed", rows[i].is_committed, p.was_committed);
+        lib_same_number(i, "settled", !rows[i].is_committed, p.is_settled);
+        if (p.was_committed) {
+            lib_same_number(i, "for", OUTCOME_REPORT, outcome_disposition(&p.t, p.rcpts[0]));
+            play_feed(&p, (struct event){.kind = EV_COMMITTED, .error = rows[i].commit_error});
+            play_drain(&p);
+        }
+        lib_is_true(i, "settled at last", p.is_settled);
+        lib_same_number(i, "code", rows[i].code, p.t.outcome.code);
+        lib_same_number(i, "duplicate", rows[i].is_duplicate,
+                        p.rcpts[0]->branch->facts.may_be_duplicate);
+        play_end(&p);
+    }
+    lib_end_rows();
+}
+
+/* A relay without DSN, and one that may not be spooled beside a Maildir: who is told of what. */
+static void test_live_reports_of_relays(void **state)
+{
+    static const struct {
+        enum kind kinds[2];
+        bool lacks_dsn; /* the first one */
+        bool is_committed;
+        enum outcome_disposition told[2];
+    } rows[] = {
+        {{SPOOLABLE, SPOOLABLE}, true, true, {OUTCOME_REPORT, OUTCOME_NOTHING}},
+        {{SPOOLABLE, SPOOLABLE}, false, false, {OUTCOME_NOTHING, OUTCOME_NOTHING}},
+        {{SPOOLABLE, MAILDIR}, true, true, {OUTCOME_REPORT, OUTCOME_REPORT}},
+        {{TEMPFAIL, MAILDIR}, false, true, {OUTCOME_NOTHING, OUTCOME_REPORT}},
+        {{TEMPFAIL, MAILDIR}, true, true, {OUTCOME_REPORT, OUTCOME_REPORT}},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+        struct play p;
+        play_begin(&p);
+        p.t.envelope.from.local = bytes_of("joe");
+        memcpy(p.kinds, rows[i].kinds, sizeof(p.kinds));
+        play_address_apart(&p);
+        for (int j = 0; j < 2; j++)
+            p.rcpts[j]->params = bytes_of("NOTIFY=SUCCESS");
+        p.rcpts[0]->branch->lacks_dsn = rows[i].lacks_dsn;
+        lib_is_true(i, "settled", play(&p) && p.is_settled);
+        lib_same_number(i, "code", 250, p.t.outcome.code);
+        lib_same_number(i, "committed", rows[i].is_committed, p.was_committed);
+        for (int j = 0; j < 2; j++)
+            lib_same_number(i, "told", rows[i].told[j], outcome_disposition(&p.t, p.rcpts[j]));
+        play_end(&p);
+    }
+    lib_end_rows();
+}
+
 /* The file of the spool cannot be read any more: a try that failed, for all that have no answer or
  * no outcome yet. */
 static void test_queued_cannot_be_read(void **state)
@@ -226,6 +319,8 @@ int main(void)
         cmocka_unit_test(test_live_commits),
         cmocka_unit_test(test_abandoned_while_committing),
         cmocka_unit_test(test_committing_takes_too_long),
+        cmocka_unit_test(test_live_reports),
+        cmocka_unit_test(test_live_reports_of_relays),
         cmocka_unit_test(test_queued_cannot_be_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
