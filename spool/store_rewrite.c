@@ -70,12 +70,11 @@ static int make_file(const struct store *store, int from, const struct spool_hea
 /* ---- syncs that fail ---- */
 
 /* Whoever takes the file next must know of a sync that has failed, also if this process dies. A
- * disk that fails may not take a mark any more: the mark is therefore made before the sync, and
- * taken away after it. One that stays costs a rewrite. An error: there is no mark, so there must be
- * no sync. */
+ * disk that fails may not take a mark any more: another mark is therefore made before the sync, and
+ * taken away after it. An error: there is no mark, so there must be no sync. */
 static int begin_syncs(struct store_taken *taken)
 {
-    int error = store_set_mark(taken->fd, DISK_MARK_UNSYNCED, true);
+    int error = store_set_mark(taken->fd, DISK_MARK_SYNCING, true);
 
     taken->is_broken = error != 0;
     return error;
@@ -91,16 +90,23 @@ static int sync_taken(struct store_taken *taken)
 
 static void end_syncs(const struct store_taken *taken)
 {
-    if (!taken->is_broken)
-        store_set_mark(taken->fd, DISK_MARK_UNSYNCED, false);
+    if (taken->is_broken)
+        store_set_mark(taken->fd, DISK_MARK_UNSYNCED, true);
+    else
+        store_set_mark(taken->fd, DISK_MARK_SYNCING, false);
+}
+
+/* What is not known counts as a failed sync. */
+static unsigned marks_of(int fd)
+{
+    struct disk_facts facts;
+
+    return disk_facts_of(fd, &facts) == 0 ? facts.marks : DISK_MARK_UNSYNCED;
 }
 
 bool store_is_broken(const struct store_taken *taken)
 {
-    struct disk_facts facts;
-
-    return taken->is_broken || disk_facts_of(taken->fd, &facts) != 0 ||
-           (facts.marks & DISK_MARK_UNSYNCED) != 0;
+    return taken->is_broken || (marks_of(taken->fd) & DISK_MARK_UNSYNCED) != 0;
 }
 
 /* ---- R2 to R4: the name ---- */
@@ -236,6 +242,13 @@ static int append(const struct store_change *change, struct store_taken *taken)
     return error;
 }
 
+static bool is_readable(const struct store_change *change, int fd)
+{
+    return store_read_body(fd, &change->message->head, 0, NULL, 0) == 0;
+}
+
+/* If the end of a sync is not known, a new file is the safe way. Without the body there can be
+ * none; then the sync was most probably cut short by death, which does no harm. */
 int store_change(const struct store *store, const struct store_change *change,
                  struct store_taken *taken)
 {
@@ -243,9 +256,11 @@ int store_change(const struct store *store, const struct store_change *change,
 
     assert(taken->fd >= 0);
     taken->is_broken = store_is_broken(taken);
-    if (taken->is_broken || !has_room || is_worth_it(store, change)) {
+    bool is_suspect = (marks_of(taken->fd) & DISK_MARK_SYNCING) != 0;
+    if (taken->is_broken || !has_room || is_suspect || is_worth_it(store, change)) {
         int error = store_rewrite(store, change, taken);
-        if (error == 0 || taken->is_broken || !has_room)
+        if (error == 0 || taken->is_broken || !has_room ||
+            (is_suspect && is_readable(change, taken->fd)))
             return error;
     }
     int error = append(change, taken);

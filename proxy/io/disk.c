@@ -241,20 +241,23 @@ int disk_truncate(int fd, uint64_t length)
     return result_of(ftruncate(fd, (off_t)length));
 }
 
-/* Two bits of the mode that mean nothing on a file of data; setting them touches nothing else. */
+/* Bits of the mode that mean nothing on a file of data; setting them touches nothing else. */
 static const struct {
     unsigned mark;
     mode_t bit;
-} mark_bits[] = {{DISK_MARK_TRIED, S_ISVTX}, {DISK_MARK_UNSYNCED, S_IXUSR}};
+} mark_bits[] = {
+    {DISK_MARK_TRIED, S_ISVTX}, {DISK_MARK_UNSYNCED, S_IXUSR}, {DISK_MARK_SYNCING, S_IXGRP}};
 
 int disk_mark(int fd, unsigned marks)
 {
     mode_t mode = 0600;
 
-    assert((marks & ~(unsigned)(DISK_MARK_TRIED | DISK_MARK_UNSYNCED)) == 0);
-    for (size_t i = 0; i < ARRAY_LENGTH(mark_bits); i++)
+    for (size_t i = 0; i < ARRAY_LENGTH(mark_bits); i++) {
         if ((marks & mark_bits[i].mark) != 0)
             mode |= mark_bits[i].bit;
+        marks &= ~mark_bits[i].mark;
+    }
+    assert(marks == 0);
     return result_of(fchmod(fd, mode));
 }
 

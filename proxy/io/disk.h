@@ -49,7 +49,7 @@ void disk_unlock(int fd);
 int disk_truncate(int fd, uint64_t length);
 /* Marks on the file itself, for whoever opens it later. They outlive the process, but perhaps not a
  * power cut. The file has exactly these marks afterwards. */
-enum disk_mark { DISK_MARK_TRIED = 1, DISK_MARK_UNSYNCED = 2 };
+enum disk_mark { DISK_MARK_TRIED = 1, DISK_MARK_UNSYNCED = 2, DISK_MARK_SYNCING = 4 };
 int disk_mark(int fd, unsigned marks);
 struct disk_facts {
     uint64_t bytes;

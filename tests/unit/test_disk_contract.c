@@ -273,11 +273,11 @@ static void marks_files(void **state)
     assert_int_equal(disk_mark(fd, DISK_MARK_TRIED), 0);
     assert_int_equal(disk_facts_of(fd, &facts), 0);
     assert_int_equal(facts.marks, DISK_MARK_TRIED);
-    assert_int_equal(disk_mark(fd, DISK_MARK_TRIED | DISK_MARK_UNSYNCED), 0);
+    assert_int_equal(disk_mark(fd, DISK_MARK_SYNCING | DISK_MARK_UNSYNCED), 0);
     assert_int_equal(disk_close(fd), 0);
     assert_int_equal(disk_rename(p.a, p.b), 0); /* it is the file's, not its name's */
     assert_int_equal(disk_facts_of_path(p.b, &facts), 0);
-    assert_int_equal(facts.marks, DISK_MARK_TRIED | DISK_MARK_UNSYNCED);
+    assert_int_equal(facts.marks, DISK_MARK_SYNCING | DISK_MARK_UNSYNCED);
     fd = disk_open_append(p.b);
     assert_int_equal(disk_mark(fd, 0), 0);
     assert_int_equal(disk_facts_of(fd, &facts), 0);
