@@ -441,11 +441,6 @@ static struct bytes offer(const struct bridge *b, struct bytes in)
     return bytes_first(in, room <= kept_free ? 0 : room - kept_free);
 }
 
-static uint32_t bridged(struct smtpd *d)
-{
-    return offer_bridged(&d->offer, d->services->relays.caps_generation);
-}
-
 /* Feeds as much as can be handled before the branches are flushed. */
 static size_t take(struct bridge *b, struct bytes in)
 {
@@ -485,7 +480,9 @@ static size_t on_bytes(void *owner, struct bytes in)
         if (b->state != BRIDGE_OPEN)
             return used;
     }
-    b->session.bridged = bridged(b->smtpd); /* targets may have been seen since */
+    b->session.targets =
+        *offer_of_targets(/* some may have been seen since */
+                          &b->smtpd->offer, b->smtpd->services->relays.caps_generation);
     do {
         used += take(b, bytes_skip(in, used));
         bridge_filter_flush(b);

@@ -15,16 +15,19 @@ void offer_init(struct offer *o, const struct route_set *routes)
     }
 }
 
-uint32_t offer_bridged(struct offer *o, uint32_t generation)
+const struct session_targets *offer_of_targets(struct offer *o, uint32_t generation)
 {
     if (o->is_known && o->generation == generation)
-        return o->bridged;
+        return &o->all;
     o->is_known = true;
     o->generation = generation;
-    o->bridged = UINT32_MAX;
-    for (size_t i = 0; i < o->target_count; i++)
-        o->bridged &= o->targets[i]->ops->capabilities(o->targets[i]);
-    return o->bridged;
+    o->all = (struct session_targets){.bridged = UINT32_MAX};
+    for (size_t i = 0; i < o->target_count; i++) {
+        struct capability caps = o->targets[i]->ops->capabilities(o->targets[i]);
+        o->all.bridged &= caps.keywords;
+        o->all.limits = i == 0 ? caps.limits : limits_of_both(&o->all.limits, &caps.limits);
+    }
+    return &o->all;
 }
 
 void offer_warm(const struct offer *o)

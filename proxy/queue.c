@@ -138,7 +138,7 @@ static void route(void *owner, struct bytes listener, const struct address *to, 
 {
     struct queue *q = owner;
     struct route_client client = {.may_relay = true};
-    struct route_set *routes = q->find_routes(q->routes_owner, listener);
+    struct route_set *routes = q->services->find_routes(q->services->routes_owner, listener);
 
     if (routes != NULL)
         route_resolve(routes, to, &client, arena, routed_out);
@@ -245,7 +245,9 @@ int queue_start(struct services *s,
 
     if (q == NULL)
         return ERR_MEMORY;
-    *q = (struct queue){.services = s, .find_routes = find_routes, .routes_owner = owner};
+    *q = (struct queue){.services = s};
+    s->find_routes = find_routes;
+    s->routes_owner = owner;
     list_init(&q->questions);
     list_init(&q->waiting);
     list_init(&q->asked);

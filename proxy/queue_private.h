@@ -11,8 +11,6 @@
 
 struct queue {
     struct services *services;
-    struct route_set *(*find_routes)(void *owner, struct bytes listener);
-    void *routes_owner;
     struct control *control;
     struct channel_listener *listener; /* the runner's: for all workers */
     struct channel *channel;           /* a worker's: to the runner; NULL: not connected */

@@ -53,6 +53,13 @@ static bool take_number(struct bytes *line, uint64_t max, uint64_t *number_out)
     return text_decimal(text_word(line), max, number_out) == 0;
 }
 
+static void hear_learnt(struct queue *q, struct bytes fact)
+{
+    struct relay_service *relays = &q->services->relays;
+
+    relays->caps_generation += relay_memory_hear(relays->memory, fact);
+}
+
 /* ---- what the runner hears ---- */
 
 static void hear_arrived(struct queue *q, struct bytes line)
@@ -191,7 +198,7 @@ static void on_runner_message(void *owner, struct channel *c, struct bytes messa
     } else if (bytes_is(verb, "ask")) {
         hear_ask(q, c, line);
     } else if (bytes_is(verb, "learnt") && line.len != 0) {
-        relay_memory_hear(q->services->relays.memory, bytes_skip(line, 1));
+        hear_learnt(q, bytes_skip(line, 1));
         channel_broadcast(q->listener, c, message);
     }
 }
@@ -264,7 +271,7 @@ static void on_worker_message(void *owner, struct channel *c, struct bytes messa
     if (bytes_is(verb, "answer"))
         hear_answer(q, line);
     else if (bytes_is(verb, "learnt") && line.len != 0)
-        relay_memory_hear(q->services->relays.memory, bytes_skip(line, 1));
+        hear_learnt(q, bytes_skip(line, 1));
 }
 
 static void on_worker_closed(void *owner, struct channel *c)

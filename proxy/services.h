@@ -21,6 +21,7 @@
 #include "spool/store.h"
 
 struct queue;
+struct route_set;
 struct runner;
 
 struct services {
@@ -49,6 +50,9 @@ struct services {
     struct storage storage;
     struct store *store;
     /* set by queue_start() */
+    /* The routes of a listener; NULL: it is not served here. */
+    struct route_set *(*find_routes)(void *owner, struct bytes listener);
+    void *routes_owner;
     struct queue *queue;
     struct runner *runner; /* NULL: it is another process's */
 };

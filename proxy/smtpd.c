@@ -109,15 +109,6 @@ static const struct listener_events listener_events = {.accepted = on_accepted};
 
 /* ---- life ---- */
 
-static uint32_t keywords_of(const struct setting_texts *names)
-{
-    uint32_t keywords = 0;
-
-    for (size_t i = 0; i < names->count; i++)
-        keywords |= capability_keyword(names->at[i]);
-    return keywords;
-}
-
 /* The filters of a target are asked when a recipient is routed there, and then with the others. */
 static uint32_t stages_of_targets(const struct smtpd *d)
 {
@@ -147,8 +138,8 @@ static int make_session_conf(struct smtpd *d, struct arena *arena)
         .rejects_early_input = conf->early_input == SMTPD_EARLY_INPUT_REJECT,
         .rejects_bare_newline = conf->bare_newline == SMTPD_BARE_NEWLINE_REJECT,
         .asks = d->chain.stages | stages_of_targets(d),
-        .announces = (own | passed) & ~keywords_of(&conf->hide),
-        .bridges = own | keywords_of(&conf->announce),
+        .announces = (own | passed) & ~smtpd_conf_keywords(&conf->hide),
+        .bridges = own | smtpd_conf_keywords(&conf->announce),
         .is_storage_low = &d->services->storage.is_low,
     };
     if (conf->refuse.len != 0) {

@@ -474,10 +474,10 @@ static void drop(struct branch *branch)
 /* ---- the target ---- */
 
 /* The reports of DSN are made by the runner. */
-static uint32_t capabilities(struct target *target)
+static struct capability capabilities(struct target *target)
 {
     (void)target;
-    return UINT32_MAX;
+    return (struct capability){.keywords = UINT32_MAX};
 }
 
 static struct target_view view(struct target *target)

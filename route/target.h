@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "proxy/base/bytes.h"
+#include "proxy/smtp/capability.h"
 #include "proxy/smtp/transaction.h"
 
 struct carrier;
@@ -44,9 +45,9 @@ struct target_ops {
     void (*let_go)(struct carrier_hold *hold);
     /* Find out now whether a target that is down is up again. NULL: it cannot be down. */
     void (*probe)(struct target *target);
-    /* Bits of enum capability_keyword: keywords that a listener may announce for the sake of this
-     * target. Of a relay those that it announced last; 0: unknown. */
-    uint32_t (*capabilities)(struct target *target);
+    /* Keywords that a listener may announce for the sake of this target, and its limits. Of a relay
+     * what it announced last; no keywords: unknown. */
+    struct capability (*capabilities)(struct target *target);
     /* A client has connected that can reach no other target of this kind: a connection may be made
      * ready. NULL: there is nothing to make ready. */
     void (*warm)(struct target *target);
@@ -70,7 +71,7 @@ struct target_view {
     unsigned waiting;     /* of this process: transactions that wait for a connection */
     unsigned addresses, addresses_down;
     uint32_t accepted, refused; /* remembered recipients */
-    uint32_t keywords;          /* bits of enum capability_keyword, as announced */
+    struct capability announced;
 };
 
 /* How the spool treats mail that waits for the target. */

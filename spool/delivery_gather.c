@@ -91,15 +91,35 @@ static void expire(struct delivery *d, uint32_t index)
     d->end.must_sync = true;
 }
 
+static bool has_accepted(const struct delivery *d)
+{
+    for (uint32_t i = 0; i < d->message.recipient_count; i++)
+        if (d->asked[i] != NULL && d->asked[i]->envelope == FATE_ACCEPTED)
+            return true;
+    return false;
+}
+
+/* RFC 5321 4.5.3.1.10: there are too many recipients for this transaction. The next one, which
+ * follows at once, asks for those; it was no try. */
+static bool is_one_too_many(const struct recipient *rcpt)
+{
+    static const uint8_t detail[] = {4, 5, 3};
+
+    return rcpt->envelope == FATE_DEFERRED && rcpt->reply.code == 452 &&
+           memcmp(rcpt->reply.enhanced, detail, sizeof(detail)) == 0;
+}
+
 static void note_all(struct delivery *d)
 {
     const struct reply words = reply_own(REPLY_LOCAL_PROBLEM);
     bool has_asked = d->carrier.transaction != NULL;
     bool has_failed = !has_asked && d->tried == DELIVERY_FAILED_HERE;
+    bool moves_on = has_asked && has_accepted(d);
 
     for (uint32_t i = 0; i < d->message.recipient_count; i++) {
         const struct spool_recipient *s = recipient_at(d, i);
-        if (has_asked && d->asked[i] != NULL)
+        bool was_asked = has_asked && d->asked[i] != NULL;
+        if (was_asked && !(moves_on && is_one_too_many(d->asked[i])))
             note(d, i);
         else if (has_failed && runner_is_open(s) && delivery_is_of_entry(d, s))
             note_fate(d, i, FATE_DEFERRED, &words);

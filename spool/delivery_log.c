@@ -24,12 +24,13 @@ static void put_address(const struct delivery *d, struct log_line *line, const c
     buf_done(&text);
 }
 
+/* What was delivered before, perhaps by a live transaction, is only reported now. */
 static const char *event_of(const struct delivery *d, uint32_t index)
 {
     switch (d->message.recipients[index].fate) {
     case FATE_ACCEPTED:
     case FATE_DISCARDED:
-        return "delivered";
+        return d->end.is_changed[index] ? "delivered" : "reported";
     case FATE_REFUSED:
         return d->end.is_expired[index] ? "expired" : "bounced";
     case FATE_OPEN:

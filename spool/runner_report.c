@@ -113,7 +113,8 @@ static bool takes_8bit(const struct runner_host *host, struct bytes name)
 {
     struct target *target = host->find_target(host->owner, name);
 
-    return is_relay(target) && (target->ops->capabilities(target) & CAPABILITY_8BITMIME) != 0;
+    return is_relay(target) &&
+           (target->ops->capabilities(target).keywords & CAPABILITY_8BITMIME) != 0;
 }
 
 static bool is_any_due(const struct runner_report *report)

@@ -2,6 +2,7 @@
 /* The settings of [smtpd "N"]. */
 #include "proxy/config/smtpd_conf.h"
 
+#include "proxy/smtp/capability.h"
 #include "proxy/base/error.h"
 #include "proxy/base/text.h"
 
@@ -265,3 +266,12 @@ const struct setting_section smtpd_conf_section = {.kind = "smtpd",
                                                    .is_named = true,
                                                    .name_offset = SETTING_AT(smtpd_conf, section),
                                                    .help = "a listener"};
+
+uint32_t smtpd_conf_keywords(const struct setting_texts *names)
+{
+    uint32_t bits = 0;
+
+    for (size_t i = 0; i < names->count; i++)
+        bits |= capability_keyword(names->at[i]);
+    return bits;
+}

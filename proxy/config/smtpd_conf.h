@@ -99,4 +99,7 @@ extern const struct setting_section smtpd_conf_section;
 /* relay-from */
 bool smtpd_may_relay(const struct smtpd_conf *conf, const struct identity *client);
 
+/* The capability_keyword bits of announce or hide. */
+uint32_t smtpd_conf_keywords(const struct setting_texts *names);
+
 #endif

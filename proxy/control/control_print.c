@@ -224,7 +224,7 @@ void control_open_object(struct control_row *row, enum control_style text)
         row->outer = row->style;
         row->style = text;
         if (text == CONTROL_ROW)
-            buf_byte(row->out, ' ');
+            buf_text(row->out, row->outer == CONTROL_ROW ? "\n    " : " ");
     }
     row->is_first = true;
 }
@@ -233,8 +233,8 @@ void control_close_object(struct control_row *row)
 {
     if (row->style == CONTROL_JSON)
         buf_byte(row->out, '}');
-    else if (row->style == CONTROL_ROW)
-        buf_byte(row->out, '\n');
+    else if (row->style == CONTROL_ROW && row->outer != CONTROL_ROW)
+        buf_byte(row->out, '\n'); /* else the row itself ends the line */
     if (row->style != CONTROL_JSON)
         row->style = row->outer;
     row->is_first = false;

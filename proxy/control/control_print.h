@@ -43,7 +43,8 @@ void control_put_age(struct control_row *row, const char *key, int width, int64_
 void control_put_time(struct control_row *row, const char *key, int width, int64_t wall_s);
 void control_put_bool(struct control_row *row, const char *key, int width, bool is_so);
 
-/* JSON: a field that is an array, and its objects. Text: each object is a line of its own. */
+/* JSON: a field that is an array, and its objects. Text: each object is a line of its own, below
+ * that of its row. The array is the last field. */
 void control_open_array(struct control_row *row, const char *key);
 void control_close_array(struct control_row *row);
 void control_open_object(struct control_row *row, enum control_style text);

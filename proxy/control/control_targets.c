@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* targets: the health, connections, capabilities and queue of each. */
-#include <stdio.h>
-
+#include "proxy/config/smtpd_conf.h"
 #include "proxy/control/control_private.h"
 #include "proxy/smtp/capability.h"
+#include "route/route.h"
 #include "route/target_kind.h"
+
+#define WORDS_MAX 1024 /* of all keywords and limits */
 
 static const char header[] =
     " NAME                      KIND     STATE   CONNS  IDLE  MESSAGES  RUNNING  "
@@ -36,23 +38,69 @@ static void put_queue(struct control_run *run, struct control_row *row, struct b
     control_put_age(row, "oldest", -6, oldest_s == INT64_MAX ? CONTROL_NO_AGE : now_s - oldest_s);
 }
 
-static void put_keywords(struct control_row *row, uint32_t bits)
+static void put_announced(struct control_run *run, struct control_row *row,
+                          const struct capability *caps)
 {
-    char text[128] = "";
-    size_t len = 0;
+    struct buf words;
 
-    for (const struct capability_row *known = capability_rows; known->name != NULL; known++) {
-        if ((bits & known->bit) == 0)
-            continue;
-        len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s", len == 0 ? "" : " ",
-                                known->name);
-    }
-    control_put_text(row, "capabilities", CONTROL_REST, text);
+    buf_init(&words, &loop_pools(run->services->loop)->small, WORDS_MAX);
+    capability_put_words(&words, caps);
+    control_put(row, "capabilities", CONTROL_REST, buf_bytes(&words));
+    buf_done(&words);
 }
 
-static void put_target(struct control_run *run, struct bytes name, const char *kind,
+static bool leads_to(const struct route_set *routes, const struct target *target)
+{
+    struct target *const *targets;
+    size_t count = route_set_targets(routes, &targets);
+
+    for (size_t i = 0; i < count; i++)
+        if (targets[i] == target)
+            return true;
+    return false;
+}
+
+/* What the listener does not announce because this target does not. */
+static void put_withheld_from(struct control_row *row, const struct smtpd_conf *listener,
+                              const struct capability *caps)
+{
+    uint32_t settled =
+        smtpd_conf_keywords(&listener->announce) | smtpd_conf_keywords(&listener->hide);
+    uint32_t missing = capability_offered(CAPABILITY_OFFER_PASSED) & ~settled & ~caps->keywords;
+
+    for (const struct capability_row *known = capability_rows; known->name != NULL; known++) {
+        if ((missing & known->bit) == 0)
+            continue;
+        control_open_object(row, CONTROL_ROW);
+        control_put_text(row, "keyword", 20, known->name);
+        control_put_text(row, "reason", 14, caps->keywords == 0 ? "not seen yet" : "not announced");
+        control_put(row, "listener", CONTROL_REST, listener->section);
+        control_close_object(row);
+    }
+}
+
+static void put_withheld(struct control_run *run, struct control_row *row, struct target *target)
+{
+    const struct services *services = run->services;
+    const struct config *config = services->config;
+    struct capability caps = target->ops->capabilities(target);
+
+    control_open_array(row, "withheld");
+    for (size_t i = 0; i < config->smtpd_count; i++) {
+        const struct smtpd_conf *listener = config->smtpds[i];
+        const struct route_set *routes =
+            services->find_routes(services->routes_owner, listener->section);
+        if (routes != NULL && leads_to(routes, target))
+            put_withheld_from(row, listener, &caps);
+    }
+    control_close_array(row);
+}
+
+/* `target` NULL: it does not exist any more. */
+static void put_target(struct control_run *run, struct bytes name, struct target *target,
                        const struct target_view *view)
 {
+    const char *kind = target == NULL ? "-" : target->kind->section->kind;
     struct control_row row;
 
     control_row_begin(&row, &run->out, run->asked.is_json, CONTROL_ROW);
@@ -67,7 +115,9 @@ static void put_target(struct control_run *run, struct bytes name, const char *k
     put_queue(run, &row, name);
     control_put_number(&row, "accepted", -8, view->accepted);
     control_put_number(&row, "refused", -7, view->refused);
-    put_keywords(&row, view->keywords);
+    put_announced(run, &row, &view->announced);
+    if (target != NULL)
+        put_withheld(run, &row, target);
     control_row_end(&row);
 }
 
@@ -138,12 +188,12 @@ void control_step_targets(struct control_run *run)
     if (at < targets->count) {
         struct target *target = targets->all[at];
         struct target_view view = target->ops->view(target);
-        put_target(run, target->name, target->kind->section->kind, &view);
+        put_target(run, target->name, target, &view);
         return;
     }
     const struct schedule_target *gone = find_gone(run, at - targets->count);
     if (gone != NULL)
-        put_target(run, schedule_target_name(gone), "-", &(struct target_view){.state = "gone"});
+        put_target(run, schedule_target_name(gone), NULL, &(struct target_view){.state = "gone"});
     else
         control_finish(run, 0, NULL);
 }

@@ -83,6 +83,52 @@ static void read_line(struct capability *caps, struct bytes line)
         caps->xclient |= read_attributes(line);
     else if (keyword == CAPABILITY_XFORWARD)
         caps->xforward |= read_attributes(line);
+    else if (keyword == CAPABILITY_SIZE)
+        limits_read_size(&caps->limits, text_word(&line));
+    else if (keyword == CAPABILITY_LIMITS)
+        for (struct bytes word = text_word(&line); word.len > 0; word = text_word(&line))
+            limits_read_word(&caps->limits, word);
+}
+
+void capability_put_words(struct buf *out, const struct capability *caps)
+{
+    const char *between = "";
+
+    for (const struct capability_row *row = capability_rows; row->name != NULL; row++) {
+        if ((caps->keywords & row->bit) == 0)
+            continue;
+        buf_cat(out, between, row->name, NULL);
+        between = " ";
+        if (row->bit == CAPABILITY_SIZE && caps->limits.size_bytes != 0) {
+            buf_byte(out, '=');
+            buf_decimal(out, caps->limits.size_bytes);
+        } else if (row->bit == CAPABILITY_LIMITS) {
+            limits_put(out, &caps->limits);
+        }
+    }
+}
+
+bool capability_bridges_same(const struct capability *a, const struct capability *b)
+{
+    return a->keywords == b->keywords && a->limits.size_bytes == b->limits.size_bytes &&
+           a->limits.mails == b->limits.mails && a->limits.rcpts == b->limits.rcpts &&
+           a->limits.domains == b->limits.domains;
+}
+
+struct capability capability_read_words(struct bytes words)
+{
+    struct capability caps = {.keywords = 0};
+
+    for (struct bytes word = text_word(&words); word.len > 0; word = text_word(&words)) {
+        struct bytes name = bytes_first(word, bytes_find(word, '='));
+        uint32_t keyword = capability_keyword(name);
+        caps.keywords |= keyword;
+        if (keyword == CAPABILITY_SIZE && name.len < word.len)
+            limits_read_size(&caps.limits, bytes_skip(word, name.len + 1));
+        else if (keyword == 0)
+            limits_read_word(&caps.limits, word);
+    }
+    return caps;
 }
 
 struct capability capability_parse(const struct reply *reply)

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "proxy/smtp/limits.h"
 #include "proxy/smtp/reply.h"
 
 /* Every keyword is one line of capability.def. */
@@ -49,11 +50,20 @@ struct capability {
     uint32_t keywords;
     uint16_t xclient;  /* attributes */
     uint16_t xforward; /* attributes */
+    struct limits limits;
 };
 
 /* `reply` is a 250 to EHLO or LHLO; its first line is no keyword. Unknown keywords are skipped.
  * Keywords and attributes may be in any case. */
 struct capability capability_parse(const struct reply *reply);
+
+/* "PIPELINING SIZE=1000 LIMITS RCPTMAX=100": keywords and limits as words, to be read again:
+ * unknown ones are passed over. */
+void capability_put_words(struct buf *out, const struct capability *caps);
+struct capability capability_read_words(struct bytes words);
+
+/* Do both announce the same keywords and limits? */
+bool capability_bridges_same(const struct capability *a, const struct capability *b);
 
 /* The capability_attribute bit of a name, in any case. */
 uint16_t capability_attribute(struct bytes name);

@@ -41,6 +41,8 @@ static enum verb verb_of(uint32_t letters)
         return VERB_SOML;
     case VERB('s', 'a', 'm', 'l'):
         return VERB_SAML;
+    case VERB('a', 't', 'r', 'n'):
+        return VERB_ATRN;
     case VERB('e', 't', 'r', 'n'):
         return VERB_ETRN;
     }

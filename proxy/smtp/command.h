@@ -24,6 +24,7 @@ enum verb {
     VERB_SEND,
     VERB_SOML,
     VERB_SAML,
+    VERB_ATRN,
     VERB_ETRN,
     VERB_XCLIENT,
     VERB_XFORWARD

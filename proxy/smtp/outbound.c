@@ -21,6 +21,7 @@ void outbound_init(struct outbound *o, const struct outbound_conf *conf, struct 
     buf_init(&o->xforward, small, OUT_MAX_BYTES);
     buf_init(&o->refusal.words, small, REPLY_MAX_BYTES);
     buf_init(&o->out, medium, OUT_MAX_BYTES);
+    limits_used_init(&o->named, small);
     list_init(&o->waiting);
 }
 
@@ -28,10 +29,12 @@ void outbound_forget(struct outbound *o)
 {
     LIST_EACH (link, &o->waiting)
         list_remove(link);
+    o->due.has_over_limit = false;
     for (size_t i = 0; i < OUTBOUND_SENT_MAX; i++)
         o->sent.at[i].rcpt = NULL;
     buf_reset(&o->xforward);
     buf_reset(&o->refusal.words);
+    limits_used_reset(&o->named);
     o->refusal.reply.code = 0;
     o->refusal.heard.code = 0;
     o->job = (struct outbound_job){.envelope = NULL};
@@ -182,6 +185,17 @@ static bool answer_refused(const struct outbound *o, struct recipient *rcpt,
     ev->is_confused = ev->heard.code != 0;
     ev->fate = outcome_of_code(ev->reply.code);
     return true;
+}
+
+/* RFC 9422 5.2: what the target would refuse is not asked. It fits into another transaction. */
+static void answer_over_limit(struct outbound *o, struct outbound_event *ev)
+{
+    o->due.has_over_limit = false;
+    ev->kind = OUTBOUND_ANSWER;
+    ev->rcpt = outbound_take_waiting(o);
+    ev->reply = reply_own(REPLY_TOO_MANY_RECIPIENTS);
+    ev->fate = FATE_DEFERRED;
+    outbound_say_more(o);
 }
 
 static void on_xforward(struct outbound *o, const struct reply *reply)
@@ -441,6 +455,8 @@ static bool tell_due(struct outbound *o, struct outbound_event *ev)
         ev->kind = OUTBOUND_IDLE;
     } else if (o->refusal.reply.code != 0 && !list_is_empty(&o->waiting)) {
         answer_refused(o, outbound_take_waiting(o), ev);
+    } else if (o->due.has_over_limit && !list_is_empty(&o->waiting)) {
+        answer_over_limit(o, ev);
     } else {
         return false;
     }

@@ -83,7 +83,8 @@ struct outbound_refusal {
 /* What outbound_next() has yet to report. */
 struct outbound_due {
     bool has_go, has_idle, has_gone;
-    bool has_eof; /* nothing comes behind `unread` */
+    bool has_eof;        /* nothing comes behind `unread` */
+    bool has_over_limit; /* the first of `waiting` is more than the target announced to take */
     enum outbound_gone why;
     bool is_end_sent;
 };
@@ -123,6 +124,7 @@ struct outbound {
     struct buf xforward; /* XFORWARD commands that were not sent yet */
     struct outbound_refusal refusal; /* of this transaction */
     struct list waiting;             /* RCPTs to be sent: struct recipient.in_outbound */
+    struct limits_used named;        /* RCPTs of this transaction that were sent */
     struct outbound_ring sent;
     uint64_t chunk_left;   /* octets of the announced BDAT chunk that were not written yet */
     unsigned accepted;     /* recipients that the target took in this transaction */

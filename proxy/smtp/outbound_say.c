@@ -106,16 +106,22 @@ static void say_mail(struct outbound *o)
     push(o, SENT_MAIL, NULL);
 }
 
-static void say_rcpt(struct outbound *o)
+/* False: the target announced that it takes so many and no more. */
+static bool say_rcpt(struct outbound *o)
 {
-    struct recipient *rcpt = outbound_take_waiting(o);
+    struct recipient *rcpt = LIST_ENTRY(list_first(&o->waiting), struct recipient, in_outbound);
 
+    o->due.has_over_limit = !limits_use(&o->named, &o->caps.limits, rcpt->to.domain);
+    if (o->due.has_over_limit)
+        return false;
+    outbound_take_waiting(o);
     buf_text(&o->out, "RCPT TO:<");
     address_put(&o->out, &rcpt->to);
     buf_byte(&o->out, '>');
     put_rcpt_params(o, rcpt->params);
     buf_text(&o->out, "\r\n");
     push(o, SENT_RCPT, rcpt);
+    return true;
 }
 
 /* RFC 2920 3.1: DATA may follow unanswered RCPTs. If all are refused it may need a lone dot. */
@@ -150,7 +156,7 @@ static bool say_next(struct outbound *o)
     else if (!o->is_mail_sent)
         say_mail(o);
     else if (!list_is_empty(&o->waiting))
-        say_rcpt(o);
+        return say_rcpt(o);
     else if (may_say_data(o))
         say_data(o);
     else
@@ -171,7 +177,7 @@ void outbound_say_more(struct outbound *o)
         while (o->sent.count < unanswered_max && has_room(o) && say_next(o))
             ;
         if (o->wants_data && uses_bdat(o) && o->sent.count == 0 && o->accepted > 0 &&
-            o->refusal.reply.code == 0) {
+            list_is_empty(&o->waiting) && o->refusal.reply.code == 0) {
             o->state = OUT_CONTENT;
             o->due.has_go = true;
         }

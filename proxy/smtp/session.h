@@ -90,6 +90,12 @@ struct session_peer {
     struct identity *origin;   /* from XFORWARD to the end of the transaction; or NULL */
 };
 
+/* What the targets can do. The shell sets it at any time. */
+struct session_targets {
+    uint32_t bridged;     /* capability_keyword bits of all of them */
+    struct limits limits; /* the smallest, see limits_of_both() */
+};
+
 struct session {
     struct arena mail; /* of one transaction; empty when the session is idle */
     struct line line;
@@ -105,7 +111,7 @@ struct session {
     struct identity client; /* as it is treated: PROXY and XCLIENT change it */
     struct session_peer peer;
     uint32_t offered; /* capability_keyword bits announced to this client */
-    uint32_t bridged; /* set by the shell at any time: those that every target can do */
+    struct session_targets targets;
     const struct session_conf *conf;
     struct session_counts counts;
     struct session_command command;

@@ -40,12 +40,31 @@ static void on_helo(struct session *s)
 /* What only some clients may say. */
 static const uint32_t restricted = CAPABILITY_ETRN | CAPABILITY_XCLIENT | CAPABILITY_XFORWARD;
 
+/* 0: no limit. A recipient's own target may take more: a larger message is not refused by us. */
+static uint64_t smallest_size(const struct session *s)
+{
+    uint64_t ours = s->conf->message_max_bytes, theirs = s->targets.limits.size_bytes;
+
+    return theirs != 0 && (ours == 0 || theirs < ours) ? theirs : ours;
+}
+
+static void put_limits(struct session *s)
+{
+    struct limits limits = s->targets.limits;
+
+    if (limits.rcpts == 0 || limits.rcpts > s->conf->recipients_max)
+        limits.rcpts = s->conf->recipients_max;
+    if (limits.rcpts > LIMITS_VALUE_MAX)
+        limits.rcpts = LIMITS_VALUE_MAX;
+    limits_put(&s->out, &limits);
+}
+
 /* RFC 5321 4.1.1.1: the last line has a space after the code, the others a hyphen. */
 static void on_ehlo(struct session *s)
 {
     if (!greet_client(s))
         return;
-    s->offered = s->conf->announces & (s->conf->bridges | s->bridged);
+    s->offered = s->conf->announces & (s->conf->bridges | s->targets.bridged);
     s->offered &= ~restricted | s->peer.may;
 
     uint32_t left = s->offered;
@@ -58,7 +77,9 @@ static void on_ehlo(struct session *s)
         buf_cat(&s->out, left == 0 ? "\r\n250 " : "\r\n250-", row->name, NULL);
         if (row->bit == CAPABILITY_SIZE) {
             buf_byte(&s->out, ' ');
-            buf_decimal(&s->out, s->conf->message_max_bytes);
+            buf_decimal(&s->out, smallest_size(s));
+        } else if (row->bit == CAPABILITY_LIMITS) {
+            put_limits(s);
         } else if (row->bit == CAPABILITY_XCLIENT) {
             capability_put_attributes(&s->out, IDENTITY_XCLIENT);
         } else if (row->bit == CAPABILITY_XFORWARD) {
@@ -404,6 +425,7 @@ static const struct session_rule rules[] = {
     {VERB_SEND, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL},
     {VERB_SOML, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL},
     {VERB_SAML, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL},
+    {VERB_ATRN, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL},
     {VERB_ETRN, RULE_IS_JUNK | RULE_WAITS | RULE_NEEDS_HELO, STAGE(NONE), check_etrn, on_etrn,
      NULL},
     {VERB_XCLIENT, RULE_WAITS | RULE_ENDS_GROUP | RULE_DROPS_EARLY, STAGE(NONE), NULL,

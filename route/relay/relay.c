@@ -150,11 +150,9 @@ static void on_probe(struct target *target)
     relay_endpoints_probe(&relay_of(target)->endpoints);
 }
 
-static uint32_t on_capabilities(struct target *target)
+static struct capability on_capabilities(struct target *target)
 {
-    const struct relay *r = relay_of(target);
-
-    return r->learnt.has_caps ? r->learnt.caps.keywords : 0;
+    return relay_learnt_caps(relay_of(target));
 }
 
 static void on_warm(struct target *target)
@@ -171,9 +169,9 @@ static struct target_view on_view(struct target *target)
         .waiting = r->line.waiting_count,
         .addresses = r->endpoints.count,
         .addresses_down = r->endpoints.down_count,
-        .keywords = on_capabilities(target),
+        .announced = on_capabilities(target),
     };
-    bool is_met = view.keywords != 0 || view.connections != 0;
+    bool is_met = view.announced.keywords != 0 || view.connections != 0;
 
     view.state = relay_endpoints_are_down(&r->endpoints) ? "down" : is_met ? "up" : "unknown";
     relay_memory_count(r->service->memory, target->name, &view.accepted, &view.refused);

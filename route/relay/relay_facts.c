@@ -7,6 +7,7 @@
 #include "proxy/base/error.h"
 #include "proxy/base/mem.h"
 #include "proxy/base/text.h"
+#include "route/relay/relay_announced.h"
 
 #define XCLIENT_END     " xclient"
 #define WORDS_MAX_BYTES 512 /* of a reply that is kept; of a longer one its first line */
@@ -28,6 +29,7 @@ struct relay_facts_target {
     struct list facts; /* oldest first */
     uint32_t count;
     struct relay_remember how;
+    struct relay_announced *announced; /* NULL: unknown */
     bool has_xclient;
     bool is_held;    /* that it has */
     size_t line_len; /* of the line that says so: its name as xtext, and XCLIENT_END */
@@ -74,6 +76,7 @@ void relay_facts_done(struct relay_facts *f)
         next = t->next;
         while (!list_is_empty(&t->facts))
             forget(f, oldest(t));
+        mem_free(t->announced);
         mem_free(t);
     }
     hash_table_done(&f->targets);
@@ -173,6 +176,12 @@ static bool is_alive(const struct relay_fact *fact, int64_t now_s)
     return distance(fact->at_s, now_s) < lifetime_s(fact);
 }
 
+/* What lies in the future is no reason to believe what is of now the less. */
+static bool is_older(int64_t known_s, int64_t said_s, int64_t now_s)
+{
+    return known_s > said_s && known_s <= now_s;
+}
+
 /* Saying it again would bring nothing: the file would be written without end. */
 static bool is_fresh(const struct relay_fact *fact, int64_t at_s)
 {
@@ -262,8 +271,8 @@ static enum relay_facts_result learn_recipient(struct relay_facts *f, struct byt
     if (known == NULL && said->kind == RELAY_FACT_OPEN)
         return RELAY_FACTS_NOTHING;
     if (known != NULL) {
-        bool is_older = known->at_s > said->at_s && known->at_s <= now_s;
-        if (is_older || (known->kind == said->kind && is_fresh(known, said->at_s)) ||
+        if (is_older(known->at_s, said->at_s, now_s) ||
+            (known->kind == said->kind && is_fresh(known, said->at_s)) ||
             (said->kind == RELAY_FACT_OPEN && known->kind != RELAY_FACT_REFUSED))
             return RELAY_FACTS_NOTHING;
         forget(f, known);
@@ -283,14 +292,39 @@ static enum relay_facts_result learn_xclient(struct relay_facts *f, struct bytes
     return RELAY_FACTS_XCLIENT;
 }
 
+static enum relay_facts_result learn_announced(struct relay_facts *f, struct bytes line,
+                                               const struct relay_announced_said *said,
+                                               int64_t now_s)
+{
+    struct relay_facts_target *t = target_of(f, said->target);
+
+    if (t == NULL)
+        return RELAY_FACTS_NO_MEMORY;
+    if (t->announced != NULL && (bytes_equal(relay_announced_words(t->announced), said->words) ||
+                                 is_older(t->announced->at_s, said->at_s, now_s)))
+        return RELAY_FACTS_NOTHING;
+    struct relay_announced *announced = relay_announced_new(line, said);
+    if (announced == NULL)
+        return RELAY_FACTS_NO_MEMORY;
+    if (t->announced != NULL) {
+        announced->is_held = t->announced->is_held;
+        mem_free(t->announced);
+    }
+    t->announced = announced;
+    return RELAY_FACTS_ANNOUNCED;
+}
+
 enum relay_facts_result relay_facts_learn(struct relay_facts *f, struct bytes line, int64_t now_s)
 {
+    struct relay_announced_said announced;
     struct said said;
 
     if (line.len > RELAY_FACTS_LINE_MAX)
         return RELAY_FACTS_NOTHING;
     if (read_xclient(line, &said))
         return learn_xclient(f, said.target);
+    if (relay_announced_read(line, &announced))
+        return learn_announced(f, line, &announced, now_s);
     return read_recipient(line, &said) ? learn_recipient(f, line, &said, now_s)
                                        : RELAY_FACTS_NOTHING;
 }
@@ -307,12 +341,17 @@ void relay_facts_hold(struct relay_facts *f, struct bytes line)
 {
     struct relay_facts_target *t;
     struct relay_fact *fact;
+    struct relay_announced_said announced;
     struct said said;
 
     if (read_xclient(line, &said)) {
         t = find_target(f, said.target);
         if (t != NULL)
             hold(f, &t->is_held);
+    } else if (relay_announced_read(line, &announced)) {
+        t = find_target(f, announced.target);
+        if (t != NULL && t->announced != NULL)
+            hold(f, &t->announced->is_held);
     } else if (read_recipient(line, &said)) {
         fact = find(f, said.key);
         if (fact != NULL)
@@ -337,6 +376,9 @@ static bool tell_target(struct relay_facts *f, struct relay_facts_target *t,
 {
     if (!tell_one(f, &t->is_held, bytes_make(t->line, t->line_len), tell, owner))
         return false;
+    if (t->announced != NULL &&
+        !tell_one(f, &t->announced->is_held, relay_announced_line(t->announced), tell, owner))
+        return false;
     LIST_EACH (at, &t->facts) {
         struct relay_fact *fact = LIST_ENTRY(at, struct relay_fact, in_target);
         if (!tell_one(f, &fact->is_held, bytes_make(fact->line, fact->line_len), tell, owner))
@@ -359,6 +401,8 @@ static void tell_recent_of(const struct relay_facts_target *t, int64_t since_s,
 {
     if (t->has_xclient)
         tell(owner, bytes_make(t->line, t->line_len));
+    if (t->announced != NULL)
+        tell(owner, relay_announced_line(t->announced));
     LIST_EACH (at, &t->facts) {
         const struct relay_fact *fact = LIST_ENTRY(at, struct relay_fact, in_target);
         if (fact->at_s >= since_s)
@@ -436,6 +480,17 @@ void relay_facts_put(const struct relay_facts *f, struct buf *out, enum relay_fa
     }
 }
 
+bool relay_facts_announced(const struct relay_facts *f, struct bytes target,
+                           struct capability *caps_out)
+{
+    const struct relay_facts_target *t = find_named(f, target);
+
+    if (t == NULL || t->announced == NULL)
+        return false;
+    *caps_out = capability_read_words(relay_announced_words(t->announced));
+    return true;
+}
+
 bool relay_facts_find(const struct relay_facts *f, struct bytes target, const struct address *rcpt,
                       int64_t now_s, enum relay_fact_kind *kind_out, struct bytes *reply_out)
 {
@@ -475,6 +530,7 @@ static size_t image_length(const struct relay_facts *f)
 
     for (const struct relay_facts_target *t = f->first; t != NULL; t = t->next) {
         len += t->has_xclient ? t->line_len + 1 : 0;
+        len += t->announced != NULL ? t->announced->line_len + 1 : 0;
         LIST_EACH (at, &t->facts)
             len += LIST_ENTRY(at, struct relay_fact, in_target)->line_len + 1;
     }
@@ -492,6 +548,8 @@ static uint8_t *put_target(uint8_t *to, const struct relay_facts_target *t)
 {
     if (t->has_xclient)
         to = put_line(to, t->line, t->line_len);
+    if (t->announced != NULL)
+        to = put_line(to, t->announced->line, t->announced->line_len);
     LIST_EACH (at, &t->facts) {
         const struct relay_fact *fact = LIST_ENTRY(at, struct relay_fact, in_target);
         to = put_line(to, fact->line, fact->line_len);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What is known of targets, as lines: who announced XCLIENT, which recipients they took or refused
- * lately. Pure: a line is what one fact looks like in a file, and between processes.
+/* What is known of targets, as lines: what they announced, who ever announced XCLIENT, which
+ * recipients they took or refused lately. Pure: a line is what one fact looks like in a file, and
+ * between processes.
  *
  *   TARGET xclient
+ *   ehlo WALL-SECONDS TARGET WORD...                what it announced last: capability_put_words()
  *   accepted WALL-SECONDS TARGET RECIPIENT
  *   refused WALL-SECONDS TARGET RECIPIENT REPLY     the target's words
  *   open WALL-SECONDS TARGET RECIPIENT              it was refused, and is not any more
@@ -17,6 +19,7 @@
 #include "proxy/base/hash.h"
 #include "proxy/base/list.h"
 #include "proxy/smtp/address.h"
+#include "proxy/smtp/capability.h"
 #include "proxy/smtp/reply.h"
 
 #define RELAY_FACTS_LINE_MAX 4096 /* without its end */
@@ -55,7 +58,8 @@ int relay_facts_limit(struct relay_facts *f, struct bytes target, const struct r
 enum relay_facts_result {
     RELAY_FACTS_NOTHING, /* no news, or no line of ours */
     RELAY_FACTS_NEWS,
-    RELAY_FACTS_XCLIENT, /* news, and of this kind */
+    RELAY_FACTS_XCLIENT,   /* news, and of this kind */
+    RELAY_FACTS_ANNOUNCED, /* likewise */
     RELAY_FACTS_NO_MEMORY
 };
 enum relay_facts_result relay_facts_learn(struct relay_facts *f, struct bytes line, int64_t now_s);
@@ -66,7 +70,7 @@ void relay_facts_hold(struct relay_facts *f, struct bytes line);
 bool relay_facts_tell(struct relay_facts *f, bool (*tell)(void *owner, struct bytes line),
                       void *owner);
 
-/* Tells everything that is not older than `since_s`, and XCLIENT whenever it was. */
+/* Tells everything that is not older than `since_s`, and what targets announce whenever it was. */
 void relay_facts_tell_recent(struct relay_facts *f, int64_t since_s,
                              bool (*tell)(void *owner, struct bytes line), void *owner);
 
@@ -75,6 +79,10 @@ bool relay_facts_has_xclient(const struct relay_facts *f, struct bytes target);
  * xtext, borrowed. */
 bool relay_facts_find(const struct relay_facts *f, struct bytes target, const struct address *rcpt,
                       int64_t now_s, enum relay_fact_kind *kind_out, struct bytes *reply_out);
+
+/* False: nothing is known. Attributes of XCLIENT and XFORWARD are not. */
+bool relay_facts_announced(const struct relay_facts *f, struct bytes target,
+                           struct capability *caps_out);
 
 /* How many recipients of it are known, by kind (RELAY_FACT_ACCEPTED, RELAY_FACT_REFUSED). */
 void relay_facts_count(const struct relay_facts *f, struct bytes target, uint32_t *accepted_out,

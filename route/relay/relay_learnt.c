@@ -8,16 +8,29 @@
 void relay_learnt_note(struct relay *r, const struct capability *caps)
 {
     struct relay_learnt *learnt = &r->learnt;
+    struct relay_memory *memory = r->service->memory;
 
-    if (!learnt->has_caps || learnt->caps.keywords != caps->keywords)
-        r->service->caps_generation++;
+    bool is_news = memory != NULL && !r->conf->is_implicit
+                       ? relay_memory_note_announced(memory, r->target.name, caps)
+                       : !capability_bridges_same(&learnt->caps, caps);
+
     learnt->caps = *caps;
-    learnt->has_caps = true;
+    r->service->caps_generation += is_news;
     if (!capability_has(caps, CAPABILITY_XCLIENT) || r->conf->is_implicit)
         return;
     learnt->has_announced_xclient = true;
-    if (r->service->memory != NULL)
-        relay_memory_note_xclient(r->service->memory, r->target.name);
+    if (memory != NULL)
+        relay_memory_note_xclient(memory, r->target.name);
+}
+
+struct capability relay_learnt_caps(const struct relay *r)
+{
+    struct capability caps;
+
+    if (r->service->memory != NULL &&
+        relay_memory_announced(r->service->memory, r->target.name, &caps))
+        return caps;
+    return r->learnt.caps;
 }
 
 bool relay_learnt_has_xclient(struct relay *r)

@@ -10,13 +10,15 @@
 struct relay;
 
 struct relay_learnt {
-    struct capability caps; /* of the last EHLO on a connection of nobody's */
-    bool has_caps;
+    struct capability caps;     /* of the last EHLO on a connection of nobody's */
     bool has_announced_xclient; /* ever, as far as this process knows */
 };
 
 /* On a connection that carries no client's identity. */
 void relay_learnt_note(struct relay *r, const struct capability *caps);
+/* What it announced last, as far as this process knows, or another has told it. No keywords:
+ * unknown. */
+struct capability relay_learnt_caps(const struct relay *r);
 /* Ever, as far as this process knows, or another has told it. */
 bool relay_learnt_has_xclient(struct relay *r);
 

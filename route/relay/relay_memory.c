@@ -10,6 +10,7 @@
 #include "proxy/io/deadline.h"
 #include "proxy/io/disk.h"
 #include "proxy/io/work.h"
+#include "route/relay/relay_announced.h"
 
 #define FILE_MAX_BYTES  (1 << 30)
 #define PAUSE_MS        1000         /* between two writings of the file, */
@@ -213,21 +214,22 @@ static void hold(struct relay_memory *m, struct bytes line)
         tell_later(m);
 }
 
-static void learn(struct relay_memory *m, struct bytes line, bool is_ours)
+static enum relay_facts_result learn(struct relay_memory *m, struct bytes line, bool is_ours)
 {
     enum relay_facts_result result = relay_facts_learn(&m->facts, line, now_s(m));
 
     if (result == RELAY_FACTS_NOTHING || result == RELAY_FACTS_NO_MEMORY)
-        return; /* without memory it is as if it had not been said */
+        return result; /* without memory it is as if it had not been said */
     if (is_ours && m->events != NULL && !m->events->learnt(m->owner, line))
         hold(m, line);
     if (!m->writes)
-        return;
+        return result;
     m->is_dirty = true;
     if (result == RELAY_FACTS_XCLIENT)
         write_now(m);
     else
         write_later(m);
+    return result;
 }
 
 static void learn_ours(struct relay_memory *m, enum relay_fact_kind kind, struct bytes target,
@@ -249,9 +251,9 @@ void relay_memory_tell(struct relay_memory *m, const struct relay_memory_events 
     m->owner = owner;
 }
 
-void relay_memory_hear(struct relay_memory *m, struct bytes line)
+bool relay_memory_hear(struct relay_memory *m, struct bytes line)
 {
-    learn(m, line, false);
+    return learn(m, line, false) == RELAY_FACTS_ANNOUNCED;
 }
 
 void relay_memory_tell_recent(struct relay_memory *m, bool (*tell)(void *owner, struct bytes line),
@@ -274,6 +276,26 @@ bool relay_memory_has_xclient(const struct relay_memory *m, struct bytes target)
 void relay_memory_note_xclient(struct relay_memory *m, struct bytes target)
 {
     learn_ours(m, RELAY_FACT_XCLIENT, target, NULL, NULL);
+}
+
+bool relay_memory_note_announced(struct relay_memory *m, struct bytes target,
+                                 const struct capability *caps)
+{
+    bool is_news = false;
+    struct buf line;
+
+    buf_init(&line, &loop_pools(m->loop)->small, RELAY_FACTS_LINE_MAX);
+    relay_announced_put(&line, now_s(m), target, caps);
+    if (!line.has_failed)
+        is_news = learn(m, buf_bytes(&line), true) == RELAY_FACTS_ANNOUNCED;
+    buf_done(&line);
+    return is_news;
+}
+
+bool relay_memory_announced(const struct relay_memory *m, struct bytes target,
+                            struct capability *caps_out)
+{
+    return relay_facts_announced(&m->facts, target, caps_out);
 }
 
 /* ---- recipients ---- */

@@ -11,6 +11,7 @@
 #include "proxy/io/log.h"
 #include "proxy/io/loop.h"
 #include "proxy/smtp/address.h"
+#include "proxy/smtp/capability.h"
 #include "proxy/smtp/reply.h"
 #include "route/relay/relay_facts.h"
 
@@ -30,8 +31,8 @@ struct relay_memory *relay_memory_new(struct loop *l, struct log *log, uint32_t 
 /* NULL: nobody. */
 void relay_memory_tell(struct relay_memory *m, const struct relay_memory_events *events,
                        void *owner);
-/* A line of another process. Is not told on. */
-void relay_memory_hear(struct relay_memory *m, struct bytes line);
+/* A line of another process. Is not told on. True: it says what some target announces. */
+bool relay_memory_hear(struct relay_memory *m, struct bytes line);
 /* For one who has just come, and may have missed it: what was learnt within the last minutes. What
  * is older the file has. */
 void relay_memory_tell_recent(struct relay_memory *m, bool (*tell)(void *owner, struct bytes line),
@@ -48,6 +49,13 @@ int relay_memory_limit(struct relay_memory *m, struct bytes target,
 bool relay_memory_has_xclient(const struct relay_memory *m, struct bytes target);
 /* The first time for this target the file is written at once: new file, sync, rename. */
 void relay_memory_note_xclient(struct relay_memory *m, struct bytes target);
+
+/* What the target announced last in reply to EHLO. True: that is news. */
+bool relay_memory_note_announced(struct relay_memory *m, struct bytes target,
+                                 const struct capability *caps);
+/* False: nothing is known. Attributes are not. */
+bool relay_memory_announced(const struct relay_memory *m, struct bytes target,
+                            struct capability *caps_out);
 
 enum relay_recall { RELAY_RECALL_NOTHING, RELAY_RECALL_ACCEPTED, RELAY_RECALL_REFUSED };
 

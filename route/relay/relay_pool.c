@@ -101,7 +101,7 @@ static bool make_room(struct relay *r)
  * The next one should be ready. */
 static bool needs_successor(struct relay *r, const struct relay_link *link)
 {
-    bool is_last = link->out.transactions >= r->conf->limits.max_transactions;
+    bool is_last = link->out.transactions >= relay_stock_transactions_max(link);
 
     return is_last || (now_ms(r) < r->warm_until_ms && relay_learnt_has_xclient(r));
 }

@@ -24,11 +24,19 @@ static struct relay_link *link_of(struct list *at)
 
 /* ---- which connection may serve once more ---- */
 
+uint32_t relay_stock_transactions_max(const struct relay_link *link)
+{
+    uint32_t ours = link->relay->conf->limits.max_transactions;
+    uint32_t theirs = link->out.caps.limits.mails;
+
+    return theirs != 0 && theirs < ours ? theirs : ours;
+}
+
 bool relay_stock_may_serve_again(const struct relay_link *link)
 {
     const struct relay *r = link->relay;
 
-    return !r->is_closing && link->out.transactions < r->conf->limits.max_transactions &&
+    return !r->is_closing && link->out.transactions < relay_stock_transactions_max(link) &&
            link->out.refusals < REFUSALS_MAX && now_ms(r) - link->opened_ms < AGE_MAX_MS &&
            outbound_is_idle(&link->out);
 }

@@ -250,7 +250,8 @@ def test_targets(spooling, target):
     assert (two["accepted"], two["refused"]) == (1, 0)
     assert "8BITMIME" in two["capabilities"].split()
     lines = ctl.text("targets").splitlines()
-    assert [line.split()[0] for line in lines] == ["NAME", "one", "two", "three"]
+    assert [line.split()[0] for line in lines if not line.startswith("   ")] == [
+        "NAME", "one", "two", "three"]
 
 
 def test_queue_of_a_target_that_is_down(spooling):

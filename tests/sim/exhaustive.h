@@ -76,7 +76,7 @@ enum duty {
 };
 
 /* struct store_limits: the server's; few messages reach them; each change writes the file anew. */
-enum limits { LIMITS_OF_SERVER, LIMITS_LOW, LIMITS_REWRITE };
+enum exhaustive_limits { LIMITS_OF_SERVER, LIMITS_LOW, LIMITS_REWRITE };
 
 /* What the file system can do: all; or there are no unnamed files; or it cannot rename without
  * replacing. */
@@ -87,7 +87,7 @@ enum file_system { FS_USUAL, FS_WITHOUT_UNNAMED, FS_WITHOUT_MOVE };
 struct operation {
     const char *name;
     const char *settings; /* of [core] */
-    enum limits limits;
+    enum exhaustive_limits limits;
     enum file_system file_system;
     struct life before[OPERATION_BEFORE];
     struct life life;

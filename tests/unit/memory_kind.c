@@ -166,10 +166,10 @@ static void flush(struct branch *b)
 
 /* ---- the target ---- */
 
-static uint32_t capabilities(struct target *t)
+static struct capability capabilities(struct target *t)
 {
     (void)t;
-    return UINT32_MAX;
+    return (struct capability){.keywords = UINT32_MAX};
 }
 
 static struct target_view view(struct target *t)

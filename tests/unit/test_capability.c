@@ -76,9 +76,50 @@ static void test_rows(void **state)
     lib_end_rows();
 }
 
+/* What is kept of an announcement, and what is read again. */
+static void test_words(void **state)
+{
+    static const struct {
+        const char *wire, *words;
+    } kept[] = {
+        {"250 host\r\n", ""},
+        {"250-h\r\n250-DSN\r\n250-XCLIENT NAME\r\n250 SIZE 7\r\n", "SIZE=7 DSN XCLIENT"},
+        {"250-h\r\n250-SIZE 0\r\n250 8BITMIME\r\n", "SIZE 8BITMIME"},
+        {"250-h\r\n250 SIZE 18446744073709551615\r\n", "SIZE=18446744073709551615"},
+        {"250-h\r\n250 SIZE 18446744073709551616\r\n", "SIZE"},
+        {"250-h\r\n250 size 5m\r\n", "SIZE"},
+        {"250-h\r\n250-LIMITS rcptmax=10 X=1  MAILMAX=5 RCPTDOMAINMAX=x\r\n250 X\r\n",
+         "LIMITS MAILMAX=5 RCPTMAX=10"},
+        {"250-h\r\n250 LIMITS\r\n", "LIMITS"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(kept); i++) {
+        struct reply r = {.code = 250, .wire = bytes_of(kept[i].wire)};
+        struct capability caps = capability_parse(&r), again;
+        struct pool pool;
+        struct buf words;
+        pool_init(&pool, 256, 2);
+        buf_init(&words, &pool, 256);
+        capability_put_words(&words, &caps);
+        buf_byte(&words, '\0');
+        lib_same_text(i, "words", kept[i].words, (const char *)buf_bytes(&words).at);
+        again = capability_read_words(bytes_of((const char *)buf_bytes(&words).at));
+        lib_is_true(i, "again", capability_bridges_same(&caps, &again));
+        again = capability_read_words(bytes_of("FOO DSN=7 BAR=1 RCPTMAX=2"));
+        lib_same_number(i, "unknown words", CAPABILITY_DSN, again.keywords);
+        buf_done(&words);
+        pool_done(&pool);
+    }
+    lib_end_rows();
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_words),
+    };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

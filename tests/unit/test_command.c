@@ -34,6 +34,7 @@ static const struct verb_row verb_rows[] = {
     {LITERAL("SOML FROM:<>"), VERB_SOML, "FROM:<>"},
     {LITERAL("SAML FROM:<>"), VERB_SAML, "FROM:<>"},
     {LITERAL("etrn #a"), VERB_ETRN, "#a"},
+    {LITERAL("Atrn a.test"), VERB_ATRN, "a.test"},
     {LITERAL("quit"), VERB_QUIT, ""},
     {LITERAL("qUiT"), VERB_QUIT, ""},
     {LITERAL("DATA   "), VERB_DATA, ""},

@@ -103,7 +103,7 @@ static const struct problem_row wrong[] = {
      "or the name of a [logfile]; did you mean \"syslog\"?\n"},
     {CONFIG_WORLD_QUIET "hide = CHUNKING\n",
      "t.cf:3:8: found \"CHUNKING\", expected PIPELINING, SIZE, "
-     "8BITMIME, ENHANCEDSTATUSCODES, DSN, ETRN, XCLIENT or XFORWARD\n"},
+     "8BITMIME, ENHANCEDSTATUSCODES, DSN, LIMITS, ETRN, XCLIENT or XFORWARD\n"},
     {CONFIG_WORLD_QUIET "refuse = come back later\n",
      "t.cf:3:15: found \"back\", expected the end of the "
      "line (a value with spaces stands in quotes)\n"},

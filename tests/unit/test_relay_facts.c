@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Facts about targets: lines that are read, replaced, bounded, aged and written. */
-/* needs: route/relay/relay_facts.c */
+/* needs: route/relay/relay_facts.c route/relay/relay_announced.c */
 #include "route/relay/relay_facts.h"
 
 #include "tests/unit/lib.h"
@@ -120,6 +120,31 @@ static const struct {
      "refused 5 t a@b " OLD},
     {"... not longer", {{5, "refused 5 t a@b " NEW, RELAY_FACTS_NEWS}}, HOUR + 5, ""},
     {"the far future is as old", {{9, "refused 999999 t a@b " NEW, RELAY_FACTS_NEWS}}, 9, ""},
+    {"announced",
+     {{5, "ehlo 5 t SIZE=7 LIMITS RCPTMAX=2 NEWER", RELAY_FACTS_ANNOUNCED},
+      {6, "t xclient", RELAY_FACTS_XCLIENT},
+      {6, "ehlo 6 t SIZE=7 LIMITS RCPTMAX=2 NEWER", RELAY_FACTS_NOTHING}},
+     1000 * HOUR,
+     "t xclient; ehlo 5 t SIZE=7 LIMITS RCPTMAX=2 NEWER"},
+    {"announced anew, and nothing at all",
+     {{5, "ehlo 5 t SIZE=7", RELAY_FACTS_ANNOUNCED}, {6, "ehlo 6 t ", RELAY_FACTS_ANNOUNCED}},
+     9,
+     "ehlo 6 t "},
+    {"announced by one who heard it earlier",
+     {{6, "ehlo 6 t DSN", RELAY_FACTS_ANNOUNCED}, {7, "ehlo 5 t", RELAY_FACTS_NOTHING}},
+     9,
+     "ehlo 6 t DSN"},
+    {"announced in the future",
+     {{6, "ehlo 99 t DSN", RELAY_FACTS_ANNOUNCED}, {7, "ehlo 7 t SIZE", RELAY_FACTS_ANNOUNCED}},
+     9,
+     "ehlo 7 t SIZE"},
+    {"announced by nobody",
+     {{5, "ehlo", RELAY_FACTS_NOTHING},
+      {5, "ehlo 5", RELAY_FACTS_NOTHING},
+      {5, "ehlo x t DSN", RELAY_FACTS_NOTHING},
+      {5, "ehlo xclient", RELAY_FACTS_XCLIENT}},
+     9,
+     "ehlo xclient"},
     {"rubbish",
      {{5, "", RELAY_FACTS_NOTHING},
       {5, "t", RELAY_FACTS_NOTHING},

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What is remembered of targets, and when the file is written, on the simulated disk. */
-/* needs: sim route/relay/relay_facts.c route/relay/relay_memory.c */
+/* needs: sim route/relay/relay_announced.c route/relay/relay_facts.c route/relay/relay_memory.c */
 #include "route/relay/relay_memory.h"
 
 #include <errno.h>

@@ -13,9 +13,10 @@
 /* ---- which relay ---- */
 
 /* Of relay2 nothing is known. */
-static uint32_t capabilities(struct target *t)
+static struct capability capabilities(struct target *t)
 {
-    return bytes_is(t->name, "relay1") ? CAPABILITY_8BITMIME | CAPABILITY_SIZE : 0;
+    bool is_known = bytes_is(t->name, "relay1");
+    return (struct capability){.keywords = is_known ? CAPABILITY_8BITMIME | CAPABILITY_SIZE : 0};
 }
 
 static const struct target_ops ops = {.capabilities = capabilities};

@@ -289,7 +289,7 @@ static void run(const char *name, const char *script, size_t step)
     };
     session_init(&p->session, &p->conf, &p->small, &p->medium, &nobody, &nobody);
     session_greet(&p->session);
-    p->session.bridged = UINT32_MAX;
+    p->session.targets.bridged = UINT32_MAX;
     p->session.peer.may = CAPABILITY_ETRN | CAPABILITY_XCLIENT | CAPABILITY_XFORWARD;
     drain(p);
     expect(p, "S 220 mx ESMTP postern", name, 0);
