@@ -151,8 +151,9 @@ static void put_target(const struct bridge *b, struct log_line *line, const stru
     const struct branch_facts *facts = &branch->facts;
     const struct reply *reply = reply_of(branch);
 
-    log_put(line, key_of(key, "target", number), branch->target->name);
-    log_put(line, key_of(key, "address", number), facts->address);
+    log_put(line, key_of(key, "target", number), target_section(branch->target));
+    log_put(line, key_of(key, "address", number),
+            facts->address.len != 0 ? facts->address : target_own_address(branch->target));
     if (!branch->can_prepare)
         log_put_text(line, key_of(key, "connection", number), facts->is_reused ? "reused" : "new");
     log_put(line, key_of(key, "identity", number), facts->identity);

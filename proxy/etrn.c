@@ -108,6 +108,18 @@ static bool is_there(const struct smtpd *d, const struct etrn_node *node)
            targets_find(&d->services->targets, node->name) != NULL;
 }
 
+/* Who may start a group may start each of its members. */
+static struct etrn_node entitling(const struct smtpd *d, const struct etrn_node *node)
+{
+    const struct target *target =
+        node->form == COMMAND_ETRN_TARGET ? targets_find(&d->services->targets, node->name) : NULL;
+    struct etrn_node named = *node;
+
+    if (target != NULL)
+        named.name = target_section(target);
+    return named;
+}
+
 static struct etrn *new_question(struct bridge *b, struct bytes argument)
 {
     struct etrn *e = mem_zalloc(sizeof(*e) + argument.len);
@@ -134,7 +146,8 @@ void etrn_ask(struct bridge *b, struct bytes argument)
         refuse(b, &(struct etrn){.argument = argument}, REPLY_ETRN_FAILED);
         return;
     }
-    bool may_ask = etrn_is_entitled(&d->conf->etrn_from, &b->session.client.client, &e->node,
+    struct etrn_node named = entitling(d, &e->node);
+    bool may_ask = etrn_is_entitled(&d->conf->etrn_from, &b->session.client.client, &named,
                                     is_routed, d->routes);
     if (may_ask && is_there(d, &e->node)) {
         b->etrn = e;

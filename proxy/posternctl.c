@@ -31,6 +31,7 @@ static const char help[] =
     "  reroute ID|'#TARGET' [to NAME]  by the tables, or to that target\n"
     "  fsck                  check every file of the spool, and repair\n"
     "  targets               health, connections, capabilities, and what waits\n"
+    "  where ADDRESS         table, line, target and address that a recipient has now\n"
     "\n"
     "  -s, --socket=SOCKET   the control socket of a server that runs\n"
     "  -c, --config=FILE     the server's configuration (" FLAGS_CONFIG_PATH ")\n"

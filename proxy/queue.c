@@ -7,6 +7,7 @@
 #include "proxy/control/control.h"
 #include "proxy/queue_private.h"
 #include "route/relay/relay_memory.h"
+#include "route/target_group.h"
 
 /* ---- questions ---- */
 
@@ -132,13 +133,19 @@ static struct target *find_target(void *owner, struct bytes name)
     return targets_find(&q->services->targets, name);
 }
 
+static struct bytes find_queue(void *owner, struct bytes name, uint64_t mailbox)
+{
+    const struct target *target = find_target(owner, name);
+    return target == NULL ? name : target_group_queue(target, mailbox)->name;
+}
+
 /* The message is in the queue, so its client was allowed to send it. */
 static void route(void *owner, struct bytes listener, const struct address *to, struct arena *arena,
                   struct routed *routed_out)
 {
     struct queue *q = owner;
     struct route_client client = {.may_relay = true};
-    struct route_set *routes = q->services->find_routes(q->services->routes_owner, listener);
+    struct route_set *routes = services_find_routes(q->services, listener);
 
     if (routes != NULL)
         route_resolve(routes, to, &client, arena, routed_out);
@@ -182,6 +189,7 @@ static int start_runner(struct queue *q)
         .quarantine_expire_ms = core->quarantine_expire_ms,
         .is_cold = s->is_cold,
         .find_target = find_target,
+        .find_queue = find_queue,
         .route = route,
         .next_id = next_id,
         .has_read = on_read,

@@ -140,7 +140,10 @@ static int start_chains(struct services *s)
             chain == NULL ? ERR_MEMORY : filters_chain(&s->filters, &configured->filters, chain);
         if (error != 0)
             return error;
-        targets_find(&s->targets, configured->name)->chain = chain;
+        struct target *target = targets_find(&s->targets, configured->name);
+        target->chain = chain;
+        for (size_t j = 0; j < target->member_count; j++)
+            target->members[j]->chain = chain;
     }
     return 0;
 }
@@ -245,4 +248,9 @@ void services_end(struct services *s)
 struct id services_next_id(struct services *s)
 {
     return id_next(&s->ids, (uint64_t)loop_wall_ms(s->loop));
+}
+
+struct route_set *services_find_routes(const struct services *s, struct bytes listener)
+{
+    return s->find_routes(s->routes_owner, listener);
 }

@@ -50,7 +50,6 @@ struct services {
     struct storage storage;
     struct store *store;
     /* set by queue_start() */
-    /* The routes of a listener; NULL: it is not served here. */
     struct route_set *(*find_routes)(void *owner, struct bytes listener);
     void *routes_owner;
     struct queue *queue;
@@ -69,5 +68,7 @@ int services_begin(struct services *s);
 void services_end(struct services *s);
 
 struct id services_next_id(struct services *s);
+/* The routes of that listener; NULL: there is none of that name. */
+struct route_set *services_find_routes(const struct services *s, struct bytes listener);
 
 #endif

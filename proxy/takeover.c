@@ -73,7 +73,7 @@ static void put_recipient(struct part *part, struct spool_writer *w, const struc
     struct spool_recipient record = {
         .original = r->original,
         .to = r->to,
-        .target = r->branch->target->name,
+        .target = target_section(r->branch->target),
         .params = r->params,
         .view = r->branch->destination->view_number,
         .identity = r->branch->facts.identity_kinds,
@@ -179,7 +179,7 @@ static void note(struct part *part, const struct transaction *t, const struct re
         else
             reply_put_text(&part->reason, &r->reply);
     }
-    note_target(part, r->branch->target->name);
+    note_target(part, target_section(r->branch->target));
     part->may_be_duplicate = part->may_be_duplicate || r->final == FATE_UNKNOWN;
 }
 

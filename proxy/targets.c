@@ -5,6 +5,7 @@
 #include "proxy/base/error.h"
 #include "proxy/config/config_directory.h"
 #include "proxy/config/target_kinds.h"
+#include "route/target_group.h"
 
 /* A name and what bears it. */
 struct named {
@@ -36,18 +37,28 @@ static int insert(struct targets *t, struct target *target)
     return 0;
 }
 
-static int open_target(struct targets *t, const struct target_kind *kind, const void *conf)
+static int add_name(struct targets *t, struct target *target)
 {
     struct named *named = arena_alloc(&t->arena, sizeof(*named));
-    struct target *target = named == NULL ? NULL : kind->open(&t->services, conf);
+    if (named == NULL)
+        return ERR_MEMORY;
+    named->target = target;
+    return hash_table_add(&t->by_name, &named->entry, target->name);
+}
+
+static int open_target(struct targets *t, const struct target_kind *kind, const void *conf)
+{
+    struct target *target = target_group_open(kind, &t->services, conf);
     if (target == NULL)
         return ERR_MEMORY;
     if (insert(t, target) != 0) {
         target->ops->free(target);
         return ERR_MEMORY;
     }
-    named->target = target;
-    return hash_table_add(&t->by_name, &named->entry, target->name);
+    int error = add_name(t, target);
+    for (size_t i = 0; error == 0 && i < target->member_count; i++)
+        error = add_name(t, target->members[i]);
+    return error;
 }
 
 int targets_init(struct targets *t, const struct config *config,

@@ -13,8 +13,8 @@ struct targets {
     struct target_services services;
     struct arena arena; /* implicit targets' settings */
     struct pool pool;
-    struct hash_table by_name; /* sections and implicit targets */
-    struct target **all;       /* one kind after another, as in target_kinds[] */
+    struct hash_table by_name; /* sections, the members of groups, and implicit targets */
+    struct target **all;       /* one kind after another, as in target_kinds[]; no members */
     size_t count, capacity;
 };
 
@@ -24,7 +24,8 @@ int targets_init(struct targets *t, const struct config *config,
 void targets_close(struct targets *t); /* connections end with their branches */
 void targets_abort(struct targets *t); /* after targets_close(): at once */
 void targets_done(struct targets *t);  /* after the loop has ended */
-/* A section's, or an implicit one that some route has named; NULL: there is none. */
+/* A section's, a member of it, or an implicit one that some route has named; NULL: there is none.
+ * Once all routes are made nothing changes any more, so that jobs may ask too. */
 struct target *targets_find(const struct targets *t, struct bytes name);
 struct route_directory targets_directory(struct targets *t);
 

@@ -120,37 +120,70 @@ int route_set_new(struct route_source *const *sources, size_t count,
 
 /* ---- asking ---- */
 
-static int resolve(const struct route_set *set, const struct address *to,
-                   const struct route_client *client, struct arena *mail, struct routed *routed_out)
+static int walk_to(const struct route_set *set, const struct address *to, struct arena *mail,
+                   struct route_walk *walk_out)
 {
     struct address address;
-    struct route_walk walk;
     int error = address_copy(mail, to, &address);
-    if (error == 0)
-        error = route_walk(set, &address, ROUTE_WALK_ADDRESS, mail, &walk);
-    if (error != 0)
-        return error;
-    *routed_out = (struct routed){.reply = route_walk_refusal(&walk)};
-    routed_out->is_discarded = routed_out->reply.code == 0 && walk.leg_count == 0;
+    return error != 0 ? error : route_walk(set, &address, ROUTE_WALK_ADDRESS, mail, walk_out);
+}
+
+static int answer(const struct route_walk *walk, const struct route_client *client,
+                  struct arena *mail, struct routed *routed_out)
+{
+    *routed_out = (struct routed){.reply = route_walk_refusal(walk)};
+    routed_out->is_discarded = routed_out->reply.code == 0 && walk->leg_count == 0;
     if (routed_out->reply.code != 0 || routed_out->is_discarded)
         return 0;
-    struct routed_leg *legs = arena_alloc(mail, (size_t)walk.leg_count * sizeof(*legs));
+    struct routed_leg *legs = arena_alloc(mail, (size_t)walk->leg_count * sizeof(*legs));
     if (legs == NULL)
         return ERR_MEMORY;
-    for (const struct route_walk_leg *leg = walk.first_leg; leg != NULL; leg = leg->next)
+    for (const struct route_walk_leg *leg = walk->first_leg; leg != NULL; leg = leg->next)
         legs[routed_out->leg_count++] = leg->leg;
-    assert(routed_out->leg_count == walk.leg_count);
+    assert(routed_out->leg_count == walk->leg_count);
     routed_out->legs = legs;
-    routed_out->guard = route_walk_guard(&walk, client);
-    routed_out->names_domain = route_walk_names_domain(&walk);
+    routed_out->guard = route_walk_guard(walk, client);
+    routed_out->names_domain = route_walk_names_domain(walk);
     return 0;
+}
+
+static struct routed failed(void)
+{
+    return (struct routed){.reply = reply_own(REPLY_ROUTE_FAILED)};
 }
 
 void route_resolve(const struct route_set *set, const struct address *to,
                    const struct route_client *client, struct arena *mail, struct routed *routed_out)
 {
-    if (resolve(set, to, client, mail, routed_out) != 0)
-        *routed_out = (struct routed){.reply = reply_own(REPLY_ROUTE_FAILED)};
+    struct route_walk walk;
+    if (walk_to(set, to, mail, &walk) != 0 || answer(&walk, client, mail, routed_out) != 0)
+        *routed_out = failed();
+}
+
+static struct route_lead lead_to(const struct route_walk_leg *leg)
+{
+    const struct route_step *step = leg->step;
+    if (step->match.rule == NULL)
+        return (struct route_lead){.table = NULL};
+    return (struct route_lead){.table = step->table->source, .line = step->match.rule->line->place};
+}
+
+void route_locate(const struct route_set *set, const struct address *to, struct arena *mail,
+                  struct routed *routed_out, const struct route_lead **leads_out)
+{
+    static const struct route_client client = {.may_relay = true};
+    struct route_lead *leads = NULL;
+    struct route_walk walk;
+    size_t count = 0;
+    if (walk_to(set, to, mail, &walk) == 0 && answer(&walk, &client, mail, routed_out) == 0)
+        leads = arena_alloc(mail, ((size_t)walk.leg_count + 1) * sizeof(*leads));
+    if (leads == NULL) {
+        *routed_out = failed();
+        return;
+    }
+    for (const struct route_walk_leg *leg = walk.first_leg; leg != NULL; leg = leg->next)
+        leads[count++] = lead_to(leg);
+    *leads_out = leads;
 }
 
 static bool leads_somewhere(const struct route_table *table, const struct route_rule *rule)

@@ -53,6 +53,16 @@ void route_resolve(const struct route_set *set, const struct address *to,
 void route_explain(const struct route_set *set, const struct address *to,
                    const struct route_client *client, struct arena *scratch, struct buf *out);
 
+/* What leads to one leg of an answer. */
+struct route_lead {
+    const struct route_source *table; /* NULL: a postmaster that no line matches */
+    struct cf_place line;
+};
+
+/* The same as route_resolve() for a client that may relay, and what leads to each leg. */
+void route_locate(const struct route_set *set, const struct address *to, struct arena *mail,
+                  struct routed *routed_out, const struct route_lead **leads_out);
+
 /* Does some line lead mail for this domain to a target? A line for a single recipient of the domain
  * is enough. */
 bool route_set_knows_domain(const struct route_set *set, struct bytes domain);

@@ -31,8 +31,13 @@ static void put_line(struct buf *out, const struct route_line *line)
 
 static void put_target(struct buf *out, const struct target *target)
 {
+    struct bytes address = target_own_address(target);
     buf_cat(out, target->kind->section->kind, " ", NULL);
-    cf_put_shown(out, target->name);
+    cf_put_shown(out, target_section(target));
+    if (address.len == 0)
+        return;
+    buf_text(out, " at ");
+    buf_put(out, address);
 }
 
 static void put_step(struct buf *out, const struct route_set *set, const struct route_step *step)

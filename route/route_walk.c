@@ -2,6 +2,7 @@
 /* Follows one address through the tables, rewriting after rewriting, to its targets. */
 #include "proxy/base/error.h"
 #include "route/route_private.h"
+#include "route/target_group.h"
 
 static struct reply no_reply(void)
 {
@@ -173,11 +174,23 @@ static enum reply_id reply_to_unknown(const struct route_walk *walk, const struc
 
 /* ---- legs ---- */
 
+/* `table` NULL: no line matched. */
+static void set_mailbox(struct address *to, const struct route_table *table)
+{
+    struct bytes local = table == NULL ? to->local : route_table_strip(table, to->local);
+
+    to->keeps_case = table != NULL && table->source->is_case_sensitive;
+    to->mailbox = address_mailbox(to, local);
+}
+
 static int add_leg(struct route_walk *walk, const struct route_step *step,
                    const struct route_action *by, struct target *target)
 {
     struct route_walk_leg *first = walk->first_leg, *leg;
+    struct address to = step->address;
     struct bytes key = {.len = 0};
+    set_mailbox(&to, step->table);
+    target = target_group_choose(target, to.mailbox);
     if (first != NULL) {
         if (note(walk, &first->seen, &first->leg.to, false, first->leg.target) != 0 ||
             make_key(walk, &step->address, false, target, &key) != 0)
@@ -190,11 +203,10 @@ static int add_leg(struct route_walk *walk, const struct route_step *step,
         return ERR_MEMORY;
     leg->leg = (struct routed_leg){
         .target = target,
-        .to = step->address,
+        .to = to,
         .can_prepare = target->can_prepare,
         .may_spool = target->may_spool,
     };
-    leg->leg.to.keeps_case = step->table != NULL && step->table->source->is_case_sensitive;
     leg->step = step;
     leg->by = by;
     if (walk->last_leg == NULL)

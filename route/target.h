@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "proxy/base/bytes.h"
+#include "proxy/base/rendezvous.h"
 #include "proxy/smtp/capability.h"
 #include "proxy/smtp/transaction.h"
 
@@ -21,6 +22,7 @@ struct setting_texts;
 struct target;
 struct target_kind;
 struct target_view;
+struct target_address;
 
 struct target_ops {
     /* Sets branch->shell (NULL: no memory) and branch->facts. */
@@ -51,7 +53,11 @@ struct target_ops {
     /* A client has connected that can reach no other target of this kind: a connection may be made
      * ready. NULL: there is nothing to make ready. */
     void (*warm)(struct target *target);
+    /* Nothing gets through to it now. NULL: it cannot be down. */
+    bool (*is_down)(struct target *target);
     struct target_view (*view)(struct target *target);
+    /* Its address number `index`; false: it has no more. NULL: it has none. */
+    bool (*address)(struct target *target, unsigned index, struct target_address *address_out);
 
     /* ---- life ---- */
 
@@ -74,6 +80,16 @@ struct target_view {
     struct capability announced;
 };
 
+#define TARGET_ADDRESS_TEXT_MAX 128 /* NUL included */
+
+/* One address of a target, for operators. */
+struct target_address {
+    char text[TARGET_ADDRESS_TEXT_MAX];
+    const char *state;     /* as in target_view */
+    uint64_t down_seconds; /* 0 where it is not down */
+    uint32_t weight;
+};
+
 /* How the spool treats mail that waits for the target. */
 struct target_queue {
     const uint64_t *retry_ms; /* pauses between tries; the last one repeats */
@@ -94,6 +110,26 @@ struct target {
     const struct target_queue *queue;    /* never NULL */
     const struct setting_texts *filters; /* their names, as written; NULL: the kind has none */
     const struct chain *chain;           /* the same, opened, for who asks them; NULL: none */
+    /* A group (target_group.h): a relay with balance = hash is a target for each of its addresses.
+     * Routes and the spool name the group, mail goes to its members. */
+    struct target **members;
+    size_t member_count;  /* 0: it is no group */
+    bool fails_over;      /* a group: another member is chosen where the mailbox's own is down */
+    struct target *group; /* of a member */
+    struct rendezvous_node node; /* of a member: by which mailboxes become its own */
 };
+
+/* What routes, the spool and log lines call it. */
+static inline struct bytes target_section(const struct target *target)
+{
+    return target->group == NULL ? target->name : target->group->name;
+}
+
+/* The address that a member is, as configured; empty: it is none. */
+static inline struct bytes target_own_address(const struct target *target)
+{
+    return target->group == NULL ? bytes_make(NULL, 0)
+                                 : bytes_skip(target->name, target->group->name.len + 1);
+}
 
 #endif

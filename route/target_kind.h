@@ -71,12 +71,15 @@ struct target_kind {
 
     /* ---- targets ---- */
 
-    /* A target without operations, which is all that routes need. */
+    /* The settings of the nth member, where these are the settings of a group; NULL: there are no
+     * more. NULL: no target of this kind is a group. */
+    const void *(*member)(const void *conf, size_t index);
+    /* A target without operations and members, which is all that routes need beside these. */
     struct target (*describe)(const void *conf);
     /* REPLY_OK when the target takes this address, else the reply that the recipient gets. Pure.
      * NULL: it takes every address. */
     enum reply_id (*refuses)(const struct target *target, const struct address *to);
-    /* `services` and `conf` outlive the target. NULL: no memory. */
+    /* `conf`: of no group. `services` and `conf` outlive the target. NULL: no memory. */
     struct target *(*open)(struct target_services *services, const void *conf);
 };
 

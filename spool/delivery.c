@@ -7,6 +7,7 @@
 #include "proxy/base/mem.h"
 #include "proxy/io/closing.h"
 #include "proxy/io/disk.h"
+#include "route/target_group.h"
 #include "spool/delivery_private.h"
 
 #define LOCKED_S 1 /* until the next try of a message that somebody else has locked */
@@ -159,7 +160,9 @@ static bool ask(struct delivery *d, struct target *target, uint32_t index)
 {
     const struct spool_recipient *s = &d->message.recipients[index];
     struct recipient *rcpt = transaction_add(&d->transaction, &s->original);
-    struct routed_leg leg = {.target = target, .to = s->to, .can_prepare = target->can_prepare};
+    struct routed_leg leg = {.target = target_group_choose(target, s->to.mailbox),
+                             .to = s->to,
+                             .can_prepare = target->can_prepare};
     struct routed routed = {.legs = &leg, .leg_count = 1};
 
     if (rcpt == NULL)
@@ -173,23 +176,30 @@ static bool ask(struct delivery *d, struct target *target, uint32_t index)
     return true;
 }
 
-/* What the recipients that were asked for get. */
-static bool show(struct delivery *d, struct target *target, uint32_t view)
+static bool show_own(struct delivery *d, const struct target *target, const struct spool_view *own)
 {
-    const struct spool_view *own = view == 0 ? NULL : &d->message.views[view - 1];
-
-    if (transaction_show(&d->transaction, NULL, &d->message.view) != 0)
-        return false;
-    if (own == NULL)
-        return true;
     if (own->is_in_front)
         return transaction_prepend(&d->transaction, target, own->view.lines) == 0;
     return transaction_show(&d->transaction, target, &own->view) == 0;
 }
 
+/* What the recipients that were asked for get. Where a group fails over they have several
+ * branches. */
+static bool show(struct delivery *d, uint32_t view)
+{
+    if (transaction_show(&d->transaction, NULL, &d->message.view) != 0)
+        return false;
+    LIST_EACH (link, &d->transaction.branches) {
+        const struct branch *b = LIST_ENTRY(link, struct branch, in_transaction);
+        if (view != 0 && !show_own(d, b->target, &d->message.views[view - 1]))
+            return false;
+    }
+    return true;
+}
+
 static bool is_left(const struct spool_recipient *s, const struct target *target)
 {
-    return runner_is_open(s) && bytes_equal(s->target, target->name);
+    return runner_is_open(s) && bytes_equal(s->queue, target->name);
 }
 
 static uint32_t least_tries(const struct delivery *d, const struct target *target)
@@ -225,7 +235,7 @@ static bool ask_all(struct delivery *d, struct target *target)
         if (!ask(d, target, i))
             return false;
     }
-    return show(d, target, view);
+    return show(d, view);
 }
 
 static bool begin(struct delivery *d, struct target *target)

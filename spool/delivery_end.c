@@ -21,6 +21,15 @@ static void tell_reports(struct delivery *d)
         delivery_log_failed(d, "report", d->end.report_error);
 }
 
+/* One address of a group was found down, and another one may take what belongs to it. */
+static bool can_go_elsewhere(const struct delivery *d)
+{
+    const struct runner_host *host = &d->runner->host;
+    struct target *target = host->find_target(host->owner, schedule_target_name(d->entry->target));
+
+    return target != NULL && target->member_count != 0 && !target->ops->is_down(target);
+}
+
 /* How it went at the target. */
 static enum schedule_result result_of(const struct delivery *d)
 {
@@ -32,7 +41,7 @@ static enum schedule_result result_of(const struct delivery *d)
     case DELIVERY_FAILED_HERE:
         return SCHEDULE_FAILED_HERE;
     case DELIVERY_NO_TARGET:
-        return has_come_since ? SCHEDULE_PUT_BACK : SCHEDULE_NO_TARGET;
+        return has_come_since || can_go_elsewhere(d) ? SCHEDULE_PUT_BACK : SCHEDULE_NO_TARGET;
     case DELIVERY_UNTRIED:
     case DELIVERY_NO_ROOM:
         return SCHEDULE_PUT_BACK;

@@ -144,7 +144,7 @@ static bool is_time_over(const struct delivery *d, const struct spool_recipient 
 {
     LIST_EACH (link, &d->known->entries) {
         const struct schedule_entry *e = LIST_ENTRY(link, struct schedule_entry, in_message);
-        if (bytes_equal(schedule_target_name(e->target), s->target))
+        if (bytes_equal(schedule_target_name(e->target), s->queue))
             return runner_now_s(d->runner) >= e->expires_s;
     }
     return false;
@@ -267,7 +267,7 @@ void delivery_gather_rest(struct delivery *d)
 
 bool delivery_is_of_entry(const struct delivery *d, const struct spool_recipient *s)
 {
-    return bytes_equal(s->target, schedule_target_name(d->entry->target));
+    return bytes_equal(s->queue, schedule_target_name(d->entry->target));
 }
 
 bool delivery_is_any_due(const struct delivery *d, const struct delivery_report *report)

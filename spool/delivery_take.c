@@ -32,6 +32,8 @@ static int read_message(struct delivery *d)
 {
     int error = store_read(d->file->taken.fd, &d->place.id, &d->arena, &d->message);
 
+    if (error == 0)
+        runner_assign_queues(d->runner, &d->message);
     if (error == 0 && !d->is_look && !d->message.is_held)
         error = read_body(d);
     d->writing.is_stuck = d->body.error != 0 && store_is_broken(&d->file->taken);

@@ -28,6 +28,7 @@ static int read_again(struct delivery *d)
         arena_reset(&again);
         return error != 0 ? error : -EIO;
     }
+    runner_assign_queues(d->runner, &d->message);
     for (uint32_t i = 0; i < ours.recipient_count; i++) {
         struct spool_recipient *s = &d->message.recipients[i];
         bool is_reported = s->is_reported, is_warned = s->is_warned;

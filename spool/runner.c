@@ -39,7 +39,9 @@ static const struct deadline_use wake_use = {.reached = on_wake};
 
 void runner_target_up(struct runner *r, struct target *target)
 {
-    struct schedule_target *t = schedule_target_of(r->schedule, target->name);
+    bool is_any = target->group != NULL && target->group->fails_over;
+    struct bytes queue = is_any ? target->group->name : target->name;
+    struct schedule_target *t = schedule_target_of(r->schedule, queue);
 
     if (t == NULL)
         return;

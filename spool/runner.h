@@ -34,6 +34,9 @@ struct runner_host {
     /* NULL: no target has that name (any more). The message waits for such a target, or for a
      * reroute. */
     struct target *(*find_target)(void *owner, struct bytes name);
+    /* In the queue of which target mail for that target and mailbox (address.mailbox) waits: its
+     * own, or that of one of its addresses. Always the same; jobs ask, too. */
+    struct bytes (*find_queue)(void *owner, struct bytes target, uint64_t mailbox);
     /* Where the tables of that listener lead this recipient now. The route lies in `arena`. */
     void (*route)(void *owner, struct bytes listener, const struct address *to, struct arena *arena,
                   struct routed *routed_out);
@@ -139,6 +142,9 @@ void runner_request(struct runner *r, struct runner_request *request);
 
 /* Does a filter hold the message? The reason is valid until the loop goes on. */
 bool runner_find_hold(struct runner *r, const struct id *id, struct spool_hold *hold_out);
+
+/* Does the entry wait for this target, or for one of its addresses? */
+bool runner_is_at(const struct runner *r, const struct schedule_entry *e, struct bytes name);
 
 int64_t runner_now_s(const struct runner *r); /* of the clock of schedule entries */
 struct schedule *runner_schedule(struct runner *r);

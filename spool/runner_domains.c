@@ -56,14 +56,14 @@ static bool is_same(const struct spool_recipient *a, const struct spool_recipien
 }
 
 /* Only neighbours with the same domains are counted together: that is what mostly occurs. */
-static void put_domains(struct buf *out, const struct spool_message *message, struct bytes target)
+static void put_domains(struct buf *out, const struct spool_message *message, struct bytes queue)
 {
     const struct spool_recipient *last = NULL;
     unsigned count = 0;
 
     for (uint32_t i = 0; i < message->recipient_count; i++) {
         const struct spool_recipient *s = &message->recipients[i];
-        if (!runner_is_open(s) || !bytes_equal(s->target, target))
+        if (!runner_is_open(s) || !bytes_equal(s->queue, queue))
             continue;
         if (last != NULL && (!is_same(last, s) || count == UINT16_MAX)) {
             put_item(out, last, count);

@@ -191,7 +191,7 @@ static void log_unreadable(struct runner *r, const struct read_item *item)
     log_end(&line);
 }
 
-static void finish_item(struct runner *r, const struct read_item *item)
+static void finish_item(struct runner *r, struct read_item *item)
 {
     if (item->error == 0)
         runner_learn(r, &item->place, &item->message);

@@ -10,9 +10,17 @@
 
 /* ---- entries ---- */
 
-static bool is_of(const struct spool_recipient *s, struct bytes target)
+void runner_assign_queues(const struct runner *r, struct spool_message *message)
 {
-    return (runner_is_open(s) || runner_is_due(s)) && bytes_equal(s->target, target);
+    for (uint32_t i = 0; i < message->recipient_count; i++) {
+        struct spool_recipient *s = &message->recipients[i];
+        s->queue = r->host.find_queue(r->host.owner, s->target, s->to.mailbox);
+    }
+}
+
+static bool is_of(const struct spool_recipient *s, struct bytes queue)
+{
+    return (runner_is_open(s) || runner_is_due(s)) && bytes_equal(s->queue, queue);
 }
 
 /* Mail for this target waits until the target is configured again, or an operator reroutes it. */
@@ -202,12 +210,12 @@ static bool add_entries(struct runner *r, struct runner_message *known,
 {
     for (uint32_t i = 0; i < message->recipient_count; i++) {
         const struct spool_recipient *s = &message->recipients[i];
-        if (is_of(s, s->target) && !has_entry(known, s->target) &&
-            add_entry(r, known, message, s->target) == NULL)
+        if (is_of(s, s->queue) && !has_entry(known, s->queue) &&
+            add_entry(r, known, message, s->queue) == NULL)
             return false;
     }
     return !list_is_empty(&known->entries) || message->recipient_count == 0 ||
-           add_entry(r, known, message, message->recipients[0].target) != NULL;
+           add_entry(r, known, message, message->recipients[0].queue) != NULL;
 }
 
 static struct runner_message *add_message(struct runner *r, const struct store_place *place)
@@ -224,13 +232,13 @@ static struct runner_message *add_message(struct runner *r, const struct store_p
     return NULL;
 }
 
-bool runner_learn(struct runner *r, const struct store_place *place,
-                  const struct spool_message *message)
+bool runner_learn(struct runner *r, const struct store_place *place, struct spool_message *message)
 {
     struct runner_message *known = runner_find(r, &place->id);
 
     if (known != NULL)
         return true;
+    runner_assign_queues(r, message);
     known = add_message(r, place);
     if (known == NULL)
         return false;

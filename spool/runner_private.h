@@ -162,10 +162,11 @@ void runner_end_walks(struct runner *r);                   /* at once, wherever 
 
 /* ---- runner_message.c: what is known ---- */
 
+/* Sets the queue of each recipient; a message that was read has none yet. Jobs do this, too. */
+void runner_assign_queues(const struct runner *r, struct spool_message *message);
 /* Learns what the file says of a message; nothing changes if the message is known. False: no
  * memory; the next listing finds the message again. */
-bool runner_learn(struct runner *r, const struct store_place *place,
-                  const struct spool_message *message);
+bool runner_learn(struct runner *r, const struct store_place *place, struct spool_message *message);
 /* The message is known, and nothing is to be done about it. */
 void runner_ignore(struct runner *r, const struct store_place *place);
 /* Legal when no job and no delivery has it. With its entries. */

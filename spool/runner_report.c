@@ -74,7 +74,7 @@ static struct bytes relay_of_sender(const struct runner_host *host, struct arena
     host->route(host->owner, message->listener, &message->envelope.from, arena, &routed);
     for (int i = 0; i < routed.leg_count; i++)
         if (is_relay(routed.legs[i].target))
-            return routed.legs[i].target->name;
+            return target_section(routed.legs[i].target);
     return bytes_make(NULL, 0);
 }
 
@@ -171,7 +171,7 @@ static int follow_tables(const struct runner_report *report, struct spool_messag
     for (uint32_t i = 0; i < count; i++) {
         made->recipients[i] = postmaster;
         made->recipients[i].to = report->postmaster.legs[i].to;
-        made->recipients[i].target = report->postmaster.legs[i].target->name;
+        made->recipients[i].target = target_section(report->postmaster.legs[i].target);
     }
     return 0;
 }

@@ -339,14 +339,15 @@ static bool route_anew(struct acting *a, struct spool_recipient *s)
     const struct routed_leg *leg = choose_leg(&routed, &s->to);
     if (leg == NULL)
         return false;
-    s->target = leg->target->name;
+    s->target = target_section(leg->target);
     s->to = leg->to;
     return true;
 }
 
 static bool is_from(const struct runner_request *request, const struct spool_recipient *s)
 {
-    return request->from.len == 0 || bytes_equal(s->target, request->from);
+    return request->from.len == 0 || bytes_equal(s->target, request->from) ||
+           bytes_equal(s->queue, request->from);
 }
 
 static int route_all(struct acting *a)
@@ -400,6 +401,7 @@ static int prepare_second(struct acting *a)
     a->is_changed = arena_alloc(&a->arena, count * sizeof(*a->is_changed));
     if (a->is_changed == NULL)
         return ERR_MEMORY;
+    runner_assign_queues(a->runner, &a->message);
     if (a->request->act == RUNNER_REROUTE)
         return route_all(a);
     refuse_all(a);

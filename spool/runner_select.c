@@ -2,14 +2,27 @@
 /* Finds the messages that a selection means and makes them due, without a look at the disk. */
 #include "spool/runner_private.h"
 
-static bool is_meant(const struct schedule_entry *e, const struct runner_selection *which)
+/* A group's name means all its members. */
+bool runner_is_at(const struct runner *r, const struct schedule_entry *e, struct bytes name)
+{
+    struct bytes queue = schedule_target_name(e->target);
+    const struct target *target = NULL;
+
+    if (queue.len > name.len && bytes_equal(bytes_first(queue, name.len), name))
+        target = r->host.find_target(r->host.owner, queue);
+    return bytes_equal(queue, name) ||
+           (target != NULL && bytes_equal(target_section(target), name));
+}
+
+static bool is_meant(const struct runner *r, const struct schedule_entry *e,
+                     const struct runner_selection *which)
 {
     switch (which->by) {
     case RUNNER_DOMAIN:
     case RUNNER_SUBDOMAINS:
         return runner_has_domain(e->domains, which);
     case RUNNER_TARGET:
-        return bytes_equal(schedule_target_name(e->target), which->text);
+        return runner_is_at(r, e, which->text);
     case RUNNER_ID:
     case RUNNER_ALL:
         break;
@@ -44,7 +57,7 @@ static void hurry(struct runner_walk *walk, const struct list *entries)
 
     LIST_EACH (link, entries) {
         struct schedule_entry *e = LIST_ENTRY(link, struct schedule_entry, in_message);
-        if (e->state == SCHEDULE_HELD || !is_meant(e, &flush->which))
+        if (e->state == SCHEDULE_HELD || !is_meant(walk->runner, e, &flush->which))
             continue;
         is_waiting = true;
         probe(flush, e->target); /* even for a running entry, whose delivery may fail */

@@ -276,6 +276,14 @@ static void take_way(struct spool_content *content, struct spool_recipient *s)
     s->target = spool_take_text(content);
 }
 
+/* Older files, and reports, do not know it: all of the local part counts. */
+static void take_mailbox(struct spool_content *content, struct spool_recipient *s)
+{
+    s->to.mailbox = content->left.len == 0 ? 0 : spool_take_number(content, 8);
+    if (s->to.mailbox == 0)
+        s->to.mailbox = address_mailbox(&s->to, s->to.local);
+}
+
 /* `lines_out`: header fields for this recipient's target alone, as postern wrote them when it had
  * no views. */
 static void take_recipient(struct spool_content *content, struct spool_recipient *s,
@@ -288,6 +296,13 @@ static void take_recipient(struct spool_content *content, struct spool_recipient
     take_state(content, s);
     *lines_out = take_new_text(content);
     s->view = content->left.len == 0 ? 0 : (uint32_t)spool_take_number(content, 4);
+    take_mailbox(content, s);
+}
+
+static void take_new_way(struct spool_content *content, struct spool_recipient *s)
+{
+    take_way(content, s);
+    take_mailbox(content, s);
 }
 
 /* An outcome does not say what was reported already. */
@@ -496,7 +511,7 @@ static int read_change(struct reading *reading, struct spool_content *content)
     if (reading->record.type == RECORD_OUTCOME)
         take_outcome(content, &changed);
     else if (reading->record.type == RECORD_REROUTED)
-        take_way(content, &changed);
+        take_new_way(content, &changed);
     else if (reading->record.type == RECORD_REPORTED)
         changed.is_reported = true;
     else if (reading->record.type == RECORD_WARNED)

@@ -44,6 +44,8 @@ uint64_t spool_records_at(const struct spool_head *head);
 struct spool_recipient {
     struct address original, to;
     struct bytes target; /* name */
+    struct bytes queue;  /* the runner's, not in the file: the target in whose queue it waits: that
+                          * one, or one of its addresses */
     struct bytes params; /* NOTIFY, ORCPT */
     uint32_t view; /* what its target gets: 0: spool_message.view; n: spool_message.views[n - 1] */
     unsigned identity;  /* enum identity_kind bits: how its target was told of the client; 0: not

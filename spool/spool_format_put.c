@@ -205,6 +205,12 @@ static void put_way(struct buf *out, const struct spool_recipient *s)
     spool_add_text(out, s->target);
 }
 
+/* The records of older files end before it. */
+static void put_mailbox(struct buf *out, const struct spool_recipient *s)
+{
+    spool_add_number(out, s->to.mailbox, 8);
+}
+
 void spool_put_recipient(struct spool_writer *writer, const struct spool_recipient *s)
 {
     size_t start = begin(writer);
@@ -216,6 +222,7 @@ void spool_put_recipient(struct spool_writer *writer, const struct spool_recipie
     put_state(writer->out, s);
     spool_add_text(writer->out, bytes_make(NULL, 0)); /* see take_own_lines() */
     spool_add_number(writer->out, s->view, 4);
+    put_mailbox(writer->out, s);
     end(writer, start, RECORD_RECIPIENT);
 }
 
@@ -253,6 +260,7 @@ void spool_put_rerouted(struct spool_writer *writer, uint32_t index,
 
     spool_add_number(writer->out, index, 4);
     put_way(writer->out, s);
+    put_mailbox(writer->out, s);
     end(writer, start, RECORD_REROUTED);
 }
 

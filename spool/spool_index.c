@@ -13,7 +13,7 @@
 #include "spool/store_private.h"
 
 #define MAGIC          "POSTERNI"
-#define VERSION        1
+#define VERSION        2
 #define FILE_MAX       (64U << 20)
 #define RECIPIENTS_MAX 100 /* a message with more has no row */
 
@@ -21,7 +21,7 @@ enum head { AT_MAGIC = 0, AT_VERSION = 8, AT_COUNT = 16, AT_SUM = 56, HEAD = 64 
 enum row { AT_ID = 0, AT_OFFSET = 16, AT_LENGTH = 20, ROW = 24 };
 
 /* Of a recipient. */
-#define RECIPIENT_BYTES_MIN 26
+#define RECIPIENT_BYTES_MIN 34
 
 static uint64_t sum_of(struct bytes head, struct bytes rows, struct bytes contents)
 {
@@ -35,6 +35,7 @@ static void put_recipient(struct buf *out, const struct spool_recipient *s)
     spool_add_text(out, s->original.domain);
     spool_add_text(out, s->to.domain);
     spool_add_text(out, s->target);
+    spool_add_number(out, s->to.mailbox, 8);
     spool_add_tries(out, s);
 }
 
@@ -54,6 +55,7 @@ static void take_recipient(struct spool_content *content, struct spool_recipient
     s->original.domain = spool_take_text(content);
     s->to.domain = spool_take_text(content);
     s->target = spool_take_text(content);
+    s->to.mailbox = spool_take_number(content, 8);
     spool_take_tries(content, s);
 }
 

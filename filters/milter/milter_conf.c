@@ -222,10 +222,10 @@ static void check(struct setting_reading *section, const struct milter_conf *con
     if (conf->addresses.count == 0)
         cf_fault(problems, section->place, bytes_of("a milter needs an address"));
     if (conf->protocol == 5)
-        cf_unexpected(problems, section->place_of(section, "protocol"), "5, which does not exist",
-                      "2, 3, 4 or 6");
+        cf_unexpected(problems, section->place_of(section, "protocol", 0),
+                      "5, which does not exist", "2, 3, 4 or 6");
     if (loners != 0 && loners != conf->action_words)
-        cf_unexpected(problems, section->place_of(section, "actions"),
+        cf_unexpected(problems, section->place_of(section, "actions", 0),
                       "all or none beside another action", "it to stand alone");
 }
 
@@ -247,7 +247,7 @@ void milter_conf_finish(struct setting_reading *section)
         struct bytes *list = &conf->choice.lists[conf->lists.at[i].stage];
 
         if (list->at != NULL)
-            cf_unexpected(section->problems, section->place_of(section, "macros"),
+            cf_unexpected(section->problems, section->place_of(section, "macros", 0),
                           "two lists for one stage", "one");
         *list = conf->lists.at[i].names;
     }

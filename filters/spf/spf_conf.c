@@ -59,6 +59,6 @@ void spf_conf_finish(struct setting_reading *section)
     if (conf->authserv_id.len == 0)
         conf->authserv_id = conf->hostname;
     if ((conf->header & SPF_FIELD_NONE) != 0 && conf->header != SPF_FIELD_NONE)
-        cf_unexpected(section->problems, section->place_of(section, "header"),
+        cf_unexpected(section->problems, section->place_of(section, "header", 0),
                       "none beside other fields", "none alone, or fields");
 }

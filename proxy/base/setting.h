@@ -115,10 +115,11 @@ struct setting_reading {
     struct bytes hostname; /* core.hostname */
     struct cf_place place;
     struct cf_problems *problems;
+    struct arena *arena; /* the configuration's */
     /* Did the file or a flag give this key a value? */
     bool (*is_given)(struct setting_reading *reading, const char *key);
-    /* Where its first value was given; the section's place for a default. */
-    struct cf_place (*place_of)(struct setting_reading *reading, const char *key);
+    /* Where its value number `index` was given; the section's place for a default. */
+    struct cf_place (*place_of)(struct setting_reading *reading, const char *key, size_t index);
 };
 
 bool setting_is_list(const struct setting *row);

@@ -172,12 +172,12 @@ static int check_line(struct survey *survey, const struct route_line *line)
     int error = 0;
     while (error == 0 && (word = next_simple_target(line, &at)) != NULL) {
         struct config_known *known = config_directory_known(&survey->directory, word->text);
-        if (known == NULL || known->target.kind->check == NULL || known->is_checked ||
+        if (known == NULL || known->target->kind->check == NULL || known->is_checked ||
             survey->unresolved >= UNRESOLVED_MAX)
             continue;
         known->is_checked = true;
         survey->check.place = route_source_place(line, word);
-        error = known->target.kind->check(known->target.conf, &survey->check);
+        error = known->target->kind->check(known->target->conf, &survey->check);
     }
     return error;
 }

@@ -3,6 +3,7 @@
 #include "proxy/config/config_directory.h"
 
 #include "proxy/config/target_kinds.h"
+#include "route/target_group.h"
 
 /* ---- what is known ---- */
 
@@ -35,8 +36,9 @@ static struct config_known *add(struct config_directory *directory, const struct
     struct config_known *known = arena_alloc(directory->arena, sizeof *known);
     if (known == NULL)
         return NULL;
-    known->target = kind->describe(conf);
-    if (hash_table_add(&directory->by_name, &known->by_name, known->target.name) != 0)
+    known->target = target_group_describe(kind, conf, directory->arena);
+    if (known->target == NULL ||
+        hash_table_add(&directory->by_name, &known->by_name, known->target->name) != 0)
         return NULL;
     return known;
 }
@@ -59,10 +61,10 @@ static struct target *find_section(void *owner, struct bytes name)
     if (section.kind == NULL)
         return NULL;
     if (known != NULL)
-        return &known->target;
+        return known->target;
     known = add(directory, section.kind, section.conf);
     directory->problems->has_no_memory |= known == NULL;
-    return known == NULL ? NULL : &known->target;
+    return known == NULL ? NULL : known->target;
 }
 
 static struct target *make_implicit(struct config_directory *directory, struct bytes host)
@@ -77,7 +79,7 @@ static struct target *make_implicit(struct config_directory *directory, struct b
     if (known == NULL)
         return NULL;
     known->is_implicit = true;
-    return &known->target;
+    return known->target;
 }
 
 static struct target *find_implicit(void *owner, struct bytes host)
@@ -88,7 +90,7 @@ static struct target *find_implicit(void *owner, struct bytes host)
     struct target *section = find_section(directory, name);
     struct config_known *known = find_known(directory, name);
     if (section != NULL || known != NULL)
-        return section != NULL ? section : &known->target;
+        return section != NULL ? section : known->target;
     struct target *made = make_implicit(directory, name);
     directory->problems->has_no_memory |= made == NULL;
     return made;

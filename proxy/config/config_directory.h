@@ -16,7 +16,7 @@ struct config_directory {
 };
 
 struct config_known {
-    struct target target;
+    struct target *target;
     struct hash_entry by_name;
     bool is_implicit; /* a host without a section */
     bool is_checked;  /* for the caller */

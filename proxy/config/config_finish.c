@@ -173,9 +173,9 @@ static bool is_given(struct setting_reading *asked, const char *key)
     return config_builder_is_given(CONTAINER_OF(asked, struct finishing, asked)->section, key);
 }
 
-static struct cf_place place_of(struct setting_reading *asked, const char *key)
+static struct cf_place place_of(struct setting_reading *asked, const char *key, size_t index)
 {
-    return config_builder_place(CONTAINER_OF(asked, struct finishing, asked)->section, key, 0);
+    return config_builder_place(CONTAINER_OF(asked, struct finishing, asked)->section, key, index);
 }
 
 static void complete(struct config *config, const struct config_section *section,
@@ -185,6 +185,7 @@ static void complete(struct config *config, const struct config_section *section
                                             .hostname = config->core.hostname,
                                             .place = section->place,
                                             .problems = &config->problems,
+                                            .arena = &config->arena,
                                             .is_given = is_given,
                                             .place_of = place_of},
                                   .section = section};

@@ -67,6 +67,13 @@ static bool has_configured(const struct control_run *run, struct bytes name)
     return targets_find(&run->services->targets, name) != NULL;
 }
 
+/* Mail cannot be sent to one address of a group, which is the mailbox's own or is not. */
+static bool can_reroute_to(const struct control_run *run, struct bytes name)
+{
+    const struct target *target = targets_find(&run->services->targets, name);
+    return target != NULL && target->group == NULL;
+}
+
 /* Is there such a target, or was there one for which messages still wait? */
 static bool is_target(const struct control_run *run, struct bytes name)
 {
@@ -319,7 +326,7 @@ static void step_reroute_all(struct control_run *run)
 
 static void step_reroute(struct control_run *run)
 {
-    if (run->asked.word_count == 3 && !has_configured(run, run->asked.words[2]))
+    if (run->asked.word_count == 3 && !can_reroute_to(run, run->asked.words[2]))
         control_finish_with(run, EX_NOINPUT, run->asked.words[2], "no such target");
     else if (run->asked.words[0].at[0] == '#')
         step_reroute_all(run);
@@ -379,5 +386,7 @@ const struct control_command control_commands[] = {
     {"reroute", "ID | '#TARGET' [to NAME]", 1, 3, CONTROL_NEEDS_QUEUE, check_reroute, step_reroute},
     {"fsck", "", 0, 0, CONTROL_NEEDS_QUEUE, NULL, step_fsck},
     {"targets", "", 0, 0, CONTROL_NEEDS_NOTHING, NULL, control_step_targets},
+    {"where", "ADDRESS [on LISTENER]", 1, 3, CONTROL_NEEDS_NOTHING, control_check_where,
+     control_step_where},
     {NULL, NULL, 0, 0, CONTROL_NEEDS_NOTHING, NULL, NULL},
 };

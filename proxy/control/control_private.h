@@ -117,5 +117,8 @@ void control_step_show(struct control_run *run);
 void control_step_cat(struct control_run *run);
 /* control_targets.c */
 void control_step_targets(struct control_run *run);
+/* control_where.c */
+const char *control_check_where(const struct bytes *words, int count);
+void control_step_where(struct control_run *run);
 
 #endif

@@ -235,11 +235,12 @@ static void on_sorted(struct work *work)
     control_wake(CONTAINER_OF(work, struct control_run, ids.work));
 }
 
-static bool is_meant(const struct control_ids *ids, const struct list *entries)
+static bool is_meant(const struct runner *r, const struct control_ids *ids,
+                     const struct list *entries)
 {
     LIST_EACH (link, entries) {
         const struct schedule_entry *entry = LIST_ENTRY(link, struct schedule_entry, in_message);
-        if (ids->target.len == 0 || bytes_equal(schedule_target_name(entry->target), ids->target))
+        if (ids->target.len == 0 || runner_is_at(r, entry, ids->target))
             return true;
     }
     return false;
@@ -249,7 +250,7 @@ static void collect(struct runner_walk *walk, const struct list *entries)
 {
     struct control_ids *ids = CONTAINER_OF(walk, struct control_ids, walk);
 
-    if (ids->has_failed || !is_meant(ids, entries))
+    if (ids->has_failed || !is_meant(walk->runner, ids, entries))
         return;
     struct id *grown = mem_make_room(ids->at, ids->count, &ids->capacity, sizeof(*grown));
     ids->has_failed = grown == NULL;

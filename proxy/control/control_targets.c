@@ -22,19 +22,42 @@ static int64_t oldest_of(const struct control_run *run, const struct schedule_ta
     return INT64_MAX;
 }
 
-static void put_queue(struct control_run *run, struct control_row *row, struct bytes name)
+/* What waits in one queue, or in several. */
+struct waiting {
+    struct schedule_counts counts;
+    int64_t oldest_s;
+};
+
+static void add_queue(const struct control_run *run, struct bytes name, struct waiting *sum)
 {
     struct schedule_target *target = control_find_queue(run, name);
-    struct schedule_counts counts = {.messages = 0};
+
+    if (target == NULL)
+        return;
+    struct schedule_counts counts = schedule_count(target);
+    sum->counts.messages += counts.messages;
+    sum->counts.running += counts.running;
+    sum->counts.held += counts.held;
+    sum->counts.concurrency += counts.concurrency;
+    if (oldest_of(run, target) < sum->oldest_s)
+        sum->oldest_s = oldest_of(run, target);
+}
+
+/* `target` NULL: it exists no more. A message that waits for several members counts at each. */
+static void put_queue(struct control_run *run, struct control_row *row, struct bytes name,
+                      const struct target *target)
+{
+    struct waiting sum = {.oldest_s = INT64_MAX};
     int64_t now_s = loop_wall_ms(run->services->loop) / 1000;
 
-    if (target != NULL)
-        counts = schedule_count(target);
-    control_put_number(row, "messages", -8, counts.messages);
-    control_put_number(row, "running", -7, counts.running);
-    control_put_number(row, "held", -4, counts.held);
-    control_put_number(row, "concurrency", CONTROL_JSON_ONLY, counts.concurrency);
-    int64_t oldest_s = target == NULL ? INT64_MAX : oldest_of(run, target);
+    add_queue(run, name, &sum);
+    for (size_t i = 0; target != NULL && i < target->member_count; i++)
+        add_queue(run, target->members[i]->name, &sum);
+    control_put_number(row, "messages", -8, sum.counts.messages);
+    control_put_number(row, "running", -7, sum.counts.running);
+    control_put_number(row, "held", -4, sum.counts.held);
+    control_put_number(row, "concurrency", CONTROL_JSON_ONLY, sum.counts.concurrency);
+    int64_t oldest_s = sum.oldest_s;
     control_put_age(row, "oldest", -6, oldest_s == INT64_MAX ? CONTROL_NO_AGE : now_s - oldest_s);
 }
 
@@ -83,40 +106,72 @@ static void put_withheld(struct control_run *run, struct control_row *row, struc
 {
     const struct services *services = run->services;
     const struct config *config = services->config;
+    const struct target *named = target->group == NULL ? target : target->group;
     struct capability caps = target->ops->capabilities(target);
 
     control_open_array(row, "withheld");
     for (size_t i = 0; i < config->smtpd_count; i++) {
         const struct smtpd_conf *listener = config->smtpds[i];
-        const struct route_set *routes =
-            services->find_routes(services->routes_owner, listener->section);
-        if (routes != NULL && leads_to(routes, target))
+        const struct route_set *routes = services_find_routes(services, listener->section);
+        if (routes != NULL && leads_to(routes, named))
             put_withheld_from(row, listener, &caps);
     }
     control_close_array(row);
 }
 
-/* `target` NULL: it does not exist any more. */
-static void put_target(struct control_run *run, struct bytes name, struct target *target,
-                       const struct target_view *view)
+/* `nth`: of the addresses of a target; false: it has no more. `target` NULL: it exists no more. */
+static bool next_address(struct target *target, unsigned nth, struct target_address *address_out)
 {
-    const char *kind = target == NULL ? "-" : target->kind->section->kind;
+    return target != NULL && target->ops->address != NULL &&
+           target->ops->address(target, nth, address_out);
+}
+
+static void put_address(struct control_row *row, const struct target_address *address)
+{
+    control_put_text(row, "address", 22, address->text);
+    control_put_text(row, "state", CONTROL_REST, address->state);
+    control_put_number(row, "weight", CONTROL_JSON_ONLY, address->weight);
+    control_put_number(row, "down_seconds", CONTROL_JSON_ONLY, address->down_seconds);
+}
+
+/* Text names them where there are several: a single one is as its target is. */
+static void put_addresses(struct control_row *row, struct target *target)
+{
+    struct target_address address;
+    bool is_told = row->style == CONTROL_JSON || next_address(target, 1, &address);
+
+    control_open_array(row, "endpoints");
+    for (unsigned i = 0; is_told && next_address(target, i, &address); i++) {
+        control_open_object(row, CONTROL_ROW);
+        put_address(row, &address);
+        control_close_object(row);
+    }
+    control_close_array(row);
+}
+
+/* `target` NULL: it exists no more. */
+static void put_target(struct control_run *run, struct bytes name, struct target *target)
+{
+    struct target_view view = {.state = "gone"};
     struct control_row row;
 
+    if (target != NULL)
+        view = target->ops->view(target);
     control_row_begin(&row, &run->out, run->asked.is_json, CONTROL_ROW);
     control_put(&row, "name", 24, name);
-    control_put_text(&row, "kind", 7, kind);
-    control_put_text(&row, "state", 7, view->state);
-    control_put_number(&row, "connections", -5, view->connections);
-    control_put_number(&row, "idle", -4, view->idle);
-    control_put_number(&row, "waiting", CONTROL_JSON_ONLY, view->waiting);
-    control_put_number(&row, "addresses", CONTROL_JSON_ONLY, view->addresses);
-    control_put_number(&row, "addresses_down", CONTROL_JSON_ONLY, view->addresses_down);
-    put_queue(run, &row, name);
-    control_put_number(&row, "accepted", -8, view->accepted);
-    control_put_number(&row, "refused", -7, view->refused);
-    put_announced(run, &row, &view->announced);
-    if (target != NULL)
+    control_put_text(&row, "kind", 7, target == NULL ? "-" : target->kind->section->kind);
+    control_put_text(&row, "state", 7, view.state);
+    control_put_number(&row, "connections", -5, view.connections);
+    control_put_number(&row, "idle", -4, view.idle);
+    control_put_number(&row, "waiting", CONTROL_JSON_ONLY, view.waiting);
+    control_put_number(&row, "addresses", CONTROL_JSON_ONLY, view.addresses);
+    control_put_number(&row, "addresses_down", CONTROL_JSON_ONLY, view.addresses_down);
+    put_queue(run, &row, name, target);
+    control_put_number(&row, "accepted", -8, view.accepted);
+    control_put_number(&row, "refused", -7, view.refused);
+    put_announced(run, &row, &view.announced);
+    put_addresses(&row, target);
+    if (target != NULL && target->member_count == 0) /* a group's members say it */
         put_withheld(run, &row, target);
     control_row_end(&row);
 }
@@ -187,13 +242,14 @@ void control_step_targets(struct control_run *run)
         buf_text(&run->out, header);
     if (at < targets->count) {
         struct target *target = targets->all[at];
-        struct target_view view = target->ops->view(target);
-        put_target(run, target->name, target, &view);
+        put_target(run, target->name, target);
+        for (size_t i = 0; i < target->member_count; i++)
+            put_target(run, target->members[i]->name, target->members[i]);
         return;
     }
     const struct schedule_target *gone = find_gone(run, at - targets->count);
     if (gone != NULL)
-        put_target(run, schedule_target_name(gone), NULL, &(struct target_view){.state = "gone"});
+        put_target(run, schedule_target_name(gone), NULL);
     else
         control_finish(run, 0, NULL);
 }

@@ -5,6 +5,7 @@
 #define POSTERN_ADDRESS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "proxy/base/arena.h"
 #include "proxy/base/buf.h"
@@ -20,8 +21,9 @@ struct address {
     struct bytes local;
     struct bytes domain;
     bool is_literal;
-    bool keeps_dots; /* written without quotes, though its dots ask for them */
-    bool keeps_case; /* routed by a case-sensitive table: a Maildir's path keeps the case, too */
+    bool keeps_dots;  /* written without quotes, though its dots ask for them */
+    bool keeps_case;  /* routed by a case-sensitive table: a Maildir's path keeps the case, too */
+    uint64_t mailbox; /* routed: its address_mailbox(); 0: not known */
 };
 
 static inline bool address_is_null(const struct address *a)
@@ -50,5 +52,10 @@ void address_put(struct buf *out, const struct address *a);
 /* "[192.0.2.1]" or "[IPv6:2001:db8::1]": no other tag was ever registered. */
 bool address_is_literal(struct bytes domain);
 bool address_is_postmaster(const struct address *a); /* the local part, any case */
+/* A number that stands for the mailbox, never 0, the same for ever: with hash_chain(), the hash of
+ * `local` (all of the local part, or what stands in front of the recipient delimiter) goes on over
+ * the domain, each in blocks of 256 octets. The domain is in lower case, `local` too unless the
+ * address keeps its case. */
+uint64_t address_mailbox(const struct address *a, struct bytes local);
 
 #endif

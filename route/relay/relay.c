@@ -29,7 +29,7 @@ static void on_open(struct carrier *c, struct branch *b)
 {
     struct relay_branch *w = arena_alloc(b->transaction->mail, sizeof(*w));
 
-    b->facts.target = b->target->name;
+    b->facts.target = target_section(b->target);
     if (w == NULL)
         return;
     relay_branch_init(w, c, b);
@@ -162,7 +162,9 @@ static void on_warm(struct target *target)
 
 static struct target_view on_view(struct target *target)
 {
-    const struct relay *r = relay_of(target);
+    struct relay *r = relay_of(target);
+    relay_endpoints_resolve(
+        &r->endpoints); /* operators want to see addresses that nobody has used */
     struct target_view view = {
         .connections = relay_share_connections(r),
         .idle = r->stock.idle_count,
@@ -176,6 +178,21 @@ static struct target_view on_view(struct target *target)
     view.state = relay_endpoints_are_down(&r->endpoints) ? "down" : is_met ? "up" : "unknown";
     relay_memory_count(r->service->memory, target->name, &view.accepted, &view.refused);
     return view;
+}
+
+static bool on_is_down(struct target *target)
+{
+    return relay_endpoints_are_down(&relay_of(target)->endpoints);
+}
+
+static bool on_address(struct target *target, unsigned index, struct target_address *address_out)
+{
+    const struct relay *r = relay_of(target);
+
+    if (index >= r->endpoints.count)
+        return false;
+    relay_endpoint_describe(&r->endpoints.at[index], loop_now_ms(r->service->loop), address_out);
+    return true;
 }
 
 /* Closes idle connections with QUIT, and the others when their branches are gone. */
@@ -219,7 +236,9 @@ static const struct target_ops target_ops = {
     .probe = on_probe,
     .capabilities = on_capabilities,
     .warm = on_warm,
+    .is_down = on_is_down,
     .view = on_view,
+    .address = on_address,
     .close = on_close,
     .abort = on_abort,
     .free = on_free,
@@ -301,10 +320,20 @@ static bool is_blind(const void *conf)
     return !relay_identity_may_judge(conf);
 }
 
-static struct target describe(const void *settings)
+static const void *member(const void *settings, size_t index)
 {
     const struct relay_conf *conf = settings;
 
+    return index < conf->group.member_count ? &conf->group.members[index] : NULL;
+}
+
+static struct target describe(const void *settings)
+{
+    const struct relay_conf *conf = settings;
+    struct rendezvous_node node = {.weight = 0};
+
+    if (conf->group.whole != NULL)
+        node = rendezvous_node(conf->group.address, conf->addresses.at->weight);
     return (struct target){
         .kind = &relay_kind,
         .conf = conf,
@@ -312,6 +341,8 @@ static struct target describe(const void *settings)
         .may_spool = conf->on_failure == RELAY_ON_FAILURE_SPOOL,
         .queue = &conf->queue,
         .filters = &conf->filters,
+        .fails_over = conf->fails_over,
+        .node = node,
     };
 }
 
@@ -328,7 +359,7 @@ static struct target *open_target(struct target_services *services, const void *
     r->conf = conf;
     r->service = service;
     r->outbound.uses_chunking = conf->chunking == RELAY_CHUNKING_AUTO;
-    relay_log_init(&r->log, service, r->target.name);
+    relay_log_init(&r->log, service, conf);
     relay_pool_init(r);
     relay_share_join(r, &share_ops);
     if (relay_endpoints_init(&r->endpoints, &endpoints_ops, service, conf, &r->log) == 0 &&
@@ -346,6 +377,7 @@ const struct target_kind relay_kind = {
     .make_implicit = make_implicit,
     .is_blind = is_blind,
     .check = relay_check,
+    .member = member,
     .describe = describe,
     .open = open_target,
 };

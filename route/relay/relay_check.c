@@ -76,7 +76,7 @@ int relay_check(const void *conf, struct target_check *check)
     if (o.conf->is_implicit)
         warn(&o, " has no section: it is taken for a host, an implicit relay");
     for (size_t i = 0; i < o.conf->addresses.count && error == 0; i++)
-        error = look_at_address(&o, &o.conf->addresses.at[i]);
+        error = look_at_address(&o, &o.conf->addresses.at[i].at);
     if (error == 0 && o.conf->addresses.count == 0 && !o.conf->is_mx)
         error = look_at_name(&o);
     if (error == 0 && o.own.len != 0)

@@ -3,23 +3,51 @@
 #include "route/relay/relay_conf.h"
 
 #include "proxy/base/error.h"
+#include "proxy/base/rendezvous.h"
 #include "proxy/base/text.h"
+#include "route/relay/relay_member.h"
 
 #define REMEMBERED_MAX 1000000
 
 /* ---- addresses ---- */
 
-static int parse_address(struct bytes word, struct arena *arena, void *item_out)
+static int parse_address(const struct cf_word *words, size_t word_count, struct arena *arena,
+                         void *item_out, size_t *wrong_out)
 {
+    struct relay_address address = {.weight = 1};
+    uint64_t weight = 1;
     (void)arena;
-    return endpoint_parse(word, item_out);
+    *wrong_out = 0;
+    if (endpoint_parse(words[0].text, &address.at) != 0)
+        return ERR_SYNTAX;
+    *wrong_out = 1;
+    if (word_count > 1 &&
+        (text_decimal(words[1].text, RENDEZVOUS_WEIGHT_MAX, &weight) != 0 || weight == 0))
+        return ERR_SYNTAX;
+    *wrong_out = 2;
+    if (word_count > 2)
+        return ERR_SYNTAX;
+    address.weight = (uint32_t)weight;
+    address.weight_column = word_count > 1 ? words[1].column : 0;
+    memcpy(item_out, &address, sizeof address);
+    return 0;
+}
+
+static void put_address(const void *item, struct buf *out)
+{
+    const struct relay_address *address = item;
+    endpoint_put(&address->at, out);
+    if (address->weight_column == 0)
+        return;
+    buf_byte(out, ' ');
+    buf_decimal(out, address->weight);
 }
 
 static const struct setting_type address_type = {
-    .expected = "IP, IP:PORT, [V6]:PORT, HOST:PORT or unix:/PATH",
-    .item_bytes = sizeof(struct endpoint),
-    .parse = parse_address,
-    .put = endpoint_put};
+    .expected = "IP, IP:PORT, [V6]:PORT, HOST:PORT or unix:/PATH, then maybe a weight of 1 to 1000",
+    .item_bytes = sizeof(struct relay_address),
+    .parse_words = parse_address,
+    .put = put_address};
 
 /* ---- remember ---- */
 
@@ -74,8 +102,10 @@ static const unsigned identity_kinds[] = {IDENTITY_KIND_AUTO,     IDENTITY_KIND_
 static const struct setting rows[] = {
     {"name", SETTING_TEXT, AT(name), NULL, NULL, .initial_help = "the section's name",
      .help = "the host that is looked up when there is no address"},
-    {"address", SETTING_CUSTOM_LIST, AT(addresses), NULL, NULL, .initial_help = "name is looked up",
-     .type = &address_type, .help = "where to connect"},
+    {"address", SETTING_PHRASES, AT(addresses), NULL, NULL, .initial_help = "name is looked up",
+     .type = &address_type,
+     .help = "where to connect; with balance = hash or round-robin a second word is its weight, 1 "
+             "where there is none: its share of mailboxes or connections"},
     {"protocol", SETTING_CHOICE, AT(protocol), "smtp", "smtp", .help = "what is spoken"},
     {"port", SETTING_COUNT, AT(port), "25", "1..65535",
      .help = "the port of addresses that name none"},
@@ -116,8 +146,14 @@ static const struct setting rows[] = {
          "until it is whole"},
     {"idle-connections", SETTING_COUNT, AT(limits.idle_connections), "10", NULL,
      .help = "connections that are kept open for the next message"},
-    {"balance", SETTING_CHOICE, AT(balance), "first", "first|round-robin",
-     .help = "which of several addresses is tried first"},
+    {"balance", SETTING_CHOICE, AT(balance), "first", "first|round-robin|hash",
+     .help = "which of several addresses is tried first; first: in the order in which they are "
+             "written; round-robin: each in turn; hash: each mailbox has its own address, see "
+             "MANY BACKENDS"},
+    {"failover", SETTING_FLAG, AT(fails_over), NULL, NULL,
+     .initial_help = "yes; with balance = hash: no",
+     .help = "whether another address is tried where one is down; no: what belongs to it waits in "
+             "the spool, or gets 451 4.4.1 with on-failure = tempfail"},
     {"idle-timeout", SETTING_DURATION, AT(times.idle_ms), "30s", NULL,
      .help = "how long an unused connection is kept"},
     {"max-transactions", SETTING_COUNT, AT(limits.max_transactions), "100", "1..",
@@ -158,7 +194,7 @@ static void make_queue(struct relay_conf *conf)
         .retry_ms = conf->retry.at,
         .retry_count = conf->retry.count,
         .expire_ms = conf->expire_ms,
-        .connections_max = conf->limits.max_connections,
+        .connections_max = conf->limits.max_connections, /* of each address with balance = hash */
         .recipients_max = RECIPIENTS_MAX,
     };
 }
@@ -168,7 +204,7 @@ static void check_identity(struct setting_reading *section, struct relay_conf *c
     const unsigned proxies = IDENTITY_KIND_PROXY_V1 | IDENTITY_KIND_PROXY_V2;
     const unsigned loners = IDENTITY_KIND_AUTO | IDENTITY_KIND_NONE;
     struct cf_problems *problems = section->problems;
-    struct cf_place place = section->place_of(section, "identity");
+    struct cf_place place = section->place_of(section, "identity", 0);
     bool is_several = (conf->identity & (conf->identity - 1)) != 0;
     if (conf->is_mx && !section->is_given(section, "identity"))
         conf->identity = IDENTITY_KIND_NONE;
@@ -178,6 +214,27 @@ static void check_identity(struct setting_reading *section, struct relay_conf *c
         cf_unexpected(problems, place, "auto or none beside another identity", "it to stand alone");
     if ((conf->identity & proxies) == proxies)
         cf_unexpected(problems, place, "proxy-v1 and proxy-v2", "one of them");
+}
+
+static void check_balance(struct setting_reading *section, struct relay_conf *conf)
+{
+    struct cf_problems *problems = section->problems;
+    if (!section->is_given(section, "failover"))
+        conf->fails_over = conf->balance != RELAY_BALANCE_HASH;
+    if (!conf->fails_over && conf->is_mx && conf->addresses.count == 0)
+        cf_unexpected(problems, section->place_of(section, "failover", 0),
+                      "failover = no with mx = yes", "yes");
+    if (conf->balance == RELAY_BALANCE_HASH && conf->addresses.count == 0)
+        cf_unexpected(problems, section->place_of(section, "balance", 0), "hash without an address",
+                      "an address for each backend");
+    for (size_t i = 0; i < conf->addresses.count; i++) {
+        struct cf_place place = section->place_of(section, "address", i);
+        if (conf->balance != RELAY_BALANCE_FIRST || conf->addresses.at[i].weight_column == 0)
+            continue;
+        place.column = conf->addresses.at[i].weight_column;
+        cf_unexpected(problems, place, "a weight with balance = first",
+                      "none, or balance = hash or round-robin");
+    }
 }
 
 void relay_conf_finish(struct setting_reading *section)
@@ -192,12 +249,15 @@ void relay_conf_finish(struct setting_reading *section)
                  cf_phrase(problems, "[relay ", conf->section,
                            "] needs an address, for its name is no host's"));
     else if (!is_own_name && !text_is_host_name(conf->name))
-        cf_error(problems, section->place_of(section, "name"), conf->name, bytes_of("a host name"),
-                 bytes_make(NULL, 0));
+        cf_error(problems, section->place_of(section, "name", 0), conf->name,
+                 bytes_of("a host name"), bytes_make(NULL, 0));
     if (conf->helo.len == 0)
         conf->helo = section->hostname;
     check_identity(section, conf);
+    check_balance(section, conf);
     make_queue(conf);
+    if (conf->balance == RELAY_BALANCE_HASH)
+        relay_member_make_all(section, conf);
 }
 
 int relay_conf_implicit(struct bytes host, struct bytes helo, struct arena *arena,
@@ -213,6 +273,7 @@ int relay_conf_implicit(struct bytes host, struct bytes helo, struct arena *aren
     conf.helo = helo;
     conf.identity = IDENTITY_KIND_NONE;
     conf.is_implicit = true;
+    conf.fails_over = true;
     make_queue(&conf);
     *conf_out = conf;
     return 0;

@@ -20,8 +20,27 @@ enum relay_xclient_address { RELAY_XCLIENT_AUTO, RELAY_XCLIENT_PREFIXED, RELAY_X
 enum relay_received { RELAY_RECEIVED_AUTO, RELAY_RECEIVED_ALWAYS, RELAY_RECEIVED_NEVER };
 enum relay_on_failure { RELAY_ON_FAILURE_SPOOL, RELAY_ON_FAILURE_TEMPFAIL };
 enum relay_unverified { RELAY_UNVERIFIED_ACCEPT, RELAY_UNVERIFIED_DEFER };
-enum relay_balance { RELAY_BALANCE_FIRST, RELAY_BALANCE_ROUND_ROBIN };
+enum relay_balance { RELAY_BALANCE_FIRST, RELAY_BALANCE_ROUND_ROBIN, RELAY_BALANCE_HASH };
 enum relay_chunking { RELAY_CHUNKING_AUTO, RELAY_CHUNKING_NO };
+
+struct relay_address {
+    struct endpoint at; /* port 0: relay_conf.port */
+    uint32_t weight;
+    uint32_t weight_column; /* in the file; 0: none was named */
+};
+
+struct relay_addresses {
+    struct relay_address *at;
+    size_t count;
+};
+
+/* With balance = hash each address is a relay of its own, a member. */
+struct relay_group {
+    struct relay_conf *members;
+    size_t member_count;
+    const struct relay_conf *whole; /* of a member: the relay that it is an address of */
+    struct bytes address; /* of a member: as configured, in canonical form; part of its section */
+};
 
 struct relay_limits {
     uint32_t max_connections; /* per target, for the whole host */
@@ -40,9 +59,9 @@ struct relay_times {
 };
 
 struct relay_conf {
-    struct bytes section;       /* N: what routes call it */
-    struct bytes name;          /* looked up when there is no address */
-    struct endpoints addresses; /* none: `name` is looked up; port 0: `port` */
+    struct bytes section;             /* N: what routes call it */
+    struct bytes name;                /* looked up when there is no address */
+    struct relay_addresses addresses; /* none: `name` is looked up */
     enum relay_protocol protocol;
     uint32_t port;
     bool is_mx;
@@ -54,6 +73,7 @@ struct relay_conf {
     enum relay_received received;
     enum relay_on_failure on_failure;
     enum relay_balance balance;
+    bool fails_over; /* another address is tried where one is down */
     enum relay_chunking chunking;
     struct relay_limits limits;
     struct relay_times times;
@@ -62,7 +82,8 @@ struct relay_conf {
     enum relay_unverified unverified;
     struct relay_remember remember;
     struct setting_texts filters; /* their names */
-    struct target_queue queue;    /* made of the above by relay_conf_finish() */
+    struct target_queue queue;    /* made of the above by relay_conf_finish(), like what follows */
+    struct relay_group group;
 };
 
 extern const struct setting_section relay_conf_section;

@@ -73,8 +73,12 @@ static const struct stream_target *next_endpoint(const struct relay_dial *d)
         return NULL;
     if (d->is_probe)
         return d->tried_count == 0 ? &d->probed : NULL;
-    for (unsigned i = 0; i < known->count; i++) {
-        const struct relay_endpoint *endpoint = &known->at[(d->start + i) % known->count];
+    if (known->count == 0)
+        return NULL;
+    unsigned start = relay_endpoints_position(known, d->turn);
+    unsigned count = d->relay->conf->fails_over ? known->count : 1;
+    for (unsigned i = 0; i < count; i++) {
+        const struct relay_endpoint *endpoint = &known->at[(start + i) % known->count];
         if (!endpoint->is_down && !was_tried(d, &endpoint->to))
             return &endpoint->to;
     }
@@ -127,7 +131,7 @@ struct relay_dial *relay_connect_new(struct relay *r, const struct relay_dial_us
         return NULL;
     r->dial_count++;
     if (r->conf->balance == RELAY_BALANCE_ROUND_ROBIN)
-        d->start = r->endpoints.turn++;
+        d->turn = r->endpoints.turn++;
     d->user = *user;
     return d;
 }

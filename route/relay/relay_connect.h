@@ -38,7 +38,7 @@ struct relay_dial {
     /* The list may change meanwhile: names are looked up again, and some lead to ourselves. */
     struct stream_target tried[RELAY_ENDPOINTS_MAX];
     unsigned tried_count;
-    unsigned start; /* round-robin: the position in the list */
+    unsigned turn; /* round-robin: at which address it begins */
     bool is_probe;
     bool is_asleep; /* until the names are known */
 };

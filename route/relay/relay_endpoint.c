@@ -27,3 +27,16 @@ const char *relay_endpoint_text(const struct stream_target *to,
     text_out[sizeof(prefix) - 1 + len] = '\0';
     return text_out;
 }
+
+void relay_endpoint_describe(const struct relay_endpoint *endpoint, uint64_t now_ms,
+                             struct target_address *address_out)
+{
+    *address_out = (struct target_address){
+        .state = endpoint->is_down  ? "down"
+                 : endpoint->is_met ? "up"
+                                    : "unknown",
+        .down_seconds = endpoint->is_down ? (now_ms - endpoint->down_since_ms) / 1000 : 0,
+        .weight = endpoint->weight,
+    };
+    relay_endpoint_text(&endpoint->to, address_out->text);
+}

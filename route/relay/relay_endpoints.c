@@ -89,6 +89,7 @@ static void take_some(struct relay_endpoints *e, const struct relay_found *found
     for (unsigned i = 0; i < found->count; i++) {
         const struct relay_endpoint *old = find(e, &found->at[i]);
         at[i] = old != NULL ? *old : (struct relay_endpoint){.to = found->at[i]};
+        at[i].weight = found->weights[i];
         e->down_count += at[i].is_down;
     }
     mem_free(e->at);
@@ -176,8 +177,27 @@ enum reply_id relay_endpoints_refusal(const struct relay_endpoints *e)
 
 bool relay_endpoints_are_down(const struct relay_endpoints *e)
 {
-    return e->state == RELAY_ENDPOINTS_FAILED ||
-           (e->state == RELAY_ENDPOINTS_KNOWN && e->down_count == e->count);
+    bool is_only_first = e->conf->balance == RELAY_BALANCE_FIRST && !e->conf->fails_over;
+
+    if (e->state != RELAY_ENDPOINTS_KNOWN)
+        return e->state == RELAY_ENDPOINTS_FAILED;
+    return is_only_first ? e->at[0].is_down : e->down_count == e->count;
+}
+
+unsigned relay_endpoints_position(const struct relay_endpoints *e, unsigned turn)
+{
+    uint64_t sum = 0, left;
+
+    assert(e->count != 0);
+    for (unsigned i = 0; i < e->count; i++)
+        sum += e->at[i].weight;
+    left = turn % sum;
+    for (unsigned i = 0; i < e->count; i++) {
+        if (left < e->at[i].weight)
+            return i;
+        left -= e->at[i].weight;
+    }
+    return 0;
 }
 
 /* ---- what came of a connection ---- */
@@ -201,6 +221,8 @@ void relay_endpoints_worked(struct relay_endpoints *e, const struct stream_targe
 {
     struct relay_endpoint *endpoint = find(e, to);
 
+    if (endpoint != NULL)
+        endpoint->is_met = true;
     if (endpoint == NULL || !endpoint->is_down)
         return;
     assert(e->down_count != 0);
@@ -242,7 +264,7 @@ int relay_endpoints_init(struct relay_endpoints *e, const struct relay_endpoints
                          const struct relay_service *service, const struct relay_conf *conf,
                          struct relay_log *log)
 {
-    const struct endpoints *addresses = &conf->addresses;
+    const struct relay_addresses *addresses = &conf->addresses;
 
     *e = (struct relay_endpoints){.ops = ops, .service = service, .conf = conf, .log = log};
     deadline_init(&e->probe_deadline, &probe_use);
@@ -252,8 +274,8 @@ int relay_endpoints_init(struct relay_endpoints *e, const struct relay_endpoints
     if (e->paths == NULL)
         return ERR_MEMORY;
     for (size_t i = 0; i < addresses->count; i++) {
-        struct bytes path = addresses->at[i].path;
-        if (addresses->at[i].kind != ENDPOINT_UNIX)
+        struct bytes path = addresses->at[i].at.path;
+        if (addresses->at[i].at.kind != ENDPOINT_UNIX)
             continue;
         e->paths[i] = mem_zalloc(path.len + 1);
         if (e->paths[i] == NULL)

@@ -49,7 +49,7 @@ struct relay_endpoints {
     struct relay_lookup *lookup;    /* under way; NULL: none */
     struct deadline probe_deadline; /* runs while something is down */
     char **paths;                   /* unix sockets as C strings, one per configured address */
-    unsigned turn;                  /* round-robin: the position at which the next attempt begins */
+    unsigned turn;                  /* round-robin: of the next attempt */
     bool is_closed;
 };
 
@@ -68,6 +68,9 @@ bool relay_endpoints_resolve(struct relay_endpoints *e);
 enum reply_id relay_endpoints_refusal(const struct relay_endpoints *e);
 /* No address could be tried: answer at once. */
 bool relay_endpoints_are_down(const struct relay_endpoints *e);
+/* Where that turn begins; each address has as many turns in a row as its weight says. Legal when
+ * there are addresses. */
+unsigned relay_endpoints_position(const struct relay_endpoints *e, unsigned turn);
 
 /* No connection came about. `reply`: a greeting that was no 220, or no reply at all (code 0); NULL:
  * `error` says why. */

@@ -5,15 +5,21 @@
 #include "proxy/base/buf.h"
 #include "proxy/base/error.h"
 #include "proxy/io/log.h"
+#include "route/relay/relay_conf.h"
 #include "route/relay/relay_service.h"
 #include "route/relay/relay_endpoint.h"
 #include "route/relay/relay_identity.h"
 
 #define EVERY_MS 60000 /* one line for many of one kind */
 
-void relay_log_init(struct relay_log *log, const struct relay_service *service, struct bytes target)
+void relay_log_init(struct relay_log *log, const struct relay_service *service,
+                    const struct relay_conf *conf)
 {
-    *log = (struct relay_log){.service = service, .target = target};
+    bool is_member = conf->group.whole != NULL;
+
+    *log = (struct relay_log){.service = service,
+                              .target = is_member ? conf->group.whole->section : conf->section,
+                              .address = conf->group.address};
 }
 
 static struct log_line begin_line(const struct relay_log *log, enum log_level level,
@@ -29,6 +35,13 @@ static struct log_line begin_line(const struct relay_log *log, enum log_level le
 static bool is_recent(uint64_t logged_ms, uint64_t now_ms)
 {
     return logged_ms != 0 && now_ms - logged_ms < EVERY_MS;
+}
+
+/* In a line that is of no connection. */
+static void put_own_address(const struct relay_log *log, struct log_line *line)
+{
+    if (log->address.len != 0)
+        log_put(line, "address", log->address);
 }
 
 static void put_address(struct log_line *line, const struct stream_target *to)
@@ -83,6 +96,7 @@ void relay_log_down_unresolved(struct relay_log *log)
 {
     struct log_line line = begin_line(log, LOG_LEVEL_ERROR, "target-down");
 
+    put_own_address(log, &line);
     log_put_text(&line, "error", "no address was found");
     log_end(&line);
 }
@@ -94,6 +108,8 @@ void relay_log_up(struct relay_log *log, const struct stream_target *to, uint64_
     if (to != NULL) {
         put_address(&line, to);
         log_put_number(&line, "seconds", (int64_t)seconds);
+    } else {
+        put_own_address(log, &line);
     }
     log_end(&line);
 }
@@ -113,6 +129,7 @@ void relay_log_shortage(struct relay_log *log, const struct id *transaction)
 {
     struct log_line line = begin_line(log, LOG_LEVEL_ERROR, "shortage");
 
+    put_own_address(log, &line);
     log_put_error(&line, "error", ERR_MEMORY);
     if (transaction != NULL)
         log_put_text(&line, "transaction", transaction->text);
@@ -149,6 +166,7 @@ void relay_log_taken_back(struct relay_log *log, const struct id *transaction,
     if (!may_tell_taken_back(log, &net, turn))
         return;
     struct log_line line = begin_line(log, LOG_LEVEL_WARNING, "taken-back");
+    put_own_address(log, &line);
     log_put_text(&line, "net", netaddr_text(&net, text));
     log_put_text(&line, "reason", is_slow ? "slow" : "over-share");
     if (turn == RELAY_PACE_REFUSED_SLOW || turn == RELAY_PACE_REFUSED_LONG)
@@ -167,6 +185,7 @@ void relay_log_identity_failed(struct relay_log *log, unsigned kinds, const stru
         return;
     log->identity_logged_ms = now_ms;
     line = begin_line(log, LOG_LEVEL_ERROR, "identity-failure");
+    put_own_address(log, &line);
     log_put_text(&line, "identity", relay_identity_text(kinds));
     if (heard != NULL && heard->code != 0)
         put_reply(log, &line, heard);
@@ -183,6 +202,7 @@ void relay_log_no_identity(struct relay_log *log)
         return;
     log->has_logged_no_identity = true;
     line = begin_line(log, LOG_LEVEL_WARNING, "no-identity");
+    put_own_address(log, &line);
     log_put_text(&line, "error", "neither XCLIENT nor XFORWARD is announced");
     log_end(&line);
 }

@@ -8,6 +8,7 @@
 #include "proxy/smtp/reply.h"
 #include "route/relay/relay_pace.h"
 
+struct relay_conf;
 struct relay_service;
 
 #define RELAY_TAKEN_BACK_MAX 16
@@ -23,13 +24,14 @@ struct relay_taken_back {
 struct relay_log {
     const struct relay_service *service;
     struct bytes target;
+    struct bytes address; /* of one address of a relay with balance = hash: as configured */
     struct relay_taken_back taken_back[RELAY_TAKEN_BACK_MAX];
     uint64_t identity_logged_ms; /* 0: never */
     bool has_logged_no_identity; /* once is enough */
 };
 
 void relay_log_init(struct relay_log *log, const struct relay_service *service,
-                    struct bytes target);
+                    const struct relay_conf *conf);
 
 /* target-down; so many addresses are `left` that are not. `reply`: a greeting that was no 220, or
  * no reply at all (code 0); NULL: `error` says why. */

@@ -24,6 +24,7 @@ struct relay_lookup {
     int host_count, host_at;
     size_t source_at; /* among the configured addresses; the name is one */
     uint16_t port;    /* for the addresses of the question under way */
+    uint32_t weight;  /* likewise */
     bool wants_name;  /* there is no MX */
     bool is_started, is_over;
 };
@@ -45,8 +46,10 @@ static void add(struct relay_lookup *u, const struct stream_target *to)
         return;
     }
     assert(u->found.count <= RELAY_ENDPOINTS_MAX);
-    if (u->found.count < RELAY_ENDPOINTS_MAX && !has_found(u, to))
-        u->found.at[u->found.count++] = *to;
+    if (u->found.count == RELAY_ENDPOINTS_MAX || has_found(u, to))
+        return;
+    u->found.weights[u->found.count] = u->weight;
+    u->found.at[u->found.count++] = *to;
 }
 
 static void add_address(struct relay_lookup *u, const struct netaddr *address, uint16_t port)
@@ -158,8 +161,9 @@ static bool ask(struct relay_lookup *u, struct bytes host, uint16_t port, bool i
 
 static bool take_source(struct relay_lookup *u, size_t i)
 {
-    const struct endpoint *address = &u->conf->addresses.at[i];
+    const struct endpoint *address = &u->conf->addresses.at[i].at;
 
+    u->weight = u->conf->addresses.at[i].weight;
     switch (address->kind) {
     case ENDPOINT_IP:
         add_address(u, &address->ip, (uint16_t)u->conf->port);
@@ -223,6 +227,7 @@ struct relay_lookup *relay_lookup_new(const struct relay_service *service,
     u->over = over;
     u->owner = owner;
     u->found.ttl_ms = TTL_MAX_MS;
+    u->weight = 1;
     return u;
 }
 

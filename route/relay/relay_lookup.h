@@ -19,6 +19,7 @@ struct relay_service;
 /* What a look-up has found, in the order of preference. */
 struct relay_found {
     struct stream_target at[RELAY_ENDPOINTS_MAX];
+    uint32_t weights[RELAY_ENDPOINTS_MAX];
     unsigned count;
     uint64_t ttl_ms;    /* of the answer that ages first; one hour at most */
     bool has_names;     /* else the answer never ages */

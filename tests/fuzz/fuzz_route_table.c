@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Tables of any text; addresses are looked up in them as line by line, and routed to the end. */
 /* needs: tests/unit/route_world.c route/route.c route/route_walk.c */
-/* needs: route/route_check.c route/route_explain.c */
+/* needs: route/route_check.c route/route_explain.c route/target_group.c */
 #include <stdlib.h>
 
 #include "tests/unit/route_world.h"

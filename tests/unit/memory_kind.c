@@ -32,7 +32,7 @@ static const struct setting_section section = {.kind = "memory",
 static void finish(struct setting_reading *asked)
 {
     if (!asked->is_given(asked, "room"))
-        cf_warning(asked->problems, asked->place_of(asked, "room"), bytes_of("room for little"));
+        cf_warning(asked->problems, asked->place_of(asked, "room", 0), bytes_of("room for little"));
 }
 
 static int check(const void *settings, struct target_check *check)

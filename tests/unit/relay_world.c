@@ -45,7 +45,7 @@ struct world {
     struct dns *dns;
     struct relay_service service;
     struct relay_conf conf;
-    struct endpoint addresses[TARGETS];
+    struct relay_address addresses[TARGETS];
     char hosts[512];
     struct target_services targets;
     struct target *relay;
@@ -456,7 +456,9 @@ static void read_addresses(struct world *w)
     w->conf.addresses.at = w->addresses;
     w->conf.addresses.count = 0;
     while (*w->hosts != '\0' && (one = strsep(&rest, " ")) != NULL) {
-        struct endpoint *a = &w->addresses[w->conf.addresses.count++];
+        struct relay_address *address = &w->addresses[w->conf.addresses.count++];
+        address->weight = 1;
+        struct endpoint *a = &address->at;
         *a = (struct endpoint){.kind = ENDPOINT_IP};
         if (strncmp(one, "unix:", 5) == 0)
             *a = (struct endpoint){.kind = ENDPOINT_UNIX, .path = bytes_of(one + 5)};

@@ -71,6 +71,13 @@ static void fills_in(void **state)
          "smtpd.\"mx.example.net\".listen-port = mx.example.net:25\n"
          "relay.\"r\".helo = mx.example.net\nrelay.\"r\".name = r\nrelay.\"r\".port = 25\n"
          "relay.\"r\".identity = auto\nrelay.\"r\".on-failure = spool\n"},
+        {"[relay \"r\"]\naddress = 10.0.0.1 3\naddress \"unix:/a b\" 007\nbalance hash\n", "",
+         "relay.\"r\".address = 10.0.0.1 3\nrelay.\"r\".address = \"unix:/a b\" 7\n"
+         "relay.\"r\".balance = hash\nrelay.\"r\".failover = no\n"},
+        {"[relay \"r\"]\naddress = 10.0.0.1\nbalance = hash\nfailover = yes\n", "",
+         "relay.\"r\".address = 10.0.0.1\nrelay.\"r\".failover = yes\n"},
+        {"[relay \"r\"]\naddress = 10.0.0.1\nfailover = no\n", "",
+         "relay.\"r\".balance = first\nrelay.\"r\".failover = no\n"},
         {"[relay \"mx.example.net\"]\nmx = yes\n", "",
          "relay.\"mx.example.net\".identity = none\n"},
         /* a section given again continues; a list is added to */
@@ -105,6 +112,7 @@ static void has_the_documented_defaults(void **state)
          "relay.\"r\".on-failure = spool\nrelay.\"r\".remember = 1d 1h 100000\n"
          "relay.\"r\".retry = 1h\nrelay.\"r\".expire = 5d\nrelay.\"r\".max-connections = 40\n"
          "relay.\"r\".idle-connections = 10\nrelay.\"r\".balance = first\n"
+         "relay.\"r\".failover = yes\n"
          "relay.\"r\".idle-timeout = 30s\nrelay.\"r\".max-transactions = 100\n"
          "relay.\"r\".connect-timeout = 10s\nrelay.\"r\".command-timeout = 1m\n"
          "relay.\"r\".envelope-timeout = 2m\nrelay.\"r\".data-timeout = 3m\n"
@@ -362,9 +370,9 @@ static void fills_the_tree(void **state)
     lib_same_bytes(1, "last table", bytes_of(""), s->tables[2]->name);
     lib_same_number(2, "identity", IDENTITY_KIND_XCLIENT | IDENTITY_KIND_PROXY_V1, r->identity);
     lib_same_number(2, "addresses", 6, (int64_t)r->addresses.count);
-    lib_same_number(2, "kind", ENDPOINT_UNIX, r->addresses.at[5].kind);
-    lib_same_bytes(2, "path", bytes_of("/run/a \"b"), r->addresses.at[5].path);
-    lib_same_number(2, "port", 28, r->addresses.at[3].port);
+    lib_same_number(2, "kind", ENDPOINT_UNIX, r->addresses.at[5].at.kind);
+    lib_same_bytes(2, "path", bytes_of("/run/a \"b"), r->addresses.at[5].at.path);
+    lib_same_number(2, "port", 28, r->addresses.at[3].at.port);
     lib_same_number(2, "received", RELAY_RECEIVED_NEVER, r->received);
     lib_same_number(2, "max transactions", 101, r->limits.max_transactions);
     lib_same_number(2, "health interval", 11000, (int64_t)r->times.health_interval_ms);
@@ -539,7 +547,8 @@ static void bears_failing_allocations(void **state)
     config_world_uid = 0;
     config_world_write("t.cf", "@a.example r\n@b.example other.example.net\n" CONFIG_WORLD_QUIET
                                "routing-table = t\n[route \"t\"]\n@ \"\\r\"\n"
-                               "[relay \"r\"]\naddress = 10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4\n");
+                               "[relay \"r\"]\naddress = 10.0.0.1\naddress = 10.0.0.2\n"
+                               "address = 10.0.0.3 3\naddress = 10.0.0.4:4\nbalance = hash\n");
     assert_true(lib_fail_each_allocation(read_without_memory, NULL) >= 4);
 }
 

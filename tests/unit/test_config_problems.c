@@ -29,6 +29,9 @@ static void check_problems(const struct problem_row *rows, size_t count, bool is
     lib_end_rows();
 }
 
+#define ADDRESS                                                                                    \
+    "IP, IP:PORT, [V6]:PORT, HOST:PORT or unix:/PATH, then maybe a weight of 1 to 1000\n"
+
 static const struct problem_row wrong[] = {
     {"", ""},
     {CONFIG_WORLD_QUIET, ""},
@@ -163,12 +166,24 @@ static const struct problem_row wrong[] = {
     {"[relay \"r\"]\non-failure = bounce\ntls = may\n",
      "t.cf:2:14: found \"bounce\", expected spool or tempfail\n"
      "t.cf:3:1: found \"tls\", expected a key of [relay]\n"},
-    {"[relay \"r\"]\naddress = 10.0.0.1 10.0.0.256 host unix:x \"unix:/a b\" host:0\n",
-     "t.cf:2:20: found \"10.0.0.256\", expected IP, IP:PORT, [V6]:PORT, HOST:PORT or "
-     "unix:/PATH\n"
-     "t.cf:2:31: found \"host\", expected IP, IP:PORT, [V6]:PORT, HOST:PORT or unix:/PATH\n"
-     "t.cf:2:36: found \"unix:x\", expected IP, IP:PORT, [V6]:PORT, HOST:PORT or unix:/PATH\n"
-     "t.cf:2:55: found \"host:0\", expected IP, IP:PORT, [V6]:PORT, HOST:PORT or unix:/PATH\n"},
+    {"[relay \"r\"]\naddress = 10.0.0.1\naddress = 10.0.0.256\naddress host\naddress = unix:x\n"
+     "address = \"unix:/a b\"\naddress = host:0 1\n",
+     "t.cf:3:11: found \"10.0.0.256\", expected " ADDRESS
+     "t.cf:4:9: found \"host\", expected " ADDRESS "t.cf:5:11: found \"unix:x\", expected " ADDRESS
+     "t.cf:7:11: found \"host:0\", expected " ADDRESS},
+    {"[relay \"r\"]\naddress = h:1 0\naddress = h:2 1001\naddress = h:3 x\naddress = h:4 -1\n"
+     "address = h:5 2 3\nbalance = hash\n",
+     "t.cf:2:15: found \"0\", expected " ADDRESS "t.cf:3:15: found \"1001\", expected " ADDRESS
+     "t.cf:4:15: found \"x\", expected " ADDRESS "t.cf:5:15: found \"-1\", expected " ADDRESS
+     "t.cf:6:17: found \"3\", expected " ADDRESS
+     "t.cf:7:11: found hash without an address, expected an address for each backend\n"},
+    {"[relay \"r\"]\naddress = h:1\naddress h:2  1\n",
+     "t.cf:3:14: found a weight with balance = first, expected none, or balance = hash or "
+     "round-robin\n"},
+    {"[relay \"r\"]\nbalance = hash\naddress = H:1 2\naddress = h:1 3\n",
+     "t.cf:4:11: found \"h:1\", expected an address that does not stand here already\n"},
+    {"[relay \"n.test\"]\nmx = yes\nfailover = no\n",
+     "t.cf:3:12: found failover = no with mx = yes, expected yes\n"},
     {"[relay \"r\"]\nidentity = auto xclient\n",
      "t.cf:2:12: found auto or none beside another identity, expected it to stand alone\n"},
     {"[relay \"r\"]\nidentity = proxy-v1 proxy-v2\n",
@@ -263,9 +278,9 @@ static void checks_targets(void **state)
         {CONFIG_WORLD_QUIET "[relay \"r\"]\naddress = 127.0.0.1:2525\n[route]\n@a.example r\n",
          "t.cf:6:12: warning: target \"r\" leads to our own listener smtpd \"s\", which is never "
          "connected to\n"},
-        {CONFIG_WORLD_QUIET
-         "[relay \"r\"]\naddress = 10.0.0.1 localhost:2525\n[route \"t\"]\n@a.example r\n",
-         "t.cf:6:12: warning: target \"r\" leads to our own listener smtpd \"s\", which is never "
+        {CONFIG_WORLD_QUIET "[relay \"r\"]\naddress = 10.0.0.1\naddress = localhost:2525\n[route "
+                            "\"t\"]\n@a.example r\n",
+         "t.cf:7:12: warning: target \"r\" leads to our own listener smtpd \"s\", which is never "
          "connected to\n"},
         {CONFIG_WORLD_QUIET "[relay \"r\"]\naddress = nowhere.example:25\n[route]\n@a.example r\n",
          "t.cf:6:12: found \"nowhere.example\", expected the name of a host that has addresses\n"},
@@ -280,11 +295,11 @@ static void checks_targets(void **state)
          "[2001:db8::1]:26\n[route]\n@a.example r\n",
          "t.cf:6:12: warning: target \"r\" leads to our own listener smtpd \"s\", which is never "
          "connected to\n"},
-        {"[smtpd \"s\"]\nlisten-port = 26\n[relay \"r\"]\naddress = 192.0.2.2:26 [2001:db8::2]:26 "
-         "192.0.2.1\n[route]\n@a.example r\n",
+        {"[smtpd \"s\"]\nlisten-port = 26\n[relay \"r\"]\naddress = 192.0.2.2:26\n"
+         "address = [2001:db8::2]:26\naddress = 192.0.2.1\n[route]\n@a.example r\n",
          ""},
-        {CONFIG_WORLD_QUIET "[relay \"r\"]\naddress = 127.0.0.1:2526 127.0.0.2:2525\n[route]\n"
-                            "@a.example r\n",
+        {CONFIG_WORLD_QUIET
+         "[relay \"r\"]\naddress = [::1]:2526\naddress = 127.0.0.2:2525\n[route]\n@a.b r\n",
          ""},
         {CONFIG_WORLD_QUIET "[relay \"r\"]\naddress = unix:/run/r\n[route]\n@a.example r\n", ""},
         {CONFIG_WORLD_QUIET "max-message-size = 10m\n[core]\nworkers = 2\nmax-copies = 79m\n",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A listener's tables: rewriting, lists, guards, postmaster, what is refused at load. */
 /* needs: tests/unit/route_world.c route/route.c route/route_walk.c */
-/* needs: route/route_check.c route/route_explain.c */
+/* needs: route/route_check.c route/route_explain.c route/target_group.c */
 #include "proxy/base/error.h"
 #include "tests/unit/lib.h"
 #include "tests/unit/route_world.h"

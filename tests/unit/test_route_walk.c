@@ -2,6 +2,7 @@
 /* How often a walk through a long list looks at what it has seen: route_walk.c is compiled in here
  * with a count of it, so that no clock is asked. */
 /* needs: tests/unit/route_world.c route/route.c route/route_check.c route/route_explain.c */
+/* needs: route/target_group.c */
 #include "proxy/base/error.h"
 #include "proxy/base/hash.h"
 #include "route/route_private.h"

@@ -30,8 +30,8 @@ static void sees_tries_of_others(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
         struct spool_recipient recipients[] = {
-            {.target = bytes_of("b"), .fate = FATE_UNKNOWN, .tried_ms = 99000},
-            {.target = bytes_of("a"),
+            {.queue = bytes_of("b"), .fate = FATE_UNKNOWN, .tried_ms = 99000},
+            {.queue = bytes_of("a"),
              .fate = rows[i].fate,
              .may_be_duplicate = rows[i].may_be_duplicate,
              .tried_ms = rows[i].tried_ms}};

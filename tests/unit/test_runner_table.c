@@ -44,6 +44,13 @@ static struct target *find_target(void *owner, struct bytes name)
     return &target;
 }
 
+static struct bytes find_queue(void *owner, struct bytes name, uint64_t mailbox)
+{
+    (void)owner;
+    (void)mailbox;
+    return name;
+}
+
 static struct id next_id(void *owner)
 {
     struct scene *s = owner;
@@ -79,6 +86,7 @@ static void begin(struct scene *s)
                                                  .store = s->store,
                                                  .is_cold = true,
                                                  .find_target = find_target,
+                                                 .find_queue = find_queue,
                                                  .next_id = next_id});
 }
 

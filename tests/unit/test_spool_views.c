@@ -224,7 +224,7 @@ static void put_old_recipient(struct fixture *f, const char *lines)
     spool_put_recipient(&f->writer, &none);
     size_t content =
         (size_t)spool_load_number(f->out.block + f->out.start + start + RECORD_LENGTH, 4);
-    size_t kept = RECORD_HEAD_BYTES + content - 8; /* without its last text and the number */
+    size_t kept = RECORD_HEAD_BYTES + content - 16; /* without its last text and the numbers */
     uint8_t *record = malloc(kept);
     memcpy(record, f->out.block + f->out.start + start, kept);
     struct buf fresh;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The values of `identity` that stand in files of the spool: the same in every version, whatever
  * the order of the setting's words. */
-/* needs: route/relay/relay_conf.c */
+/* needs: route/relay/relay_conf.c route/relay/relay_member.c */
 #include "proxy/smtp/identity.h"
 #include "route/relay/relay_conf.h"
 #include "spool/spool_format_private.h"
