@@ -95,14 +95,15 @@ void bridge_log_disconnect(struct bridge *b)
 
 void bridge_log_reject(struct bridge *b, const struct session_action *what)
 {
+    const struct transaction *tx = b->session.tx;
     struct log_line line = begin(b, LOG_LEVEL_INFO, "reject");
-    if (b->carrier.transaction != NULL)
-        log_put_text(&line, "transaction", b->carrier.transaction->envelope.id.text);
+    if (tx != NULL)
+        log_put_text(&line, "transaction", tx->envelope.id.text);
     log_put_client_name(&line, &b->session.client);
     log_put(&line, "helo", b->session.client.helo);
     put_origin(&line, b);
-    if (b->carrier.transaction != NULL)
-        log_put_address(&line, pool_of(b), "from", &b->carrier.transaction->envelope.from);
+    if (tx != NULL)
+        log_put_address(&line, pool_of(b), "from", &tx->envelope.from);
     if (what->rcpt != NULL)
         log_put_address(&line, pool_of(b), "rcpt", &what->rcpt->original);
     log_put_reply(&line, pool_of(b), "reply", &what->reply);
@@ -219,7 +220,7 @@ void bridge_log_transaction(struct bridge *b)
     log_put_text(&line, "transaction", tx->envelope.id.text);
     log_put_client_name(&line, &b->session.client);
     log_put(&line, "helo", b->session.client.helo);
-    log_put_text(&line, "proto", b->session.client.is_esmtp ? "ESMTP" : "SMTP");
+    log_put(&line, "proto", identity_protocol(&b->session.client));
     log_put_given(&line, "login", b->session.client.login);
     put_origin(&line, b);
     log_put_address(&line, pool_of(b), "from", &tx->envelope.from);

@@ -135,6 +135,7 @@ static int make_session_conf(struct smtpd *d, struct arena *arena)
         .errors_max = conf->limits.errors,
         .junk_max = conf->limits.junk_commands,
         .overshoot_max = conf->limits.overshoot,
+        .is_lmtp = conf->protocol == SMTPD_LMTP,
         .rejects_early_input = conf->early_input == SMTPD_EARLY_INPUT_REJECT,
         .rejects_bare_newline = conf->bare_newline == SMTPD_BARE_NEWLINE_REJECT,
         .asks = d->chain.stages | stages_of_targets(d),

@@ -206,6 +206,7 @@ static int add_leg(struct route_walk *walk, const struct route_step *step,
         .to = to,
         .can_prepare = target->can_prepare,
         .may_spool = target->may_spool,
+        .answers_each = target->answers_each,
     };
     leg->step = step;
     leg->by = by;

@@ -206,7 +206,9 @@ static void take_identity(struct spool_content *content, struct identity *who)
     uint64_t name_state = spool_take_number(content, 1);
     who->name_state = name_state <= IDENTITY_NAME_TEMPORARY ? (enum identity_name)name_state
                                                             : IDENTITY_NAME_UNAVAILABLE;
-    who->is_esmtp = spool_take_number(content, 1) != 0;
+    uint64_t protocol = spool_take_number(content, 1);
+    who->is_esmtp = protocol != 0;
+    who->is_lmtp = protocol == 2;
     who->name = spool_take_text(content);
     who->reverse_name = spool_take_text(content);
     who->helo = spool_take_text(content);

@@ -161,10 +161,10 @@ bool smtpd_may_relay(const struct smtpd_conf *conf, const struct identity *clien
 #define AT(member) SETTING_AT(smtpd_conf, member)
 
 /* "|KEYWORD" for each that a listener may announce. */
-#define WORD_OWN(name)               "|" #name
-#define WORD_PASSED(name)            "|" #name
-#define WORD_NEVER(name)             ""
-#define CAPABILITY(name, bit, offer) WORD_##offer(name)
+#define WORD_OWN(name)                   "|" name
+#define WORD_PASSED(name)                "|" name
+#define WORD_NEVER(name)                 ""
+#define CAPABILITY(id, name, bit, offer) WORD_##offer(name)
 static const char keywords[] =
 #include "proxy/smtp/capability.def"
     ;
@@ -177,7 +177,8 @@ static const struct setting rows[] = {
      .initial_help = "the section's name, port 25", .wrong = wrong_listen_port,
      .help = "PORT (all addresses), HOST:PORT, ADDR:PORT or [V6]:PORT; ports may be service names, "
              "hosts ipv4-localhost and ipv6-localhost"},
-    {"protocol", SETTING_CHOICE, AT(protocol), "smtp", "smtp", .help = "what is spoken"},
+    {"protocol", SETTING_CHOICE, AT(protocol), "smtp", "smtp|lmtp",
+     .help = "what is spoken; smtp: LHLO begins LMTP there too; lmtp: nothing else does"},
     {"routing-table", SETTING_TEXTS, AT(routing_tables), NULL, NULL,
      .initial_help = "the global one alone",
      .help = "tables that are asked in this order, the global one last"},

@@ -13,7 +13,7 @@
 #include "proxy/smtp/identity.h"
 #include "route/route_source.h"
 
-enum smtpd_protocol { SMTPD_SMTP };
+enum smtpd_protocol { SMTPD_SMTP, SMTPD_LMTP };
 enum smtpd_bare_newline { SMTPD_BARE_NEWLINE_NORMALIZE, SMTPD_BARE_NEWLINE_REJECT };
 enum smtpd_split { SMTPD_SPLIT_LIVE, SMTPD_SPLIT_DEFER };
 

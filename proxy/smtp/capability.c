@@ -6,7 +6,7 @@
 #include "proxy/base/text.h"
 
 const struct capability_row capability_rows[] = {
-#define CAPABILITY(name, bit, offer) {#name, CAPABILITY_##name, CAPABILITY_OFFER_##offer},
+#define CAPABILITY(id, name, bit, offer) {name, CAPABILITY_##id, CAPABILITY_OFFER_##offer},
 #include "proxy/smtp/capability.def"
 #undef CAPABILITY
     {.name = NULL},

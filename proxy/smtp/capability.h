@@ -11,7 +11,7 @@
 
 /* Every keyword is one line of capability.def. */
 enum capability_keyword {
-#define CAPABILITY(name, bit, offer) CAPABILITY_##name = 1 << (bit),
+#define CAPABILITY(id, name, bit, offer) CAPABILITY_##id = 1 << (bit),
 #include "proxy/smtp/capability.def"
 #undef CAPABILITY
 };

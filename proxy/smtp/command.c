@@ -15,6 +15,8 @@ static enum verb verb_of(uint32_t letters)
         return VERB_HELO;
     case VERB('e', 'h', 'l', 'o'):
         return VERB_EHLO;
+    case VERB('l', 'h', 'l', 'o'):
+        return VERB_LHLO;
     case VERB('m', 'a', 'i', 'l'):
         return VERB_MAIL;
     case VERB('r', 'c', 'p', 't'):

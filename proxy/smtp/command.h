@@ -11,6 +11,7 @@ enum verb {
     VERB_UNKNOWN,
     VERB_HELO,
     VERB_EHLO,
+    VERB_LHLO,
     VERB_MAIL,
     VERB_RCPT,
     VERB_DATA,

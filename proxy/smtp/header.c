@@ -106,8 +106,9 @@ void header_put_received(struct buf *out, const struct header_trace *trace)
     put_client(out, trace->client);
     buf_text(out, "\r\n\tby ");
     buf_put(out, trace->by);
-    buf_text(out,
-             trace->client->is_esmtp ? " (postern) with ESMTP id " : " (postern) with SMTP id ");
+    buf_text(out, " (postern) with ");
+    buf_put(out, identity_protocol(trace->client));
+    buf_text(out, " id ");
     buf_put(out, trace->id);
     if (trace->rcpt != NULL) {
         buf_text(out, "\r\n\tfor <");

@@ -106,7 +106,7 @@ struct bytes identity_protocol(const struct identity *who)
 {
     if (who->protocol.len != 0)
         return printable(who->protocol);
-    return bytes_of(who->is_esmtp ? "ESMTP" : "SMTP");
+    return bytes_of(who->is_lmtp ? "LMTP" : who->is_esmtp ? "ESMTP" : "SMTP");
 }
 
 /* `form` is not AUTO. */
@@ -123,8 +123,8 @@ static struct bytes value_of(const struct identity *who, enum capability_attribu
         return address_value(&who->local, form, attribute);
     if (bit == ATTRIBUTE_DESTPORT)
         return port_value(&who->local, attribute);
-    if (bit == ATTRIBUTE_PROTO)
-        return identity_protocol(who);
+    if (bit == ATTRIBUTE_PROTO) /* Postfix knows no LMTP in XCLIENT */
+        return bytes_of(who->is_esmtp ? "ESMTP" : "SMTP");
     if (bit == ATTRIBUTE_REVERSE_NAME)
         return host_name(who->reverse_name);
     if (bit == ATTRIBUTE_HELO)
@@ -212,6 +212,8 @@ static struct bytes forwarded_value(const struct identity *who, enum capability_
 {
     if (bit == ATTRIBUTE_IDENT)
         return printable(ident);
+    if (bit == ATTRIBUTE_PROTO)
+        return identity_protocol(who);
     if (bit == ATTRIBUTE_NAME && who->name_state != IDENTITY_NAME_CONFIRMED)
         return unavailable(); /* XFORWARD has no [TEMPUNAVAIL] */
     return value_of(who, bit, IDENTITY_FORM_PREFIXED, attribute);

@@ -29,7 +29,8 @@ struct identity {
     struct bytes login;        /* as whom it has authenticated; empty: it has not */
     struct bytes reference;    /* how who is in front logs it; empty: nobody has said so */
     uint8_t hops_left;         /* proxies that it may still pass: XCLIENT's TTL; 0: nobody counts */
-    bool is_esmtp;             /* greeted with EHLO */
+    bool is_esmtp;             /* greeted with EHLO, or LHLO */
+    bool is_lmtp;              /* ... with LHLO */
     /* of XFORWARD alone */
     struct bytes protocol; /* PROTO; empty: as is_esmtp says */
     bool is_local;         /* SOURCE */

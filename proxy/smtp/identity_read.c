@@ -92,7 +92,8 @@ static int read_local_port(struct identity *who, struct bytes value)
 
 static int read_proto(struct identity *who, struct bytes value)
 {
-    who->is_esmtp = bytes_is_nocase(value, "ESMTP");
+    who->is_lmtp = bytes_is_nocase(value, "LMTP"); /* Dovecot says so */
+    who->is_esmtp = who->is_lmtp || bytes_is_nocase(value, "ESMTP");
     return who->is_esmtp || bytes_is_nocase(value, "SMTP") ? 0 : ERR_SYNTAX;
 }
 
@@ -250,7 +251,7 @@ int identity_read_xclient(struct bytes argument, struct arena *arena, struct ide
     struct identity read = *who;
 
     read.helo = read.login = read.reference = bytes_make(NULL, 0);
-    read.is_esmtp = false;
+    read.is_esmtp = read.is_lmtp = false;
     int error = read_all(argument, xclient, ARRAY_LENGTH(xclient), arena, &read, given_out);
     if (error != 0)
         return error;

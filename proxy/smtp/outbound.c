@@ -22,12 +22,15 @@ void outbound_init(struct outbound *o, const struct outbound_conf *conf, struct 
     buf_init(&o->refusal.words, small, REPLY_MAX_BYTES);
     buf_init(&o->out, medium, OUT_MAX_BYTES);
     limits_used_init(&o->named, small);
-    list_init(&o->waiting);
+    list_init(&o->rcpts.waiting);
+    list_init(&o->rcpts.owed);
 }
 
 void outbound_forget(struct outbound *o)
 {
-    LIST_EACH (link, &o->waiting)
+    LIST_EACH (link, &o->rcpts.waiting)
+        list_remove(link);
+    LIST_EACH (link, &o->rcpts.owed)
         list_remove(link);
     o->due.has_over_limit = false;
     for (size_t i = 0; i < OUTBOUND_SENT_MAX; i++)
@@ -51,11 +54,17 @@ void outbound_done(struct outbound *o)
     o->state = OUT_GONE;
 }
 
+/* Is the reply the answer to our end of data, for everybody who still waits for one? */
+static bool answers_end(const struct outbound *o, const struct reply *reply)
+{
+    return reply != NULL && reply->code >= 400 && o->sent.count > 0 &&
+           o->sent.at[o->sent.first].kind == SENT_END && o->rcpts.owed.next == o->rcpts.owed.prev;
+}
+
 bool outbound_go_away(struct outbound *o, enum outbound_gone why, const struct reply *reply,
                       struct outbound_event *ev)
 {
-    bool is_answer = reply != NULL && reply->code >= 400 && o->sent.count > 0 &&
-                     o->sent.at[o->sent.first].kind == SENT_END;
+    bool is_answer = answers_end(o, reply);
 
     ev->kind = OUTBOUND_GONE;
     ev->why = why;
@@ -226,6 +235,8 @@ static bool on_rcpt(struct outbound *o, struct recipient *rcpt, const struct rep
     }
     if (rcpt == NULL)
         return false;
+    if (reply_is_positive(reply) && o->conf->is_lmtp)
+        list_append(&o->rcpts.owed, &rcpt->in_outbound);
     if (o->refusal.reply.code != 0 && (reply_is_positive(reply) || !o->refusal.is_identity))
         return answer_refused(o, rcpt, ev);
     ev->kind = OUTBOUND_ANSWER;
@@ -242,13 +253,25 @@ static bool final_answer(struct outbound *o, const struct reply *reply, enum tim
 {
     ev->kind = OUTBOUND_FINAL_ANSWER;
     ev->is_early = timing == EARLY;
+    ev->is_last = list_is_empty(&o->rcpts.owed);
     judge(ev, reply);
-    finish(o);
+    if (ev->is_last)
+        finish(o);
     return true;
 }
 
+/* The early answer is for all. */
+static bool final_answer_early(struct outbound *o, const struct reply *reply,
+                               struct outbound_event *ev)
+{
+    LIST_EACH (link, &o->rcpts.owed)
+        list_remove(link);
+    return final_answer(o, reply, EARLY, ev);
+}
+
 /* `accepted` counts what the target took. It may have taken a recipient that we do not want any
- * more: a lone dot would then deliver an empty message. */
+ * more: a lone dot would then deliver an empty message. How often LMTP answers a lone dot that
+ * nobody gets is not known. */
 static bool on_data(struct outbound *o, const struct reply *reply, struct outbound_event *ev)
 {
     bool stands = o->state == OUT_ENVELOPE && o->refusal.reply.code == 0 && o->accepted > 0;
@@ -258,12 +281,12 @@ static bool on_data(struct outbound *o, const struct reply *reply, struct outbou
         ev->kind = OUTBOUND_GO;
         return true;
     }
-    if (outbound_class(reply) == 3 && o->accepted > 0)
+    if (outbound_class(reply) == 3 && (o->accepted > 0 || o->conf->is_lmtp))
         return outbound_go_away(o, GONE_ABORTED, NULL, ev);
     o->is_dot_content = false;
     o->wants_data = false;
     if (stands)
-        return final_answer(o, reply, EARLY, ev);
+        return final_answer_early(o, reply, ev);
     if (outbound_class(reply) == 3)
         outbound_say_lone_dot(o);
     return false;
@@ -275,27 +298,37 @@ static bool is_premature(const struct outbound *o, const struct reply *reply)
     return reply_is_positive(reply) && o->sent.count == 0 && o->chunk_left > 0;
 }
 
+/* How often LMTP answers the LAST chunk behind one that was refused is not known. */
 static bool on_chunk(struct outbound *o, const struct reply *reply, struct outbound_event *ev)
 {
+    bool is_end_said = outbound_has_sent(o, SENT_END);
+
     if (is_premature(o, reply))
         return outbound_go_away(o, GONE_LOST, reply, ev);
     if (reply_is_positive(reply) || o->state == OUT_DRAINING)
         return false;
-    return final_answer(o, reply, EARLY, ev);
+    final_answer_early(o, reply, ev);
+    if (o->conf->is_lmtp && is_end_said)
+        outbound_go_away_later(o, GONE_ABORTED);
+    return true;
 }
 
-static bool on_end(struct outbound *o, const struct reply *reply, struct outbound_event *ev)
+/* `rcpt`: whose answer it is; NULL: everybody's. */
+static bool on_end(struct outbound *o, struct recipient *rcpt, const struct reply *reply,
+                   struct outbound_event *ev)
 {
     enum timing timing = o->chunk_left > 0 ? EARLY : AFTER_END;
 
-    if (is_premature(o, reply))
+    if (reply_is_positive(reply) && timing == EARLY)
         return outbound_go_away(o, GONE_LOST, reply, ev);
     if (o->state == OUT_DRAINING)
         return false;
     /* The final dot ends the transaction at the target in any case, a refused chunk may not. */
-    o->needs_rset = !reply_is_positive(reply) && !o->is_dot_content;
+    o->rcpts.is_end_refused = o->rcpts.is_end_refused || !reply_is_positive(reply);
+    o->needs_rset = o->rcpts.is_end_refused && !o->is_dot_content;
     if (reply_is_positive(reply))
         o->refusals = 0;
+    ev->rcpt = rcpt;
     return final_answer(o, reply, timing, ev);
 }
 
@@ -304,17 +337,32 @@ static bool on_unasked(struct outbound *o, const struct reply *reply, struct out
 {
     if (o->state != OUT_CONTENT || !o->is_dot_content || reply->code < 400)
         return outbound_go_away(o, GONE_LOST, reply, ev);
-    final_answer(o, reply, EARLY, ev);
+    final_answer_early(o, reply, ev);
     outbound_go_away_later(o, GONE_ABORTED);
     return true;
 }
 
-static struct outbound_sent pop(struct outbound *o)
+static struct recipient *take_owed(struct outbound *o)
+{
+    struct list *first = list_first(&o->rcpts.owed);
+
+    if (first == NULL)
+        return NULL;
+    list_remove(first);
+    return LIST_ENTRY(first, struct recipient, in_outbound);
+}
+
+/* The command that is answered now. LMTP answers the end of data once for each recipient. */
+static struct outbound_sent take_sent(struct outbound *o)
 {
     struct outbound_ring *ring = &o->sent;
     struct outbound_sent sent = ring->at[ring->first];
 
     assert(ring->count > 0);
+    if (sent.kind == SENT_END)
+        sent.rcpt = take_owed(o);
+    if (sent.kind == SENT_END && !list_is_empty(&o->rcpts.owed))
+        return sent;
     ring->first = (uint8_t)((ring->first + 1) % OUTBOUND_SENT_MAX);
     ring->count--;
     return sent;
@@ -332,7 +380,7 @@ static bool on_answer(struct outbound *o, const struct reply *reply, struct outb
         return outbound_go_away(o, GONE_LOST, reply, ev);
     if (reply->code >= 400)
         o->refusals++;
-    sent = pop(o);
+    sent = take_sent(o);
     switch (sent.kind) {
     case SENT_XFORWARD:
         on_xforward(o, reply);
@@ -347,7 +395,7 @@ static bool on_answer(struct outbound *o, const struct reply *reply, struct outb
     case SENT_BDAT:
         return on_chunk(o, reply, ev);
     case SENT_END:
-        return on_end(o, reply, ev);
+        return on_end(o, sent.rcpt, reply, ev);
     case SENT_RSET: /* the old transaction may still be open */
         return !reply_is_positive(reply) && outbound_go_away(o, GONE_LOST, reply, ev);
     case SENT_LONE_DOT:
@@ -453,9 +501,9 @@ static bool tell_due(struct outbound *o, struct outbound_event *ev)
     } else if (o->due.has_idle) {
         o->due.has_idle = false;
         ev->kind = OUTBOUND_IDLE;
-    } else if (o->refusal.reply.code != 0 && !list_is_empty(&o->waiting)) {
+    } else if (o->refusal.reply.code != 0 && !list_is_empty(&o->rcpts.waiting)) {
         answer_refused(o, outbound_take_waiting(o), ev);
-    } else if (o->due.has_over_limit && !list_is_empty(&o->waiting)) {
+    } else if (o->due.has_over_limit && !list_is_empty(&o->rcpts.waiting)) {
         answer_over_limit(o, ev);
     } else {
         return false;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One SMTP connection to a target, from the greeting to QUIT: what we say, and what follows from
- * each answer. Pure: fed with octets, drained of events; what is to be sent collects in `out`.
+/* One SMTP or LMTP connection to a target, from the greeting to QUIT: what we say, and what follows
+ * from each answer. Pure: fed with octets, drained of events; what is to be sent collects in `out`.
  *
  * Life: outbound_start() - READY - { outbound_begin() - rcpt.. - data - frame.. - end - IDLE } -
  * outbound_quit(). Commands are pipelined (RFC 2920) where the target announces it; those that may
@@ -23,7 +23,7 @@
 
 enum outbound_state {
     OUT_GREETING, /* waiting for 220 */
-    OUT_EHLO,     /* waiting for the reply to EHLO */
+    OUT_EHLO,     /* waiting for the reply to EHLO or LHLO */
     OUT_HELO,     /* EHLO was refused; waiting for the reply to HELO */
     OUT_IDLE,     /* ready for a transaction */
     OUT_XCLIENT,  /* waiting for the 220 to XCLIENT; then EHLO again */
@@ -89,6 +89,14 @@ struct outbound_due {
     bool is_end_sent;
 };
 
+/* Recipients of this transaction, by struct recipient.in_outbound. */
+struct outbound_rcpts {
+    struct list waiting; /* their RCPTs are to be sent */
+    struct list owed;    /* LMTP: they were accepted, and have no answer to the end of data yet; in
+                            RCPT order */
+    bool is_end_refused; /* an answer to the end of data was negative */
+};
+
 /* One transaction as this connection shall see it. Borrowed until IDLE, GONE or abort. */
 struct outbound_job {
     const struct envelope *envelope;
@@ -103,6 +111,7 @@ struct outbound_job {
 
 struct outbound_conf {  /* outlives the connection */
     bool uses_chunking; /* where announced: BDAT instead of DATA */
+    bool is_lmtp;       /* RFC 2033: LHLO, and an answer for each recipient to the end of data */
 };
 
 struct outbound {
@@ -123,8 +132,8 @@ struct outbound {
     bool is_dot_content; /* DATA was sent: content ends with a dot, there is no way back */
     struct buf xforward; /* XFORWARD commands that were not sent yet */
     struct outbound_refusal refusal; /* of this transaction */
-    struct list waiting;             /* RCPTs to be sent: struct recipient.in_outbound */
-    struct limits_used named;        /* RCPTs of this transaction that were sent */
+    struct outbound_rcpts rcpts;
+    struct limits_used named; /* RCPTs of this transaction that were sent */
     struct outbound_ring sent;
     uint64_t chunk_left;   /* octets of the announced BDAT chunk that were not written yet */
     unsigned accepted;     /* recipients that the target took in this transaction */
@@ -137,8 +146,9 @@ enum outbound_event_kind {
     OUTBOUND_READY,        /* `caps` are known: outbound_begin() is legal */
     OUTBOUND_ANSWER,       /* rcpt, fate, reply */
     OUTBOUND_GO,           /* content may be sent: see outbound_frame() */
-    OUTBOUND_FINAL_ANSWER, /* fate, reply: for all that stand. is_early: before our end of data.
-                              IDLE or GONE follows, maybe later */
+    OUTBOUND_FINAL_ANSWER, /* fate, reply: for all that stand, or for `rcpt` (LMTP). is_early:
+                              before our end of data. is_last: no other comes, and IDLE or GONE
+                              follows, maybe later */
     OUTBOUND_IDLE,         /* the transaction is over, no answer is due: another may begin */
     OUTBOUND_REFUSED, /* the target does not want us: why, reply. QUIT goes out, GONE follows */
     OUTBOUND_GONE     /* the connection is of no use any more: close it. why, reply */
@@ -151,6 +161,7 @@ struct outbound_event {
     struct reply reply; /* borrowed until the next call; verbatim the target's, or our own */
     enum outbound_gone why;
     bool is_early;
+    bool is_last;
     bool is_heard;    /* ANSWER: the target's reply to this very RCPT */
     bool is_end_sent; /* GONE: the end of data was sent, and its answer will never be known */
     int error;        /* GONE without a reply of the target: why */

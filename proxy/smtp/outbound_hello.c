@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* How a connection is opened: PROXY header, greeting, EHLO or HELO, and XCLIENT, after which EHLO
- * is said again. */
+/* How a connection is opened: PROXY header, greeting, EHLO, LHLO or HELO, and XCLIENT, after which
+ * EHLO is said again. */
 #include "proxy/smtp/outbound_private.h"
 
 #define HELO_MAX 255
@@ -55,7 +55,7 @@ void outbound_hello_enter(struct outbound *o, enum outbound_state next)
     o->state = next;
     switch (next) {
     case OUT_EHLO:
-        say_helo(o, "EHLO ");
+        say_helo(o, o->conf->is_lmtp ? "LHLO " : "EHLO ");
         break;
     case OUT_HELO:
         say_helo(o, "HELO ");
@@ -131,7 +131,8 @@ static bool on_hello(struct outbound *o, const struct reply *reply, struct outbo
 
         return greeted(o, o->state == OUT_EHLO ? capability_parse(reply) : none, ev);
     }
-    if (o->state == OUT_EHLO && outbound_class(reply) == 5 && reply->code != 521) {
+    if (o->state == OUT_EHLO && outbound_class(reply) == 5 && reply->code != 521 &&
+        !o->conf->is_lmtp) {
         outbound_hello_enter(o, OUT_HELO);
         return false;
     }

@@ -35,7 +35,7 @@ void outbound_go_away_later(struct outbound *o, enum outbound_gone why);
 /* Takes the first of the waiting recipients; legal when there are some. */
 static inline struct recipient *outbound_take_waiting(struct outbound *o)
 {
-    struct list *link = list_first(&o->waiting);
+    struct list *link = list_first(&o->rcpts.waiting);
 
     assert(link != NULL);
     list_remove(link);

@@ -109,7 +109,8 @@ static void say_mail(struct outbound *o)
 /* False: the target announced that it takes so many and no more. */
 static bool say_rcpt(struct outbound *o)
 {
-    struct recipient *rcpt = LIST_ENTRY(list_first(&o->waiting), struct recipient, in_outbound);
+    struct recipient *rcpt =
+        LIST_ENTRY(list_first(&o->rcpts.waiting), struct recipient, in_outbound);
 
     o->due.has_over_limit = !limits_use(&o->named, &o->caps.limits, rcpt->to.domain);
     if (o->due.has_over_limit)
@@ -155,7 +156,7 @@ static bool say_next(struct outbound *o)
         say_xforward(o);
     else if (!o->is_mail_sent)
         say_mail(o);
-    else if (!list_is_empty(&o->waiting))
+    else if (!list_is_empty(&o->rcpts.waiting))
         return say_rcpt(o);
     else if (may_say_data(o))
         say_data(o);
@@ -177,7 +178,7 @@ void outbound_say_more(struct outbound *o)
         while (o->sent.count < unanswered_max && has_room(o) && say_next(o))
             ;
         if (o->wants_data && uses_bdat(o) && o->sent.count == 0 && o->accepted > 0 &&
-            list_is_empty(&o->waiting) && o->refusal.reply.code == 0) {
+            list_is_empty(&o->rcpts.waiting) && o->refusal.reply.code == 0) {
             o->state = OUT_CONTENT;
             o->due.has_go = true;
         }
@@ -277,6 +278,7 @@ void outbound_begin(struct outbound *o, const struct outbound_job *job)
     o->has_job = true;
     o->is_mail_sent = false;
     o->is_dot_content = false;
+    o->rcpts.is_end_refused = false;
     o->refusal.is_identity = false;
     o->accepted = 0;
     o->transactions++;
@@ -290,7 +292,7 @@ void outbound_rcpt(struct outbound *o, struct recipient *rcpt)
 {
     if (!o->has_job)
         return;
-    list_append(&o->waiting, &rcpt->in_outbound);
+    list_append(&o->rcpts.waiting, &rcpt->in_outbound);
     outbound_say_more(o);
 }
 

@@ -41,7 +41,7 @@ void outcome_join_list(struct recipient *leg)
     struct recipient_list *list = &leg->head->list;
 
     list->open += leg != leg->head;
-    if (b->transaction->policy == TRANSACTION_LIVE && !b->can_prepare && !b->may_spool)
+    if (b->transaction->policy != TRANSACTION_QUEUED && !b->can_prepare && !b->may_spool)
         list->is_all_or_nothing = true;
 }
 
@@ -114,8 +114,7 @@ const struct recipient *outcome_of_envelope(const struct recipient *head)
 
 /* ---- at the end ---- */
 
-/* The client was told that the recipient is accepted, so it must hear of a failure too. */
-static bool is_acknowledged(const struct recipient *r)
+bool outcome_is_acknowledged(const struct recipient *r)
 {
     const struct recipient *speaker = outcome_of_envelope(r->head);
     return speaker != NULL && !outcome_is_failure(speaker->envelope);
@@ -148,18 +147,19 @@ bool outcome_may_report(const struct transaction *t)
         const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
         enum fate fate = outcome_fate(r);
         if ((fate == FATE_OPEN || fate == FATE_ACCEPTED) && wants_report(t, r) &&
-            is_acknowledged(r))
+            outcome_is_acknowledged(r))
             return true;
     }
     return false;
 }
 
+/* What its list, or the whole message, is accepted on condition of. */
 static enum outcome_disposition disposition_if_taken(const struct transaction *t,
                                                      const struct recipient *r)
 {
     enum outcome_disposition disposition = OUTCOME_NOTHING;
 
-    if (!is_acknowledged(r))
+    if (!outcome_is_acknowledged(r))
         return OUTCOME_NOTHING;
     switch (outcome_fate(r)) {
     case FATE_ACCEPTED:
@@ -181,26 +181,14 @@ static enum outcome_disposition disposition_if_taken(const struct transaction *t
     return outcome_quarantine(t, r) == NULL ? disposition : OUTCOME_HOLD;
 }
 
-enum outcome_disposition outcome_disposition(const struct transaction *t, const struct recipient *r)
+/* May the spool take the place of the target? Merged outcomes are not asked: there the message as a
+ * whole is all or nothing where one may not. */
+static bool may_be_served(const struct transaction *t, const struct recipient *r)
 {
-    return t->is_taken ? disposition_if_taken(t, r) : OUTCOME_NOTHING;
+    return t->policy != TRANSACTION_EACH || (r->branch->may_spool && !t->is_unkept);
 }
 
-bool outcome_would_need_spool(const struct transaction *t)
-{
-    LIST_EACH (link, &t->recipients)
-        if (disposition_if_taken(t, LIST_ENTRY(link, struct recipient, in_transaction)) !=
-            OUTCOME_NOTHING)
-            return true;
-    return false;
-}
-
-bool outcome_needs_spool(const struct transaction *t)
-{
-    return t->is_taken && outcome_would_need_spool(t);
-}
-
-static bool has_taken(const struct recipient *r)
+static bool has_taken(const struct transaction *t, const struct recipient *r)
 {
     switch (outcome_fate(r)) {
     case FATE_ACCEPTED:
@@ -209,7 +197,7 @@ static bool has_taken(const struct recipient *r)
         return true;
     case FATE_LOST:
     case FATE_UNKNOWN:
-        return !outcome_is_failure(r->envelope);
+        return !outcome_is_failure(r->envelope) && may_be_served(t, r);
     case FATE_OPEN:
         return is_undoable(r) && r->branch->state == BRANCH_PREPARED;
     case FATE_DEFERRED:
@@ -219,11 +207,75 @@ static bool has_taken(const struct recipient *r)
     return false;
 }
 
+/* Now, or when it has the message. */
+static bool needs_spool(const struct transaction *t, const struct recipient *r)
+{
+    return disposition_if_taken(t, r) != OUTCOME_NOTHING ||
+           (outcome_fate(r) == FATE_OPEN && wants_report(t, r));
+}
+
+/* `has_any`: targets that have not answered yet may still take it. */
+static bool list_is_taken(const struct transaction *t, const struct recipient *head, bool has_any)
+{
+
+    for (const struct recipient *r = head; r != NULL; r = r->next_in_list) {
+        bool has_failed = outcome_is_failure(outcome_fate(r));
+        if (has_failed && head->list.is_all_or_nothing)
+            return false;
+        if (t->is_spool_lost && needs_spool(t, r))
+            return false;
+        has_any = has_any || has_taken(t, r);
+    }
+    return has_any;
+}
+
+bool outcome_is_list_taken(const struct transaction *t, const struct recipient *head)
+{
+    return list_is_taken(t, head, false);
+}
+
+static bool is_taken(const struct transaction *t, const struct recipient *r)
+{
+    return t->is_taken && (t->policy != TRANSACTION_EACH || outcome_is_list_taken(t, r->head));
+}
+
+/* May a leg of its list still get an answer, or has one? */
+static bool may_get_it(const struct transaction *t, const struct recipient *r)
+{
+    bool has_open = false;
+
+    if (t->policy != TRANSACTION_EACH)
+        return true;
+    for (const struct recipient *leg = r->head; leg != NULL; leg = leg->next_in_list)
+        has_open = has_open || outcome_fate(leg) == FATE_OPEN;
+    return list_is_taken(t, r->head, has_open);
+}
+
+enum outcome_disposition outcome_disposition(const struct transaction *t, const struct recipient *r)
+{
+    return is_taken(t, r) ? disposition_if_taken(t, r) : OUTCOME_NOTHING;
+}
+
+bool outcome_would_need_spool(const struct transaction *t)
+{
+    LIST_EACH (link, &t->recipients) {
+        const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
+        if (disposition_if_taken(t, r) != OUTCOME_NOTHING && may_get_it(t, r))
+            return true;
+    }
+    return false;
+}
+
+bool outcome_needs_spool(const struct transaction *t)
+{
+    return t->is_taken && outcome_would_need_spool(t);
+}
+
 bool outcome_is_taken(const struct transaction *t)
 {
     LIST_EACH (link, &t->recipients) {
         const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
-        if (is_acknowledged(r) && has_taken(r))
+        if (outcome_is_acknowledged(r) && has_taken(t, r))
             return true;
     }
     return false;
@@ -234,10 +286,11 @@ struct tally {
     const struct recipient *accepted, *discarded, *deferred, *refused;
     bool has_open; /* a firm target did not get the end */
     bool has_held;
+    bool has_report; /* on a success, which needs the spool */
 };
 
 /* Undone branches do not count. Firm targets are preferred to those that can be undone. */
-static void count(struct tally *tally, const struct recipient *r)
+static void count(const struct transaction *t, struct tally *tally, const struct recipient *r)
 {
     const struct recipient **first = &tally->refused;
 
@@ -250,6 +303,7 @@ static void count(struct tally *tally, const struct recipient *r)
         return;
     case FATE_ACCEPTED:
         first = &tally->accepted;
+        tally->has_report |= t->policy != TRANSACTION_QUEUED && wants_report(t, r);
         break;
     case FATE_DISCARDED:
         first = &tally->discarded;
@@ -294,22 +348,75 @@ static struct reply words_of_failure(const struct tally *tally)
     return others_did_not ? reply_own(REPLY_TARGET_LOST) : tally->refused->reply;
 }
 
+/* `is_taken`: whoever needs it is served by the spool. */
+static bool succeeds(const struct tally *tally, bool is_taken)
+{
+    if (tally->deferred != NULL || tally->refused != NULL || tally->has_held || tally->has_report)
+        return is_taken;
+    return tally->accepted != NULL || tally->discarded != NULL;
+}
+
+static struct reply words(const struct transaction *t, const struct tally *tally, bool is_taken)
+{
+    bool has_failed = tally->deferred != NULL || tally->refused != NULL;
+
+    if (!succeeds(tally, is_taken))
+        return has_failed ? words_of_failure(tally) : reply_own(REPLY_LOCAL_PROBLEM);
+    if (has_failed || tally->has_held || tally->accepted == NULL)
+        return queued(t); /* who sends what is thrown away is not told so */
+    return tally->accepted->reply;
+}
+
+static struct tally count_list(const struct transaction *t, const struct recipient *head)
+{
+    struct tally tally = {.has_open = false};
+
+    for (const struct recipient *r = head; r != NULL; r = r->next_in_list)
+        count(t, &tally, r);
+    return tally;
+}
+
+struct reply outcome_of_list(const struct transaction *t, const struct recipient *head)
+{
+    struct tally tally = count_list(t, head);
+
+    if (t->refusal.code != 0)
+        return t->refusal;
+    return words(t, &tally, is_taken(t, head));
+}
+
+bool outcome_is_success(const struct transaction *t, const struct recipient *head)
+{
+    struct tally tally = count_list(t, head);
+    return t->refusal.code == 0 && succeeds(&tally, is_taken(t, head));
+}
+
+/* Of the first list that succeeds, else of the first. */
+static struct reply words_of_one(const struct transaction *t)
+{
+    const struct recipient *first = NULL;
+
+    LIST_EACH (link, &t->recipients) {
+        const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
+        if (r->head != r || !outcome_is_acknowledged(r))
+            continue;
+        if (outcome_is_success(t, r))
+            return outcome_of_list(t, r);
+        first = first == NULL ? r : first;
+    }
+    return first == NULL ? reply_own(REPLY_LOCAL_PROBLEM) : outcome_of_list(t, first);
+}
+
 struct reply outcome_of_message(const struct transaction *t)
 {
     struct tally tally = {.has_open = false};
 
+    if (t->policy == TRANSACTION_EACH)
+        return words_of_one(t);
     LIST_EACH (link, &t->recipients) {
         const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
-        if (is_acknowledged(r))
-            count(&tally, r);
+        if (outcome_is_acknowledged(r))
+            count(t, &tally, r);
     }
-    bool has_failed = tally.deferred != NULL || tally.refused != NULL;
-    if (t->is_taken && (has_failed || tally.has_held))
-        return queued(t);
-    if (has_failed)
-        return words_of_failure(&tally);
-    if (tally.accepted != NULL)
-        return tally.accepted->reply;
-    /* Who sends what is thrown away is not told so. */
-    return tally.discarded != NULL ? queued(t) : reply_own(REPLY_LOCAL_PROBLEM);
+    return words(t, &tally, t->is_taken);
 }

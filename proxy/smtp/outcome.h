@@ -48,6 +48,9 @@ enum outcome_disposition outcome_disposition(const struct transaction *t,
                                              const struct recipient *r);
 /* Why the message is quarantined for this recipient, who has a branch. NULL: it is not. */
 const struct quarantine *outcome_quarantine(const struct transaction *t, const struct recipient *r);
+/* TRANSACTION_EACH: does the client hear 250 for this list? Nothing that can be undone appears
+ * otherwise. */
+bool outcome_is_list_taken(const struct transaction *t, const struct recipient *head);
 /* Can a recipient get OUTCOME_REPORT, if all goes well from now on? */
 bool outcome_may_report(const struct transaction *t);
 /* Is there anything to be spooled, bounced, reported or held? */
@@ -61,5 +64,11 @@ bool outcome_is_taken(const struct transaction *t);
  * accepted or spooled: in a target's words, or with the queue id in ours where something was
  * spooled. Else a 4xx if there is one, else the first 5xx. */
 struct reply outcome_of_message(const struct transaction *t);
+/* TRANSACTION_EACH, for a head: the same for its list. outcome_of_message() is then the first of
+ * these that is positive, else the first. */
+struct reply outcome_of_list(const struct transaction *t, const struct recipient *head);
+bool outcome_is_success(const struct transaction *t, const struct recipient *head);
+/* Was the client told at RCPT that the recipient is accepted? Then it must hear of a failure. */
+bool outcome_is_acknowledged(const struct recipient *r);
 
 #endif

@@ -43,7 +43,7 @@ static void greet(struct session *s)
 {
     buf_text(&s->out, "220 ");
     buf_put(&s->out, s->conf->name);
-    buf_text(&s->out, " ESMTP postern\r\n");
+    buf_text(&s->out, s->conf->is_lmtp ? " LMTP postern\r\n" : " ESMTP postern\r\n");
     s->state = SESSION_COMMANDS;
 }
 
@@ -86,7 +86,7 @@ void session_do(struct session *s, const struct session_action *action)
     s->todo[s->todo_count++] = *action;
 }
 
-static bool has_room_to_do(const struct session *s)
+bool session_has_room_to_do(const struct session *s)
 {
     return s->todo_count < ARRAY_LENGTH(s->todo) || s->todo_at == s->todo_count;
 }
@@ -98,6 +98,7 @@ static void close_session(struct session *s)
         transaction_abandon(s->tx);
     list_init(&s->slots);
     s->slot_count = 0;
+    s->end.untold = NULL;
     session_forget_command(s);
     s->state = SESSION_CLOSED;
 }
@@ -136,9 +137,7 @@ void session_end_with(struct session *s, enum reply_id id)
 
 /* ---- replies in order ---- */
 
-/* A target's words are changed in two cases only: the client expects enhanced codes and the target
- * gives none, or it says 421, which ends its connection but not ours with the client. */
-static void put_answer(struct session *s, const struct reply *reply, bool lacks_enhanced)
+void session_put_answer(struct session *s, const struct reply *reply, bool lacks_enhanced)
 {
     bool is_expected = (s->offered & CAPABILITY_ENHANCEDSTATUSCODES) != 0;
     reply_put(&s->out, reply, reply->code == 421 ? 451 : 0,
@@ -147,7 +146,7 @@ static void put_answer(struct session *s, const struct reply *reply, bool lacks_
 
 /* A 4xx is not the client's fault: often it is for recipients that do not fit in this transaction,
  * of which there may be many. */
-static void count_error(struct session *s, const struct reply *reply)
+void session_count_error(struct session *s, const struct reply *reply)
 {
     if (reply->code < 500)
         return;
@@ -179,10 +178,10 @@ static void note_refusal(struct session *s, const struct reply *reply, struct re
     if (reply->code < 400)
         return;
     bool is_logged = !is_overshoot(reply, rcpt) || count_overshoot(s, reply);
-    if (is_logged && has_room_to_do(s))
+    if (is_logged && session_has_room_to_do(s))
         session_do(
             s, &(struct session_action){.kind = SESSION_ACT_REJECT, .reply = *reply, .rcpt = rcpt});
-    count_error(s, reply);
+    session_count_error(s, reply);
 }
 
 static bool add_slot(struct session *s, struct recipient *rcpt, const struct reply *reply)
@@ -224,7 +223,7 @@ void session_hang_up(struct session *s, const struct reply *reply)
 {
     struct recipient *rcpt = s->command.rcpt;
 
-    if (has_room_to_do(s))
+    if (session_has_room_to_do(s))
         session_do(
             s, &(struct session_action){.kind = SESSION_ACT_REJECT, .reply = *reply, .rcpt = rcpt});
     if (rcpt != NULL) { /* it was the last to get a slot */
@@ -237,7 +236,7 @@ void session_hang_up(struct session *s, const struct reply *reply)
 /* Sends the replies that are known, up to the first that is not. */
 static void tell_slots(struct session *s)
 {
-    while (!list_is_empty(&s->slots) && has_room_to_do(s) &&
+    while (!list_is_empty(&s->slots) && session_has_room_to_do(s) &&
            buf_length(&s->out) < SESSION_UNSENT_MAX) {
         struct slot *slot = LIST_ENTRY(list_first(&s->slots), struct slot, link);
         if (slot->rcpt == NULL) {
@@ -246,8 +245,8 @@ static void tell_slots(struct session *s)
             const struct recipient *speaker = outcome_of_envelope(slot->rcpt);
             if (speaker == NULL)
                 return;
-            put_answer(s, &speaker->answer,
-                       speaker->branch != NULL && speaker->branch->lacks_enhanced);
+            session_put_answer(s, &speaker->answer,
+                               speaker->branch != NULL && speaker->branch->lacks_enhanced);
             slot->reply = speaker->answer;
         }
         list_remove(&slot->link);
@@ -369,11 +368,17 @@ bool session_wants_input(const struct session *s)
 
 /* ---- what follows from an event ---- */
 
+/* Is the transaction over, has the client been told all of it, and does no action need it? */
+static bool is_over(const struct session *s)
+{
+    return s->end.is_settled && s->end.untold == NULL && s->todo_at == s->todo_count;
+}
+
 static void forget_transaction(struct session *s)
 {
     assert(s->command.rule == NULL && list_is_empty(&s->slots)); /* slots lie in `mail`, too */
     s->tx = NULL;
-    s->is_settled = false;
+    s->end.is_settled = false;
     session_forget_origin(s);
     arena_reset(&s->mail);
 }
@@ -397,7 +402,7 @@ static void decide_data(struct session *s)
         return;
     case TRANSACTION_GO_NONE:
         s->state = SESSION_COMMANDS;
-        session_say(s, REPLY_NEED_RCPT);
+        session_say(s, session_need_rcpt(s));
         return;
     }
 }
@@ -419,7 +424,9 @@ static void close_if_over(struct session *s)
 static void advance(struct session *s)
 {
     tell_slots(s);
-    if (list_is_empty(&s->slots) && has_room_to_do(s)) {
+    if (s->end.untold != NULL)
+        session_tell_untold(s);
+    if (list_is_empty(&s->slots) && session_has_room_to_do(s)) {
         if (s->state == SESSION_GOING)
             decide_data(s);
         else if (s->state == SESSION_HELD)
@@ -430,29 +437,6 @@ static void advance(struct session *s)
     close_if_over(s);
     if (s->out.has_failed && s->state != SESSION_CLOSED)
         close_session(s);
-}
-
-/* The transaction is over; a client that waits for its reply gets it. */
-static void tell_outcome(struct session *s)
-{
-    assert(s->tx->state == TX_SETTLED);
-    s->is_settled = true;
-    if (s->state != SESSION_FINAL)
-        return;
-    struct reply reply = s->tx->outcome;
-    bool lacks_enhanced = false;
-    LIST_EACH (link, &s->tx->branches)
-        lacks_enhanced =
-            lacks_enhanced || LIST_ENTRY(link, struct branch, in_transaction)->lacks_enhanced;
-    s->state = SESSION_COMMANDS;
-    put_answer(s, &reply, lacks_enhanced);
-    if (reply_is_positive(&reply)) {
-        s->counts.messages++;
-        s->counts.errors = 0;
-        s->counts.junk = 0;
-    } else {
-        count_error(s, &reply);
-    }
 }
 
 /* A message waits for filters as long as for a target. */
@@ -499,7 +483,7 @@ size_t session_feed(struct session *s, const struct session_event *ev)
 {
     size_t used = 0;
 
-    if (s->is_settled)
+    if (is_over(s))
         forget_transaction(s);
     switch (ev->kind) {
     case SESSION_EV_BYTES:
@@ -527,7 +511,7 @@ size_t session_feed(struct session *s, const struct session_event *ev)
 
 void session_feed_transaction(struct session *s, const struct event *ev)
 {
-    if (s->is_settled)
+    if (is_over(s))
         forget_transaction(s);
     if (s->tx != NULL)
         transaction_feed(s->tx, ev);
@@ -538,12 +522,14 @@ void session_feed_transaction(struct session *s, const struct event *ev)
 
 bool session_next(struct session *s, struct session_action *out)
 {
-    if (s->is_settled) {
-        forget_transaction(s);
+    bool has_more = s->todo_count != 0 || !list_is_empty(&s->slots) || s->end.untold != NULL;
+
+    if (s->todo_at == s->todo_count && has_more) {
+        s->todo_at = s->todo_count = 0;
         advance(s);
     }
-    if (s->todo_at == s->todo_count && (s->todo_count != 0 || !list_is_empty(&s->slots))) {
-        s->todo_at = s->todo_count = 0;
+    if (is_over(s)) {
+        forget_transaction(s);
         advance(s);
     }
     while (s->todo_at < s->todo_count) {
@@ -554,7 +540,7 @@ bool session_next(struct session *s, struct session_action *out)
     if (s->tx != NULL && transaction_next(s->tx, &out->of_transaction)) {
         out->kind = SESSION_ACT_TRANSACTION;
         if (out->of_transaction.kind == ACT_SETTLED)
-            tell_outcome(s);
+            session_tell_outcome(s);
         return true;
     }
     forget_words(s);
@@ -583,8 +569,8 @@ enum session_wait session_wait(const struct session *s)
         return SESSION_WAIT_TARGETS;
     case SESSION_CONTENT:
         return SESSION_WAIT_CONTENT;
-    case SESSION_FINAL:
-        return SESSION_WAIT_FINAL;
+    case SESSION_FINAL: /* the client may be slow to read */
+        return s->end.untold == NULL ? SESSION_WAIT_FINAL : SESSION_WAIT_COMMAND;
     case SESSION_CLOSED:
         break;
     }

@@ -32,6 +32,7 @@ struct session_conf {           /* outlives the session */
     uint32_t recipients_max, errors_max, junk_max, overshoot_max;
     bool rejects_early_input;
     bool rejects_bare_newline;
+    bool is_lmtp;       /* LHLO alone is taken, not HELO and EHLO */
     uint32_t asks;      /* the stages at which filters are asked: bits by enum session_stage */
     uint32_t announces; /* capability_keyword bits that EHLO may announce */
     uint32_t bridges;   /* those among them that postern provides, whatever its targets can do */
@@ -96,6 +97,12 @@ struct session_targets {
     struct limits limits; /* the smallest, see limits_of_both() */
 };
 
+/* How a transaction ends. */
+struct session_end {
+    bool is_settled;          /* it is over; its memory is freed when nothing needs it */
+    struct recipient *untold; /* LMTP: the next to be told its outcome */
+};
+
 struct session {
     struct arena mail; /* of one transaction; empty when the session is idle */
     struct line line;
@@ -106,6 +113,7 @@ struct session {
     uint32_t slot_count;
     struct buf out;
     struct transaction *tx;        /* at most one; in `mail` */
+    struct session_end end;        /* of that */
     struct session_action todo[3]; /* the session's own; the transaction's follow */
     uint8_t todo_count, todo_at;
     struct identity client; /* as it is treated: PROXY and XCLIENT change it */
@@ -117,7 +125,6 @@ struct session {
     struct session_command command;
     struct reply farewell; /* SESSION_REFUSING: to every command; SESSION_ENDING: the last reply */
     bool is_stopping, is_eof; /* the session closes when nothing runs any more */
-    bool is_settled;          /* `tx` is over; the next call frees its memory */
     bool is_cut_short;        /* we ended the session, and the client may still be sending */
     bool is_closed;           /* SESSION_ACT_CLOSE was given */
 };

@@ -58,7 +58,19 @@ void session_say_reply(struct session *s, const struct reply *reply);
 /* The reply is the recipient's answer, when there is one. False: no memory. */
 bool session_say_when_answered(struct session *s, struct recipient *rcpt);
 
+/* A target's reply: its words are changed in two cases only. The client expects enhanced codes and
+ * the target gives none, or it says 421, which ends its connection but not ours with the client. */
+void session_put_answer(struct session *s, const struct reply *reply, bool lacks_enhanced);
+/* A 5xx counts against errors_max. */
+void session_count_error(struct session *s, const struct reply *reply);
+/* No recipient was accepted, and content is to come. */
+static inline enum reply_id session_need_rcpt(const struct session *s)
+{
+    return s->client.is_lmtp ? REPLY_NEED_RCPT_LMTP : REPLY_NEED_RCPT;
+}
+
 void session_do(struct session *s, const struct session_action *action);
+bool session_has_room_to_do(const struct session *s);
 /* Sends the reply and closes, whatever runs. */
 void session_close_with(struct session *s, enum reply_id id);
 /* The same, but after the replies that earlier commands wait for. */
@@ -75,6 +87,10 @@ void session_forget_asserted(struct session *s);
 void session_xforward(struct session *s);
 void session_reset_origin(struct session *s); /* legal when no transaction runs */
 void session_forget_origin(struct session *s);
+
+/* session_outcome.c: the replies to the end of data. */
+void session_tell_outcome(struct session *s); /* the transaction is over */
+void session_tell_untold(struct session *s);  /* legal while there are untold recipients */
 
 /* session_content.c: the content and its end. */
 void session_begin_content(struct session *s);

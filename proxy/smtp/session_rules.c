@@ -5,10 +5,12 @@
 #include "proxy/smtp/params.h"
 #include "proxy/smtp/session_private.h"
 
-/* ---- HELO, EHLO ---- */
+/* ---- HELO, EHLO, LHLO ---- */
 
 static enum reply_id check_helo(struct session *s)
 {
+    if (s->conf->is_lmtp && s->command.rule->verb != VERB_LHLO)
+        return REPLY_LHLO_WANTED;
     return command_is_helo_argument(s->command.argument) ? REPLY_OK : REPLY_HELO_SYNTAX;
 }
 
@@ -22,7 +24,8 @@ static bool greet_client(struct session *s)
         transaction_abandon(s->tx);
     else
         session_reset_origin(s);
-    s->client.is_esmtp = s->command.rule->verb == VERB_EHLO;
+    s->client.is_esmtp = s->command.rule->verb != VERB_HELO;
+    s->client.is_lmtp = s->command.rule->verb == VERB_LHLO;
     session_do(s, &(struct session_action){.kind = SESSION_ACT_GREETED});
     return true;
 }
@@ -66,6 +69,8 @@ static void on_ehlo(struct session *s)
         return;
     s->offered = s->conf->announces & (s->conf->bridges | s->targets.bridged);
     s->offered &= ~restricted | s->peer.may;
+    if (s->client.is_lmtp)
+        s->offered &= ~(uint32_t)CAPABILITY_X_LMTP;
 
     uint32_t left = s->offered;
     buf_text(&s->out, left == 0 ? "250 " : "250-");
@@ -232,6 +237,7 @@ static enum reply_id check_mail(struct session *s)
     if (tx == NULL)
         return REPLY_LOCAL_PROBLEM;
     transaction_init(tx, &s->mail, &envelope, &s->client);
+    tx->policy = s->client.is_lmtp ? TRANSACTION_EACH : TRANSACTION_LIVE;
     s->command.tx = tx;
     return REPLY_OK;
 }
@@ -334,7 +340,7 @@ static enum reply_id check_data(struct session *s)
 {
     if (s->tx == NULL)
         return REPLY_NEED_MAIL;
-    return list_is_empty(&s->tx->recipients) ? REPLY_NEED_RCPT : REPLY_OK;
+    return list_is_empty(&s->tx->recipients) ? session_need_rcpt(s) : REPLY_OK;
 }
 
 static void on_data(struct session *s)
@@ -411,6 +417,7 @@ static const struct session_rule rules[] = {
      * where filters refuse the command */
     {VERB_HELO, GREETS, STAGE(HELO), check_helo, on_helo, NULL},
     {VERB_EHLO, GREETS, STAGE(HELO), check_helo, on_ehlo, NULL},
+    {VERB_LHLO, GREETS, STAGE(HELO), check_helo, on_ehlo, NULL},
     {VERB_MAIL, RULE_WAITS | RULE_NEEDS_HELO, STAGE(MAIL), check_mail, on_mail, NULL},
     {VERB_RCPT, RULE_NEEDS_HELO, STAGE(RCPT), check_rcpt, on_rcpt, refuse_rcpt},
     {VERB_DATA, RULE_ENDS_GROUP | RULE_NEEDS_HELO | RULE_NO_ARGUMENT, STAGE(DATA), check_data,

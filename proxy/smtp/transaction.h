@@ -154,7 +154,9 @@ enum transaction_state {
 
 /* What an outcome means. */
 enum transaction_policy {
-    TRANSACTION_LIVE,  /* a client waits: outcomes are merged, failures spooled (DESIGN 7) */
+    TRANSACTION_LIVE,  /* a client waits for one reply: outcomes are merged, failures spooled */
+    TRANSACTION_EACH,  /* an LMTP client waits for a reply for each recipient: nothing is merged but
+                          the legs of a list, and spooled is what a target's absence concerns */
     TRANSACTION_QUEUED /* a delivery of the spool: each recipient's fate stands for itself */
 };
 
@@ -193,8 +195,9 @@ struct transaction {
     struct quarantine quarantine;     /* of the whole message */
     struct transaction_counts counts;
     struct transaction_spool spool;
-    bool is_taken;  /* accepted as a whole: who did not get the message is for the spool */
-    bool is_unkept; /* there is no whole copy to be spooled: see EV_UNKEPT */
+    bool is_taken;      /* accepted as a whole: who did not get the message is for the spool */
+    bool is_unkept;     /* there is no whole copy to be spooled: see EV_UNKEPT */
+    bool is_spool_lost; /* TRANSACTION_EACH: the spool has failed, and serves nobody */
     enum transaction_state state;
     unsigned recipient_count; /* RCPTs that were parsed without an error */
     struct reply refusal;     /* of the whole message, not by a target; code 0: none */
@@ -209,6 +212,7 @@ struct routed_leg {
     struct reply refusal; /* by filters of this target; code 0: none */
     bool can_prepare;
     bool may_spool;
+    bool answers_each; /* has an outcome for each recipient at the end of data, as LMTP */
 };
 
 /* What the routes say of a recipient; in the mail arena. */

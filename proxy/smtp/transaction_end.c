@@ -47,12 +47,14 @@ static bool may_be_taken(const struct transaction *t, const struct recipient *r)
     return outcome_disposition(t, r) == OUTCOME_SPOOL || outcome_disposition(t, r) == OUTCOME_HOLD;
 }
 
-/* The client does not hear a 250, and so sends again what has been taken already. */
+/* Who does not hear a 250 sends again what has been taken already. */
 static void note_duplicates(struct transaction *t)
 {
     LIST_EACH (link, &t->recipients) {
         struct recipient *r = recipient_of(link);
-        if (r->branch != NULL && may_be_taken(t, r))
+        bool is_told =
+            t->policy == TRANSACTION_EACH && !t->is_client_gone && outcome_is_success(t, r->head);
+        if (r->branch != NULL && !is_told && may_be_taken(t, r))
             r->branch->facts.may_be_duplicate = true;
     }
 }
@@ -64,7 +66,7 @@ static void note_duplicates(struct transaction *t)
 static bool may_take(const struct transaction *t)
 {
     if (!transaction_is_all_or_nothing(t))
-        return t->policy == TRANSACTION_LIVE;
+        return t->policy != TRANSACTION_QUEUED;
     return (t->counts.has_held || outcome_may_report(t)) && !t->is_unkept &&
            !transaction_has_failed(t);
 }
@@ -133,9 +135,23 @@ static void commit_branch(struct branch *b)
     transaction_make_due(b, ACT_COMMIT);
 }
 
+/* Where the client hears of each recipient: what it will send again does not appear. */
+static void undo_lists(struct transaction *t)
+{
+    LIST_EACH (link, &t->recipients) {
+        struct recipient *r = recipient_of(link);
+        if (r->branch == NULL || !transaction_awaits(r) || outcome_is_list_taken(t, r->head))
+            continue;
+        r->final = FATE_DEFERRED;
+        r->reply = reply_own(REPLY_LOCAL_PROBLEM);
+    }
+}
+
 static void commit(struct transaction *t)
 {
     t->state = TX_COMMITTING;
+    if (t->policy == TRANSACTION_EACH)
+        undo_lists(t);
     LIST_EACH (link, &t->branches) {
         struct branch *b = branch_of(link);
         if (b->can_prepare && b->state == BRANCH_PREPARED)
@@ -152,7 +168,7 @@ static void finish(struct transaction *t)
 {
     struct reply outcome = t->refusal.code != 0 ? t->refusal : outcome_of_message(t);
 
-    if (!reply_is_positive(&outcome) || t->is_client_gone)
+    if (!reply_is_positive(&outcome) || t->is_client_gone || t->policy == TRANSACTION_EACH)
         note_duplicates(t);
     transaction_settle(t, outcome);
 }
@@ -258,11 +274,16 @@ static void set_fates(struct transaction *t, const struct event *ev, enum fate f
         set_fate(t, LIST_ENTRY(link, struct recipient, in_branch), fate, words);
 }
 
-/* Where a client waits, the whole message is refused: no target has it yet. */
+/* Where a client waits for one reply, the whole message is refused: no target has it yet. */
 static void on_unprepared(struct transaction *t, const struct event *ev)
 {
     if (t->policy == TRANSACTION_LIVE) {
         transaction_settle(t, words_of_disk(ev->error));
+        return;
+    }
+    if (ev->branch == NULL) {
+        t->spool.is_preparing = false;
+        t->is_spool_lost = true;
         return;
     }
     set_fates(t, ev, FATE_DEFERRED, words_of_disk(ev->error));
@@ -289,12 +310,17 @@ static void on_spooled(struct transaction *t, int error)
     t->spool.is_committing = false;
     if (error == 0)
         return;
+    if (t->policy == TRANSACTION_EACH) {
+        t->is_spool_lost = true;
+        return;
+    }
     t->is_taken = false;
     t->refusal = words_of_disk(error);
     finish(t);
 }
 
-/* Where a client waits, it hears that the message failed, though other recipients keep it. */
+/* A client that waits for one reply hears that the message failed, though other recipients keep
+ * it. */
 static void on_branch_committed(struct transaction *t, const struct event *ev)
 {
     if (t->state != TX_COMMITTING || !is_commit_ordered(ev->branch))
@@ -399,10 +425,10 @@ void transaction_on_copy_lost(struct transaction *t, int error)
 
     if (t->state > TX_RELEASED)
         return;
-    if (t->policy == TRANSACTION_QUEUED) {
-        break_branches(t, words);
-    } else if (t->state <= TX_CONTENT) {
+    if (t->policy != TRANSACTION_QUEUED && t->state <= TX_CONTENT) {
         transaction_refuse(t, &words);
+    } else if (t->policy != TRANSACTION_LIVE) {
+        break_branches(t, words);
     } else {
         note_duplicates(t);
         transaction_settle(t, words);

@@ -135,15 +135,19 @@ static bool has_same_targets(struct transaction *t, const struct routed *routed,
 }
 
 /* A firm target that may not be spooled shares a transaction with no other firm one: all or nothing
- * works only if at most one target cannot be undone. */
+ * works only if at most one target cannot be undone; if that has an outcome for each recipient,
+ * with only one of them. Where the client hears of each, nothing is all or nothing but a list, and
+ * no list has two such targets (route_walk.c). */
 bool transaction_is_alone_where_it_must(struct transaction *t, const struct routed *routed)
 {
-    for (int i = 0; i < routed->leg_count; i++) {
+    for (int i = 0; i < routed->leg_count && t->policy == TRANSACTION_LIVE; i++) {
         const struct routed_leg *leg = &routed->legs[i];
         if (leg->can_prepare)
             continue;
         const struct destination *destination = *find(t, leg->target);
         bool is_there = destination != NULL && destination->standing > 0;
+        if (is_there && leg->answers_each && !leg->may_spool)
+            return false;
         unsigned others = t->counts.firm - is_there;
         unsigned strict_others = t->counts.strict - (is_there && is_strict(destination->branch));
         if (strict_others > 0 || (others > 0 && !leg->may_spool))

@@ -339,6 +339,7 @@ static struct target describe(const void *settings)
         .conf = conf,
         .name = conf->section,
         .may_spool = conf->on_failure == RELAY_ON_FAILURE_SPOOL,
+        .answers_each = conf->protocol == RELAY_LMTP,
         .queue = &conf->queue,
         .filters = &conf->filters,
         .fails_over = conf->fails_over,
@@ -359,6 +360,7 @@ static struct target *open_target(struct target_services *services, const void *
     r->conf = conf;
     r->service = service;
     r->outbound.uses_chunking = conf->chunking == RELAY_CHUNKING_AUTO;
+    r->outbound.is_lmtp = conf->protocol == RELAY_LMTP;
     relay_log_init(&r->log, service, conf);
     relay_pool_init(r);
     relay_share_join(r, &share_ops);

@@ -347,7 +347,7 @@ static void on_late(struct relay_branch *w)
     bool is_busy = w->state == RELAY_BRANCH_WAITING && r->dial_count == 0 && relay_share_is_full(r);
     struct reply reply = reply_own(is_busy ? REPLY_TARGET_BUSY : REPLY_TARGET_DOWN);
 
-    if (is_busy && w->branch->transaction->policy == TRANSACTION_LIVE) {
+    if (is_busy && w->branch->transaction->policy != TRANSACTION_QUEUED) {
         relay_branch_fail(w, &reply, RELAY_VERDICT);
         return;
     }
@@ -433,7 +433,7 @@ static void on_answer(struct relay_branch *w, const struct outbound_event *ev)
 
 /* The connection goes back to the pool before the outcome is told: what follows from that may be
  * the next transaction. */
-static void on_final(struct relay_branch *w, const struct outbound_event *ev)
+static void on_last(struct relay_branch *w, const struct outbound_event *ev)
 {
     struct event last = {.kind = EV_FINAL, .fate = ev->fate, .reply = ev->reply};
     struct relay_link *link = w->link;
@@ -447,6 +447,18 @@ static void on_final(struct relay_branch *w, const struct outbound_event *ev)
     else
         relay_link_hand_back(link);
     report_last(w, &last);
+}
+
+/* LMTP answers for each recipient. Should one have been forgotten, its outcome is unknown. */
+static void on_final(struct relay_branch *w, const struct outbound_event *ev)
+{
+    struct event one = {.kind = EV_FINAL, .rcpt = ev->rcpt, .fate = ev->fate, .reply = ev->reply};
+    struct outbound_event rest = {.fate = FATE_UNKNOWN, .reply = reply_own(REPLY_TARGET_LOST)};
+
+    if (ev->rcpt == NULL)
+        on_last(w, ev);
+    else if (relay_report(w, &one) && ev->is_last)
+        on_last(w, &rest);
 }
 
 bool relay_branch_may_begin_anew(const struct relay_branch *w)

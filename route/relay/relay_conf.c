@@ -8,6 +8,7 @@
 #include "route/relay/relay_member.h"
 
 #define REMEMBERED_MAX 1000000
+#define LMTP_PORT      24
 
 /* ---- addresses ---- */
 
@@ -106,8 +107,8 @@ static const struct setting rows[] = {
      .type = &address_type,
      .help = "where to connect; with balance = hash or round-robin a second word is its weight, 1 "
              "where there is none: its share of mailboxes or connections"},
-    {"protocol", SETTING_CHOICE, AT(protocol), "smtp", "smtp", .help = "what is spoken"},
-    {"port", SETTING_COUNT, AT(port), "25", "1..65535",
+    {"protocol", SETTING_CHOICE, AT(protocol), "smtp", "smtp|lmtp", .help = "what is spoken"},
+    {"port", SETTING_COUNT, AT(port), "25", "1..65535", .initial_help = "25; with lmtp 24",
      .help = "the port of addresses that name none"},
     {"mx", SETTING_FLAG, AT(is_mx), "no", NULL,
      .help = "follow the MX records of name; a null MX: 556 5.1.10"},
@@ -177,13 +178,14 @@ static const struct setting rows[] = {
          "filters that judge, in this order and after the listener's, what goes to this target"},
 };
 
-const struct setting_section relay_conf_section = {.kind = "relay",
-                                                   .rows = rows,
-                                                   .row_count = ARRAY_LENGTH(rows),
-                                                   .conf_bytes = sizeof(struct relay_conf),
-                                                   .is_named = true,
-                                                   .name_offset = SETTING_AT(relay_conf, section),
-                                                   .help = "a target that is spoken to by SMTP"};
+const struct setting_section relay_conf_section = {
+    .kind = "relay",
+    .rows = rows,
+    .row_count = ARRAY_LENGTH(rows),
+    .conf_bytes = sizeof(struct relay_conf),
+    .is_named = true,
+    .name_offset = SETTING_AT(relay_conf, section),
+    .help = "a target that is spoken to by SMTP or LMTP"};
 
 #define RECIPIENTS_MAX 100 /* of one delivery: RFC 5321 4.5.3.1.8, what everybody takes */
 
@@ -253,6 +255,8 @@ void relay_conf_finish(struct setting_reading *section)
                  bytes_of("a host name"), bytes_make(NULL, 0));
     if (conf->helo.len == 0)
         conf->helo = section->hostname;
+    if (conf->protocol == RELAY_LMTP && !section->is_given(section, "port"))
+        conf->port = LMTP_PORT;
     check_identity(section, conf);
     check_balance(section, conf);
     make_queue(conf);

@@ -14,7 +14,7 @@
 #include "route/relay/relay_memory.h"
 #include "route/target_kind.h"
 
-enum relay_protocol { RELAY_SMTP };
+enum relay_protocol { RELAY_SMTP, RELAY_LMTP };
 enum relay_identity_failure { RELAY_IDENTITY_FAILURE_DEFER, RELAY_IDENTITY_FAILURE_PASS };
 enum relay_xclient_address { RELAY_XCLIENT_AUTO, RELAY_XCLIENT_PREFIXED, RELAY_XCLIENT_BARE };
 enum relay_received { RELAY_RECEIVED_AUTO, RELAY_RECEIVED_ALWAYS, RELAY_RECEIVED_NEVER };

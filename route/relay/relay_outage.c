@@ -10,7 +10,7 @@
 
 bool relay_outage_answers(const struct relay_branch *w)
 {
-    return w->relay->target.may_spool && w->branch->transaction->policy == TRANSACTION_LIVE;
+    return w->relay->target.may_spool && w->branch->transaction->policy != TRANSACTION_QUEUED;
 }
 
 /* What is remembered of the recipient stands for the target's answer. Nobody reaches the target

@@ -54,13 +54,14 @@ static void put_event(struct player *p, const struct outbound_event *ev)
                                         "idle",  "refused", "gone"};
 
     lib_put(p->seen, "E: %s", kinds[ev->kind]);
-    if (ev->kind == OUTBOUND_ANSWER)
+    if (ev->rcpt != NULL)
         lib_put(p->seen, " %.*s", (int)ev->rcpt->to.local.len, (const char *)ev->rcpt->to.local.at);
     if (ev->kind == OUTBOUND_ANSWER || ev->kind == OUTBOUND_FINAL_ANSWER)
         lib_put(p->seen, " %s", fates[ev->fate]);
     if (ev->kind == OUTBOUND_GONE || ev->kind == OUTBOUND_REFUSED)
         lib_put(p->seen, " %s", gones[ev->why]);
-    lib_put(p->seen, "%s%s", ev->is_early ? " early" : "", ev->is_end_sent ? " end-sent" : "");
+    lib_put(p->seen, "%s%s%s", ev->is_early ? " early" : "", ev->is_end_sent ? " end-sent" : "",
+            ev->kind == OUTBOUND_FINAL_ANSWER && !ev->is_last ? " more" : "");
     if (ev->reply.code != 0)
         put_reply(p, " ", &ev->reply);
     if (ev->is_confused)
@@ -164,6 +165,8 @@ static void call_start(struct player *p, struct bytes words)
     netaddr_parse_with_port(bytes_of("10.0.0.1:25"), 0, &own.local);
     if (version != 0)
         word = text_word(&words);
+    if (bytes_is(word, "lmtp"))
+        p->conf.is_lmtp = true;
     if (bytes_is(word, "client")) {
         client = &p->client;
         word = text_word(&words);

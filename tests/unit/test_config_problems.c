@@ -90,8 +90,8 @@ static const struct problem_row wrong[] = {
     {CONFIG_WORLD_QUIET "etrn-from = ::1 a.example @b.example\n",
      "t.cf:3:27: found \"@b.example\", expected a network (ADDR or ADDR/BITS), then domains and "
      "targets (\"#TARGET\")\n"},
-    {CONFIG_WORLD_QUIET "protocol = lmtp\n",
-     "t.cf:3:12: found \"lmtp\", expected smtp; did you mean \"smtp\"?\n"},
+    {CONFIG_WORLD_QUIET "protocol = lmtq\n",
+     "t.cf:3:12: found \"lmtq\", expected smtp or lmtp; did you mean \"lmtp\"?\n"},
     {CONFIG_WORLD_QUIET "relay-from = authentic\n",
      "t.cf:3:14: found \"authentic\", expected a network (ADDR or ADDR/BITS), or authenticated\n"},
     {CONFIG_WORLD_QUIET "xclient-from = authenticated\n",
@@ -105,7 +105,7 @@ static const struct problem_row wrong[] = {
      "t.cf:3:10: found \"sylog\", expected stderr, syslog, journal "
      "or the name of a [logfile]; did you mean \"syslog\"?\n"},
     {CONFIG_WORLD_QUIET "hide = CHUNKING\n",
-     "t.cf:3:8: found \"CHUNKING\", expected PIPELINING, SIZE, "
+     "t.cf:3:8: found \"CHUNKING\", expected PIPELINING, X-LMTP, SIZE, "
      "8BITMIME, ENHANCEDSTATUSCODES, DSN, LIMITS, ETRN, XCLIENT or XFORWARD\n"},
     {CONFIG_WORLD_QUIET "refuse = come back later\n",
      "t.cf:3:15: found \"back\", expected the end of the "

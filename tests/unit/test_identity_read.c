@@ -25,7 +25,11 @@ static void show(const struct identity *who, struct lib_text *seen)
     lib_put_bytes(seen, who->login);
     lib_put(seen, " reference=");
     lib_put_bytes(seen, who->reference);
-    lib_put(seen, " %s %u", who->is_esmtp ? "ESMTP" : "SMTP", who->hops_left);
+    lib_put(seen, " %s %u",
+            who->is_lmtp    ? "LMTP"
+            : who->is_esmtp ? "ESMTP"
+                            : "SMTP",
+            who->hops_left);
 }
 
 static struct identity front(void)
@@ -152,7 +156,8 @@ static const struct row rows[] = {
     {"FOO=bar", ERR_SYNTAX, NULL},
     {"IDENT=bar", ERR_SYNTAX, NULL},
     {"SOURCE=LOCAL", ERR_SYNTAX, NULL},
-    {"PROTO=LMTP", ERR_SYNTAX, NULL},
+    {"PROTO=lmtp", 0, PEER NAMED " helo= login= reference= LMTP 0"},
+    {"PROTO=LMTPS", ERR_SYNTAX, NULL},
     {"PROTO=[UNAVAILABLE]", ERR_SYNTAX, NULL},
     {"addr=198.51.100.7\tpOrT=7", 0, "198.51.100.7:7 > 192.0.2.1:25 pending name= reverse=" LOST},
     {"ADDR=198.51.100.6 ADDR=198.51.100.7", 0,

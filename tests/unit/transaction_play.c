@@ -225,15 +225,38 @@ static char letter(enum outcome_disposition disposition)
     return letters[disposition];
 }
 
-void play_describe(const struct play *p, struct lib_text *text)
+static bool has_id(struct bytes words)
 {
-    struct bytes words = p->t.outcome.wire;
-    bool has_id = false;
-
     for (size_t i = 0; i + sizeof(PLAY_ID) - 1 < words.len; i++)
-        has_id = has_id || memcmp(words.at + i, PLAY_ID, sizeof(PLAY_ID) - 1) == 0;
-    lib_put(text, "%u%s %c%c%s%s", p->t.outcome.code, has_id ? "Q" : "",
-            letter(outcome_disposition(&p->t, p->rcpts[0])),
+        if (memcmp(words.at + i, PLAY_ID, sizeof(PLAY_ID) - 1) == 0)
+            return true;
+    return false;
+}
+
+static void describe_spool(const struct play *p, struct lib_text *text)
+{
+    lib_put(text, " %c%c%s%s", letter(outcome_disposition(&p->t, p->rcpts[0])),
             letter(outcome_disposition(&p->t, p->rcpts[1])), p->was_prepared ? " p" : "",
             p->was_committed ? " c" : "");
+}
+
+void play_describe(const struct play *p, struct lib_text *text)
+{
+    lib_put(text, "%u%s", p->t.outcome.code, has_id(p->t.outcome.wire) ? "Q" : "");
+    describe_spool(p, text);
+}
+
+void play_describe_each(const struct play *p, struct lib_text *text)
+{
+    LIST_EACH (link, &p->t.recipients) {
+        const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
+        struct reply words = outcome_of_list(&p->t, r->head);
+
+        if (r->head == r && outcome_is_acknowledged(r))
+            lib_put(text, "%s%u%s", text->len == 0 ? "" : " ", words.code,
+                    has_id(words.wire) ? "Q" : "");
+        else if (r->head == r)
+            lib_put(text, "%s-", text->len == 0 ? "" : " ");
+    }
+    describe_spool(p, text);
 }

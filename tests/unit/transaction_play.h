@@ -66,5 +66,7 @@ bool play(struct play *p);
 /* "250Q S- p c": the code and whether it has our id; what is left of either recipient; whether the
  * spool file was prepared, and committed. */
 void play_describe(const struct play *p, struct lib_text *text);
+/* TRANSACTION_EACH: likewise, with a code for each RCPT, or "-" where none was accepted. */
+void play_describe_each(const struct play *p, struct lib_text *text);
 
 #endif
