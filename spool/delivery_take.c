@@ -40,6 +40,17 @@ static int read_message(struct delivery *d)
     return error;
 }
 
+static int end_hold(struct delivery *d)
+{
+    const struct store_change change = {.place = &d->place, .message = &d->message};
+    int before = d->file->taken.fd;
+    int error = store_end_hold(d->runner->host.store, &change, &d->file->taken, &d->place);
+
+    if (d->file->taken.fd != before)
+        disk_close(before);
+    return error;
+}
+
 /* Cuts what a crash left after the last record, and moves a message that says it is held to hold/.
  * The lock is held, and no other delivery uses the file. */
 static int mend(struct delivery *d)
@@ -52,7 +63,7 @@ static int mend(struct delivery *d)
         d->file->was_torn = error == 0;
     }
     if (error == 0 && d->message.is_held && d->place.folder == STORE_QUEUE)
-        error = store_move(store, &d->place, STORE_HOLD, 0, &d->place);
+        error = end_hold(d);
     return error;
 }
 

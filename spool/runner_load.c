@@ -103,14 +103,15 @@ struct reading {
 };
 
 /* Reads the file again, which is locked: nobody else changes it now. */
-static int read_taken(const struct store *store, int fd, struct arena *arena,
+static int read_taken(const struct store *store, struct store_taken *taken, struct arena *arena,
                       struct read_item *item)
 {
+    const struct store_change change = {.place = &item->place, .message = &item->message};
     struct store_place bad;
-    int error = store_read(fd, &item->place.id, arena, &item->message);
+    int error = store_read(taken->fd, &item->place.id, arena, &item->message);
 
     if (error == 0 && item->message.is_held && item->place.folder == STORE_QUEUE)
-        return store_move(store, &item->place, STORE_HOLD, 0, &item->place);
+        return store_end_hold(store, &change, taken, &item->place);
     if (store_is_damaged(error)) {
         int move_error = store_move(store, &item->place, STORE_BAD, 0, &bad);
         item->is_bad = move_error == 0;
@@ -123,11 +124,15 @@ static int read_taken(const struct store *store, int fd, struct arena *arena,
  * while it was read. */
 static void mend(const struct store *store, struct arena *arena, struct read_item *item)
 {
-    int fd, error = store_take(store, &item->place, &fd);
+    struct store_taken taken = {.fd = -1};
+    int error = store_take(store, &item->place, &taken.fd);
+    int before = taken.fd;
 
     if (error == 0) {
-        error = read_taken(store, fd, arena, item);
-        disk_close(fd);
+        error = read_taken(store, &taken, arena, item);
+        disk_close(before);
+        if (taken.fd != before)
+            disk_close(taken.fd);
     }
     item->error = error;
 }

@@ -136,6 +136,11 @@ int store_change(const struct store *store, const struct store_change *change,
 int store_rewrite(const struct store *store, const struct store_change *change,
                   struct store_taken *taken);
 
+/* Job: moves a message that says that it is held from queue/ to hold/. `change` has no records.
+ * What becomes of `taken` is as in store_change(). */
+int store_end_hold(const struct store *store, const struct store_change *change,
+                   struct store_taken *taken, struct store_place *place_out);
+
 /* Job: marks a file that is taken as being delivered, until store_end_try(). `was_left_out`: the
  * file had the mark, because a process died in a delivery; the target may have the message. Without
  * effect on a disk that cannot be written. */

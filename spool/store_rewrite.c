@@ -247,6 +247,11 @@ static bool is_readable(const struct store_change *change, int fd)
     return store_read_body(fd, &change->message->head, 0, NULL, 0) == 0;
 }
 
+static bool is_suspect(int fd)
+{
+    return (marks_of(fd) & DISK_MARK_SYNCING) != 0;
+}
+
 /* If the end of a sync is not known, a new file is the safe way. Without the body there can be
  * none; then the sync was most probably cut short by death, which does no harm. */
 int store_change(const struct store *store, const struct store_change *change,
@@ -256,13 +261,26 @@ int store_change(const struct store *store, const struct store_change *change,
 
     assert(taken->fd >= 0);
     taken->is_broken = store_is_broken(taken);
-    bool is_suspect = (marks_of(taken->fd) & DISK_MARK_SYNCING) != 0;
-    if (taken->is_broken || !has_room || is_suspect || is_worth_it(store, change)) {
+    bool must_be_fresh = is_suspect(taken->fd);
+    if (taken->is_broken || !has_room || must_be_fresh || is_worth_it(store, change)) {
         int error = store_rewrite(store, change, taken);
         if (error == 0 || taken->is_broken || !has_room ||
-            (is_suspect && is_readable(change, taken->fd)))
+            (must_be_fresh && is_readable(change, taken->fd)))
             return error;
     }
     int error = append(change, taken);
     return taken->is_broken ? store_rewrite(store, change, taken) : error;
+}
+
+/* A rewrite may have come no further than R3. Then a power cut brings the old file back, and would
+ * leave the new one at its goal as well. */
+int store_end_hold(const struct store *store, const struct store_change *change,
+                   struct store_taken *taken, struct store_place *place_out)
+{
+    bool is_in_doubt = store_is_broken(taken) || is_suspect(taken->fd);
+    int error = is_in_doubt ? store_rewrite(store, change, taken) : 0;
+
+    if (error != 0 && is_readable(change, taken->fd))
+        return error;
+    return store_move(store, change->place, STORE_HOLD, 0, place_out);
 }
