@@ -84,11 +84,6 @@ static const struct kind_text kinds[] = {
                           "That does not mean that it has been read."},
 };
 
-static bool is_same_address(const struct address *address, const struct address *b)
-{
-    return bytes_equal(address->local, b->local) && bytes_equal_nocase(address->domain, b->domain);
-}
-
 static void put_reply(struct buf *out, const struct spool_recipient *s)
 {
     static const char indent[] = "    ";
@@ -105,7 +100,7 @@ static void put_reply(struct buf *out, const struct spool_recipient *s)
 static void put_recipient(struct buf *out, const struct spool_recipient *s, enum bounce_kind kind)
 {
     bounce_text_address(out, &s->original);
-    if (!is_same_address(&s->original, &s->to)) {
+    if (!address_is_same(&s->original, &s->to)) {
         buf_text(out, ", that is ");
         bounce_text_address(out, &s->to);
     }

@@ -309,18 +309,44 @@ static void done_second(struct work *w)
     finish(CONTAINER_OF(w, struct acting, work));
 }
 
-/* The recipient of a list is one of its members and stays that member, though the tables are asked
- * for the list. NULL: the list has no such member any more. */
-static const struct routed_leg *choose_leg(const struct routed *routed, const struct address *to)
+/* How many other recipients of this list, of the same address, have that target. */
+static uint32_t others_at(const struct acting *a, const struct spool_recipient *s,
+                          struct bytes target)
 {
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < a->message.recipient_count; i++) {
+        const struct spool_recipient *other = &a->message.recipients[i];
+        if (other != s && bytes_equal(other->target, target) &&
+            address_is_same(&other->to, &s->to) && address_is_same(&other->original, &s->original))
+            count++;
+    }
+    return count;
+}
+
+/* The recipient of a list is one of its members and stays that member, though the tables are asked
+ * for the list. Members with one address lie at several targets, one at each. NULL: the list has no
+ * such member any more. */
+static const struct routed_leg *choose_leg(const struct acting *a, const struct spool_recipient *s,
+                                           const struct routed *routed)
+{
+    const struct routed_leg *best = NULL;
+    uint32_t least = UINT32_MAX;
+
     if (routed->leg_count == 1)
         return &routed->legs[0];
     for (int i = 0; i < routed->leg_count; i++) {
-        const struct address *leg = &routed->legs[i].to;
-        if (bytes_equal(leg->local, to->local) && bytes_equal_nocase(leg->domain, to->domain))
-            return &routed->legs[i];
+        const struct routed_leg *leg = &routed->legs[i];
+        if (!address_is_same(&leg->to, &s->to))
+            continue;
+        bool is_elsewhere = !bytes_equal(leg->target->name, s->target);
+        uint32_t count = 2 * others_at(a, s, leg->target->name) + is_elsewhere;
+        if (count < least) {
+            least = count;
+            best = leg;
+        }
     }
-    return NULL;
+    return best;
 }
 
 /* Routes by the tables, or as the operator says. False: there is no route for this recipient. */
@@ -336,7 +362,7 @@ static bool route_anew(struct acting *a, struct spool_recipient *s)
     host->route(host->owner, a->message.listener, &s->original, &a->arena, &routed);
     if (routed.reply.code != 0 || routed.is_discarded)
         return false;
-    const struct routed_leg *leg = choose_leg(&routed, &s->to);
+    const struct routed_leg *leg = choose_leg(a, s, &routed);
     if (leg == NULL)
         return false;
     s->target = target_section(leg->target);

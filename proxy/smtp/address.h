@@ -31,6 +31,12 @@ static inline bool address_is_null(const struct address *a)
     return a->local.len == 0 && a->domain.len == 0;
 }
 
+/* The local part as it is written, the domain in any case. */
+static inline bool address_is_same(const struct address *a, const struct address *b)
+{
+    return bytes_equal(a->local, b->local) && bytes_equal_nocase(a->domain, b->domain);
+}
+
 /* Reads a path at the start of `in`: "<" [source-route ":"] mailbox ">", "<>", "<local>".
  * Source routes are read and dropped (RFC 5321 appendix F.2). Octets over 127 are ERR_RANGE,
  * since SMTPUTF8 is not announced. The local part is copied into `arena` where it had quoted

@@ -87,11 +87,6 @@ void transaction_change_sender(struct transaction *t, const struct address *from
         branch_of(link)->is_stale = true;
 }
 
-static bool is_same(const struct address *a, const struct address *b)
-{
-    return bytes_equal(a->local, b->local) && bytes_equal_nocase(a->domain, b->domain);
-}
-
 bool transaction_exclude(struct transaction *t, const struct address *to)
 {
     bool is_any = false;
@@ -99,7 +94,7 @@ bool transaction_exclude(struct transaction *t, const struct address *to)
     assert(t->state == TX_CONTENT);
     LIST_EACH (link, &t->recipients) {
         struct recipient *r = recipient_of(link);
-        if (!is_same(&r->original, to) || !discard(t, r))
+        if (!address_is_same(&r->original, to) || !discard(t, r))
             continue;
         is_any = true;
         if (r->branch != NULL)
@@ -112,7 +107,7 @@ bool transaction_includes(const struct transaction *t, const struct address *to)
 {
     LIST_EACH (link, &t->recipients) {
         const struct recipient *r = recipient_of(link);
-        if (is_same(&r->original, to) && outcome_stands(r) && r->final != FATE_DISCARDED)
+        if (address_is_same(&r->original, to) && outcome_stands(r) && r->final != FATE_DISCARDED)
             return true;
     }
     return false;

@@ -289,6 +289,59 @@ static void obeys_operators(void **state)
     lib_end_rows();
 }
 
+struct member_row {
+    const char *first, *second; /* where the members of the list are */
+    const char *then[2];
+};
+
+static const struct member_row member_rows[] = {
+    {"a", "box", {"a", "box"}},   {"box", "a", {"box", "a"}},  {"box", NULL, {"box"}},
+    {"a", "gone", {"a", "box"}},  {"gone", "a", {"box", "a"}}, {"gone", "gone", {"a", "box"}},
+    {"box", "box", {"a", "box"}},
+};
+
+/* Of the nth recipient that posternctl has shown. */
+static bool is_shown_at(struct queue_world *w, unsigned nth, const char *target)
+{
+    static const char to[] = "\n <joe@list.test> ";
+    const char *at = w->seen.at - 1;
+    char word[16] = "";
+
+    for (unsigned i = 0; at != NULL && i <= nth; i++)
+        at = strstr(at + 1, to);
+    return at != NULL && sscanf(at + sizeof(to) - 1, "%15s", word) == 1 &&
+           strcmp(word, target) == 0;
+}
+
+/* A list of one address at two targets: each member comes to another one. */
+static void keeps_members_apart(void **state)
+{
+    static const char *const steps[] = {
+        "wait 1", "ask reroute 06H4TZ0BC00F3X04", "ask show 06H4TZ0BC00F3X04", "wait 1", "stop",
+        NULL};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(member_rows); i++) {
+        static struct queue_world w;
+        const struct member_row *row = &member_rows[i];
+        struct queue_message m = first;
+        char text[1000];
+
+        m.to = "joe@list.test";
+        m.target = row->first;
+        m.also = row->second;
+        m.reason = "held, so that nobody tries it";
+        snprintf(text, sizeof(text), "%s@list.test a, box\n", config);
+        queue_world_begin(&w, 1, text);
+        queue_world_put(&w, &m);
+        assert_true(queue_world_play(&w, steps));
+        for (unsigned n = 0; n < 2 && row->then[n] != NULL; n++)
+            lib_is_true(i, row->then[n], is_shown_at(&w, n, row->then[n]));
+        queue_world_end(&w);
+    }
+    lib_end_rows();
+}
+
 /* ---- death ---- */
 
 /* Killed at any call of the disk. Where the Maildir has it twice in the end, the line that tells of
@@ -342,6 +395,7 @@ int main(void)
         cmocka_unit_test(keeps_its_own_time),
         cmocka_unit_test(gives_way_to_others),
         cmocka_unit_test(obeys_operators),
+        cmocka_unit_test(keeps_members_apart),
         cmocka_unit_test(tells_what_may_be_double),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
