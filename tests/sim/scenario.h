@@ -402,6 +402,8 @@ bool ledger_may_be_undone(struct scenario *s, uint64_t done_ms, uint64_t line_ms
 /* Its time was over at that target, and it was tried in vain since, or the target was away. */
 bool ledger_may_expire(const struct scenario *s, const struct message *m, const struct story *r,
                        int target);
+/* Death or the disk came so that it may be delivered, or told, once more. */
+bool ledger_may_come_twice(struct scenario *s, const struct delivery *d);
 void ledger_check(struct scenario *s);
 void ledger_free(struct scenario *s);
 

@@ -202,7 +202,7 @@ static bool has_died_near(struct scenario *s, const struct delivery *d)
     return ledger_may_be_undone(s, d->taken_ms, d->line_ms);
 }
 
-static bool may_come_twice(struct scenario *s, const struct delivery *d)
+bool ledger_may_come_twice(struct scenario *s, const struct delivery *d)
 {
     uint64_t until_ms =
         d->line_ms == 0 ? UINT64_MAX : d->line_ms + SCENARIO_REMOVAL_MS + s->plan.disk_slack_ms;
@@ -219,7 +219,7 @@ static bool is_heard(struct scenario *s, const struct delivery *d)
 
 static bool is_excused(struct scenario *s, const struct delivery *d)
 {
-    return may_come_twice(s, d) || !is_heard(s, d);
+    return ledger_may_come_twice(s, d) || !is_heard(s, d);
 }
 
 static bool is_like(const struct delivery *d, const struct message *m, unsigned recipient,
@@ -258,7 +258,7 @@ static void check_duplicate(struct scenario *s, const struct delivery *d)
     const char *what = d->is_report ? "the report on" : "message";
 
     scenario_count(s, COUNT_DUPLICATES);
-    if (may_come_twice(s, d))
+    if (ledger_may_come_twice(s, d))
         return;
     if (is_heard(s, d))
         scenario_fail(s, "%s %u is delivered to %s twice; taken at %llu, told at %llu ms", what,
