@@ -435,7 +435,7 @@ static const struct carrier_ops carrier_ops = {
  * octets to spare for a line end that is completed. */
 static struct bytes offer(const struct bridge *b, struct bytes in)
 {
-    if (b->session.state != SESSION_CONTENT || b->carrier.copy == NULL)
+    if (!session_takes_content(&b->session) || b->carrier.copy == NULL)
         return in;
     size_t room = copy_room(b->carrier.copy), kept_free = 1 + bridge_filter_held(b);
     return bytes_first(in, room <= kept_free ? 0 : room - kept_free);

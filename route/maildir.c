@@ -136,13 +136,15 @@ static void detach(struct maildir_branch *shell)
 
 /* ---- writing ---- */
 
-/* In a Maildir lines end in LF. Content has CR only before LF, so all CR are left out. */
+/* In a Maildir lines end in LF. Content has CR only before LF, so all CR are left out. A binary
+ * message stays as it is: its body may be no lines at all. */
 static void put_in_chunk(struct maildir_branch *shell, struct bytes octets)
 {
     struct maildir_files *files = &shell->files;
+    bool is_binary = shell->branch->transaction->envelope.is_binary;
 
     while (octets.len != 0) {
-        struct bytes run = bytes_first(octets, bytes_find(octets, '\r'));
+        struct bytes run = is_binary ? octets : bytes_first(octets, bytes_find(octets, '\r'));
         assert(run.len <= loop_pools(loop_of(shell))->chunk.block_bytes - files->chunk_bytes);
         if (run.len != 0)
             memcpy(files->chunk + files->chunk_bytes, run.at, run.len);

@@ -207,10 +207,12 @@ uint64_t bounce_message_bytes(const struct spool_message *message)
     return spool_shown_bytes(&shown);
 }
 
-/* RFC 3461 4.3: RET is about failures; every other report has headers alone. */
+/* RFC 3461 4.3: RET is about failures; every other report has headers alone. So has that of a
+ * binary message, whose body cannot stand among lines. */
 static bool returns_whole(const struct spool_message *m, enum bounce_kind kind)
 {
-    return kind == BOUNCE_FAILED && bounce_message_bytes(m) <= BOUNCE_WHOLE_MAX &&
+    return kind == BOUNCE_FAILED && !m->envelope.is_binary &&
+           bounce_message_bytes(m) <= BOUNCE_WHOLE_MAX &&
            !bytes_is_nocase(find_param(m->envelope.params, "RET"), "HDRS");
 }
 

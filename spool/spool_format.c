@@ -243,6 +243,7 @@ static void take_message(struct spool_content *content, struct spool_message *m)
     m->is_held = (bits & MESSAGE_IS_HELD) != 0;
     m->is_report = (bits & MESSAGE_IS_REPORT) != 0;
     m->envelope.is_8bit = (bits & MESSAGE_IS_8BIT) != 0;
+    m->envelope.is_binary = (bits & MESSAGE_IS_BINARY) != 0;
     m->envelope.is_dsn = (bits & MESSAGE_IS_DSN) != 0;
     m->arrived_ms = (int64_t)spool_take_number(content, 8);
     m->envelope.size_bytes = spool_take_number(content, 8);

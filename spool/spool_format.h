@@ -18,7 +18,7 @@
 #include "proxy/smtp/transaction.h"
 
 #define SPOOL_HEAD_BYTES  64
-#define SPOOL_VERSION     2           /* with a HOLD or VIEWs behind MESSAGE; else 1 */
+#define SPOOL_VERSION     2 /* with a HOLD or VIEWs behind MESSAGE, or a binary body; else 1 */
 #define SPOOL_RECORDS_MAX (16U << 20) /* octets of records of one message; more means damage */
 /* ... of the records that a new message begins with: so there is room for all that may follow. */
 #define SPOOL_FIRST_RECORDS_MAX (4U << 20)

@@ -57,11 +57,13 @@ enum record_type {
     RECORD_VIEW
 };
 
+#define MESSAGE_BITS_AT 4 /* in the content of a MESSAGE */
 enum message_bits {
     MESSAGE_IS_HELD = 1,
     MESSAGE_IS_REPORT = 2,
     MESSAGE_IS_8BIT = 4,
-    MESSAGE_IS_DSN = 8
+    MESSAGE_IS_DSN = 8,
+    MESSAGE_IS_BINARY = 16
 };
 
 enum view_bits { VIEW_IS_IN_FRONT = 1 };

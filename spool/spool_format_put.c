@@ -153,7 +153,8 @@ static void put_message(struct spool_writer *writer, const struct spool_message 
     spool_add_number(out,
                      (m->is_held ? MESSAGE_IS_HELD : 0u) | (m->is_report ? MESSAGE_IS_REPORT : 0u) |
                          (m->envelope.is_8bit ? MESSAGE_IS_8BIT : 0u) |
-                         (m->envelope.is_dsn ? MESSAGE_IS_DSN : 0u),
+                         (m->envelope.is_dsn ? MESSAGE_IS_DSN : 0u) |
+                         (m->envelope.is_binary ? MESSAGE_IS_BINARY : 0u),
                      4);
     spool_add_number(out, (uint64_t)m->arrived_ms, 8);
     spool_add_number(out, m->envelope.size_bytes, 8);
@@ -187,8 +188,10 @@ bool spool_is_version_2(struct bytes records)
     uint64_t content = spool_load_number(records.at + RECORD_LENGTH, 4);
     struct bytes second = bytes_skip(records, (size_t)(RECORD_HEAD_BYTES + ((content + 7) & ~7U)));
 
-    return second.len > RECORD_HEAD_BYTES &&
-           spool_load_number(second.at + RECORD_TYPE, 2) != RECORD_RECIPIENT;
+    return (spool_load_number(records.at + RECORD_HEAD_BYTES + MESSAGE_BITS_AT, 4) &
+            MESSAGE_IS_BINARY) != 0 ||
+           (second.len > RECORD_HEAD_BYTES &&
+            spool_load_number(second.at + RECORD_TYPE, 2) != RECORD_RECIPIENT);
 }
 
 /* What changes with each try. */

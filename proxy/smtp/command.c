@@ -23,6 +23,8 @@ static enum verb verb_of(uint32_t letters)
         return VERB_RCPT;
     case VERB('d', 'a', 't', 'a'):
         return VERB_DATA;
+    case VERB('b', 'd', 'a', 't'):
+        return VERB_BDAT;
     case VERB('r', 's', 'e', 't'):
         return VERB_RSET;
     case VERB('n', 'o', 'o', 'p'):

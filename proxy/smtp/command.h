@@ -15,6 +15,7 @@ enum verb {
     VERB_MAIL,
     VERB_RCPT,
     VERB_DATA,
+    VERB_BDAT,
     VERB_RSET,
     VERB_NOOP,
     VERB_QUIT,

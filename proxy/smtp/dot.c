@@ -16,21 +16,27 @@ void dot_init(struct dot *dot)
     *dot = (struct dot){.state = DOT_LINE_START, .line = DOT_LINE_EMPTY};
 }
 
+void dot_init_plain(struct dot *dot)
+{
+    dot_init(dot);
+    dot->is_plain = true;
+}
+
 /* Octets side by side. Said explicitly, since gcc and clang vectorize different loops. */
 typedef uint8_t lanes __attribute__((vector_size(16)));
 
-enum search { SEARCH_DOTS, SEARCH_DOTS_AND_BARE };
+enum search { SEARCH_DOTS = 1, SEARCH_BARE = 2 };
 
-/* Are two neighbours LF and dot or, with SEARCH_DOTS_AND_BARE, is the first a bare CR or the second
- * a bare LF? The latter is so where only one of the two is its half of CRLF. */
-static inline bool is_hit(uint8_t before, uint8_t octet, enum search search)
+/* Are two neighbours LF and dot, or is the first a bare CR or the second a bare LF? The latter is
+ * so where only one of the two is its half of CRLF. */
+static inline bool is_hit(uint8_t before, uint8_t octet, unsigned search)
 {
-    return (before == '\n' && octet == '.') ||
-           (search == SEARCH_DOTS_AND_BARE && (before == '\r') != (octet == '\n'));
+    return ((search & SEARCH_DOTS) != 0 && before == '\n' && octet == '.') ||
+           ((search & SEARCH_BARE) != 0 && (before == '\r') != (octet == '\n'));
 }
 
 /* The same for `count` octets, a multiple of 16, and the one before them. */
-static inline bool has_hit(const uint8_t *at, size_t count, enum search search)
+static inline bool has_hit(const uint8_t *at, size_t count, unsigned search)
 {
     lanes hits = {0}, before, octets;
     uint64_t halves[2];
@@ -38,8 +44,9 @@ static inline bool has_hit(const uint8_t *at, size_t count, enum search search)
     for (size_t i = 0; i < count; i += sizeof(octets)) {
         memcpy(&before, at + i - 1, sizeof(before));
         memcpy(&octets, at + i, sizeof(octets));
-        hits |= (lanes)((before == '\n') & (octets == '.'));
-        if (search == SEARCH_DOTS_AND_BARE)
+        if (search & SEARCH_DOTS)
+            hits |= (lanes)((before == '\n') & (octets == '.'));
+        if (search & SEARCH_BARE)
             hits |= (lanes)((before == '\r') ^ (octets == '\n'));
     }
     memcpy(halves, &hits, sizeof(halves));
@@ -47,7 +54,7 @@ static inline bool has_hit(const uint8_t *at, size_t count, enum search search)
 }
 
 /* Offset of the first hit from `from` on, which is not 0; or in.len. */
-static inline size_t find_hit(struct bytes in, size_t from, enum search search)
+static inline size_t find_hit(struct bytes in, size_t from, unsigned search)
 {
     size_t i = from;
 
@@ -89,17 +96,19 @@ static void end_cr(struct dot *dot, uint8_t octet, struct bytes *content_out)
     }
 }
 
-/* A run that begins at `in`, which is not empty, inside a line or where one starts without a dot.
- * Returns the octets taken, one at least. */
+/* A run that begins at `in`, which is not empty, inside a line or where one starts, but not with an
+ * extra dot. Returns the octets taken, one at least. */
 static size_t take_run(struct dot *dot, struct bytes in, struct bytes *content_out)
 {
     size_t hit;
 
     if (in.at[0] == '\n') {
         give_instead(dot, bytes_make(crlf, sizeof(crlf)), content_out);
+        if (dot->is_plain)
+            dot->state = DOT_LINE_START;
         return 1;
     }
-    hit = find_hit(in, 1, SEARCH_DOTS_AND_BARE);
+    hit = dot->is_plain ? find_hit(in, 1, SEARCH_BARE) : find_hit(in, 1, SEARCH_DOTS | SEARCH_BARE);
     *content_out = bytes_first(in, hit);
     dot->state = in.at[hit - 1] == '\n' ? DOT_LINE_START : DOT_INSIDE;
     if (in.at[hit - 1] == '\r') {
@@ -131,6 +140,8 @@ static void watch_octet(struct dot *dot, uint8_t octet)
 
     if (octet == '\0') {
         dot->line = (enum dot_line)at_nul[dot->line];
+    } else if (octet == '.' && dot->is_plain && dot->line == DOT_LINE_EMPTY) {
+        dot->line = DOT_LINE_TWO_DOTS; /* as it would have to come by DATA */
     } else if (octet == '.') {
         dot->line = (enum dot_line)at_dot[dot->line];
     } else {
@@ -166,7 +177,7 @@ size_t dot_decode(struct dot *dot, struct bytes in, struct bytes *content_out)
         if (dot->state == DOT_CR || dot->state == DOT_DOT_CR) {
             end_cr(dot, octet, content_out);
             taken++;
-        } else if (dot->state == DOT_LINE_START && octet == '.') {
+        } else if (dot->state == DOT_LINE_START && octet == '.' && !dot->is_plain) {
             dot->state = DOT_DOT;
             taken++;
         } else if (dot->state == DOT_DOT && octet == '\r') {
@@ -178,6 +189,23 @@ size_t dot_decode(struct dot *dot, struct bytes in, struct bytes *content_out)
     }
     watch(dot, bytes_first(in, taken));
     return taken;
+}
+
+struct bytes dot_finish(struct dot *dot)
+{
+    static const uint8_t for_cr[3] = {' ', '\r', '\n'};
+    enum dot_state state = dot->state;
+
+    assert(dot->is_plain);
+    if (state == DOT_LINE_START)
+        return bytes_make(NULL, 0);
+    dot->state = DOT_LINE_START;
+    if (state == DOT_CR) {
+        dot->has_bare_newline = true;
+        return bytes_make(for_cr, sizeof(for_cr));
+    }
+    watch(dot, bytes_make(crlf, sizeof(crlf)));
+    return bytes_make(crlf, sizeof(crlf));
 }
 
 /* ---- adding dots ---- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Transparency of DATA (RFC 5321 4.5.2): finds the end of data, removes the extra dots, adds them.
- * Pure. */
+ * What comes by BDAT is decoded too, since it may leave by DATA. Pure. */
 #ifndef POSTERN_DOT_H
 #define POSTERN_DOT_H
 
@@ -35,12 +35,16 @@ enum dot_line {
 struct dot {
     enum dot_state state;
     enum dot_line line;
+    bool is_plain;         /* content without extra dots, which nothing in it ends */
     bool has_bare_newline; /* there was one, and it was normalized */
     bool has_hidden_dot;   /* a receiver that drops NULs would see the end of data in a line */
     uint8_t pair[2];       /* content made here: a space for a bare CR, and the octet after it */
 };
 
 void dot_init(struct dot *dot);
+/* For content as it is (RFC 3030): a dot means a dot, the state is never DOT_ENDED, and the caller
+ * knows where the end is. */
+void dot_init_plain(struct dot *dot);
 /* Takes octets off `in` and gives one run of decoded content, which points into `in`, to a
  * constant or into `dot`, and is borrowed until the next call. Returns the octets taken, one at
  * least unless `in` is empty or the state is DOT_ENDED; *content_out may be empty, and is at most
@@ -48,6 +52,9 @@ void dot_init(struct dot *dot);
  * is DOT_ENDED; octets behind the end of data are not taken. Runs are as long as possible: ordinary
  * text comes out in one, up to a line that begins with a dot. */
 size_t dot_decode(struct dot *dot, struct bytes in, struct bytes *content_out);
+/* Legal once, after dot_init_plain(): the content ends here. Returns what its last line lacks; a
+ * constant. */
+struct bytes dot_finish(struct dot *dot);
 
 /* Adds the extra dots. Content has CRLF line ends only. */
 struct dot_stuffer {

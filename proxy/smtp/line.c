@@ -24,15 +24,23 @@ static int check(struct bytes text, enum line_end wanted, struct bytes *line_out
 
     if (has_cr)
         text.len--;
+    *line_out = text;
     if ((!has_cr && wanted == LINE_END_CRLF) || bytes_find(text, '\r') < text.len ||
         bytes_find(text, '\0') < text.len)
         return ERR_BARE_NEWLINE;
-    *line_out = text;
     return 0;
 }
 
-static void skip(struct line *line)
+/* `in` brings the line to its limit. The block is not held for it, only how it began. */
+static void skip(struct line *line, struct bytes in)
 {
+    struct bytes begun =
+        bytes_first(bytes_make(line->begun, line->begun_bytes), sizeof(line->head));
+
+    if (begun.len != 0)
+        memcpy(line->head, begun.at, begun.len);
+    if (begun.len < sizeof(line->head))
+        memcpy(line->head + begun.len, in.at, sizeof(line->head) - begun.len);
     line_done(line);
     line->is_skipping = true;
 }
@@ -55,7 +63,7 @@ static size_t take_unended(struct line *line, struct bytes in, int *error_out)
 
     /* There must be room for the LF, too. */
     if (!line->is_skipping && line->begun_bytes + in.len >= LINE_MAX_BYTES)
-        skip(line);
+        skip(line, in);
     if (!line->is_skipping && in.len > 0 && append(line, in) != 0)
         error = ERR_MEMORY;
     *error_out = error;
@@ -71,9 +79,11 @@ size_t line_take(struct line *line, struct bytes in, enum line_end wanted, struc
     line_release(line);
     if (end == in.len)
         return take_unended(line, in, error_out);
-    if (line->is_skipping || line->begun_bytes + end >= LINE_MAX_BYTES) {
-        line_done(line);
+    if (!line->is_skipping && line->begun_bytes + end >= LINE_MAX_BYTES)
+        skip(line, text);
+    if (line->is_skipping) {
         line->is_skipping = false;
+        *line_out = bytes_make(line->head, sizeof(line->head));
         *error_out = ERR_TOO_LONG;
         return end + 1;
     }

@@ -17,7 +17,8 @@ struct line {
     struct pool *pool; /* blocks of at least LINE_MAX_BYTES */
     uint8_t *begun;
     uint16_t begun_bytes; /* 0 with `begun`: the line was handed out */
-    bool is_skipping;     /* the rest of a line that is too long */
+    bool is_skipping;     /* the rest of a line that is too long ... */
+    uint8_t head[8];      /* ... which began so */
 };
 
 enum line_end {
@@ -34,6 +35,7 @@ void line_done(struct line *line);
  *   ERR_NOT_FOUND: the line has not ended yet
  *   ERR_TOO_LONG: once, when the end of the long line has come
  *   ERR_BARE_NEWLINE: the line ends in LF where CRLF is wanted, or a CR or NUL is inside it
+ *     With both *line_out is how the line begins, borrowed likewise: enough to see a verb.
  *   ERR_MEMORY: nothing was taken, and the call may be made again
  * Call until `in` is empty, and then once more or line_release(), so that an idle client holds no
  * block. */

@@ -252,6 +252,11 @@ static bool needs_smtputf8(const struct envelope *envelope)
     return false;
 }
 
+static bool takes_binary(const struct outbound *o)
+{
+    return uses_bdat(o) && capability_has(&o->caps, CAPABILITY_BINARYMIME);
+}
+
 void outbound_say_envelope(struct outbound *o)
 {
     const struct outbound_job *job = &o->job;
@@ -266,6 +271,8 @@ void outbound_say_envelope(struct outbound *o)
         outbound_refuse_identity(o, NULL);
     if (needs_smtputf8(job->envelope) && !capability_has(&o->caps, CAPABILITY_SMTPUTF8))
         outbound_refuse(o, reply_own(REPLY_NOT_SMTPUTF8), NULL);
+    if (job->envelope->is_binary && !takes_binary(o))
+        outbound_refuse(o, reply_own(REPLY_NOT_BINARYMIME), NULL);
     if (job->envelope->is_8bit && !capability_has(&o->caps, CAPABILITY_8BITMIME))
         outbound_refuse(o, reply_own(REPLY_NOT_8BITMIME), NULL);
     outbound_say_more(o);

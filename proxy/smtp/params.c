@@ -62,7 +62,10 @@ uint32_t params_keyword(const struct param *param)
         return CAPABILITY_DSN;
     if (bytes_is_nocase(param->keyword, "SMTPUTF8"))
         return CAPABILITY_SMTPUTF8;
-    return bytes_is_nocase(param->keyword, "BODY") ? CAPABILITY_8BITMIME : 0;
+    if (!bytes_is_nocase(param->keyword, "BODY"))
+        return 0;
+    return bytes_is_nocase(param->value, "BINARYMIME") ? CAPABILITY_BINARYMIME
+                                                       : CAPABILITY_8BITMIME;
 }
 
 /* ---- RFC 3461 ---- */

@@ -257,9 +257,11 @@ static void tell_slots(struct session *s)
 
 /* ---- reading ---- */
 
-/* Where a command waits for this line, it ends. */
-static void refuse_line(struct session *s, int error)
+/* Where a command waits for this line, it ends. `begin`: how the line begins. */
+static void refuse_line(struct session *s, struct bytes begin, int error)
 {
+    struct bytes argument;
+
     if (error == ERR_MEMORY) {
         session_close_with(s, REPLY_NO_MEMORY);
         return;
@@ -267,6 +269,9 @@ static void refuse_line(struct session *s, int error)
     if (s->state == SESSION_LINE) {
         session_forget_command(s);
         s->state = SESSION_COMMANDS;
+    } else if (command_verb(begin, &argument) == VERB_BDAT) {
+        session_lose_frame(s);
+        return;
     }
     session_say(s, error == ERR_TOO_LONG ? REPLY_LINE_TOO_LONG : REPLY_BARE_NEWLINE_COMMAND);
 }
@@ -281,7 +286,7 @@ static size_t feed_command(struct session *s, struct bytes in)
     if (error == ERR_NOT_FOUND)
         return used;
     if (error != 0) {
-        refuse_line(s, error);
+        refuse_line(s, line, error);
         return used;
     }
     const struct session_rule *rule = s->command.rule;
@@ -323,7 +328,7 @@ static bool talks_early(const struct session *s)
         return true;
     if (!s->conf->rejects_early_input)
         return false;
-    return s->state == SESSION_GOING ||
+    return (s->state == SESSION_GOING && !s->chunk.is_open) ||
            ((s->state == SESSION_HELD || s->state == SESSION_PENDING) &&
             (s->command.rule->flags & RULE_ENDS_GROUP) != 0);
 }
@@ -339,7 +344,9 @@ static size_t feed_bytes(struct session *s, struct bytes in)
     if (!session_wants_input(s))
         return 0;
     if (s->state == SESSION_CONTENT)
-        return session_feed_content(s, in);
+        return session_feed_data(s, in);
+    if (s->state == SESSION_CHUNK)
+        return session_feed_chunk(s, in);
     size_t used = s->state == SESSION_REFUSING ? feed_refused(s, in) : feed_command(s, in);
     line_release(&s->line);
     return used;
@@ -358,6 +365,7 @@ bool session_wants_input(const struct session *s)
     case SESSION_LINE:
     case SESSION_REFUSING:
     case SESSION_CONTENT:
+    case SESSION_CHUNK:
     case SESSION_ENDING:
     case SESSION_CLOSED:
         break;
@@ -392,27 +400,12 @@ static void forget_words(struct session *s)
     arena_reset(&s->mail);
 }
 
-static void decide_data(struct session *s)
-{
-    switch (transaction_go(s->tx)) {
-    case TRANSACTION_GO_WAIT:
-        return;
-    case TRANSACTION_GO_AHEAD:
-        session_begin_content(s);
-        return;
-    case TRANSACTION_GO_NONE:
-        s->state = SESSION_COMMANDS;
-        session_say(s, session_need_rcpt(s));
-        return;
-    }
-}
-
 /* EOF and shutdown close the session as soon as no reply is due. */
 static void close_if_over(struct session *s)
 {
     bool is_quiet = s->state == SESSION_COMMANDS || s->state == SESSION_NEW ||
                     s->state == SESSION_REFUSING ||
-                    (s->is_eof && (s->state == SESSION_CONTENT || s->state == SESSION_LINE));
+                    (s->is_eof && (session_takes_content(s) || s->state == SESSION_LINE));
     if (!is_quiet || !list_is_empty(&s->slots))
         return;
     if (s->is_eof)
@@ -428,12 +421,14 @@ static void advance(struct session *s)
         session_tell_untold(s);
     if (list_is_empty(&s->slots) && session_has_room_to_do(s)) {
         if (s->state == SESSION_GOING)
-            decide_data(s);
+            (s->chunk.is_open ? session_decide_chunk : session_decide_data)(s);
         else if (s->state == SESSION_HELD)
             session_run_held(s);
         else if (s->state == SESSION_ENDING)
             say_last(s, &s->farewell);
     }
+    if (s->state == SESSION_CHUNK && s->chunk.left == 0 && s->todo_count == 0)
+        session_end_chunk(s);
     close_if_over(s);
     if (s->out.has_failed && s->state != SESSION_CLOSED)
         close_session(s);
@@ -568,6 +563,7 @@ enum session_wait session_wait(const struct session *s)
     case SESSION_ENDING:
         return SESSION_WAIT_TARGETS;
     case SESSION_CONTENT:
+    case SESSION_CHUNK:
         return SESSION_WAIT_CONTENT;
     case SESSION_FINAL: /* the client may be slow to read */
         return s->end.untold == NULL ? SESSION_WAIT_FINAL : SESSION_WAIT_COMMAND;

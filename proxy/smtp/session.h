@@ -45,12 +45,27 @@ enum session_state {
     SESSION_HELD,    /* `command` waits until every earlier command has its reply */
     SESSION_PENDING, /* `command` waits for an answer: of filters, of the routes, of the queue */
     SESSION_LINE,    /* `command` waits for the client's next line */
-    SESSION_GOING,   /* DATA waits for the recipients' replies */
+    SESSION_GOING,   /* DATA or BDAT waits for the recipients' replies */
     SESSION_CONTENT,
+    SESSION_CHUNK,    /* octets of a BDAT are due; between two chunks: SESSION_COMMANDS */
     SESSION_FINAL,    /* the end of data waits for its reply */
     SESSION_REFUSING, /* every command but QUIT gets `farewell` */
     SESSION_ENDING,   /* `farewell` is sent after the replies that are due; input is thrown away */
     SESSION_CLOSED    /* closes now, or when the transaction is over; input is thrown away */
+};
+
+struct session_content {
+    struct dot dot; /* how it is decoded */
+    struct header_counter header;
+};
+
+/* The latest BDAT. The octets behind it are always taken off the stream, wherever they go. */
+struct session_chunk {
+    uint64_t bytes, left; /* announced; still to come */
+    struct reply refusal; /* code not 0: of this chunk, whose octets go nowhere; the message ends */
+    enum reply_id failed; /* not REPLY_OK: to chunks that were on their way when theirs failed */
+    bool is_open;         /* its octets or its reply are due */
+    bool is_last;
 };
 
 /* The command that is carried out. The greeting and the end of data count as commands. */
@@ -106,8 +121,8 @@ struct session_end {
 struct session {
     struct arena mail; /* of one transaction; empty when the session is idle */
     struct line line;
-    struct dot dot;
-    struct header_counter header;
+    struct session_content content;
+    struct session_chunk chunk;
     enum session_state state;
     struct list slots; /* replies that wait for an earlier one; where empty, replies go to `out` */
     uint32_t slot_count;
@@ -150,6 +165,11 @@ enum session_wait session_wait(const struct session *s);
 const struct identity *session_origin(const struct session *s);
 /* Would session_feed() take octets now? */
 bool session_wants_input(const struct session *s);
+/* Are those that come next content? */
+static inline bool session_takes_content(const struct session *s)
+{
+    return s->state == SESSION_CONTENT || s->state == SESSION_CHUNK;
+}
 
 /* What filters are asked. It stays as it is until they answer, or the session takes it back. */
 struct session_question {

@@ -94,6 +94,8 @@ static void run(struct session *s)
     const struct session_rule *rule = s->command.rule;
     enum reply_id id;
 
+    if (rule->verb != VERB_BDAT)
+        s->chunk.failed = REPLY_OK;
     if ((rule->flags & RULE_IS_JUNK) && ++s->counts.junk > s->conf->junk_max)
         session_end_with(s, REPLY_TOO_MUCH_JUNK);
     else if ((id = check(s)) == REPLY_NO_MEMORY)

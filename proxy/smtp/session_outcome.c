@@ -64,7 +64,7 @@ void session_tell_outcome(struct session *s)
     s->end.is_settled = true;
     if (s->state != SESSION_FINAL)
         return;
-    if (s->tx->policy == TRANSACTION_EACH)
+    if (s->tx->policy == TRANSACTION_EACH && !session_is_within_chunks(s))
         s->end.untold = recipient_at(s, s->tx->recipients.next);
     else
         tell_one(s);

@@ -92,10 +92,31 @@ void session_forget_origin(struct session *s);
 void session_tell_outcome(struct session *s); /* the transaction is over */
 void session_tell_untold(struct session *s);  /* legal while there are untold recipients */
 
-/* session_content.c: the content and its end. */
+/* session_content.c: the content and its end, however it comes. */
 void session_begin_content(struct session *s);
-size_t session_feed_content(struct session *s, struct bytes in);
+/* Decoded content. */
+void session_take_content(struct session *s, struct bytes content);
+bool session_would_exceed_size(const struct session *s, uint64_t more_bytes);
+void session_end_content(struct session *s);
 /* Content that still comes goes nowhere; the client is told at its end. */
 void session_refuse_message(struct session *s, enum reply_id id);
+
+/* ... by DATA. Legal in SESSION_GOING, when every earlier command has its reply. */
+void session_decide_data(struct session *s);
+size_t session_feed_data(struct session *s, struct bytes in);
+
+/* session_chunk.c: BDAT. */
+void session_bdat(struct session *s);
+size_t session_feed_chunk(struct session *s, struct bytes in);
+void session_end_chunk(struct session *s); /* legal when all octets of the chunk have come */
+/* A line that is no command began with BDAT: what is content is not known any more. */
+void session_lose_frame(struct session *s);
+/* Legal in SESSION_GOING, when every earlier command has its reply. */
+void session_decide_chunk(struct session *s);
+/* The message comes in chunks, and the one that ends it has not come: RFC 2033 4.3. */
+static inline bool session_is_within_chunks(const struct session *s)
+{
+    return s->content.dot.is_plain && !s->chunk.is_last;
+}
 
 #endif

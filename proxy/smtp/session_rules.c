@@ -71,6 +71,8 @@ static void on_ehlo(struct session *s)
     s->offered &= ~restricted | s->peer.may;
     if (s->client.is_lmtp)
         s->offered &= ~(uint32_t)CAPABILITY_X_LMTP;
+    if ((s->offered & CAPABILITY_CHUNKING) == 0)
+        s->offered &= ~(uint32_t)CAPABILITY_BINARYMIME;
 
     uint32_t left = s->offered;
     buf_text(&s->out, left == 0 ? "250 " : "250-");
@@ -122,9 +124,12 @@ static enum reply_id read_size_param(const struct session *s, struct bytes value
 static enum reply_id read_body(const struct session *s, struct bytes value,
                                struct envelope *envelope)
 {
-    (void)s;
     envelope->is_8bit = bytes_is_nocase(value, "8BITMIME");
-    return envelope->is_8bit || bytes_is_nocase(value, "7BIT") ? REPLY_OK : REPLY_PARAMETER_SYNTAX;
+    envelope->is_binary = bytes_is_nocase(value, "BINARYMIME");
+    if (!envelope->is_8bit && !envelope->is_binary && !bytes_is_nocase(value, "7BIT"))
+        return REPLY_PARAMETER_SYNTAX;
+    uint32_t needed = envelope->is_binary ? CAPABILITY_BINARYMIME : CAPABILITY_8BITMIME;
+    return s->offered & needed ? REPLY_OK : REPLY_PARAMETER_UNKNOWN;
 }
 
 static enum reply_id read_ret(const struct session *s, struct bytes value,
@@ -149,7 +154,7 @@ static const struct mail_param {
     enum reply_id (*read)(const struct session *s, struct bytes value, struct envelope *envelope);
 } mail_params[] = {
     {"SIZE", CAPABILITY_SIZE, read_size_param},
-    {"BODY", CAPABILITY_8BITMIME, read_body},
+    {"BODY", CAPABILITY_8BITMIME | CAPABILITY_BINARYMIME, read_body},
     {"RET", CAPABILITY_DSN, read_ret},
     {"ENVID", CAPABILITY_DSN, read_envid},
 };
@@ -279,6 +284,8 @@ static enum reply_id read_rcpt(struct session *s, struct address *to, struct byt
 {
     if (s->tx == NULL)
         return REPLY_NEED_MAIL;
+    if (s->tx->state == TX_CONTENT)
+        return REPLY_NOT_IN_CHUNKS;
     if (s->tx->recipient_count >= s->conf->recipients_max || s->tx->is_full)
         return REPLY_TOO_MANY_RECIPIENTS;
     int error = command_path(s->command.argument, "TO:", &s->mail, to, params);
@@ -340,6 +347,10 @@ static enum reply_id check_data(struct session *s)
 {
     if (s->tx == NULL)
         return REPLY_NEED_MAIL;
+    if (s->tx->state == TX_CONTENT)
+        return REPLY_NOT_IN_CHUNKS;
+    if (s->tx->envelope.is_binary)
+        return REPLY_BINARY_NEEDS_BDAT;
     return list_is_empty(&s->tx->recipients) ? session_need_rcpt(s) : REPLY_OK;
 }
 
@@ -422,6 +433,7 @@ static const struct session_rule rules[] = {
     {VERB_RCPT, RULE_NEEDS_HELO, STAGE(RCPT), check_rcpt, on_rcpt, refuse_rcpt},
     {VERB_DATA, RULE_ENDS_GROUP | RULE_NEEDS_HELO | RULE_NO_ARGUMENT, STAGE(DATA), check_data,
      on_data, NULL},
+    {VERB_BDAT, 0, STAGE(NONE), NULL, session_bdat, NULL}, /* checks and asks by itself */
     {VERB_RSET, RULE_IS_JUNK | RULE_WAITS | RULE_NO_ARGUMENT, STAGE(NONE), NULL, on_rset, NULL},
     {VERB_NOOP, RULE_IS_JUNK, STAGE(NONE), NULL, on_noop, NULL},
     {VERB_QUIT, RULE_WAITS | RULE_NO_ARGUMENT, STAGE(NONE), NULL, on_quit, NULL},

@@ -150,9 +150,15 @@ static void on_probe(struct target *target)
     relay_endpoints_probe(&relay_of(target)->endpoints);
 }
 
+/* Binary messages go by BDAT alone. */
 static struct capability on_capabilities(struct target *target)
 {
-    return relay_learnt_caps(relay_of(target));
+    const struct relay *r = relay_of(target);
+    struct capability caps = relay_learnt_caps(r);
+
+    if (!r->outbound.uses_chunking || !capability_has(&caps, CAPABILITY_CHUNKING))
+        caps.keywords &= ~(uint32_t)CAPABILITY_BINARYMIME;
+    return caps;
 }
 
 static void on_warm(struct target *target)
@@ -171,7 +177,7 @@ static struct target_view on_view(struct target *target)
         .waiting = r->line.waiting_count,
         .addresses = r->endpoints.count,
         .addresses_down = r->endpoints.down_count,
-        .announced = on_capabilities(target),
+        .announced = relay_learnt_caps(r),
     };
     bool is_met = view.announced.keywords != 0 || view.connections != 0;
 

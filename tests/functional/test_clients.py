@@ -75,8 +75,7 @@ def test_body_without_announcement(to_target, backend):
     ("SOML FROM:<a@b.example>", 502), ("SAML FROM:<a@b.example>", 502), ("NONSENSE", 500),
     ("DATA", 503), ("RCPT TO:<joe@example.test>", 503), ("MAIL FROM:a@b.example x", 501),
     ("MAIL FROM:<a@b.example> X-UNKNOWN=1", 555), ("MAIL FROM:<a b@c>", 501), ("EHLO", 501),
-    ("mail from:<a@b.example>", 250), ("MAIL FROM:<>", 250), ("STARTTLS", 502), ("AUTH PLAIN", 502),
-    ("BDAT 5 LAST", 502)])
+    ("mail from:<a@b.example>", 250), ("MAIL FROM:<>", 250), ("STARTTLS", 502), ("AUTH PLAIN", 502)])
 def test_commands(server, line, code):
     """One command after EHLO and what it gets."""
     with server.client() as client:

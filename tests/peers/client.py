@@ -9,6 +9,17 @@ from peers.record import Reply, Segment
 PATIENCE_S = 15.0
 
 
+def chunk(octets, is_last=False):
+    """A BDAT command and what follows it."""
+    return b"BDAT %d%s\r\n" % (len(octets), b" LAST" if is_last else b"") + octets
+
+
+def chunked(content, chunk_bytes):
+    """A message as BDAT commands; the number of its chunks too."""
+    pieces = [content[at:at + chunk_bytes] for at in range(0, len(content), chunk_bytes)] or [b""]
+    return b"".join(chunk(piece) for piece in pieces[:-1]) + chunk(pieces[-1], True), len(pieces)
+
+
 class Client:
     """One connection. Each method raises on a broken connection, as the socket does.
 
@@ -59,6 +70,17 @@ class Client:
             raw += line + b"\r\n"
             if line[3:4] != b"-":
                 return Reply(raw)
+
+    def skip_replies(self, count):
+        """Reads that many replies of one line each, all positive."""
+        while True:
+            lines = self._buffer.split(b"\r\n", count)
+            assert all(line[:1] == b"2" for line in lines[:-1])
+            count -= len(lines) - 1
+            self._buffer = lines[-1]
+            if count == 0:
+                return
+            self._buffer += self._receive()
 
     def has_reply_within(self, seconds):
         """Whether anything at all comes in that time."""
@@ -128,6 +150,11 @@ class Client:
         """DATA and the content (dots stuffed here); the final reply."""
         self.expect(354, "DATA")
         self.send(stuffed(content) + b".\r\n")
+        return self.reply()
+
+    def chunk(self, octets, is_last=False):
+        """One BDAT and its octets, in one segment; its reply."""
+        self.send(chunk(octets, is_last))
         return self.reply()
 
     def mail(self, content, sender="sender@example.org", recipients=("joe@example.test",)):

@@ -23,6 +23,7 @@ static const struct verb_row verb_rows[] = {
     {LITERAL("MAIL FROM:<>"), VERB_MAIL, "FROM:<>"},
     {LITERAL("RCPT TO:<a@b> X=y"), VERB_RCPT, "TO:<a@b> X=y"},
     {LITERAL("DATA"), VERB_DATA, ""},
+    {LITERAL("bdat 5 LAST"), VERB_BDAT, "5 LAST"},
     {LITERAL("RSET"), VERB_RSET, ""},
     {LITERAL("NOOP"), VERB_NOOP, ""},
     {LITERAL("QUIT"), VERB_QUIT, ""},

@@ -104,9 +104,9 @@ static const struct problem_row wrong[] = {
     {CONFIG_WORLD_QUIET "logger = sylog\n",
      "t.cf:3:10: found \"sylog\", expected stderr, syslog, journal "
      "or the name of a [logfile]; did you mean \"syslog\"?\n"},
-    {CONFIG_WORLD_QUIET "hide = CHUNKING\n",
-     "t.cf:3:8: found \"CHUNKING\", expected PIPELINING, X-LMTP, SIZE, "
-     "8BITMIME, ENHANCEDSTATUSCODES, DSN, LIMITS, ETRN, XCLIENT or XFORWARD\n"},
+    {CONFIG_WORLD_QUIET "hide = SMTPUTF8\n",
+     "t.cf:3:8: found \"SMTPUTF8\", expected PIPELINING, X-LMTP, SIZE, 8BITMIME, "
+     "ENHANCEDSTATUSCODES, CHUNKING, BINARYMIME, DSN, LIMITS, ETRN, XCLIENT or XFORWARD\n"},
     {CONFIG_WORLD_QUIET "refuse = come back later\n",
      "t.cf:3:15: found \"back\", expected the end of the "
      "line (a value with spaces stands in quotes)\n"},

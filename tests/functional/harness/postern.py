@@ -21,6 +21,8 @@ PATIENT = "max-errors = 1000000\nmax-junk-commands = 1000000\n"
 SANITIZER = re.compile(r"ERROR: (Address|Leak|Undefined)\w*Sanitizer|runtime error:"
                        r"|LeakSanitizer has encountered")
 
+ASAN_OPTIONS = "detect_leaks=1:exitcode=99:handle_abort=1"
+
 
 def binary():
     """POSTERN from the environment, else the sanitizer build, else the plain one."""
@@ -33,7 +35,7 @@ def binary():
 
 
 def environment(more=None):
-    added = {"ASAN_OPTIONS": "detect_leaks=1:exitcode=99:handle_abort=1",
+    added = {"ASAN_OPTIONS": ASAN_OPTIONS,
              "UBSAN_OPTIONS": "print_stacktrace=1:exitcode=99"}
     return {**os.environ, **added, **(more or {})}
 
@@ -53,16 +55,20 @@ class Postern:
     text: the configuration after [core] and the listener; core, smtpd: more lines in these.
     The listener is called "mx" and is at self.server.
     has_words: its filters are those of tests/unit/words_kind.c.
+    is_measured: its memory is looked at, so a sanitizer keeps little of what was freed.
     """
 
     def __init__(self, text, resolver, core="", smtpd="", flags=(), log_format="text",
-                 is_started=True, faults=None, has_words=False):
+                 is_started=True, faults=None, has_words=False, is_measured=False):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="postern-test-"))
         os.chmod(self.directory, 0o755)
         self.port = free_port()
         self.config = self.directory / "postern.cf"
         self.log_format = log_format
         self.faults = faults
+        self.more_environment = faults.environment if faults else None
+        if is_measured:
+            self.more_environment = {"ASAN_OPTIONS": ASAN_OPTIONS + ":quarantine_size_mb=1"}
         self.program = binary()
         if has_words:
             self.program = str(pathlib.Path(binary()).parent / "tests/functional/postern")
@@ -84,8 +90,8 @@ class Postern:
             self.start()
 
     def start(self, is_logging_to_stderr=True):
-        more = self.faults.environment if self.faults else None
-        self.process = Process([self.program, *self.flags], environment=environment(more))
+        self.process = Process([self.program, *self.flags],
+                               environment=environment(self.more_environment))
         if is_logging_to_stderr:
             self.wait_event("start")
 
