@@ -213,6 +213,9 @@ def test_reset_within_a_message(server, backend, framing):
         assert client.chunk(HEADER).code == 250
         backend.wait(lambda: b"Message-ID" in backend.connections[0].received, "the header")
         client.expect(250, "RSET")
+        if framing == "BDAT":       # the connection is free when the target has answered
+            backend.wait(lambda: "RSET" in backend.connections[0].lines, "RSET")
+            client.linger()
         client.envelope()
         assert client.chunk(PLAIN_MESSAGE, True).code == 250
     assert [t.is_ended for c in backend.connections for t in c.transactions] == [False, True]
