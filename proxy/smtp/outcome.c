@@ -185,7 +185,7 @@ static enum outcome_disposition disposition_if_taken(const struct transaction *t
  * whole is all or nothing where one may not. */
 static bool may_be_served(const struct transaction *t, const struct recipient *r)
 {
-    return t->policy != TRANSACTION_EACH || (r->branch->may_spool && !t->is_unkept);
+    return t->policy != TRANSACTION_EACH || r->branch->may_spool;
 }
 
 static bool has_taken(const struct transaction *t, const struct recipient *r)
@@ -217,12 +217,13 @@ static bool needs_spool(const struct transaction *t, const struct recipient *r)
 /* `has_any`: targets that have not answered yet may still take it. */
 static bool list_is_taken(const struct transaction *t, const struct recipient *head, bool has_any)
 {
+    bool has_spool = !t->is_spool_lost && !t->is_unkept;
 
     for (const struct recipient *r = head; r != NULL; r = r->next_in_list) {
         bool has_failed = outcome_is_failure(outcome_fate(r));
         if (has_failed && head->list.is_all_or_nothing)
             return false;
-        if (t->is_spool_lost && needs_spool(t, r))
+        if (!has_spool && needs_spool(t, r))
             return false;
         has_any = has_any || has_taken(t, r);
     }
