@@ -4,6 +4,7 @@ from conftest import needs_root, relay_config
 from harness.control import Control
 from harness.messages import PLAIN_MESSAGE
 from harness.workers import Workers, wait_for
+from peers.answers import Hold
 from peers.target import DEFAULT_EHLO
 
 LIMITED = (*DEFAULT_EHLO, "DSN", "SIZE 100000", "LIMITS MAILMAX=3 RCPTMAX=2")
@@ -26,10 +27,12 @@ def meet(server, recipient="joe@example.test"):
 
 def test_all_processes_know_and_so_does_the_next_start(target, dns):
     """One worker meets the target; whoever serves the next client announces what it said."""
-    there = target(ehlo=LIMITED)
+    unseen = Hold("220 now")
+    there = target(ehlo=LIMITED).on("greeting", unseen)
     server = Workers(relay_config(there.address, "identity = none"), dns.address, count=3)
     try:
         assert not TOLD & announced(server)
+        unseen.release()
         meet(server)
         server.wait_event("transaction")
         for _ in range(12):         # most of them at other workers
@@ -54,12 +57,14 @@ def test_all_processes_know_and_so_does_the_next_start(target, dns):
 
 def test_an_old_file_is_read(target, postern):
     """A file without such lines, and then one with them."""
-    there = target(ehlo=LIMITED)
+    unseen = Hold("220 now")
+    there = target(ehlo=LIMITED).on("greeting", unseen)
     server = postern(relay_config(there.address, "identity = none"), is_started=False)
     (server.directory / "spool").mkdir(mode=0o700)
     (server.directory / "spool/targets").write_text("target xclient\naccepted 1 target joe@example.test\n")
     server.start()
     assert not TOLD & announced(server)
+    unseen.release()
     meet(server)
     assert TOLD <= announced(server)
 
