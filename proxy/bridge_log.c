@@ -220,7 +220,7 @@ void bridge_log_transaction(struct bridge *b)
     log_put_text(&line, "transaction", tx->envelope.id.text);
     log_put_client_name(&line, &b->session.client);
     log_put(&line, "helo", b->session.client.helo);
-    log_put(&line, "proto", identity_protocol(&b->session.client));
+    log_put_text(&line, "proto", identity_greeted(&b->session.client));
     log_put_given(&line, "login", b->session.client.login);
     put_origin(&line, b);
     log_put_address(&line, pool_of(b), "from", &tx->envelope.from);

@@ -84,6 +84,21 @@ uint64_t hash_chain(uint64_t before, struct bytes block)
     return hash_bytes(&key, block);
 }
 
+uint64_t hash_chain_text(uint64_t before, struct bytes text, bool keeps_case)
+{
+    uint8_t block[256];
+    uint64_t hash = before;
+
+    while (text.len != 0) {
+        struct bytes part = bytes_first(text, sizeof(block));
+        for (size_t i = 0; i < part.len; i++)
+            block[i] = keeps_case ? part.at[i] : byte_lower(part.at[i]);
+        hash = hash_chain(hash, bytes_make(block, part.len));
+        text = bytes_skip(text, part.len);
+    }
+    return hash;
+}
+
 void hash_table_init(struct hash_table *table, struct hash_key secret)
 {
     *table = (struct hash_table){.secret = secret};

@@ -3,6 +3,7 @@
 #ifndef POSTERN_HASH_H
 #define POSTERN_HASH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,6 +17,8 @@ uint64_t hash_bytes(const struct hash_key *key, struct bytes octets);
 /* A checksum over blocks: the sum with this block, given the sum `before` it (0 for the first
  * block). It has no secret: it detects accidents, not attacks. */
 uint64_t hash_chain(uint64_t before, struct bytes block);
+/* The same over a text, in blocks of 256 octets; in lower case unless `keeps_case`. */
+uint64_t hash_chain_text(uint64_t before, struct bytes text, bool keeps_case);
 
 /* Entries are embedded in their owner and own nothing; keys are borrowed from the owner. */
 struct hash_entry {

@@ -333,23 +333,9 @@ bool address_is_postmaster(const struct address *a)
     return bytes_is_nocase(a->local, "postmaster");
 }
 
-static uint64_t hash_on(uint64_t hash, struct bytes text, bool keeps_case)
-{
-    uint8_t block[256];
-
-    while (text.len != 0) {
-        struct bytes part = bytes_first(text, sizeof(block));
-        for (size_t i = 0; i < part.len; i++)
-            block[i] = keeps_case ? part.at[i] : byte_lower(part.at[i]);
-        hash = hash_chain(hash, bytes_make(block, part.len));
-        text = bytes_skip(text, part.len);
-    }
-    return hash;
-}
-
 uint64_t address_mailbox(const struct address *a, struct bytes local)
 {
-    uint64_t hash = hash_on(hash_on(0, local, a->keeps_case), a->domain, false);
+    uint64_t hash = hash_chain_text(hash_chain_text(0, local, a->keeps_case), a->domain, false);
 
     return hash == 0 ? 1 : hash;
 }

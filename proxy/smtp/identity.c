@@ -102,11 +102,14 @@ static struct bytes ttl_value(const struct identity *who, struct attribute *attr
     return number_value(who->hops_left == 0 ? IDENTITY_HOPS : who->hops_left - 1U, attribute);
 }
 
+const char *identity_greeted(const struct identity *who)
+{
+    return who->is_lmtp ? "LMTP" : who->is_esmtp ? "ESMTP" : "SMTP";
+}
+
 struct bytes identity_protocol(const struct identity *who)
 {
-    if (who->protocol.len != 0)
-        return printable(who->protocol);
-    return bytes_of(who->is_lmtp ? "LMTP" : who->is_esmtp ? "ESMTP" : "SMTP");
+    return who->protocol.len != 0 ? printable(who->protocol) : bytes_of(identity_greeted(who));
 }
 
 /* `form` is not AUTO. */

@@ -75,7 +75,8 @@ int identity_read_xclient(struct bytes argument, struct arena *arena, struct ide
 struct identity identity_unknown(void);
 /* The argument of XFORWARD changes *who; otherwise as above. */
 int identity_read_xforward(struct bytes argument, struct arena *arena, struct identity *who);
-struct bytes identity_protocol(const struct identity *who); /* "ESMTP" */
+const char *identity_greeted(const struct identity *who);   /* "ESMTP", by its greeting */
+struct bytes identity_protocol(const struct identity *who); /* the same, or as XFORWARD says */
 /* A copy with texts of its own, all in one block: mem_free() it. NULL: no memory. */
 struct identity *identity_copy(const struct identity *who);
 

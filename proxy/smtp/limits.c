@@ -88,16 +88,6 @@ void limits_used_reset(struct limits_used *used)
     buf_reset(&used->domains);
 }
 
-static uint64_t hash_of(struct bytes domain)
-{
-    uint8_t lower[ADDRESS_DOMAIN_MAX];
-    struct bytes key = bytes_make(lower, bytes_first(domain, sizeof(lower)).len);
-
-    for (size_t i = 0; i < key.len; i++)
-        lower[i] = byte_lower(domain.at[i]);
-    return hash_chain(0, key);
-}
-
 static bool is_known(struct bytes domains, uint64_t hash)
 {
     for (; domains.len != 0; domains = bytes_skip(domains, sizeof(hash)))
@@ -114,7 +104,7 @@ bool limits_use(struct limits_used *used, const struct limits *limits, struct by
     if (limits->rcpts != 0 && used->rcpts >= limits->rcpts)
         return false;
     if (limits->domains != 0 && limits->domains <= DOMAINS_MAX) {
-        hash = hash_of(domain);
+        hash = hash_chain_text(0, domain, false);
         if (!is_known(domains, hash)) {
             if (domains.len / sizeof(hash) >= limits->domains)
                 return false;

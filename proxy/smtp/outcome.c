@@ -137,7 +137,8 @@ const struct quarantine *outcome_quarantine(const struct transaction *t, const s
  * that makes no reports. A report needs the message. */
 static bool wants_report(const struct transaction *t, const struct recipient *r)
 {
-    return r->branch != NULL && (r->branch->can_prepare || r->branch->lacks_dsn) && !t->is_unkept &&
+    return t->envelope.is_dsn && r->branch != NULL &&
+           (r->branch->can_prepare || r->branch->lacks_dsn) && !t->is_unkept &&
            !address_is_null(&t->envelope.from) && params_notifies(r->params, PARAMS_NOTIFY_SUCCESS);
 }
 
@@ -395,17 +396,20 @@ bool outcome_is_success(const struct transaction *t, const struct recipient *hea
 /* Of the first list that succeeds, else of the first. */
 static struct reply words_of_one(const struct transaction *t)
 {
-    const struct recipient *first = NULL;
+    struct reply first = reply_own(REPLY_LOCAL_PROBLEM);
+    bool has_first = false;
 
     LIST_EACH (link, &t->recipients) {
         const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
         if (r->head != r || !outcome_is_acknowledged(r))
             continue;
-        if (outcome_is_success(t, r))
-            return outcome_of_list(t, r);
-        first = first == NULL ? r : first;
+        struct reply reply = outcome_of_list(t, r);
+        if (reply_is_positive(&reply))
+            return reply;
+        first = has_first ? first : reply;
+        has_first = true;
     }
-    return first == NULL ? reply_own(REPLY_LOCAL_PROBLEM) : outcome_of_list(t, first);
+    return first;
 }
 
 struct reply outcome_of_message(const struct transaction *t)

@@ -420,8 +420,10 @@ static void advance(struct session *s)
     if (s->end.untold != NULL)
         session_tell_untold(s);
     if (list_is_empty(&s->slots) && session_has_room_to_do(s)) {
-        if (s->state == SESSION_GOING)
-            (s->chunk.is_open ? session_decide_chunk : session_decide_data)(s);
+        if (s->state == SESSION_GOING && s->chunk.is_open)
+            session_decide_chunk(s);
+        else if (s->state == SESSION_GOING)
+            session_decide_data(s);
         else if (s->state == SESSION_HELD)
             session_run_held(s);
         else if (s->state == SESSION_ENDING)

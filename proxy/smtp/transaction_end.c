@@ -161,7 +161,12 @@ static void commit(struct transaction *t)
 
 static bool is_committed(const struct transaction *t)
 {
-    return !has_firm_at_work(t) && !has_undoable_at_work(t);
+    return t->state == TX_COMMITTING && !has_firm_at_work(t) && !has_undoable_at_work(t);
+}
+
+static bool is_spooled(const struct transaction *t)
+{
+    return t->state == TX_SPOOLING && !t->spool.is_committing;
 }
 
 static void finish(struct transaction *t)
@@ -218,14 +223,11 @@ void transaction_advance(struct transaction *t)
         release(t);
     if (t->state == TX_RELEASED && !has_firm_at_work(t))
         take(t);
-    if (t->state == TX_SPOOLING && !t->spool.is_committing && !t->spool.comes_last)
+    if (is_spooled(t) && !t->spool.comes_last)
         commit(t);
-    bool has_committed = t->state == TX_COMMITTING && is_committed(t);
-    if (has_committed && t->spool.comes_last && t->refusal.code == 0) {
+    if (is_committed(t) && t->spool.comes_last && t->refusal.code == 0)
         spool(t);
-        has_committed = false;
-    }
-    if (has_committed || (t->state == TX_SPOOLING && !t->spool.is_committing))
+    if (is_committed(t) || is_spooled(t))
         finish(t);
 }
 

@@ -39,10 +39,9 @@ struct relay_link *relay_stock_find_idle(struct relay *r, const struct carrier *
                                          const struct relay_again *again);
 struct relay_link *relay_stock_find_bound(struct relay *r, const struct carrier *client,
                                           const struct relay_again *again);
-/* May this connection serve one more transaction? */
-/* How many transactions its connection may serve: max-transactions, or what the target announces.
- */
+/* How many transactions it may serve: max-transactions, or what the target announces. */
 uint32_t relay_stock_transactions_max(const struct relay_link *link);
+/* May this connection serve one more transaction? */
 bool relay_stock_may_serve_again(const struct relay_link *link);
 
 /* The connection lies idle from now on. `is_for_all`: for any client, else for the one that it is

@@ -24,9 +24,10 @@ from harness.postern import Postern  # noqa: E402
 from harness.postfix import Postfix  # noqa: E402
 from harness.process import free_port, is_root  # noqa: E402
 from harness.spf_dns import SpfDns  # noqa: E402
+from harness.workers import Workers  # noqa: E402
 from peers.answers import Hold  # noqa: E402
 from peers.milter import Milter  # noqa: E402
-from peers.target import Target  # noqa: E402
+from peers.target import FRAMINGS, Target  # noqa: E402
 
 needs_root = pytest.mark.skipif(not is_root(), reason="a private Postfix is started as root")
 
@@ -105,6 +106,30 @@ def postern(dns):
             made.append(Postern(text, resolver or dns.address, **options))
             return made[-1]
         yield make
+
+
+DISCARDS = "[route]\n@example.test discard\n"
+
+
+@pytest.fixture
+def workers(dns):
+    """Starts posterns of several processes; each must end well, like those of `postern`."""
+    with ending_well() as made:
+        def make(text=DISCARDS, **options):
+            made.append(Workers(text, dns.address, **options))
+            return made[-1]
+        yield make
+
+
+@pytest.fixture(params=FRAMINGS)
+def framing(request):
+    return request.param
+
+
+@pytest.fixture
+def backend(target, framing):
+    """A scripted target of each framing."""
+    return target(ehlo=FRAMINGS[framing])
 
 
 def relay_config(target_address, *lines, name="target", route="@example.test"):

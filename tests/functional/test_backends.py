@@ -317,22 +317,6 @@ def test_flush_and_reroute(target, postern):
 
 # ---- the list changes ----
 
-@pytest.fixture
-def workers(dns):
-    made = []
-
-    def make(text, **options):
-        made.append(Workers(text, dns.address, **options))
-        return made[-1]
-    yield make
-    try:
-        for one in made:
-            one.stop()
-    finally:
-        for one in made:
-            one.remove()
-
-
 def test_reload_with_queued_mail(target, workers):
     """An address that goes takes nothing with it: what waits for it goes to the new owners, and
     what waits for another stays where it is."""

@@ -10,11 +10,9 @@ from harness.postfix import queue_id
 from harness.smtp import keywords
 from peers.answers import Close
 from peers.client import chunk, chunked
-from peers.target import DEFAULT_EHLO
+from peers.target import CHUNKING_EHLO, DEFAULT_EHLO, FRAMINGS
 
-CHUNKING = (*DEFAULT_EHLO, "CHUNKING")
-BINARY = (*CHUNKING, "BINARYMIME")
-FRAMINGS = {"DATA": DEFAULT_EHLO, "BDAT": CHUNKING}
+BINARY = (*CHUNKING_EHLO, "BINARYMIME")
 SPOOL = ("on-failure = spool", "health-interval = 1s", "connect-timeout = 1s", "retry = 1s")
 ENVELOPE = b"MAIL FROM:<sender@example.org>\r\nRCPT TO:<joe@example.test>\r\n"
 
@@ -26,16 +24,6 @@ CHUNKS = {"whole": 1 << 30, "64 KiB": 65536, "1,000": 1000, "7": 7}
 BINARY_MESSAGE = HEADER.replace(b"Subject", b"MIME-Version: 1.0\r\n"
                                 b"Content-Transfer-Encoding: binary\r\nSubject") \
     + b"\r\n\n.\n\r.\r\0.\0\r\n.\r\n..\r\n" + bytes(range(256)) * 3 + b"\r\n.\r\nQUIT\r\n\r"
-
-
-@pytest.fixture(params=FRAMINGS)
-def framing(request):
-    return request.param
-
-
-@pytest.fixture
-def backend(target, framing):
-    return target(ehlo=FRAMINGS[framing])
 
 
 @pytest.fixture
@@ -75,7 +63,7 @@ def test_content_is_unchanged(server, backend, framing, name, size):
 
 
 def test_announced_always(to_target, backend):
-    """CHUNKING whatever the target can do; BINARYMIME where every target can."""
+    """CHUNKING_EHLO whatever the target can do; BINARYMIME where every target can."""
     server = to_target(backend)
     with server.client() as client:
         client.hello()
@@ -89,7 +77,7 @@ def test_announced_always(to_target, backend):
     ("chunking = auto", BINARY, True), ("chunking = no", BINARY, False),
     ("chunking = auto", (*DEFAULT_EHLO, "BINARYMIME"), False)])
 def test_binarymime_is_announced(target, to_target, relay, ehlo, is_announced):
-    """It goes by BDAT alone, so the target must have CHUNKING, too, and may not be kept from it."""
+    """It goes by BDAT alone, so the target must have CHUNKING_EHLO, too, and may not be kept from it."""
     server = to_target(target(ehlo=ehlo), relay)
     with server.client() as client:
         client.hello()
@@ -100,7 +88,7 @@ def test_binarymime_is_announced(target, to_target, relay, ehlo, is_announced):
 
 def test_chunks_take_turns_with_the_target(target, to_target):
     """Content moves on while the client still sends; LAST only with the client's end."""
-    backend = target(ehlo=CHUNKING)
+    backend = target(ehlo=CHUNKING_EHLO)
     server = to_target(backend, "received = never")
     with server.client() as client:
         client.hello()
@@ -118,7 +106,7 @@ def test_chunks_take_turns_with_the_target(target, to_target):
 
 def test_whole_message_is_one_chunk(target, to_target):
     """What is whole when the target is ready costs no round trip but the envelope's and its own."""
-    backend = target(ehlo=CHUNKING)
+    backend = target(ehlo=CHUNKING_EHLO)
     server = to_target(backend, "received = never")
     octets, count = chunked(PLAIN_MESSAGE, 10)
     with server.client() as client:
@@ -192,7 +180,7 @@ def test_state_after_a_failed_chunk(server, backend):
 
 def test_state_after_a_refused_end(target, to_target):
     """... nor after the target has refused it at its end."""
-    backend = target(ehlo=CHUNKING).on("last", "550 5.7.1 no", "250 2.0.0 yes")
+    backend = target(ehlo=CHUNKING_EHLO).on("last", "550 5.7.1 no", "250 2.0.0 yes")
     server = to_target(backend)
     with server.client() as client:
         client.hello()
@@ -241,7 +229,7 @@ MILLION = 1_000_000
 
 def test_a_million_tiny_chunks(target, to_target):
     """Each octet a chunk of its own: bounded in time and memory, and cut anew for the target."""
-    backend = target(ehlo=CHUNKING)
+    backend = target(ehlo=CHUNKING_EHLO)
     server = to_target(backend, "received = never", is_measured=True)
     content = (HEADER + b"\r\n" + b"0123456789\r\n" * MILLION)[:MILLION - 2] + b"\r\n"
     octets, count = chunked(content, 1)
@@ -263,7 +251,7 @@ def test_a_million_tiny_chunks(target, to_target):
 
 def test_replies_that_nobody_reads(target, to_target):
     """A client that sends chunks and reads no reply is not read any more; others are served."""
-    backend = target(ehlo=CHUNKING)
+    backend = target(ehlo=CHUNKING_EHLO)
     server = to_target(backend, is_measured=True)
     with server.client(receive_buffer_bytes=4096) as client, server.client() as other:
         client.hello()
@@ -313,7 +301,7 @@ def test_much_binary(target, to_target):
 
 
 @pytest.mark.parametrize("relay, ehlo", [
-    ("chunking = auto", CHUNKING), ("chunking = no", BINARY),
+    ("chunking = auto", CHUNKING_EHLO), ("chunking = no", BINARY),
     ("chunking = auto", (*DEFAULT_EHLO, "BINARYMIME"))])
 def test_binary_to_a_target_without(target, to_target, relay, ehlo):
     """554 5.6.1 to its recipients, however the listener came to announce it; it hears nothing."""
@@ -381,7 +369,7 @@ def test_binary_waits_in_the_spool(target, to_target):
 
 def test_binary_is_not_delivered_by_data(target, to_target):
     """A target that cannot take it in the end: the sender hears 5.6.1, and it nothing."""
-    backend = target(ehlo=CHUNKING).on("greeting", "421 4.3.2 down", "220 up")
+    backend = target(ehlo=CHUNKING_EHLO).on("greeting", "421 4.3.2 down", "220 up")
     server = to_target(backend, *SPOOL, smtpd="announce = BINARYMIME\n")
     with server.client() as client:
         client.hello()

@@ -9,20 +9,8 @@ from harness.messages import DOTTED_MESSAGE, HEADER, ODD_MESSAGE, PLAIN_MESSAGE,
 from harness.smtp import without_received
 from peers.answers import Hold
 from peers.client import stuffed
-from peers.target import DEFAULT_EHLO
+from peers.target import CHUNKING_EHLO
 
-CHUNKING = (*DEFAULT_EHLO, "CHUNKING")
-FRAMINGS = {"DATA": DEFAULT_EHLO, "BDAT": CHUNKING}
-
-
-@pytest.fixture(params=FRAMINGS)
-def framing(request):
-    return request.param
-
-
-@pytest.fixture
-def backend(target, framing):
-    return target(ehlo=FRAMINGS[framing])
 
 
 @pytest.fixture
@@ -86,7 +74,7 @@ def test_content_that_would_continue_our_own_field(to_target, backend, start, si
 
 def test_small_message_is_one_chunk(target, to_target):
     """A message whose end is known goes as a single BDAT LAST, with no empty line of its own."""
-    backend = target(ehlo=CHUNKING)
+    backend = target(ehlo=CHUNKING_EHLO)
     server = to_target(backend, "received = never")
     with server.client() as client:
         client.hello()
@@ -97,7 +85,7 @@ def test_small_message_is_one_chunk(target, to_target):
 
 def test_large_message_is_streamed_in_chunks(target, to_target):
     """Chunks leave while the client is still sending; LAST only after its end."""
-    backend = target(ehlo=CHUNKING)
+    backend = target(ehlo=CHUNKING_EHLO)
     server = to_target(backend, "received = never")
     content = big_message(1 << 20)
     half = content.index(b"\r\n", len(content) // 2) + 2
@@ -130,7 +118,7 @@ def test_content_streams_before_its_end(target, to_target):
 
 def test_chunking_no(target, to_target):
     """chunking = no: DATA, whatever the target announces."""
-    backend = target(ehlo=CHUNKING)
+    backend = target(ehlo=CHUNKING_EHLO)
     server = to_target(backend, "chunking = no")
     with server.client() as client:
         client.hello()
@@ -140,7 +128,7 @@ def test_chunking_no(target, to_target):
 
 def test_chunk_refused(target, to_target):
     """A refused chunk is the answer to the message; the connection is clean for the next."""
-    backend = target(ehlo=CHUNKING).on("BDAT", "452 4.3.1 no room").on("last", "250 2.0.0 Ok")
+    backend = target(ehlo=CHUNKING_EHLO).on("BDAT", "452 4.3.1 no room").on("last", "250 2.0.0 Ok")
     server = to_target(backend)
     with server.client() as client:
         client.hello()

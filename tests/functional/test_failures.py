@@ -11,11 +11,10 @@ from harness.process import free_port
 from harness.smtp import without_received
 from peers.answers import Close, Deaf, Drip, Flood, Nothing, Reset, Say, Silence
 from peers.client import elapsed, stuffed
-from peers.target import DEFAULT_EHLO
+from peers.target import CHUNKING_EHLO, DEFAULT_EHLO
 
 QUICK = ("connect-timeout = 1s", "command-timeout = 1s", "envelope-timeout = 2s",
          "data-timeout = 1s", "final-timeout = 1s")
-BDAT = (*DEFAULT_EHLO, "CHUNKING")
 
 
 def rcpt_reply(server, recipient="joe@example.test"):
@@ -302,7 +301,7 @@ def test_421_after_rcpt(target, to_target):
 
 
 @pytest.mark.parametrize("how", BREAKS)
-@pytest.mark.parametrize("ehlo", [DEFAULT_EHLO, BDAT], ids=["DATA", "BDAT"])
+@pytest.mark.parametrize("ehlo", [DEFAULT_EHLO, CHUNKING_EHLO], ids=["DATA", "BDAT"])
 def test_lost_after_the_end_of_data(target, to_target, how, ehlo):
     """The end was sent, no reply came: 451, logged duplicate=possible."""
     backend = target(ehlo=ehlo).on("end", BREAKS[how]).on("last", BREAKS[how])
@@ -398,7 +397,7 @@ def test_data_refusal_comes_at_the_end_of_data(target, to_target, refusal):
 
 
 @pytest.mark.parametrize("refusal", ["550 5.7.1 looks like spam", "452 4.3.1 disk full"])
-@pytest.mark.parametrize("ehlo", [DEFAULT_EHLO, BDAT], ids=["DATA", "BDAT"])
+@pytest.mark.parametrize("ehlo", [DEFAULT_EHLO, CHUNKING_EHLO], ids=["DATA", "BDAT"])
 def test_end_refusal_is_passed_on(target, to_target, refusal, ehlo):
     """The reply to the end of data is the target's own, and the connection lives on."""
     backend = target(ehlo=ehlo).on("end", refusal).on("last", refusal)
@@ -514,7 +513,7 @@ def test_client_vanishes_in_its_message(target, to_target, how):
 
 def test_client_vanishes_in_its_message_with_bdat(target, to_target):
     """With CHUNKING: no LAST, RSET at once, and the connection lives."""
-    backend = target(ehlo=BDAT)
+    backend = target(ehlo=CHUNKING_EHLO)
     server = to_target(backend, "received = never")
     client = server.client()
     client.hello()

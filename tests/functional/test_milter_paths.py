@@ -9,9 +9,8 @@ from harness.milters import Opendkim
 from harness.process import free_port
 from harness.smtp import without_received
 from peers.answers import CloseAfter, Nothing
-from peers.target import DEFAULT_EHLO
+from peers.target import FRAMINGS
 
-FRAMINGS = {"DATA": DEFAULT_EHLO, "BDAT": (*DEFAULT_EHLO, "CHUNKING")}
 SPOOL = "on-failure = spool\nhealth-interval = 1s\nconnect-timeout = 1s\nretry = 1s\n"
 EVERYTHING = ("negotiate", "", "actions", "all")
 EDITS = [EVERYTHING, ("eom", "", "addheader", "X-Last", "last"),

@@ -20,7 +20,7 @@ from harness.postern import binary, environment, event_pattern, run
 from harness.process import is_root
 from peers.answers import Nothing
 from peers.client import elapsed
-from peers.target import DEFAULT_EHLO
+from peers.target import CHUNKING_EHLO
 
 ROUTES = "[route]\n@example.test discard\n"
 
@@ -249,7 +249,7 @@ def test_second_term_exits_at_once(at_the_end):
 
 def test_stop_does_not_wait_for_a_targets_last_words(target, to_target):
     """A connection whose transaction is over, but that still owes replies, keeps nobody."""
-    backend = target(ehlo=(*DEFAULT_EHLO, "CHUNKING"))
+    backend = target(ehlo=CHUNKING_EHLO)
     backend.on("BDAT", "452 4.3.1 no room", Nothing()).on("RSET", Nothing())
     server = to_target(backend, core="shutdown-timeout = 30s\n")
     with server.client() as client:

@@ -5,7 +5,7 @@ import pytest
 from harness.messages import PLAIN_MESSAGE, big_message
 from harness.smtp import without_received, xforward
 from peers.answers import Close, Hold
-from peers.target import DEFAULT_EHLO, XFORWARD
+from peers.target import CHUNKING_EHLO, DEFAULT_EHLO, XFORWARD
 
 SPOOL = ("on-failure = spool", "health-interval = 1s", "connect-timeout = 1s", "retry = 1s")
 
@@ -171,7 +171,7 @@ def test_identity_is_replayed(target, to_target):
 
 def test_many_and_big(target, to_target):
     """Bodies beyond what is kept in memory, beside small ones, to a target that takes BDAT."""
-    backend = target(ehlo=(*DEFAULT_EHLO, "CHUNKING"))
+    backend = target(ehlo=CHUNKING_EHLO)
     backend.unlisten()
     server = to_target(backend, *SPOOL, core="copy-memory = 128k")
     messages = [big_message(size) for size in (10, 60000, 70000, 3000000)]

@@ -6,9 +6,8 @@ from conftest import needs_root
 from harness.messages import PLAIN_MESSAGE
 from harness.postfix import Postfix, queue_id
 from harness.process import free_port
-from peers.target import DEFAULT_EHLO
+from peers.target import FRAMINGS
 
-FRAMINGS = {"DATA": DEFAULT_EHLO, "BDAT": (*DEFAULT_EHLO, "CHUNKING")}
 MASTER_CF = """
 10025     inet  n       -       n       -       -       smtpd
 """

@@ -6,9 +6,8 @@ from harness.maildir import Maildir
 from harness.messages import PLAIN_MESSAGE, as_stored
 from harness.postern import run
 from peers.answers import Close
-from peers.target import DEFAULT_EHLO
+from peers.target import CHUNKING_EHLO, DEFAULT_EHLO
 
-BDAT = (*DEFAULT_EHLO, "CHUNKING")
 
 
 @pytest.fixture
@@ -200,7 +199,7 @@ def test_second_relay_in_one_transaction(routed, target):
     assert len(backend.accepted) == len(other.accepted) == 1
 
 
-@pytest.mark.parametrize("ehlo", [DEFAULT_EHLO, BDAT], ids=["DATA", "BDAT"])
+@pytest.mark.parametrize("ehlo", [DEFAULT_EHLO, CHUNKING_EHLO], ids=["DATA", "BDAT"])
 def test_list_of_relay_and_maildir(routed, ehlo):
     """joe@... one, store: both get the message."""
     server, backend, store = routed("@example.test one, store", ehlo=ehlo)
@@ -224,7 +223,7 @@ def test_list_refused_at_rcpt(routed, refusal):
 
 @pytest.mark.parametrize("answer, code", [
     ("550 5.7.1 spam", 550), ("452 4.3.1 full", 452), (Close(), 451)], ids=["550", "452", "lost"])
-@pytest.mark.parametrize("ehlo", [DEFAULT_EHLO, BDAT], ids=["DATA", "BDAT"])
+@pytest.mark.parametrize("ehlo", [DEFAULT_EHLO, CHUNKING_EHLO], ids=["DATA", "BDAT"])
 def test_list_refused_at_the_end_of_data(routed, answer, code, ehlo):
     """The relay refuses the message: its reply, and no maildir keeps it."""
     server, backend, store = routed("@example.test one, store", ehlo=ehlo)

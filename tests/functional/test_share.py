@@ -11,12 +11,11 @@ import pytest
 
 from harness.dns import CLIENT
 from harness.messages import HEADER, PLAIN_MESSAGE
-from peers.target import DEFAULT_EHLO, XCLIENT
+from peers.target import CHUNKING_EHLO, DEFAULT_EHLO, XCLIENT
 
 OTHER = "127.1.0.2"             # another /24
 PATIENCE_S = 60                 # well below envelope-timeout
 ENOUGH = (b"x" * 1022 + b"\r\n") * 20     # a second, to keep a connection
-WITH_CHUNKING = (*DEFAULT_EHLO, "CHUNKING")
 WITH_XCLIENT = (*DEFAULT_EHLO, XCLIENT)
 
 
@@ -81,7 +80,7 @@ def delivered(backend):
     return sorted(t.content for t in backend.accepted if "innocent" not in t.mail)
 
 
-@pytest.mark.parametrize("identity, ehlo", [("none", DEFAULT_EHLO), ("none", WITH_CHUNKING),
+@pytest.mark.parametrize("identity, ehlo", [("none", DEFAULT_EHLO), ("none", CHUNKING_EHLO),
                                             ("xclient", WITH_XCLIENT), ("proxy-v1", DEFAULT_EHLO)],
                          ids=["data", "bdat", "xclient", "proxy"])
 def test_drip_shuts_nobody_out(target, to_target, identity, ehlo):

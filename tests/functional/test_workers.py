@@ -17,20 +17,7 @@ from harness.workers import Callers, Workers, wait_for, wait_gone
 from peers.answers import Hold
 from peers.client import Client
 
-from conftest import ending_well, relay_config, send_whole
-
-ROUTES = "[route]\n@example.test discard\n"
-
-
-@pytest.fixture
-def workers(dns):
-    """Starts posterns of several processes; each must end well, like those of `postern`."""
-    with ending_well() as made:
-        def make(text=ROUTES, **options):
-            made.append(Workers(text, dns.address, **options))
-            return made[-1]
-        yield make
-
+from conftest import DISCARDS, relay_config, send_whole
 
 def connect_all(server, count, **options):
     """That many sessions, greeted."""
@@ -91,7 +78,7 @@ def test_exit_69_address_in_use(workers):
 
 def test_what_keeps_a_worker_from_starting(workers, tmp_path):
     """The first start fails with the process's exit code, and no process is left."""
-    server = workers(f'[logfile "l"]\nfile = "{tmp_path}/no/such"\n' + ROUTES,
+    server = workers(f'[logfile "l"]\nfile = "{tmp_path}/no/such"\n' + DISCARDS,
                      core="logger = l\n", is_started=False)
     done = run(*server.flags)
     assert done.returncode == 71 and "/no/such" in done.stderr
@@ -529,7 +516,7 @@ def test_term_ends_old_generations_too(workers):
 def test_usr1_is_for_all(workers, tmp_path):
     """Every process opens its log files anew."""
     log = tmp_path / "log"
-    server = workers(f'[logfile "l"]\nfile = "{log}"\n' + ROUTES, core="logger = l\n",
+    server = workers(f'[logfile "l"]\nfile = "{log}"\n' + DISCARDS, core="logger = l\n",
                      is_started=False)
     server.start(is_logging_to_stderr=False)
     wait_for(lambda: log.exists() and "role=master" in log.read_text())

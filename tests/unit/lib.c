@@ -97,6 +97,14 @@ void lib_put_bytes(struct lib_text *text, struct bytes b)
     }
 }
 
+void lib_add(struct lib_octets *octets, struct bytes more)
+{
+    assert_true(more.len <= sizeof(octets->at) - octets->len);
+    if (more.len > 0)
+        memcpy(octets->at + octets->len, more.at, more.len);
+    octets->len += more.len;
+}
+
 /* Readable memory of at least `size_bytes`, followed by a page that is not. */
 static struct lib_guard guard_make(size_t size_bytes)
 {

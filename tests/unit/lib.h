@@ -34,6 +34,13 @@ void lib_put(struct lib_text *text, const char *format, ...) __attribute__((form
 /* Octets as a C string literal would have them, without the quotes. */
 void lib_put_bytes(struct lib_text *text, struct bytes b);
 
+/* Octets that come in pieces; there must be room for them. */
+struct lib_octets {
+    size_t len;
+    uint8_t at[4096];
+};
+void lib_add(struct lib_octets *octets, struct bytes more);
+
 /* --- inputs cut in every way: whole, every split in two, byte by byte ---
  *
  * `run` sets its object up, takes pieces until there are none, writes down what it saw, and takes

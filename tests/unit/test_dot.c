@@ -107,19 +107,6 @@ static void test_rows(void **state)
 
 /* ---- against the definition ---- */
 
-struct octets {
-    size_t len;
-    uint8_t at[4096];
-};
-
-static void add(struct octets *o, struct bytes more)
-{
-    assert_true(more.len <= sizeof(o->at) - o->len);
-    if (more.len > 0)
-        memcpy(o->at + o->len, more.at, more.len);
-    o->len += more.len;
-}
-
 static bool is_line_start(struct bytes wire, size_t at)
 {
     return at == 0 || (at >= 2 && wire.at[at - 2] == '\r' && wire.at[at - 1] == '\n');
@@ -127,7 +114,7 @@ static bool is_line_start(struct bytes wire, size_t at)
 
 /* What dot.h says, octet by octet, with the whole input at hand. Returns the octets taken. A CR at
  * the very end is left open. */
-static size_t define(struct bytes wire, struct octets *content, bool *is_ended, bool *is_bare)
+static size_t define(struct bytes wire, struct lib_octets *content, bool *is_ended, bool *is_bare)
 {
     content->len = 0;
     *is_ended = *is_bare = false;
@@ -142,20 +129,20 @@ static size_t define(struct bytes wire, struct octets *content, bool *is_ended, 
             }
         } else if (c == '\n' && before != '\r') {
             *is_bare = true;
-            add(content, bytes_of("\r\n"));
+            lib_add(content, bytes_of("\r\n"));
         } else if (c == '\n') {
-            add(content, bytes_of("\r\n"));
+            lib_add(content, bytes_of("\r\n"));
         } else if (c == '\r' && i + 1 < wire.len && behind != '\n') {
             *is_bare = true;
-            add(content, bytes_of(" "));
+            lib_add(content, bytes_of(" "));
         } else if (c != '\r') {
-            add(content, bytes_make(&c, 1));
+            lib_add(content, bytes_make(&c, 1));
         }
     }
     return wire.len;
 }
 
-static void feed(struct dot *d, struct bytes piece, size_t *taken, struct octets *content)
+static void feed(struct dot *d, struct bytes piece, size_t *taken, struct lib_octets *content)
 {
     while (piece.len > 0 && d->state != DOT_ENDED) {
         struct bytes run;
@@ -163,7 +150,7 @@ static void feed(struct dot *d, struct bytes piece, size_t *taken, struct octets
 
         assert_in_range(used, 1, piece.len);
         assert_true(run.len <= used + 1);
-        add(content, run);
+        lib_add(content, run);
         *taken += used;
         piece = bytes_skip(piece, used);
     }
@@ -172,7 +159,7 @@ static void feed(struct dot *d, struct bytes piece, size_t *taken, struct octets
 /* The input cut in two at `cut`. */
 static bool is_as_defined(size_t row, struct bytes wire, size_t cut)
 {
-    static struct octets expected, actual;
+    static struct lib_octets expected, actual;
     bool is_ended, is_bare;
     size_t taken = 0, expected_taken = define(wire, &expected, &is_ended, &is_bare);
     struct dot d;
@@ -249,7 +236,7 @@ static void test_long_runs(void **state)
 /* ---- the way back ---- */
 
 /* Writes `content` in steps of `step` octets on the wire, with at most `max` runs at a time. */
-static void stuff(struct bytes content, int max, size_t step, struct octets *wire)
+static void stuff(struct bytes content, int max, size_t step, struct lib_octets *wire)
 {
     struct dot_stuffer s = {.is_inside_line = false};
     struct bytes runs[8];
@@ -267,32 +254,32 @@ static void stuff(struct bytes content, int max, size_t step, struct octets *wir
             assert_true(runs[i].len > 0);
             if (runs[i].at != dot_extra)
                 planned += runs[i].len;
-            add(wire, piece);
+            lib_add(wire, piece);
             left -= piece.len;
         }
         assert_int_equal(planned, covered);
         content = bytes_skip(content, dot_stuffer_wrote(&s, runs, count, step - left));
     }
     assert_false(s.is_dot_sent);
-    add(wire, bytes_of(s.is_inside_line ? "\r\n.\r\n" : ".\r\n"));
+    lib_add(wire, bytes_of(s.is_inside_line ? "\r\n.\r\n" : ".\r\n"));
 }
 
 /* What stuffing makes of a content: every line that begins with a dot gets one more. */
-static void define_stuffed(struct bytes content, struct octets *wire)
+static void define_stuffed(struct bytes content, struct lib_octets *wire)
 {
     wire->len = 0;
     for (size_t i = 0; i < content.len; i++) {
         if (content.at[i] == '.' && is_line_start(content, i))
-            add(wire, bytes_of("."));
-        add(wire, bytes_make(content.at + i, 1));
+            lib_add(wire, bytes_of("."));
+        lib_add(wire, bytes_make(content.at + i, 1));
     }
-    add(wire,
-        bytes_of(content.len > 0 && content.at[content.len - 1] != '\n' ? "\r\n.\r\n" : ".\r\n"));
+    lib_add(wire, bytes_of(content.len > 0 && content.at[content.len - 1] != '\n' ? "\r\n.\r\n"
+                                                                                  : ".\r\n"));
 }
 
 static void check_round_trip(size_t row, struct bytes content, int max, size_t step)
 {
-    static struct octets expected, wire, back;
+    static struct lib_octets expected, wire, back;
     bool is_whole_line = content.len == 0 || content.at[content.len - 1] == '\n';
     size_t taken = 0;
     struct dot d;
@@ -417,13 +404,13 @@ static void test_random_round_trips(void **state)
                                          "..",
                                          "a long piece of text that fills a block of sixty-four"};
     struct lib_random chance = {.state = 20261122};
-    static struct octets content;
+    static struct lib_octets content;
 
     (void)state;
     for (size_t round = 0; round < 5000; round++) {
         content.len = 0;
         for (size_t n = lib_random_below(&chance, 24); n > 0; n--)
-            add(&content, bytes_of(pieces[lib_random_below(&chance, ARRAY_LENGTH(pieces))]));
+            lib_add(&content, bytes_of(pieces[lib_random_below(&chance, ARRAY_LENGTH(pieces))]));
         check_round_trip(round, bytes_make(content.at, content.len),
                          1 + (int)lib_random_below(&chance, 8), 1 + lib_random_below(&chance, 300));
     }

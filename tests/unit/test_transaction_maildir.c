@@ -205,6 +205,7 @@ static void test_live_reports(void **state)
         struct play p;
         play_begin(&p);
         p.t.envelope.from.local = bytes_of(rows[i].from);
+        p.t.envelope.is_dsn = true;
         p.prepare_error = rows[i].prepare_error;
         p.withholds_commit = true;
         p.withholds_appear = true;
@@ -256,6 +257,7 @@ static void test_live_reports_of_relays(void **state)
         struct play p;
         play_begin(&p);
         p.t.envelope.from.local = bytes_of("joe");
+        p.t.envelope.is_dsn = true;
         memcpy(p.kinds, rows[i].kinds, sizeof(p.kinds));
         play_address_apart(&p);
         for (int j = 0; j < 2; j++)
