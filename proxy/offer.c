@@ -21,12 +21,12 @@ const struct session_targets *offer_of_targets(struct offer *o, uint32_t generat
         return &o->all;
     o->is_known = true;
     o->generation = generation;
-    o->all = (struct session_targets){.bridged = UINT32_MAX};
+    struct capability all = {.keywords = UINT32_MAX};
     for (size_t i = 0; i < o->target_count; i++) {
-        struct capability caps = o->targets[i]->ops->capabilities(o->targets[i]);
-        o->all.bridged &= caps.keywords;
-        o->all.limits = i == 0 ? caps.limits : limits_of_both(&o->all.limits, &caps.limits);
+        struct capability one = o->targets[i]->ops->capabilities(o->targets[i]);
+        all = i == 0 ? one : capability_of_both(&all, &one);
     }
+    o->all = (struct session_targets){.bridged = all.keywords, .limits = all.limits};
     return &o->all;
 }
 

@@ -64,8 +64,7 @@ static struct capability on_capabilities(struct target *group)
 
     for (size_t i = 0; i < group->member_count; i++) {
         struct capability one = group->members[i]->ops->capabilities(group->members[i]);
-        all.keywords = i == 0 ? one.keywords : all.keywords & one.keywords;
-        all.limits = i == 0 ? one.limits : limits_of_both(&all.limits, &one.limits);
+        all = i == 0 ? one : capability_of_both(&all, &one);
     }
     return all;
 }

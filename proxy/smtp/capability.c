@@ -108,6 +108,12 @@ void capability_put_words(struct buf *out, const struct capability *caps)
     }
 }
 
+struct capability capability_of_both(const struct capability *a, const struct capability *b)
+{
+    return (struct capability){.keywords = a->keywords & b->keywords,
+                               .limits = limits_of_both(&a->limits, &b->limits)};
+}
+
 bool capability_bridges_same(const struct capability *a, const struct capability *b)
 {
     return a->keywords == b->keywords && a->limits.size_bytes == b->limits.size_bytes &&

@@ -62,6 +62,8 @@ struct capability capability_parse(const struct reply *reply);
 void capability_put_words(struct buf *out, const struct capability *caps);
 struct capability capability_read_words(struct bytes words);
 
+/* What holds at either of them: see limits_of_both(). Attributes are left out. */
+struct capability capability_of_both(const struct capability *a, const struct capability *b);
 /* Do both announce the same keywords and limits? */
 bool capability_bridges_same(const struct capability *a, const struct capability *b);
 
