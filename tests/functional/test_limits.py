@@ -39,8 +39,9 @@ def test_all_processes_know_and_so_does_the_next_start(target, dns):
             wait_for(lambda: TOLD <= announced(server))
         connections = len(there.connections)
         control = Control(server)
+        wait_for(lambda: {"SIZE=100000", "LIMITS", "MAILMAX=3", "RCPTMAX=2", "DSN"}
+                 <= set(control.json("targets")[0]["capabilities"].split()))    # told by the worker
         row, = control.json("targets")
-        assert {"SIZE=100000", "LIMITS", "MAILMAX=3", "RCPTMAX=2", "DSN"} <= set(row["capabilities"].split())
         assert [kept["keyword"] for kept in row["withheld"]] == ["BINARYMIME"]
         facts = server.directory / "spool/targets"
         wait_for(lambda: facts.exists() and "MAILMAX=3" in facts.read_text())
