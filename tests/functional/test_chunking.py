@@ -131,36 +131,6 @@ def test_postfix_gets_it_whole(request, newlines, way, chunking, name):
     assert chain.postfix.delivered(queue_id(replies[-1])).sent == as_stored(MESSAGES[name])
 
 
-# ---- never two messages from one ----
-
-ENDS = [b"".join((before, b".", after)) for before in (b"\r\n", b"\n", b"\r", b"\r\n\0", b"\n\0")
-        for after in (b"\r\n", b"\n", b"\r", b"\0\r\n", b"\r\0\n", b"\r\r\n")]
-
-
-def test_nothing_is_smuggled_into_postfix(xclient_chain):
-    """What looks like an end of data, at every split between two chunks, ends nothing at a Postfix
-    that wants DATA: one message arrives for each, or it is refused for its NUL."""
-    evil = b"MAIL FROM:<evil@example.org>\r\nRCPT TO:<jane@example.test>\r\nDATA\r\n" \
-        b"Subject: smuggled\r\n\r\nsmuggled\r\n"
-    server = xclient_chain.postern("chunking = no")
-    postfix = xclient_chain.postfix
-    before = len(postfix.maildir("jane").messages())
-    for end in ENDS:
-        with server.client() as client:
-            client.hello()
-            for cut in range(len(end) + 1):
-                first, second = HEADER + b"\r\nbegin" + end[:cut], end[cut:] + evil + end
-                replies = say_all(client, ENVELOPE + chunk(first) + chunk(second, True), 4)
-                assert codes(replies[:3]) == [250] * 3
-                assert replies[3].code == 250 or (replies[3].code == 550 and b"\0" in end), end
-    with server.client() as client:
-        client.hello()
-        last = queue_id(client.mail(PLAIN_MESSAGE))
-        client.quit()
-    postfix.delivered(last)
-    assert len(postfix.maildir("jane").messages()) == before
-
-
 # ---- errors ----
 
 def test_state_after_a_failed_chunk(server, backend):
