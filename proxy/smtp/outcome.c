@@ -120,10 +120,12 @@ bool outcome_is_acknowledged(const struct recipient *r)
     return speaker != NULL && !outcome_is_failure(speaker->envelope);
 }
 
-/* A leg may have failed at its RCPT while another was accepted. */
+/* A leg may have failed at its RCPT while another was accepted. Filters throw it away all the same.
+ */
 enum fate outcome_fate(const struct recipient *r)
 {
-    return outcome_is_failure(r->envelope) ? r->envelope : r->final;
+    bool counts = outcome_is_failure(r->envelope) && r->final != FATE_DISCARDED;
+    return counts ? r->envelope : r->final;
 }
 
 const struct quarantine *outcome_quarantine(const struct transaction *t, const struct recipient *r)

@@ -43,23 +43,22 @@ void transaction_let_go(struct transaction *t)
 
 /* ---- thrown away ---- */
 
-/* Whatever became of the recipient so far. False: it would not have got the message. */
+/* Whatever became of the recipient so far, or will become of the other legs of its list: nobody
+ * hears of it any more. False: it was thrown away already, or the client knows that it is refused.
+ */
 static bool discard(struct transaction *t, struct recipient *r)
 {
-    bool is_in_doubt = transaction_may_be_spooled(r) && r->head->list.best != r;
+    bool is_refused = outcome_is_failure(r->envelope) && !outcome_is_acknowledged(r);
 
-    if (r->final == FATE_DISCARDED ||
-        (r->envelope != FATE_OPEN && !outcome_stands(r) && !is_in_doubt))
+    if (r->final == FATE_DISCARDED)
         return false;
     transaction_leave(r);
     if (r->envelope == FATE_OPEN) {
         transaction_set_envelope(t, r, FATE_DISCARDED);
         r->answer = r->reply = reply_own(REPLY_RECIPIENT_OK);
-    } else if (is_in_doubt) {
-        r->envelope = FATE_DISCARDED; /* the answer for the list was another's */
     }
     r->final = FATE_DISCARDED;
-    return true;
+    return !is_refused;
 }
 
 void transaction_discard(struct transaction *t, const struct target *target)

@@ -311,7 +311,7 @@ static void refuse(struct transaction *t, struct recipient *r, const struct repl
         transaction_set_envelope(t, r, FATE_REFUSED);
         transaction_set_reply(r, t->mail, refusal);
         r->answer = r->reply;
-    } else if (outcome_stands(r)) {
+    } else if (outcome_may_stand(r)) { /* others of its list may have no answer yet */
         r->final = FATE_REFUSED;
         t->counts.has_lost = true;
         transaction_set_reply(r, t->mail, refusal);
