@@ -121,10 +121,11 @@ struct delivery {
     unsigned recipient; /* of a report: the first that it names */
     int target;
     bool is_report;
-    bool is_orphan;     /* the process that sent it was no more */
-    bool is_of_session; /* the line that tells of it, perhaps */
-    bool was_held;      /* it should not have been sent */
-    bool was_damaged;   /* likewise */
+    const struct spool_file *report; /* as which it lay in the queue */
+    bool is_orphan;                  /* the process that sent it was no more */
+    bool is_of_session;              /* the line that tells of it, perhaps */
+    bool was_held;                   /* it should not have been sent */
+    bool was_damaged;                /* likewise */
     uint64_t taken_ms;
     int64_t first_wall_ms, last_wall_ms; /* by all clocks since: the time of the record is one */
     uint64_t read_ms;                    /* when postern has read the answer; 0: never */

@@ -228,19 +228,37 @@ static bool is_like(const struct delivery *d, const struct message *m, unsigned 
     return d->message == m && d->recipient == recipient && d->is_report == is_report;
 }
 
+/* Of a list each leg may have a report of its own, and each of those comes once. */
+static struct delivery *last_report(struct scenario *s, const struct message *m, unsigned index,
+                                    const struct spool_file *report)
+{
+    struct delivery *last = NULL, *same = NULL;
+    unsigned count = 0;
+
+    LIST_EACH (link, &s->deliveries) {
+        struct delivery *d = LIST_ENTRY(link, struct delivery, link);
+        if (!is_like(d, m, index, true))
+            continue;
+        count++;
+        last = d;
+        if (d->report == report)
+            same = d;
+    }
+    return same == NULL && count >= m->recipients[index].legs ? last : same;
+}
+
 /* What the next delivery would repeat. NULL: one more is as it should be. */
 static struct delivery *last_delivery(struct scenario *s, const struct message *m, unsigned index,
-                                      int target, bool is_report)
+                                      int target)
 {
     const struct story *r = &m->recipients[index];
-    bool is_mixed = !is_report && r->legs > 1 && r->was_rerouted; /* a leg may go anywhere */
+    bool is_mixed = r->legs > 1 && r->was_rerouted; /* a leg may go anywhere */
     struct delivery *last = NULL;
     unsigned count = 0;
 
     LIST_EACH (link, &s->deliveries) {
         struct delivery *d = LIST_ENTRY(link, struct delivery, link);
-        if (!is_like(d, m, index, is_report) ||
-            (!is_report && r->legs > 1 && !is_mixed && d->target != target))
+        if (!is_like(d, m, index, false) || (r->legs > 1 && !is_mixed && d->target != target))
             continue;
         if (last == NULL || !is_mixed || !is_excused(s, last))
             last = d;
@@ -303,11 +321,13 @@ void ledger_clock(struct scenario *s)
     }
 }
 
+/* `report`: NULL: it is none. */
 static struct delivery *note_delivery(struct scenario *s, struct message *m, const struct story *r,
-                                      int target, bool is_report)
+                                      int target, const struct spool_file *report)
 {
     unsigned index = r == NULL ? 0 : (unsigned)(r - m->recipients);
-    struct delivery *before = last_delivery(s, m, index, target, is_report);
+    struct delivery *before =
+        report != NULL ? last_report(s, m, index, report) : last_delivery(s, m, index, target);
     struct delivery *d = sim_alloc(sizeof(*d));
 
     ledger_clock(s);
@@ -316,10 +336,11 @@ static struct delivery *note_delivery(struct scenario *s, struct message *m, con
     *d = (struct delivery){.message = m,
                            .recipient = index,
                            .target = target,
-                           .is_report = is_report,
-                           .was_held = spool_is_on_hold(s, m, is_report),
+                           .is_report = report != NULL,
+                           .report = report,
+                           .was_held = spool_is_on_hold(s, m, report != NULL),
                            .was_damaged =
-                               !is_report && target != SCENARIO_BOX && spool_is_damaged(s, m),
+                               report == NULL && target != SCENARIO_BOX && spool_is_damaged(s, m),
                            .taken_ms = sim_now_ms(s->world),
                            .first_wall_ms = sim_wall_ms(s->world),
                            .last_wall_ms = sim_wall_ms(s->world)};
@@ -341,24 +362,30 @@ static void check_arrival(struct scenario *s, struct message *m, struct story *r
     filter_check_lines(s, m, r, target, content);
 }
 
-static struct message *message_reported(struct scenario *s, struct bytes content)
+static const struct spool_file *file_of_report(struct scenario *s, struct bytes content)
 {
     struct bytes rest, id = value_of(content, "Message-ID: <", &rest);
-    struct message *m = message_find(s, content);
-    const struct spool_file *f =
-        m == NULL ? spool_file_of(s, bytes_first(id, bytes_find(id, '@'))) : NULL;
+    return spool_file_of(s, bytes_first(id, bytes_find(id, '@')));
+}
 
-    return f == NULL ? m : f->message;
+static struct message *message_reported(struct scenario *s, struct bytes content,
+                                        const struct spool_file *report)
+{
+    struct message *m = message_find(s, content);
+    return m == NULL && report != NULL ? report->message : m;
 }
 
 static struct delivery *take_report(struct scenario *s, int target, const char *to,
                                     struct bytes content)
 {
     struct message *of_sender = message_of_sender(s, bytes_of(to));
-    struct message *m = of_sender != NULL ? of_sender : message_reported(s, content);
+    const struct spool_file *report = file_of_report(s, content);
+    struct message *m = of_sender != NULL ? of_sender : message_reported(s, content, report);
     struct story *r = ledger_report(s, m, content);
 
-    return of_sender == NULL ? NULL : note_delivery(s, m, r, target, true);
+    if (report == NULL)
+        scenario_fail(s, "a report to %s comes from nowhere", to);
+    return of_sender == NULL || report == NULL ? NULL : note_delivery(s, m, r, target, report);
 }
 
 struct delivery *ledger_take(struct scenario *s, int target, const char *sender, const char *to,
@@ -380,7 +407,7 @@ struct delivery *ledger_take(struct scenario *s, int target, const char *sender,
         scenario_fail(s, "message %u is not what was sent", m->id);
     if (r->taken_count++ == 0)
         scenario_count(s, COUNT_DELIVERED);
-    return note_delivery(s, m, r, target, false);
+    return note_delivery(s, m, r, target, NULL);
 }
 
 /* The address whose Maildir that is: /mail/DOMAIN/LOCAL/new/NAME. */
@@ -405,7 +432,7 @@ void ledger_box(struct scenario *s, const char *path, struct bytes content)
     if (r == NULL)
         return; /* spool_check() says what is wrong with it */
     check_arrival(s, m, r, SCENARIO_BOX, content);
-    d = note_delivery(s, m, r, SCENARIO_BOX, false);
+    d = note_delivery(s, m, r, SCENARIO_BOX, NULL);
     d->read_ms = d->taken_ms;
     snprintf(d->path, sizeof(d->path), "%s", path);
 }
