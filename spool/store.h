@@ -151,7 +151,7 @@ void store_end_try(int fd);
 int store_remove(const struct store *store, const struct store_place *place);
 /* Job, S9: legal when the message does not lie in folder `to`. The move is durable on return.
  * `directory`: for STORE_QUEUE; made if it is missing. After an error the message lies in one of
- * both places. */
+ * both places: in the new one if *place_out says so. */
 int store_move(const struct store *store, const struct store_place *place, enum store_folder to,
                uint32_t directory, struct store_place *place_out);
 /* Job: ends a hold or a release that was cut short between both names. Called for a message that is

@@ -269,12 +269,9 @@ int store_move(const struct store *store, const struct store_place *place, enum 
     disk_close(move.goal);
     if (error != 0)
         return error;
-    error = disk_sync_directory(move.from_directory.text);
-    if (error != 0 && error != -ENOENT) /* -ENOENT: the directory was removed after its last
-                                         * message */
-        return error;
     *place_out = there;
-    return 0;
+    error = disk_sync_directory(move.from_directory.text);
+    return error == -ENOENT ? 0 : error; /* the directory was removed after its last message */
 }
 
 /* A message whose move was cut short has two names. The file says where it was going, and the name

@@ -131,12 +131,47 @@ static void keeps_what_was_released_twice(void **state)
     is_kept(end_release);
 }
 
+/* Each sync in turn fails, and all that follow. Who tries again must know where the message lies,
+ * whose old directory may have been removed by then. */
+static int move_and_tell(void *owner)
+{
+    (void)owner;
+    for (uint64_t nth = 1; nth <= 2; nth++) {
+        struct store_world w;
+        struct store_place place, there;
+        int fd;
+
+        store_world_enter(&w);
+        assert_int_equal(store_world_put(&w, BODY_BYTES, &place), 0);
+        there = place;
+        sim_disk_fail(sim_current(), SIM_DISK_SYNC, nth, -EIO);
+        assert_int_equal(store_move(w.store, &place, STORE_HOLD, 0, &there), -EIO);
+        sim_disk_fail(sim_current(), SIM_DISK_SYNC, 1, 0);
+        assert_int_equal(store_take(w.store, &there, &fd), 0);
+        disk_close(fd);
+        store_world_leave(&w);
+    }
+    return 0;
+}
+
+static void tells_where_it_lies(void **state)
+{
+    struct sim *world = sim_new(1);
+    int code;
+
+    (void)state;
+    assert_true(sim_process(world, move_and_tell, NULL, &code));
+    assert_int_equal(code, 0);
+    sim_free(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_what_was_moved_in_vain),
         cmocka_unit_test(keeps_what_was_moved_twice),
         cmocka_unit_test(keeps_what_was_released_twice),
+        cmocka_unit_test(tells_where_it_lies),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
