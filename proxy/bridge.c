@@ -7,7 +7,7 @@
 #include "proxy/services.h"
 
 #define CLOSE_MS 10000  /* for the last replies to get out */
-#define FINAL_MS 480000 /* eight minutes from the end of data to its reply */
+#define FINAL_MS 480000 /* eight minutes from the end of data to its reply, at most */
 #define DISK_MS  60000  /* more for the spool after that: the client gives up after ten */
 /* What every envelope may have, whatever others do, or no mail would pass. */
 #define ENVELOPE_FREE_BYTES 16384
@@ -248,7 +248,7 @@ static void finish_copy(struct bridge *b)
     struct bytes last = bridge_filter_last(b);
 
     b->times.ended = loop_precise_us(b->carrier.loop);
-    b->final_due_ms = b->times.ended / 1000 + FINAL_MS;
+    b->final_due_ms = b->times.ended / 1000 + identity_patience_ms(&b->session.client, FINAL_MS);
     if (b->carrier.copy == NULL)
         return;
     int error = copy_append(b->carrier.copy, last);

@@ -76,7 +76,7 @@ void bridge_proxy_fail(struct bridge *b, int error); /* logs that it does not co
 void bridge_client_decide(struct bridge *b);
 /* The client is known, after the header where there is one: it is greeted, or turned away. */
 void bridge_client_meet(struct bridge *b, const struct proxy_header *header, enum reply_id id);
-void bridge_client_asserted(struct bridge *b, uint16_t attributes);
+void bridge_client_asserted(struct bridge *b, uint32_t attributes);
 /* The client is over a limit, or there is no memory: it is told, and not counted. */
 void bridge_client_turn_away(struct bridge *b, enum reply_id id);
 

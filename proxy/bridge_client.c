@@ -8,7 +8,9 @@
 static uint32_t rights_of(const struct smtpd_conf *conf, const struct netaddr *client)
 {
     return (etrn_may_ask(&conf->etrn_from, client) ? CAPABILITY_ETRN : 0U) |
-           (setting_nets_hold(&conf->fronts.xclient, client) ? CAPABILITY_XCLIENT : 0U) |
+           (setting_nets_hold(&conf->fronts.xclient, client)
+                ? (uint32_t)CAPABILITY_XCLIENT | CAPABILITY_XRCPTFORWARD
+                : 0U) |
            (setting_nets_hold(&conf->fronts.xforward, client) ? CAPABILITY_XFORWARD : 0U);
 }
 
@@ -32,7 +34,9 @@ void bridge_client_decide(struct bridge *b)
     bool is_exempt = setting_nets_hold(&d->conf->bare_newline_exempt, client);
 
     b->session.conf = is_exempt ? &d->lenient : &d->strict;
-    b->session.peer.may = rights_of(d->conf, client);
+    /* Who may say for whom it speaks has something to say of each recipient behind that as well. */
+    b->session.peer.may &= CAPABILITY_XRCPTFORWARD;
+    b->session.peer.may |= rights_of(d->conf, client);
     b->carrier.resolve_by_ms = loop_now_ms(b->carrier.loop) + d->conf->times.resolve_ms;
     move_net(b);
 }
@@ -75,7 +79,7 @@ void bridge_client_meet(struct bridge *b, const struct proxy_header *header, enu
         session_greet(&b->session);
 }
 
-void bridge_client_asserted(struct bridge *b, uint16_t attributes)
+void bridge_client_asserted(struct bridge *b, uint32_t attributes)
 {
     enum reply_id id = REPLY_OK;
 

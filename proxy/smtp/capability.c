@@ -14,7 +14,7 @@ const struct capability_row capability_rows[] = {
 
 static const struct {
     const char *name;
-    uint16_t bit;
+    uint32_t bit;
 } attributes[] = {
     {"NAME", ATTRIBUTE_NAME},
     {"ADDR", ATTRIBUTE_ADDR},
@@ -29,9 +29,13 @@ static const struct {
     {"SOURCE", ATTRIBUTE_SOURCE},
     {"SESSION", ATTRIBUTE_SESSION},
     {"TTL", ATTRIBUTE_TTL},
+    {"TIMEOUT", ATTRIBUTE_TIMEOUT},
+    {"CLIENT-TRANSPORT", ATTRIBUTE_CLIENT_TRANSPORT},
+    {"DESTNAME", ATTRIBUTE_DESTNAME},
+    {"FORWARD", ATTRIBUTE_FORWARD},
 };
 
-uint16_t capability_attribute(struct bytes name)
+uint32_t capability_attribute(struct bytes name)
 {
     for (size_t i = 0; i < ARRAY_LENGTH(attributes); i++)
         if (bytes_is_nocase(name, attributes[i].name))
@@ -39,16 +43,16 @@ uint16_t capability_attribute(struct bytes name)
     return ATTRIBUTE_OTHER;
 }
 
-void capability_put_attributes(struct buf *out, uint16_t bits)
+void capability_put_attributes(struct buf *out, uint32_t bits)
 {
     for (size_t i = 0; i < ARRAY_LENGTH(attributes); i++)
         if ((bits & attributes[i].bit) != 0)
             buf_cat(out, " ", attributes[i].name, NULL);
 }
 
-static uint16_t read_attributes(struct bytes rest)
+static uint32_t read_attributes(struct bytes rest)
 {
-    uint16_t found = 0;
+    uint32_t found = 0;
 
     for (struct bytes word = text_word(&rest); word.len > 0; word = text_word(&rest))
         found |= capability_attribute(word);

@@ -43,13 +43,17 @@ enum capability_attribute {
     ATTRIBUTE_OTHER = 1 << 11, /* any that we do not know */
     /* Dovecot's */
     ATTRIBUTE_SESSION = 1 << 12,
-    ATTRIBUTE_TTL = 1 << 13
+    ATTRIBUTE_TTL = 1 << 13,
+    ATTRIBUTE_TIMEOUT = 1 << 14,
+    ATTRIBUTE_CLIENT_TRANSPORT = 1 << 15,
+    ATTRIBUTE_DESTNAME = 1 << 16,
+    ATTRIBUTE_FORWARD = 1 << 17
 };
 
 struct capability {
     uint32_t keywords;
-    uint16_t xclient;  /* attributes */
-    uint16_t xforward; /* attributes */
+    uint32_t xclient;  /* attributes */
+    uint32_t xforward; /* attributes */
     struct limits limits;
 };
 
@@ -68,8 +72,8 @@ struct capability capability_of_both(const struct capability *a, const struct ca
 bool capability_bridges_same(const struct capability *a, const struct capability *b);
 
 /* The capability_attribute bit of a name, in any case. */
-uint16_t capability_attribute(struct bytes name);
-void capability_put_attributes(struct buf *out, uint16_t attributes); /* " NAME" for each */
+uint32_t capability_attribute(struct bytes name);
+void capability_put_attributes(struct buf *out, uint32_t attributes); /* " NAME" for each */
 /* The capability_keyword bit of a word, in any case; 0: none that we know. */
 uint32_t capability_keyword(struct bytes word);
 /* All capability_keyword bits that are offered in that way. */

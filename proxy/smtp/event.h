@@ -130,7 +130,7 @@ struct session_action {
     struct recipient *rcpt;
     union {
         struct bytes bytes;
-        uint16_t attributes; /* capability_attribute bits */
+        uint32_t attributes; /* capability_attribute bits */
         struct reply reply;
         struct action of_transaction;
     };

@@ -12,10 +12,11 @@ struct item {
     enum capability_attribute bit;
 };
 
-#define ITEM(name)                                                                                 \
+#define NAMED(name, id)                                                                            \
     {                                                                                              \
-        {(const uint8_t *)" " #name "=", sizeof(#name) + 1}, ATTRIBUTE_##name                      \
+        {(const uint8_t *)" " name "=", sizeof(name) + 1}, ATTRIBUTE_##id                          \
     }
+#define ITEM(name) NAMED(#name, name)
 
 struct attribute {
     struct bytes name, value;
@@ -112,18 +113,18 @@ struct bytes identity_protocol(const struct identity *who)
     return who->protocol.len != 0 ? printable(who->protocol) : bytes_of(identity_greeted(who));
 }
 
-/* `form` is not AUTO. */
+/* `way->form` is not AUTO. */
 static struct bytes value_of(const struct identity *who, enum capability_attribute bit,
-                             enum identity_form form, struct attribute *attribute)
+                             const struct identity_way *way, struct attribute *attribute)
 {
     if (bit == ATTRIBUTE_NAME)
         return name_value(who);
     if (bit == ATTRIBUTE_ADDR)
-        return address_value(&who->client, form, attribute);
+        return address_value(&who->client, way->form, attribute);
     if (bit == ATTRIBUTE_PORT)
         return port_value(&who->client, attribute);
     if (bit == ATTRIBUTE_DESTADDR)
-        return address_value(&who->local, form, attribute);
+        return address_value(&who->local, way->form, attribute);
     if (bit == ATTRIBUTE_DESTPORT)
         return port_value(&who->local, attribute);
     if (bit == ATTRIBUTE_PROTO) /* Postfix knows no LMTP in XCLIENT */
@@ -138,6 +139,14 @@ static struct bytes value_of(const struct identity *who, enum capability_attribu
         return printable(who->reference);
     if (bit == ATTRIBUTE_TTL)
         return ttl_value(who, attribute);
+    if (bit == ATTRIBUTE_TIMEOUT)
+        return number_value(way->patience_s, attribute);
+    if (bit == ATTRIBUTE_CLIENT_TRANSPORT)
+        return printable(who->transport);
+    if (bit == ATTRIBUTE_DESTNAME)
+        return host_name(who->destination);
+    if (bit == ATTRIBUTE_FORWARD)
+        return who->forwarded;
     return bytes_of(who->is_local ? "LOCAL" : "REMOTE"); /* SOURCE */
 }
 
@@ -151,7 +160,7 @@ static void set(struct attribute *attribute, const struct item *item, struct byt
 /* ---- XCLIENT ---- */
 
 /* Exim keeps the address as it is written, and KumoMTA reads only a bare one. */
-static bool wants_bare(uint16_t attributes)
+static bool wants_bare(uint32_t attributes)
 {
     const unsigned both = ATTRIBUTE_ADDR | ATTRIBUTE_PORT;
     const unsigned kumo = both | ATTRIBUTE_DESTADDR | ATTRIBUTE_DESTPORT;
@@ -170,37 +179,52 @@ static bool has_odd_reverse_name(const struct identity *who)
 }
 
 /* What need not be said where it says nothing. */
-static bool is_needed(const struct identity *who, enum capability_attribute bit)
+static bool is_needed(const struct identity *who, enum capability_attribute bit,
+                      const struct identity_way *way)
 {
     if (bit == ATTRIBUTE_REVERSE_NAME)
         return has_odd_reverse_name(who);
     if (bit == ATTRIBUTE_LOGIN)
         return who->login.len != 0;
-    return bit != ATTRIBUTE_SESSION || who->reference.len != 0;
+    if (bit == ATTRIBUTE_SESSION)
+        return who->reference.len != 0;
+    if (bit == ATTRIBUTE_TIMEOUT)
+        return way->patience_s != 0;
+    if (bit == ATTRIBUTE_CLIENT_TRANSPORT)
+        return who->transport.len != 0;
+    if (bit == ATTRIBUTE_DESTNAME)
+        return who->destination.len != 0;
+    return bit != ATTRIBUTE_FORWARD || who->forwarded.len != 0;
 }
 
-void identity_put_xclient(struct buf *out, const struct identity *who, uint16_t attributes,
-                          enum identity_form form)
+void identity_put_xclient(struct buf *out, const struct identity *who,
+                          const struct identity_way *announced)
 {
     /* REVERSE_NAME comes after NAME, which sets it too. Those behind TTL go only where room is
      * left. */
     static const struct item order[] = {
-        ITEM(NAME), ITEM(ADDR),  ITEM(PORT),         ITEM(DESTADDR), ITEM(DESTPORT), ITEM(PROTO),
-        ITEM(TTL),  ITEM(LOGIN), ITEM(REVERSE_NAME), ITEM(SESSION),  ITEM(HELO)};
+        ITEM(NAME),     ITEM(ADDR),     ITEM(PORT),
+        ITEM(DESTADDR), ITEM(DESTPORT), ITEM(PROTO),
+        ITEM(TTL),      ITEM(LOGIN),    ITEM(REVERSE_NAME),
+        ITEM(SESSION),  ITEM(TIMEOUT),  NAMED("CLIENT-TRANSPORT", CLIENT_TRANSPORT),
+        ITEM(DESTNAME), ITEM(HELO),     ITEM(FORWARD)};
+    struct identity_way way = *announced;
     size_t length = strlen("XCLIENT\r\n");
 
-    if ((attributes & ATTRIBUTE_ADDR) == 0)
+    if ((way.attributes & ATTRIBUTE_ADDR) == 0)
         return;
-    if (form == IDENTITY_FORM_AUTO)
-        form = wants_bare(attributes) ? IDENTITY_FORM_BARE : IDENTITY_FORM_PREFIXED;
+    if (way.form == IDENTITY_FORM_AUTO)
+        way.form = wants_bare(way.attributes) ? IDENTITY_FORM_BARE : IDENTITY_FORM_PREFIXED;
     buf_text(out, "XCLIENT");
     for (size_t i = 0; i < ARRAY_LENGTH(order); i++) {
+        size_t max =
+            order[i].bit == ATTRIBUTE_FORWARD ? IDENTITY_LONGEST_MAX : IDENTITY_COMMAND_MAX;
         struct attribute attribute;
 
-        if ((attributes & order[i].bit) == 0 || !is_needed(who, order[i].bit))
+        if ((way.attributes & order[i].bit) == 0 || !is_needed(who, order[i].bit, &way))
             continue;
-        set(&attribute, &order[i], value_of(who, order[i].bit, form, &attribute));
-        if (length + attribute.length > IDENTITY_COMMAND_MAX)
+        set(&attribute, &order[i], value_of(who, order[i].bit, &way, &attribute));
+        if (length + attribute.length > max)
             continue;
         length += attribute.length;
         put_attribute(out, &attribute);
@@ -219,10 +243,10 @@ static struct bytes forwarded_value(const struct identity *who, enum capability_
         return identity_protocol(who);
     if (bit == ATTRIBUTE_NAME && who->name_state != IDENTITY_NAME_CONFIRMED)
         return unavailable(); /* XFORWARD has no [TEMPUNAVAIL] */
-    return value_of(who, bit, IDENTITY_FORM_PREFIXED, attribute);
+    return value_of(who, bit, &(struct identity_way){.form = IDENTITY_FORM_PREFIXED}, attribute);
 }
 
-unsigned identity_put_xforward(struct buf *out, const struct identity *who, uint16_t attributes,
+unsigned identity_put_xforward(struct buf *out, const struct identity *who, uint32_t attributes,
                                struct bytes ident)
 {
     static const struct item order[] = {ITEM(NAME),  ITEM(ADDR),  ITEM(PORT),  ITEM(HELO),
@@ -284,7 +308,7 @@ void identity_put_proxy_v1(struct buf *out, const struct identity *who)
     buf_text(out, "\r\n");
 }
 
-static void put_two_octets(struct buf *out, uint16_t number)
+static void put_two_octets(struct buf *out, uint32_t number)
 {
     uint8_t octets[] = {(uint8_t)(number >> 8), (uint8_t)(number & 0xff)};
 

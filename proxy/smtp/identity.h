@@ -28,9 +28,14 @@ struct identity {
     struct bytes helo;         /* as the client said it; empty: it did not yet */
     struct bytes login;        /* as whom it has authenticated; empty: it has not */
     struct bytes reference;    /* how who is in front logs it; empty: nobody has said so */
-    uint8_t hops_left;         /* proxies that it may still pass: XCLIENT's TTL; 0: nobody counts */
-    bool is_esmtp;             /* greeted with EHLO, or LHLO */
-    bool is_lmtp;              /* ... with LHLO */
+    /* as who is in front says them, in Dovecot's XCLIENT: for us, or to be passed on */
+    uint8_t hops_left;        /* TTL: proxies that it may still pass; 0: nobody counts */
+    uint32_t patience_s;      /* TIMEOUT: how long it waits for a reply; 0: nobody says */
+    struct bytes transport;   /* CLIENT-TRANSPORT: "TLS", "insecure" */
+    struct bytes destination; /* DESTNAME: the host name that the client connected to */
+    struct bytes forwarded;   /* FORWARD */
+    bool is_esmtp;            /* greeted with EHLO, or LHLO */
+    bool is_lmtp;             /* ... with LHLO */
     /* of XFORWARD alone */
     struct bytes protocol; /* PROTO; empty: as is_esmtp says */
     bool is_local;         /* SOURCE */
@@ -50,22 +55,24 @@ enum identity_kind {
 /* How XCLIENT and XFORWARD write an IPv6 address (relay.xclient-address). */
 enum identity_form { IDENTITY_FORM_AUTO, IDENTITY_FORM_PREFIXED, IDENTITY_FORM_BARE };
 
-#define IDENTITY_COMMAND_MAX 512 /* octets of one command, CRLF included */
-#define IDENTITY_HOPS        10  /* proxies that a client may pass, if nobody counted before us */
+#define IDENTITY_COMMAND_MAX 512  /* octets of one command, CRLF included */
+#define IDENTITY_LONGEST_MAX 1024 /* ... and of XCLIENT with FORWARD, whose readers take more */
+#define IDENTITY_HOPS        10   /* proxies that a client may pass, if nobody counted before us */
 
 /* What identity_read_xclient() knows. */
 #define IDENTITY_XCLIENT                                                                           \
     (ATTRIBUTE_NAME | ATTRIBUTE_ADDR | ATTRIBUTE_PORT | ATTRIBUTE_PROTO | ATTRIBUTE_HELO |         \
      ATTRIBUTE_LOGIN | ATTRIBUTE_DESTADDR | ATTRIBUTE_DESTPORT | ATTRIBUTE_REVERSE_NAME |          \
-     ATTRIBUTE_SESSION | ATTRIBUTE_TTL)
+     ATTRIBUTE_SESSION | ATTRIBUTE_TTL | ATTRIBUTE_TIMEOUT | ATTRIBUTE_CLIENT_TRANSPORT |          \
+     ATTRIBUTE_DESTNAME | ATTRIBUTE_FORWARD)
 
 /* The argument of XCLIENT changes *who; *given_out: the attributes that it has. What hangs on an
  * attribute is forgotten where the command does not say it too: a port with its address, HELO,
- * PROTO, LOGIN, SESSION always; without NAME an ADDR leaves the name pending. The texts lie in
- * `argument`, or in `arena`. 0; ERR_SYNTAX; ERR_RANGE: TTL is used up; ERR_MEMORY. If it fails,
- * *who is as it was. */
+ * PROTO, LOGIN and Dovecot's (but TTL) always; without NAME an ADDR leaves the name pending. The
+ * texts lie in `argument`, or in `arena`. 0; ERR_SYNTAX; ERR_RANGE: TTL is used up; ERR_MEMORY. If
+ * it fails, *who is as it was. */
 int identity_read_xclient(struct bytes argument, struct arena *arena, struct identity *who,
-                          uint16_t *given_out);
+                          uint32_t *given_out);
 /* What identity_read_xforward() knows. */
 #define IDENTITY_XFORWARD                                                                          \
     (ATTRIBUTE_NAME | ATTRIBUTE_ADDR | ATTRIBUTE_PORT | ATTRIBUTE_PROTO | ATTRIBUTE_HELO |         \
@@ -80,14 +87,26 @@ struct bytes identity_protocol(const struct identity *who); /* the same, or as X
 /* A copy with texts of its own, all in one block: mem_free() it. NULL: no memory. */
 struct identity *identity_copy(const struct identity *who);
 
+/* How long to let the client wait that could be let wait for `most_ms`: it shall have its answer
+ * before it goes away. */
+uint64_t identity_patience_ms(const struct identity *who, uint64_t most_ms);
+
+/* How a target is told. */
+struct identity_way {
+    uint32_t attributes; /* that it announced */
+    enum identity_form form;
+    uint32_t patience_s; /* how long we wait for its replies; 0: not said */
+};
+
 /* One XCLIENT command of announced attributes only, never over IDENTITY_COMMAND_MAX: LOGIN,
- * REVERSE_NAME, SESSION and HELO are left out where they do not fit. IDENTITY_FORM_AUTO writes the
- * bare form only to targets that announce exactly what Exim or KumoMTA does. */
-void identity_put_xclient(struct buf *out, const struct identity *who, uint16_t attributes,
-                          enum identity_form form);
+ * REVERSE_NAME, SESSION, HELO and the like are left out where they do not fit.
+ * IDENTITY_FORM_AUTO writes the bare form only to targets that announce exactly what Exim or
+ * KumoMTA does. */
+void identity_put_xclient(struct buf *out, const struct identity *who,
+                          const struct identity_way *way);
 /* XFORWARD in one or more commands, each up to IDENTITY_COMMAND_MAX, with [UNAVAILABLE] for what is
  * not known; `ident` is the transaction's id. Returns how many commands were written. */
-unsigned identity_put_xforward(struct buf *out, const struct identity *who, uint16_t attributes,
+unsigned identity_put_xforward(struct buf *out, const struct identity *who, uint32_t attributes,
                                struct bytes ident);
 /* The header of the PROXY protocol. `who` NULL: nobody's connection, for which v1 says UNKNOWN, v2
  * LOCAL. A target takes those for our own, so a client whose address is not known is never one of

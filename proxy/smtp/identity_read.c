@@ -4,7 +4,7 @@
 #include "proxy/base/text.h"
 #include "proxy/smtp/identity.h"
 
-#define VALUE_MAX    255 /* octets of one value as it is sent */
+#define VALUE_MAX    255 /* octets of one value as it is sent; but for FORWARD */
 #define PROTOCOL_MAX 64
 
 /* ---- values ---- */
@@ -12,6 +12,11 @@
 static bool is_unavailable(struct bytes value)
 {
     return bytes_is_nocase(value, "[UNAVAILABLE]");
+}
+
+static struct bytes unless_unavailable(struct bytes value)
+{
+    return is_unavailable(value) ? bytes_make(NULL, 0) : value;
 }
 
 static bool is_no_name(struct bytes value)
@@ -99,20 +104,49 @@ static int read_proto(struct identity *who, struct bytes value)
 
 static int read_helo(struct identity *who, struct bytes value)
 {
-    who->helo = is_unavailable(value) ? bytes_make(NULL, 0) : value;
+    who->helo = unless_unavailable(value);
     return 0;
 }
 
 static int read_login(struct identity *who, struct bytes value)
 {
-    who->login = is_unavailable(value) ? bytes_make(NULL, 0) : value;
+    who->login = unless_unavailable(value);
     return 0;
 }
 
 static int read_reference(struct identity *who, struct bytes value)
 {
-    who->reference = is_unavailable(value) ? bytes_make(NULL, 0) : value;
+    who->reference = unless_unavailable(value);
     return 0;
+}
+
+static int read_transport(struct identity *who, struct bytes value)
+{
+    who->transport = unless_unavailable(value);
+    return 0;
+}
+
+static int read_destination(struct identity *who, struct bytes value)
+{
+    who->destination = unless_unavailable(value);
+    return who->destination.len == 0 || text_is_host_name(value) ? 0 : ERR_SYNTAX;
+}
+
+static int read_forwarded(struct identity *who, struct bytes value)
+{
+    who->forwarded = unless_unavailable(value);
+    return 0;
+}
+
+static int read_timeout(struct identity *who, struct bytes value)
+{
+    uint64_t seconds;
+    int error = text_decimal(value, UINT32_MAX, &seconds);
+
+    if (error == ERR_RANGE)
+        seconds = UINT32_MAX;
+    who->patience_s = (uint32_t)seconds;
+    return error == ERR_SYNTAX ? error : 0;
 }
 
 static int read_ttl(struct identity *who, struct bytes value)
@@ -143,7 +177,7 @@ static int read_source(struct identity *who, struct bytes value)
 /* ---- one attribute ---- */
 
 struct attribute {
-    uint16_t bit;
+    uint32_t bit;
     read_value *read;
 };
 
@@ -159,6 +193,10 @@ static const struct attribute xclient[] = {
     {ATTRIBUTE_REVERSE_NAME, read_reverse_name},
     {ATTRIBUTE_SESSION, read_reference},
     {ATTRIBUTE_TTL, read_ttl},
+    {ATTRIBUTE_TIMEOUT, read_timeout},
+    {ATTRIBUTE_CLIENT_TRANSPORT, read_transport},
+    {ATTRIBUTE_DESTNAME, read_destination},
+    {ATTRIBUTE_FORWARD, read_forwarded},
 };
 
 static const struct attribute xforward[] = {
@@ -181,7 +219,7 @@ static bool is_harmless(uint8_t octet)
 
 /* What the value stands for, with "?" for every octet that does not belong there. Peers older than
  * xtext send values as they are, so what is no xtext is taken as it stands. */
-static int decode(struct bytes raw, uint16_t bit, struct arena *arena, struct bytes *value_out)
+static int decode(struct bytes raw, uint32_t bit, struct arena *arena, struct bytes *value_out)
 {
     bool (*harmless)(uint8_t) = bit == ATTRIBUTE_HELO ? is_harmless_in_helo : is_harmless;
     struct bytes value;
@@ -203,16 +241,17 @@ static int decode(struct bytes raw, uint16_t bit, struct arena *arena, struct by
 
 /* "NAME=value" */
 static int read_attribute(struct bytes word, const struct attribute *known, size_t known_count,
-                          struct arena *arena, struct identity *who, uint16_t *given)
+                          struct arena *arena, struct identity *who, uint32_t *given)
 {
     size_t equals = bytes_find(word, '=');
-    uint16_t bit = capability_attribute(bytes_first(word, equals));
+    uint32_t bit = capability_attribute(bytes_first(word, equals));
     struct bytes value;
     size_t i = 0;
 
     while (i < known_count && known[i].bit != bit)
         i++;
-    if (i == known_count || word.len < equals + 2 || word.len - equals - 1 > VALUE_MAX)
+    if (i == known_count || word.len < equals + 2 ||
+        (word.len - equals - 1 > VALUE_MAX && bit != ATTRIBUTE_FORWARD))
         return ERR_SYNTAX;
     int error = decode(bytes_skip(word, equals + 1), bit, arena, &value);
     if (error != 0)
@@ -223,7 +262,7 @@ static int read_attribute(struct bytes word, const struct attribute *known, size
 
 /* From left to right: what comes later counts. */
 static int read_all(struct bytes argument, const struct attribute *known, size_t known_count,
-                    struct arena *arena, struct identity *who, uint16_t *given_out)
+                    struct arena *arena, struct identity *who, uint32_t *given_out)
 {
     struct bytes word = text_word(&argument);
     int error = word.len == 0 ? ERR_SYNTAX : 0;
@@ -237,7 +276,7 @@ static int read_all(struct bytes argument, const struct attribute *known, size_t
 /* ---- commands ---- */
 
 /* A port belongs to its address. */
-static void forget_stale_ports(struct identity *who, uint16_t given)
+static void forget_stale_ports(struct identity *who, uint32_t given)
 {
     if ((given & (ATTRIBUTE_ADDR | ATTRIBUTE_PORT)) == ATTRIBUTE_ADDR)
         who->client.port = 0;
@@ -246,11 +285,13 @@ static void forget_stale_ports(struct identity *who, uint16_t given)
 }
 
 int identity_read_xclient(struct bytes argument, struct arena *arena, struct identity *who,
-                          uint16_t *given_out)
+                          uint32_t *given_out)
 {
     struct identity read = *who;
 
     read.helo = read.login = read.reference = bytes_make(NULL, 0);
+    read.transport = read.destination = read.forwarded = bytes_make(NULL, 0);
+    read.patience_s = 0;
     read.is_esmtp = read.is_lmtp = false;
     int error = read_all(argument, xclient, ARRAY_LENGTH(xclient), arena, &read, given_out);
     if (error != 0)
@@ -273,12 +314,19 @@ struct identity identity_unknown(void)
 int identity_read_xforward(struct bytes argument, struct arena *arena, struct identity *who)
 {
     struct identity read = *who;
-    uint16_t given;
+    uint32_t given;
 
     int error = read_all(argument, xforward, ARRAY_LENGTH(xforward), arena, &read, &given);
     if (error == 0)
         *who = read;
     return error;
+}
+
+uint64_t identity_patience_ms(const struct identity *who, uint64_t most_ms)
+{
+    uint64_t theirs_ms = (uint64_t)who->patience_s * 900; /* the last tenth is for the way */
+
+    return who->patience_s == 0 || theirs_ms > most_ms ? most_ms : theirs_ms;
 }
 
 /* ---- a copy ---- */
@@ -294,7 +342,8 @@ static void move_text(struct bytes *text, uint8_t **to)
 struct identity *identity_copy(const struct identity *who)
 {
     size_t octets = who->name.len + who->reverse_name.len + who->helo.len + who->login.len +
-                    who->reference.len + who->protocol.len;
+                    who->reference.len + who->transport.len + who->destination.len +
+                    who->forwarded.len + who->protocol.len;
     struct identity *copy = mem_alloc(sizeof(*copy) + octets);
 
     if (copy == NULL)
@@ -306,6 +355,9 @@ struct identity *identity_copy(const struct identity *who)
     move_text(&copy->helo, &to);
     move_text(&copy->login, &to);
     move_text(&copy->reference, &to);
+    move_text(&copy->transport, &to);
+    move_text(&copy->destination, &to);
+    move_text(&copy->forwarded, &to);
     move_text(&copy->protocol, &to);
     return copy;
 }

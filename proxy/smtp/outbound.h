@@ -106,6 +106,7 @@ struct outbound_job {
     bool sends_xforward;
     bool passes_without_identity; /* identity-failure = pass */
     enum identity_form form;
+    uint32_t patience_s; /* XCLIENT's TIMEOUT; 0: not said */
     uint64_t size_bytes; /* SIZE in place of the client's estimate; 0: the estimate */
 };
 

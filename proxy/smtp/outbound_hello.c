@@ -47,7 +47,10 @@ static void say_xclient(struct outbound *o)
     o->is_xclient_sent = true;
     if (can_be_said(o->job.client->helo))
         o->helo = o->job.client->helo; /* the name that the target shall judge */
-    identity_put_xclient(&o->out, o->job.client, o->caps.xclient, o->job.form);
+    identity_put_xclient(&o->out, o->job.client,
+                         &(struct identity_way){.attributes = o->caps.xclient,
+                                                .form = o->job.form,
+                                                .patience_s = o->job.patience_s});
 }
 
 void outbound_hello_enter(struct outbound *o, enum outbound_state next)

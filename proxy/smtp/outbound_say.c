@@ -37,8 +37,11 @@ static bool is_pipelining(const struct outbound *o)
     return capability_has(&o->caps, CAPABILITY_PIPELINING);
 }
 
-static void put_param(struct outbound *o, const struct param *param)
+/* Parameters go as the client gave them, where the target announced that it takes them. */
+static void put_announced(struct outbound *o, const struct param *param)
 {
+    if ((o->caps.keywords & params_keywords(param)) == 0)
+        return;
     buf_byte(&o->out, ' ');
     buf_put(&o->out, param->keyword);
     if (param->has_value) {
@@ -47,29 +50,23 @@ static void put_param(struct outbound *o, const struct param *param)
     }
 }
 
-/* Parameters as the client gave them, where the target announced their keyword. */
 static void put_mail_params(struct outbound *o)
 {
     struct bytes rest = o->job.envelope->params;
     struct param param;
 
     while (params_next(&rest, &param) == 0) {
-        uint32_t keyword = params_keyword(&param);
-
-        if (keyword == 0 || !capability_has(&o->caps, keyword) ||
-            (keyword == CAPABILITY_SIZE && o->job.size_bytes != 0))
-            continue;
-        put_param(o, &param);
+        if (o->job.size_bytes == 0 || params_keywords(&param) != CAPABILITY_SIZE)
+            put_announced(o, &param);
     }
 }
 
-/* NOTIFY and ORCPT: clients may give nothing else. */
 static void put_rcpt_params(struct outbound *o, struct bytes rest)
 {
     struct param param;
 
-    while (capability_has(&o->caps, CAPABILITY_DSN) && params_next(&rest, &param) == 0)
-        put_param(o, &param);
+    while (params_next(&rest, &param) == 0)
+        put_announced(o, &param);
 }
 
 static void say_rset(struct outbound *o)
@@ -247,7 +244,7 @@ static bool needs_smtputf8(const struct envelope *envelope)
     struct param param;
 
     while (params_next(&rest, &param) == 0)
-        if (params_keyword(&param) == CAPABILITY_SMTPUTF8)
+        if (params_keywords(&param) == CAPABILITY_SMTPUTF8)
             return true;
     return false;
 }

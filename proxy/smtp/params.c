@@ -54,18 +54,38 @@ int params_next(struct bytes *rest, struct param *param_out)
     return 0;
 }
 
-uint32_t params_keyword(const struct param *param)
+uint32_t params_keywords(const struct param *param)
 {
     if (bytes_is_nocase(param->keyword, "SIZE"))
         return CAPABILITY_SIZE;
-    if (bytes_is_nocase(param->keyword, "RET") || bytes_is_nocase(param->keyword, "ENVID"))
+    if (bytes_is_nocase(param->keyword, "RET") || bytes_is_nocase(param->keyword, "ENVID") ||
+        bytes_is_nocase(param->keyword, "NOTIFY"))
         return CAPABILITY_DSN;
+    if (bytes_is_nocase(param->keyword, "ORCPT")) /* Dovecot says and takes it without DSN */
+        return CAPABILITY_DSN | CAPABILITY_XRCPTFORWARD;
+    if (bytes_is_nocase(param->keyword, "XRCPTFORWARD"))
+        return CAPABILITY_XRCPTFORWARD;
     if (bytes_is_nocase(param->keyword, "SMTPUTF8"))
         return CAPABILITY_SMTPUTF8;
     if (!bytes_is_nocase(param->keyword, "BODY"))
         return 0;
     return bytes_is_nocase(param->value, "BINARYMIME") ? CAPABILITY_BINARYMIME
                                                        : CAPABILITY_8BITMIME;
+}
+
+bool params_has(struct bytes params, uint32_t keyword)
+{
+    struct param param;
+
+    while (params_next(&params, &param) == 0)
+        if ((params_keywords(&param) & keyword) != 0)
+            return true;
+    return false;
+}
+
+bool params_is_given(struct bytes value)
+{
+    return value.len != 0;
 }
 
 /* ---- RFC 3461 ---- */

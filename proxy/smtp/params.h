@@ -17,9 +17,13 @@ struct param {
 /* Takes the next parameter off `*rest`, and the spaces before it. 0, ERR_NOT_FOUND at the end,
  * ERR_SYNTAX (*rest stays as it was). */
 int params_next(struct bytes *rest, struct param *param_out);
-/* The capability_keyword bit that a parameter of MAIL belongs to; 0: the parameter is unknown. */
-uint32_t params_keyword(const struct param *param);
+/* A server that announces any of these capability_keyword bits takes this parameter of MAIL or
+ * RCPT; 0: the parameter is unknown. */
+uint32_t params_keywords(const struct param *param);
+/* Does one of them belong to that capability? */
+bool params_has(struct bytes params, uint32_t keyword);
 
+bool params_is_given(struct bytes value); /* any value */
 /* RFC 3461 4: is `value` one of RET, ENVID, NOTIFY, ORCPT? Decoded xtext must be printable. */
 bool params_is_ret(struct bytes value);
 bool params_is_envid(struct bytes value);

@@ -100,8 +100,8 @@ struct session_counts {
 /* Who is at the other end of the connection, and what it says of the client. */
 struct session_peer {
     struct netaddr address;
-    uint32_t may; /* set by the shell: what of ETRN, XCLIENT and XFORWARD the client may say, as
-                     capability_keyword bits */
+    uint32_t may; /* set by the shell: what of ETRN, XCLIENT, XFORWARD and XRCPTFORWARD the client
+                     may say, as capability_keyword bits */
     struct identity *asserted; /* owns the texts in session.client that XCLIENT has set; or NULL */
     struct identity *origin;   /* from XFORWARD to the end of the transaction; or NULL */
 };

@@ -85,7 +85,7 @@ static bool keep(struct session *s, const struct identity *who)
 void session_xclient(struct session *s)
 {
     struct identity who = s->client;
-    uint16_t given;
+    uint32_t given;
     enum reply_id id = check(s, CAPABILITY_XCLIENT);
 
     if (id == REPLY_OK)

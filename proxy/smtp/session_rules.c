@@ -41,7 +41,8 @@ static void on_helo(struct session *s)
 }
 
 /* What only some clients may say. */
-static const uint32_t restricted = CAPABILITY_ETRN | CAPABILITY_XCLIENT | CAPABILITY_XFORWARD;
+static const uint32_t restricted =
+    CAPABILITY_ETRN | CAPABILITY_XCLIENT | CAPABILITY_XFORWARD | CAPABILITY_XRCPTFORWARD;
 
 /* 0: no limit. A recipient's own target may take more: a larger message is not refused by us. */
 static uint64_t smallest_size(const struct session *s)
@@ -257,25 +258,39 @@ static void on_mail(struct session *s)
 
 /* ---- RCPT ---- */
 
-enum { SEEN_NOTIFY = 1, SEEN_ORCPT = 2 };
+static const struct rcpt_param {
+    const char *keyword;
+    bool (*fits)(struct bytes value);
+} rcpt_params[] = {
+    {"NOTIFY", params_is_notify}, {"ORCPT", params_is_orcpt}, {"XRCPTFORWARD", params_is_given}};
 
-/* RFC 3461 4. */
+static enum reply_id read_rcpt_param(const struct session *s, const struct param *param,
+                                     uint32_t *seen)
+{
+    size_t i = 0;
+
+    while (i < ARRAY_LENGTH(rcpt_params) &&
+           !bytes_is_nocase(param->keyword, rcpt_params[i].keyword))
+        i++;
+    if (i == ARRAY_LENGTH(rcpt_params) ||
+        (params_keywords(param) & (s->offered | s->peer.may)) == 0)
+        return REPLY_PARAMETER_UNKNOWN;
+    if ((*seen & (1U << i)) != 0 || !rcpt_params[i].fits(param->value))
+        return REPLY_PARAMETER_SYNTAX;
+    *seen |= 1U << i;
+    return REPLY_OK;
+}
+
 static enum reply_id read_rcpt_params(const struct session *s, struct bytes rest)
 {
-    unsigned seen = 0;
+    uint32_t seen = 0;
     struct param param;
     int error;
 
     while ((error = params_next(&rest, &param)) == 0) {
-        bool is_notify = bytes_is_nocase(param.keyword, "NOTIFY");
-        unsigned which = is_notify ? SEEN_NOTIFY : SEEN_ORCPT;
-        if ((!is_notify && !bytes_is_nocase(param.keyword, "ORCPT")) ||
-            (s->offered & CAPABILITY_DSN) == 0)
-            return REPLY_PARAMETER_UNKNOWN;
-        if ((seen & which) != 0 ||
-            !(is_notify ? params_is_notify(param.value) : params_is_orcpt(param.value)))
-            return REPLY_PARAMETER_SYNTAX;
-        seen |= which;
+        enum reply_id id = read_rcpt_param(s, &param, &seen);
+        if (id != REPLY_OK)
+            return id;
     }
     return error == ERR_NOT_FOUND ? REPLY_OK : REPLY_PARAMETER_SYNTAX;
 }
@@ -304,7 +319,7 @@ static struct recipient *add_recipient(struct session *s, const struct address *
     struct recipient *rcpt = transaction_add(s->tx, to);
     if (rcpt == NULL || arena_copy(&s->mail, params, &rcpt->params) != 0)
         return NULL;
-    if (params.len != 0)
+    if (params_has(params, CAPABILITY_DSN))
         s->tx->envelope.is_dsn = true;
     return rcpt;
 }

@@ -42,7 +42,7 @@ static void note_asked(struct relay_branch *w, struct recipient *rcpt)
     if (w->unanswered++ != 0)
         return;
     w->mark = rcpt;
-    w->envelope_due_ms = now_ms(w) + w->relay->conf->times.envelope_ms;
+    relay_branch_owe_answer(w);
     relay_pace_asked(&w->pace, now_ms(w));
 }
 

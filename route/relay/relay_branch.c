@@ -328,7 +328,7 @@ void relay_branch_named(struct relay_branch *w)
 void relay_branch_ask(struct relay_branch *w)
 {
     if (w->unanswered == 0)
-        w->envelope_due_ms = now_ms(w) + w->relay->conf->times.envelope_ms;
+        relay_branch_owe_answer(w);
     relay_pool_ask(w);
     relay_branch_update_deadline(w);
 }

@@ -16,6 +16,7 @@
 #include "route/relay/relay_content.h"
 #include "route/relay/relay_line.h"
 #include "route/relay/relay_pace.h"
+#include "route/relay/relay_private.h"
 #include "route/relay/relay_stock.h"
 
 struct relay;
@@ -56,5 +57,14 @@ struct relay_branch {
     bool is_lost;      /* see struct relay_identity_choice */
     bool *dropped_out; /* set when it is dropped while it reports */
 };
+
+/* From now on envelope-timeout runs, or as much of it as the client waits. */
+static inline void relay_branch_owe_answer(struct relay_branch *w)
+{
+    uint64_t most_ms = w->relay->conf->times.envelope_ms;
+
+    w->envelope_due_ms =
+        loop_now_ms(w->carrier->loop) + identity_patience_ms(w->carrier->client, most_ms);
+}
 
 #endif

@@ -79,6 +79,8 @@ bool relay_job_make(struct relay_branch *w, struct outbound_job *job_out, unsign
         .sends_xforward = (choice.kinds & IDENTITY_KIND_XFORWARD) != 0,
         .passes_without_identity = conf->identity_failure == RELAY_IDENTITY_FAILURE_PASS,
         .form = relay_identity_form(conf),
+        .patience_s =
+            (uint32_t)(identity_patience_ms(w->carrier->client, conf->times.final_ms) / 1000),
         .size_bytes = w->carrier->is_spooled ? message_bytes(w) : 0,
     };
     *missing_out = choice.missing;

@@ -36,7 +36,7 @@ bool relay_report_answer(struct relay_branch *w, struct event *ev)
         relay_pace_answered(&w->pace, now_ms);
     if (rcpt == w->mark) {
         w->mark = w->last;
-        w->envelope_due_ms = now_ms + w->relay->conf->times.envelope_ms;
+        relay_branch_owe_answer(w);
     }
     return relay_report(w, ev);
 }

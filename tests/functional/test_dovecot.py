@@ -10,6 +10,7 @@ from harness.process import free_port
 from harness.recipe import block
 from harness.rendezvous import owner
 from harness.workers import wait_for
+from peers.client import Client
 
 DOMAIN = "example.org"
 USERS = [f"u{number}" for number in range(12)]
@@ -122,3 +123,69 @@ def test_one_backend_is_away(server, stores):
         found = [len(store.maildir(user).messages()) for store in stores
                  if store is not keeper(stores, user)]
         assert found == [0, 0]
+
+
+# ---- Dovecot's own LMTP proxy in front ----
+
+@pytest.fixture(params=[""])
+def front(postern, stores, request):
+    """postern, and the port of an LMTP proxy of Dovecot before it; loop.example is sent back there.
+    The parameter is what its passdb says of users."""
+    port = free_port()
+    addresses = "".join(f"address = {store.address}\n" for store in stores)
+    server = postern(f"""
+[relay "store"]
+protocol = lmtp
+balance = hash
+{addresses}
+[relay "proxy"]
+protocol = lmtp
+address = 127.0.0.34:{port}
+[route]
+@{DOMAIN} store
+@loop.example proxy
+""", smtpd="protocol = lmtp\nxclient-from = 127.0.0.0/8\n")
+    proxy = Dovecot("127.0.0.34", port, proxy_to=server.port, more=request.param)
+    yield server, port
+    proxy.close()
+
+
+def through_proxy(port, recipients):
+    """LMTP to Dovecot's proxy, in the name of a client."""
+    client = Client(("127.0.0.34", port))
+    client.expect(220)
+    client.expect(250, "LHLO director.test")
+    client.expect(220, "XCLIENT ADDR=192.0.2.7 PORT=4711 PROTO=LMTP HELO=client.test SESSION=abc TTL=4")
+    client.expect(250, "LHLO client.test")
+    client.expect(250, "MAIL FROM:<sender@example.org>")
+    return client, [client.command(f"RCPT TO:<{rcpt}>") for rcpt in recipients]
+
+
+@pytest.mark.parametrize("front, domain", [("", DOMAIN), (f"user=%Ln@{DOMAIN}", "alias.example")],
+                         indirect=["front"], ids=["users as they are", "users renamed"])
+def test_behind_a_proxy_of_dovecot(front, domain, stores):
+    """XCLIENT, XRCPTFORWARD and ORCPT as it says them: stores and log know the client and its session."""
+    server, port = front
+    users = USERS[:4]
+    before = {user: kept(stores, user) for user in users}
+    client, replies = through_proxy(port, [f"{user}@{domain}" for user in users])
+    with client:
+        assert [reply.code for reply in replies] == [250] * 4, replies
+        client.expect(354, "DATA")
+        client.send(PLAIN_MESSAGE + b".\r\n")
+        assert [client.expect(250).code for _ in users] == [250] * 4
+    for user in users:
+        store = keeper(stores, user)
+        assert len(kept(stores, user)[store]) == len(before[user][store]) + 1
+        assert any("192.0.2.7" in line for message in store.maildir(user).messages()
+                   for line in message.received)
+    asserted = server.wait_event("asserted")
+    assert asserted["client"] == "192.0.2.7:4711" and asserted["reference"].startswith("abc")
+
+
+def test_loop_through_dovecot_ends(front):
+    """postern, Dovecot, postern, ...: each counts TTL down, and at last the recipient is refused."""
+    _, port = front
+    client, replies = through_proxy(port, ["joe@loop.example"])
+    with client:
+        assert replies[0].code == 554 and b"5.4.6" in replies[0].raw, replies

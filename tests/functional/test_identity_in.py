@@ -41,7 +41,7 @@ def test_announced_to_peers_alone(target, to_target):
     with server.client(source=FRONT) as client:
         assert keywords(client.hello())["XCLIENT"].split() == [
             "NAME", "ADDR", "PORT", "PROTO", "HELO", "LOGIN", "DESTADDR", "DESTPORT",
-            "REVERSE_NAME", "SESSION", "TTL"]
+            "REVERSE_NAME", "SESSION", "TTL", "TIMEOUT", "CLIENT-TRANSPORT", "DESTNAME", "FORWARD"]
     with server.client(source=CLIENT) as client:
         assert "XCLIENT" not in keywords(client.hello())
         assert client.expect(550, f"XCLIENT ADDR={TRUSTED}").enhanced == "5.7.0"

@@ -5,31 +5,41 @@
 
 #include "tests/fuzz/pieces.h"
 
-static const char *const names[] = {"NAME",   "ADDR",     "PORT",     "PROTO",        "HELO",
-                                    "LOGIN",  "DESTADDR", "DESTPORT", "REVERSE_NAME", "IDENT",
-                                    "SOURCE", "",         "SESSION",  "TTL"};
+static const char *const names[] = {
+    "NAME",         "ADDR",   "PORT",   "PROTO", "HELO",    "LOGIN", "DESTADDR", "DESTPORT",
+    "REVERSE_NAME", "IDENT",  "SOURCE", "",      "SESSION", "TTL",   "TIMEOUT",  "CLIENT-TRANSPORT",
+    "DESTNAME",     "FORWARD"};
 
 /* The bit of "NAME=value"; names stand in the order of their bits. */
-static uint16_t bit_of(struct bytes word)
+static uint32_t bit_of(struct bytes word)
 {
     struct bytes name = bytes_first(word, bytes_find(word, '='));
 
-    PIECES_MUST(name.len + 1 < word.len && word.len - name.len - 1 <= 255);
+    PIECES_MUST(name.len + 1 < word.len);
+    PIECES_MUST(word.len - name.len - 1 <= 255 || bytes_is(name, "FORWARD"));
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++)
         if (bytes_is(name, names[i]))
-            return (uint16_t)(1u << i);
+            return 1u << i;
     PIECES_MUST(!"an attribute that there is not");
     return 0;
 }
 
+static bool has_forward(struct bytes line)
+{
+    while (line.len != 0 && !bytes_start_with_nocase(line, " FORWARD="))
+        line = bytes_skip(line, 1);
+    return line.len != 0;
+}
+
 /* Takes "VERB A=x B=y CRLF" off; returns the bits. */
-static uint16_t read_command(struct bytes *text, const char *verb)
+static uint32_t read_command(struct bytes *text, const char *verb)
 {
     struct bytes line = bytes_first(*text, bytes_find(*text, '\n'));
     struct bytes rest = bytes_skip(line, strlen(verb));
-    uint16_t seen = 0;
+    uint32_t seen = 0;
 
-    PIECES_MUST(line.len + 1 <= IDENTITY_COMMAND_MAX && line.len < text->len);
+    PIECES_MUST(line.len < text->len && line.len + 1 <= IDENTITY_LONGEST_MAX);
+    PIECES_MUST(line.len + 1 <= IDENTITY_COMMAND_MAX || has_forward(line));
     PIECES_MUST(bytes_equal(bytes_first(line, strlen(verb)), bytes_of(verb)));
     PIECES_MUST(line.at[line.len - 1] == '\r');
     *text = bytes_skip(*text, line.len + 1);
@@ -37,7 +47,7 @@ static uint16_t read_command(struct bytes *text, const char *verb)
     PIECES_MUST(pieces_are_printable(rest));
     while (rest.len > 0) {
         struct bytes word;
-        uint16_t bit;
+        uint32_t bit;
 
         PIECES_MUST(rest.at[0] == ' ');
         rest = bytes_skip(rest, 1);
@@ -51,16 +61,19 @@ static uint16_t read_command(struct bytes *text, const char *verb)
     return seen;
 }
 
-static void check_xclient(struct buf *out, const struct identity *who, uint16_t attributes,
+static void check_xclient(struct buf *out, const struct identity *who, uint32_t attributes,
                           enum identity_form form)
 {
-    uint16_t optional =
-        ATTRIBUTE_HELO | ATTRIBUTE_REVERSE_NAME | ATTRIBUTE_LOGIN | ATTRIBUTE_SESSION;
-    uint16_t never = ATTRIBUTE_IDENT | ATTRIBUTE_SOURCE | ATTRIBUTE_OTHER;
+    uint32_t optional = ATTRIBUTE_HELO | ATTRIBUTE_REVERSE_NAME | ATTRIBUTE_LOGIN |
+                        ATTRIBUTE_SESSION | ATTRIBUTE_TIMEOUT | ATTRIBUTE_CLIENT_TRANSPORT |
+                        ATTRIBUTE_DESTNAME | ATTRIBUTE_FORWARD;
+    uint32_t never = ATTRIBUTE_IDENT | ATTRIBUTE_SOURCE | ATTRIBUTE_OTHER;
     struct bytes text;
-    uint16_t seen;
+    uint32_t seen;
 
-    identity_put_xclient(out, who, attributes, form);
+    identity_put_xclient(
+        out, who,
+        &(struct identity_way){.attributes = attributes, .form = form, .patience_s = attributes});
     text = buf_bytes(out);
     if ((attributes & ATTRIBUTE_ADDR) == 0) {
         PIECES_MUST(text.len == 0);
@@ -72,17 +85,17 @@ static void check_xclient(struct buf *out, const struct identity *who, uint16_t 
     buf_reset(out);
 }
 
-static void check_xforward(struct buf *out, const struct identity *who, uint16_t attributes,
+static void check_xforward(struct buf *out, const struct identity *who, uint32_t attributes,
                            struct bytes ident)
 {
-    const uint16_t known = ATTRIBUTE_NAME | ATTRIBUTE_ADDR | ATTRIBUTE_PORT | ATTRIBUTE_HELO |
+    const uint32_t known = ATTRIBUTE_NAME | ATTRIBUTE_ADDR | ATTRIBUTE_PORT | ATTRIBUTE_HELO |
                            ATTRIBUTE_IDENT | ATTRIBUTE_PROTO | ATTRIBUTE_SOURCE;
     unsigned commands = identity_put_xforward(out, who, attributes, ident);
     struct bytes text = buf_bytes(out);
-    uint16_t seen = 0;
+    uint32_t seen = 0;
 
     for (unsigned i = 0; i < commands; i++) {
-        uint16_t more = read_command(&text, "XFORWARD");
+        uint32_t more = read_command(&text, "XFORWARD");
 
         PIECES_MUST((seen & more) == 0);
         seen |= more;
@@ -115,13 +128,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct identity who = {.is_esmtp = false};
     struct bytes input, ident;
-    uint16_t attributes;
+    uint32_t attributes;
     struct pool pool;
     struct buf out;
 
     if (size < 4)
         return 0;
-    attributes = (uint16_t)((data[0] << 8 | data[1]) & 0x3fff);
+    attributes = (uint32_t)(data[2] >> 6) << 16 | (uint32_t)data[0] << 8 | data[1];
     who.is_esmtp = data[2] & 1;
     who.name_state = data[2] & 2   ? IDENTITY_NAME_CONFIRMED
                      : data[2] & 4 ? IDENTITY_NAME_TEMPORARY
@@ -132,7 +145,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     who.name = pieces_take_text(&input);
     who.reverse_name = pieces_take_text(&input);
     who.helo = pieces_take_text(&input);
-    who.login = who.reference = who.helo;
+    who.login = who.reference = who.transport = who.destination = who.forwarded = who.helo;
     who.hops_left = data[2] >> 3;
     ident = pieces_take_text(&input);
     pool_init(&pool, 512, 1);

@@ -54,10 +54,12 @@ static void check_said_again(const struct identity *who, struct arena *arena, st
 {
     struct identity again = {.is_esmtp = false};
     struct buf out;
-    uint16_t given;
+    uint32_t given;
 
     buf_init(&out, pool, 4096);
-    identity_put_xclient(&out, who, IDENTITY_XCLIENT & ~ATTRIBUTE_TTL, IDENTITY_FORM_PREFIXED);
+    identity_put_xclient(&out, who,
+                         &(struct identity_way){.attributes = IDENTITY_XCLIENT & ~ATTRIBUTE_TTL,
+                                                .form = IDENTITY_FORM_PREFIXED});
     PIECES_MUST(identity_read_xclient(argument_of(&out, "XCLIENT"), arena, &again, &given) == 0);
     PIECES_MUST(netaddr_same_host(&again.client, &who->client));
     PIECES_MUST(bytes_equal(again.name, who->name));
@@ -71,7 +73,7 @@ static void check_xclient(struct bytes said, struct arena *arena, struct pool *p
 {
     struct identity who = {.is_esmtp = true, .login = bytes_of("joe"), .hops_left = 9};
     struct identity before = who;
-    uint16_t given;
+    uint32_t given;
 
     int error = identity_read_xclient(said, arena, &who, &given);
     PIECES_MUST(error == 0 || error == ERR_SYNTAX || error == ERR_RANGE);

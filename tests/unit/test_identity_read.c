@@ -30,6 +30,14 @@ static void show(const struct identity *who, struct lib_text *seen)
             : who->is_esmtp ? "ESMTP"
                             : "SMTP",
             who->hops_left);
+    if (who->transport.len + who->destination.len + who->forwarded.len + who->patience_s == 0)
+        return;
+    lib_put(seen, " %us transport=", (unsigned)who->patience_s);
+    lib_put_bytes(seen, who->transport);
+    lib_put(seen, " destination=");
+    lib_put_bytes(seen, who->destination);
+    lib_put(seen, " forwarded=");
+    lib_put_bytes(seen, who->forwarded);
 }
 
 static struct identity front(void)
@@ -41,6 +49,10 @@ static struct identity front(void)
         .helo = bytes_of("helo.example"),
         .login = bytes_of("joe"),
         .reference = bytes_of("ref"),
+        .transport = bytes_of("insecure"),
+        .destination = bytes_of("old.example"),
+        .forwarded = bytes_of("b2xk"),
+        .patience_s = 9,
         .is_esmtp = true,
     };
     assert_int_equal(netaddr_parse_with_port(bytes_of("192.0.2.9:1234"), 0, &who.client), 0);
@@ -54,6 +66,9 @@ static struct identity front(void)
 #define PEER  "192.0.2.9:1234 > 192.0.2.1:25 "
 #define NAMED "confirmed name=front.example reverse=front.example"
 #define LOST  " helo= login= reference= SMTP 0" /* what is forgotten where it is not said again */
+
+#define FIFTY     "0123456789abcdefghijABCDEFGHIJ0123456789abcdefghij"
+#define LONG_WORD FIFTY FIFTY FIFTY FIFTY FIFTY FIFTY /* over 255 octets */
 
 struct row {
     const char *argument;
@@ -93,6 +108,18 @@ static const struct row rows[] = {
     {"TTL=-1", ERR_SYNTAX, NULL},
     {"TTL=[UNAVAILABLE]", ERR_SYNTAX, NULL},
     {"TTL=99999999999", ERR_SYNTAX, NULL},
+    {"TIMEOUT=30", 0, PEER NAMED LOST " 30s transport= destination= forwarded="},
+    {"TIMEOUT=99999999999", 0, PEER NAMED LOST " 4294967295s transport= destination= forwarded="},
+    {"TIMEOUT=x", ERR_SYNTAX, NULL},
+    {"CLIENT-TRANSPORT=TLS DESTNAME=mx.example", 0,
+     PEER NAMED LOST " 0s transport=TLS destination=mx.example forwarded="},
+    {"CLIENT-TRANSPORT=[UNAVAILABLE] DESTNAME=[UNAVAILABLE] FORWARD=[UNAVAILABLE]", 0,
+     PEER NAMED LOST},
+    {"CLIENT-TRANSPORT=T+0AS", 0, PEER NAMED LOST " 0s transport=T?S destination= forwarded="},
+    {"DESTNAME=a..b", ERR_SYNTAX, NULL},
+    {"FORWARD=YT1iYw+3D+3D", 0, PEER NAMED LOST " 0s transport= destination= forwarded=YT1iYw=="},
+    {"FORWARD=" LONG_WORD, 0, PEER NAMED LOST " 0s transport= destination= forwarded=" LONG_WORD},
+    {"FORWARD=a+09b", 0, PEER NAMED LOST " 0s transport= destination= forwarded=a?b"},
     /* addresses */
     {"ADDR=IPV6:2001:DB8::7", 0, "[2001:db8::7]:0 > 192.0.2.1:25 pending name= reverse=" LOST},
     {"ADDR=ipv6:2001:db8::7", 0, "[2001:db8::7]:0 > 192.0.2.1:25 pending name= reverse=" LOST},
@@ -180,7 +207,7 @@ static void test_xclient(void **state)
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
         struct lib_guard guard = lib_guard_copy(bytes_of(rows[i].argument));
         struct identity who = front(), before = front();
-        uint16_t given;
+        uint32_t given;
 
         lib_same_number(i, "error", rows[i].error,
                         identity_read_xclient(guard.bytes, &arena, &who, &given));
@@ -277,7 +304,7 @@ static void test_long_values(void **state)
     arena_init(&arena, &pool, 1 << 20);
     for (size_t len = 254; len <= 257; len++) {
         struct identity who = front();
-        uint16_t given;
+        uint32_t given;
 
         memset(argument, 'a', sizeof(argument));
         memcpy(argument, "HELO=", 5);
@@ -295,7 +322,7 @@ static bool read_and_copy(void *unused)
     struct identity *copy = NULL;
     struct pool pool;
     struct arena arena;
-    uint16_t given;
+    uint32_t given;
 
     (void)unused;
     pool_init(&pool, 128, 0);

@@ -26,8 +26,11 @@ first_valid_uid = 1
 mail_uid = {uid}
 mail_gid = {gid}
 recipient_delimiter = +
-auth_username_format = %Ln
 postmaster_address = postmaster@example.org
+"""
+
+STORE = """
+auth_username_format = %Ln
 passdb {{
   driver = passwd-file
   args = {root}/users
@@ -39,10 +42,21 @@ userdb {{
 """
 
 
-class Dovecot:
-    """At 127.0.0.x:port, by the recipe of doc/dovecot.md."""
+PROXY = """
+auth_username_format = %Lu
+lmtp_proxy = yes
+passdb {{
+  driver = static
+  args = nopassword=y proxy=y host=127.0.0.1 port={proxy_to} forward_ticket=seven {more}
+}}
+"""
 
-    def __init__(self, address, port, users):
+
+class Dovecot:
+    """At 127.0.0.x:port, by the recipe of doc/dovecot.md. It keeps mailboxes of `users`, or is an
+    LMTP proxy in front of port `proxy_to`, with `more` in its passdb."""
+
+    def __init__(self, address, port, users=(), proxy_to=None, more=""):
         self.address = f"{address}:{port}"
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="postern-dovecot-"))
         os.chmod(self.root, 0o755)
@@ -54,8 +68,9 @@ class Dovecot:
         assert "port = 24" in recipe and "192.0.2.1" in recipe
         recipe = recipe.replace("port = 24", f"port = {port}").replace("192.0.2.1", "127.0.0.0/8")
         (self.root / "dovecot.conf").write_text(
-            recipe + CONF.format(root=self.root, address=address, uid=owner.pw_uid,
-                                 gid=owner.pw_gid))
+            recipe + (CONF + (PROXY if proxy_to else STORE)).format(
+                root=self.root, address=address, uid=owner.pw_uid, gid=owner.pw_gid,
+                proxy_to=proxy_to, more=more))
         self.process = None
         self.start()
 
