@@ -52,10 +52,13 @@ static uint64_t smallest_size(const struct session *s)
     return theirs != 0 && (ours == 0 || theirs < ours) ? theirs : ours;
 }
 
+/* RFC 9422: limits that are applied. A session has as many transactions as the client likes, over
+ * several connections to its targets where these limit them. */
 static void put_limits(struct session *s)
 {
     struct limits limits = s->targets.limits;
 
+    limits.mails = 0;
     if (limits.rcpts == 0 || limits.rcpts > s->conf->recipients_max)
         limits.rcpts = s->conf->recipients_max;
     if (limits.rcpts > LIMITS_VALUE_MAX)

@@ -8,7 +8,7 @@ from peers.answers import Hold
 from peers.target import DEFAULT_EHLO
 
 LIMITED = (*DEFAULT_EHLO, "DSN", "SIZE 100000", "LIMITS MAILMAX=3 RCPTMAX=2")
-TOLD = {"SIZE 100000", "DSN", "LIMITS MAILMAX=3 RCPTMAX=2"}
+TOLD = {"SIZE 100000", "DSN", "LIMITS RCPTMAX=2"}
 
 
 def announced(server):
