@@ -283,15 +283,24 @@ const struct smtpd_conf *config_smtpd(const struct config *config, struct bytes 
     return find_conf(config, &smtpd_conf_section, name);
 }
 
+const struct config_section *config_builder_find_target(const struct config *config,
+                                                        struct bytes name)
+{
+    const struct config_section *section = NULL;
+    for (const struct target_kind *const *kind = target_kinds; section == NULL && *kind != NULL;
+         kind++)
+        section = config_builder_find(config, (*kind)->section, name);
+    return section;
+}
+
 struct config_target config_target(const struct config *config, struct bytes name)
 {
-    for (const struct target_kind *const *kind = target_kinds; *kind != NULL; kind++) {
-        const struct config_section *section = config_builder_find(config, (*kind)->section, name);
-        if (section != NULL)
-            return (struct config_target){
-                .kind = *kind, .name = section->name, .conf = section->conf};
-    }
-    return (struct config_target){.kind = NULL};
+    const struct config_section *section = config_builder_find_target(config, name);
+    if (section == NULL)
+        return (struct config_target){.kind = NULL};
+    return (struct config_target){.kind = config_builder_target_kind(section->kind),
+                                  .name = section->name,
+                                  .conf = section->conf};
 }
 
 const struct logfile_conf *config_logfile(const struct config *config, struct bytes name)

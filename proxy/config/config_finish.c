@@ -221,11 +221,29 @@ static int choose_filters(struct config *config, const struct config_section *se
     return 0;
 }
 
+/* The members of a group have names, too; the error is told of the section. */
+static void check_members(struct config *config, const struct config_section *section,
+                          const struct target_kind *kind)
+{
+    const void *member;
+    for (size_t i = 0; kind->member != NULL && (member = kind->member(section->conf, i)) != NULL;
+         i++) {
+        struct bytes name = kind->describe(member).name;
+        const struct config_section *other = config_builder_find_target(config, name);
+        if (other != NULL)
+            cf_error(
+                &config->problems, other->place, name,
+                cf_phrase(&config->problems, "a name that no address of ", section->name, " has"),
+                bytes_make(NULL, 0));
+    }
+}
+
 static int finish_target(struct config *config, const struct config_section *section,
                          const struct target_kind *kind)
 {
     check_name(config, section, config_target(config, section->name).kind->section);
     complete(config, section, kind->finish);
+    check_members(config, section, kind);
     return choose_filters(config, section);
 }
 

@@ -54,6 +54,9 @@ const struct target_kind *config_builder_target_kind(const struct setting_sectio
 /* NULL: there is no such section. */
 struct config_section *config_builder_find(const struct config *config,
                                            const struct setting_section *kind, struct bytes name);
+/* ... of any kind of target. */
+const struct config_section *config_builder_find_target(const struct config *config,
+                                                        struct bytes name);
 /* Finds the section, or begins it. NULL in `section_out`: the name was refused. */
 int config_builder_section(struct config *config, const struct setting_section *kind,
                            struct bytes name, struct cf_place place,

@@ -183,6 +183,10 @@ static const struct problem_row wrong[] = {
      "round-robin\n"},
     {"[relay \"r\"]\nbalance = hash\naddress = H:1 2\naddress = h:1 3\n",
      "t.cf:4:11: found \"h:1\", expected an address that does not stand here already\n"},
+    {"[relay \"r\"]\nbalance = hash\naddress = 10.0.0.1\naddress = h:1\n"
+     "[relay \"r/10.0.0.1\"]\naddress = h:2\n[maildir \"r/h:1\"]\npath = /x\n",
+     "t.cf:5:8: found \"r/10.0.0.1\", expected a name that no address of \"r\" has\n"
+     "t.cf:7:10: found \"r/h:1\", expected a name that no address of \"r\" has\n"},
     {"[relay \"n.test\"]\nmx = yes\nfailover = no\n",
      "t.cf:3:12: found failover = no with mx = yes, expected yes\n"},
     {"[relay \"r\"]\nidentity = auto xclient\n",
