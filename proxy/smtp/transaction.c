@@ -48,7 +48,7 @@ bool transaction_wants_copy(const struct transaction *t)
         if (b->state != BRANCH_DONE && may_be_read)
             return true;
     }
-    return outcome_would_need_spool(t);
+    return outcome_would_need_spool(t) || outcome_may_report(t);
 }
 
 void transaction_set_state(struct branch *b, enum branch_state state)

@@ -452,8 +452,9 @@ static bool needs_whole_copy(const struct transaction *t)
 void transaction_on_unkept(struct transaction *t, int error)
 {
     struct reply words = words_of_disk(error);
+    bool has_report = outcome_may_report(t);
 
     t->is_unkept = true;
-    if (needs_whole_copy(t))
+    if (has_report || needs_whole_copy(t))
         transaction_refuse(t, &words);
 }

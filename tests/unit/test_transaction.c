@@ -98,12 +98,15 @@ static void test_wants_copy(void **state)
         enum kind kinds[2];
         bool is_lost; /* the first */
         bool wants;
+        bool lacks_dsn; /* the first, whose success is to be reported */
+        bool is_refused_unkept;
     } rows[] = {
-        {{SPOOLABLE, SPOOLABLE}, false, true},
-        {{TEMPFAIL, SPOOLABLE}, false, false}, /* the second has no place there */
-        {{TEMPFAIL, MAILDIR}, false, true},
-        {{TEMPFAIL, MAILDIR}, true, true},
-        {{SPOOLABLE, TEMPFAIL}, true, true}, /* the first is to be spooled */
+        {{SPOOLABLE, SPOOLABLE}, false, true, false, false},
+        {{TEMPFAIL, SPOOLABLE}, false, false, false, false}, /* the second has no place there */
+        {{TEMPFAIL, SPOOLABLE}, false, true, true, true},
+        {{TEMPFAIL, MAILDIR}, false, true, false, true},
+        {{TEMPFAIL, MAILDIR}, true, true, false, true},
+        {{SPOOLABLE, TEMPFAIL}, true, true, false, true}, /* the first is to be spooled */
     };
 
     (void)state;
@@ -120,7 +123,14 @@ static void test_wants_copy(void **state)
                                          .branch = p.rcpts[0]->branch,
                                          .reply = reply_own(REPLY_TARGET_LOST)});
         play_drain(&p);
+        p.t.envelope.from.local = bytes_of("joe");
+        p.t.envelope.is_dsn = rows[i].lacks_dsn;
+        p.rcpts[0]->params = bytes_of("NOTIFY=SUCCESS");
+        p.rcpts[0]->branch->lacks_dsn = rows[i].lacks_dsn;
         lib_same_number(i, "wants", rows[i].wants, transaction_wants_copy(&p.t));
+        play_feed(&p, (struct event){.kind = EV_UNKEPT, .error = ERR_FULL});
+        play_drain(&p);
+        lib_same_number(i, "refused", rows[i].is_refused_unkept ? 452 : 0, p.t.refusal.code);
         play_end(&p);
     }
     lib_end_rows();
