@@ -25,15 +25,21 @@ static const struct route_word *next_simple_target(const struct route_line *line
     return NULL;
 }
 
-/* Can the target not see who the client is? It is a section, or a host without one. */
+/* A word that names no section: is it a host? */
+static bool is_host(const struct route_word *word)
+{
+    return !word->is_quoted && word->text.at[0] != '|' &&
+           bytes_find(word->text, '@') == word->text.len &&
+           bytes_find(word->text, '.') < word->text.len;
+}
+
+/* Can the target not see who the client is? */
 static bool is_blind(const struct config *config, const struct route_word *word)
 {
     struct config_target section = config_target(config, word->text);
     if (section.kind != NULL)
         return section.kind->is_blind != NULL && section.kind->is_blind(section.conf);
-    return !word->is_quoted && word->text.at[0] != '|' &&
-           bytes_find(word->text, '@') == word->text.len &&
-           bytes_find(word->text, '.') < word->text.len;
+    return is_host(word);
 }
 
 static void warn_if_open(struct config *config, const struct smtpd_conf *smtpd,
@@ -273,6 +279,44 @@ static void check_shares(struct config *config)
     }
 }
 
+/* What the tables of a listener lead to. */
+struct led_to {
+    bool relay, other;
+};
+
+static void note_targets(const struct config *config, const struct route_line *line,
+                         struct led_to *to)
+{
+    const struct route_word *word;
+    uint32_t at = 1;
+    while ((word = next_simple_target(line, &at)) != NULL) {
+        const struct target_kind *kind = config_target(config, word->text).kind;
+        to->relay |= kind != NULL ? kind->is_relay : is_host(word);
+        to->other |= kind != NULL && !kind->is_relay;
+    }
+}
+
+/* Reports to senders leave by a relay, also those that are promised by announcing DSN. */
+static void check_reports(struct config *config)
+{
+    bool is_sender_told =
+        config->core.bounce_to == CORE_BOUNCE_SENDER || config->core.bounce_to == CORE_BOUNCE_BOTH;
+    for (size_t i = 0; i < config->smtpd_count; i++) {
+        const struct smtpd_conf *smtpd = config->smtpds[i];
+        struct led_to to = {.relay = !is_sender_told || config->core.bounce_relay.len != 0};
+        for (size_t k = 0; k < smtpd->table_count; k++)
+            for (const struct route_line *line = smtpd->tables[k]->first; line != NULL;
+                 line = line->next)
+                note_targets(config, line, &to);
+        if (to.other && !to.relay)
+            cf_warning(&config->problems,
+                       config_builder_find(config, &smtpd_conf_section, smtpd->section)->place,
+                       cf_phrase(&config->problems, "smtpd ", smtpd->section,
+                                 " leads to no relay that could take reports to senders, so the "
+                                 "postmaster gets them: bounce-relay names one"));
+    }
+}
+
 int config_check_targets(struct config *config)
 {
     struct survey survey;
@@ -286,6 +330,7 @@ int config_check_targets(struct config *config)
         freeifaddrs(survey.interfaces);
     config_directory_done(&survey.directory);
     check_shares(config);
+    check_reports(config);
     config_filters_check(config);
     return error;
 }

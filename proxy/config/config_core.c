@@ -111,7 +111,10 @@ static const struct setting core_rows[] = {
      .help = "who is told that a message could not be delivered; none: it is held and logged"},
     {"bounce-relay", SETTING_TEXT, AT(bounce_relay), NULL, NULL,
      .initial_help = "the relay that the recipient was routed to",
-     .help = "the relay that bounces and notices are given to, past all tables"},
+     .help =
+         "the relay that bounces and notices are given to, past all tables. Recipients of a "
+         "Maildir have none: their reports, which DSN promises, go to the relay that the tables "
+         "lead the sender to, and if there is none, to the postmaster"},
     {"delay-warning", SETTING_CUSTOM, AT(delay_warning_ms), "off", NULL, .type = &duration_or_off,
      .help = "how long a message waits before its sender is told of the delay"},
     {"quarantine-expire", SETTING_DURATION, AT(quarantine_expire_ms), "30d", NULL,

@@ -50,14 +50,17 @@ def host(tmp_path):
 
 
 def test_check_only_warns(host):
-    """Exit 0; the warnings are of mx.example.net, an own listener and an implicit relay."""
+    """Exit 0; the warnings are of mx.example.net, an own listener and an implicit relay, and of the
+    listener that has no relay."""
     done = host.run("--check")
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines() == [
         f'{EXAMPLE}:41:33: warning: target "mx.example.net" has no section: it is taken for a '
         "host, an implicit relay",
         f'{EXAMPLE}:41:33: warning: target "mx.example.net" leads to our own listener smtpd '
-        '"mx.example.net", which is never connected to']
+        '"mx.example.net", which is never connected to',
+        f'{EXAMPLE}:28:8: warning: smtpd "localhost" leads to no relay that could take reports to '
+        'senders, so the postmaster gets them: bounce-relay names one']
 
 
 def test_included_file_is_read(host):

@@ -325,6 +325,27 @@ static void checks_targets(void **state)
     lib_end_rows();
 }
 
+#define BOX   "[maildir \"m\"]\npath = /m\n"
+#define RELAY "[relay \"r\"]\naddress = 10.0.0.1\n"
+#define NO_RELAY                                                                                   \
+    "t.cf:1:8: warning: smtpd \"s\" leads to no relay that could take reports to senders, so the " \
+    "postmaster gets them: bounce-relay names one\n"
+
+static void looks_for_the_way_of_reports(void **state)
+{
+    static const struct problem_row rows[] = {
+        {CONFIG_WORLD_QUIET BOX "[route]\n@a.example m\n", NO_RELAY},
+        {CONFIG_WORLD_QUIET BOX RELAY "[route]\n@a.example m\n[route \"others\"]\n@b.example r\n",
+         NO_RELAY},
+        {CONFIG_WORLD_QUIET BOX RELAY "[route]\n@a.example m\n@b.example r\n", ""},
+        {CONFIG_WORLD_QUIET BOX RELAY "[core]\nbounce-relay = r\n[route]\n@a.example m\n", ""},
+        {CONFIG_WORLD_QUIET BOX "[core]\nbounce-to = postmaster\n[route]\n@a.example m\n", ""},
+        {CONFIG_WORLD_QUIET BOX "[route]\n@a.example reject \"550 no\"\n", ""},
+    };
+    (void)state;
+    check_problems(rows, ARRAY_LENGTH(rows), true);
+}
+
 static void misses_the_file(void **state)
 {
     static char name[] = "postern";
@@ -343,9 +364,8 @@ static void misses_the_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tells_problems),
-        cmocka_unit_test(warns),
-        cmocka_unit_test(checks_targets),
+        cmocka_unit_test(tells_problems),  cmocka_unit_test(warns),
+        cmocka_unit_test(checks_targets),  cmocka_unit_test(looks_for_the_way_of_reports),
         cmocka_unit_test(misses_the_file),
     };
     return cmocka_run_group_tests(tests, config_world_enter, config_world_leave);

@@ -55,7 +55,7 @@ static const struct reading readings[] = {
      "address, "
      "or a local name that some line matches; did you mean \"notes\"?\n",
      EX_CONFIG},
-    {LISTENER "[memory \"n\"]\nroom = 5\n[route]\n@ n\n", "",
+    {LISTENER "[memory \"n\"]\nroom = 5\n[route]\n@ n\n[core]\nbounce-to = none\n", "",
      "t.cf:6:3: warning: target \"n\" forgets nothing\n", 0},
 };
 
