@@ -233,9 +233,38 @@ static bool list_is_taken(const struct transaction *t, const struct recipient *h
     return has_any;
 }
 
+static bool has_open_leg(const struct recipient *head)
+{
+    for (const struct recipient *leg = head; leg != NULL; leg = leg->next_in_list)
+        if (outcome_fate(leg) == FATE_OPEN)
+            return true;
+    return false;
+}
+
+/* `counts_open`: those without an answer may still get one. */
+static bool is_any_named_taken(const struct transaction *t, bool counts_open)
+{
+    LIST_EACH (link, &t->recipients) {
+        const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
+        if (r->head == r && !r->is_added && list_is_taken(t, r, counts_open && has_open_leg(r)))
+            return true;
+    }
+    return false;
+}
+
+/* One that a filter added has no answer of its own: it is the client's to try again where that
+ * hears of nobody that he has the message, and ours where it does. */
+static bool list_may_be_taken(const struct transaction *t, const struct recipient *head,
+                              bool counts_open)
+{
+    if (head->is_added)
+        return is_any_named_taken(t, counts_open) && list_is_taken(t, head, true);
+    return list_is_taken(t, head, counts_open && has_open_leg(head));
+}
+
 bool outcome_is_list_taken(const struct transaction *t, const struct recipient *head)
 {
-    return list_is_taken(t, head, false);
+    return list_may_be_taken(t, head, false);
 }
 
 static bool is_taken(const struct transaction *t, const struct recipient *r)
@@ -246,13 +275,7 @@ static bool is_taken(const struct transaction *t, const struct recipient *r)
 /* May a leg of its list still get an answer, or has one? */
 static bool may_get_it(const struct transaction *t, const struct recipient *r)
 {
-    bool has_open = false;
-
-    if (t->policy != TRANSACTION_EACH)
-        return true;
-    for (const struct recipient *leg = r->head; leg != NULL; leg = leg->next_in_list)
-        has_open = has_open || outcome_fate(leg) == FATE_OPEN;
-    return list_is_taken(t, r->head, has_open);
+    return t->policy != TRANSACTION_EACH || list_may_be_taken(t, r->head, true);
 }
 
 enum outcome_disposition outcome_disposition(const struct transaction *t, const struct recipient *r)
@@ -392,7 +415,8 @@ struct reply outcome_of_list(const struct transaction *t, const struct recipient
 bool outcome_is_success(const struct transaction *t, const struct recipient *head)
 {
     struct tally tally = count_list(t, head);
-    return t->refusal.code == 0 && succeeds(&tally, is_taken(t, head));
+    bool has_taken = is_taken(t, head);
+    return t->refusal.code == 0 && (has_taken || !head->is_added) && succeeds(&tally, has_taken);
 }
 
 /* Of the first list that succeeds, else of the first. */
@@ -403,7 +427,7 @@ static struct reply words_of_one(const struct transaction *t)
 
     LIST_EACH (link, &t->recipients) {
         const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
-        if (r->head != r || !outcome_is_acknowledged(r))
+        if (r->head != r || r->is_added || !outcome_is_acknowledged(r))
             continue;
         struct reply reply = outcome_of_list(t, r);
         if (reply_is_positive(&reply))

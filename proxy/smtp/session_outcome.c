@@ -36,7 +36,7 @@ static struct recipient *recipient_at(const struct session *s, struct list *link
 /* RFC 2033 4.2: those, and only those, whose RCPT was accepted. */
 static void tell(struct session *s, struct recipient *r)
 {
-    if (r->head != r || !outcome_is_acknowledged(r))
+    if (r->head != r || r->is_added || !outcome_is_acknowledged(r))
         return;
     const struct reply reply = outcome_of_list(s->tx, r);
     session_put_answer(s, &reply, r->branch != NULL && r->branch->lacks_enhanced);

@@ -66,6 +66,7 @@ struct recipient {
     enum reply_id guard;
     bool names_domain;  /* the route that led here names its domain */
     bool is_unverified; /* accepted by postern in an outage, not by the target */
+    bool is_added;      /* in the head: by a filter; the client knows nothing of it */
     bool is_counted;    /* among those that stand at its branch: see transaction_enter() */
 };
 
@@ -276,7 +277,8 @@ bool transaction_exclude(struct transaction *t, const struct address *to);
 /* Does one of that name get it? */
 bool transaction_includes(const struct transaction *t, const struct address *to);
 /* One more gets it. Refused, it gets a bounce as one that the client has named. ERR_MEMORY;
- * ERR_RANGE: its target shares a transaction with no other; the message must be refused then. */
+ * ERR_RANGE: its target shares a transaction with no other, or nobody could serve it later where
+ * the client hears of each; the message must be refused then. */
 int transaction_include(struct transaction *t, const struct address *to, struct bytes params,
                         const struct routed *routed);
 /* Legal in TX_CONTENT. The target, or with NULL every one, gets nothing of the message; recipients

@@ -112,6 +112,15 @@ bool transaction_includes(const struct transaction *t, const struct address *to)
     return false;
 }
 
+/* A target that may not be spooled: its failure would be for the client to hear of. */
+static bool has_strict_leg(const struct routed *routed)
+{
+    for (int i = 0; i < routed->leg_count; i++)
+        if (!routed->legs[i].can_prepare && !routed->legs[i].may_spool)
+            return true;
+    return false;
+}
+
 int transaction_include(struct transaction *t, const struct address *to, struct bytes params,
                         const struct routed *routed)
 {
@@ -120,13 +129,15 @@ int transaction_include(struct transaction *t, const struct address *to, struct 
     if (head == NULL)
         return ERR_MEMORY;
     head->params = params;
+    head->is_added = true;
     t->envelope.is_dsn = t->envelope.is_dsn || params.len != 0;
     if (routed->is_discarded) {
         transaction_set_envelope(t, head, FATE_DISCARDED);
         head->final = FATE_DISCARDED;
         return 0;
     }
-    if (!transaction_is_alone_where_it_must(t, routed))
+    if (!transaction_is_alone_where_it_must(t, routed) ||
+        (t->policy == TRANSACTION_EACH && has_strict_leg(routed)))
         return ERR_RANGE;
     if (!transaction_attach_legs(t, head, routed))
         return ERR_MEMORY;

@@ -167,6 +167,23 @@ def test_a_failure_is_refused_in_whose_words(gatekeeper):
     assert (refused["filter"], refused["word"]) == ("spf", "fail")
 
 
+def test_lmtp(gatekeeper):
+    """LHLO's name is asked about as EHLO's is, and each recipient hears of the refusal."""
+    server, backend = gatekeeper(zone=FAILS)
+    with session(server) as client:
+        client.expect(250, "LHLO helo.test")
+        client.expect(250, "MAIL FROM:<local@d.test>")
+        for _ in range(2):
+            client.expect(550, "RCPT TO:<joe@example.test>")
+        client.expect(550, "DATA")
+        client.expect(250, "RSET")
+        client.envelope("other@helo.test", ["joe@example.test", "jane@example.test"])
+        assert client.data(PLAIN_MESSAGE).code == 250
+        client.expect(250)
+        client.expect(250, "NOOP")
+    assert "helo.test" in fields(backend.wait_ended()[0].content, "Received-SPF")[0]
+
+
 def test_the_explanation_can_be_left_out(gatekeeper, zone_dns):
     server, _ = gatekeeper("explain = no", zone=FAILS)
     with session(server) as client:
