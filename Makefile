@@ -222,7 +222,7 @@ fuzzers: $(FUZZERS)
 # --- tests ---------------------------------------------------------------------------------------
 
 .PHONY: test quick sim sim-cuts sim-mutants sim-free core lint check-layers check-arrows \
-	check-contracts check-size check-format check-scripts check-mutants
+	check-contracts check-size check-items check-format check-scripts check-mutants
 RUN_TESTS = B='$(B)' MAKE='$(MAKE)' JOBS='$(JOBS)' $(PYTHON) scripts/test
 
 test: setup ## everything a change must pass, under ASan and UBSan; ends with the count
@@ -245,7 +245,7 @@ sim-mutants: ## plant bugs: the simulator must find each
 sim-free: ## the unit tests that need no simulator
 	@$(RUN_TESTS) $(SIM_FREE:%.c=$(B)/asan/%)
 
-lint: ## layers, sizes, format, scripts, and whether planted bugs still fit
+lint: ## layers, sizes, format, scripts, whether tests that are named exist and planted bugs still fit
 	@$(RUN_TESTS) lint
 
 check-layers:
@@ -259,6 +259,9 @@ check-contracts:
 
 check-size:
 	@$(PYTHON) scripts/check-size $(C_FILES)
+
+check-items:
+	@$(PYTHON) scripts/check-items
 
 # clang-format's opinion changes between versions: only 14 counts.
 CLANG_FORMAT := $(shell command -v clang-format-14)
