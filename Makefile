@@ -48,7 +48,7 @@ C_FILES  := $(sort $(wildcard $(foreach d,proxy/base proxy/smtp proxy/io $(SHELL
 
 # --- flags ---------------------------------------------------------------------------------------
 
-LIBS = $(shell pkg-config --libs libuv libcares)
+LIBS = $(shell pkg-config --libs libuv libcares libssl libcrypto)
 EVALUATOR_LIBS = -lspf2 -lseccomp
 MILTER_LIBS = -lmilter
 
@@ -114,7 +114,7 @@ $(B)/$(1)/%.o: %.c
 $(B)/$(1)/libpure.a: $(PURE_SRC:%.c=$(B)/$(1)/%.o)
 $(B)/$(1)/libio.a: $(IO_SRC:%.c=$(B)/$(1)/%.o)
 $(B)/$(1)/libsim.a: $(SIM_SRC:%.c=$(B)/$(1)/%.o) \
-	$(patsubst %,$(B)/$(1)/proxy/io/%.o,disk_steps work_lane draft closing)
+	$(patsubst %,$(B)/$(1)/proxy/io/%.o,disk_steps work_lane draft closing tls_conf)
 $(B)/$(1)/libshell.a: $(patsubst %.c,$(B)/$(1)/%.o,$(filter-out $(PROGRAMS),$(SHELL_SRC)))
 $(B)/$(1)/lib%.a:
 	@mkdir -p $$(@D)

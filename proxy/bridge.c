@@ -6,7 +6,6 @@
 #include "proxy/etrn.h"
 #include "proxy/services.h"
 
-#define CLOSE_MS 10000  /* for the last replies to get out */
 #define FINAL_MS 480000 /* eight minutes from the end of data to its reply, at most */
 #define DISK_MS  60000  /* more for the spool after that: the client gives up after ten */
 /* What every envelope may have, whatever others do, or no mail would pass. */
@@ -55,6 +54,9 @@ static void send_replies(struct bridge *b)
         struct bytes replies = buf_bytes(out);
         buf_consume(out, stream_write(b->stream, &replies, 1));
     }
+    if (b->session.state == SESSION_SECURING && !b->tls.is_begun && buf_length(out) == 0 &&
+        bridge_tls_start(b) != 0)
+        close_stream(b);
     if (b->state > BRIDGE_OPEN && buf_length(out) == 0 && stream_unsent(b->stream) == 0)
         end_stream(b);
 }
@@ -68,41 +70,11 @@ static void fail_header(struct bridge *b, int error)
 
 /* ---- deadlines ---- */
 
-/* Others wait for the end of a process that retires, so an idle client does not keep it. */
-static uint64_t command_ms(const struct bridge *b)
-{
-    const struct smtpd *d = b->smtpd;
-    uint64_t command_ms = d->conf->times.command_ms;
-    uint64_t shutdown_ms = d->services->config->core.shutdown_ms;
-
-    return d->is_stopping && shutdown_ms < command_ms ? shutdown_ms : command_ms;
-}
-
-static uint64_t wait_ms(const struct bridge *b)
-{
-    const struct smtpd_times *times = &b->smtpd->conf->times;
-
-    switch (session_wait(&b->session)) {
-    case SESSION_WAIT_GREETING:
-        return times->greet_delay_ms;
-    case SESSION_WAIT_COMMAND:
-        return command_ms(b);
-    case SESSION_WAIT_CONTENT:
-        return times->data_ms;
-    case SESSION_WAIT_CLOSE:
-        return CLOSE_MS;
-    case SESSION_WAIT_FINAL: /* has a due time of its own */
-    case SESSION_WAIT_TARGETS:
-        break;
-    }
-    return times->session_ms; /* targets have deadlines of their own */
-}
-
 /* The wait begins anew after whatever has happened. The session as a whole has a limit too, but the
  * reply to an end of data is waited for even beyond it. */
 static void update_deadline(struct bridge *b)
 {
-    uint64_t due_ms = loop_now_ms(b->carrier.loop) + wait_ms(b);
+    uint64_t due_ms = loop_now_ms(b->carrier.loop) + bridge_wait_ms(b);
 
     if (b->state == BRIDGE_HEADER)
         due_ms = b->session_end_ms;
@@ -131,6 +103,8 @@ static void on_deadline(struct deadline *d)
         b->smtpd->is_stopping && session_wait(&b->session) == SESSION_WAIT_COMMAND && !is_session;
     if (session_wait(&b->session) == SESSION_WAIT_FINAL)
         b->final_due_ms += DISK_MS;
+    if (session_wait(&b->session) == SESSION_WAIT_TLS)
+        bridge_log_tls_failed(b, ERR_TIMEOUT);
     session_feed(&b->session,
                  &(struct session_event){.kind = is_retired ? SESSION_EV_STOP : SESSION_EV_DEADLINE,
                                          .is_final = is_session || is_retired});
@@ -291,6 +265,9 @@ static void perform(struct bridge *b, const struct session_action *todo)
         give_id(b, b->session.command.tx);
         bridge_filter_ask(b);
         break;
+    case SESSION_ACT_STARTTLS:
+        b->tls.dropped = todo->dropped;
+        break;
     case SESSION_ACT_REJECT:
         bridge_log_reject(b, todo);
         break;
@@ -298,7 +275,7 @@ static void perform(struct bridge *b, const struct session_action *todo)
         if (b->state <= BRIDGE_OPEN)
             enter(b, BRIDGE_CLOSING);
         b->session_end_ms =
-            loop_now_ms(b->carrier.loop) + CLOSE_MS; /* however much is still sent to us */
+            loop_now_ms(b->carrier.loop) + BRIDGE_CLOSE_MS; /* however much is still sent to us */
         break;
     case SESSION_ACT_TRANSACTION:
         carrier_perform(&b->carrier, &todo->of_transaction);
@@ -513,16 +490,28 @@ static void on_failed(void *owner, int error)
 {
     struct bridge *b = owner;
 
-    (void)error; /* nobody is there, whatever it was */
+    if (b->tls.is_running || error == ERR_TLS)
+        bridge_log_tls_failed(b, error);
     session_feed(&b->session, &(struct session_event){.kind = SESSION_EV_LOST});
     carrier_drain(&b->carrier);
     close_stream(b);
+}
+
+static void on_secured(void *owner, const struct tls_facts *facts)
+{
+    struct bridge *b = owner;
+
+    if (bridge_tls_secured(b, facts))
+        carrier_drain(&b->carrier);
+    else
+        close_stream(b);
 }
 
 /* The stream is gone. A transaction whose end was released is waited for all the same. */
 static void on_closed(void *owner)
 {
     struct bridge *b = owner;
+    bridge_tls_forget(b);
     b->stream = NULL;
     enter(b, BRIDGE_GONE);
     session_feed(&b->session, &(struct session_event){.kind = SESSION_EV_LOST});
@@ -534,6 +523,7 @@ static const struct stream_events stream_events = {
     .room = on_room,
     .eof = on_eof,
     .failed = on_failed,
+    .secured = on_secured,
     .closed = on_closed,
 };
 

@@ -18,6 +18,8 @@
 #include "proxy/smtpd.h"
 #include "route/carrier.h"
 
+#define BRIDGE_CLOSE_MS 10000 /* for the last replies to get out */
+
 struct bridge_times { /* microseconds of loop_precise_us() */
     uint64_t connected, begun, data, ended;
 };
@@ -30,6 +32,11 @@ enum bridge_state {
     BRIDGE_SHUT,    /* all replies and a FIN are out; the client may still send */
     BRIDGE_CUT,     /* nobody is there to be written to, and the stream is being closed */
     BRIDGE_GONE     /* the stream is gone; a transaction may still run */
+};
+
+struct bridge_tls {
+    bool is_begun, is_running; /* the handshake */
+    size_t dropped;            /* octets that came before it, and were thrown away */
 };
 
 struct bridge {
@@ -53,6 +60,7 @@ struct bridge {
     struct takeover *takeover; /* the spool file's job; NULL: none runs */
     uint64_t final_due_ms;     /* the end of data has its reply by then */
     enum bridge_state state;
+    struct bridge_tls tls;
 };
 
 /* Takes the stream over. `state`: BRIDGE_OPEN, or BRIDGE_HEADER where a proxy has connected, which
@@ -76,9 +84,20 @@ void bridge_proxy_fail(struct bridge *b, int error); /* logs that it does not co
 void bridge_client_decide(struct bridge *b);
 /* The client is known, after the header where there is one: it is greeted, or turned away. */
 void bridge_client_meet(struct bridge *b, const struct proxy_header *header, enum reply_id id);
+void bridge_client_greet(struct bridge *b); /* after greet-delay, where there is one */
 void bridge_client_asserted(struct bridge *b, uint32_t attributes);
 /* The client is over a limit, or there is no memory: it is told, and not counted. */
 void bridge_client_turn_away(struct bridge *b, enum reply_id id);
+
+/* bridge_tls.c: legal in SESSION_SECURING, when all that was said before is out. 0, or ERR_MEMORY.
+ */
+int bridge_tls_start(struct bridge *b);
+/* False: no memory. */
+bool bridge_tls_secured(struct bridge *b, const struct tls_facts *facts);
+void bridge_tls_forget(struct bridge *b); /* the stream is gone */
+
+/* bridge_wait.c: for what session_wait() says, where that has no due time of its own. */
+uint64_t bridge_wait_ms(const struct bridge *b);
 
 /* bridge_route.c: where a recipient goes; the answer lies in the mail arena. */
 void bridge_resolve(struct bridge *b, const struct recipient *rcpt, struct routed *routed_out);
@@ -91,6 +110,8 @@ void bridge_name_forget(struct bridge *b);
 void bridge_log_connect(struct bridge *b, const struct proxy_header *header); /* or NULL */
 void bridge_log_no_header(struct bridge *b, int error);
 void bridge_log_asserted(struct bridge *b); /* who is in front has said who the client is */
+void bridge_log_tls(struct bridge *b, const struct tls_facts *facts);
+void bridge_log_tls_failed(struct bridge *b, int error);
 void bridge_log_disconnect(struct bridge *b);
 void bridge_log_reject(struct bridge *b, const struct session_action *what);
 void bridge_log_copy_failed(struct bridge *b, int error); /* the spool directory's trouble */

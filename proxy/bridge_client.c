@@ -69,13 +69,24 @@ void bridge_client_meet(struct bridge *b, const struct proxy_header *header, enu
     b->times.connected = loop_precise_us(b->carrier.loop);
     bridge_client_decide(b);
     bridge_log_connect(b, header);
+    if (d->conf->tls.mode == SMTPD_TLS_IMPLICIT) {
+        session_expect_tls(&b->session); /* from here on nothing can be said in plain */
+        if (id == REPLY_OK && d->handshakes.is_full)
+            id = REPLY_TLS_BUSY;
+    }
     if (id != REPLY_OK) {
         bridge_client_turn_away(b, id);
         return;
     }
     bridge_name_ask(b);
     offer_warm(&d->offer);
-    if (d->conf->times.greet_delay_ms == 0)
+    if (b->session.state == SESSION_NEW)
+        bridge_client_greet(b);
+}
+
+void bridge_client_greet(struct bridge *b)
+{
+    if (b->smtpd->conf->times.greet_delay_ms == 0)
         session_greet(&b->session);
 }
 

@@ -80,6 +80,47 @@ void bridge_log_asserted(struct bridge *b)
     log_end(&line);
 }
 
+static void put_tls(struct log_line *line, const struct bridge *b, const struct tls_facts *facts)
+{
+    struct buf text;
+
+    if (facts == NULL)
+        return;
+    buf_init(&text, pool_of(b), 256);
+    tls_facts_put(&text, facts);
+    log_put(line, "tls", buf_bytes(&text));
+    buf_done(&text);
+    log_put_given(line, "tls-subject", facts->subject);
+}
+
+void bridge_log_tls(struct bridge *b, const struct tls_facts *facts)
+{
+    struct log_line line = begin(b, LOG_LEVEL_INFO, "tls");
+
+    put_tls(&line, b, facts);
+    log_put_given(&line, "tls-issuer", facts->issuer);
+    log_put_given(&line, "tls-name", facts->server_name);
+    if (facts->is_resumed)
+        log_put_text(&line, "tls-resumed", "yes");
+    if (b->tls.dropped != 0)
+        log_put_number(&line, "dropped", (int64_t)b->tls.dropped);
+    log_end(&line);
+}
+
+void bridge_log_tls_failed(struct bridge *b, int error)
+{
+    const char *problem = b->stream == NULL ? NULL : stream_tls_problem(b->stream);
+    struct log_line line = begin(b, LOG_LEVEL_INFO, "tls-failed");
+
+    if (problem != NULL)
+        log_put_text(&line, "error", problem);
+    else
+        log_put_error(&line, "error", error);
+    if (b->tls.dropped != 0)
+        log_put_number(&line, "dropped", (int64_t)b->tls.dropped);
+    log_end(&line);
+}
+
 void bridge_log_disconnect(struct bridge *b)
 {
     uint64_t now_us = loop_precise_us(b->carrier.loop);
@@ -221,6 +262,7 @@ void bridge_log_transaction(struct bridge *b)
     log_put_client_name(&line, &b->session.client);
     log_put(&line, "helo", b->session.client.helo);
     log_put_text(&line, "proto", identity_greeted(&b->session.client));
+    put_tls(&line, b, b->session.peer.tls);
     log_put_given(&line, "login", b->session.client.login);
     put_origin(&line, b);
     log_put_address(&line, pool_of(b), "from", &tx->envelope.from);

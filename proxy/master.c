@@ -163,6 +163,8 @@ static int check_new(struct master *m, struct config *config)
     if (code == 0)
         code = config_check_start(config);
     if (code == 0)
+        code = config_load_secrets(config);
+    if (code == 0)
         reason = needs_restart(m->serving->config, config);
     if (code != 0) {
         log_problem(m, config);

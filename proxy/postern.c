@@ -18,6 +18,8 @@ static int run(struct config *config, const struct flags *flags)
         code = config_check(config);
     else if (flags->mode == FLAGS_SERVE && code == 0)
         code = config_check_start(config);
+    if (flags->mode == FLAGS_SERVE && code == 0)
+        code = config_load_secrets(config);
     config_print_problems(config, stderr);
     if (code == 0 && flags->mode == FLAGS_SERVE)
         return master_run(config, flags);

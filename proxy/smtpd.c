@@ -79,7 +79,8 @@ static void turn_away(struct smtpd *d, struct stream *stream, enum reply_id id)
         return;
     t->stream = stream;
     stream_adopt(stream, &turned_away_events, t);
-    stream_write(stream, &reply.wire, 1);
+    if (d->conf->tls.mode != SMTPD_TLS_IMPLICIT) /* else it would not be understood */
+        stream_write(stream, &reply.wire, 1);
     stream_close(stream);
 }
 
@@ -122,6 +123,20 @@ static uint32_t stages_of_targets(const struct smtpd *d)
     return stages;
 }
 
+static enum session_tls tls_of(const struct smtpd_conf *conf)
+{
+    switch (conf->tls.mode) {
+    case SMTPD_TLS_STARTTLS:
+        return SESSION_TLS_OFFERED;
+    case SMTPD_TLS_REQUIRED:
+        return SESSION_TLS_REQUIRED;
+    case SMTPD_TLS_NONE:
+    case SMTPD_TLS_IMPLICIT: /* the shell begins it */
+        break;
+    }
+    return SESSION_TLS_NONE;
+}
+
 static int make_session_conf(struct smtpd *d, struct arena *arena)
 {
     const struct smtpd_conf *conf = d->conf;
@@ -136,6 +151,8 @@ static int make_session_conf(struct smtpd *d, struct arena *arena)
         .junk_max = conf->limits.junk_commands,
         .overshoot_max = conf->limits.overshoot,
         .is_lmtp = conf->protocol == SMTPD_LMTP,
+        .tls = tls_of(conf),
+        .is_tls_busy = &d->handshakes.is_full,
         .rejects_early_input = conf->early_input == SMTPD_EARLY_INPUT_REJECT,
         .rejects_bare_newline = conf->bare_newline == SMTPD_BARE_NEWLINE_REJECT,
         .asks = d->chain.stages | stages_of_targets(d),

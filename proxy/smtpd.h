@@ -21,6 +21,11 @@ struct smtpd_client;
 /* Descriptors that accepting leaves free, for connections to targets and copies that spill. */
 #define SMTPD_RESERVED_FDS 64
 
+struct smtpd_handshakes { /* of TLS, that are under way */
+    unsigned count;
+    bool is_full;
+};
+
 struct smtpd {
     struct services *services;
     const struct smtpd_conf *conf;
@@ -35,6 +40,7 @@ struct smtpd {
     size_t listener_count;
     struct list bridges; /* struct bridge.in_smtpd */
     uint64_t duplicates; /* transactions that were logged duplicate=possible */
+    struct smtpd_handshakes handshakes;
     struct shared_count connections;
     struct hash_table clients; /* struct smtpd_client by address */
     /* Called when a bridge has gone, with where its connection was counted. Set by smtpd_start().

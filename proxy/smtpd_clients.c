@@ -96,7 +96,7 @@ static bool has_too_many(const struct smtpd *d, const struct smtpd_client *clien
  * has said who they are. */
 static bool is_spared(const struct smtpd_conf *conf, const struct netaddr *client)
 {
-    return setting_nets_hold(&conf->limit_exempt, client) ||
+    return setting_nets_hold(&conf->limits.exempt, client) ||
            setting_nets_hold(&conf->fronts.xclient, client);
 }
 
@@ -114,6 +114,6 @@ enum reply_id smtpd_count_in(struct smtpd *d, const struct netaddr *client,
 
 bool smtpd_is_full(const struct smtpd *d, const struct netaddr *client)
 {
-    return !setting_nets_hold(&d->conf->limit_exempt, client) &&
+    return !setting_nets_hold(&d->conf->limits.exempt, client) &&
            shared_sum(shared_of(d), &d->connections) > d->conf->limits.connections;
 }

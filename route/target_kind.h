@@ -58,6 +58,10 @@ struct target_kind {
     /* Completes a section's settings, and reports settings that contradict each other. NULL:
      * nothing to do. */
     void (*finish)(struct setting_reading *section);
+    /* Reads what the settings name, for who serves: certificates, keys. Reports what is wrong; 0 or
+     * ERR_MEMORY. unload() frees it, even where it was not read. NULL: there is nothing. */
+    int (*load)(struct setting_reading *section);
+    void (*unload)(void *conf);
     /* Makes settings in the arena for a host that no section names; `host` and `helo` are
      * borrowed. 0 or ERR_MEMORY. NULL: such hosts are of another kind, the only one that has
      * this function. */

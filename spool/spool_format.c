@@ -207,6 +207,8 @@ static void take_identity(struct spool_content *content, struct identity *who)
     who->name_state = name_state <= IDENTITY_NAME_TEMPORARY ? (enum identity_name)name_state
                                                             : IDENTITY_NAME_UNAVAILABLE;
     uint64_t protocol = spool_take_number(content, 1);
+    who->is_secured = (protocol & SPOOL_PROTOCOL_TLS) != 0;
+    protocol &= ~(uint64_t)SPOOL_PROTOCOL_TLS;
     who->is_esmtp = protocol != 0;
     who->is_lmtp = protocol == 2;
     who->name = spool_take_text(content);

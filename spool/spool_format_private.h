@@ -29,6 +29,9 @@ static inline uint64_t spool_load_number(const uint8_t *at, size_t octets)
 #define SPOOL_MAGIC       "POSTERN\n"
 #define SPOOL_MAGIC_BYTES 8
 
+/* In the octet that says SMTP (0), ESMTP (1) or LMTP (2). */
+#define SPOOL_PROTOCOL_TLS 4U
+
 enum head_offset {
     HEAD_MAGIC = 0,
     HEAD_VERSION = 8,

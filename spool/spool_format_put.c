@@ -106,7 +106,12 @@ static void put_identity(struct buf *out, const struct identity *who)
     put_netaddr(out, &who->client);
     put_netaddr(out, &who->local);
     spool_add_number(out, who->name_state, 1);
-    spool_add_number(out, who->is_lmtp ? 2 : who->is_esmtp ? 1 : 0, 1);
+    spool_add_number(out,
+                     (who->is_lmtp    ? 2U
+                      : who->is_esmtp ? 1U
+                                      : 0U) |
+                         (who->is_secured ? SPOOL_PROTOCOL_TLS : 0U),
+                     1);
     spool_add_text(out, who->name);
     spool_add_text(out, who->reverse_name);
     spool_add_text(out, who->helo);

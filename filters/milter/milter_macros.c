@@ -7,6 +7,23 @@
 
 /* ---- what is spoken of ---- */
 
+static int copy_tls(struct arena *arena, const struct tls_facts *tls,
+                    const struct tls_facts **copy_out)
+{
+    struct tls_facts *copy = arena_alloc(arena, sizeof(*copy));
+    int error;
+
+    if (copy == NULL)
+        return ERR_MEMORY;
+    *copy = *tls;
+    error = arena_copy(arena, tls->subject, &copy->subject);
+    if (error == 0)
+        error = arena_copy(arena, tls->issuer, &copy->issuer);
+    copy->server_name = bytes_make(NULL, 0);
+    *copy_out = copy;
+    return error;
+}
+
 static int copy_identity(struct arena *arena, const struct identity *who,
                          const struct identity **copy_out)
 {
@@ -23,6 +40,8 @@ static int copy_identity(struct arena *arena, const struct identity *who,
         error = arena_copy(arena, who->helo, &copy->helo);
     if (error == 0)
         error = arena_copy(arena, who->login, &copy->login);
+    if (error == 0 && who->tls != NULL)
+        error = copy_tls(arena, who->tls, &copy->tls);
     copy->reference = copy->protocol = bytes_make(NULL, 0);
     *copy_out = copy;
     return error;
@@ -136,6 +155,11 @@ enum macro {
     MACRO_CLIENT_PORT,
     MACRO_AUTH_AUTHEN,
     MACRO_AUTH_TYPE,
+    MACRO_TLS_VERSION,
+    MACRO_CIPHER,
+    MACRO_CIPHER_BITS,
+    MACRO_CERT_SUBJECT,
+    MACRO_CERT_ISSUER,
     MACRO_MAIL_ADDR,
     MACRO_MAIL_HOST,
     MACRO_MAIL_MAILER,
@@ -159,6 +183,11 @@ static const char *const macro_names[MACRO_COUNT] = {
     [MACRO_CLIENT_PORT] = "client_port",
     [MACRO_AUTH_AUTHEN] = "auth_authen",
     [MACRO_AUTH_TYPE] = "auth_type",
+    [MACRO_TLS_VERSION] = "tls_version",
+    [MACRO_CIPHER] = "cipher",
+    [MACRO_CIPHER_BITS] = "cipher_bits",
+    [MACRO_CERT_SUBJECT] = "cert_subject",
+    [MACRO_CERT_ISSUER] = "cert_issuer",
     [MACRO_MAIL_ADDR] = "mail_addr",
     [MACRO_MAIL_HOST] = "mail_host",
     [MACRO_MAIL_MAILER] = "mail_mailer",
@@ -190,6 +219,21 @@ static void put_of_client(struct buf *out, enum macro macro, const struct milter
         buf_put(out, who->login);
     else if (macro == MACRO_AUTH_TYPE && who->login.len != 0)
         buf_text(out, "XCLIENT"); /* who is in front knows how; filters sign for any */
+}
+
+/* Of how it is encrypted. */
+static void put_of_tls(struct buf *out, enum macro macro, const struct tls_facts *tls)
+{
+    if (tls == NULL)
+        return;
+    if (macro == MACRO_TLS_VERSION)
+        buf_text(out, tls->version);
+    else if (macro == MACRO_CIPHER)
+        buf_text(out, tls->cipher);
+    else if (macro == MACRO_CIPHER_BITS)
+        buf_decimal(out, tls->bits);
+    else
+        buf_put(out, macro == MACRO_CERT_SUBJECT ? tls->subject : tls->issuer);
 }
 
 /* Of an address: itself, its domain, how it travels. */
@@ -233,6 +277,13 @@ static void put_macro(struct buf *out, enum macro macro, const struct milter_abo
     case MACRO_RCPT_HOST:
     case MACRO_RCPT_MAILER:
         put_of_address(out, about->rcpt, macro - MACRO_RCPT_ADDR);
+        return;
+    case MACRO_TLS_VERSION:
+    case MACRO_CIPHER:
+    case MACRO_CIPHER_BITS:
+    case MACRO_CERT_SUBJECT:
+    case MACRO_CERT_ISSUER:
+        put_of_tls(out, macro, about->client->tls);
         return;
     case MACRO_UNDERSCORE:
     case MACRO_DAEMON_ADDR:

@@ -27,8 +27,10 @@ void config_free(struct config **config)
     struct config *freed = *config;
     if (freed == NULL)
         return;
-    if (freed->builder != NULL)
+    if (freed->builder != NULL) {
+        config_tls_free(freed);
         hash_table_done(&freed->builder->by_name);
+    }
     arena_reset(&freed->arena);
     pool_done(&freed->pool);
     mem_free(freed);
@@ -95,9 +97,17 @@ int config_check_start(struct config *config)
     return exit_code(config, config_check_routes(config));
 }
 
+int config_load_secrets(struct config *config)
+{
+    return exit_code(config, config_tls_load(config));
+}
+
 int config_check(struct config *config)
 {
-    return exit_code(config, config_check_targets(config));
+    int error = config_check_targets(config);
+    if (error == 0)
+        error = config_tls_load(config);
+    return exit_code(config, error);
 }
 
 void config_print_problems(struct config *config, FILE *out)

@@ -65,9 +65,12 @@ void config_free(struct config **config);
 int config_read(struct config *config, const struct flags *flags);
 /* Before a start: do the routes hold? 0 or EX_CONFIG. */
 int config_check_start(struct config *config);
+/* Before a start: reads certificates and keys, as who may. The workers inherit them. 0, EX_CONFIG
+ * or EX_OSERR. */
+int config_load_secrets(struct config *config);
 /* The additional checks of --check: compiles the routes, resolves relays, finds loops to own
- * listeners. Legal after any result of config_read() but EX_OSERR. Returns 0, EX_USAGE, EX_CONFIG
- * or EX_OSERR for both together. */
+ * listeners, reads certificates and keys. Legal after any result of config_read() but EX_OSERR.
+ * Returns 0, EX_USAGE, EX_CONFIG or EX_OSERR for both together. */
 int config_check(struct config *config);
 /* Prints problems that were not printed yet, one a line. */
 void config_print_problems(struct config *config, FILE *out);

@@ -178,19 +178,31 @@ static struct cf_place place_of(struct setting_reading *asked, const char *key, 
     return config_builder_place(CONTAINER_OF(asked, struct finishing, asked)->section, key, index);
 }
 
+static struct finishing begin(struct config *config, const struct config_section *section)
+{
+    return (struct finishing){.asked = {.conf = section->conf,
+                                        .hostname = config->core.hostname,
+                                        .place = section->place,
+                                        .problems = &config->problems,
+                                        .arena = &config->arena,
+                                        .is_given = is_given,
+                                        .place_of = place_of},
+                              .section = section};
+}
+
 static void complete(struct config *config, const struct config_section *section,
                      void (*finish)(struct setting_reading *))
 {
-    struct finishing finishing = {.asked = {.conf = section->conf,
-                                            .hostname = config->core.hostname,
-                                            .place = section->place,
-                                            .problems = &config->problems,
-                                            .arena = &config->arena,
-                                            .is_given = is_given,
-                                            .place_of = place_of},
-                                  .section = section};
+    struct finishing finishing = begin(config, section);
     if (finish != NULL)
         finish(&finishing.asked);
+}
+
+int config_load(struct config *config, const struct config_section *section,
+                int (*load)(struct setting_reading *))
+{
+    struct finishing finishing = begin(config, section);
+    return load(&finishing.asked);
 }
 
 /* Routes name targets without their kinds, and `filter` names filters so; two of them must not

@@ -94,6 +94,13 @@ int config_flags_named(struct config *config, const struct flags *flags);
 
 /* ---- config_finish.c: defaults, references, and what must fit together ---- */
 int config_finish(struct config *config);
+/* What a section names is read, too. */
+int config_load(struct config *config, const struct config_section *section,
+                int (*load)(struct setting_reading *));
+
+/* ---- config_tls.c ---- */
+int config_tls_load(struct config *config);
+void config_tls_free(struct config *config);
 
 /* ---- config_filters.c ---- */
 /* The kind of filter that `section` belongs to; NULL: none. */

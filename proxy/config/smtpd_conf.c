@@ -233,8 +233,26 @@ static const struct setting rows[] = {
      .help = "local parts with %, ! or @ on their way to a relay; reject: 553 5.1.3, unless the "
              "line matched that very address or the target took XCLIENT or PROXY"},
     {"early-input", SETTING_CHOICE, AT(early_input), "reject", "reject|accept",
-     .help = "octets after EHLO, HELO, DATA or XCLIENT that came before the reply; reject: 554 "
-             "5.5.0, and the connection is closed; accept: those after XCLIENT are thrown away"},
+     .help =
+         "octets after EHLO, HELO, DATA, STARTTLS or XCLIENT that came before the reply; reject: "
+         "554 5.5.0, and the connection is closed; accept: those after STARTTLS and XCLIENT are "
+         "thrown away"},
+    {"tls", SETTING_CHOICE, AT(tls.mode), "none", "none|starttls|required|implicit",
+     .help = "starttls: it is offered; required: no mail without it, which port 25 of the Internet "
+             "must not ask for; implicit: the connection begins with it, as at port 465"},
+    {"tls-certificate", SETTING_TEXTS, AT(tls.files.certificates), NULL, NULL,
+     .initial_help = "none",
+     .help =
+         "files (PEM), each with a certificate and those that lead to its root; a client gets the "
+         "first one that has the name that it asks for (SNI), or the first of all"},
+    {"tls-key", SETTING_TEXTS, AT(tls.files.keys), NULL, NULL,
+     .initial_help = "in the files of the certificates",
+     .help = "files (PEM) with the keys, in the order of the certificates"},
+    {"tls-client-ca", SETTING_TEXT, AT(tls.files.ca), NULL, NULL,
+     .initial_help = "clients are not asked",
+     .help =
+         "a file (PEM) with authorities; clients are asked for a certificate, and one that these "
+         "have signed is logged and told to filters; none is refused for want of one"},
     {"xclient-from", SETTING_NETS, AT(fronts.xclient), NULL, NULL, .initial_help = "nobody",
      .help = "who may say by XCLIENT who the client is: other mail servers and proxies"},
     {"xforward-from", SETTING_NETS, AT(fronts.xforward), NULL, NULL, .initial_help = "nobody",
@@ -245,7 +263,7 @@ static const struct setting rows[] = {
      .help =
          "balancers whose connections begin with a header of the PROXY protocol, v1 or v2, that "
          "says who the client is; without one they are closed"},
-    {"limit-exempt", SETTING_NETS, AT(limit_exempt), NULL, NULL, .initial_help = "nobody",
+    {"limit-exempt", SETTING_NETS, AT(limits.exempt), NULL, NULL, .initial_help = "nobody",
      .help = "clients that the limits on connections spare"},
     {"resolve-timeout", SETTING_DURATION, AT(times.resolve_ms), "5s", NULL,
      .help = "how long the first RCPT waits for the client's name"},
@@ -267,6 +285,16 @@ const struct setting_section smtpd_conf_section = {.kind = "smtpd",
                                                    .is_named = true,
                                                    .name_offset = SETTING_AT(smtpd_conf, section),
                                                    .help = "a listener"};
+
+int smtpd_conf_load(struct setting_reading *section)
+{
+    struct smtpd_conf *conf = section->conf;
+
+    return conf->tls.mode == SMTPD_TLS_NONE
+               ? 0
+               : tls_conf_load(&conf->tls.files, TLS_CONF_SERVER, conf->section, "tls-client-ca",
+                               section);
+}
 
 uint32_t smtpd_conf_keywords(const struct setting_texts *names)
 {

@@ -10,6 +10,7 @@
 #include "filters/filter_kind.h"
 #include "proxy/base/bytes.h"
 #include "proxy/base/setting.h"
+#include "proxy/io/tls_conf.h"
 #include "proxy/smtp/identity.h"
 #include "route/route_source.h"
 
@@ -37,6 +38,11 @@ struct smtpd_relay_froms {
     size_t count;
 };
 enum smtpd_routed_recipients { SMTPD_ROUTED_REJECT, SMTPD_ROUTED_PASS };
+enum smtpd_tls_mode { SMTPD_TLS_NONE, SMTPD_TLS_STARTTLS, SMTPD_TLS_REQUIRED, SMTPD_TLS_IMPLICIT };
+struct smtpd_tls {
+    enum smtpd_tls_mode mode;
+    struct tls_conf files;
+};
 enum smtpd_early_input { SMTPD_EARLY_INPUT_REJECT, SMTPD_EARLY_INPUT_ACCEPT };
 
 struct smtpd_fronts { /* who may speak for clients, and how */
@@ -44,7 +50,7 @@ struct smtpd_fronts { /* who may speak for clients, and how */
     struct setting_nets proxy_protocol; /* must, not may */
 };
 
-struct smtpd_limits { /* those on connections spare clients in smtpd_conf.limit_exempt */
+struct smtpd_limits { /* those on connections spare clients in `exempt` */
     uint64_t message_bytes;
     uint32_t recipients;
     uint32_t connections;
@@ -52,6 +58,7 @@ struct smtpd_limits { /* those on connections spare clients in smtpd_conf.limit_
     uint32_t overshoot;
     uint32_t errors;
     uint32_t junk_commands;
+    struct setting_nets exempt;
 };
 
 struct smtpd_times {
@@ -85,7 +92,7 @@ struct smtpd_conf {
     struct smtpd_relay_froms relay_from;
     enum smtpd_routed_recipients routed_recipients;
     enum smtpd_early_input early_input;
-    struct setting_nets limit_exempt;
+    struct smtpd_tls tls;
     struct smtpd_fronts fronts;
     struct bytes refuse; /* empty: connections are served */
     bool resolves_names;
@@ -95,6 +102,9 @@ struct smtpd_conf {
 };
 
 extern const struct setting_section smtpd_conf_section;
+
+/* Reads certificates and keys, where TLS is used. 0 or ERR_MEMORY. */
+int smtpd_conf_load(struct setting_reading *section);
 
 /* relay-from */
 bool smtpd_may_relay(const struct smtpd_conf *conf, const struct identity *client);

@@ -96,7 +96,7 @@ static ssize_t take_message(int fd, uint8_t *into)
  * dropped. False: none has arrived, or the connection is closed. */
 static bool receive(struct channel *channel)
 {
-    uint8_t *into = channel->loop->read_buffer;
+    uint8_t *into = channel->loop->buffers.read;
     ssize_t length = take_message(channel->fd, into);
 
     if (length < 0 && (errno == EAGAIN || errno == EINTR))

@@ -10,6 +10,10 @@
 #include "proxy/io/loop.h"
 
 #define LOOP_READ_BYTES   65536
+#define LOOP_RECORD_BYTES 16384 /* the content of a TLS record */
+#define LOOP_CIPHER_BYTES                                                                          \
+    (LOOP_READ_BYTES + 8192) /* as much encrypted, and records of TLS's own                        \
+                              */
 #define LOOP_SIGNALS_MAX  8
 #define LOOP_RANDOMS_KEPT 32
 
@@ -25,6 +29,16 @@ struct loop_turn_end {
     void (*fn)(struct loop_turn_end *end);
 };
 
+/* Of the stream that is at work, and empty in between. Those for TLS cost memory when it is used.
+ */
+struct loop_buffers {
+    uint8_t read[LOOP_READ_BYTES];
+    uint8_t plain[LOOP_READ_BYTES];    /* what was decrypted */
+    uint8_t record[LOOP_RECORD_BYTES]; /* what is to be encrypted together */
+    uint8_t cipher[LOOP_CIPHER_BYTES]; /* ... and what became of it */
+    size_t cipher_len;
+};
+
 struct loop {
     uv_loop_t uv;
     uv_prepare_t turn_end;
@@ -36,14 +50,16 @@ struct loop {
     struct loop_post *due_posts; /* the batch that runs now */
     struct list turn_ends;
     uint32_t turn_number;
+    struct loop_handshakes {
+        uint32_t turn_number, count; /* steps in that turn */
+    } handshakes;
     unsigned stray_count; /* see listener.c */
     unsigned signal_count, random_count;
     struct loop_signal signals[LOOP_SIGNALS_MAX];
     uint64_t randoms[LOOP_RANDOMS_KEPT];
     struct hash_key hash_key;
     struct loop_pools pools;
-    /* Octets are consumed or kept before the buffer is used again. */
-    uint8_t read_buffer[LOOP_READ_BYTES];
+    struct loop_buffers buffers;
 };
 
 /* deadline.c: the timer behind the wheel. */

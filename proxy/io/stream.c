@@ -26,6 +26,12 @@ static bool has_unread(const struct stream *stream)
 
 /* ---- octets that the owner has not consumed ---- */
 
+static struct bytes unread_of(const struct stream *stream)
+{
+    return bytes_make(stream->unread + stream->unread_start,
+                      stream->unread_end - stream->unread_start);
+}
+
 static void give_unread_back(struct stream *stream)
 {
     struct loop_pools *pools = loop_pools(stream->loop);
@@ -77,14 +83,31 @@ static size_t offer(struct stream *stream, struct bytes in)
     return consumed;
 }
 
+/* The owner has begun TLS while it was offered octets; those behind what it has consumed are the
+ * handshake's. */
+static bool has_turned(const struct stream *stream, bool was_plain)
+{
+    return was_plain && stream->tls != NULL && !stream->is_closing;
+}
+
+void stream_take_plain(struct stream *stream, struct bytes in)
+{
+    bool was_plain = stream->tls == NULL;
+    size_t consumed = stream->is_holding ? 0 : offer(stream, in);
+
+    if (has_turned(stream, was_plain))
+        stream_tls_take(stream, bytes_skip(in, consumed));
+    else if (consumed < in.len && !stream->is_closing)
+        keep_unread(stream, bytes_skip(in, consumed));
+}
+
 static void take_in(struct stream *stream, struct bytes in)
 {
-    size_t consumed;
-
     stream->turn_bytes += (uint32_t)in.len;
-    consumed = offer(stream, in);
-    if (consumed < in.len && !stream->is_closing)
-        keep_unread(stream, bytes_skip(in, consumed));
+    if (stream->tls != NULL)
+        stream_tls_take(stream, in);
+    else
+        stream_take_plain(stream, in);
 }
 
 static bool is_turn_over(struct stream *stream)
@@ -96,6 +119,12 @@ static bool is_turn_over(struct stream *stream)
     return stream->turn_bytes >= STREAM_TURN_BYTES;
 }
 
+/* A part of a record may have come before, and what is decrypted must be kept. */
+static unsigned read_bytes(const struct stream *stream)
+{
+    return stream->tls != NULL ? LOOP_READ_BYTES - LOOP_RECORD_BYTES : LOOP_READ_BYTES;
+}
+
 /* An empty buffer leaves the octets in the kernel, without a system call. */
 static void on_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 {
@@ -104,8 +133,10 @@ static void on_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
     (void)suggested;
     if (has_unread(stream) || stream->error != 0 || is_turn_over(stream))
         *buffer = uv_buf_init(NULL, 0);
+    else if (stream->tls != NULL && stream_tls_must_wait(stream))
+        *buffer = uv_buf_init(NULL, 0);
     else
-        *buffer = uv_buf_init((char *)stream->loop->read_buffer, LOOP_READ_BYTES);
+        *buffer = uv_buf_init((char *)stream->loop->buffers.read, read_bytes(stream));
 }
 
 static void tell(void *owner);
@@ -129,7 +160,7 @@ static void on_read(uv_stream_t *handle, ssize_t octets, const uv_buf_t *buffer)
         }
         return;
     }
-    if (octets == UV_EOF)
+    if (octets == UV_EOF && (stream->tls == NULL || stream_tls_may_end(stream)))
         stream->has_eof = true;
     else if (stream->error == 0)
         stream->error = error_of((int)octets);
@@ -153,11 +184,11 @@ static void read_what_came(struct stream *stream)
     while (!stream->is_closing && !has_unread(stream) && !stream->has_eof &&
            !is_turn_over(stream)) {
         ssize_t octets =
-            recv(stream_fd(stream), stream->loop->read_buffer, LOOP_READ_BYTES, MSG_DONTWAIT);
+            recv(stream_fd(stream), stream->loop->buffers.read, read_bytes(stream), MSG_DONTWAIT);
 
         if (octets <= 0)
             return;
-        take_in(stream, bytes_make(stream->loop->read_buffer, (size_t)octets));
+        take_in(stream, bytes_make(stream->loop->buffers.read, (size_t)octets));
     }
 }
 
@@ -180,7 +211,8 @@ static void tell(void *owner)
     if (stream->is_connecting) {
         finish_connect(stream);
     } else if (stream->error != 0 && !stream->is_told) {
-        if (stream->error != ERR_MEMORY) /* octets before those in the kernel may have been lost */
+        /* Otherwise octets before those in the kernel may have been lost. */
+        if (stream->error != ERR_MEMORY && stream->error != ERR_TLS)
             read_what_came(stream);
         if (stream->is_closing)
             return;
@@ -208,10 +240,11 @@ void stream_resume(struct stream *stream)
     if (stream->is_offering || stream->is_closing || stream->is_connecting || stream->error != 0)
         return;
     if (has_unread(stream)) {
-        stream->unread_start +=
-            (uint32_t)offer(stream, bytes_make(stream->unread + stream->unread_start,
-                                               stream->unread_end - stream->unread_start));
-        if (stream->is_closing || has_unread(stream))
+        bool was_plain = stream->tls == NULL;
+        stream->unread_start += (uint32_t)offer(stream, unread_of(stream));
+        if (has_turned(stream, was_plain))
+            stream_tls_take(stream, unread_of(stream));
+        else if (stream->is_closing || has_unread(stream))
             return;
         give_unread_back(stream);
     }
@@ -221,12 +254,37 @@ void stream_resume(struct stream *stream)
         stream_start_reading(stream);
 }
 
+void stream_take_end(struct stream *stream)
+{
+    stream->has_eof = true;
+    loop_post(stream->loop, &stream->telling, tell, stream);
+}
+
+size_t stream_drop_unread(struct stream *stream)
+{
+    size_t dropped = stream->unread_end - stream->unread_start;
+
+    give_unread_back(stream);
+    return dropped;
+}
+
+/* What has come may be nothing but TLS's own: a ticket. */
+static void read_records(struct stream *stream)
+{
+    stream->is_holding = true;
+    read_what_came(stream);
+    stream->is_holding = false;
+}
+
 bool stream_is_quiet(struct stream *stream)
 {
     uint8_t octet;
 
-    if (has_unread(stream) || stream->has_eof || stream->error != 0 || stream->is_closing ||
-        stream->is_connecting)
+    if (stream->is_closing || stream->is_connecting || stream->error != 0)
+        return false;
+    if (stream->tls != NULL)
+        read_records(stream);
+    if (has_unread(stream) || stream->has_eof || stream->error != 0)
         return false;
     /* What has arrived stays in the kernel until it is read. */
     if (recv(stream_fd(stream), &octet, 1, MSG_PEEK | MSG_DONTWAIT) >= 0)
@@ -406,6 +464,7 @@ static void on_closed(uv_handle_t *handle)
         stream->events->closed(stream->owner);
     give_unread_back(stream);
     stream_drop_waiting(stream);
+    stream_tls_free(stream);
     assert(stream->loop->stray_count >= stream->is_stray);
     stream->loop->stray_count -= stream->is_stray;
     mem_free(stream);
@@ -415,6 +474,8 @@ void stream_close(struct stream *stream)
 {
     if (stream->is_closing)
         return;
+    if (stream->tls != NULL)
+        stream_tls_end(stream);
     stream->is_closing = true;
     loop_unpost(stream->loop, &stream->telling);
     stream_send_last(stream);

@@ -9,10 +9,12 @@
 
 #include "proxy/base/bytes.h"
 #include "proxy/base/netaddr.h"
+#include "proxy/base/tls_facts.h"
 #include "proxy/io/loop.h"
 
 struct stream;   /* opaque; lives until its `closed` event has returned */
 struct listener; /* opaque */
+struct tls;      /* tls.h */
 
 /* What to connect to: an address with its port, or the path of a unix socket. */
 struct stream_target {
@@ -20,7 +22,9 @@ struct stream_target {
     const char *unix_path;
 };
 
-#define STREAM_UNSENT_MAX 16384  /* octets that a stream takes beyond what the kernel takes */
+#define STREAM_UNSENT_MAX                                                                          \
+    16384 /* octets that a stream takes beyond what the kernel takes; with TLS up                  \
+             to 64 KiB, since what was encrypted must be sent */
 #define STREAM_UNREAD_MAX 65536  /* octets that a stream keeps when the owner consumes less */
 #define STREAM_PIECES_MAX 16     /* for one stream_write() */
 #define STREAM_TURN_BYTES 131072 /* read from a connection in one turn; then others come first */
@@ -40,6 +44,9 @@ struct stream_events {
     /* Reading or writing failed: ERR_CLOSED, or -errno. No other event follows; close the
      * stream. */
     void (*failed)(void *owner, int error);
+    /* The TLS handshake is over, and what is sent and read from now on is encrypted. `facts` is
+     * borrowed. NULL: the owner never begins one. */
+    void (*secured)(void *owner, const struct tls_facts *facts);
     void (*closed)(void *owner);
 };
 
@@ -70,6 +77,31 @@ void stream_acknowledge(struct stream *stream);
 /* May be called any number of times; `closed` follows once, later. Sends what the kernel takes of
  * the unsent octets. */
 void stream_close(struct stream *stream);
+
+/* ---- TLS ---- */
+
+#define STREAM_TLS_NAMES_MAX 2
+
+struct stream_tls_start {
+    struct tls *with; /* outlives the stream; decides whether we are the client or the server */
+    /* A client: the names of which the certificate must have one, where `with` verifies; the server
+     * is told the first. Empty ones do not count; without any the certificate must have the
+     * server's address. */
+    struct bytes names[STREAM_TLS_NAMES_MAX];
+};
+
+/* Begins the handshake: `secured` follows, or `failed` with ERR_TLS or ERR_CLOSED. Until then
+ * nothing is taken for sending; what was taken before and not sent yet goes out in plain. What the
+ * stream keeps unread is thrown away, since nobody knows who has said it: *dropped_out octets.
+ * Within `bytes` what the owner does not consume is the peer's first word in the handshake. Legal
+ * once, when the stream is connected. 0, or ERR_MEMORY. There is no time-out: set a deadline and
+ * close. */
+int stream_start_tls(struct stream *stream, const struct stream_tls_start *start,
+                     size_t *dropped_out);
+bool stream_is_secured(const struct stream *stream);
+/* Why the handshake failed, or what came afterwards could not be decrypted; a constant. NULL: it
+ * did not. */
+const char *stream_tls_problem(const struct stream *stream);
 
 struct netaddr stream_peer(const struct stream *stream); /* family NETADDR_NONE: unix */
 struct netaddr stream_local(const struct stream *stream);

@@ -29,16 +29,15 @@ static struct unsent *unsent_new(struct stream *stream, size_t needed)
 {
     struct pool *pool = &loop_pools(stream->loop)->medium;
     bool is_pooled = needed <= pool->block_bytes - sizeof(struct unsent);
-    struct unsent *unsent =
-        is_pooled ? pool_take(pool) : mem_alloc(sizeof(struct unsent) + STREAM_UNSENT_MAX);
+    size_t large = needed < STREAM_UNSENT_MAX ? STREAM_UNSENT_MAX : needed;
+    struct unsent *unsent = is_pooled ? pool_take(pool) : mem_alloc(sizeof(struct unsent) + large);
 
-    assert(needed <= STREAM_UNSENT_MAX);
     if (unsent == NULL)
         return NULL;
     unsent->of = stream;
     unsent->len = 0;
     unsent->is_pooled = is_pooled;
-    unsent->capacity = STREAM_UNSENT_MAX;
+    unsent->capacity = (uint32_t)large;
     if (is_pooled)
         unsent->capacity = (uint32_t)(pool->block_bytes - sizeof(struct unsent));
     return unsent;
@@ -143,15 +142,52 @@ static size_t keep_rest(struct stream *stream, const uv_buf_t *buffers, int coun
     return kept;
 }
 
+/* What the kernel takes now. A failure is reported, and takes nothing. */
+static size_t send_now(struct stream *stream, const uv_buf_t *buffers, int count)
+{
+    int sent;
+
+    if (stream->is_connecting || stream->sending != NULL)
+        return 0;
+    sent = uv_try_write((uv_stream_t *)&stream->handle, buffers, (unsigned)count);
+    if (sent < 0 && sent != UV_EAGAIN)
+        stream_fail(stream, sent);
+    return sent > 0 ? (size_t)sent : 0;
+}
+
+static void send_rest(struct stream *stream)
+{
+    if (!stream->is_connecting && stream->sending == NULL && stream->error == 0)
+        stream_send_waiting(stream);
+}
+
+void stream_put(struct stream *stream, struct bytes octets)
+{
+    uv_buf_t buffer = uv_buf_init((char *)(uintptr_t)octets.at, (unsigned)octets.len);
+    struct bytes rest = bytes_skip(octets, send_now(stream, &buffer, 1));
+
+    if (rest.len == 0 || stream->error != 0)
+        return;
+    if (!reserve_waiting(stream, rest.len)) {
+        stream_fail(stream, ERR_MEMORY);
+        return;
+    }
+    memcpy(stream->waiting->octets + stream->waiting->len, rest.at, rest.len);
+    stream->waiting->len += (uint32_t)rest.len;
+    send_rest(stream);
+}
+
 size_t stream_write(struct stream *stream, const struct bytes *pieces, int count)
 {
     uv_buf_t buffers[STREAM_PIECES_MAX];
-    size_t total = 0, taken = 0;
+    size_t total = 0, taken;
     int used = 0;
 
     assert(count >= 0 && count <= STREAM_PIECES_MAX);
     if (stream->is_closing || stream->is_shut || stream->error != 0)
         return 0;
+    if (stream->tls != NULL)
+        return stream_tls_write(stream, pieces, count);
     for (int i = 0; i < count; i++) {
         if (pieces[i].len == 0)
             continue;
@@ -161,19 +197,10 @@ size_t stream_write(struct stream *stream, const struct bytes *pieces, int count
     }
     if (used == 0)
         return 0;
-    if (!stream->is_connecting && stream->sending == NULL) {
-        int sent = uv_try_write((uv_stream_t *)&stream->handle, buffers, (unsigned)used);
-
-        if (sent < 0 && sent != UV_EAGAIN) {
-            stream_fail(stream, sent);
-            return 0;
-        }
-        taken = sent > 0 ? (size_t)sent : 0;
-    }
-    if (taken < total) {
+    taken = send_now(stream, buffers, used);
+    if (taken < total && stream->error == 0) {
         taken += keep_rest(stream, buffers, used, taken, total);
-        if (!stream->is_connecting && stream->sending == NULL && stream->error == 0)
-            stream_send_waiting(stream);
+        send_rest(stream);
     }
     return taken;
 }
@@ -188,6 +215,8 @@ void stream_shutdown(struct stream *stream)
 {
     if (stream->is_shut || stream->is_closing || stream->error != 0)
         return;
+    if (stream->tls != NULL)
+        stream_tls_end(stream);
     stream->is_shut = true;
     if (!stream->is_connecting && stream->sending == NULL)
         finish_shutdown(stream);

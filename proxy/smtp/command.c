@@ -57,6 +57,8 @@ static enum verb long_verb(struct bytes word)
 {
     if (bytes_is_nocase(word, "XCLIENT"))
         return VERB_XCLIENT;
+    if (bytes_is_nocase(word, "STARTTLS"))
+        return VERB_STARTTLS;
     return bytes_is_nocase(word, "XFORWARD") ? VERB_XFORWARD : VERB_UNKNOWN;
 }
 

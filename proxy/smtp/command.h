@@ -29,7 +29,8 @@ enum verb {
     VERB_ATRN,
     VERB_ETRN,
     VERB_XCLIENT,
-    VERB_XFORWARD
+    VERB_XFORWARD,
+    VERB_STARTTLS
 };
 
 /* *argument_out: the rest of the line, without the white space around it. */

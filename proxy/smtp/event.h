@@ -78,6 +78,7 @@ enum session_event_kind {
     SESSION_EV_LOST,     /* reset, or a write failed: the client is gone */
     SESSION_EV_DEADLINE, /* what session_wait() names took too long; is_final: the session did */
     SESSION_EV_STOP,     /* we are shutting down; is_final: now, else when no transaction runs */
+    SESSION_EV_SECURED,  /* tls: the handshake is over, what comes now is encrypted */
     SESSION_EV_ANSWER    /* reply: the answer that the command waits for. Code 0: filters let it
                             proceed. 4xx, 5xx: sent to the client instead; 2xx likewise, for ETRN
                             and an unknown command. 3xx, for the latter: sent, and filters are
@@ -89,7 +90,8 @@ struct session_event {
     enum session_event_kind kind;
     bool is_final;
     struct bytes bytes;
-    struct reply reply; /* borrowed likewise */
+    struct reply reply;    /* borrowed likewise */
+    struct tls_facts *tls; /* mem_alloc()ed; taken over */
 };
 
 /* When filters may be asked (session_conf.asks). The client's next command is not read before the
@@ -107,19 +109,22 @@ enum session_stage {
 };
 
 enum session_action_kind {
-    SESSION_ACT_GREETED,     /* EHLO or HELO was said: client.helo is set */
-    SESSION_ACT_ASSERTED,    /* attributes: XCLIENT has changed `client`, and the session is new
-                                again. Decide all that hangs on the client, then session_greet() or
-                                session_turn_away() */
-    SESSION_ACT_FORWARDED,   /* session_origin() is another one: filters judge that one. At the end
-                                of a transaction this is not said */
-    SESSION_ACT_BEGIN,       /* MAIL was accepted: make the id and the copy of session.tx */
-    SESSION_ACT_ROUTE,       /* rcpt: answer with EV_ROUTED, now or later */
-    SESSION_ACT_ETRN,        /* bytes: the argument; answer SESSION_EV_ANSWER, now or later */
-    SESSION_ACT_CONTENT,     /* bytes: append to the copy now; they point into what was fed */
-    SESSION_ACT_WHOLE,       /* all content is in the copy */
-    SESSION_ACT_FILTER,      /* session_question(): answer SESSION_EV_ANSWER, now or later */
-    SESSION_ACT_REJECT,      /* reply, rcpt or NULL: the client was refused; log it */
+    SESSION_ACT_GREETED,   /* EHLO or HELO was said: client.helo is set */
+    SESSION_ACT_ASSERTED,  /* attributes: XCLIENT has changed `client`, and the session is new
+                              again. Decide all that hangs on the client, then session_greet() or
+                              session_turn_away() */
+    SESSION_ACT_FORWARDED, /* session_origin() is another one: filters judge that one. At the end
+                              of a transaction this is not said */
+    SESSION_ACT_BEGIN,     /* MAIL was accepted: make the id and the copy of session.tx */
+    SESSION_ACT_ROUTE,     /* rcpt: answer with EV_ROUTED, now or later */
+    SESSION_ACT_ETRN,      /* bytes: the argument; answer SESSION_EV_ANSWER, now or later */
+    SESSION_ACT_CONTENT,   /* bytes: append to the copy now; they point into what was fed */
+    SESSION_ACT_WHOLE,     /* all content is in the copy */
+    SESSION_ACT_FILTER,    /* session_question(): answer SESSION_EV_ANSWER, now or later */
+    SESSION_ACT_STARTTLS,  /* send what stands in `out`, then begin the handshake. Octets that came
+                              behind the command were thrown away: `dropped`. Answer
+                              SESSION_EV_SECURED, or _LOST */
+    SESSION_ACT_REJECT,    /* reply, rcpt or NULL: the client was refused; log it */
     SESSION_ACT_TRANSACTION, /* of_transaction: an action of session.tx. The session's next call
                                 after ACT_SETTLED frees the transaction's memory */
     SESSION_ACT_CLOSE        /* flush what is to be sent, then close; the last action */
@@ -131,6 +136,7 @@ struct session_action {
     union {
         struct bytes bytes;
         uint32_t attributes; /* capability_attribute bits */
+        size_t dropped;
         struct reply reply;
         struct action of_transaction;
     };

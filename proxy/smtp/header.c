@@ -106,7 +106,9 @@ void header_put_received(struct buf *out, const struct header_trace *trace)
     put_client(out, trace->client);
     buf_text(out, "\r\n\tby ");
     buf_put(out, trace->by);
-    buf_cat(out, " (postern) with ", identity_greeted(trace->client), " id ", NULL);
+    buf_text(out, " (postern) with ");
+    identity_put_with(out, trace->client);
+    buf_text(out, " id ");
     buf_put(out, trace->id);
     if (trace->rcpt != NULL) {
         buf_text(out, "\r\n\tfor <");

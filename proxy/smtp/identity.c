@@ -108,6 +108,16 @@ const char *identity_greeted(const struct identity *who)
     return who->is_lmtp ? "LMTP" : who->is_esmtp ? "ESMTP" : "SMTP";
 }
 
+/* RFC 3848 speaks of ESMTP and LMTP alone. */
+void identity_put_with(struct buf *out, const struct identity *who)
+{
+    buf_text(out, identity_greeted(who));
+    if (who->is_esmtp && who->is_secured)
+        buf_byte(out, 'S');
+    if (who->is_esmtp && who->login.len != 0)
+        buf_byte(out, 'A');
+}
+
 struct bytes identity_protocol(const struct identity *who)
 {
     return who->protocol.len != 0 ? printable(who->protocol) : bytes_of(identity_greeted(who));

@@ -9,6 +9,7 @@
 #include "proxy/base/buf.h"
 #include "proxy/base/bytes.h"
 #include "proxy/base/netaddr.h"
+#include "proxy/base/tls_facts.h"
 #include "proxy/smtp/capability.h"
 
 /* What reverse DNS said. NAME is only ever a forward-confirmed name. */
@@ -29,13 +30,15 @@ struct identity {
     struct bytes login;        /* as whom it has authenticated; empty: it has not */
     struct bytes reference;    /* how who is in front logs it; empty: nobody has said so */
     /* as who is in front says them, in Dovecot's XCLIENT: for us, or to be passed on */
-    uint8_t hops_left;        /* TTL: proxies that it may still pass; 0: nobody counts */
-    uint32_t patience_s;      /* TIMEOUT: how long it waits for a reply; 0: nobody says */
-    struct bytes transport;   /* CLIENT-TRANSPORT: "TLS", "insecure" */
-    struct bytes destination; /* DESTNAME: the host name that the client connected to */
-    struct bytes forwarded;   /* FORWARD */
-    bool is_esmtp;            /* greeted with EHLO, or LHLO */
-    bool is_lmtp;             /* ... with LHLO */
+    uint8_t hops_left;           /* TTL: proxies that it may still pass; 0: nobody counts */
+    uint32_t patience_s;         /* TIMEOUT: how long it waits for a reply; 0: nobody says */
+    struct bytes transport;      /* CLIENT-TRANSPORT: "TLS", "insecure" */
+    struct bytes destination;    /* DESTNAME: the host name that the client connected to */
+    struct bytes forwarded;      /* FORWARD */
+    bool is_esmtp;               /* greeted with EHLO, or LHLO */
+    bool is_lmtp;                /* ... with LHLO */
+    bool is_secured;             /* its connection to us is encrypted */
+    const struct tls_facts *tls; /* how; its session's. NULL: not at all, or the session is over */
     /* of XFORWARD alone */
     struct bytes protocol; /* PROTO; empty: as is_esmtp says */
     bool is_local;         /* SOURCE */
@@ -82,7 +85,9 @@ int identity_read_xclient(struct bytes argument, struct arena *arena, struct ide
 struct identity identity_unknown(void);
 /* The argument of XFORWARD changes *who; otherwise as above. */
 int identity_read_xforward(struct bytes argument, struct arena *arena, struct identity *who);
-const char *identity_greeted(const struct identity *who);   /* "ESMTP", by its greeting */
+const char *identity_greeted(const struct identity *who); /* "ESMTP", by its greeting */
+/* The same with what RFC 3848 adds: "ESMTPSA". */
+void identity_put_with(struct buf *out, const struct identity *who);
 struct bytes identity_protocol(const struct identity *who); /* the same, or as XFORWARD says */
 /* A copy with texts of its own, all in one block: mem_free() it. NULL: no memory. */
 struct identity *identity_copy(const struct identity *who);

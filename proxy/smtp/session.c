@@ -34,6 +34,7 @@ void session_done(struct session *s)
     session_forget_helo(s);
     session_forget_asserted(s);
     session_forget_origin(s);
+    session_forget_tls(s);
     line_done(&s->line);
     buf_done(&s->out);
     arena_reset(&s->mail);
@@ -55,8 +56,10 @@ static void refuse_client(struct session *s, const struct reply *reply)
     session_say_reply(s, reply);
 }
 
-static const struct session_rule greeting = {
-    .stage = SESSION_STAGE_CONNECT, .proceed = greet, .refuse = refuse_client};
+static const struct session_rule greeting = {.flags = RULE_BEFORE_TLS,
+                                             .stage = SESSION_STAGE_CONNECT,
+                                             .proceed = greet,
+                                             .refuse = refuse_client};
 
 void session_greet(struct session *s)
 {
@@ -72,7 +75,7 @@ void session_greet(struct session *s)
 
 void session_turn_away(struct session *s, enum reply_id id)
 {
-    assert(s->state == SESSION_NEW);
+    assert(s->state == SESSION_NEW || s->state == SESSION_SECURING);
     session_close_with(s, id);
 }
 
@@ -103,11 +106,15 @@ static void close_session(struct session *s)
     s->state = SESSION_CLOSED;
 }
 
+/* In the middle of a handshake nothing can be said. */
 static void say_last(struct session *s, const struct reply *reply)
 {
+    bool can_speak = s->state != SESSION_SECURING;
+
     close_session(s);
-    s->is_cut_short = true;
-    reply_put(&s->out, reply, 0, REPLY_AS_IT_IS);
+    s->is_cut_short = can_speak;
+    if (can_speak)
+        reply_put(&s->out, reply, 0, REPLY_AS_IT_IS);
 }
 
 void session_close_with(struct session *s, enum reply_id id)
@@ -115,7 +122,8 @@ void session_close_with(struct session *s, enum reply_id id)
     struct reply reply = reply_own(id);
 
     say_last(s, &reply);
-    s->is_cut_short = id != REPLY_BYE && id != REPLY_SHUTTING_DOWN;
+    if (id == REPLY_BYE || id == REPLY_SHUTTING_DOWN)
+        s->is_cut_short = false;
 }
 
 static void end_with(struct session *s, const struct reply *reply)
@@ -295,6 +303,7 @@ static size_t feed_command(struct session *s, struct bytes in)
         if (rule->verb == VERB_UNKNOWN)
             argument = line;
     }
+    s->counts.early_bytes = in.len - used;
     if ((rule->flags & RULE_ENDS_GROUP) && used < in.len && s->conf->rejects_early_input)
         session_end_with(s, REPLY_TALKED_EARLY);
     else if (s->state == SESSION_LINE)
@@ -355,6 +364,7 @@ static size_t feed_bytes(struct session *s, struct bytes in)
 bool session_wants_input(const struct session *s)
 {
     switch (s->state) {
+    case SESSION_SECURING:
     case SESSION_HELD:
     case SESSION_PENDING:
     case SESSION_GOING:
@@ -403,9 +413,10 @@ static void forget_words(struct session *s)
 /* EOF and shutdown close the session as soon as no reply is due. */
 static void close_if_over(struct session *s)
 {
-    bool is_quiet = s->state == SESSION_COMMANDS || s->state == SESSION_NEW ||
-                    s->state == SESSION_REFUSING ||
-                    (s->is_eof && (session_takes_content(s) || s->state == SESSION_LINE));
+    bool is_quiet =
+        s->state == SESSION_COMMANDS || s->state == SESSION_NEW || s->state == SESSION_REFUSING ||
+        (s->is_eof &&
+         (session_takes_content(s) || s->state == SESSION_LINE || s->state == SESSION_SECURING));
     if (!is_quiet || !list_is_empty(&s->slots))
         return;
     if (s->is_eof)
@@ -498,6 +509,9 @@ size_t session_feed(struct session *s, const struct session_event *ev)
     case SESSION_EV_STOP:
         on_stop(s, ev->is_final);
         break;
+    case SESSION_EV_SECURED:
+        session_on_secured(s, ev->tls);
+        break;
     case SESSION_EV_ANSWER:
         session_on_answer(s, &ev->reply);
         break;
@@ -553,6 +567,8 @@ enum session_wait session_wait(const struct session *s)
     switch (s->state) {
     case SESSION_NEW:
         return SESSION_WAIT_GREETING;
+    case SESSION_SECURING:
+        return SESSION_WAIT_TLS;
     case SESSION_COMMANDS:
     case SESSION_LINE:
     case SESSION_REFUSING:

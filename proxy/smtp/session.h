@@ -25,6 +25,12 @@
 #define SESSION_UNSENT_MAX 65536 /* octets of replies; with more unsent nothing is read */
 #define SESSION_SLOTS_MAX  1024  /* commands without a reply; likewise */
 
+enum session_tls {
+    SESSION_TLS_NONE,
+    SESSION_TLS_OFFERED, /* by STARTTLS */
+    SESSION_TLS_REQUIRED /* likewise: without it no mail is taken */
+};
+
 struct session_conf {           /* outlives the session */
     struct bytes name;          /* in greeting and EHLO */
     struct reply refuse;        /* code not 0: sent instead of the greeting */
@@ -32,15 +38,18 @@ struct session_conf {           /* outlives the session */
     uint32_t recipients_max, errors_max, junk_max, overshoot_max;
     bool rejects_early_input;
     bool rejects_bare_newline;
-    bool is_lmtp;       /* LHLO alone is taken, not HELO and EHLO */
-    uint32_t asks;      /* the stages at which filters are asked: bits by enum session_stage */
-    uint32_t announces; /* capability_keyword bits that EHLO may announce */
-    uint32_t bridges;   /* those among them that postern provides, whatever its targets can do */
+    bool is_lmtp; /* LHLO alone is taken, not HELO and EHLO */
+    enum session_tls tls;
+    const bool *is_tls_busy; /* while true STARTTLS gets 454; NULL: never */
+    uint32_t asks;           /* the stages at which filters are asked: bits by enum session_stage */
+    uint32_t announces;      /* capability_keyword bits that EHLO may announce */
+    uint32_t bridges; /* those among them that postern provides, whatever its targets can do */
     const bool *is_storage_low; /* while true MAIL gets 452; NULL: never */
 };
 
 enum session_state {
-    SESSION_NEW, /* no greeting yet; a client that talks now is rejected */
+    SESSION_NEW,      /* no greeting yet; a client that talks now is rejected */
+    SESSION_SECURING, /* the TLS handshake; then NEW, if nobody was greeted yet, or COMMANDS */
     SESSION_COMMANDS,
     SESSION_HELD,    /* `command` waits until every earlier command has its reply */
     SESSION_PENDING, /* `command` waits for an answer: of filters, of the routes, of the queue */
@@ -82,6 +91,7 @@ struct session_command {
  * that has passed. */
 enum session_wait {
     SESSION_WAIT_GREETING, /* greet-delay: the greeting is due at the deadline */
+    SESSION_WAIT_TLS,      /* for the end of the handshake, since its beginning */
     SESSION_WAIT_COMMAND,  /* command-timeout since the last octet */
     SESSION_WAIT_CONTENT,  /* data-timeout likewise */
     SESSION_WAIT_TARGETS,  /* the session sets no deadline */
@@ -91,6 +101,7 @@ enum session_wait {
 
 struct session_counts {
     uint32_t errors, junk;           /* since the last message that was accepted */
+    size_t early_bytes;              /* thrown away behind the last XCLIENT or STARTTLS */
     uint32_t overshoot;              /* commands deferred by our own limits */
     unsigned overshoot_logged;       /* kinds of overshoot in the log: bits by RFC 3463 subject */
     uint32_t transactions, messages; /* begun; accepted */
@@ -103,6 +114,8 @@ struct session_peer {
     uint32_t may; /* set by the shell: what of ETRN, XCLIENT, XFORWARD and XRCPTFORWARD the client
                      may say, as capability_keyword bits */
     struct identity *asserted; /* owns the texts in session.client that XCLIENT has set; or NULL */
+    bool begins_with_tls;      /* before the greeting */
+    struct tls_facts *tls;     /* NULL: the connection is not encrypted */
     struct identity *origin;   /* from XFORWARD to the end of the transaction; or NULL */
 };
 
@@ -151,8 +164,12 @@ void session_done(struct session *s); /* legal when no action for a branch is le
 /* Legal in SESSION_NEW. Sends conf's `refuse` where that is set, else the greeting, as soon as
  * filters agree. */
 void session_greet(struct session *s);
-/* Legal in SESSION_NEW, instead: sends the reply and closes. */
+/* Legal in SESSION_NEW, instead: sends the reply and closes. In SESSION_SECURING it closes without.
+ */
 void session_turn_away(struct session *s, enum reply_id id);
+/* Legal in SESSION_NEW, before that: the client begins with a TLS handshake. SESSION_EV_SECURED
+ * leads back to SESSION_NEW. */
+void session_expect_tls(struct session *s);
 
 size_t session_feed(struct session *s, const struct session_event *ev);
 /* An event for the session's transaction; ignored when none runs any more. */

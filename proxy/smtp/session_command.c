@@ -82,6 +82,8 @@ static enum reply_id check(struct session *s)
 {
     const struct session_command *command = &s->command;
 
+    if (session_lacks_tls(s, command->rule))
+        return REPLY_NEED_TLS;
     if ((command->rule->flags & RULE_NEEDS_HELO) && s->client.helo.len == 0)
         return REPLY_NEED_HELO;
     if ((command->rule->flags & RULE_NO_ARGUMENT) && command->argument.len != 0)

@@ -13,6 +13,7 @@ enum session_rule_flags {
     RULE_NEEDS_HELO = 1 << 3,
     RULE_NO_ARGUMENT = 1 << 4,
     RULE_HAS_LINES = 1 << 5,  /* after a 3xx the client's next line belongs to it */
+    RULE_BEFORE_TLS = 1 << 7, /* taken where TLS is required, and not there yet */
     RULE_DROPS_EARLY = 1 << 6 /* nobody knows who says what came with it: that is thrown away
                                  where early input does not end the session */
 };
@@ -87,6 +88,18 @@ void session_forget_asserted(struct session *s);
 void session_xforward(struct session *s);
 void session_reset_origin(struct session *s); /* legal when no transaction runs */
 void session_forget_origin(struct session *s);
+
+/* session_tls.c */
+enum reply_id session_check_starttls(struct session *s);
+void session_starttls(struct session *s);
+void session_on_secured(struct session *s, struct tls_facts *facts);
+void session_forget_tls(struct session *s);
+/* Is the command not to be taken before TLS is there? */
+static inline bool session_lacks_tls(const struct session *s, const struct session_rule *rule)
+{
+    return s->conf->tls == SESSION_TLS_REQUIRED && s->peer.tls == NULL &&
+           (rule->flags & RULE_BEFORE_TLS) == 0;
+}
 
 /* session_outcome.c: the replies to the end of data. */
 void session_tell_outcome(struct session *s); /* the transaction is over */

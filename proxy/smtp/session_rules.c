@@ -75,6 +75,8 @@ static void on_ehlo(struct session *s)
     s->offered &= ~restricted | s->peer.may;
     if (s->client.is_lmtp)
         s->offered &= ~(uint32_t)CAPABILITY_X_LMTP;
+    if (s->conf->tls == SESSION_TLS_NONE || s->peer.tls != NULL)
+        s->offered &= ~(uint32_t)CAPABILITY_STARTTLS;
     if ((s->offered & CAPABILITY_CHUNKING) == 0)
         s->offered &= ~(uint32_t)CAPABILITY_BINARYMIME;
 
@@ -438,7 +440,7 @@ static void on_unknown(struct session *s)
     session_say(s, REPLY_COMMAND_UNKNOWN);
 }
 
-#define GREETS      (RULE_IS_JUNK | RULE_WAITS | RULE_ENDS_GROUP)
+#define GREETS      (RULE_IS_JUNK | RULE_WAITS | RULE_ENDS_GROUP | RULE_BEFORE_TLS)
 #define STAGE(name) SESSION_STAGE_##name
 
 static const struct session_rule rules[] = {
@@ -451,10 +453,11 @@ static const struct session_rule rules[] = {
     {VERB_RCPT, RULE_NEEDS_HELO, STAGE(RCPT), check_rcpt, on_rcpt, refuse_rcpt},
     {VERB_DATA, RULE_ENDS_GROUP | RULE_NEEDS_HELO | RULE_NO_ARGUMENT, STAGE(DATA), check_data,
      on_data, NULL},
-    {VERB_BDAT, 0, STAGE(NONE), NULL, session_bdat, NULL}, /* checks and asks by itself */
+    /* Checks and asks by itself; its octets are due even where it is refused. */
+    {VERB_BDAT, RULE_BEFORE_TLS, STAGE(NONE), NULL, session_bdat, NULL},
     {VERB_RSET, RULE_IS_JUNK | RULE_WAITS | RULE_NO_ARGUMENT, STAGE(NONE), NULL, on_rset, NULL},
-    {VERB_NOOP, RULE_IS_JUNK, STAGE(NONE), NULL, on_noop, NULL},
-    {VERB_QUIT, RULE_WAITS | RULE_NO_ARGUMENT, STAGE(NONE), NULL, on_quit, NULL},
+    {VERB_NOOP, RULE_IS_JUNK | RULE_BEFORE_TLS, STAGE(NONE), NULL, on_noop, NULL},
+    {VERB_QUIT, RULE_WAITS | RULE_NO_ARGUMENT | RULE_BEFORE_TLS, STAGE(NONE), NULL, on_quit, NULL},
     {VERB_VRFY, RULE_IS_JUNK, STAGE(NONE), check_vrfy, on_vrfy, NULL},
     {VERB_HELP, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL},
     {VERB_EXPN, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL},
@@ -465,8 +468,12 @@ static const struct session_rule rules[] = {
     {VERB_ATRN, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL},
     {VERB_ETRN, RULE_IS_JUNK | RULE_WAITS | RULE_NEEDS_HELO, STAGE(NONE), check_etrn, on_etrn,
      NULL},
-    {VERB_XCLIENT, RULE_WAITS | RULE_ENDS_GROUP | RULE_DROPS_EARLY, STAGE(NONE), NULL,
-     session_xclient, NULL},
+    {VERB_XCLIENT, RULE_WAITS | RULE_ENDS_GROUP | RULE_DROPS_EARLY | RULE_BEFORE_TLS, STAGE(NONE),
+     NULL, session_xclient, NULL},
+    {VERB_STARTTLS,
+     RULE_IS_JUNK | RULE_WAITS | RULE_ENDS_GROUP | RULE_DROPS_EARLY | RULE_NO_ARGUMENT |
+         RULE_BEFORE_TLS,
+     STAGE(NONE), session_check_starttls, session_starttls, NULL},
     {VERB_XFORWARD, RULE_WAITS, STAGE(NONE), NULL, session_xforward, NULL},
     {VERB_UNKNOWN, RULE_IS_JUNK | RULE_HAS_LINES, STAGE(COMMAND), NULL, on_unknown, NULL},
 };

@@ -16,6 +16,7 @@ import pytest  # noqa: E402
 
 from harness import recipe  # noqa: E402
 from harness.beside import Mailboxes  # noqa: E402
+from harness.certificates import Certificates  # noqa: E402
 from harness.dns import TRUSTED, Dns, DnsTap, SilentDns  # noqa: E402
 from harness.maildir import Maildir  # noqa: E402
 from harness.messages import PLAIN_MESSAGE  # noqa: E402
@@ -37,6 +38,13 @@ def dns():
     server = Dns()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def certificates():
+    made = Certificates()
+    yield made
+    made.remove()
 
 
 @pytest.fixture

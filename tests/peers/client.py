@@ -130,6 +130,16 @@ class Client:
         assert reply.code == code, f"{line!r} got {reply.raw!r}, expected {code}"
         return reply
 
+    def secure(self, context, name="mx.example.test", session=None):
+        """The TLS handshake; nothing unread may be left from before."""
+        assert self._buffer == b""
+        self.sock = context.wrap_socket(self.sock, server_hostname=name, session=session)
+
+    def start_tls(self, context, **options):
+        """STARTTLS and the handshake."""
+        self.expect(220, "STARTTLS")
+        self.secure(context, **options)
+
     def hello(self, name="client.example.test"):
         """Greeting and EHLO; returns EHLO's reply."""
         self.expect(220)

@@ -22,6 +22,7 @@ static const char every_key[] =
     "xclient-from = 192.0.2.0/28 ::1\nxforward-from = 192.0.2.3\nproxy-protocol-from = ::2\n"
     "etrn-from = 192.0.2.0/24 a.example b.example \"#r\"\netrn-from = ::1\nsplit = defer\n"
     "relay-from = 192.0.2.0/24\nrouted-recipients = pass\nearly-input = accept\n"
+    "tls = implicit\ntls-certificate = /c /d\ntls-key = /k /l\ntls-client-ca = /ca\n"
     "limit-exempt = 192.0.2.7\nresolve-timeout = 6s\nrefuse = \"not \\\"now\\\"\"\n"
     "resolve-names = no\nannounce = 8BITMIME\nhide = SIZE pipelining\nfilter = f g\n"
     "[relay \"r\"]\nfilter = g\n"

@@ -12,6 +12,11 @@
 #include "proxy/io/stream.h"
 #include "tests/unit/lib.h"
 
+/* What may be unsent beyond what the kernel takes. */
+#ifndef UNSENT_MAX
+#define UNSENT_MAX STREAM_UNSENT_MAX
+#endif
+
 #define IN_MAX      64
 #define TOO_LONG_MS 10000
 #define A_WHILE_MS  150
@@ -21,7 +26,9 @@ struct fixture;
 /* One end of the connection, and what it was told. */
 struct side {
     struct fixture *f;
-    struct stream *stream; /* NULL: not yet, or closed */
+    struct stream *stream;              /* NULL: not yet, or closed */
+    const struct stream_tls_start *tls; /* begun at once; NULL: none */
+    struct tls_facts *facts;            /* when it is secured */
     bool is_connected, has_eof, is_closing;
     int connect_error, error;
     int byte_calls, rooms, failures, eofs, closes;
@@ -103,6 +110,26 @@ static inline void end_side(struct side *s)
     CALL(s->f, stream_close(s->stream));
 }
 
+static inline void start_tls(struct side *s)
+{
+    size_t dropped;
+
+    if (s->tls == NULL)
+        return;
+    CALL(s->f, assert_int_equal(stream_start_tls(s->stream, s->tls, &dropped), 0));
+    assert_int_equal(dropped, 0);
+}
+
+static inline void on_secured(void *owner, const struct tls_facts *facts)
+{
+    struct side *s = owner;
+
+    told(s);
+    assert_null(s->facts);
+    assert_int_equal(s->byte_calls, 0);
+    s->facts = tls_facts_copy(facts);
+}
+
 static inline void on_connected(void *owner, int error)
 {
     struct side *s = owner;
@@ -111,6 +138,8 @@ static inline void on_connected(void *owner, int error)
     assert_false(s->is_connected);
     s->is_connected = true;
     s->connect_error = error;
+    if (error == 0)
+        start_tls(s);
     if (s->f->closes_in_connected)
         end_side(s);
 }
@@ -202,6 +231,7 @@ static const struct stream_events side_events = {.connected = on_connected,
                                                  .room = on_room,
                                                  .eof = on_eof,
                                                  .failed = on_failed,
+                                                 .secured = on_secured,
                                                  .closed = on_closed};
 
 static inline void on_accepted(void *owner, struct stream *s)
@@ -215,6 +245,7 @@ static inline void on_accepted(void *owner, struct stream *s)
     assert_null(f->server.stream);
     f->server.stream = s;
     stream_adopt(s, &side_events, &f->server);
+    start_tls(&f->server);
     if (f->closes_in_accepted)
         end_side(&f->server);
 }
@@ -265,9 +296,15 @@ static inline void open_client(struct fixture *f)
     assert_non_null(f->client.stream);
 }
 
+static inline bool is_ready(const struct side *s)
+{
+    return s->tls == NULL || s->facts != NULL;
+}
+
 static inline bool is_open(const struct fixture *f)
 {
-    return f->client.is_connected && f->server.stream != NULL;
+    return f->client.is_connected && f->server.stream != NULL && is_ready(&f->client) &&
+           is_ready(&f->server);
 }
 
 static inline size_t write_text(struct side *s, const char *text)
@@ -305,7 +342,7 @@ static inline void fill(struct side *s, uint64_t max)
         pieces[2] = bytes_skip(piece, pieces[0].len + pieces[1].len);
         CALL(f, taken = stream_write(s->stream, pieces, 3));
         f->sent += taken;
-        assert_true(stream_unsent(s->stream) <= STREAM_UNSENT_MAX);
+        assert_true(stream_unsent(s->stream) <= UNSENT_MAX);
         if (taken < piece.len)
             break;
     }
@@ -328,6 +365,9 @@ static inline void open_listener(struct fixture *f, struct lib_random *chance)
     assert_non_null(f->listener);
 }
 
+/* How the two ends begin TLS; NULL: they do not. */
+static const struct stream_tls_start *client_tls, *server_tls;
+
 static inline void run_body(void (*body)(struct fixture *f))
 {
     static const struct deadline_use pause_use = {.reached = on_pause_over};
@@ -340,6 +380,8 @@ static inline void run_body(void (*body)(struct fixture *f))
     chance.state = loop_random(f.loop);
     f.client = (struct side){.f = &f, .appetite = SIZE_MAX};
     f.server = f.client;
+    f.client.tls = client_tls;
+    f.server.tls = server_tls;
     open_listener(&f, &chance);
     deadline_init(&f.pause, &pause_use);
     deadline_init(&f.watchdog, &watchdog_use);
@@ -349,6 +391,8 @@ static inline void run_body(void (*body)(struct fixture *f))
     assert_true(f.is_over);
     assert_null(f.client.stream);
     assert_null(f.server.stream);
+    mem_free(f.client.facts);
+    mem_free(f.server.facts);
     loop_free(&f.loop);
     assert_null(f.loop);
 }

@@ -21,7 +21,6 @@
 struct target {
     const char *name;
 };
-
 static struct target target_a = {"a"}, target_b = {"b"}, target_m = {"m"}, target_s = {"s"};
 
 struct play {
@@ -130,8 +129,9 @@ static void perform(struct play *p, const struct session_action *todo)
     case SESSION_ACT_BEGIN:
     case SESSION_ACT_CONTENT:
     case SESSION_ACT_WHOLE:
-    case SESSION_ACT_REJECT:
-        break; /* nobody asks for it */
+    case SESSION_ACT_STARTTLS:
+    case SESSION_ACT_REJECT: /* nobody asks for it */
+        break;
     }
 }
 

@@ -1,0 +1,416 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""TLS with clients: STARTTLS and before the greeting, certificates, tickets, what is forgotten."""
+import socket
+import ssl
+import subprocess
+
+import pytest
+
+from conftest import relay_config
+from harness.messages import PLAIN_MESSAGE
+from harness.postern import run
+from harness.process import free_port
+from harness.smtp import keywords
+
+DISCARD = "[route]\n@example.test discard\n"
+VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+
+def listener(pair, mode="starttls", *more):
+    return f"tls = {mode}\n" + pair.lines() + "".join(line + "\n" for line in more)
+
+
+@pytest.fixture
+def server(postern, certificates):
+    return postern(DISCARD, smtpd=listener(certificates.mx))
+
+
+def secured(server, context, **options):
+    client = server.client()
+    client.hello()
+    client.start_tls(context, **options)
+    return client
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_starttls(server, certificates, version):
+    """It is announced, and not any more afterwards; then mail passes, and the log says how."""
+    with server.client() as client:
+        assert "STARTTLS" in keywords(client.hello())
+        client.start_tls(certificates.client_context(version=VERSIONS[version]))
+        client.expect(503, "MAIL FROM:<a@example.org>")  # HELO is forgotten
+        assert "STARTTLS" not in keywords(client.expect(250, "EHLO client.example.test"))
+        client.expect(503, "STARTTLS")
+        assert client.mail(PLAIN_MESSAGE).code == 250
+        assert client.sock.version() == f"TLSv{version}"
+    assert server.wait_event("tls")["tls"].startswith(f"TLSv{version}/")
+    assert server.wait_transaction()["tls"].startswith(f"TLSv{version}/")
+
+
+def test_plain_sessions_say_nothing_of_tls(server):
+    with server.client() as client:
+        client.hello()
+        assert client.mail(PLAIN_MESSAGE).code == 250
+    assert "tls" not in server.wait_transaction()
+
+
+def test_none(postern, certificates):
+    """tls = none: neither announced nor done, whatever certificates there are."""
+    server = postern(DISCARD, smtpd=listener(certificates.mx, "none"))
+    with server.client() as client:
+        assert "STARTTLS" not in keywords(client.hello())
+        client.expect(502, "STARTTLS")
+
+
+def test_hidden(postern, certificates):
+    server = postern(DISCARD, smtpd=listener(certificates.mx, "starttls", "hide = STARTTLS"))
+    with server.client() as client:
+        assert "STARTTLS" not in keywords(client.hello())
+        client.expect(502, "STARTTLS")
+
+
+def test_syntax_and_order(server, certificates):
+    """No argument; not in a transaction; before EHLO it is as good as after it."""
+    with server.client() as client:
+        client.expect(220)
+        client.expect(501, "STARTTLS now")
+        client.expect(250, "EHLO client.example.test")
+        client.envelope()
+        client.expect(503, "STARTTLS")
+        client.expect(250, "RSET")
+        client.start_tls(certificates.client_context())
+        client.expect(250, "EHLO client.example.test")
+        assert client.mail(PLAIN_MESSAGE).code == 250
+
+
+def test_required(postern, certificates):
+    """Without TLS only what leads to it; a BDAT's octets are no commands."""
+    server = postern(DISCARD, smtpd=listener(certificates.mx, "required"))
+    with server.client() as client:
+        client.expect(220)
+        assert client.expect(530, "MAIL FROM:<a@example.org>").raw.startswith(b"530 5.7.0 ")
+        client.expect(250, "EHLO client.example.test")
+        for command in ("MAIL FROM:<a@example.org>", "RCPT TO:<joe@example.test>", "DATA", "RSET",
+                        "VRFY joe", "XFORWARD NAME=x"):
+            client.expect(530, command)
+        client.send(b"BDAT 6 LAST\r\nQUIT\r\n")
+        assert client.reply().code // 100 == 5
+        client.expect(250, "NOOP")
+        client.start_tls(certificates.client_context())
+        client.expect(250, "EHLO client.example.test")
+        assert client.mail(PLAIN_MESSAGE).code == 250
+        client.quit()
+
+
+def test_implicit(postern, certificates):
+    """The handshake comes first, then the greeting."""
+    server = postern(DISCARD, smtpd=listener(certificates.mx, "implicit"))
+    with server.client() as client:
+        client.secure(certificates.client_context())
+        assert "STARTTLS" not in keywords(client.hello())
+        client.expect(503, "STARTTLS")
+        assert client.mail(PLAIN_MESSAGE).code == 250
+    assert server.wait_transaction()["tls"].startswith("TLSv1.3/")
+
+
+def test_implicit_behind_proxy_header(postern, certificates):
+    """The PROXY header is in plain, and may come in one segment with the client's first words."""
+    server = postern(DISCARD, smtpd=listener(certificates.mx, "implicit",
+                                             "proxy-protocol-from = 127.0.0.1"))
+    client = server.client()
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = certificates.client_context().wrap_bio(incoming, outgoing,
+                                                 server_hostname="mx.example.test")
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    client.send(b"PROXY TCP4 192.0.2.7 127.0.0.1 1000 25\r\n" + outgoing.read())
+    while True:
+        incoming.write(client.sock.recv(65536))
+        try:
+            tls.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            continue
+    client.send(outgoing.read())
+    client.close()
+    assert server.wait_event("tls")["client"] == "192.0.2.7:1000"
+
+
+def test_names(postern, certificates):
+    """Each client gets the certificate of the server that it asks for; the first where there is
+    none, or it does not say."""
+    rsa = certificates.make("rsa.example.test", key="rsa")
+    wild = certificates.make("wild", names=("*.wild.example.test",))
+    server = postern(DISCARD, smtpd="tls = starttls\n" + certificates.mx.lines()
+                     + certificates.other.lines() + rsa.lines() + wild.lines())
+    for name in ("mx.example.test", "other.example.test", "rsa.example.test",
+                 "a.wild.example.test"):
+        with secured(server, certificates.client_context(), name=name) as client:
+            assert client.sock.getpeercert()
+    loose = certificates.client_context()
+    loose.check_hostname = False
+    for name in ("unknown.example.test", None):
+        with secured(server, loose, name=name) as client:
+            assert ("DNS", "mx.example.test") in client.sock.getpeercert()["subjectAltName"]
+    assert [event.get("tls-name") for event in server.events("tls")][:4] == [
+        "mx.example.test", "other.example.test", "rsa.example.test", "a.wild.example.test"]
+
+
+def test_two_kinds_of_keys(postern, certificates):
+    """An RSA and an EC certificate of the same names: each client gets what it can use."""
+    rsa = certificates.make("both", names=("mx.example.test",), key="rsa")
+    server = postern(DISCARD, smtpd="tls = starttls\n" + certificates.mx.lines() + rsa.lines())
+    for cipher in ("ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES256-GCM-SHA384"):
+        context = certificates.client_context(version=ssl.TLSVersion.TLSv1_2)
+        context.set_ciphers(cipher)
+        with secured(server, context) as client:
+            assert client.sock.cipher()[0] == cipher
+
+
+def test_client_certificates(postern, certificates):
+    """They are asked for; one that cannot be verified counts as none."""
+    server = postern(DISCARD, smtpd=listener(
+        certificates.mx, "starttls", f'tls-client-ca = "{certificates.authority.certificate}"'))
+    unknown = certificates.make("client.example.test", by=certificates.stranger)
+    expired = certificates.make("client.example.test", days=-1)
+    alone = certificates.make("client.example.test", by="itself")
+    for pair in (certificates.client, None, unknown, expired, alone):
+        with secured(server, certificates.client_context(pair)) as client:
+            client.expect(250, "EHLO client.example.test")
+            assert client.mail(PLAIN_MESSAGE).code == 250
+    server.wait_transaction(5)
+    assert [event.get("tls-subject") for event in server.events("transaction")] == [
+        "CN=client.example.test,O=Example", None, None, None, None]
+    assert server.events("tls")[0]["tls-issuer"] == "CN=Authority,O=Example"
+
+
+def resumption(server, context, session=None):
+    """The session that a client gets, and whether it was resumed."""
+    with secured(server, context, session=session) as client:
+        client.expect(250, "EHLO client.example.test")
+        return client.sock.session, client.sock.session_reused
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_tickets(postern, certificates, version):
+    """A session is resumed at the listener that gave its ticket, and at no other; the client's
+    certificate is known all the same."""
+    port = free_port()
+    more = ("starttls", f'tls-client-ca = "{certificates.authority.certificate}"')
+    server = postern(f'[smtpd "second"]\nname = b.test\nlisten-port = 127.0.0.1:{port}\n'
+                     + listener(certificates.mx, *more) + DISCARD,
+                     smtpd=listener(certificates.mx, *more))
+    context = certificates.client_context(certificates.client, version=VERSIONS[version])
+    session, is_reused = resumption(server, context)
+    assert not is_reused
+    _, is_reused = resumption(server, context, session)
+    assert is_reused
+    assert server.wait_event("tls", 2)["tls-resumed"] == "yes"
+    assert server.events("tls")[1]["tls-subject"] == "CN=client.example.test,O=Example"
+    server.port = port
+    _, is_reused = resumption(server, context, session)
+    assert not is_reused
+
+
+def test_tickets_of_all_workers(workers, certificates):
+    """Whatever worker a client comes to, its ticket is good there."""
+    server = workers(smtpd=listener(certificates.mx))
+    context = certificates.client_context()
+    session, _ = resumption(server, context)
+    results = [resumption(server, context, session)[1] for _ in range(12)]
+    assert all(results)
+
+
+def test_early_input_is_rejected(server):
+    """What comes with STARTTLS ends the session."""
+    with server.client() as client:
+        client.hello()
+        client.send(b"STARTTLS\r\nEHLO injected.example.test\r\n")
+        assert client.reply().code == 554
+        assert client.is_closed()
+
+
+@pytest.mark.parametrize("cut", range(0, 11))
+def test_injection(postern, certificates, cut):
+    """Commands behind STARTTLS, in one segment or split anywhere, are never carried out: they are
+    thrown away, counted and logged, or the handshake fails on them."""
+    server = postern(DISCARD, smtpd=listener(certificates.mx, "starttls", "early-input = accept"))
+    injected = b"RSET\r\n"
+    command = b"STARTTLS\r\n"
+    with server.client() as client:
+        client.hello()
+        client.send(command[:cut])
+        client.send(command[cut:] + injected)
+        client.expect(220)
+        client.secure(certificates.client_context())
+        client.expect(503, "MAIL FROM:<a@example.org>")
+        client.expect(250, "EHLO client.example.test")
+        client.expect(250, "NOOP")
+    assert server.wait_event("tls")["dropped"] == str(len(injected))
+
+
+def test_plain_text_instead_of_a_handshake(server):
+    """The handshake fails, the log says so, others are served."""
+    with server.client() as client:
+        client.hello()
+        client.expect(220, "STARTTLS")
+        client.send(b"MAIL FROM:<a@example.org>\r\n")
+        assert b"250" not in client.rest()
+    assert server.wait_event("tls-failed")["error"]
+    with server.client() as client:
+        client.hello()
+
+
+def test_client_that_vanishes(server):
+    with server.client() as client:
+        client.hello()
+        client.expect(220, "STARTTLS")
+    assert server.wait_event("tls-failed")["error"]
+
+
+def test_handshake_that_does_not_move(postern, certificates):
+    """It has a deadline; nothing is said in plain."""
+    server = postern(DISCARD, smtpd=listener(certificates.mx, "starttls", "command-timeout = 1s"))
+    with server.client() as client:
+        client.hello()
+        client.expect(220, "STARTTLS")
+        client.send(b"\x16\x03")
+        assert client.rest() == b""
+    assert server.wait_event("tls-failed")["error"] == "timed out"
+
+
+def test_no_close_notify(server, certificates):
+    """A client that just closes is nothing special; nor is half a message delivered."""
+    client = secured(server, certificates.client_context())
+    client.expect(250, "EHLO client.example.test")
+    client.envelope()
+    client.expect(354, "DATA")
+    client.send(PLAIN_MESSAGE)
+    plain = socket.socket(fileno=client.sock.detach())
+    plain.shutdown(socket.SHUT_WR)
+    assert server.wait_transaction()["outcome"] == "abandoned"
+    plain.close()
+    assert not server.events("tls-failed")
+
+
+def s_client(port, *arguments, text="QUIT\r\n"):
+    return subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-starttls", "smtp", "-quiet",
+         *arguments], input=text, capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_versions(server, certificates):
+    """TLS 1.2 and 1.3, nothing older; a client that wants to negotiate again is told no."""
+    for version in ("-tls1_2", "-tls1_3"):
+        done = s_client(server.port, version, "-CAfile", str(certificates.authority.certificate),
+                        "-verify_return_error")
+        assert done.returncode == 0, done.stderr
+    for version in ("-tls1", "-tls1_1"):
+        done = s_client(server.port, version, "-cipher", "ALL:@SECLEVEL=0")
+        assert done.returncode != 0
+    assert server.wait_event("tls-failed", 2)
+
+
+def test_no_renegotiation(server):
+    done = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-starttls", "smtp",
+         "-tls1_2"], input="R\nEHLO x\n", capture_output=True, text=True, timeout=30, check=False)
+    assert "no renegotiation" in done.stdout + done.stderr
+
+
+def test_swaks(server, certificates, tmp_path):
+    done = subprocess.run(
+        ["swaks", "--server", f"127.0.0.1:{server.port}", "--tls", "--to", "joe@example.test",
+         "--from", "a@example.org", "--helo", "client.example.test"],
+        capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout
+    assert server.wait_transaction()["tls"]
+
+
+def test_what_others_learn(postern, target, raw_milter, certificates):
+    """The Received field and milters know of TLS, as behind Postfix."""
+    backend, milter = target(), raw_milter(actions=0)
+    ca = f'tls-client-ca = "{certificates.authority.certificate}"'
+    server = postern(f'[milter "m"]\naddress = {milter.for_postern}\n'
+                     + relay_config(backend.address, "received = always"),
+                     smtpd=listener(certificates.mx, "starttls", "filter = m", ca))
+    with secured(server, certificates.client_context(certificates.client)) as client:
+        client.expect(250, "EHLO client.example.test")
+        assert client.mail(PLAIN_MESSAGE).code == 250
+    transaction, = [t for c in backend.connections for t in c.transactions if t.is_ended]
+    assert b" with ESMTPS id " in transaction.content
+    heard, = milter.connections
+    assert heard.macros("H")[-1] == {
+        "{tls_version}": "TLSv1.3", "{cipher}": "TLS_AES_256_GCM_SHA384", "{cipher_bits}": "256",
+        "{cert_subject}": "CN=client.example.test,O=Example",
+        "{cert_issuer}": "CN=Authority,O=Example"}
+
+
+# -- configuration -----------------------------------------------------------------------------
+
+
+def problems(tmp_path, *lines):
+    config = tmp_path / "postern.cf"
+    config.write_text('[core]\nhostname = mx.example.test\nuser-id = root\n'
+                      '[smtpd "mx"]\nlisten-port = 127.0.0.1:2525\n'
+                      + "".join(line + "\n" for line in lines))
+    return run(f"--config={config}", "--check"), config
+
+
+def test_check(certificates, tmp_path):
+    """What is wrong with certificates and keys is told with its place."""
+    mx, other = certificates.mx, certificates.other
+    (tmp_path / "junk").write_text("nothing\n")
+    cases = [
+        (["tls = starttls"], "6:", "tls needs a tls-certificate"),
+        (["tls = starttls", f"tls-certificate = {mx.certificate}", "tls-key = /nowhere/at-all"],
+         "8:", "cannot be read: No such file or directory"),
+        (["tls = starttls", f"tls-certificate = {mx.certificate}", f"tls-key = {other.key}"],
+         "8:", "holds no key of the certificate (key values mismatch)"),
+        (["tls = starttls", f"tls-certificate = {tmp_path}/junk", f"tls-key = {mx.key}"],
+         "7:", "holds no certificate"),
+        (["tls = starttls", f"tls-certificate = {mx.certificate}"], "7:", "holds no key"),
+        (["tls = starttls", f"tls-certificate = {mx.certificate}", f"tls-key = {mx.key}",
+          f"tls-key = {other.key}"], "9:", "has no tls-certificate"),
+        (["tls = starttls", f"tls-certificate = {mx.certificate}", f"tls-key = {mx.key}",
+          f"tls-client-ca = {tmp_path}/junk"], "9:", "holds no certificate"),
+    ]
+    for lines, place, words in cases:
+        done, config = problems(tmp_path, *lines)
+        assert done.returncode == 78, lines
+        assert f"{config}:{place}" in done.stderr and words in done.stderr, done.stderr
+    done, _ = problems(tmp_path, "tls = starttls", *mx.lines().splitlines())
+    assert done.returncode == 0, done.stderr
+
+
+def test_key_in_the_certificates_file(postern, certificates, tmp_path):
+    whole = tmp_path / "whole.pem"
+    whole.write_text(certificates.mx.certificate.read_text() + certificates.mx.key.read_text())
+    server = postern(DISCARD, smtpd=f"tls = starttls\ntls-certificate = {whole}\n")
+    with secured(server, certificates.client_context()) as client:
+        client.expect(250, "EHLO client.example.test")
+
+
+def test_reload(workers, certificates, tmp_path):
+    """HUP reads the files anew; a pair that does not fit keeps the old one, and the log says so."""
+    at = tmp_path / "mx.pem", tmp_path / "mx.key"
+
+    def put(certificate, key):
+        at[0].write_text(certificate.read_text())
+        at[1].write_text(key.read_text())
+
+    def served():
+        loose = certificates.client_context()
+        loose.check_hostname = False
+        with secured(server, loose) as client:
+            return client.sock.getpeercert()["subjectAltName"][0][1]
+
+    put(certificates.mx.certificate, certificates.mx.key)
+    server = workers(smtpd=f"tls = starttls\ntls-certificate = {at[0]}\ntls-key = {at[1]}\n")
+    assert served() == "mx.example.test"
+    put(certificates.other.certificate, certificates.mx.key)
+    assert "key values mismatch" in server.reload()["reason"]
+    assert served() == "mx.example.test"
+    put(certificates.other.certificate, certificates.other.key)
+    assert server.reload()["result"] == "ok"
+    assert served() == "other.example.test"
