@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A private Exim: keeps all mail in the Maildirs of two users, or passes it on to one next hop."""
+import os
+
+from harness.unpacked import OWNER, Unpacked
+
+USER = ("Debian-exim", 990)
+
+CONF = """
+primary_hostname = exim.example.test
+daemon_smtp_ports = {port}
+local_interfaces = 127.0.0.1
+pid_file_path = /var/spool/exim.pid
+log_file_path = /var/log/%slog
+host_lookup =
+keep_environment =
+acl_smtp_rcpt = accept
+tls_advertise_hosts =
+message_size_limit = 100M
+smtp_accept_max = 200
+smtp_accept_queue_per_connection = 0
+"""
+KEEP = """
+begin routers
+users:
+  driver = accept
+  local_parts = joe : jane
+  transport = keep
+others:
+  driver = redirect
+  data = joe@$domain
+begin transports
+keep:
+  driver = appendfile
+  maildir_format
+  directory = /mail/$local_part_data
+  user = {owner}
+"""
+PASS_ON = """
+begin routers
+all:
+  driver = manualroute
+  route_list = * 127.0.0.1
+  transport = pass_on
+  self = send
+begin transports
+pass_on:
+  driver = smtp
+  protocol = {protocol}
+  port = {next_hop}
+  max_rcpt = 0
+"""
+
+
+class Exim(Unpacked):
+    """protocol: "smtp" or "lmtp", to the port next_hop."""
+
+    def __init__(self, next_hop=None, protocol="smtp"):
+        name, number = USER
+        super().__init__("exim4-daemon-light", {name: number})
+        self.write("etc/exim4/exim4.conf", (CONF + (PASS_ON if next_hop else KEEP)).format(
+            port=self.port, owner=OWNER, next_hop=next_hop, protocol=protocol))
+        for folder in ("var/log", "var/spool"):
+            os.chown(self.root / folder, number, number)
+        self.start("/usr/sbin/exim4", "-bdf")

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A private OpenSMTPD: keeps all mail in Maildirs, or passes it on to one next hop."""
+import os
+
+from harness.unpacked import OWNER, USERS, Unpacked
+
+DAEMON, QUEUE = ("opensmtpd", 991), ("opensmtpq", 992)
+
+CONF = """
+smtp max-message-size 100M
+listen on 127.0.0.1 port {port} hostname opensmtpd.example.test
+table owners {{ keeper = {uid}:{uid}:/mail }}
+action "keep" maildir "/mail/%{{rcpt.user}}" virtual {{ "@" = keeper }} userbase <owners>
+action "pass_on" relay host "{protocol}://127.0.0.1:{next_hop}"
+match from any for any action "{action}"
+"""
+
+
+class Opensmtpd(Unpacked):
+    """protocol: "smtp" or "lmtp", to the port next_hop."""
+
+    def __init__(self, next_hop=None, protocol="smtp"):
+        super().__init__("opensmtpd", dict([DAEMON, QUEUE]))
+        self.write("etc/smtpd.conf", CONF.format(
+            port=self.port, uid=USERS[OWNER], protocol=protocol.replace("smtp", "smtp+notls"),
+            next_hop=next_hop or 9, action="pass_on" if next_hop else "keep"))
+        (self.root / "var/lib/opensmtpd/empty").mkdir(parents=True)
+        (self.root / "var/spool/smtpd").mkdir(mode=0o711)
+        os.chmod(self.root / "var/spool/smtpd", 0o711)
+        self.start("/usr/sbin/smtpd", "-d")
