@@ -267,6 +267,16 @@ bool outcome_is_list_taken(const struct transaction *t, const struct recipient *
     return list_may_be_taken(t, head, false);
 }
 
+bool outcome_needs_spool_for_added(const struct transaction *t)
+{
+    LIST_EACH (link, &t->recipients) {
+        const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
+        if (r->head->is_added && needs_spool(t, r))
+            return is_any_named_taken(t, false);
+    }
+    return false;
+}
+
 static bool is_taken(const struct transaction *t, const struct recipient *r)
 {
     return t->is_taken && (t->policy != TRANSACTION_EACH || outcome_is_list_taken(t, r->head));

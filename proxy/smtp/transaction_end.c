@@ -199,12 +199,24 @@ static bool has_come_to_nothing(struct transaction *t)
     return !has_firm_at_work(t);
 }
 
+/* The client hears that the message failed, though some recipients may have it. */
+static void refuse_late(struct transaction *t, struct reply words)
+{
+    t->is_taken = false;
+    t->refusal = words;
+    finish(t);
+}
+
 /* Every firm target has answered. What is for the spool is safe there before Maildirs commit, which
  * nothing can undo; but a success is reported after it has come about: a crash between the two
  * costs the client its 250, and it sends the message again. */
 static void take(struct transaction *t)
 {
     assert(t->state == TX_RELEASED);
+    if (t->is_spool_lost && outcome_needs_spool_for_added(t)) {
+        refuse_late(t, reply_own(REPLY_LOCAL_PROBLEM));
+        return;
+    }
     t->is_taken = may_take(t) && !t->is_client_gone && outcome_is_taken(t);
     t->spool.comes_last = t->is_taken && outcome_may_report(t);
     if (t->spool.comes_last)
@@ -312,13 +324,10 @@ static void on_spooled(struct transaction *t, int error)
     t->spool.is_committing = false;
     if (error == 0)
         return;
-    if (t->policy == TRANSACTION_EACH) {
+    if (t->policy == TRANSACTION_EACH && !outcome_needs_spool_for_added(t))
         t->is_spool_lost = true;
-        return;
-    }
-    t->is_taken = false;
-    t->refusal = words_of_disk(error);
-    finish(t);
+    else
+        refuse_late(t, words_of_disk(error));
 }
 
 /* A client that waits for one reply hears that the message failed, though other recipients keep
