@@ -222,6 +222,8 @@ static bool list_is_taken(const struct transaction *t, const struct recipient *h
 {
     bool has_spool = !t->is_spool_lost && !t->is_unkept;
 
+    if (head->list.is_unserved)
+        return false;
     for (const struct recipient *r = head; r != NULL; r = r->next_in_list) {
         bool has_failed = outcome_is_failure(outcome_fate(r));
         if (has_failed && head->list.is_all_or_nothing)

@@ -41,6 +41,7 @@ enum fate {
 struct recipient_list {
     unsigned open;                  /* legs without an answer to RCPT */
     bool is_all_or_nothing;         /* a relay among its targets may not be spooled */
+    bool is_unserved;               /* a leg has failed that the file of the spool does not have */
     const struct recipient *best;   /* of the legs that have an answer: whose answer counts */
     const struct recipient *failed; /* the first leg in the list that failed */
 };

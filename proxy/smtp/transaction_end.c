@@ -330,20 +330,42 @@ static void on_spooled(struct transaction *t, int error)
         refuse_late(t, words_of_disk(error));
 }
 
+/* The file of the spool is written, and does not have the leg that fails now. The client sends the
+ * message again to this list, whose other legs may be in that file. */
+static void leave_unserved(struct transaction *t, const struct recipient *r)
+{
+    for (struct recipient *leg = r->head; leg != NULL; leg = leg->next_in_list)
+        if (may_be_taken(t, leg))
+            leg->branch->facts.may_be_duplicate = true;
+    r->head->list.is_unserved = true;
+}
+
+static void on_uncommitted(struct transaction *t, const struct event *ev)
+{
+    struct reply words = words_of_disk(ev->error);
+
+    set_fates(t, ev, ev->may_be_there ? FATE_UNKNOWN : FATE_DEFERRED, words);
+    if (t->policy == TRANSACTION_LIVE)
+        t->refusal = words;
+    if (t->policy != TRANSACTION_EACH || t->spool.comes_last)
+        return;
+    LIST_EACH (link, &ev->branch->recipients) {
+        const struct recipient *r = LIST_ENTRY(link, struct recipient, in_branch);
+        if (outcome_is_failure(r->final))
+            leave_unserved(t, r);
+    }
+}
+
 /* A client that waits for one reply hears that the message failed, though other recipients keep
  * it. */
 static void on_branch_committed(struct transaction *t, const struct event *ev)
 {
     if (t->state != TX_COMMITTING || !is_commit_ordered(ev->branch))
         return;
-    if (ev->error == 0) {
+    if (ev->error == 0)
         set_fates(t, ev, FATE_ACCEPTED, reply_own(REPLY_MESSAGE_OK));
-    } else {
-        struct reply words = words_of_disk(ev->error);
-        set_fates(t, ev, ev->may_be_there ? FATE_UNKNOWN : FATE_DEFERRED, words);
-        if (t->policy == TRANSACTION_LIVE)
-            t->refusal = words;
-    }
+    else
+        on_uncommitted(t, ev);
     if (ev->rcpt == NULL)
         transaction_finish_branch(ev->branch);
 }
