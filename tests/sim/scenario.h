@@ -26,6 +26,7 @@
     X(LATE, "... answers that were late")                                                          \
     X(UNANSWERED, "... that never came")                                                           \
     X(VANISHED, "clients that vanished")                                                           \
+    X(CHUNKS, "chunks of clients")                                                                 \
     X(AT_CONNECT, "faults of targets: connect")                                                    \
     X(AT_GREETING, "... greeting")                                                                 \
     X(AT_HELLO, "... EHLO, XCLIENT, XFORWARD")                                                     \
@@ -75,8 +76,9 @@ void scenario_forget_configs(void);
 #define SCENARIO_RECIPIENTS  4
 #define SCENARIO_PLACES      2 /* a worker and a runner */
 #define SCENARIO_CLIENTS     6
-#define SCENARIO_CLIENT_HOST 10  /* the last number of its address, and so on */
-#define SCENARIO_REMOVAL_MS  250 /* from the log line to the sync of the removal */
+#define SCENARIO_CLIENT_HOST 10       /* the last number of its address, and so on */
+#define SCENARIO_REMOVAL_MS  250      /* from the log line to the sync of the removal */
+#define SCENARIO_WORD_FOR    " for <" /* in a reply of a target: whom it is about */
 
 struct message;
 
@@ -105,9 +107,10 @@ struct story {
     bool was_rerouted;
     bool wants_no_report, wants_success; /* NOTIFY, where DSN is announced */
     bool is_accepted, is_refused;        /* the client heard 2xx; 4xx or 5xx */
+    int code;                            /* ... at the end of data; 0: it has heard nothing */
     bool was_refused;                    /* by a target, for good */
     bool has_expired;
-    bool is_bounced;
+    bool is_bounced, is_returned; /* also to the postmaster; to its sender */
     bool is_queued;
     unsigned taken_count, box_count;
     uint64_t tried_ms; /* the latest at which a target has put it off */
@@ -154,10 +157,10 @@ struct message {
     unsigned recipient_count;
     bool is_end_sent;
     bool was_released, was_flushed, was_deleted, was_report_deleted; /* by the operator */
-    bool has_torn_end; /* a bit of what was written last has flipped */
-    unsigned bounces;  /* by the operator, done or not */
-    int code;          /* of the reply to the end of data; 0: none was heard */
-    uint64_t end_ms, code_ms;
+    bool has_torn_end;           /* a bit of what was written last has flipped */
+    unsigned bounces;            /* by the operator, done or not */
+    bool has_taken, is_answered; /* the end of data: for somebody; for all */
+    uint64_t end_ms, answered_ms;
     int64_t end_wall_ms, late_wall_ms; /* by all clocks from its end to the reply */
     struct filter_word words[SESSION_STAGE_END + 1];
     unsigned lines_found; /* by the filter: the number of the last ones */

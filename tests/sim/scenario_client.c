@@ -1,22 +1,36 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Clients of a scenario: a few transactions each, pipelined or not; some vanish somewhere. */
+/* Clients of a scenario: a few transactions each, by SMTP or LMTP, with DATA or BDAT, pipelined or
+ * not; some vanish somewhere. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "tests/sim/scenario.h"
 
-#define STEPS_MAX    48
+#define CHUNKS_MAX   30 /* of one message, before the last two */
+#define TINY_BYTES   5
+#define STEPS_MAX    160
 #define SPREAD_MS    240000
 #define TRIES_MAX    20
 #define TRY_AGAIN_MS 15000
 #define LONG_THOUGHT 20000
 
-enum step_kind { STEP_EHLO, STEP_MAIL, STEP_RCPT, STEP_DATA, STEP_BODY, STEP_RSET, STEP_QUIT };
+enum step_kind {
+    STEP_EHLO,
+    STEP_MAIL,
+    STEP_RCPT,
+    STEP_DATA,
+    STEP_BODY,
+    STEP_CHUNK,
+    STEP_RSET,
+    STEP_QUIT
+};
 
 struct step {
     enum step_kind kind;
     struct message *message;
     unsigned recipient;
+    size_t at, len; /* of a chunk, in the message's text */
+    bool is_last;
 };
 
 enum vanishing { VANISH_NOT, VANISH_RESET, VANISH_CLOSE, VANISH_SILENT };
@@ -31,6 +45,9 @@ struct client {
     struct step steps[STEPS_MAX];
     unsigned count, sent, answered;
     bool is_greeted, has_dsn, pipelines, thinks, is_thinking, is_over;
+    bool is_lmtp, has_chunks;
+    unsigned due;           /* LMTP: recipients of the message that have their answers to its end */
+    struct message *failed; /* at a chunk before its last one */
     enum vanishing vanishing;
     uint64_t vanish_at, octets; /* of all that it sends */
 };
@@ -39,7 +56,40 @@ struct client {
 
 static void add(struct client *c, enum step_kind kind, struct message *m, unsigned recipient)
 {
-    c->steps[c->count++] = (struct step){kind, m, recipient};
+    c->steps[c->count++] = (struct step){.kind = kind, .message = m, .recipient = recipient};
+}
+
+static void add_chunk(struct client *c, struct message *m, size_t at, size_t len)
+{
+    add(c, STEP_CHUNK, m, 0);
+    c->steps[c->count - 1].at = at;
+    c->steps[c->count - 1].len = len;
+}
+
+/* Of any size, none among them; the last one has what is left, or nothing. Some never come to it.
+ */
+static void plan_chunks(struct client *c, struct message *m)
+{
+    struct scenario *s = c->scenario;
+    bool is_tiny = scenario_chance(s, 20);
+    size_t at = 0, len;
+
+    for (uint64_t n = scenario_below(s, is_tiny ? CHUNKS_MAX : 4); n > 0; n--) {
+        len = m->text.len - at;
+        len = (size_t)scenario_below(s, is_tiny && len > TINY_BYTES ? TINY_BYTES : len + 1);
+        add_chunk(c, m, at, len);
+        at += len;
+    }
+    if (scenario_chance(s, 30)) {
+        add_chunk(c, m, at, m->text.len - at);
+        at = m->text.len;
+    }
+    if (scenario_chance(s, 5)) {
+        add(c, STEP_RSET, m, 0);
+        return;
+    }
+    add_chunk(c, m, at, m->text.len - at);
+    c->steps[c->count - 1].is_last = true;
 }
 
 static void plan_transaction(struct client *c)
@@ -55,8 +105,12 @@ static void plan_transaction(struct client *c)
         add(c, STEP_RSET, m, 0);
         return;
     }
-    add(c, STEP_DATA, m, 0);
-    add(c, STEP_BODY, m, 0);
+    if (c->has_chunks) {
+        plan_chunks(c, m);
+    } else {
+        add(c, STEP_DATA, m, 0);
+        add(c, STEP_BODY, m, 0);
+    }
     if (scenario_chance(s, 5))
         add(c, STEP_RSET, m, 0);
 }
@@ -65,6 +119,8 @@ static void plan(struct client *c)
 {
     struct scenario *s = c->scenario;
 
+    c->is_lmtp = scenario_chance(s, 25);
+    c->has_chunks = scenario_chance(s, 30);
     add(c, STEP_EHLO, NULL, 0);
     for (uint64_t n = 1 + scenario_below(s, 3); n > 0; n--)
         plan_transaction(c);
@@ -118,15 +174,35 @@ static bool say(struct client *c, struct bytes octets)
     return true;
 }
 
-static void say_body(struct client *c, struct message *m)
+/* It will be sent with the next so many octets, and may be heard while they are said. */
+static void note_end(struct client *c, struct message *m, size_t octets)
 {
-    /* It may be heard while it is said. */
-    m->is_end_sent = c->vanishing == VANISH_NOT || c->octets + m->said.len <= c->vanish_at;
+    m->is_end_sent = c->vanishing == VANISH_NOT || c->octets + octets <= c->vanish_at;
     m->end_ms = sim_now_ms(c->scenario->world);
     m->end_wall_ms = m->late_wall_ms = sim_wall_ms(c->scenario->world);
     if (m->is_end_sent)
         scenario_count(c->scenario, COUNT_MESSAGES);
+}
+
+static void say_body(struct client *c, struct message *m)
+{
+    note_end(c, m, m->said.len);
     say(c, bytes_make(m->said.at, m->said.len));
+}
+
+static void say_chunk(struct client *c, const struct step *step)
+{
+    struct message *m = step->message;
+    struct bytes octets =
+        bytes_first(bytes_skip(bytes_make(m->text.at, m->text.len), step->at), step->len);
+    char command[40];
+
+    snprintf(command, sizeof(command), "BDAT %zu%s\r\n", octets.len, step->is_last ? " LAST" : "");
+    if (step->is_last)
+        note_end(c, m, strlen(command) + octets.len);
+    scenario_count(c->scenario, COUNT_CHUNKS);
+    if (say(c, bytes_of(command)))
+        say(c, octets);
 }
 
 static const char *notify_of(const struct client *c, const struct story *r)
@@ -146,7 +222,8 @@ static void say_step(struct client *c, const struct step *step)
 
     switch (step->kind) {
     case STEP_EHLO:
-        snprintf(text, sizeof(text), "EHLO c%u.client.test\r\n", c->number);
+        snprintf(text, sizeof(text), "%s c%u.client.test\r\n", c->is_lmtp ? "LHLO" : "EHLO",
+                 c->number);
         break;
     case STEP_MAIL:
         snprintf(text, sizeof(text), "MAIL FROM:<%s>%s\r\n", m->sender,
@@ -168,6 +245,9 @@ static void say_step(struct client *c, const struct step *step)
         break;
     case STEP_BODY:
         say_body(c, step->message);
+        return;
+    case STEP_CHUNK:
+        say_chunk(c, step);
         return;
     }
     say(c, bytes_of(text));
@@ -206,21 +286,135 @@ static void go_on(struct client *c)
 
 /* ---- hearing ---- */
 
+static bool is_end(const struct step *step)
+{
+    return step->kind == STEP_BODY || (step->kind == STEP_CHUNK && step->is_last);
+}
+
+static bool is_first_chunk(const struct client *c, unsigned number)
+{
+    const struct step *step = &c->steps[number];
+    return step->kind == STEP_CHUNK && step[-1].kind != STEP_CHUNK;
+}
+
+/* LMTP: whom the next answer to the end of data is about. NULL: all of them, or nobody. */
+static struct story *next_due(struct client *c, struct message *m)
+{
+    if (!c->is_lmtp || c->failed == m)
+        return NULL;
+    while (c->due < m->recipient_count && !m->recipients[c->due].is_accepted)
+        c->due++;
+    return c->due < m->recipient_count ? &m->recipients[c->due] : NULL;
+}
+
+/* Targets name the recipient that they answer for: it is one of that message, and the right one. */
+static void compare_address(struct client *c, struct message *m, const struct story *r,
+                            struct bytes reply)
+{
+    const char *at = scenario_search(reply, SCENARIO_WORD_FOR);
+    struct bytes address;
+
+    if (at == NULL)
+        return;
+    address = bytes_skip(reply, (size_t)(at - (const char *)reply.at) + strlen(SCENARIO_WORD_FOR));
+    address = bytes_first(address, bytes_find(address, '>'));
+    if (r != NULL ? !bytes_is(address, r->address) : message_story(m, address) == NULL)
+        scenario_fail(c->scenario, "client %u hears of message %u to %s: %.*s", c->number,
+                      m == NULL ? 0 : m->id, r == NULL ? "all" : r->address, (int)reply.len,
+                      (const char *)reply.at);
+}
+
 /* What filters say is known again: it is said of this client, or of what this step is about. */
 static void compare(struct client *c, struct bytes reply, int code)
 {
-    static const enum session_stage stages[] = {[STEP_RCPT] = SESSION_STAGE_RCPT,
-                                                [STEP_DATA] = SESSION_STAGE_DATA,
-                                                [STEP_BODY] = SESSION_STAGE_END,
-                                                [STEP_QUIT] = SESSION_STAGE_NONE};
     bool is_answer = c->is_greeted && c->answered < c->sent;
     const struct step *step = &c->steps[c->answered];
     struct message *m = is_answer ? step->message : NULL;
-    struct story *r = m != NULL && step->kind == STEP_RCPT ? &m->recipients[step->recipient] : NULL;
+    struct story *r = NULL;
 
+    if (m != NULL && step->kind == STEP_RCPT)
+        r = &m->recipients[step->recipient];
+    else if (m != NULL && is_end(step))
+        r = next_due(c, m);
+    reply = bytes_first(reply, bytes_find(reply, '\r'));
     filter_hear(c->scenario, c->number, m, r, reply);
-    if (m != NULL && stages[step->kind] != SESSION_STAGE_NONE && code != 421)
-        filter_hear_at(c->scenario, m, r, stages[step->kind], reply);
+    compare_address(c, m, r, reply);
+    if (m == NULL || code == 421)
+        return;
+    if (step->kind == STEP_RCPT)
+        filter_hear_at(c->scenario, m, r, SESSION_STAGE_RCPT, reply);
+    if (step->kind == STEP_DATA || is_first_chunk(c, c->answered))
+        filter_hear_at(c->scenario, m, NULL, SESSION_STAGE_DATA, reply);
+    if (is_end(step) && c->failed != m)
+        filter_hear_at(c->scenario, m, NULL, SESSION_STAGE_END, reply);
+}
+
+/* What was not sent yet of a message in chunks makes no sense any more. */
+static void give_up(struct client *c, struct message *m)
+{
+    unsigned kept = c->sent;
+    bool has_reset = false;
+
+    c->failed = m;
+    for (unsigned i = c->sent; i < c->count; i++) {
+        struct step step = c->steps[i];
+        bool is_rest = step.message == m && step.kind == STEP_CHUNK;
+        if (is_rest && has_reset)
+            continue;
+        if (is_rest)
+            step.kind = STEP_RSET;
+        has_reset = has_reset || is_rest;
+        c->steps[kept++] = step;
+    }
+    c->count = kept;
+}
+
+/* True: it was the last answer. */
+static bool hear_of_end(struct client *c, struct message *m, int code)
+{
+    struct story *r = next_due(c, m);
+
+    for (unsigned i = 0; i < m->recipient_count; i++)
+        if (m->recipients[i].is_accepted && (r == NULL || r == &m->recipients[i]))
+            m->recipients[i].code = code;
+    m->has_taken = m->has_taken || code / 100 == 2;
+    m->answered_ms = sim_now_ms(c->scenario->world);
+    c->due++;
+    if (r != NULL && next_due(c, m) != NULL)
+        return false;
+    c->due = 0;
+    m->is_answered = true;
+    if (m->has_taken)
+        scenario_count(c->scenario, COUNT_ACKNOWLEDGED);
+    return true;
+}
+
+static void hear_answer(struct client *c, const struct step *step, int code)
+{
+    struct message *m = step->message;
+
+    switch (step->kind) {
+    case STEP_RCPT:
+        m->recipients[step->recipient].is_accepted = code / 100 == 2;
+        m->recipients[step->recipient].is_refused = code / 100 != 2;
+        break;
+    case STEP_DATA:
+        if (code != 354)
+            c->steps[c->sent].kind = STEP_RSET; /* in the place of the body */
+        break;
+    case STEP_CHUNK:
+        if (code / 100 != 2 && !step->is_last)
+            give_up(c, m);
+        break;
+    case STEP_QUIT:
+        leave(c);
+        break;
+    case STEP_EHLO:
+    case STEP_MAIL:
+    case STEP_BODY:
+    case STEP_RSET:
+        break;
+    }
 }
 
 static void hear_reply(struct client *c, int code)
@@ -237,21 +431,10 @@ static void hear_reply(struct client *c, int code)
         leave(c);
         return;
     }
+    if (is_end(step) && !hear_of_end(c, step->message, code))
+        return;
     c->answered++;
-    if (step->kind == STEP_RCPT && code / 100 == 2)
-        step->message->recipients[step->recipient].is_accepted = true;
-    else if (step->kind == STEP_RCPT)
-        step->message->recipients[step->recipient].is_refused = true;
-    if (step->kind == STEP_DATA && code != 354)
-        c->steps[c->sent].kind = STEP_RSET; /* in the place of the body */
-    if (step->kind == STEP_BODY) {
-        step->message->code = code;
-        step->message->code_ms = sim_now_ms(c->scenario->world);
-        if (code / 100 == 2)
-            scenario_count(c->scenario, COUNT_ACKNOWLEDGED);
-    }
-    if (step->kind == STEP_QUIT)
-        leave(c);
+    hear_answer(c, step, code);
 }
 
 static void on_news(void *owner)

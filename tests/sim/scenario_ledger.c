@@ -116,7 +116,7 @@ static void note_failure(struct scenario *s, struct message *m, struct story *r)
                       r->address);
     if (!r->is_bounced)
         scenario_count(s, COUNT_BOUNCED);
-    r->is_bounced = true;
+    r->is_bounced = r->is_returned = true;
 }
 
 /* By the operator, or where no target has heard of it; or it had expired by a clock that was set
@@ -304,9 +304,9 @@ void ledger_clock(struct scenario *s)
 
     LIST_EACH (link, &s->messages) {
         struct message *m = LIST_ENTRY(link, struct message, link);
-        if (m->is_end_sent && m->code == 0 && m->end_wall_ms > wall_ms)
+        if (m->is_end_sent && !m->is_answered && m->end_wall_ms > wall_ms)
             m->end_wall_ms = wall_ms;
-        if (m->is_end_sent && m->code == 0 && m->late_wall_ms < wall_ms)
+        if (m->is_end_sent && !m->is_answered && m->late_wall_ms < wall_ms)
             m->late_wall_ms = wall_ms;
         for (size_t i = 0; i < ARRAY_LENGTH(ages_ms); i++)
             if (m->old_ms[i] == 0 && m->is_end_sent && is_old(m, ages_ms[i], now_ms, wall_ms))
@@ -457,26 +457,36 @@ static bool is_there(struct scenario *s, struct message *m, const struct story *
     return r->taken_count > 0 && r->box_count > 0;
 }
 
+/* Only where the disk has failed may it have gone on behind a refusal. */
+static bool is_out(struct scenario *s, const struct message *m, const struct story *r)
+{
+    bool is_refused = r->code >= 400 || (r->is_refused && r->legs == 1);
+    return is_refused && !s->plan.has_memory_trouble && !spool_has_refused(s, m);
+}
+
 static void check_story(struct scenario *s, struct message *m, const struct story *r)
 {
     bool is_safe = r->is_bounced || r->is_queued || is_let_go(s, m, r) || is_there(s, m, r);
 
-    if (m->code / 100 == 2 && r->is_accepted && !is_safe)
+    if (r->code / 100 == 2 && !is_safe)
         scenario_fail(s, "message %u to %s was acknowledged, and is lost", m->id, r->address);
     /* A list may be refused for one leg where the target of another has taken its RCPT already. */
     if (r->is_refused && r->taken_count + r->box_count > 0 && r->legs == 1)
         scenario_fail(s, "message %u to %s was refused, and delivered", m->id, r->address);
+    if (r->is_returned && is_out(s, m, r))
+        scenario_fail(s, "message %u to %s was refused, and returned", m->id, r->address);
 }
 
-/* A message that the client was refused may have been delivered only where the target's word was
- * not heard, or a commit has failed behind it. */
-static void check_refused(struct scenario *s, const struct message *m)
+/* What the client was refused may have been delivered only where the target's word was not heard,
+ * or a commit has failed behind it. */
+static void check_refused(struct scenario *s, const struct delivery *d)
 {
-    LIST_EACH (link, &s->deliveries) {
-        const struct delivery *d = LIST_ENTRY(link, struct delivery, link);
-        if (d->message == m && !d->is_report && is_heard(s, d) && !spool_has_refused(s, m))
-            scenario_fail(s, "message %u was refused with %d, and delivered", m->id, m->code);
-    }
+    const struct message *m = d->message;
+    const struct story *r = &m->recipients[d->recipient];
+
+    if (!d->is_report && r->code >= 400 && is_heard(s, d) && !spool_has_refused(s, m))
+        scenario_fail(s, "message %u to %s was refused with %d, and delivered", m->id, r->address,
+                      r->code);
 }
 
 /* What a target took, and was heard to have taken, is in the log. */
@@ -504,11 +514,11 @@ void ledger_check(struct scenario *s)
         struct message *m = LIST_ENTRY(link, struct message, link);
         for (unsigned i = 0; i < m->recipient_count; i++)
             check_story(s, m, &m->recipients[i]);
-        if (m->code >= 400)
-            check_refused(s, m);
     }
-    LIST_EACH (link, &s->deliveries)
+    LIST_EACH (link, &s->deliveries) {
+        check_refused(s, LIST_ENTRY(link, struct delivery, link));
         check_logged(s, LIST_ENTRY(link, struct delivery, link));
+    }
 }
 
 void ledger_free(struct scenario *s)

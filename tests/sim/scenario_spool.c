@@ -255,7 +255,7 @@ bool spool_has_refused(struct scenario *s, const struct message *m)
 {
     LIST_EACH (link, &s->troubles) {
         const struct trouble *t = LIST_ENTRY(link, struct trouble, link);
-        if (t->at_ms >= m->end_ms && t->at_ms <= m->code_ms &&
+        if (t->at_ms >= m->end_ms && t->at_ms <= m->answered_ms &&
             (t->message == NULL || t->message == m))
             return true;
     }
