@@ -10,21 +10,28 @@
 #include "proxy/base/mem.h"
 
 #define CELL_COUNT                                                                                 \
-    32768U          /* a power of two: 32 MiB of addresses, of which cells in use are real         \
-                     */
-#define PROBES  64U /* cells that one key may have */
-#define NO_CELL UINT32_MAX
-#define TRIES   16 /* of finding a cell while others move theirs */
+    32768U                /* a power of two: 32 MiB of addresses, of which cells in use are real   \
+                           */
+#define PROBES     64U    /* cells that one key may have */
+#define WORD_COUNT 16384U /* a power of two */
+#define NO_CELL    UINT32_MAX
+#define TRIES      16 /* of finding a cell while others move theirs */
 
 /* A cell's key. An EMPTY cell gets a key and is never empty again. From one key to another it goes
  * through BUSY, while the process that moves it makes sure that nobody is counted there. */
 enum { KEY_EMPTY = 0, KEY_BUSY = 1 };
+
+struct word {
+    _Atomic uint64_t key; /* KEY_EMPTY: never used */
+    _Atomic uint32_t value;
+};
 
 /* A cell's counters lie side by side, since their sum is read most often. */
 struct map {
     _Atomic uint32_t columns; /* that were ever used */
     _Atomic uint64_t keys[CELL_COUNT];
     _Atomic uint32_t counts[CELL_COUNT][SHARED_COLUMNS_MAX];
+    struct word words[WORD_COUNT];
 };
 
 struct shared {
@@ -206,4 +213,63 @@ uint32_t shared_sum(const struct shared *s, const struct shared_count *count)
     if (count->own == 0)
         cell = find(s->map, count->key, &empty);
     return cell == NO_CELL ? count->own : sum_of(s->map, cell);
+}
+
+/* ---- words ---- */
+
+static struct word *word_at(const struct shared *s, uint64_t key, unsigned probe)
+{
+    return &s->map->words[((uint32_t)key + probe) & (WORD_COUNT - 1)];
+}
+
+/* NULL: it has no place. */
+static struct word *find_word(const struct shared *s, uint64_t key)
+{
+    for (unsigned i = 0; i < PROBES; i++) {
+        struct word *word = word_at(s, key, i);
+        uint64_t there = atomic_load(&word->key);
+        if (there == key)
+            return word;
+        if (there == KEY_EMPTY)
+            break;
+    }
+    return NULL;
+}
+
+/* The first place that is empty, or whose word says nothing. */
+static struct word *place_word(const struct shared *s, uint64_t key)
+{
+    for (unsigned i = 0; i < PROBES; i++) {
+        struct word *word = word_at(s, key, i);
+        uint64_t there = atomic_load(&word->key);
+        if (atomic_load(&word->value) == 0 &&
+            atomic_compare_exchange_strong(&word->key, &there, key))
+            return word;
+        if (there == key) /* somebody else was faster */
+            return word;
+    }
+    return NULL;
+}
+
+uint32_t shared_word(const struct shared *s, uint64_t key)
+{
+    const struct word *word = s == NULL ? NULL : find_word(s, key);
+
+    return word == NULL ? 0 : atomic_load(&word->value);
+}
+
+/* Who takes a place whose word says nothing may do so just before it is changed, so the key is
+ * looked at once more. */
+bool shared_word_change(struct shared *s, uint64_t key, uint32_t old, uint32_t value)
+{
+    struct word *word = s == NULL ? NULL : find_word(s, key);
+
+    if (word == NULL && s != NULL && old == 0)
+        word = place_word(s, key);
+    if (word == NULL || !atomic_compare_exchange_strong(&word->value, &old, value))
+        return false;
+    if (atomic_load(&word->key) == key)
+        return true;
+    (void)atomic_compare_exchange_strong(&word->value, &value, old);
+    return false;
 }

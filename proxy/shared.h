@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The mapping that all processes of a host share: one column of counters each. Limits that hold for
- * the whole host are kept by it; messages on open connections touch nothing of it. */
+/* The mapping that all processes of a host share: one column of counters each, and words. Limits
+ * that hold for the whole host are kept by it, and which targets are down; messages on open
+ * connections touch nothing of it. */
 #ifndef POSTERN_SHARED_H
 #define POSTERN_SHARED_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "proxy/base/bytes.h"
@@ -41,5 +43,13 @@ struct shared_count {
 /* `s` NULL: there are no others. */
 void shared_add(struct shared *s, struct shared_count *count, int32_t change);
 uint32_t shared_sum(const struct shared *s, const struct shared_count *count);
+
+/* A word for each key, which every process reads and changes, and which no death of a process
+ * changes; 0 at first. A key whose word is 0 may lose its place to another. `s` NULL: there is
+ * none.
+ */
+uint32_t shared_word(const struct shared *s, uint64_t key);
+/* From `old` to `value`. False: it is something else by now, or there is no place for it. */
+bool shared_word_change(struct shared *s, uint64_t key, uint32_t old, uint32_t value);
 
 #endif

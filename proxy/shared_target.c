@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Connections to targets, counted in the shared mapping. */
+/* What all processes of the host know of targets, in the shared mapping. */
 #include "proxy/shared_target.h"
 
 #include "proxy/base/mem.h"
@@ -39,8 +39,31 @@ static uint32_t sum(const void *counts, enum relay_share_count what)
     return shared_sum(t->shared, &t->counts[what]);
 }
 
+static uint64_t key(void *owner, const char *kind, struct bytes target, struct bytes address)
+{
+    uint64_t both[2] = {shared_key(owner, "target", target), shared_key(owner, "address", address)};
+    return shared_key(owner, kind, bytes_make(both, sizeof(both)));
+}
+
+static uint32_t word(const void *owner, uint64_t of)
+{
+    return shared_word(owner, of);
+}
+
+static bool change(void *owner, uint64_t of, uint32_t old, uint32_t value)
+{
+    return shared_word_change(owner, of, old, value);
+}
+
 struct relay_sharing shared_target_sharing(struct shared *s, bool is_queue)
 {
-    return (struct relay_sharing){
-        .join = join, .leave = leave, .add = add, .sum = sum, .owner = s, .is_queue = is_queue};
+    return (struct relay_sharing){.join = join,
+                                  .leave = leave,
+                                  .add = add,
+                                  .sum = sum,
+                                  .key = key,
+                                  .word = word,
+                                  .change = change,
+                                  .owner = s,
+                                  .is_queue = is_queue};
 }

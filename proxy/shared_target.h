@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Connections to targets, counted in the shared mapping. */
+/* What all processes of the host know of targets, in the shared mapping. */
 #ifndef POSTERN_SHARED_TARGET_H
 #define POSTERN_SHARED_TARGET_H
 

@@ -176,7 +176,7 @@ static struct target_view on_view(struct target *target)
         .idle = r->stock.idle_count,
         .waiting = r->line.waiting_count,
         .addresses = r->endpoints.count,
-        .addresses_down = r->endpoints.down_count,
+        .addresses_down = relay_endpoints_down_count(&r->endpoints),
         .announced = relay_learnt_caps(r),
     };
     bool is_met = view.announced.keywords != 0 || view.connections != 0;

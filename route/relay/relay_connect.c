@@ -79,7 +79,7 @@ static const struct stream_target *next_endpoint(const struct relay_dial *d)
     unsigned count = d->relay->conf->fails_over ? known->count : 1;
     for (unsigned i = 0; i < count; i++) {
         const struct relay_endpoint *endpoint = &known->at[(start + i) % known->count];
-        if (!endpoint->is_down && !was_tried(d, &endpoint->to))
+        if (!relay_health_is_down(&endpoint->health) && !was_tried(d, &endpoint->to))
             return &endpoint->to;
     }
     return NULL;

@@ -2,6 +2,15 @@
 /* One address of a target, with its port: where a connection goes. */
 #include "route/relay/relay_endpoint.h"
 
+void relay_endpoint_init(struct relay_endpoint *endpoint, const struct stream_target *to,
+                         const struct relay_sharing *sharing, struct bytes target)
+{
+    char text[RELAY_ENDPOINT_TEXT_MAX];
+
+    *endpoint = (struct relay_endpoint){.to = *to};
+    relay_health_init(&endpoint->health, sharing, target, bytes_of(relay_endpoint_text(to, text)));
+}
+
 bool relay_endpoint_equal(const struct stream_target *a, const struct stream_target *b)
 {
     if (a->address.family != b->address.family)
@@ -31,11 +40,13 @@ const char *relay_endpoint_text(const struct stream_target *to,
 void relay_endpoint_describe(const struct relay_endpoint *endpoint, uint64_t now_ms,
                              struct target_address *address_out)
 {
+    bool is_down = relay_health_is_down(&endpoint->health);
+
     *address_out = (struct target_address){
-        .state = endpoint->is_down  ? "down"
+        .state = is_down            ? "down"
                  : endpoint->is_met ? "up"
                                     : "unknown",
-        .down_seconds = endpoint->is_down ? (now_ms - endpoint->down_since_ms) / 1000 : 0,
+        .down_seconds = relay_health_down_seconds(&endpoint->health, now_ms),
         .weight = endpoint->weight,
     };
     relay_endpoint_text(&endpoint->to, address_out->text);

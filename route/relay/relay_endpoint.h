@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "proxy/io/stream.h"
+#include "route/relay/relay_health.h"
 #include "route/target.h"
 
 #define RELAY_ENDPOINT_TEXT_MAX TARGET_ADDRESS_TEXT_MAX
@@ -14,11 +15,15 @@
 struct relay_endpoint {
     struct stream_target to;
     uint32_t weight;
-    uint64_t down_since_ms; /* meaningful while is_down */
-    bool is_down;           /* the circuit is open: only probes go there */
-    bool is_met;            /* a connection came about */
+    struct relay_health health; /* while it is down only probes go there */
+    bool is_met;                /* a connection came about */
 };
 
+struct relay_sharing;
+
+/* `sharing` as in relay_health.h. */
+void relay_endpoint_init(struct relay_endpoint *endpoint, const struct stream_target *to,
+                         const struct relay_sharing *sharing, struct bytes target);
 bool relay_endpoint_equal(const struct stream_target *a, const struct stream_target *b);
 /* "192.0.2.1:25", "unix:/run/lmtp"; returns text_out. */
 const char *relay_endpoint_text(const struct stream_target *to,

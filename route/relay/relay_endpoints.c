@@ -26,26 +26,28 @@ static struct relay_endpoint *find(const struct relay_endpoints *e, const struct
     return NULL;
 }
 
-/* ---- probes ---- */
+/* ---- which are down ---- */
 
 static void arm(struct relay_endpoints *e)
 {
-    bool needs_probe = e->down_count != 0 || e->state == RELAY_ENDPOINTS_FAILED;
-
-    if (needs_probe && !e->is_closed)
-        deadline_set(e->service->loop, &e->probe_deadline,
-                     now_ms(e) + e->conf->times.health_interval_ms);
+    if (e->is_closed || e->is_watching)
+        return;
+    e->is_watching = true;
+    deadline_set(e->service->loop, &e->probe_deadline,
+                 now_ms(e) + e->conf->times.health_interval_ms);
 }
 
-static void on_probe(struct deadline *deadline)
+/* Whichever process has found it down: each that sees it looks again, and one of them probes. */
+unsigned relay_endpoints_down_count(struct relay_endpoints *e)
 {
-    struct relay_endpoints *e = CONTAINER_OF(deadline, struct relay_endpoints, probe_deadline);
+    unsigned count = 0;
 
-    relay_endpoints_probe(e);
-    arm(e);
+    for (unsigned i = 0; i < e->count; i++)
+        count += relay_health_is_down(&e->at[i].health);
+    if (count != 0)
+        arm(e);
+    return count;
 }
-
-static const struct deadline_use probe_use = {.reached = on_probe};
 
 /* ---- what a look-up has found ---- */
 
@@ -73,7 +75,7 @@ static void take_none(struct relay_endpoints *e, const struct relay_found *found
         return;
     mem_free(e->at);
     e->at = NULL;
-    e->count = e->down_count = 0;
+    e->count = 0;
     e->state = state;
 }
 
@@ -85,12 +87,13 @@ static void take_some(struct relay_endpoints *e, const struct relay_found *found
         take_none(e, found, true);
         return;
     }
-    e->down_count = 0;
     for (unsigned i = 0; i < found->count; i++) {
         const struct relay_endpoint *old = find(e, &found->at[i]);
-        at[i] = old != NULL ? *old : (struct relay_endpoint){.to = found->at[i]};
+        if (old != NULL)
+            at[i] = *old;
+        else
+            relay_endpoint_init(&at[i], &found->at[i], e->service->sharing, e->log->target);
         at[i].weight = found->weights[i];
-        e->down_count += at[i].is_down;
     }
     mem_free(e->at);
     e->at = at;
@@ -101,7 +104,8 @@ static void take_some(struct relay_endpoints *e, const struct relay_found *found
 
 static void report_unresolved(struct relay_endpoints *e)
 {
-    relay_log_down_unresolved(e->log);
+    if (relay_health_open(&e->names, now_ms(e)))
+        relay_log_down_unresolved(e->log);
     arm(e);
 }
 
@@ -116,11 +120,13 @@ static void take(struct relay_endpoints *e)
     else
         take_some(e, found);
     relay_lookup_free(&e->lookup);
-    assert(e->state != RELAY_ENDPOINTS_UNKNOWN && e->down_count <= e->count);
+    assert(e->state != RELAY_ENDPOINTS_UNKNOWN);
     if (e->state == RELAY_ENDPOINTS_FAILED && !was_failed)
         report_unresolved(e);
     if (!was_down || relay_endpoints_are_down(e))
         return;
+    if (was_failed && !relay_health_close(&e->names))
+        return; /* another process has said it */
     relay_log_up(e->log, NULL, 0);
     e->ops->up(e);
 }
@@ -175,13 +181,15 @@ enum reply_id relay_endpoints_refusal(const struct relay_endpoints *e)
     return REPLY_OK;
 }
 
-bool relay_endpoints_are_down(const struct relay_endpoints *e)
+bool relay_endpoints_are_down(struct relay_endpoints *e)
 {
     bool is_only_first = e->conf->balance == RELAY_BALANCE_FIRST && !e->conf->fails_over;
 
     if (e->state != RELAY_ENDPOINTS_KNOWN)
         return e->state == RELAY_ENDPOINTS_FAILED;
-    return is_only_first ? e->at[0].is_down : e->down_count == e->count;
+    if (is_only_first && !relay_health_is_down(&e->at[0].health))
+        return false;
+    return relay_endpoints_down_count(e) == e->count || is_only_first;
 }
 
 unsigned relay_endpoints_position(const struct relay_endpoints *e, unsigned turn)
@@ -207,28 +215,25 @@ void relay_endpoints_failed(struct relay_endpoints *e, const struct stream_targe
 {
     struct relay_endpoint *endpoint = find(e, to);
 
-    if (endpoint == NULL || endpoint->is_down)
+    if (endpoint == NULL)
         return;
-    endpoint->is_down = true;
-    endpoint->down_since_ms = now_ms(e);
-    e->down_count++;
-    relay_log_down(e->log, to, error, reply, e->count - e->down_count);
-    if (e->down_count == 1)
-        arm(e);
+    bool is_news = relay_health_open(&endpoint->health, now_ms(e));
+    unsigned left = e->count - relay_endpoints_down_count(e);
+    if (is_news)
+        relay_log_down(e->log, to, error, reply, left);
 }
 
 void relay_endpoints_worked(struct relay_endpoints *e, const struct stream_target *to)
 {
     struct relay_endpoint *endpoint = find(e, to);
 
-    if (endpoint != NULL)
-        endpoint->is_met = true;
-    if (endpoint == NULL || !endpoint->is_down)
+    if (endpoint == NULL)
         return;
-    assert(e->down_count != 0);
-    endpoint->is_down = false;
-    e->down_count--;
-    relay_log_up(e->log, to, (now_ms(e) - endpoint->down_since_ms) / 1000);
+    endpoint->is_met = true;
+    uint32_t seconds = relay_health_down_seconds(&endpoint->health, now_ms(e));
+    if (!relay_health_close(&endpoint->health))
+        return;
+    relay_log_up(e->log, to, seconds);
     e->ops->up(e);
 }
 
@@ -238,23 +243,43 @@ void relay_endpoints_strike(struct relay_endpoints *e, const struct stream_targe
 
     if (endpoint == NULL)
         return;
-    e->down_count -= endpoint->is_down;
     e->count--;
     memmove(endpoint, endpoint + 1, (size_t)(e->at + e->count - endpoint) * sizeof(*endpoint));
     if (e->count == 0)
         e->state = RELAY_ENDPOINTS_OWN;
 }
 
+/* The addresses may have changed meanwhile. */
+static void look_again(struct relay_endpoints *e)
+{
+    if (e->state == RELAY_ENDPOINTS_FAILED)
+        look_up(e);
+    else
+        relay_endpoints_resolve(e);
+}
+
+static void on_probe(struct deadline *deadline)
+{
+    struct relay_endpoints *e = CONTAINER_OF(deadline, struct relay_endpoints, probe_deadline);
+
+    e->is_watching = false;
+    look_again(e);
+    for (unsigned i = 0; i < e->count; i++)
+        if (relay_health_take_turn(&e->at[i].health, now_ms(e), e->conf->times.health_interval_ms))
+            e->ops->probe(e, &e->at[i].to);
+    if (e->state == RELAY_ENDPOINTS_FAILED || relay_endpoints_down_count(e) != 0)
+        arm(e);
+}
+
+static const struct deadline_use probe_use = {.reached = on_probe};
+
 void relay_endpoints_probe(struct relay_endpoints *e)
 {
     if (e->is_closed)
         return;
-    if (e->state == RELAY_ENDPOINTS_FAILED)
-        look_up(e);
-    else
-        relay_endpoints_resolve(e); /* the addresses may have changed meanwhile */
+    look_again(e);
     for (unsigned i = 0; i < e->count; i++)
-        if (e->at[i].is_down)
+        if (relay_health_is_down(&e->at[i].health))
             e->ops->probe(e, &e->at[i].to);
 }
 
@@ -268,6 +293,7 @@ int relay_endpoints_init(struct relay_endpoints *e, const struct relay_endpoints
 
     *e = (struct relay_endpoints){.ops = ops, .service = service, .conf = conf, .log = log};
     deadline_init(&e->probe_deadline, &probe_use);
+    relay_health_init(&e->names, service->sharing, log->target, bytes_make(NULL, 0));
     if (addresses->count == 0)
         return 0;
     e->paths = mem_zalloc(addresses->count * sizeof(*e->paths));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The addresses of one relay: which are known, and which of them are down. A failed attempt opens
- * the circuit of its address, and only a probe closes it again.
+ * the circuit of its address (relay_health.h), and only a probe closes it again.
  *
  * This part connects to nothing: it tells its owner what to probe, and hears what came of it. */
 #ifndef POSTERN_RELAY_ENDPOINTS_H
@@ -43,13 +43,15 @@ struct relay_endpoints {
     const struct relay_conf *conf;
     struct relay_log *log;
     struct relay_endpoint *at; /* in the order of preference */
-    unsigned count, down_count;
+    unsigned count;
     enum relay_endpoints_state state;
     uint64_t expires_ms;            /* UINT64_MAX: never */
     struct relay_lookup *lookup;    /* under way; NULL: none */
-    struct deadline probe_deadline; /* runs while something is down */
+    struct relay_health names;      /* down: no address is to be had for them */
+    struct deadline probe_deadline; /* runs while something was seen down */
     char **paths;                   /* unix sockets as C strings, one per configured address */
     unsigned turn;                  /* round-robin: of the next attempt */
+    bool is_watching;               /* probe_deadline is set */
     bool is_closed;
 };
 
@@ -67,7 +69,8 @@ bool relay_endpoints_resolve(struct relay_endpoints *e);
  * there is, or may be soon. */
 enum reply_id relay_endpoints_refusal(const struct relay_endpoints *e);
 /* No address could be tried: answer at once. */
-bool relay_endpoints_are_down(const struct relay_endpoints *e);
+bool relay_endpoints_are_down(struct relay_endpoints *e);
+unsigned relay_endpoints_down_count(struct relay_endpoints *e);
 /* Where that turn begins; each address has as many turns in a row as its weight says. Legal when
  * there are addresses. */
 unsigned relay_endpoints_position(const struct relay_endpoints *e, unsigned turn);

@@ -15,7 +15,7 @@ struct loop;
 struct relay_memory;
 struct target;
 
-/* What is counted of each target over all processes of the host, by whoever made them. */
+/* What is counted and known of each target over all processes of the host, by whoever made them. */
 enum relay_share_count {
     RELAY_SHARE_CONNECTIONS,
     RELAY_SHARE_IDLE,
@@ -28,6 +28,10 @@ struct relay_sharing {
     void (*leave)(void *counts);
     void (*add)(void *counts, enum relay_share_count what, int32_t change);
     uint32_t (*sum)(const void *counts, enum relay_share_count what);
+    /* A word for each key, that any process may change from what it was; 0 at first. */
+    uint64_t (*key)(void *owner, const char *kind, struct bytes target, struct bytes address);
+    uint32_t (*word)(const void *owner, uint64_t key);
+    bool (*change)(void *owner, uint64_t key, uint32_t old, uint32_t value);
     void *owner;
     bool is_queue; /* this process delivers what was spooled, and nothing else */
 };

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from harness.control import Control
 from harness.messages import PLAIN_MESSAGE
 from harness.postern import run
 from harness.process import free_port, is_root
@@ -430,6 +431,40 @@ def test_connections_to_one_target(workers, target):
     assert codes == [250] * 36
     assert 1 <= gauge.most <= 2
     assert len(backend.accepted) == 36
+
+
+def test_one_outage_one_retry(workers, target):
+    """Three workers and the runner meet a target that is away, and later defers all: it is down once and
+    up once, and what waits is tried once by that."""
+    backend = target()
+    backend.unlisten()
+    backend.on("RCPT", "451 4.7.1 Not yet")
+    server = workers(relay_config(backend.address, "on-failure = spool", "retry = 1h",
+                                  "health-interval = 1s"), count=3)
+    clients = connect_all(server, 12)
+    for client in clients:
+        assert client.mail(PLAIN_MESSAGE).code == 250
+    assert servers_of(server, 12, 0) == 3
+    row = Control(server).json("targets")[0]
+    assert (row["state"], row["messages"]) == ("down", 12)
+    backend.listen()
+    server.wait_event("deferred", 12)
+    wait_for(lambda: Control(server).json("targets")[0]["state"] == "up")
+    server.stop()
+    assert len(backend.transactions) == 12
+    assert len(server.events("target-down")) == len(server.events("target-up")) == 1
+
+
+def test_a_dead_prober_is_replaced(workers, target):
+    """The process that found the target down dies: another one finds it up again."""
+    backend = target()
+    backend.unlisten()
+    server = workers(relay_config(backend.address, *SPOOL), count=3)
+    spooled(server, 6)
+    for number in (1, 2, 3):
+        server.kill("worker", number)
+    backend.listen()
+    server.wait_event("delivered", 6)
 
 
 def test_idle_connections_make_way(workers, target):

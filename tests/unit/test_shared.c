@@ -119,6 +119,47 @@ static void test_a_full_table(void **state)
     shared_free(&s);
 }
 
+/* ---- words ---- */
+
+static void test_words(void **state)
+{
+    struct shared *s = shared_new();
+    uint64_t key = key_of_number(s, 1);
+
+    (void)state;
+    assert_int_equal(shared_word(s, key), 0);
+    assert_false(shared_word_change(s, key, 1, 2));
+    assert_true(shared_word_change(s, key, 0, 7));
+    assert_false(shared_word_change(s, key, 0, 8));
+    assert_int_equal(shared_word(s, key), 7);
+    assert_int_equal(shared_word(s, key_of_number(s, 2)), 0);
+    assert_int_equal(shared_word(NULL, key), 0);
+    assert_false(shared_word_change(NULL, key, 0, 7));
+    shared_free(&s);
+}
+
+/* Places of words that say nothing serve others; where there is none, nothing changes. */
+static void test_many_words(void **state)
+{
+    struct shared *s = shared_new();
+    uint32_t kept = 0;
+
+    (void)state;
+    for (uint32_t i = 0; i < MANY; i++) /* one at a time */
+        assert_true(shared_word_change(s, key_of_number(s, i), 0, 1) &&
+                    shared_word_change(s, key_of_number(s, i), 1, 0));
+    for (uint32_t i = 0; i < MANY; i++)
+        kept += shared_word_change(s, key_of_number(s, i), 0, i + 1);
+    assert_in_range(kept, 10000, 16384);
+    for (uint32_t i = 0; i < MANY; i++) {
+        uint32_t word = shared_word(s, key_of_number(s, i));
+        assert_true(word == 0 || word == i + 1);
+        kept -= word != 0;
+    }
+    assert_int_equal(kept, 0);
+    shared_free(&s);
+}
+
 /* ---- many processes ---- */
 
 #define PROCESSES 4
@@ -180,7 +221,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_keys),           cmocka_unit_test(test_without_others),
-        cmocka_unit_test(test_columns),        cmocka_unit_test(test_a_full_table),
+        cmocka_unit_test(test_columns),        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_many_words),     cmocka_unit_test(test_a_full_table),
         cmocka_unit_test(test_many_processes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
