@@ -5,7 +5,6 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import itertools
-import smtplib
 
 import pytest
 
@@ -168,7 +167,7 @@ def send_all(matrix, cells):
     def send(cell):
         try:
             return PROGRAMS[client](server, protocol, mail_of(cell))
-        except (AssertionError, EOFError, OSError, smtplib.SMTPException) as error:
+        except (AssertionError, EOFError, OSError) as error:
             return repr(error)
     try:
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
@@ -206,7 +205,7 @@ HEAVY = [Cell(*words) for words in (
     ("smtplib", "smtp", "exim", "auto", MANY), ("curl", "smtp", "postfix", "no", MANY),
     ("msmtp", "lmtp", "exim", "auto", MANY), ("swaks", "lhlo", "postfix", "auto", MANY),
     ("postfix", "lmtp", "exim", "no", MANY), ("exim", "smtp", "postfix", "auto", MANY),
-    ("opensmtpd", "lmtp", "postfix", "no", MANY))]
+    ("opensmtpd", "smtp", "postfix", "no", MANY))]
 
 
 @pytest.mark.parametrize("cell", HEAVY, ids=str)
@@ -214,5 +213,5 @@ def test_heavy_cell(matrix, cell):
     """50 MiB, and 1,000 recipients."""
     check(matrix, [cell])
     if cell.kind == MANY and cell.target == "scripted":
-        assert matrix.targets["scripted"].target.accepted[-1].rcpts == [
-            f"RCPT TO:<{one}>" for one in mail_of(cell).recipients]
+        expected = [f"RCPT TO:<{one}>" for one in mail_of(cell).recipients]
+        assert expected in [one.rcpts for one in matrix.targets["scripted"].target.accepted]

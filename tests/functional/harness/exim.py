@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A private Exim: keeps all mail in the Maildirs of two users, or passes it on to one next hop."""
 import os
+import re
 
 from harness.unpacked import OWNER, Unpacked
+from harness.workers import wait_for
 
 USER = ("Debian-exim", 990)
 
@@ -12,6 +14,7 @@ daemon_smtp_ports = {port}
 local_interfaces = 127.0.0.1
 pid_file_path = /var/spool/exim.pid
 log_file_path = /var/log/%slog
+notifier_socket =
 host_lookup =
 keep_environment =
 acl_smtp_rcpt = accept
@@ -55,6 +58,8 @@ pass_on:
 class Exim(Unpacked):
     """protocol: "smtp" or "lmtp", to the port next_hop."""
 
+    command = ("/usr/sbin/exim4", "-bdf")
+
     def __init__(self, next_hop=None, protocol="smtp"):
         name, number = USER
         super().__init__("exim4-daemon-light", {name: number})
@@ -62,4 +67,12 @@ class Exim(Unpacked):
             port=self.port, owner=OWNER, next_hop=next_hop, protocol=protocol))
         for folder in ("var/log", "var/spool"):
             os.chown(self.root / folder, number, number)
-        self.start("/usr/sbin/exim4", "-bdf")
+        self.start()
+
+    def wait_log(self, pattern, timeout_s=30):
+        def text():
+            return (self.root / "var/log/mainlog").read_text(errors="replace")
+        try:
+            wait_for(lambda: re.search(pattern, text()), timeout_s)
+        except AssertionError:
+            raise AssertionError(f"{pattern!r} is not in the log:\n{text()}") from None

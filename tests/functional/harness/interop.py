@@ -73,8 +73,12 @@ def by_swaks(server, protocol, mail):
 
 def by_smtplib(server, protocol, mail):
     kind = smtplib.LMTP if protocol == "lmtp" else smtplib.SMTP
-    with kind(*server, local_hostname=HELO, timeout=PATIENCE_S) as connection:
-        connection.sendmail(SENDER, mail.recipients, mail.content, ["BODY=8BITMIME"])
+    try:
+        with kind(*server, local_hostname=HELO, timeout=PATIENCE_S) as connection:
+            connection.sendmail(SENDER, mail.recipients, mail.content, ["BODY=8BITMIME"])
+    except smtplib.SMTPException as error:
+        return repr(error)
+    return None
 
 
 def _run(arguments, octets):
@@ -85,7 +89,7 @@ def _run(arguments, octets):
 
 def by_curl(server, _protocol, mail):
     recipients = [word for one in mail.recipients for word in ("--mail-rcpt", one)]
-    return _run(["curl", "-sS", f"smtp://{server[0]}:{server[1]}/{HELO}", "--mail-from", SENDER,
+    return _run(["curl", "-sv", f"smtp://{server[0]}:{server[1]}/{HELO}", "--mail-from", SENDER,
                  *recipients, "--upload-file", "-"], mail.content)
 
 

@@ -11,20 +11,24 @@ smtp max-message-size 100M
 listen on 127.0.0.1 port {port} hostname opensmtpd.example.test
 table owners {{ keeper = {uid}:{uid}:/mail }}
 action "keep" maildir "/mail/%{{rcpt.user}}" virtual {{ "@" = keeper }} userbase <owners>
-action "pass_on" relay host "{protocol}://127.0.0.1:{next_hop}"
+action "smtp" relay host "smtp+notls://127.0.0.1:{next_hop}"
+action "lmtp" relay host "lmtp://127.0.0.1:{next_hop}"
+action "mda" lmtp "127.0.0.1:{next_hop}" rcpt-to virtual {{ "@" = keeper }} userbase <owners>
 match from any for any action "{action}"
 """
 
 
 class Opensmtpd(Unpacked):
-    """protocol: "smtp" or "lmtp", to the port next_hop."""
+    """protocol: "smtp" or "lmtp", to the port next_hop; or "mda": mail.lmtp takes it there."""
+
+    command = ("/usr/sbin/smtpd", "-d")
 
     def __init__(self, next_hop=None, protocol="smtp"):
         super().__init__("opensmtpd", dict([DAEMON, QUEUE]))
         self.write("etc/smtpd.conf", CONF.format(
-            port=self.port, uid=USERS[OWNER], protocol=protocol.replace("smtp", "smtp+notls"),
-            next_hop=next_hop or 9, action="pass_on" if next_hop else "keep"))
+            port=self.port, uid=USERS[OWNER], next_hop=next_hop or self.port,
+            action=protocol if next_hop else "keep"))
         (self.root / "var/lib/opensmtpd/empty").mkdir(parents=True)
         (self.root / "var/spool/smtpd").mkdir(mode=0o711)
         os.chmod(self.root / "var/spool/smtpd", 0o711)
-        self.start("/usr/sbin/smtpd", "-d")
+        self.start()

@@ -125,6 +125,9 @@ class Postfix:
     def log(self):
         return self.process
 
+    def wait_log(self, pattern, timeout_s=30):
+        self.process.wait_line(pattern, timeout_s=timeout_s)
+
     def maildir(self, user):
         return Maildir(self.root / "mail" / user)
 

@@ -18,7 +18,8 @@ USERS = {"root": 0, OWNER: 65534}
 FOLDERS = ("bin", "lib", "lib64", "usr/bin", "usr/lib", "usr/sbin", "usr/libexec", "dev", "etc",
            "mail", "tmp", "var/run", "var/spool", "var/log")
 
-# In a mount namespace that ends with the server, and of which nobody else sees anything: $0 the package, $1 the root, then the command.
+# In a mount namespace that ends with the server, and of which nobody else sees anything: $0 the
+# package, $1 the root, then the command.
 ENTER = """
 set -e
 package=$0 root=$1
@@ -33,6 +34,8 @@ exec chroot "$root" "$@"
 
 class Unpacked:
     """One server of one package, at self.server. `users`: name -> number, of users with groups."""
+
+    command = ()
 
     def __init__(self, package, users):
         self.package = UNPACKED / package
@@ -55,10 +58,10 @@ class Unpacked:
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)
         (self.root / path).write_text(text)
 
-    def start(self, *command):
+    def start(self):
         """Until it listens."""
         self.process = Process(["unshare", "--mount", "--propagation=private", "sh", "-c", ENTER,
-                                str(self.package), str(self.root), *command])
+                                str(self.package), str(self.root), *self.command])
         wait_for(self._listens, timeout_s=30)
 
     def _listens(self):
@@ -79,6 +82,9 @@ class Unpacked:
 
     def maildir(self, user):
         return Maildir(self.root / "mail" / user)
+
+    def wait_log(self, pattern, timeout_s=30):
+        self.process.wait_line(pattern, timeout_s=timeout_s)
 
     def stop(self):
         if self.process is not None:
