@@ -29,6 +29,16 @@ static void go(struct session *s)
 static const struct session_rule first_chunk = {
     .verb = VERB_BDAT, .stage = SESSION_STAGE_DATA, .proceed = go, .refuse = refuse};
 
+/* The first chunk is known to be too much before the target is asked for content. */
+static enum reply_id check_first(const struct session *s)
+{
+    uint64_t max = s->conf->message_max_bytes;
+
+    if (list_is_empty(&s->tx->recipients))
+        return REPLY_NEED_RCPT_FIRST;
+    return max != 0 && s->chunk.bytes > max ? REPLY_MESSAGE_TOO_BIG : REPLY_OK;
+}
+
 static enum reply_id check(const struct session *s)
 {
     if (s->client.helo.len == 0)
@@ -39,7 +49,7 @@ static enum reply_id check(const struct session *s)
         return s->chunk.failed;
     if (s->tx == NULL)
         return REPLY_NEED_MAIL;
-    return list_is_empty(&s->tx->recipients) ? REPLY_NEED_RCPT_FIRST : REPLY_OK;
+    return s->tx->state == TX_ENVELOPE ? check_first(s) : REPLY_OK;
 }
 
 /* Where recipients stand the message is refused, not the chunk alone. An announced size is known to
