@@ -202,6 +202,7 @@ HEAVY = [Cell(*words) for words in (
     ("exim", "smtp", "postfix", "auto", BIG), ("postfix", "lmtp", "dovecot", "no", BIG),
     ("opensmtpd", "lhlo", "maildir", "auto", BIG),
     ("DATA", "smtp", "scripted", "auto", MANY), ("BDAT", "lmtp", "scripted", "no", MANY),
+    ("BDAT", "lmtp", "dovecot", "auto", MANY),
     ("smtplib", "smtp", "exim", "auto", MANY), ("curl", "smtp", "postfix", "no", MANY),
     ("msmtp", "lmtp", "exim", "auto", MANY), ("swaks", "lhlo", "postfix", "auto", MANY),
     ("postfix", "lmtp", "exim", "no", MANY), ("exim", "smtp", "postfix", "auto", MANY),

@@ -22,6 +22,7 @@ listen = {address}
 default_internal_user = dovecot
 default_login_user = dovenull
 mail_location = maildir:{root}/mail/%n
+mail_fsync = never
 first_valid_uid = 1
 mail_uid = {uid}
 mail_gid = {gid}
@@ -53,17 +54,20 @@ passdb {{
 
 
 class Dovecot:
-    """At 127.0.0.x:port, by the recipe of doc/dovecot.md. It keeps mailboxes of `users`, or is an
-    LMTP proxy in front of port `proxy_to`, with `more` in its passdb."""
+    """At 127.0.0.x:port, by the recipe of doc/dovecot.md. It keeps mailboxes of `users`, and one
+    for all `others`; or it is an LMTP proxy in front of port `proxy_to`, with `more` in its passdb."""
 
-    def __init__(self, address, port, users=(), proxy_to=None, more=""):
+    def __init__(self, address, port, users=(), others=(), proxy_to=None, more=""):
         self.address = f"{address}:{port}"
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="postern-dovecot-"))
         os.chmod(self.root, 0o755)
         owner = pwd.getpwnam(OWNER)
         (self.root / "mail").mkdir()
         os.chown(self.root / "mail", owner.pw_uid, owner.pw_gid)
-        (self.root / "users").write_text("".join(f"{user}:::::::\n" for user in users))
+        (self.root / "users").write_text(
+            "".join(f"{user}:::::::\n" for user in users)
+            + "".join(f"{user}:::::::userdb_mail=maildir:{self.root}/mail/others\n"
+                      for user in others))
         recipe = block("lmtp", "dovecot.conf", "dovecot.md")
         assert "port = 24" in recipe and "192.0.2.1" in recipe
         recipe = recipe.replace("port = 24", f"port = {port}").replace("192.0.2.1", "127.0.0.0/8")

@@ -211,7 +211,7 @@ class ToDovecot(Relayed, Dovecot):
     more = "protocol = lmtp\n"
 
     def __init__(self, _domains):
-        super().__init__("127.0.0.34", free_port(), USERS[:1])
+        super().__init__("127.0.0.34", free_port(), USERS[:1], USERS[1:])
         self.arrived = Box(self.root / "mail/joe").arrived
 
     def remove(self):

@@ -24,7 +24,9 @@ ENTER = """
 set -e
 package=$0 root=$1
 shift
-for folder in bin lib lib64 usr/bin usr/lib dev; do mount --bind /$folder "$root/$folder"; done
+for folder in bin lib lib64 usr/bin usr/lib dev; do
+    [ ! -d "/$folder" ] || mount --bind "/$folder" "$root/$folder"
+done
 for folder in usr/sbin usr/libexec; do
     [ ! -d "$package/$folder" ] || mount --bind "$package/$folder" "$root/$folder"
 done
