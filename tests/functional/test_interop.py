@@ -5,6 +5,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import itertools
+import re
 
 import pytest
 
@@ -25,9 +26,15 @@ EIGHT_BIT = HEADER + (b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=l
 BINARY = HEADER + (b"MIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\n"
                    b"Content-Transfer-Encoding: binary\r\n\r\n" + bytes(range(256)) * 3
                    + b"\n.\n\r.\r\r\n.\r\n\0")
+# What some server takes for the end of data; behind each, what it would then take for a message.
+BREAKS = (b"\r\n", b"\n", b"\r", b"\r\r\n", b"\n\r", b"\n\n")
+ENDS = map(b"".join, itertools.product(BREAKS, (b".", b".."), BREAKS))
+NEWLINES = HEADER + b"\r\n" + b"".join(
+    b"tail" + end + b"MAIL FROM:<evil@example.org>\r\nRCPT TO:<joe@example.test>\r\nDATA\r\n"
+    b"Subject: smuggled\r\n\r\nsmuggled\r\n" for end in ENDS)
 KINDS = {"small": PLAIN_MESSAGE, "dots": DOTTED_MESSAGE, "8-bit": EIGHT_BIT,
          "long lines": HEADER + b"\r\n" + (b"x" * 998 + b"\r\n") * 3 + b"." * 998 + b"\r\n",
-         "empty body": HEADER + b"\r\n", "binary": BINARY}
+         "empty body": HEADER + b"\r\n", "newlines": NEWLINES, "binary": BINARY}
 BIG, MANY = "50 MiB", "1,000 recipients"
 HEAVY_KINDS = {BIG: HEADER + b"\r\n" + (b"y" * 76 + b"\r\n") * ((50 << 20) // 78),
                MANY: PLAIN_MESSAGE}
@@ -51,6 +58,13 @@ class Cell:
     def content(self):
         """The message, with the cell's name on top."""
         return f"X-Cell: {self}\r\n".encode() + {**KINDS, **HEAVY_KINDS}[self.kind]
+
+    @property
+    def expected(self):
+        """As it is to leave postern: no bare CR, no bare LF."""
+        if self.kind == "binary":
+            return self.content
+        return re.sub(rb"(?<!\r)\n", b"\r\n", re.sub(rb"\r(?!\n)", b" ", self.content))
 
     @property
     def is_refused(self):
@@ -116,7 +130,7 @@ class Matrix:
                 f"not refused: {trouble}, {len(found)} messages"
         if trouble or len(found) != 1:
             return f"{trouble}, {len(found)} messages"
-        expected = self.targets[cell.target].lies(cell.content, cell.kind == "binary")
+        expected = self.targets[cell.target].lies(cell.expected, cell.kind == "binary")
         if found[0] != expected:
             place = next((at for at, pair in enumerate(zip(found[0], expected))
                           if pair[0] != pair[1]), min(len(found[0]), len(expected)))
@@ -139,8 +153,12 @@ def matrix(dns):
 
 
 def can_say(client, kind):
-    """BINARYMIME needs BDAT; swaks has no message without a body."""
-    return client == "BDAT" if kind == "binary" else (client, kind) != ("swaks", "empty body")
+    """BINARYMIME needs BDAT; programs send no bare newlines; swaks has no message without a body."""
+    if kind == "binary":
+        return client == "BDAT"
+    if kind == "newlines":
+        return client in ("DATA", "BDAT")
+    return (client, kind) != ("swaks", "empty body")
 
 
 def cells_of(client, way):
