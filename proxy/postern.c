@@ -6,6 +6,7 @@
 
 #include "proxy/config/config.h"
 #include "proxy/explain.h"
+#include "proxy/io/log.h"
 #include "proxy/config/flags.h"
 #include "proxy/master.h"
 #include "proxy/base/version.h"
@@ -21,8 +22,10 @@ static int run(struct config *config, const struct flags *flags)
     if (flags->mode == FLAGS_SERVE && code == 0)
         code = config_load_secrets(config);
     config_print_problems(config, stderr);
-    if (code == 0 && flags->mode == FLAGS_SERVE)
+    if (code == 0 && flags->mode == FLAGS_SERVE) {
+        log_unblock_stderr();
         return master_run(config, flags);
+    }
     if (code == 0 && flags->mode == FLAGS_DUMP)
         code = config_dump(config, stdout);
     else if (code == 0 && flags->mode == FLAGS_EXPLAIN)

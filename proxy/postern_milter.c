@@ -172,6 +172,7 @@ static int run(struct config *config, const struct flags *flags)
         return config_dump(config, stdout);
     if (code != 0 || flags->mode == FLAGS_CHECK)
         return code;
+    log_unblock_stderr();
     code = privileged_drop(config);
     return code == 0 ? run_all(config) : code;
 }

@@ -33,6 +33,11 @@ void log_flush(struct log *log);  /* writes the lines of this turn now */
 /* Legal when no line is being built. Flushes. */
 void log_free(struct log **held);
 
+/* From now on no process that shares our standard error waits for who reads it: what a full pipe or
+ * a stopped terminal does not take is counted as lost. Does not touch the descriptors of others.
+ * Call it before the process forks and changes its account. */
+void log_unblock_stderr(void);
+
 /* A line that is being built: begin, add fields in their fixed order, end. `sinks` is a bit mask
  * (bit i: sinks[i]). Values are escaped and quoted where needed, and may hold any octet. Never
  * blocks on syslog or the journal: lines that they do not take are counted and reported later. */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -90,6 +91,29 @@ static int open_first_file(struct log_out *out, int64_t wall_s)
     return error != 0 ? error : open_file(out, path);
 }
 
+/* ---- standard error ---- */
+
+void log_unblock_stderr(void)
+{
+    struct stat there;
+
+    if (fstat(STDERR_FILENO, &there) != 0 || (!S_ISFIFO(there.st_mode) && !S_ISCHR(there.st_mode)))
+        return;
+    int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    (void)dup2(fd, STDERR_FILENO);
+    close(fd);
+}
+
+static void open_stderr(struct log_out *out)
+{
+    struct stat there;
+
+    out->fd = STDERR_FILENO;
+    out->is_stream = fstat(out->fd, &there) == 0 && S_ISSOCK(there.st_mode);
+}
+
 /* ---- all kinds ---- */
 
 int log_out_open(struct log_out *out, const struct log_sink *sink, struct pool *pool,
@@ -99,7 +123,7 @@ int log_out_open(struct log_out *out, const struct log_sink *sink, struct pool *
     if (sink->kind == LOG_TO_FILE)
         return open_first_file(out, wall_s);
     if (sink->kind == LOG_TO_STDERR)
-        out->fd = STDERR_FILENO;
+        open_stderr(out);
     else
         log_socket_connect(out, wall_s); /* whoever does not listen yet may do so later */
     return 0;
@@ -151,6 +175,28 @@ void log_out_add(struct log_out *out, struct bytes head, struct bytes body, int6
     assert(out->used <= out->pool->block_bytes);
 }
 
+/* How much to write at once. Others write to standard error too: a pipe takes so many octets whole
+ * or not at all, so that lines stay whole. */
+static size_t next_piece(const struct log_out *out, size_t written)
+{
+    size_t left = out->used - written, whole = left;
+
+    if (out->sink->kind != LOG_TO_STDERR || left <= PIPE_BUF)
+        return left;
+    for (whole = PIPE_BUF; whole > 0 && out->block[written + whole - 1] != '\n';)
+        whole--;
+    return whole == 0 ? left : whole;
+}
+
+static ssize_t write_piece(const struct log_out *out, size_t written)
+{
+    const uint8_t *at = out->block + written;
+    size_t octets = next_piece(out, written);
+
+    return out->is_stream ? send(out->fd, at, octets, MSG_DONTWAIT | MSG_NOSIGNAL)
+                          : write(out->fd, at, octets);
+}
+
 /* Octets that a pipe does not take now stay for the next turn; those that a file refuses are
  * lost. */
 static void write_text(struct log_out *out)
@@ -158,7 +204,7 @@ static void write_text(struct log_out *out)
     size_t written = 0;
 
     while (written < out->used) {
-        ssize_t n = write(out->fd, out->block + written, out->used - written);
+        ssize_t n = write_piece(out, written);
 
         if (n < 0 && errno == EINTR)
             continue;

@@ -33,6 +33,7 @@ struct log_out {
     uint64_t pending;     /* lines in the block */
     uint64_t lost;        /* lines; not reported yet */
     int fd;               /* -1: none */
+    bool is_stream;       /* standard error is a socket */
     char *pattern, *path; /* files; `path` is the open file's */
     int64_t minute;       /* files: when the pattern was last evaluated */
     int64_t tried_s;      /* sockets: when connecting was last tried */
