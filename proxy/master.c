@@ -505,6 +505,7 @@ static int run_many(struct config *config, const struct flags *flags)
 int master_run(struct config *config, const struct flags *flags)
 {
     signal(SIGPIPE, SIG_IGN);
+    privileged_raise_descriptors();
     int code = privileged_make_spool(config);
     if (code == 0 && config->core.workers != 0)
         return run_many(config, flags);

@@ -173,6 +173,7 @@ static int run(struct config *config, const struct flags *flags)
     if (code != 0 || flags->mode == FLAGS_CHECK)
         return code;
     log_unblock_stderr();
+    privileged_raise_descriptors();
     code = privileged_drop(config);
     return code == 0 ? run_all(config) : code;
 }

@@ -17,4 +17,7 @@ void privileged_remove_pid(struct bytes path);
 /* Becomes the account of the configuration, if we are root. */
 int privileged_drop(const struct config *config);
 
+/* RLIMIT_NOFILE as far as it may be raised. */
+void privileged_raise_descriptors(void);
+
 #endif

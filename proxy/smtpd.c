@@ -62,19 +62,26 @@ static const struct stream_events turned_away_events = {
     .closed = on_turned_away_closed,
 };
 
+static void log_turned_away(const struct smtpd *d, const struct netaddr *client,
+                            const struct reply *reply)
+{
+    struct log_line line = log_begin(d->services->log, d->log_sinks, LOG_LEVEL_WARNING, "reject");
+    char address[NETADDR_TEXT_MAX];
+
+    log_put_text(&line, "client", netaddr_text_with_port(client, address));
+    log_put(&line, "listener", d->conf->section);
+    log_put(&line, "reply", bytes_first(reply->wire, reply->wire.len - 2));
+    log_end(&line);
+}
+
 /* A client over a limit gets one line, and no session is made for it. */
 static void turn_away(struct smtpd *d, struct stream *stream, enum reply_id id)
 {
-    char address[NETADDR_TEXT_MAX];
     struct netaddr client = stream_peer(stream);
     struct reply reply = reply_own(id);
     struct turned_away *t = mem_zalloc(sizeof(*t));
 
-    struct log_line line = log_begin(d->services->log, d->log_sinks, LOG_LEVEL_WARNING, "reject");
-    log_put_text(&line, "client", netaddr_text_with_port(&client, address));
-    log_put(&line, "listener", d->conf->section);
-    log_put(&line, "reply", bytes_first(reply.wire, reply.wire.len - 2));
-    log_end(&line);
+    log_turned_away(d, &client, &reply);
     if (t == NULL)
         return;
     t->stream = stream;
@@ -106,7 +113,17 @@ static void on_accepted(void *owner, struct stream *stream)
     forget(d, client);
 }
 
-static const struct listener_events listener_events = {.accepted = on_accepted};
+static struct bytes on_no_room(void *owner, struct netaddr peer)
+{
+    struct smtpd *d = owner;
+    struct reply reply = reply_own(REPLY_NO_DESCRIPTORS);
+
+    log_turned_away(d, &peer, &reply);
+    return d->conf->tls.mode == SMTPD_TLS_IMPLICIT ? bytes_make(NULL, 0) : reply.wire;
+}
+
+static const struct listener_events listener_events = {.accepted = on_accepted,
+                                                       .no_room = on_no_room};
 
 /* ---- life ---- */
 

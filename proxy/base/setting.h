@@ -91,6 +91,7 @@ struct setting {
 };
 
 #define SETTING_SOCKET_PATH_MAX 107 /* octets: what a sockaddr_un holds beside its NUL */
+#define SETTING_LISTEN_PATH_MAX 99  /* ... while it is made, the process id stands behind it */
 
 void setting_put_net(const struct netmask *mask, struct buf *out); /* ADDR or ADDR/BITS */
 /* For setting.wrong: the value must be a host name. */

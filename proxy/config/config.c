@@ -73,8 +73,10 @@ static int read_parts(struct config *config, const struct flags *flags)
         error = config_resolve_listeners(config);
     if (error == 0)
         error = config_check_open_relays(config);
-    if (error == 0)
+    if (error == 0) {
         config_resolve_sizes(config);
+        config_check_descriptors(config);
+    }
     return error;
 }
 

@@ -4,6 +4,7 @@
 #include <ifaddrs.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "proxy/base/error.h"
 #include "proxy/config/config_directory.h"
@@ -315,6 +316,40 @@ static void check_reports(struct config *config)
                                  " leads to no relay that could take reports to senders, so the "
                                  "postmaster gets them: bounce-relay names one"));
     }
+}
+
+/* ---- descriptors ---- */
+
+#define OTHER_DESCRIPTORS 128 /* of a worker: targets, files, what is kept in reserve */
+
+/* Of one worker, with its part of the clients. */
+static uint64_t needed_descriptors(const struct config *config)
+{
+    uint64_t clients = 0, workers = config->core.workers == 0 ? 1 : config->core.workers;
+    for (size_t i = 0; i < config->smtpd_count; i++)
+        clients += config->smtpds[i]->limits.connections;
+    return (clients + workers - 1) / workers + OTHER_DESCRIPTORS;
+}
+
+void config_check_descriptors(struct config *config)
+{
+    uint64_t needed = needed_descriptors(config);
+    struct rlimit limit;
+    struct bytes copy;
+    char text[240];
+    if (config->smtpd_count == 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
+        limit.rlim_max >= needed)
+        return;
+    snprintf(
+        text, sizeof text,
+        "a process may open %llu files (ulimit -Hn, LimitNOFILE=), and with max-connections of "
+        "all sections a worker may need %llu: clients that find none get 421 4.3.2",
+        (unsigned long long)limit.rlim_max, (unsigned long long)needed);
+    if (arena_copy(&config->arena, bytes_of(text), &copy) == 0)
+        cf_warning(
+            &config->problems,
+            config_builder_find(config, &smtpd_conf_section, config->smtpds[0]->section)->place,
+            copy);
 }
 
 int config_check_targets(struct config *config)

@@ -123,7 +123,9 @@ int config_resolve_host(struct config *config, struct bytes host, uint16_t port,
 
 /* ---- config_check.c: where routes lead ---- */
 int config_check_open_relays(struct config *config); /* warns */
-int config_check_routes(struct config *config);      /* compiles them */
-int config_check_targets(struct config *config);     /* what --check does beyond a start */
+/* Warns where RLIMIT_NOFILE, raised as far as it may be, does not suffice. */
+void config_check_descriptors(struct config *config);
+int config_check_routes(struct config *config);  /* compiles them */
+int config_check_targets(struct config *config); /* what --check does beyond a start */
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Asks the system for names, accounts and sizes. Blocks, so only before the loop runs. */
+#include <errno.h>
 #include <grp.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -249,12 +250,27 @@ static uint16_t service_port(struct config *config, struct bytes service)
     return entry == NULL ? 0 : ntohs((uint16_t)entry->s_port);
 }
 
-static int add_wildcards(struct config *config, uint16_t port, struct setting_addresses *list)
+static bool kernel_has_ipv6(void)
+{
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool has_it = fd >= 0 || errno != EAFNOSUPPORT;
+    if (fd >= 0)
+        close(fd);
+    return has_it;
+}
+
+static int add_wildcards(struct config *config, uint16_t port, struct cf_place place,
+                         struct setting_addresses *list)
 {
     struct netaddr any4 = {.family = NETADDR_IPV4, .port = port};
     struct netaddr any6 = {.family = NETADDR_IPV6, .port = port};
     int error = add_address(config, list, &any4);
-    return error != 0 ? error : add_address(config, list, &any6);
+    if (error == 0 && kernel_has_ipv6())
+        return add_address(config, list, &any6);
+    if (error == 0)
+        cf_warning(&config->problems, place,
+                   bytes_of("this kernel has no IPv6: it listens at IPv4 addresses alone"));
+    return error;
 }
 
 static int resolve_listen_host(struct config *config, struct bytes host, uint16_t port,
@@ -291,7 +307,7 @@ static int resolve_listen_port(struct config *config, struct bytes text, struct 
         return 0;
     }
     if (host.len == 0)
-        return add_wildcards(config, port, list);
+        return add_wildcards(config, port, place, list);
     error = resolve_listen_host(config, host, port, &found);
     if (error == 0 && found.count == 0)
         cf_error(&config->problems, place, host, bytes_of("the name of a host that has addresses"),

@@ -19,9 +19,9 @@ static const char *wrong_listen(struct bytes value)
     struct netaddr ip;
 
     if (where.len > 1 && bytes_is(scheme, "unix"))
-        return where.at[1] == '/' && where.len - 1 <= SETTING_SOCKET_PATH_MAX
+        return where.at[1] == '/' && where.len - 1 <= SETTING_LISTEN_PATH_MAX
                    ? NULL
-                   : "unix: and an absolute path of at most 107 octets";
+                   : "unix: and an absolute path of at most 99 octets";
     if (bytes_is(scheme, "inet") && at < value.len && at > colon &&
         is_port(bytes_make(value.at + colon + 1, at - colon - 1))) {
         struct bytes host = bytes_skip(value, at + 1);

@@ -83,6 +83,27 @@ static int accept_one(struct listener *listener)
     return 0;
 }
 
+/* Takes one of the reserved descriptors, for as long as it takes to say so. What the client does
+ * not read at once it does not get. */
+static int turn_one_away(struct listener *listener)
+{
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+    socklen_t length = sizeof(address);
+    int fd = -1;
+
+    if (listener->events->no_room == NULL)
+        return -EMFILE;
+    fd = accept4(listener->fd, (struct sockaddr *)&address, &length, SOCK_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    struct bytes words =
+        listener->events->no_room(listener->owner, stream_address((struct sockaddr *)&address));
+    if (words.len != 0)
+        (void)send(fd, words.at, words.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    close(fd);
+    return 0;
+}
+
 /* Accepting one connection a turn saves the accept() that finds none. When the next turn finds
  * another, twice as many are accepted. */
 static unsigned next_burst(struct listener *listener)
@@ -109,7 +130,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     (void)status;
     (void)events;
     for (unsigned left = next_burst(listener); left > 0 && !listener->is_closed; left--) {
-        int error = has_descriptor(listener) ? accept_one(listener) : -EMFILE;
+        int error = has_descriptor(listener) ? accept_one(listener) : turn_one_away(listener);
 
         if (error == -EAGAIN) {
             listener->burst = 1;

@@ -110,13 +110,16 @@ struct netaddr stream_local(const struct stream *stream);
  * is closed. Octets are read after the callback has returned. */
 struct listener_events {
     void (*accepted)(void *owner, struct stream *stream);
+    /* There is no descriptor for this client: what it is told before its connection is closed.
+     * NULL: it waits in the kernel until there is one. */
+    struct bytes (*no_room)(void *owner, struct netaddr peer);
 };
 /* Legal when the stream has no owner. */
 void stream_adopt(struct stream *stream, const struct stream_events *events, void *owner);
 
-/* Takes a bound, listening socket over. Accepts a bounded number of connections a turn, and stops
- * while the process has fewer than `reserve` descriptors left under RLIMIT_NOFILE. NULL: see
- * *error_out; the socket is still the caller's. */
+/* Takes a bound, listening socket over. Accepts a bounded number of connections a turn, and none
+ * but for `no_room` while the process has fewer than `reserve` descriptors left under
+ * RLIMIT_NOFILE. NULL: see *error_out; the socket is still the caller's. */
 struct listener *listener_new(struct loop *loop, int fd, unsigned reserve,
                               const struct listener_events *events, void *owner, int *error_out);
 /* Legal when the listener was not closed before. No `accepted` follows; frees the listener. */

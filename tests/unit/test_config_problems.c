@@ -139,7 +139,7 @@ static const struct problem_row wrong[] = {
     {"[core]\nworkers = 65\n", "t.cf:2:11: found \"65\", expected a number of at most 64\n"},
     {"[core]\ndelay-warning = 0s\n", "t.cf:2:17: found \"0s\", expected a duration (4h), or off\n"},
     {"[core]\ncontrol-socket = x\n",
-     "t.cf:2:18: found \"x\", expected an absolute path of at most 107 octets\n"},
+     "t.cf:2:18: found \"x\", expected an absolute path of at most 99 octets\n"},
     {"[core]\npostmaster = \"a b\"\n",
      "t.cf:2:14: found \"a b\", expected an address, or a local name\n"},
     {"[core]\npostmaster = joe@\n",
@@ -155,7 +155,7 @@ static const struct problem_row wrong[] = {
     {"[core]\nuser-id = toor\n", "t.cf:2:11: found \"toor\", expected an account that is not "
                                  "root by another name\n"},
     {"[core]\nspool-directory = spool\n",
-     "t.cf:2:19: found \"spool\", expected an absolute path\n"},
+     "t.cf:2:19: found \"spool\", expected an absolute path of at most 91 octets\n"},
     {"[relay \"r\"]\naddress = 192.0.2.1\nremember = 1d\n",
      "t.cf:3:12: found \"\", expected two durations and a number of at most 1000000, as in 1d 1h "
      "100000\n"},

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -25,6 +26,7 @@ enum call {
     CALL_RENAME,
     CALL_READ,
     CALL_READ_MUCH, /* 16 KiB and more: no head, and no records */
+    CALL_SOCKET_V6,
     CALLS
 };
 
@@ -134,4 +136,11 @@ ssize_t pread(int fd, void *at, size_t len, off_t offset)
     if (is_open_among(fd) && (fails(CALL_READ) || (len >= 16384 && fails(CALL_READ_MUCH))))
         return -1;
     return REAL(pread)(fd, at, len, offset);
+}
+
+int socket(int domain, int type, int protocol)
+{
+    int (*real)(int, int, int) = dlsym(RTLD_NEXT, "socket");
+
+    return domain == AF_INET6 && fails(CALL_SOCKET_V6) ? -1 : real(domain, type, protocol);
 }

@@ -7,7 +7,8 @@ import subprocess
 import time
 
 SOURCE = pathlib.Path(__file__).with_name("faults.c")
-CALLS = ("open", "write", "sync", "sync directory", "link", "unlink", "rename", "read", "read much")
+CALLS = ("open", "write", "sync", "sync directory", "link", "unlink", "rename", "read", "read much",
+         "IPv6 socket")
 HANG = -1
 
 
