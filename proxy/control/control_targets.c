@@ -89,6 +89,8 @@ static void put_withheld_from(struct control_row *row, const struct smtpd_conf *
 {
     uint32_t settled =
         smtpd_conf_keywords(&listener->announce) | smtpd_conf_keywords(&listener->hide);
+    if (listener->fronts.xclient.count == 0) /* nobody may say it there */
+        settled |= CAPABILITY_XRCPTFORWARD;
     uint32_t missing = capability_offered(CAPABILITY_OFFER_PASSED) & ~settled & ~caps->keywords;
 
     if (listener->fronts.xclient.count == 0) /* nobody there may say it */

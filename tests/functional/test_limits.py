@@ -42,7 +42,7 @@ def test_all_processes_know_and_so_does_the_next_start(target, dns):
         wait_for(lambda: {"SIZE=100000", "LIMITS", "MAILMAX=3", "RCPTMAX=2", "DSN"}
                  <= set(control.json("targets")[0]["capabilities"].split()))    # told by the worker
         row, = control.json("targets")
-        assert [kept["keyword"] for kept in row["withheld"]] == ["BINARYMIME", "XRCPTFORWARD"]
+        assert [kept["keyword"] for kept in row["withheld"]] == ["BINARYMIME"]
         facts = server.directory / "spool/targets"
         wait_for(lambda: facts.exists() and "MAILMAX=3" in facts.read_text())
         server.stop()
@@ -111,14 +111,23 @@ def test_why_not(target, postern):
     meet(server, "joe@p.test")
     control = Control(server)
     rows = {row["name"]: row["withheld"] for row in control.json("targets")}
-    assert [kept["keyword"] for kept in rows["able"]] == ["BINARYMIME", "XRCPTFORWARD"]    # it takes no chunks
+    assert [kept["keyword"] for kept in rows["able"]] == ["BINARYMIME"]    # it takes no chunks
     assert {(w["keyword"], w["reason"], w["listener"]) for w in rows["plain"]} == {
-        (keyword, "not announced", "mx") for keyword in ("8BITMIME", "BINARYMIME", "DSN", "XRCPTFORWARD")}
+        (keyword, "not announced", "mx") for keyword in ("8BITMIME", "BINARYMIME", "DSN")}
     assert {(w["keyword"], w["reason"]) for w in rows["unseen"]} == {
-        (keyword, "not seen yet") for keyword in ("8BITMIME", "BINARYMIME", "DSN", "XRCPTFORWARD")}
+        (keyword, "not seen yet") for keyword in ("8BITMIME", "BINARYMIME", "DSN")}
     lines = [line.split() for line in control.text("targets").splitlines()]
     assert ["DSN", "not", "seen", "yet", "mx"] in lines
     assert ["DSN", "not", "announced", "mx"] in lines
+
+
+def test_why_not_what_only_proxies_say(target, postern):
+    """XRCPTFORWARD is withheld where somebody might say it."""
+    there = target(ehlo=LIMITED)
+    server = postern(relay_config(there.address, "identity = none"), smtpd="xclient-from = 127.0.0.1")
+    meet(server)
+    row, = Control(server).json("targets")
+    assert [kept["keyword"] for kept in row["withheld"]] == ["BINARYMIME", "XRCPTFORWARD"]
 
 
 @needs_root
