@@ -25,12 +25,15 @@ from harness.postern import Postern  # noqa: E402
 from harness.postfix import Postfix  # noqa: E402
 from harness.process import free_port, is_root  # noqa: E402
 from harness.spf_dns import SpfDns  # noqa: E402
+from harness.unpacked import can_be_entered  # noqa: E402
 from harness.workers import Workers  # noqa: E402
 from peers.answers import Hold  # noqa: E402
 from peers.milter import Milter  # noqa: E402
 from peers.target import FRAMINGS, Target  # noqa: E402
 
 needs_root = pytest.mark.skipif(not is_root(), reason="a private Postfix is started as root")
+needs_unpacked = pytest.mark.skipif(
+    not can_be_entered(), reason="Exim and OpenSMTPD need root, and mount namespaces of their own")
 
 
 @pytest.fixture(scope="session")

@@ -9,16 +9,16 @@ import re
 
 import pytest
 
-from conftest import ending_well
+from conftest import ending_well, needs_unpacked
 from harness.interop import HELO, PROGRAMS, SERVERS, TARGETS, USERS, Mail
 from harness.messages import DOTTED_MESSAGE, HEADER, PLAIN_MESSAGE
 from harness.postern import Postern
-from harness.process import free_port, is_root
+from harness.process import free_port
 from harness.smtp import keywords
 from harness.workers import wait_for
 from peers.client import Client
 
-pytestmark = pytest.mark.skipif(not is_root(), reason="real mail servers are started as root")
+pytestmark = needs_unpacked
 
 EIGHT_BIT = HEADER + (b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=latin1\r\n"
                       b"Content-Transfer-Encoding: 8bit\r\n\r\n" + bytes(range(0xa0, 0x100))
@@ -75,20 +75,23 @@ class Cell:
 class Matrix:
     """One postern between whoever sends and all targets; a domain for each target and framing."""
 
-    def __init__(self, start):
+    def __init__(self, stack, resolver):
+        """`stack` ends what was started: postern first, which has connections to the others."""
         self.targets, self.names = {}, []
         sections, routes = "", "[route]\n"
         for name, kind in TARGETS.items():
             names = [f"{name}-{chunking}" for chunking in kind.chunkings]
             self.names += names
             self.targets[name] = kind([f"{one}.test" for one in names])
+            stack.callback(self.targets[name].remove)
             for one, chunking in zip(names, kind.chunkings):
                 sections += self.targets[name].section(one, chunking)
                 routes += f"@{one}.test {one}\n"
         self.ports = {"lmtp": free_port()}
-        self.server = start(
+        self.server = Postern(
             f'[smtpd "lmtp"]\nlisten-port = 127.0.0.1:{self.ports["lmtp"]}\nprotocol = lmtp\n'
-            + LISTENER + sections + routes, smtpd=LISTENER)
+            + LISTENER + sections + routes, resolver, smtpd=LISTENER)
+        stack.enter_context(ending_well()).append(self.server)
         self.ports["smtp"] = self.server.port
         self._arrived = {}          # cell's name -> what came with it, until it is judged
         self._wait_known()
@@ -100,10 +103,6 @@ class Matrix:
             for name in self.names:
                 assert client.mail(PLAIN_MESSAGE, recipients=[f"joe@{name}.test"]).code == 250
             assert "8BITMIME" in keywords(client.expect(250, f"EHLO {HELO}"))
-
-    def remove(self):
-        for target in self.targets.values():
-            target.remove()
 
     def collect(self):
         """Looks at all targets; what has come and is not judged yet."""
@@ -141,15 +140,12 @@ class Matrix:
 
 @pytest.fixture(scope="module")
 def matrix(dns):
-    with ending_well() as servers:
-        def start(text, **options):
-            servers.append(Postern(text, dns.address, **options))
-            return servers[0]
-        made = Matrix(start)
+    with contextlib.ExitStack() as stack:
+        made = Matrix(stack, dns.address)
         yield made
-    late = list(made.collect())
-    made.remove()
-    assert not late, f"these came once more: {late}"
+        made.server.stop()
+        late = list(made.collect())
+        assert not late, f"these came once more: {late}"
 
 
 def can_say(client, kind):

@@ -2,7 +2,7 @@
 """What other people's mail servers and programs make of what postern tells them, and tell it."""
 import pytest
 
-from conftest import needs_root, relay_config
+from conftest import needs_unpacked, relay_config
 from harness.exim import Exim
 from harness.interop import PROGRAMS, SERVERS, Mail
 from harness.messages import DOTTED_MESSAGE, PLAIN_MESSAGE, as_stored
@@ -59,7 +59,7 @@ def hand_over(server, content=PLAIN_MESSAGE, recipients=tuple(OUTCOMES)):
         client.quit()
 
 
-@needs_root
+@needs_unpacked
 @pytest.mark.parametrize("listener", ["smtp", "lmtp"])
 @pytest.mark.parametrize("kind", SERVERS)
 def test_lmtp_client_hears_of_each(run, three, kind, listener):
@@ -73,7 +73,7 @@ def test_lmtp_client_hears_of_each(run, three, kind, listener):
         client.wait_log(line)
 
 
-@needs_root
+@needs_unpacked
 def test_mail_lmtp_of_opensmtpd(run, target, postern):
     """The program that OpenSMTPD starts as a delivery agent."""
     backend, port = target(), free_port()
@@ -96,7 +96,7 @@ def test_program_hears_the_targets_words(target, to_target, program, stage):
     assert "550" in said and "Not from you" in said
 
 
-@needs_root
+@needs_unpacked
 def test_exim_and_chunks(run, postern):
     """Between two Exims content comes by BDAT and leaves by BDAT; each says so in its log (K)."""
     behind = run(Exim)
@@ -110,7 +110,7 @@ def test_exim_and_chunks(run, postern):
     assert message.sent == as_stored(DOTTED_MESSAGE)
 
 
-@needs_root
+@needs_unpacked
 @pytest.mark.parametrize("kind", [Exim, Opensmtpd])
 def test_server_is_away(run, postern, kind):
     """What it cannot take is in its mailbox once it is back."""

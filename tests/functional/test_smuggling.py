@@ -159,7 +159,8 @@ def is_refusable(sequence, bare_newline):
 @pytest.mark.parametrize("bare_newline", ["normalize", "reject"])
 @pytest.mark.parametrize("framing", ["DATA", "BDAT"])
 def test_nothing_is_smuggled(postern, victim, framing, bare_newline):
-    """Each sequence, cut at every place, by DATA and in chunks, to a Postfix that gets DATA."""
+    """Each sequence, cut at every place, by DATA and in chunks, to a Postfix that gets DATA. Who is
+    out of step is not sent away for what came early, so that all that follows is seen."""
     server = postern(relay_config(victim.address, "chunking = no", "identity = none"),
                      smtpd=f"{PATIENT}early-input = accept\nbare-newline = {bare_newline}\n")
     numbers = [number for number, sequence in enumerate(SEQUENCES)

@@ -6,10 +6,11 @@ import pathlib
 import pwd
 import shutil
 import socket
+import subprocess
 import tempfile
 
 from harness.maildir import Maildir
-from harness.process import Process, free_port
+from harness.process import Process, free_port, is_root
 from harness.workers import wait_for
 
 UNPACKED = pathlib.Path("/var/cache/postern-tests")
@@ -32,6 +33,12 @@ for folder in usr/sbin usr/libexec; do
 done
 exec chroot "$root" "$@"
 """
+
+
+def can_be_entered():
+    """Root may make mount namespaces, but not within every container."""
+    return is_root() and subprocess.run(["unshare", "--mount", "true"], check=False,
+                                        stderr=subprocess.DEVNULL).returncode == 0
 
 
 class Unpacked:
@@ -64,7 +71,11 @@ class Unpacked:
         """Until it listens."""
         self.process = Process(["unshare", "--mount", "--propagation=private", "sh", "-c", ENTER,
                                 str(self.package), str(self.root), *self.command])
-        wait_for(self._listens, timeout_s=30)
+        try:
+            wait_for(self._listens, timeout_s=30)
+        except AssertionError:
+            self.stop()
+            raise
 
     def _listens(self):
         assert self.process.is_running, self.process.output
