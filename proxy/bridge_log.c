@@ -199,6 +199,7 @@ static void put_target(const struct bridge *b, struct log_line *line, const stru
     if (!branch->can_prepare)
         log_put_text(line, key_of(key, "connection", number), facts->is_reused ? "reused" : "new");
     log_put(line, key_of(key, "identity", number), facts->identity);
+    log_put_given(line, key_of(key, "target-tls", number), facts->tls);
     if (facts->is_replayed)
         log_put_text(line, key_of(key, "replayed", number), "yes");
     if (facts->may_be_duplicate)

@@ -14,7 +14,8 @@
     X(ERR_GARBAGE, -10008, "a reply that no SMTP server may give here")                            \
     X(ERR_TIMEOUT, -10009, "timed out")                                                            \
     X(ERR_CLOSED, -10010, "connection closed by the other side")                                   \
-    X(ERR_TLS, -10011, "TLS failed")
+    X(ERR_TLS, -10011, "TLS failed")                                                               \
+    X(ERR_NO_TLS, -10012, "STARTTLS is not announced, and must be used")
 
 enum error_number {
 #define X(name, number, text) name = number,

@@ -20,6 +20,7 @@ struct tls;      /* tls.h */
 struct stream_target {
     struct netaddr address; /* family NETADDR_NONE: `unix_path` is used */
     const char *unix_path;
+    struct bytes name; /* the host that leads there, where one is configured: for its certificate */
 };
 
 #define STREAM_UNSENT_MAX                                                                          \
@@ -84,9 +85,8 @@ void stream_close(struct stream *stream);
 
 struct stream_tls_start {
     struct tls *with; /* outlives the stream; decides whether we are the client or the server */
-    /* A client: the names of which the certificate must have one, where `with` verifies; the server
-     * is told the first. Empty ones do not count; without any the certificate must have the
-     * server's address. */
+    /* A client: the names of which the certificate must have one, where `with` verifies; then there
+     * must be one. The server is told the first. Empty ones do not count. */
     struct bytes names[STREAM_TLS_NAMES_MAX];
 };
 

@@ -333,11 +333,11 @@ static int on_new_session(SSL *ssl, SSL_SESSION *session)
     return 1;
 }
 
-/* A certificate must have one of the names; without any, the server's address. */
+/* The certificate must have one of the names, where it is verified. */
 static bool expect_names(const struct stream *stream, const struct stream_tls_start *start)
 {
     SSL *ssl = stream->tls->ssl;
-    char name[256], address[NETADDR_TEXT_MAX];
+    char name[256];
     bool has_name = false;
 
     for (size_t i = 0; i < STREAM_TLS_NAMES_MAX; i++) {
@@ -355,11 +355,8 @@ static bool expect_names(const struct stream *stream, const struct stream_tls_st
             return false;
     }
     SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    if (has_name || !stream->tls->with->verifies)
-        return true;
-    return stream->peer.family != NETADDR_NONE &&
-           X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl),
-                                         netaddr_text(&stream->peer, address)) == 1;
+    assert(has_name || !stream->tls->with->verifies);
+    return true;
 }
 
 static bool prepare_client(struct stream *stream, const struct stream_tls_start *start)
@@ -419,6 +416,8 @@ int stream_start_tls(struct stream *stream, const struct stream_tls_start *start
     } else {
         shake(stream);
     }
+    if (stream->has_eof)
+        stream_fail(stream, ERR_CLOSED);
     return 0;
 }
 

@@ -104,6 +104,8 @@ static bool may_live(const struct outbound *o)
     case OUT_GREETING:
     case OUT_EHLO:
     case OUT_HELO:
+    case OUT_STARTTLS:
+    case OUT_SECURING:
     case OUT_XCLIENT:
         return !o->has_job; /* the name that EHLO says is the client's, and goes with the
                                transaction */
@@ -422,8 +424,11 @@ static bool on_reply(struct outbound *o, const struct reply *reply, struct outbo
     case OUT_GREETING:
     case OUT_EHLO:
     case OUT_HELO:
+    case OUT_STARTTLS:
     case OUT_XCLIENT:
         return outbound_hello_reply(o, reply, ev);
+    case OUT_SECURING:
+        return outbound_go_away(o, GONE_LOST, reply, ev);
     case OUT_IDLE:
         return outbound_go_away(o, reply->code == 421 ? GONE_CLOSED : GONE_LOST, reply, ev);
     case OUT_ENVELOPE:

@@ -2,11 +2,11 @@
 /* One SMTP or LMTP connection to a target, from the greeting to QUIT: what we say, and what follows
  * from each answer. Pure: fed with octets, drained of events; what is to be sent collects in `out`.
  *
- * Life: outbound_start() - READY - { outbound_begin() - rcpt.. - data - frame.. - end - IDLE } -
- * outbound_quit(). Commands are pipelined (RFC 2920) where the target announces it; those that may
- * not go yet, or have no room in `out`, wait inside. After every call the caller calls
- * outbound_next() until it returns false, sends what stands in `out`, and reports it by
- * outbound_said(). After GONE only outbound_done() is legal. */
+ * Life: outbound_start() - [SECURE - outbound_secured()] - READY - { outbound_begin() - rcpt.. -
+ * data - frame.. - end - IDLE } - outbound_quit(). Commands are pipelined (RFC 2920) where the
+ * target announces it; those that may not go yet, or have no room in `out`, wait inside. After
+ * every call the caller calls outbound_next() until it returns false, sends what stands in `out`,
+ * and reports it by outbound_said(). After GONE only outbound_done() is legal. */
 #ifndef POSTERN_OUTBOUND_H
 #define POSTERN_OUTBOUND_H
 
@@ -25,6 +25,8 @@ enum outbound_state {
     OUT_GREETING, /* waiting for 220 */
     OUT_EHLO,     /* waiting for the reply to EHLO or LHLO */
     OUT_HELO,     /* EHLO was refused; waiting for the reply to HELO */
+    OUT_STARTTLS, /* waiting for the reply to STARTTLS */
+    OUT_SECURING, /* the TLS handshake; then EHLO again */
     OUT_IDLE,     /* ready for a transaction */
     OUT_XCLIENT,  /* waiting for the 220 to XCLIENT; then EHLO again */
     OUT_ENVELOPE, /* XFORWARD, MAIL, RCPT, DATA; answers come in order */
@@ -110,9 +112,23 @@ struct outbound_job {
     uint64_t size_bytes; /* SIZE in place of the client's estimate; 0: the estimate */
 };
 
+enum outbound_tls {
+    OUTBOUND_TLS_NONE,
+    OUTBOUND_TLS_MAY,     /* where the target announces STARTTLS, and takes it */
+    OUTBOUND_TLS_REQUIRED /* a target without is of no use */
+};
+
 struct outbound_conf {  /* outlives the connection */
     bool uses_chunking; /* where announced: BDAT instead of DATA */
-    bool is_lmtp;       /* RFC 2033: LHLO, and an answer for each recipient to the end of data */
+    enum outbound_tls tls;
+    bool is_lmtp; /* RFC 2033: LHLO, and an answer for each recipient to the end of data */
+};
+
+/* How the connection was opened. */
+struct outbound_hello {
+    struct bytes helo; /* what EHLO says; borrowed */
+    bool is_secured;   /* by TLS */
+    bool avoids_tls;   /* the target does not take it, or a handshake with it has failed */
 };
 
 struct outbound {
@@ -122,7 +138,7 @@ struct outbound {
     struct reply_parser in;
     struct buf unread; /* fed, but not looked at yet */
     struct buf out;
-    struct bytes helo; /* what EHLO says; borrowed */
+    struct outbound_hello hello;
     struct outbound_job job;
     bool has_job;
     bool is_impersonated; /* XCLIENT or PROXY was sent: serves one client only */
@@ -144,9 +160,11 @@ struct outbound {
 };
 
 enum outbound_event_kind {
-    OUTBOUND_READY,        /* `caps` are known: outbound_begin() is legal */
-    OUTBOUND_ANSWER,       /* rcpt, fate, reply */
-    OUTBOUND_GO,           /* content may be sent: see outbound_frame() */
+    OUTBOUND_SECURE, /* begin the TLS handshake, then outbound_secured(). `dropped` octets came in
+                        plain behind the reply to STARTTLS, and were thrown away */
+    OUTBOUND_READY,  /* `caps` are known: outbound_begin() is legal */
+    OUTBOUND_ANSWER, /* rcpt, fate, reply */
+    OUTBOUND_GO,     /* content may be sent: see outbound_frame() */
     OUTBOUND_FINAL_ANSWER, /* fate, reply: for all that stand, or for `rcpt` (LMTP). is_early:
                               before our end of data. is_last: no other comes, and IDLE or GONE
                               follows, maybe later */
@@ -165,6 +183,7 @@ struct outbound_event {
     bool is_last;
     bool is_heard;    /* ANSWER: the target's reply to this very RCPT */
     bool is_end_sent; /* GONE: the end of data was sent, and its answer will never be known */
+    size_t dropped;   /* SECURE */
     int error;        /* GONE without a reply of the target: why */
     bool is_confused; /* the target's reply means that we or the operator erred (500 502 503 530
                          538): `reply` is ours, `heard` the target's, for an error line */
@@ -186,6 +205,9 @@ void outbound_forget(struct outbound *o);
  * printable ASCII, "localhost" is. After XCLIENT the client's own is said, where it is one. */
 void outbound_start(struct outbound *o, unsigned proxy_version, const struct identity *client,
                     const struct identity *own, struct bytes helo);
+
+/* Legal after SECURE, when the handshake is over. */
+void outbound_secured(struct outbound *o);
 
 /* Legal after READY or IDLE. */
 void outbound_begin(struct outbound *o, const struct outbound_job *job);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* How a connection is opened: PROXY header, greeting, EHLO, LHLO or HELO, and XCLIENT, after which
- * EHLO is said again. */
+/* How a connection is opened: PROXY header, greeting, EHLO, LHLO or HELO, STARTTLS and XCLIENT,
+ * after each of which EHLO is said again. */
+#include "proxy/base/error.h"
 #include "proxy/smtp/outbound_private.h"
 
 #define HELO_MAX 255
@@ -25,14 +26,14 @@ void outbound_start(struct outbound *o, unsigned proxy_version, const struct ide
     else if (proxy_version == 2)
         identity_put_proxy_v2(&o->out, client);
     o->is_impersonated = proxy_version != 0 && client != NULL;
-    o->helo = can_be_said(helo) ? helo : bytes_of("localhost");
+    o->hello.helo = can_be_said(helo) ? helo : bytes_of("localhost");
     outbound_hello_enter(o, OUT_GREETING);
 }
 
 static void say_helo(struct outbound *o, const char *verb)
 {
     buf_text(&o->out, verb);
-    buf_put(&o->out, o->helo);
+    buf_put(&o->out, o->hello.helo);
     buf_text(&o->out, "\r\n");
 }
 
@@ -46,7 +47,7 @@ static void say_xclient(struct outbound *o)
     o->is_impersonated = true;
     o->is_xclient_sent = true;
     if (can_be_said(o->job.client->helo))
-        o->helo = o->job.client->helo; /* the name that the target shall judge */
+        o->hello.helo = o->job.client->helo; /* the name that the target shall judge */
     identity_put_xclient(&o->out, o->job.client,
                          &(struct identity_way){.attributes = o->caps.xclient,
                                                 .form = o->job.form,
@@ -63,10 +64,14 @@ void outbound_hello_enter(struct outbound *o, enum outbound_state next)
     case OUT_HELO:
         say_helo(o, "HELO ");
         break;
+    case OUT_STARTTLS:
+        buf_text(&o->out, "STARTTLS\r\n");
+        break;
     case OUT_XCLIENT:
         say_xclient(o);
         break;
     case OUT_GREETING:
+    case OUT_SECURING:
     case OUT_IDLE:
     case OUT_ENVELOPE:
     case OUT_CONTENT:
@@ -116,6 +121,45 @@ static bool is_verdict(const struct outbound *o, const struct reply *reply)
     return reply->code == 521 || (o->is_impersonated && !is_outage);
 }
 
+/* ---- TLS ---- */
+
+static bool wants_tls(const struct outbound *o)
+{
+    return o->conf->tls != OUTBOUND_TLS_NONE && !o->hello.is_secured && !o->hello.avoids_tls;
+}
+
+static bool lack_tls(struct outbound *o, struct outbound_event *ev)
+{
+    refused(o, GONE_REFUSED, NULL, ev);
+    ev->error = ERR_NO_TLS;
+    return true;
+}
+
+/* What came behind a 220 was said by nobody knows whom. */
+static bool on_starttls(struct outbound *o, const struct reply *reply, struct outbound_event *ev)
+{
+    if (reply_is_positive(reply)) {
+        ev->kind = OUTBOUND_SECURE;
+        ev->dropped = buf_length(&o->unread);
+        buf_reset(&o->unread);
+        o->state = OUT_SECURING;
+        return true;
+    }
+    if (o->conf->tls == OUTBOUND_TLS_REQUIRED || reply->code == 421 || reply->code == 521)
+        return refused(o, reply->code == 521 ? GONE_VERDICT : GONE_REFUSED, reply, ev);
+    o->hello.avoids_tls = true;
+    return greeted(o, o->caps, ev);
+}
+
+void outbound_secured(struct outbound *o)
+{
+    assert(o->state == OUT_SECURING && buf_length(&o->out) == 0);
+    o->hello.is_secured = true;
+    outbound_hello_enter(o, OUT_EHLO);
+}
+
+/* ---- the other replies ---- */
+
 static bool on_greeting(struct outbound *o, const struct reply *reply, struct outbound_event *ev)
 {
     if (reply_is_positive(reply)) {
@@ -130,9 +174,18 @@ static bool on_greeting(struct outbound *o, const struct reply *reply, struct ou
 static bool on_hello(struct outbound *o, const struct reply *reply, struct outbound_event *ev)
 {
     if (reply_is_positive(reply)) {
-        struct capability none = {.keywords = 0};
+        struct capability caps = {.keywords = 0};
 
-        return greeted(o, o->state == OUT_EHLO ? capability_parse(reply) : none, ev);
+        if (o->state == OUT_EHLO)
+            caps = capability_parse(reply);
+        if (wants_tls(o) && capability_has(&caps, CAPABILITY_STARTTLS)) {
+            o->caps = caps; /* where it is refused */
+            outbound_hello_enter(o, OUT_STARTTLS);
+            return false;
+        }
+        if (wants_tls(o) && o->conf->tls == OUTBOUND_TLS_REQUIRED)
+            return lack_tls(o, ev);
+        return greeted(o, caps, ev);
     }
     if (o->state == OUT_EHLO && outbound_class(reply) == 5 && reply->code != 521 &&
         !o->conf->is_lmtp) {
@@ -179,8 +232,11 @@ bool outbound_hello_reply(struct outbound *o, const struct reply *reply, struct 
     case OUT_EHLO:
     case OUT_HELO:
         return on_hello(o, reply, ev);
+    case OUT_STARTTLS:
+        return on_starttls(o, reply, ev);
     case OUT_XCLIENT:
         return on_xclient(o, reply, ev);
+    case OUT_SECURING:
     case OUT_IDLE:
     case OUT_ENVELOPE:
     case OUT_CONTENT:

@@ -7,8 +7,8 @@
 
 #include "proxy/smtp/outbound.h"
 
-/* outbound_hello.c: GREETING, EHLO, HELO and XCLIENT, one command at a time. The reply function
- * returns whether it has filled in *ev. */
+/* outbound_hello.c: GREETING, EHLO, HELO, STARTTLS and XCLIENT, one command at a time. The reply
+ * function returns whether it has filled in *ev. */
 void outbound_hello_enter(struct outbound *o, enum outbound_state next);
 bool outbound_hello_reply(struct outbound *o, const struct reply *reply, struct outbound_event *ev);
 

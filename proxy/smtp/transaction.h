@@ -84,6 +84,7 @@ struct branch_facts {
     struct bytes target;   /* its name */
     struct bytes address;  /* of the connection, or the path */
     struct bytes identity; /* as it was handed on: "xclient", "xforward", "proxy-v1", ... "none" */
+    struct bytes tls;      /* how the connection is encrypted; empty: not at all */
     unsigned identity_kinds; /* the same as enum identity_kind bits; 0: none, or no relay */
     bool is_reused;          /* the connection had served before */
     bool is_replayed;        /* a reused connection broke, and a new one served */

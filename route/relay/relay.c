@@ -15,6 +15,7 @@
 #include "route/relay/relay_memory.h"
 #include "route/relay/relay_pool.h"
 #include "route/relay/relay_private.h"
+#include "route/relay/relay_tls.h"
 #include "route/relay/relay_recipient.h"
 #include "route/relay/relay_yield.h"
 
@@ -227,6 +228,7 @@ static void on_free(struct target *target)
     relay_share_leave(r);
     relay_line_done(&r->line);
     relay_endpoints_done(&r->endpoints);
+    relay_tls_done(r);
     mem_free(r);
 }
 
@@ -367,6 +369,7 @@ static struct target *open_target(struct target_services *services, const void *
     r->service = service;
     r->outbound.uses_chunking = conf->chunking == RELAY_CHUNKING_AUTO;
     r->outbound.is_lmtp = conf->protocol == RELAY_LMTP;
+    r->outbound.tls = relay_tls_policy(conf);
     relay_log_init(&r->log, service, conf);
     relay_pool_init(r);
     relay_share_join(r, &share_ops);
@@ -382,6 +385,8 @@ const struct target_kind relay_kind = {
     .section = &relay_conf_section,
     .is_relay = true,
     .finish = relay_conf_finish,
+    .load = relay_tls_load,
+    .unload = relay_tls_unload,
     .make_implicit = make_implicit,
     .is_blind = is_blind,
     .check = relay_check,

@@ -552,22 +552,13 @@ static void on_event(void *user, const struct outbound_event *ev)
     struct relay_branch *w = user;
 
     log_confused(w, ev);
-    switch (ev->kind) {
-    case OUTBOUND_ANSWER:
+    if (ev->kind == OUTBOUND_ANSWER)
         on_answer(w, ev);
-        break;
-    case OUTBOUND_GO:
+    else if (ev->kind == OUTBOUND_GO)
         on_go(w);
-        break;
-    case OUTBOUND_FINAL_ANSWER:
+    else if (ev->kind == OUTBOUND_FINAL_ANSWER)
         on_final(w, ev);
-        break;
-    case OUTBOUND_READY:
-    case OUTBOUND_IDLE:
-    case OUTBOUND_REFUSED:
-    case OUTBOUND_GONE:
-        break; /* the connection's */
-    }
+    /* the others are the connection's */
 }
 
 static void on_lost(void *user, int error, const struct outbound_event *ev)

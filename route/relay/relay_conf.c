@@ -132,11 +132,23 @@ static const struct setting rows[] = {
     {"unverified", SETTING_CHOICE, AT(unverified), "accept", "accept|defer",
      .help = "recipients that come meanwhile, and that the target has neither accepted nor refused "
              "lately; defer: 451 4.4.1, so that an outage makes no bounces"},
+    {"tls", SETTING_CHOICE, AT(tls.mode), "may", "none|may|encrypt|verify",
+     .help =
+         "may: where the target announces STARTTLS; if the handshake fails, in plain over another "
+         "connection; encrypt: a target without counts as down; verify: so does one whose "
+         "certificate is not that of name, or of the host in its address line"},
+    {"tls-ca", SETTING_TEXT, AT(tls.files.ca), NULL, NULL, .initial_help = "the system's",
+     .help = "a file (PEM) with the authorities that verify trusts"},
+    {"tls-certificate", SETTING_TEXTS, AT(tls.files.certificates), NULL, NULL,
+     .initial_help = "none",
+     .help = "a file (PEM) with our certificate, for targets that ask for one"},
+    {"tls-key", SETTING_TEXTS, AT(tls.files.keys), NULL, NULL,
+     .initial_help = "in the certificate's file", .help = "a file (PEM) with its key"},
     {"remember", SETTING_PHRASE, AT(remember), "1d 1h 100000", NULL, .type = &remember_type,
      .help = "for how long accepted and refused recipients are remembered, and how many"},
-    {"retry", SETTING_DURATIONS, AT(retry), "5m 10m 20m 40m 1h", "1s..",
+    {"retry", SETTING_DURATIONS, AT(retry.pauses), "5m 10m 20m 40m 1h", "1s..",
      .help = "the pauses between two tries of what waits; the last one repeats"},
-    {"expire", SETTING_DURATION, AT(expire_ms), "5d", "1s..",
+    {"expire", SETTING_DURATION, AT(retry.expire_ms), "5d", "1s..",
      .help = "how long a message is tried before it goes back to its sender"},
     {"max-connections", SETTING_COUNT, AT(limits.max_connections), "40", "1..",
      .help =
@@ -193,9 +205,9 @@ const struct setting_section relay_conf_section = {
 static void make_queue(struct relay_conf *conf)
 {
     conf->queue = (struct target_queue){
-        .retry_ms = conf->retry.at,
-        .retry_count = conf->retry.count,
-        .expire_ms = conf->expire_ms,
+        .retry_ms = conf->retry.pauses.at,
+        .retry_count = conf->retry.pauses.count,
+        .expire_ms = conf->retry.expire_ms,
         .connections_max = conf->limits.max_connections, /* of each address with balance = hash */
         .recipients_max = RECIPIENTS_MAX,
     };
@@ -257,6 +269,9 @@ void relay_conf_finish(struct setting_reading *section)
         conf->helo = section->hostname;
     if (conf->protocol == RELAY_LMTP && !section->is_given(section, "port"))
         conf->port = LMTP_PORT;
+    if (conf->tls.mode == RELAY_TLS_VERIFY && !text_is_host_name(conf->name))
+        cf_unexpected(problems, section->place_of(section, "tls", 0),
+                      "verify where name is no host's", "a name that the certificate has");
     check_identity(section, conf);
     check_balance(section, conf);
     make_queue(conf);

@@ -11,6 +11,7 @@
 #include "proxy/base/endpoint.h"
 #include "proxy/base/netaddr.h"
 #include "proxy/base/setting.h"
+#include "proxy/io/tls_conf.h"
 #include "route/relay/relay_memory.h"
 #include "route/target_kind.h"
 
@@ -22,6 +23,18 @@ enum relay_on_failure { RELAY_ON_FAILURE_SPOOL, RELAY_ON_FAILURE_TEMPFAIL };
 enum relay_unverified { RELAY_UNVERIFIED_ACCEPT, RELAY_UNVERIFIED_DEFER };
 enum relay_balance { RELAY_BALANCE_FIRST, RELAY_BALANCE_ROUND_ROBIN, RELAY_BALANCE_HASH };
 enum relay_chunking { RELAY_CHUNKING_AUTO, RELAY_CHUNKING_NO };
+
+enum relay_tls_mode { RELAY_TLS_NONE, RELAY_TLS_MAY, RELAY_TLS_ENCRYPT, RELAY_TLS_VERIFY };
+
+struct relay_tls_conf {
+    enum relay_tls_mode mode;
+    struct tls_conf files; /* at most one certificate, of ours */
+};
+
+struct relay_retry {
+    struct setting_durations pauses;
+    uint64_t expire_ms;
+};
 
 struct relay_address {
     struct endpoint at; /* port 0: relay_conf.port */
@@ -77,8 +90,8 @@ struct relay_conf {
     enum relay_chunking chunking;
     struct relay_limits limits;
     struct relay_times times;
-    struct setting_durations retry;
-    uint64_t expire_ms;
+    struct relay_tls_conf tls;
+    struct relay_retry retry;
     enum relay_unverified unverified;
     struct relay_remember remember;
     struct setting_texts filters; /* their names */

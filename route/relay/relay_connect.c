@@ -85,11 +85,22 @@ static const struct stream_target *next_endpoint(const struct relay_dial *d)
     return NULL;
 }
 
+static void open_link(struct relay_dial *d, const struct stream_target *to, enum relay_link_tls tls)
+{
+    int error;
+    struct relay_link *link =
+        relay_link_open(d->relay, &(struct relay_link_user){.events = &link_events, .who = d}, to,
+                        tls, d->user.client, &error);
+
+    if (link == NULL) /* a shortage of ours: other addresses would not help */
+        miss_own(d, REPLY_LOCAL_PROBLEM, RELAY_VERDICT);
+    else
+        set_link(d, link);
+}
+
 static void go_on(struct relay_dial *d)
 {
     const struct stream_target *to = next_endpoint(d);
-    struct relay_link *link;
-    int error;
 
     if (to == NULL) {
         enum reply_id refusal = relay_endpoints_refusal(&d->relay->endpoints);
@@ -101,12 +112,7 @@ static void go_on(struct relay_dial *d)
     }
     assert(d->tried_count < RELAY_ENDPOINTS_MAX);
     d->tried[d->tried_count++] = *to;
-    link = relay_link_open(d->relay, &(struct relay_link_user){.events = &link_events, .who = d},
-                           to, d->user.client, &error);
-    if (link == NULL) /* a shortage of ours: other addresses would not help */
-        miss_own(d, REPLY_LOCAL_PROBLEM, RELAY_VERDICT);
-    else
-        set_link(d, link);
+    open_link(d, to, RELAY_LINK_TLS_AS_SET);
 }
 
 static struct relay_dial *dial_new(struct relay *r)
@@ -229,19 +235,36 @@ static bool serves_others(const struct relay *r, const struct stream_target *to)
     return false;
 }
 
+/* What need not be encrypted is tried in plain, once. */
+static bool may_go_plain(const struct relay_dial *d, int error)
+{
+    const struct relay *r = d->relay;
+    bool may = r->conf->tls.mode == RELAY_TLS_MAY;
+
+    if (!relay_link_is_securing(d->link) || error == ERR_MEMORY)
+        return false;
+    relay_log_tls_failed(&r->log, &d->link->to, error, stream_tls_problem(d->link->stream), may);
+    return may;
+}
+
 static void on_lost(void *user, int error, const struct outbound_event *ev)
 {
     struct relay_dial *d = user;
     struct stream_target to = d->link->to;
     bool has_spoken = ev != NULL && ev->reply.wire.len != 0;
+    bool goes_plain = may_go_plain(d, error);
 
     set_link(d, NULL);
+    if (goes_plain) {
+        open_link(d, &to, RELAY_LINK_TLS_NONE);
+        return;
+    }
     if (ev != NULL && ev->why == GONE_VERDICT) { /* it is there, and has spoken: no fail-over */
         relay_endpoints_worked(&d->relay->endpoints, &to);
         miss(d, &ev->reply, RELAY_VERDICT);
         return;
     }
-    if (ev != NULL && ev->why == GONE_SHORTAGE) {
+    if (error == ERR_MEMORY) { /* the target is not to blame */
         relay_log_shortage(&d->relay->log, NULL);
         miss_own(d, REPLY_LOCAL_PROBLEM, RELAY_VERDICT);
         return;

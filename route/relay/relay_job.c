@@ -42,6 +42,19 @@ bool relay_job_waits_for_name(const struct relay_branch *w)
            loop_now_ms(w->carrier->loop) < w->carrier->resolve_by_ms;
 }
 
+static void fill_tls(struct relay_branch *w)
+{
+    struct buf text;
+
+    w->branch->facts.tls = bytes_make(NULL, 0);
+    if (w->link->tls == NULL)
+        return;
+    buf_init(&text, &loop_pools(w->carrier->loop)->small, 256);
+    tls_facts_put(&text, w->link->tls);
+    (void)arena_copy(arena_of(w), buf_bytes(&text), &w->branch->facts.tls);
+    buf_done(&text);
+}
+
 static void fill_facts(struct relay_branch *w)
 {
     struct branch_facts *facts = &w->branch->facts;
@@ -52,6 +65,7 @@ static void fill_facts(struct relay_branch *w)
         facts->address = bytes_make(NULL, 0);
     facts->identity = bytes_of(relay_identity_text(w->identity));
     facts->identity_kinds = w->identity;
+    fill_tls(w);
     facts->is_reused = w->link->out.transactions != 0;
     w->branch->lacks_enhanced = !capability_has(&w->link->out.caps, CAPABILITY_ENHANCEDSTATUSCODES);
     w->branch->lacks_dsn = !capability_has(&w->link->out.caps, CAPABILITY_DSN);

@@ -8,6 +8,7 @@
 #include "route/relay/relay_content.h"
 #include "route/relay/relay_identity.h"
 #include "route/relay/relay_private.h"
+#include "route/relay/relay_tls.h"
 
 #define QUIT_MS          5000   /* for the reply to QUIT: nobody waits for it */
 #define SPOOLED_FINAL_MS 600000 /* RFC 5321 4.5.3.2.6 */
@@ -130,6 +131,7 @@ static void on_closed(void *owner)
     list_remove(&link->in_relay);
     link->relay->link_count--;
     link->home->closed(link);
+    mem_free(link->tls);
     mem_free(link->helo);
     mem_free(link);
 }
@@ -168,6 +170,8 @@ static uint64_t owed_ms(const struct relay_link *link)
     case OUT_GREETING:
     case OUT_EHLO:
     case OUT_HELO:
+    case OUT_STARTTLS:
+    case OUT_SECURING:
     case OUT_XCLIENT:
         return times->command_ms;
     case OUT_ENVELOPE:
@@ -229,9 +233,28 @@ static const struct deadline_use deadline_use = {.reached = on_deadline};
 
 /* ---- draining ---- */
 
+bool relay_link_is_securing(const struct relay_link *link)
+{
+    return link->out.state == OUT_SECURING;
+}
+
+/* What stands in `out` was sent: it has been answered. */
+static void secure(struct relay_link *link, size_t dropped)
+{
+    int error = relay_tls_start(link->relay, link->stream, &link->to);
+
+    if (dropped != 0)
+        relay_log_dropped(&link->relay->log, &link->to, dropped);
+    if (error != 0)
+        give_up(link, error, NULL);
+}
+
 static void perform(struct relay_link *link, const struct outbound_event *ev)
 {
     switch (ev->kind) {
+    case OUTBOUND_SECURE:
+        secure(link, ev->dropped);
+        break;
     case OUTBOUND_READY:
         if (link->state != RELAY_LINK_GREETING)
             break; /* who asked for XCLIENT has gone meanwhile */
@@ -367,8 +390,25 @@ static void on_failed(void *owner, int error)
 {
     struct relay_link *link = owner;
 
-    (void)error; /* what matters is how far the conversation had come */
-    outbound_eof(&link->out);
+    if (relay_link_is_securing(link)) {
+        give_up(link, error, NULL);
+        return;
+    }
+    outbound_eof(&link->out); /* what matters is how far the conversation had come */
+    relay_link_drain(link);
+}
+
+static void on_secured(void *owner, const struct tls_facts *facts)
+{
+    struct relay_link *link = owner;
+
+    link->tls = tls_facts_copy(facts);
+    if (link->tls == NULL) {
+        give_up(link, ERR_MEMORY, NULL);
+        return;
+    }
+    relay_log_tls(&link->relay->log, &link->to, facts);
+    outbound_secured(&link->out);
     relay_link_drain(link);
 }
 
@@ -378,13 +418,14 @@ static const struct stream_events stream_events = {
     .room = on_room,
     .eof = on_eof,
     .failed = on_failed,
+    .secured = on_secured,
     .closed = on_closed,
 };
 
 /* ---- beginning ---- */
 
 static struct relay_link *link_new(struct relay *r, const struct relay_link_user *user,
-                                   const struct stream_target *to)
+                                   const struct stream_target *to, enum relay_link_tls tls)
 {
     struct loop_pools *pools = loop_pools(r->service->loop);
     struct relay_link *link = mem_zalloc(sizeof(*link));
@@ -402,14 +443,15 @@ static struct relay_link *link_new(struct relay *r, const struct relay_link_user
     list_init(&link->hold.in_carrier);
     deadline_init(&link->deadline, &deadline_use);
     outbound_init(&link->out, &r->outbound, &pools->small, &pools->medium);
+    link->out.hello.avoids_tls = tls == RELAY_LINK_TLS_NONE;
     return link;
 }
 
 struct relay_link *relay_link_open(struct relay *r, const struct relay_link_user *user,
-                                   const struct stream_target *to, struct carrier *client,
-                                   int *error_out)
+                                   const struct stream_target *to, enum relay_link_tls tls,
+                                   struct carrier *client, int *error_out)
 {
-    struct relay_link *link = link_new(r, user, to);
+    struct relay_link *link = link_new(r, user, to, tls);
     bool may_connect = link != NULL && (client == NULL || relay_link_bind(link, client));
 
     *error_out = ERR_MEMORY;

@@ -39,6 +39,11 @@ enum relay_link_lot {
     RELAY_LOT_BUSY   /* in relay.busy */
 };
 
+enum relay_link_tls {
+    RELAY_LINK_TLS_AS_SET, /* as the section says */
+    RELAY_LINK_TLS_NONE    /* a handshake with this address has just failed */
+};
+
 /* What its home is told. */
 struct relay_link_home {
     /* It has no user, and the target owes nothing: it may serve another. */
@@ -99,7 +104,8 @@ struct relay_link {
     struct outbound out;
     struct deadline deadline;
     struct loop_post post;
-    uint8_t *helo; /* what the client it is bound to had said; own memory */
+    struct tls_facts *tls; /* NULL: it is not encrypted */
+    uint8_t *helo;         /* what the client it is bound to had said; own memory */
     size_t helo_len;
     uint64_t opened_ms;
     struct relay_link_wait wait;
@@ -112,8 +118,10 @@ struct relay_link {
 
 /* Begins to connect. With PROXY `client` is whom it is bound to. NULL: *error_out. */
 struct relay_link *relay_link_open(struct relay *r, const struct relay_link_user *user,
-                                   const struct stream_target *to, struct carrier *client,
-                                   int *error_out);
+                                   const struct stream_target *to, enum relay_link_tls tls,
+                                   struct carrier *client, int *error_out);
+/* Its TLS handshake is under way, or has just failed. */
+bool relay_link_is_securing(const struct relay_link *link);
 /* Performs what the machine says and writes what may go. Reports to users, so: not from within a
  * target's functions, but flush(). */
 void relay_link_drain(struct relay_link *link);

@@ -125,6 +125,48 @@ void relay_log_lost(struct relay_log *log, const struct id *transaction,
     log_end(&line);
 }
 
+void relay_log_tls(const struct relay_log *log, const struct stream_target *to,
+                   const struct tls_facts *facts)
+{
+    struct log_line line = begin_line(log, LOG_LEVEL_INFO, "target-tls");
+    struct buf text;
+
+    put_address(&line, to);
+    buf_init(&text, &loop_pools(log->service->loop)->medium, 256);
+    tls_facts_put(&text, facts);
+    log_put(&line, "tls", buf_bytes(&text));
+    buf_done(&text);
+    if (facts->subject.len != 0)
+        log_put(&line, "tls-subject", facts->subject);
+    if (facts->is_resumed)
+        log_put_text(&line, "tls-resumed", "yes");
+    log_end(&line);
+}
+
+void relay_log_tls_failed(const struct relay_log *log, const struct stream_target *to, int error,
+                          const char *problem, bool goes_plain)
+{
+    struct log_line line = begin_line(log, LOG_LEVEL_WARNING, "target-tls-failed");
+
+    put_address(&line, to);
+    if (problem != NULL)
+        log_put_text(&line, "error", problem);
+    else
+        log_put_error(&line, "error", error);
+    if (goes_plain)
+        log_put_text(&line, "fallback", "plain");
+    log_end(&line);
+}
+
+void relay_log_dropped(const struct relay_log *log, const struct stream_target *to, size_t dropped)
+{
+    struct log_line line = begin_line(log, LOG_LEVEL_WARNING, "target-tls-dropped");
+
+    put_address(&line, to);
+    log_put_number(&line, "dropped", (int64_t)dropped);
+    log_end(&line);
+}
+
 void relay_log_shortage(struct relay_log *log, const struct id *transaction)
 {
     struct log_line line = begin_line(log, LOG_LEVEL_ERROR, "shortage");

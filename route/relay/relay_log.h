@@ -44,6 +44,14 @@ void relay_log_up(struct relay_log *log, const struct stream_target *to, uint64_
  * empty: `error` says why. */
 void relay_log_lost(struct relay_log *log, const struct id *transaction,
                     const struct stream_target *to, int error, const struct reply *heard);
+/* A connection is encrypted. */
+void relay_log_tls(const struct relay_log *log, const struct stream_target *to,
+                   const struct tls_facts *facts);
+/* The handshake failed; `problem` says why, or where that is NULL `error`. */
+void relay_log_tls_failed(const struct relay_log *log, const struct stream_target *to, int error,
+                          const char *problem, bool goes_plain);
+/* So many octets came in plain behind the reply to STARTTLS, and were thrown away. */
+void relay_log_dropped(const struct relay_log *log, const struct stream_target *to, size_t dropped);
 /* There was no memory for the conversation. `transaction` NULL: it was about nobody's yet. */
 void relay_log_shortage(struct relay_log *log, const struct id *transaction);
 /* A connection goes from an unfinished message, of `bytes` so far, to who waits. In a minute one

@@ -22,10 +22,11 @@ struct relay_lookup {
     struct dns_query *query;
     struct dns_name hosts[DNS_NAMES_MAX]; /* of the MX */
     int host_count, host_at;
-    size_t source_at; /* among the configured addresses; the name is one */
-    uint16_t port;    /* for the addresses of the question under way */
-    uint32_t weight;  /* likewise */
-    bool wants_name;  /* there is no MX */
+    size_t source_at;  /* among the configured addresses; the name is one */
+    uint16_t port;     /* for the addresses of the question under way */
+    uint32_t weight;   /* likewise */
+    struct bytes name; /* likewise: the host, where it stands in an address line */
+    bool wants_name;   /* there is no MX */
     bool is_started, is_over;
 };
 
@@ -54,7 +55,7 @@ static void add(struct relay_lookup *u, const struct stream_target *to)
 
 static void add_address(struct relay_lookup *u, const struct netaddr *address, uint16_t port)
 {
-    struct stream_target to = {.address = *address};
+    struct stream_target to = {.address = *address, .name = u->name};
 
     if (to.address.port == 0)
         to.address.port = port;
@@ -164,6 +165,7 @@ static bool take_source(struct relay_lookup *u, size_t i)
     const struct endpoint *address = &u->conf->addresses.at[i].at;
 
     u->weight = u->conf->addresses.at[i].weight;
+    u->name = address->kind == ENDPOINT_HOST ? address->host : bytes_make(NULL, 0);
     switch (address->kind) {
     case ENDPOINT_IP:
         add_address(u, &address->ip, (uint16_t)u->conf->port);

@@ -30,6 +30,7 @@ struct relay {
     const struct relay_conf *conf;
     struct relay_service *service;
     struct outbound_conf outbound;
+    struct tls *tls; /* relay_tls.c's; NULL: not needed yet, or the section's is used */
     struct relay_endpoints endpoints;
     struct relay_log log;
     struct relay_learnt learnt;

@@ -69,6 +69,7 @@ static void on_event(struct fuzz *f, const struct outbound_event *ev)
 {
     CHECK(!f->is_gone);
     switch (ev->kind) {
+    case OUTBOUND_SECURE:
     case OUTBOUND_READY:
         CHECK(!f->is_ready && f->lent == NULL);
         f->is_ready = true;

@@ -12,12 +12,13 @@ XCLIENT = "XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPOR
 CHUNKING_EHLO = (*DEFAULT_EHLO, "CHUNKING")
 FRAMINGS = {"DATA": DEFAULT_EHLO, "BDAT": CHUNKING_EHLO}
 
-STAGES = ("accept", "greeting", "EHLO", "HELO", "XCLIENT", "XFORWARD", "MAIL", "RCPT", "DATA",
+STAGES = ("accept", "greeting", "EHLO", "HELO", "STARTTLS", "XCLIENT", "XFORWARD", "MAIL", "RCPT", "DATA",
           "content", "end", "BDAT", "last", "RSET", "NOOP", "QUIT", "other")
 
 DEFAULT_ANSWERS = {
     "greeting": "220 target.example.test ESMTP",
     "HELO": "250 target.example.test",
+    "STARTTLS": "220 2.0.0 go ahead",
     "XCLIENT": "220 target.example.test ESMTP",
     "XFORWARD": "250 2.0.0 Ok",
     "MAIL": "250 2.1.0 Ok",
@@ -66,6 +67,8 @@ class Connection(Wire):
         self.commands = []          # (time_s, line) without CRLF; not the content
         self.transactions = []
         self.proxy_header = None
+        self.tls = None             # (version, whether it was resumed), once it is encrypted
+        self.tls_error = None       # why the handshake failed
         self._pending_xforward = []
         self._chunks = []
 
@@ -149,7 +152,19 @@ class Connection(Wire):
             self.answer("EHLO", line)
             return
         lines = ["target.example.test", *self.server.capabilities(self)]
+        if self.server.tls and not self.tls:
+            lines.append("STARTTLS")
         self.perform([f"250-{text}" for text in lines[:-1]] + [f"250 {lines[-1]}"])
+
+    def _on_starttls(self, line):
+        if self.answer("STARTTLS", line) == 220 and self.server.tls:
+            try:
+                self.sock = self.server.tls.wrap_socket(self.sock, server_side=True)
+                self.tls = self.sock.version(), self.sock.session_reused
+            except OSError as error:
+                self.tls_error = str(error)
+                self.server.waiter.notify()
+                self.close()
 
     def _on_xforward(self, line):
         self._pending_xforward.append(line)
@@ -211,14 +226,17 @@ class Target(Server):
     """An answer is a reply line, a list of lines, an Answer, or a function that returns one.
 
     ehlo: keywords, or a function of the connection that returns them.
+    tls: an ssl.SSLContext; STARTTLS is announced, and done.
     """
 
     connection = Connection
     stages = STAGES
 
-    def __init__(self, ehlo=DEFAULT_EHLO, address=("127.0.0.1", 0), proxy=False, **options):
+    def __init__(self, ehlo=DEFAULT_EHLO, address=("127.0.0.1", 0), proxy=False, tls=None,
+                 **options):
         self.ehlo = ehlo
         self.proxy = proxy
+        self.tls = tls
         self._serial = 0
         super().__init__(address, **options)
 

@@ -50,8 +50,8 @@ static void put_reply(struct player *p, const char *before, const struct reply *
 
 static void put_event(struct player *p, const struct outbound_event *ev)
 {
-    static const char *const kinds[] = {"ready", "answer",  "go",  "final",
-                                        "idle",  "refused", "gone"};
+    static const char *const kinds[] = {"secure", "ready", "answer",  "go",
+                                        "final",  "idle",  "refused", "gone"};
 
     lib_put(p->seen, "E: %s", kinds[ev->kind]);
     if (ev->rcpt != NULL)
@@ -167,6 +167,10 @@ static void call_start(struct player *p, struct bytes words)
         word = text_word(&words);
     if (bytes_is(word, "lmtp"))
         p->conf.is_lmtp = true;
+    if (bytes_is(word, "may"))
+        p->conf.tls = OUTBOUND_TLS_MAY;
+    if (bytes_is(word, "required"))
+        p->conf.tls = OUTBOUND_TLS_REQUIRED;
     if (bytes_is(word, "client")) {
         client = &p->client;
         word = text_word(&words);
@@ -258,6 +262,8 @@ static void call(struct player *p, struct bytes words, struct lib_text *result)
         outbound_ended(&p->outbound);
     else if (bytes_is(verb, "abort"))
         lib_put(result, "R: %s\n", outbound_abort(&p->outbound) ? "lives" : "must be closed");
+    else if (bytes_is(verb, "secured"))
+        outbound_secured(&p->outbound);
     else if (bytes_is(verb, "quit"))
         outbound_quit(&p->outbound);
     else if (bytes_is(verb, "eof"))

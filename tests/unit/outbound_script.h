@@ -8,10 +8,10 @@
 /* A script is a text of lines. What is done:
  *
  *     S: octets of the target, a line each; neighbours arrive in one segment ("\\0" is a NUL)
- *     > start [proxy1|proxy2] [client|lmtp] [helo WORD]
+ *     > start [proxy1|proxy2] [client|lmtp|may|required] [helo WORD]; may, required: TLS
  *     > begin [xclient] [xforward] [pass] [odd] [long] [8bit] [bounce]
  *     > rcpt NAME...
- *     > data | ended | quit | eof | idle
+ *     > data | ended | quit | eof | idle | secured
  *     > frame OCTETS [whole]
  *     > wrote OCTETS
  *     > abort

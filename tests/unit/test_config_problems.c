@@ -164,9 +164,11 @@ static const struct problem_row wrong[] = {
      "1d 1h 100000\n"},
     {"[relay \"r\"]\naddress = 192.0.2.1\nretry = 5m 0s\n",
      "t.cf:3:12: found \"0s\", expected a duration (90s, 5m, 1h, 2d) of at least 1s\n"},
-    {"[relay \"r\"]\non-failure = bounce\ntls = may\n",
+    {"[relay \"r\"]\non-failure = bounce\ntls = maybe\n",
      "t.cf:2:14: found \"bounce\", expected spool or tempfail\n"
-     "t.cf:3:1: found \"tls\", expected a key of [relay]\n"},
+     "t.cf:3:7: found \"maybe\", expected none, may, encrypt or verify; did you mean \"may\"?\n"},
+    {"[relay \"a b\"]\naddress = 10.0.0.1\ntls = verify\n",
+     "t.cf:3:7: found verify where name is no host's, expected a name that the certificate has\n"},
     {"[relay \"r\"]\naddress = 10.0.0.1\naddress = 10.0.0.256\naddress host\naddress = unix:x\n"
      "address = \"unix:/a b\"\naddress = host:0 1\n",
      "t.cf:3:11: found \"10.0.0.256\", expected " ADDRESS
