@@ -343,7 +343,7 @@ static void list_waiting(struct master *m, struct waiting *w)
 {
     w->fds[0] = (struct pollfd){.fd = m->signals, .events = POLLIN};
     w->count = 1;
-    w->until_ms = UINT64_MAX;
+    w->until_ms = master_watch_due_ms(m);
     LIST_EACH (link, &m->generations) {
         struct master_generation *g = LIST_ENTRY(link, struct master_generation, link);
         for (size_t i = 0; i < g->child_count; i++) {
@@ -408,6 +408,8 @@ static void lead(struct master *m)
     while (sweep(m) != 0 || !m->is_stopping) {
         wait_for_news(m);
         wake_all(m);
+        if (master_watch_looks_anew(m, master_now_ms()))
+            m->wants_reload = true;
         if (m->wants_reload && m->coming == NULL)
             reload(m);
     }

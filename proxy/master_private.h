@@ -54,12 +54,20 @@ struct master_generation {
     size_t child_count;
 };
 
+/* Of the files that hold certificates and keys: see config_secrets_state(). */
+struct master_watch {
+    uint64_t due_ms; /* they are looked at again */
+    uint64_t seen;   /* last time */
+    uint64_t tried;  /* when they led to a reload last */
+};
+
 struct master {
     const struct flags *flags;
     struct shared *shared;
     struct list generations; /* oldest first */
     struct master_generation *serving;
     struct master_generation *coming;
+    struct master_watch watch;
     pid_t pid;
     int signals;           /* signalfd */
     sigset_t old_mask;     /* what a child goes back to */
@@ -109,6 +117,13 @@ void master_child_ended(struct master_child *child, int status);
 void master_child_free_column(struct master_child *child);
 /* Starts it again if that is due. */
 void master_child_wake(struct master_child *child, uint64_t now_ms);
+
+/* ---- master_watch.c ---- */
+
+uint64_t master_watch_due_ms(const struct master *m); /* UINT64_MAX: never */
+/* Looks when it is due. True: certificates or keys have changed, and do not change any more; said
+ * once of each change. */
+bool master_watch_looks_anew(struct master *m, uint64_t now_ms);
 
 /* ---- master_log.c ---- */
 

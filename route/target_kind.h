@@ -47,6 +47,8 @@ struct target_services {
     struct relay_service *relays; /* what only relays share */
 };
 
+struct tls_conf;
+
 struct target_kind {
     const struct setting_section *section; /* [relay "N"]; operators see the same word */
     /* Passes mail on to other hosts: clients need a permission (relay-from, routed-recipients), and
@@ -58,10 +60,11 @@ struct target_kind {
     /* Completes a section's settings, and reports settings that contradict each other. NULL:
      * nothing to do. */
     void (*finish)(struct setting_reading *section);
-    /* Reads what the settings name, for who serves: certificates, keys. Reports what is wrong; 0 or
-     * ERR_MEMORY. unload() frees it, even where it was not read. NULL: there is nothing. */
+    /* Reads certificates and keys, for who serves, and reports what is wrong. 0 or ERR_MEMORY.
+     * NULL: there is nothing to read. */
     int (*load)(struct setting_reading *section);
-    void (*unload)(void *conf);
+    /* Which files that are. Where there is load(); NULL: none. */
+    struct tls_conf *(*secrets)(void *conf);
     /* Makes settings in the arena for a host that no section names; `host` and `helo` are
      * borrowed. 0 or ERR_MEMORY. NULL: such hosts are of another kind, the only one that has
      * this function. */

@@ -101,6 +101,7 @@ int config_check_start(struct config *config)
 
 int config_load_secrets(struct config *config)
 {
+    config->secrets_state = config_secrets_state(config); /* before: a later change counts */
     return exit_code(config, config_tls_load(config));
 }
 

@@ -53,6 +53,7 @@ struct config {
     size_t target_count;
     struct route_source **routes; /* [0] is the global table, always there */
     size_t route_count;
+    uint64_t secrets_state; /* when they were read; 0: there are none */
 };
 
 struct config *config_new(void); /* NULL: no memory; the caller owns it */
@@ -68,6 +69,9 @@ int config_check_start(struct config *config);
 /* Before a start: reads certificates and keys, as who may. The workers inherit them. 0, EX_CONFIG
  * or EX_OSERR. */
 int config_load_secrets(struct config *config);
+/* A sum of what the system says of those files (size, time, where they lie): another one where one
+ * of them has changed. 0: there are none. */
+uint64_t config_secrets_state(const struct config *config);
 /* The additional checks of --check: compiles the routes, resolves relays, finds loops to own
  * listeners, reads certificates and keys. Legal after any result of config_read() but EX_OSERR.
  * Returns 0, EX_USAGE, EX_CONFIG or EX_OSERR for both together. */

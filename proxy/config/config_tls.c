@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Certificates and keys, which only who serves reads: others may not be allowed to. */
+#include <limits.h>
+#include <sys/stat.h>
+
 #include "proxy/config/config_private.h"
 
 int config_tls_load(struct config *config)
@@ -17,14 +20,60 @@ int config_tls_load(struct config *config)
     return error;
 }
 
+/* NULL: the section uses none. */
+static struct tls_conf *files_of(const struct config_section *section)
+{
+    const struct target_kind *kind = config_builder_target_kind(section->kind);
+    struct smtpd_conf *smtpd = section->conf;
+
+    if (section->kind == &smtpd_conf_section)
+        return smtpd->tls.mode == SMTPD_TLS_NONE ? NULL : &smtpd->tls.files;
+    return kind != NULL && kind->load != NULL ? kind->secrets(section->conf) : NULL;
+}
+
 void config_tls_free(struct config *config)
 {
     for (struct config_section *section = config->builder->first; section != NULL;
          section = section->next) {
-        const struct target_kind *kind = config_builder_target_kind(section->kind);
-        if (section->kind == &smtpd_conf_section)
-            tls_free(&((struct smtpd_conf *)section->conf)->tls.files.made);
-        else if (kind != NULL && kind->unload != NULL)
-            kind->unload(section->conf);
+        struct tls_conf *files = files_of(section);
+        if (files != NULL)
+            tls_free(&files->made);
     }
+}
+
+static uint64_t add_file(uint64_t sum, struct bytes path)
+{
+    struct stat found;
+    char name[PATH_MAX] = "";
+    uint64_t facts[5] = {1};
+
+    if (path.len < sizeof(name))
+        memcpy(name, path.at, path.len);
+    if (stat(name, &found) == 0) {
+        facts[0] = (uint64_t)found.st_ino;
+        facts[1] = (uint64_t)found.st_dev;
+        facts[2] = (uint64_t)found.st_size;
+        facts[3] = (uint64_t)found.st_mtim.tv_sec;
+        facts[4] = (uint64_t)found.st_mtim.tv_nsec;
+    }
+    return hash_chain(sum, bytes_make(facts, sizeof(facts)));
+}
+
+uint64_t config_secrets_state(const struct config *config)
+{
+    uint64_t sum = 0;
+
+    for (const struct config_section *section = config->builder->first; section != NULL;
+         section = section->next) {
+        const struct tls_conf *files = files_of(section);
+        if (files == NULL)
+            continue;
+        for (size_t i = 0; i < files->certificates.count; i++)
+            sum = add_file(sum, files->certificates.at[i]);
+        for (size_t i = 0; i < files->keys.count; i++)
+            sum = add_file(sum, files->keys.at[i]);
+        if (files->ca.len != 0)
+            sum = add_file(sum, files->ca);
+    }
+    return sum;
 }

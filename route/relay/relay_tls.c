@@ -26,11 +26,11 @@ int relay_tls_load(struct setting_reading *section)
                          conf->section, "tls-ca", section);
 }
 
-void relay_tls_unload(void *settings)
+struct tls_conf *relay_tls_files(void *settings)
 {
     struct relay_conf *conf = settings;
 
-    tls_free(&conf->tls.files.made);
+    return needs_files(&conf->tls) ? &conf->tls.files : NULL;
 }
 
 enum outbound_tls relay_tls_policy(const struct relay_conf *conf)

@@ -13,9 +13,9 @@ struct relay_conf;
 struct stream;
 struct stream_target;
 
-/* See target_kind.load and unload. */
+/* See target_kind.load and secrets. */
 int relay_tls_load(struct setting_reading *section);
-void relay_tls_unload(void *conf);
+struct tls_conf *relay_tls_files(void *conf);
 enum outbound_tls relay_tls_policy(const struct relay_conf *conf);
 
 /* Begins the handshake with the target at this address: see stream_start_tls(). */

@@ -414,3 +414,28 @@ def test_reload(workers, certificates, tmp_path):
     put(certificates.other.certificate, certificates.other.key)
     assert server.reload()["result"] == "ok"
     assert served() == "other.example.test"
+
+
+def test_changed_files(workers, certificates, tmp_path):
+    """New certificates are taken without a word; a pair that does not fit is told once, and the old
+    one stays until both files fit."""
+    at = tmp_path / "mx.pem", tmp_path / "mx.key"
+
+    def put(path, source):
+        new = path.with_suffix(".new")
+        new.write_text(source.read_text())
+        new.rename(path)
+
+    put(at[0], certificates.mx.certificate)
+    put(at[1], certificates.mx.key)
+    server = workers(smtpd=f"tls = starttls\ntls-certificate = {at[0]}\ntls-key = {at[1]}\n")
+    put(at[0], certificates.other.certificate)
+    assert "key values mismatch" in server.wait_event("reload")["reason"]
+    loose = certificates.client_context()
+    with secured(server, loose) as client:
+        client.expect(250, "EHLO client.example.test")
+    put(at[1], certificates.other.key)
+    assert server.wait_event("reload", 2)["result"] == "ok"
+    with secured(server, loose, name="other.example.test") as client:
+        client.expect(250, "EHLO client.example.test")
+    assert len(server.events("reload")) == 2
