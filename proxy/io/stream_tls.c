@@ -36,6 +36,14 @@ static void flush(struct stream *stream)
         stream_put(stream, bytes_make(buffers->cipher, len));
 }
 
+/* An idle connection holds no buffers. SSL_MODE_RELEASE_BUFFERS would free and make them for every
+ * record, and leaves one behind. */
+static void settle(struct stream *stream)
+{
+    flush(stream);
+    SSL_free_buffers(stream->tls->ssl);
+}
+
 static int on_bio_write(BIO *bio, const char *at, int len)
 {
     struct stream *stream = BIO_get_data(bio);
@@ -163,7 +171,7 @@ static void shake(struct stream *stream)
         fail(stream);
         return;
     }
-    flush(stream);
+    settle(stream);
     if (result != 1)
         return;
     stream->tls->is_secured = true;
@@ -192,7 +200,7 @@ static void decrypt(struct stream *stream)
            1)
         len += more;
     int error = SSL_get_error(ssl, result);
-    flush(stream);
+    settle(stream);
     if (error == SSL_ERROR_ZERO_RETURN)
         stream_take_end(stream);
     else if (error != SSL_ERROR_WANT_READ || stream_unsent(stream) > UNSENT_MAX)
@@ -296,6 +304,7 @@ size_t stream_tls_write(struct stream *stream, const struct bytes *pieces, int c
         if (now < room)
             break;
     } while (now != 0 && stream->error == 0);
+    settle(stream);
     return taken;
 }
 

@@ -77,8 +77,6 @@ static bool is_readable(struct bytes path, char name[PATH_MAX], struct tls_probl
 static bool set_up(SSL_CTX *context)
 {
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION);
-    /* An idle connection holds no buffers. */
-    SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_default_passwd_cb(context, no_passphrase);
     return SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1;
 }

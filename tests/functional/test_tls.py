@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """TLS with clients: STARTTLS and before the greeting, certificates, tickets, what is forgotten."""
+import contextlib
 import socket
 import ssl
 import subprocess
@@ -10,6 +11,7 @@ from conftest import relay_config
 from harness.messages import PLAIN_MESSAGE
 from harness.postern import run
 from harness.process import free_port
+from harness.raw_tls import RawTls
 from harness.smtp import keywords
 
 DISCARD = "[route]\n@example.test discard\n"
@@ -291,6 +293,40 @@ def test_no_close_notify(server, certificates):
     assert server.wait_transaction()["outcome"] == "abandoned"
     plain.close()
     assert not server.events("tls-failed")
+
+
+@pytest.mark.parametrize("octets", [1, 2, 3, 5, 6, 21, 22, 23, 100, 1000, None])
+def test_records_split_and_merged(server, certificates, octets):
+    """Records that come in pieces of any size, and many in one segment."""
+    content = PLAIN_MESSAGE + b"0123456789abcdef\r\n" * (50 if octets and octets < 10 else 5000)
+    client = RawTls(server.server, certificates.client_context(), pieces=octets)
+    client.expect(250, "EHLO client.example.test")
+    assert [reply.code for reply in client.pipelined(content)][-1] == 250
+    assert int(server.wait_transaction()["bytes"]) == len(content)
+    client.close()
+
+
+def test_cut_at_every_octet(server, certificates):
+    """A client that breaks off after any octet of handshake and mail costs itself alone, and is
+    never served half."""
+    def talk(limit):
+        with contextlib.suppress(EOFError, OSError):
+            client = RawTls(server.server, certificates.client_context(), limit=limit)
+            try:
+                client.expect(250, "EHLO c.test")
+                assert client.pipelined(b"Subject: x\r\n\r\ny\r\n")[-1].code == 250
+            finally:
+                client.close()
+            return client.sent
+        return 0
+
+    total = talk(None)
+    assert total > 500
+    for limit in range(1, total):
+        assert talk(limit) == 0
+    outcomes = [event["outcome"] for event in server.events("transaction")]
+    assert talk(None) == pytest.approx(total, abs=10)
+    assert outcomes.count("250 2.0.0 Ok: discarded") <= 3
 
 
 def s_client(port, *arguments, text="QUIT\r\n"):

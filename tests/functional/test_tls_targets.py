@@ -187,6 +187,7 @@ def test_injection(secure_target, to_secure, cut):
     backend.on("STARTTLS", Injection(reply, injected, cut))
     server = to_secure(backend, "encrypt")
     answer = mail(server)
+    assert answer.code == 250 or cut == len(reply)  # else they come with the end of the reply
     if answer.code == 250:
         assert server.wait_event("target-tls-dropped")["dropped"] == str(len(injected))
         assert backend.transactions[0].framing == "DATA"

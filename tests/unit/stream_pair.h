@@ -126,7 +126,7 @@ static inline void on_secured(void *owner, const struct tls_facts *facts)
 
     told(s);
     assert_null(s->facts);
-    assert_int_equal(s->byte_calls, 0);
+    assert_true(s->tls == NULL || s->byte_calls == 0);
     s->facts = tls_facts_copy(facts);
 }
 
