@@ -72,6 +72,7 @@ void scenario_forget_configs(void);
 /* ---- private ---- */
 
 #define SCENARIO_TARGETS     2
+#define SCENARIO_BACKENDS    3 /* addresses: the first target's, and those of the second */
 #define SCENARIO_BOX         2 /* the Maildirs, in the place of a target's number */
 #define SCENARIO_RECIPIENTS  4
 #define SCENARIO_PLACES      2 /* a worker and a runner */
@@ -215,10 +216,14 @@ struct scenario_targets {
     unsigned trouble_percent; /* of connections */
     bool is_wordy;            /* replies are long */
     bool refuses_reports;     /* mostly */
+    unsigned pick_percent;    /* of recipients that LMTP refuses at the end of data, or puts off */
     unsigned hello_refusals;  /* 5xx before any transaction */
     unsigned report_refusals;
-    uint64_t down_until_ms[SCENARIO_TARGETS];
+    bool is_lmtp[SCENARIO_TARGETS];
+    bool has_group, fails_over; /* the second one's addresses share its mailboxes */
+    uint64_t down_until_ms[SCENARIO_BACKENDS];
     uint64_t failed_ms[SCENARIO_TARGETS + 1]; /* the latest at which one could not be reached */
+    uint64_t backend_failed_ms[SCENARIO_BACKENDS];
 };
 
 /* A listener's, or a target's. */
@@ -339,6 +344,12 @@ void clients_free(struct scenario *s);
 /* scenario_target.c */
 void servers_start(struct scenario *s);
 void servers_free(struct scenario *s);
+
+/* scenario_backend.c */
+/* When the backends that mail for this address may go to could not be reached for the last time. */
+uint64_t backend_outage_ms(const struct scenario *s, int target, const char *to);
+/* One of the second target's gets mail for this address: is it the mailbox's own? */
+void backend_check(struct scenario *s, int backend, const char *to);
 
 /* scenario_control.c */
 #define OPERATOR_UNANSWERED (-1)

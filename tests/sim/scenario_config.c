@@ -5,48 +5,67 @@
 #include "tests/sim/scenario.h"
 #include "tests/sim/stage.h"
 
-#define VARIANTS 512
+#define VARIANTS 1024
 
 static struct config *configs[VARIANTS];
 
-static bool has_boxes(unsigned variant)
+/* What may be chosen, each as a bit. */
+enum choice {
+    ROOMY = 1,
+    SPLITS_LATER = 2,
+    TWO_ADDRESSES = 4,
+    UNVERIFIED_WAITS = 8,
+    MAYBE_TEMPFAIL = 16, /* with the one before */
+    NEVER_RECEIVED = 32,
+    NO_BOXES = 64,
+    SECOND = 128,
+    IMPATIENT = 256,
+    LMTP = 512,
+    SECOND_LMTP = 1024,
+    GROUP = 2048,
+    FAILS_OVER = 4096
+};
+
+/* Any two of the choices meet in some variants, and any three. */
+static unsigned choices_of(unsigned variant)
 {
-    return (variant & 64) == 0;
+    return variant * 0x9e3779b1U >> 19;
 }
 
-static bool has_second(unsigned variant)
+static void put_second(char *text, size_t size, unsigned choices)
 {
-    return (variant & 128) != 0;
+    snprintf(text, size,
+             "[relay \"b\"]\naddress = 198.51.100.2:25\n%sprotocol = %s\nretry = 2m 30m\n"
+             "max-connections = 1\n%s",
+             choices & GROUP ? "address = 198.51.100.3:25 2\nbalance = hash\n" : "",
+             choices & SECOND_LMTP ? "lmtp" : "smtp",
+             (choices & GROUP) && (choices & FAILS_OVER) ? "failover = yes\n" : "");
 }
 
-static bool is_impatient(unsigned variant)
+static struct config *config_of(unsigned choices)
 {
-    return (variant & 256) != 0;
-}
+    const char *expire = choices & IMPATIENT ? "expire = 4h\n" : "";
+    bool is_strict = (choices & UNVERIFIED_WAITS) && (choices & MAYBE_TEMPFAIL);
+    char second[300] = "", text[2000];
 
-static struct config *config_of(unsigned variant)
-{
-    const char *expire = is_impatient(variant) ? "expire = 4h\n" : "";
-    char text[2000];
-
+    if (choices & SECOND)
+        put_second(second, sizeof(second), choices);
     snprintf(text, sizeof(text),
              "copy-memory = %s\npostmaster = postmaster@a.test\nshutdown-timeout = 20s\n"
              "[smtpd \"mx.test\"]\nlisten-port = 192.0.2.1:25\nsplit = %s\n"
-             "[relay \"a\"]\naddress = 198.51.100.1:25\n%s"
+             "[relay \"a\"]\naddress = 198.51.100.1:25\n%sprotocol = %s\n"
              "on-failure = %s\nretry = 1m 5m 20m\nunverified = %s\nreceived = %s\n%s"
              "%s%s"
              "[maildir \"box\"]\npath = /mail/${RCPT_DOMAIN}/${RCPT_LOCAL}\n"
              "[maildir \"shelf\"]\npath = /mail/${RCPT_DOMAIN}/${RCPT_LOCAL}\n"
              "[route]\n@a.test a\n@client.test a\n%s%s",
-             variant & 1 ? "2m" : "64k", variant & 2 ? "defer" : "live",
-             variant & 4 ? "address = 198.51.100.1:26\n" : "",
-             (variant & 24) == 24 ? "tempfail" : "spool", variant & 8 ? "defer" : "accept",
-             variant & 32 ? "never" : "auto", expire,
-             has_second(variant) ? "[relay \"b\"]\naddress = 198.51.100.2:25\nretry = 2m 30m\n"
-                                   "max-connections = 1\n"
-                                 : "",
-             has_second(variant) ? expire : "", has_second(variant) ? "@b.test b\n" : "",
-             has_boxes(variant) ? "@box.test box\n@list.test a, box\n@shelf.test shelf\n" : "");
+             choices & ROOMY ? "2m" : "64k", choices & SPLITS_LATER ? "defer" : "live",
+             choices & TWO_ADDRESSES ? "address = 198.51.100.1:26\n" : "",
+             choices & LMTP ? "lmtp" : "smtp", is_strict ? "tempfail" : "spool",
+             choices & UNVERIFIED_WAITS ? "defer" : "accept",
+             choices & NEVER_RECEIVED ? "never" : "auto", expire, second,
+             choices & SECOND ? expire : "", choices & SECOND ? "@b.test b\n" : "",
+             choices & NO_BOXES ? "" : "@box.test box\n@list.test a, box\n@shelf.test shelf\n");
     return stage_config(text);
 }
 
@@ -59,15 +78,20 @@ void scenario_forget_configs(void)
 
 void scenario_configure(struct scenario *s)
 {
-    unsigned variant = (unsigned)scenario_below(s, VARIANTS);
+    unsigned variant = (unsigned)scenario_below(s, VARIANTS), choices = choices_of(variant);
+    bool is_impatient = (choices & IMPATIENT) != 0;
 
     if (configs[variant] == NULL)
-        configs[variant] = config_of(variant);
+        configs[variant] = config_of(choices);
     if (configs[variant] == NULL)
         sim_fault("a configuration has errors");
     s->config = configs[variant];
-    s->plan.has_boxes = has_boxes(variant);
-    s->plan.is_impatient = is_impatient(variant);
-    s->plan.expire_ms = UINT64_C(3600000) * (is_impatient(variant) ? 4 : 5 * 24);
-    s->targets.count = has_second(variant) ? 2 : 1;
+    s->plan.has_boxes = (choices & NO_BOXES) == 0;
+    s->plan.is_impatient = is_impatient;
+    s->plan.expire_ms = UINT64_C(3600000) * (is_impatient ? 4 : 5 * 24);
+    s->targets.count = choices & SECOND ? 2 : 1;
+    s->targets.is_lmtp[0] = (choices & LMTP) != 0;
+    s->targets.is_lmtp[1] = (choices & SECOND_LMTP) != 0;
+    s->targets.has_group = (choices & GROUP) != 0;
+    s->targets.fails_over = (choices & FAILS_OVER) != 0;
 }

@@ -56,7 +56,7 @@ void faults_plan(struct scenario *s)
     s->targets.trouble_percent = scenario_chance(s, 30) ? 0 : (unsigned)scenario_below(s, 100);
     s->heal_ms = sim_now_ms(s->world) + scenario_below(s, TROUBLE_MS);
     s->plan.has_rush = scenario_chance(s, 10);
-    for (int i = 0; i < SCENARIO_TARGETS; i++)
+    for (int i = 0; i < SCENARIO_BACKENDS; i++)
         if (s->plan.has_rush || scenario_chance(s, 15))
             s->targets.down_until_ms[i] = sim_now_ms(s->world) + scenario_below(s, DOWN_MAX_MS);
     s->plan.has_filter = scenario_chance(s, 30);
@@ -70,6 +70,7 @@ void faults_plan(struct scenario *s)
     s->plan.has_clock_trouble = scenario_chance(s, 15);
     s->targets.is_wordy = scenario_chance(s, 30);
     s->targets.refuses_reports = scenario_chance(s, 15);
+    s->targets.pick_percent = scenario_chance(s, 40) ? 0 : (unsigned)scenario_below(s, 50);
     if (scenario_chance(s, 40))
         plan_limits(s);
     plan_disk(s);
@@ -190,7 +191,7 @@ void faults_happen(struct scenario *s)
     make_disk_trouble(s);
     if (s->plan.has_clock_trouble && scenario_chance(s, 4))
         set_clock(s);
-    for (int i = 0; i < s->targets.count; i++)
+    for (int i = 0; i < SCENARIO_BACKENDS; i++)
         if (scenario_chance(s, 2))
             s->targets.down_until_ms[i] = sim_now_ms(s->world) + scenario_below(s, DOWN_MAX_MS);
     if (s->plan.has_operator && scenario_chance(s, s->plan.likes_boxes ? 30 : 10))

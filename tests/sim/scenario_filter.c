@@ -446,8 +446,8 @@ void filter_plan(struct scenario *s)
     f->target = -1;
     if (scenario_chance(s, 35))
         f->target = (int)scenario_below(s, SCENARIO_BOX + s->plan.has_boxes);
-    if (f->target == 1 && s->targets.count < 2)
-        f->target = 0;
+    if (f->target == 1 && (s->targets.count < 2 || s->targets.has_group))
+        f->target = 0; /* each address of a group would ask it anew */
     if (f->target == SCENARIO_BOX && s->plan.crowds_boxes)
         f->target = -1; /* there are two Maildirs then */
     f->ops = blind;

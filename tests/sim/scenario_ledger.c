@@ -45,7 +45,8 @@ void ledger_put_off(struct scenario *s, const char *sender, const char *to)
 bool ledger_may_expire(const struct scenario *s, const struct message *m, const struct story *r,
                        int target)
 {
-    uint64_t tried_ms = s->targets.failed_ms[target], old_ms = m->old_ms[target == SCENARIO_BOX];
+    uint64_t tried_ms = backend_outage_ms(s, target, r->address),
+             old_ms = m->old_ms[target == SCENARIO_BOX];
 
     if (tried_ms < r->tried_ms)
         tried_ms = r->tried_ms;

@@ -36,7 +36,7 @@ static int target_of(struct bytes name)
 {
     if (bytes_is(name, "box") || bytes_is(name, "shelf"))
         return SCENARIO_BOX;
-    return bytes_is(name, "b") ? 1 : 0;
+    return name.len > 0 && name.at[0] == 'b' ? 1 : 0; /* or one of its addresses */
 }
 
 /* A line about one recipient of a message in the queue. */
