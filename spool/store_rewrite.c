@@ -136,12 +136,17 @@ static int take_place(const struct store *store, const struct store_place *place
         error = link_beside(store, fd, beside.text);
     if (error != 0)
         return error;
-    error = disk_replace(beside.text, store_message_path(store, place).text);
+    /* Open before the rename, so that its sync is told what another one has failed at meanwhile. */
+    int parent = disk_open_directory(store_parent_path(store, place).text);
+    error = parent < 0 ? parent : disk_replace(beside.text, store_message_path(store, place).text);
     if (error != 0) {
         disk_unlink(beside.text);
+        if (parent >= 0)
+            disk_close(parent);
         return error;
     }
-    error = disk_sync_directory(store_parent_path(store, place).text);
+    error = disk_sync_open_directory(parent);
+    disk_close(parent);
     fresh.is_broken = error != 0;
     end_syncs(&fresh);
     *taken = fresh;

@@ -8,20 +8,33 @@
 #include "proxy/io/disk.h"
 #include "proxy/io/disk_private.h"
 
-/* Syncs the directory that holds `path`, which is modified meanwhile. */
-static int sync_parent(char *path)
+/* Opens the directory that holds `path`, which is modified meanwhile. Whoever changes something
+ * there opens it before: only then a later sync reports what another one has failed at in between.
+ */
+static int open_parent(char *path)
 {
     char *slash = strrchr(path, '/');
-    int error;
 
     if (slash == NULL)
-        return disk_sync_directory(".");
+        return disk_open_directory(".");
     if (slash == path)
-        return disk_sync_directory("/");
+        return disk_open_directory("/");
     *slash = '\0';
-    error = disk_sync_directory(path);
+    int fd = disk_open_directory(path);
     *slash = '/';
-    return error;
+    return fd;
+}
+
+/* `parent`: what open_parent() gave. */
+static int sync_parent(int parent)
+{
+    return parent < 0 ? parent : disk_sync_open_directory(parent);
+}
+
+static void close_parent(int parent)
+{
+    if (parent >= 0)
+        disk_close(parent);
 }
 
 /* Copies a path so that it can be modified. */
@@ -44,16 +57,19 @@ static int rename_by_link(const char *from, const char *to)
     char path[PATH_MAX];
     int error = copy_path(path, to);
 
-    if (error == 0)
-        error = disk_link(from, to);
-    if (error == -EEXIST && disk_is_same_file(from, to))
-        error = 0; /* an earlier try was cut short here */
     if (error != 0)
         return error;
-    error = sync_parent(path);
+    int parent = open_parent(path);
+    error = parent < 0 ? parent : disk_link(from, to);
+    if (error == -EEXIST && disk_is_same_file(from, to))
+        error = 0; /* an earlier try was cut short here */
+    bool is_linked = error == 0;
+    if (is_linked)
+        error = sync_parent(parent);
+    close_parent(parent);
     if (error == 0)
         error = disk_unlink(from);
-    if (error != 0)
+    if (error != 0 && is_linked)
         disk_unlink(to); /* else the file has two names until it is moved again */
     return error;
 }
@@ -72,26 +88,28 @@ int disk_rename(const char *from, const char *to)
 static int sync_grandparent(char *path)
 {
     char *slash = strrchr(path, '/');
-    int error;
 
     if (slash == NULL || slash == path)
         return 0;
     *slash = '\0';
-    error = sync_parent(path);
+    int parent = open_parent(path);
     *slash = '/';
+    int error = sync_parent(parent);
+    close_parent(parent);
     return error == -EACCES || error == -EPERM ? 0 : error;
 }
 
 /* `*is_first`: no directory of the path was made yet. */
 static int make_one(char *path, bool *is_first)
 {
-    int error = disk_make_directory(path);
+    int parent = open_parent(path), error = disk_make_directory(path);
 
-    if (error == -EEXIST)
-        return disk_find_directory(path);
-    if (error != 0)
-        return error;
-    error = sync_parent(path);
+    if (error != 0) {
+        close_parent(parent);
+        return error == -EEXIST ? disk_find_directory(path) : error;
+    }
+    error = sync_parent(parent);
+    close_parent(parent);
     if (error == 0 && *is_first)
         error = sync_grandparent(path);
     *is_first = false;

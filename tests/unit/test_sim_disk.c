@@ -439,6 +439,67 @@ static void tells_what_others_have_lost(void **state)
     assert_true(is_lost);
 }
 
+struct made {
+    bool has_ended, is_durable;
+};
+
+static int make_beside(void *owner)
+{
+    struct made *made = owner;
+
+    if (disk_make_directories("/d/new") != 0)
+        return 0;
+    int fd = make("/d/new/f", "one");
+    made->is_durable = disk_sync(fd) == 0 && disk_sync_directory("/d/new") == 0;
+    return disk_close(fd);
+}
+
+static int fail_to_sync(void *owner)
+{
+    (void)owner;
+    sim_disk_fail(sim_current(), SIM_DISK_SYNC, 1, -EIO);
+    disk_sync_directory("/d");
+    sim_disk_fail(sim_current(), SIM_DISK_SYNC, 0, 0);
+    return 0;
+}
+
+static void note_end(void *owner, const struct sim_process_end *end)
+{
+    struct made *made = owner;
+    made->has_ended = !end->is_killed && end->code == 0;
+}
+
+/* While a directory is being made, between any two calls, another process fails to sync the one
+ * above. What counts as made is durable all the same. */
+static void makes_it_durable_beside_others(void **state)
+{
+    bool has_hung = true, was_told = false;
+
+    (void)state;
+    for (uint64_t nth = 1; has_hung; nth++) {
+        for (uint64_t seed = 1; seed <= 20; seed++) {
+            struct sim *w = sim_new(seed);
+            struct made made = {.has_ended = false}, other = {.has_ended = false};
+            int code;
+            assert_true(sim_process(w, prepare, NULL, &code));
+            sim_hang_at_call(w, nth);
+            sim_process_start(w, make_beside, &made, note_end);
+            sim_run_for(w, 10);
+            has_hung = !made.has_ended;
+            sim_process_start(w, fail_to_sync, &other, note_end);
+            sim_run_for(w, 10);
+            sim_disk_go_on(w);
+            sim_run_for(w, 10);
+            assert_true(made.has_ended && other.has_ended);
+            sim_power_cut(w);
+            assert_true(!made.is_durable || !has_hung || look(w, "/d/new/f") == '1');
+            was_told = was_told || !made.is_durable;
+            sim_free(&w);
+        }
+    }
+    assert_true(was_told);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -449,6 +510,7 @@ int main(void)
         cmocka_unit_test(sets_the_wall_clock),
         cmocka_unit_test(makes_what_is_above_durable),
         cmocka_unit_test(tells_what_others_have_lost),
+        cmocka_unit_test(makes_it_durable_beside_others),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
