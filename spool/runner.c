@@ -115,7 +115,6 @@ void runner_free(struct runner **runner)
     delivery_free_spare(r);
     runner_load_done(r);
     runner_forget_all(r);
-    runner_jobs_done(r);
     mem_free(r);
     *runner = NULL;
 }

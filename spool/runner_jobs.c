@@ -24,7 +24,7 @@ void runner_pump_later(struct runner *r)
 struct syncing {
     struct work work;
     struct runner *runner;
-    uint32_t *directories;
+    uint32_t directories[RUNNER_DIRTY_MAX];
     size_t count;
     int error;
 };
@@ -52,7 +52,6 @@ static void done_syncing(struct work *w)
         log_put_error(&line, "error", syncing->error);
         log_end(&line);
     }
-    mem_free(syncing->directories);
     mem_free(syncing);
     runner_job_done(r);
 }
@@ -66,11 +65,10 @@ static void on_sync(struct deadline *d)
     if (syncing != NULL) {
         *syncing = (struct syncing){.work = {.run = run_syncing, .done = done_syncing},
                                     .runner = r,
-                                    .directories = r->dirty.at,
                                     .count = r->dirty.count};
+        memcpy(syncing->directories, r->dirty.at, sizeof(r->dirty.at));
         if (work_run(r->host.loop, &syncing->work) == 0) {
-            r->dirty.at = NULL;
-            r->dirty.count = r->dirty.capacity = 0;
+            r->dirty.count = 0;
             r->job_count++;
             return;
         }
@@ -93,11 +91,10 @@ void runner_sync_later(struct runner *r, uint32_t directory)
 {
     if (is_dirty(r, directory))
         return;
-    uint32_t *grown =
-        mem_make_room(r->dirty.at, r->dirty.count, &r->dirty.capacity, sizeof(*grown));
-    if (grown == NULL)
-        return; /* the kernel syncs the directory in its own time */
-    r->dirty.at = grown;
+    if (r->dirty.count == RUNNER_DIRTY_MAX)
+        on_sync(&r->dirty.deadline);
+    if (r->dirty.count == RUNNER_DIRTY_MAX)
+        return; /* no memory for long: the kernel syncs the directory in its own time */
     if (r->dirty.count == 0)
         deadline_set(r->host.loop, &r->dirty.deadline, loop_now_ms(r->host.loop) + SYNC_MS);
     r->dirty.at[r->dirty.count++] = directory;
@@ -135,9 +132,4 @@ void runner_jobs_init(struct runner *r, void (*pump)(void *owner))
 {
     r->pump_now = pump;
     deadline_init(&r->dirty.deadline, &sync_use);
-}
-
-void runner_jobs_done(struct runner *r)
-{
-    mem_free(r->dirty.at);
 }

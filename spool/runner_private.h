@@ -12,6 +12,7 @@
 #define RUNNER_DELIVERIES_MAX 400
 
 #define RUNNER_READERS_MAX 4 /* reading jobs at the same time */
+#define RUNNER_DIRTY_MAX   64
 
 /* The domains of an entry's recipients, and how many recipients have each. Entries with the same
  * set share it. */
@@ -51,8 +52,8 @@ struct runner_places {
 /* Directories from which a name was removed, and which are not synced yet. */
 struct runner_dirty {
     struct deadline deadline;
-    uint32_t *at;
-    size_t count, capacity;
+    uint32_t at[RUNNER_DIRTY_MAX];
+    size_t count;
 };
 
 /* What is to be read, and who reads. */
@@ -140,7 +141,6 @@ static inline bool runner_is_due(const struct spool_recipient *s)
 /* ---- runner_jobs.c ---- */
 
 void runner_jobs_init(struct runner *r, void (*pump)(void *owner));
-void runner_jobs_done(struct runner *r); /* frees */
 /* Something may be due: looks soon, outside every callback. */
 void runner_pump_later(struct runner *r);
 void runner_may_stop(struct runner *r); /* a delivery has ended, maybe the last one */
