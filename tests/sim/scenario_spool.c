@@ -386,12 +386,14 @@ bool spool_is_drained(struct scenario *s)
     return true;
 }
 
-static void note_queued(struct scenario *s, const struct spool_message *queued, struct bytes body)
+static void note_queued(struct scenario *s, const char *path, const struct spool_message *queued,
+                        struct bytes body)
 {
+    const struct spool_file *f = spool_file_of(s, bytes_of(name_of(path)));
     struct message *m = message_find(s, body);
 
-    if (queued->is_report) {
-        ledger_report(s, m, body);
+    if (queued->is_report) { /* one without the body does not say what it is about */
+        ledger_report(s, m == NULL && f != NULL ? f->message : m, body);
         return;
     }
     /* Behind it may stand the body that a filter has put in its place. */
@@ -430,7 +432,7 @@ static void read_queued(struct scenario *s, const char *path)
                                            &message) != 0))
         error = -1;
     if (error == 0)
-        note_queued(s, &message,
+        note_queued(s, path, &message,
                     bytes_first(bytes_skip(file, SPOOL_HEAD_BYTES), (size_t)head.body_bytes));
     else
         scenario_fail(s, "%s is no message", path);
