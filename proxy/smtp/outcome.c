@@ -284,8 +284,7 @@ static bool is_taken(const struct transaction *t, const struct recipient *r)
     return t->is_taken && (t->policy != TRANSACTION_EACH || outcome_is_list_taken(t, r->head));
 }
 
-/* May a leg of its list still get an answer, or has one? */
-static bool may_get_it(const struct transaction *t, const struct recipient *r)
+bool outcome_may_be_taken(const struct transaction *t, const struct recipient *r)
 {
     return t->policy != TRANSACTION_EACH || list_may_be_taken(t, r->head, true);
 }
@@ -299,7 +298,7 @@ bool outcome_would_need_spool(const struct transaction *t)
 {
     LIST_EACH (link, &t->recipients) {
         const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
-        if (disposition_if_taken(t, r) != OUTCOME_NOTHING && may_get_it(t, r))
+        if (disposition_if_taken(t, r) != OUTCOME_NOTHING && outcome_may_be_taken(t, r))
             return true;
     }
     return false;

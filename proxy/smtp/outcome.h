@@ -51,6 +51,8 @@ const struct quarantine *outcome_quarantine(const struct transaction *t, const s
 /* TRANSACTION_EACH: does the client hear 250 for this list? Nothing that can be undone appears
  * otherwise. */
 bool outcome_is_list_taken(const struct transaction *t, const struct recipient *head);
+/* ... or may it, when those of its legs have answered that have not yet? */
+bool outcome_may_be_taken(const struct transaction *t, const struct recipient *r);
 /* TRANSACTION_EACH: does one that a filter added need the spool? The client has heard 250 for
  * others, and would not hear that there is none. */
 bool outcome_needs_spool_for_added(const struct transaction *t);

@@ -95,6 +95,19 @@ static bool is_prepared(const struct transaction *t)
     return t->counts.branches[true][BRANCH_CONTENT] == 0 && !t->spool.is_preparing;
 }
 
+/* Where the client hears of each recipient: is there one here whose list has not failed? */
+static bool is_worth_ending(const struct branch *b)
+{
+    if (b->transaction->policy != TRANSACTION_EACH)
+        return true;
+    LIST_EACH (link, &b->recipients) {
+        const struct recipient *r = LIST_ENTRY(link, struct recipient, in_branch);
+        if (transaction_awaits(r) && outcome_may_be_taken(b->transaction, r))
+            return true;
+    }
+    return false;
+}
+
 static void release(struct transaction *t)
 {
     assert(t->state == TX_PREPARING);
@@ -103,6 +116,10 @@ static void release(struct transaction *t)
         struct branch *b = branch_of(link);
         if (b->can_prepare || b->state != BRANCH_CONTENT)
             continue;
+        if (!is_worth_ending(b)) {
+            transaction_drop(b);
+            continue;
+        }
         transaction_set_state(b, BRANCH_ENDED);
         transaction_make_due(b, ACT_END);
     }

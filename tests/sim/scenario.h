@@ -219,6 +219,7 @@ struct scenario_targets {
     unsigned pick_percent;    /* of recipients that LMTP refuses at the end of data, or puts off */
     unsigned hello_refusals;  /* 5xx before any transaction */
     unsigned report_refusals;
+    bool is_strict; /* the first one: its mail is never spooled */
     bool is_lmtp[SCENARIO_TARGETS];
     bool has_group, fails_over; /* the second one's addresses share its mailboxes */
     uint64_t down_until_ms[SCENARIO_BACKENDS];
@@ -379,6 +380,8 @@ void filter_hear(struct scenario *s, unsigned client, struct message *m, struct 
 void filter_hear_at(struct scenario *s, struct message *m, struct story *r,
                     enum session_stage stage, struct bytes reply);
 void filter_check(struct scenario *s);
+/* Has that of a target refused the message for good, behind its recipients? */
+bool filter_is_against(struct scenario *s, struct message *m, int target);
 /* How many legs of the recipient come to nothing, because the filter wants that. */
 unsigned filter_excuses(struct scenario *s, struct message *m, const struct story *r);
 

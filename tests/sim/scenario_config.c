@@ -32,6 +32,11 @@ static unsigned choices_of(unsigned variant)
     return variant * 0x9e3779b1U >> 19;
 }
 
+static bool is_strict(unsigned choices)
+{
+    return (choices & UNVERIFIED_WAITS) && (choices & MAYBE_TEMPFAIL);
+}
+
 static void put_second(char *text, size_t size, unsigned choices)
 {
     snprintf(text, size,
@@ -45,7 +50,6 @@ static void put_second(char *text, size_t size, unsigned choices)
 static struct config *config_of(unsigned choices)
 {
     const char *expire = choices & IMPATIENT ? "expire = 4h\n" : "";
-    bool is_strict = (choices & UNVERIFIED_WAITS) && (choices & MAYBE_TEMPFAIL);
     char second[300] = "", text[2000];
 
     if (choices & SECOND)
@@ -61,7 +65,7 @@ static struct config *config_of(unsigned choices)
              "[route]\n@a.test a\n@client.test a\n%s%s",
              choices & ROOMY ? "2m" : "64k", choices & SPLITS_LATER ? "defer" : "live",
              choices & TWO_ADDRESSES ? "address = 198.51.100.1:26\n" : "",
-             choices & LMTP ? "lmtp" : "smtp", is_strict ? "tempfail" : "spool",
+             choices & LMTP ? "lmtp" : "smtp", is_strict(choices) ? "tempfail" : "spool",
              choices & UNVERIFIED_WAITS ? "defer" : "accept",
              choices & NEVER_RECEIVED ? "never" : "auto", expire, second,
              choices & SECOND ? expire : "", choices & SECOND ? "@b.test b\n" : "",
@@ -90,6 +94,7 @@ void scenario_configure(struct scenario *s)
     s->plan.is_impatient = is_impatient;
     s->plan.expire_ms = UINT64_C(3600000) * (is_impatient ? 4 : 5 * 24);
     s->targets.count = choices & SECOND ? 2 : 1;
+    s->targets.is_strict = is_strict(choices);
     s->targets.is_lmtp[0] = (choices & LMTP) != 0;
     s->targets.is_lmtp[1] = (choices & SECOND_LMTP) != 0;
     s->targets.has_group = (choices & GROUP) != 0;

@@ -163,6 +163,13 @@ const char *filter_objection(struct scenario *s, struct message *m, struct story
     return objection_to(s, m, r);
 }
 
+bool filter_is_against(struct scenario *s, struct message *m, int target)
+{
+    return has_effect(s, m) && s->plan.filter.target == target &&
+           (is_for_good(&m->words[SESSION_STAGE_DATA]) ||
+            is_for_good(&m->words[SESSION_STAGE_END]));
+}
+
 /* ---- what it says ---- */
 
 /* Whom it is about, in such words that nobody takes it for another's. */

@@ -11,25 +11,28 @@ static const struct row {
     enum kind kinds[2];
     const char *expected; /* as play_describe() */
     int ended, appeared;
+    bool is_each; /* TRANSACTION_EACH: as play_describe_each() */
 } rows[] = {
     /* the target's filters refuse it there: the rest of the list is as without that leg */
-    {"1", "!1", {ACCEPTS, ACCEPTS}, {SPOOLABLE, MAILDIR}, "250Q -B p c", 1, 0},
-    {"01", "!1", {ACCEPTS, ACCEPTS}, {SPOOLABLE, MAILDIR}, "250Q -B p c", 1, 0},
-    {"0", "!0", {ACCEPTS, ACCEPTS}, {SPOOLABLE, MAILDIR}, "250Q B- c", 0, 1},
+    {"1", "!1", {ACCEPTS, ACCEPTS}, {SPOOLABLE, MAILDIR}, "250Q -B p c", 1, 0, false},
+    {"01", "!1", {ACCEPTS, ACCEPTS}, {SPOOLABLE, MAILDIR}, "250Q -B p c", 1, 0, false},
+    {"0", "!0", {ACCEPTS, ACCEPTS}, {SPOOLABLE, MAILDIR}, "250Q B- c", 0, 1, false},
     /* ... but where it is all or nothing */
-    {"1", "!1", {ACCEPTS, ACCEPTS}, {TEMPFAIL, MAILDIR}, "451 --", 0, 0},
-    {"01", "!1", {ACCEPTS, ACCEPTS}, {TEMPFAIL, MAILDIR}, "451 --", 0, 0},
-    {"0", "!0", {ACCEPTS, ACCEPTS}, {TEMPFAIL, MAILDIR}, "550 --", 0, 0},
+    {"1", "!1", {ACCEPTS, ACCEPTS}, {TEMPFAIL, MAILDIR}, "451 --", 0, 0, false},
+    {"01", "!1", {ACCEPTS, ACCEPTS}, {TEMPFAIL, MAILDIR}, "451 --", 0, 0, false},
+    {"0", "!0", {ACCEPTS, ACCEPTS}, {TEMPFAIL, MAILDIR}, "550 --", 0, 0, false},
+    {"01", "!1", {ACCEPTS, ACCEPTS}, {TEMPFAIL, MAILDIR}, "451 --", 0, 0, true},
+    {"01", "!1", {ACCEPTS, ACCEPTS}, {SPOOLABLE, MAILDIR}, "250Q -B p c", 1, 0, true},
     /* thrown away, nobody hears of a leg that has failed */
-    {"01", "=", {REFUSES_RCPT, ACCEPTS}, {SPOOLABLE, MAILDIR}, "250Q --", 0, 0},
-    {"01", "=", {DEFERS_RCPT, ACCEPTS}, {SPOOLABLE, MAILDIR}, "250Q --", 0, 0},
-    {"0", "=", {REFUSES_RCPT, ACCEPTS}, {SPOOLABLE, MAILDIR}, "250Q --", 0, 0},
-    {"0", "=0", {REFUSES_RCPT, ACCEPTS}, {SPOOLABLE, MAILDIR}, "250 --", 0, 1},
-    {"0", "=0", {DEFERS_RCPT, ACCEPTS}, {SPOOLABLE, MAILDIR}, "250 --", 0, 1},
+    {"01", "=", {REFUSES_RCPT, ACCEPTS}, {SPOOLABLE, MAILDIR}, "250Q --", 0, 0, false},
+    {"01", "=", {DEFERS_RCPT, ACCEPTS}, {SPOOLABLE, MAILDIR}, "250Q --", 0, 0, false},
+    {"0", "=", {REFUSES_RCPT, ACCEPTS}, {SPOOLABLE, MAILDIR}, "250Q --", 0, 0, false},
+    {"0", "=0", {REFUSES_RCPT, ACCEPTS}, {SPOOLABLE, MAILDIR}, "250 --", 0, 1, false},
+    {"0", "=0", {DEFERS_RCPT, ACCEPTS}, {SPOOLABLE, MAILDIR}, "250 --", 0, 1, false},
     /* ... nor waits for those that have no answer */
-    {"1", "=", {ACCEPTS, ACCEPTS}, {TEMPFAIL, MAILDIR}, "250Q --", 0, 0},
-    {"0", "=", {ACCEPTS, ACCEPTS}, {TEMPFAIL, MAILDIR}, "250Q --", 0, 0},
-    {"1", "=1", {ACCEPTS, ACCEPTS}, {TEMPFAIL, MAILDIR}, "250 --", 1, 0},
+    {"1", "=", {ACCEPTS, ACCEPTS}, {TEMPFAIL, MAILDIR}, "250Q --", 0, 0, false},
+    {"0", "=", {ACCEPTS, ACCEPTS}, {TEMPFAIL, MAILDIR}, "250Q --", 0, 0, false},
+    {"1", "=1", {ACCEPTS, ACCEPTS}, {TEMPFAIL, MAILDIR}, "250 --", 1, 0, false},
 };
 
 static void answer(struct play *p, const char *legs)
@@ -60,6 +63,7 @@ static void test_rows(void **state)
         static struct lib_text seen;
         struct play p;
         play_begin(&p);
+        p.t.policy = rows[i].is_each ? TRANSACTION_EACH : TRANSACTION_LIVE;
         memcpy(p.ways, rows[i].ways, sizeof(p.ways));
         memcpy(p.kinds, rows[i].kinds, sizeof(p.kinds));
         play_address_list(&p);
@@ -72,7 +76,10 @@ static void test_rows(void **state)
         if (transaction_go(&p.t) == TRANSACTION_GO_AHEAD) {
             transaction_end(&p.t);
             play_drain(&p);
-            play_describe(&p, &seen);
+            if (rows[i].is_each)
+                play_describe_each(&p, &seen);
+            else
+                play_describe(&p, &seen);
         } else {
             lib_put(&seen, "%u --", outcome_of_envelope(p.rcpts[0])->answer.code);
         }
