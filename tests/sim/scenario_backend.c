@@ -46,6 +46,8 @@ void backend_check(struct scenario *s, int backend, const char *to)
     uint64_t failed_ms = s->targets.backend_failed_ms[own];
     bool was_away = failed_ms != 0 && sim_now_ms(s->world) - failed_ms <= FAILOVER_MS;
 
+    if (s->plan.has_memory_trouble) /* for want of it a connection may look lost */
+        was_away = true;
     if (!s->targets.has_group || backend == own || (s->targets.fails_over && was_away))
         return;
     scenario_fail(s, "backend %d gets mail for %s, which belongs to %d", backend, to, own);

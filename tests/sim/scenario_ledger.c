@@ -248,6 +248,15 @@ static struct delivery *last_report(struct scenario *s, const struct message *m,
     return same == NULL && count >= m->recipients[index].legs ? last : same;
 }
 
+/* Of two deliveries of which one is repeated: is it the other one that may come again? */
+static bool is_excused_rather(struct scenario *s, const struct delivery *d,
+                              const struct delivery *than)
+{
+    if (ledger_may_come_twice(s, than))
+        return false;
+    return ledger_may_come_twice(s, d) || !is_excused(s, than);
+}
+
 /* What the next delivery would repeat. NULL: one more is as it should be. */
 static struct delivery *last_delivery(struct scenario *s, const struct message *m, unsigned index,
                                       int target)
@@ -261,7 +270,7 @@ static struct delivery *last_delivery(struct scenario *s, const struct message *
         struct delivery *d = LIST_ENTRY(link, struct delivery, link);
         if (!is_like(d, m, index, false) || (r->legs > 1 && !is_mixed && d->target != target))
             continue;
-        if (last == NULL || !is_mixed || !is_excused(s, last))
+        if (last == NULL || !is_mixed || is_excused_rather(s, d, last))
             last = d;
         count++;
     }
