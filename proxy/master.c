@@ -85,6 +85,8 @@ static int run_alone(const struct config *config, bool wants_daemon)
     if (code == 0 && wants_daemon)
         code = master_open_detach(&ready);
     if (code == 0)
+        code = privileged_lock_spool(config);
+    if (code == 0)
         code = privileged_write_pid(config->core.pid_file);
     if (code == 0)
         code = privileged_drop(config);
@@ -460,6 +462,8 @@ static int begin(struct master *m, struct config *config, bool wants_daemon)
         code = EX_OSERR;
     if (code == 0 && wants_daemon)
         code = master_open_detach(&m->daemon_ready);
+    if (code == 0)
+        code = privileged_lock_spool(config);
     m->pid = getpid();
     m->is_daemon = wants_daemon;
     if (code == 0)

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sysexits.h>
@@ -21,7 +22,8 @@ static int complain(int code, const char *what, struct bytes name, const char *w
 
 /* ---- the spool directory ---- */
 
-#define WALK (O_PATH | O_DIRECTORY | O_CLOEXEC)
+#define WALK       (O_PATH | O_DIRECTORY | O_CLOEXEC)
+#define LOCK_TRIES 20 /* within a second */
 
 /* A directory of mode 0700 below `at`, the account's; the descriptor, or -errno. */
 static int make_directory(int at, const char *name, const struct config_account *account)
@@ -95,22 +97,83 @@ static const char *why_not_ours(int directory, const struct config_account *acco
     return NULL;
 }
 
-int privileged_make_spool(const struct config *config)
+/* The spool directory, made where it was missing; a descriptor, or -errno. */
+static int open_spool(const struct config *config)
 {
     struct bytes name = config->core.spool_directory;
     char path[PATH_MAX];
-    const char *why;
-    int directory;
 
     if (name.len >= sizeof(path))
-        return complain(EX_CANTCREAT, "cannot make spool directory", name, strerror(ENAMETOOLONG));
+        return -ENAMETOOLONG;
     snprintf(path, sizeof(path), "%.*s", (int)name.len, (const char *)name.at);
-    directory = walk(path, &config->account);
+    return walk(path, &config->account);
+}
+
+int privileged_make_spool(const struct config *config)
+{
+    struct bytes name = config->core.spool_directory;
+    int directory = open_spool(config);
+    const char *why;
+
     if (directory < 0)
         return complain(EX_CANTCREAT, "cannot make spool directory", name, strerror(-directory));
     why = why_not_ours(directory, &config->account);
     close(directory);
     return why == NULL ? 0 : complain(EX_CANTCREAT, "cannot use spool directory", name, why);
+}
+
+/* Who has locked it, by the kernel's list; 0: not to be seen from here. */
+static long holder_of(int directory)
+{
+    FILE *locks = fopen("/proc/locks", "re");
+    struct stat ours;
+    char line[256];
+    long holder = 0;
+
+    if (locks == NULL || fstat(directory, &ours) != 0)
+        return 0;
+    while (holder == 0 && fgets(line, sizeof(line), locks) != NULL) {
+        unsigned long inode;
+        long pid;
+        if (sscanf(line, "%*u: FLOCK ADVISORY WRITE %ld %*x:%*x:%lu", &pid, &inode) == 2 &&
+            inode == ours.st_ino)
+            holder = pid;
+    }
+    fclose(locks);
+    return holder;
+}
+
+/* Those that a server has forked end soon after it, and hold the lock until then. */
+static bool is_locked(int fd)
+{
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return true;
+        if (errno != EWOULDBLOCK)
+            return false;
+        usleep(1000000 / LOCK_TRIES);
+    }
+    errno = EWOULDBLOCK;
+    return false;
+}
+
+int privileged_lock_spool(const struct config *config)
+{
+    struct bytes name = config->core.spool_directory;
+    int directory = open_spool(config);
+    int fd = directory < 0 ? -1 : openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    char why[80];
+
+    if (directory >= 0)
+        close(directory);
+    if (fd >= 0 && is_locked(fd))
+        return 0; /* it stays open */
+    snprintf(why, sizeof(why), "%s", strerror(directory < 0 ? -directory : errno));
+    if (fd >= 0 && errno == EWOULDBLOCK)
+        snprintf(why, sizeof(why), "in use by process %ld", holder_of(fd));
+    if (fd >= 0)
+        close(fd);
+    return complain(EX_CANTCREAT, "cannot use spool directory", name, why);
 }
 
 /* ---- the pid file ---- */
@@ -208,13 +271,19 @@ void privileged_raise_descriptors(void)
 
 /* ---- the account ---- */
 
+/* Where nothing is to change, nothing is asked of the kernel: in a user namespace, or without
+ * capabilities, it would say no. */
 int privileged_drop(const struct config *config)
 {
     const struct config_account *account = &config->account;
+    char name[LOGIN_NAME_MAX];
 
-    if (!account->is_set || geteuid() != 0)
+    if (!account->is_set || geteuid() != 0 || (account->user == 0 && account->group == getegid()))
         return 0;
-    if (setgroups(0, NULL) != 0 || setgid(account->group) != 0 || setuid(account->user) != 0)
+    snprintf(name, sizeof(name), "%.*s", (int)config->core.user_id.len,
+             (const char *)config->core.user_id.at);
+    if (initgroups(name, account->group) != 0 || setgid(account->group) != 0 ||
+        setuid(account->user) != 0)
         return complain(EX_NOPERM, "cannot become user", config->core.user_id, strerror(errno));
     return 0;
 }

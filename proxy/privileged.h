@@ -10,11 +10,14 @@
 /* Makes what is missing of the spool directory's path, and gives that to the account. What exists
  * already must belong to the account, and be writable by nobody else. */
 int privileged_make_spool(const struct config *config);
+/* Nobody else may serve from it while this process or one that it forks lives. Exit code 73:
+ * somebody does. Call it when this process stays. */
+int privileged_lock_spool(const struct config *config);
 /* A new file is written beside the path and renamed to it. An empty path: none is wanted. */
 int privileged_write_pid(struct bytes path);
 /* Removes the file if it still names this process, and if the directory lets us. */
 void privileged_remove_pid(struct bytes path);
-/* Becomes the account of the configuration, if we are root. */
+/* Becomes the account of the configuration with all its groups, if we are root. */
 int privileged_drop(const struct config *config);
 
 /* RLIMIT_NOFILE as far as it may be raised. */

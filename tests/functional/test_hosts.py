@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a host may lack: descriptors, IPv6, room in a socket's name."""
+"""What a host may lack: descriptors, IPv6, room in a socket's name, capabilities, a spool of its own."""
+import os
+import pathlib
+import pwd
+import signal
 import subprocess
 
 import pytest
 
 from conftest import DISCARDS
 from harness.faults import Faults
-from harness.postern import environment
-from harness.process import Process
+from harness.control import Control
+from harness.postern import environment, run
+from harness.process import Process, is_root
 
 LIMITS = "ulimit -Sn 100; ulimit -Hn 256; exec \"$@\""
 TO_MANY = "max-connections-per-client = 1000\nlimit-exempt = 127.0.0.0/8\n"
@@ -77,3 +82,48 @@ def test_sockets_with_long_names(postern, line):
     server.config.write_text(text.replace("[core]\n", "[core]\n" + line.format(100 * "x") + "\n"))
     done = server.check()
     assert done.returncode == 78 and "expected an absolute path of at most" in done.stderr
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_two_servers_on_one_spool(postern, workers):
+    """The second is refused and takes nothing from the first; a server that was killed is no obstacle."""
+    first = postern(DISCARDS, core=f"workers = {workers}\n")
+    second = postern(DISCARDS, core=f"workers = {workers}\n", is_started=False)
+    text = second.config.read_text()
+    second.config.write_text(text.replace(f"{second.directory}/spool", f"{first.directory}/spool"))
+    done = run(*second.flags)
+    assert done.returncode == 73, done.stderr
+    assert f"in use by process {first.process.child.pid}" in done.stderr
+    assert Control(first).json("targets") == []
+    first.process.signal(signal.SIGKILL)
+    first.process.child.wait()
+    first.is_over = True
+    second.start()
+    assert Control(second).json("targets") == []
+
+
+@pytest.mark.skipif(not is_root(), reason="gives capabilities up")
+def test_root_without_capabilities(postern):
+    """It is who it shall be: nothing is asked of the kernel."""
+    server = postern(DISCARDS, is_started=False)
+    server.process = Process(["capsh", "--drop=all", "--", "-c", 'exec "$@"', "sh", server.program,
+                              *server.flags], environment=environment())
+    server.wait_event("start")
+
+
+@pytest.mark.skipif(not is_root(), reason="starts as root")
+def test_groups_of_the_account(workers, tmp_path):
+    """Supplementary groups too."""
+    account = pwd.getpwnam("nobody")
+    groups = tmp_path / "group"
+    groups.write_text(pathlib.Path("/etc/group").read_text() + "postern-test:x:4242:nobody\n")
+    server = workers(core="user-id = nobody\n", is_started=False)
+    os.chown(server.directory, account.pw_uid, account.pw_gid)
+    server.process = Process(["unshare", "--mount", "sh", "-c",
+                              f'mount --bind {groups} /etc/group && exec "$@"', "sh",
+                              server.program, *server.flags], environment=environment())
+    server.log.wait_line(r"Z start .*role=master")
+    for pid in server.pids():
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("Groups:"))
+        assert {int(gid) for gid in line.split()[1:]} == {account.pw_gid, 4242}
