@@ -73,6 +73,7 @@ class Bench:
         self.sink = Tool(self, "sink", f"{SINK_PORT}:chunking,xforward",
                          f"{SINK_XCLIENT_PORT}:xclient", "2610:chunking,xforward", "2611:xforward",
                          "2612:chunking", "2613", "2614:chunking,xclient", "2615:xclient",
+                         "2620:lmtp,chunking,xforward",
                          f"{SINK_MANY_PORT}-{SINK_MANY_PORT + RELAYS - 1}:chunking,xforward")
         self.sink.line()
 
@@ -278,12 +279,16 @@ def rtt_postern(bench, row_suffix, pipelines):
         subject.stop()
 
 
+def await_delay(port):
+    while not is_listening(port):
+        time.sleep(0.01)
+
+
 def part_rtt(bench):
     ports = [SINK_PORT, SINK_XCLIENT_PORT] + [port for _, _, port in RTT_LISTENERS]
     delay = Tool(bench, "delay", DELAY_ONE_WAY_MS,
                  *(f"{port + RTT_DELAYED}={port}" for port in ports))
-    while not is_listening(ports[-1] + RTT_DELAYED):
-        time.sleep(0.01)
+    await_delay(ports[-1] + RTT_DELAYED)
 
     def measure(name):
         for pipelines, suffix in ((True, "pipelining"), (False, "lock-step")):

@@ -129,6 +129,7 @@ class Kitchen:
             "nginx": ["/usr/sbin/nginx", "/usr/lib/nginx/modules/ngx_mail_module.so"],
             "exim": [self.exim_program()],
             "postfix": ["/usr/sbin/postfix"],
+            "dovecot": ["/usr/sbin/dovecot", "/usr/lib/dovecot/lmtp"],
             "postern": [os.path.join(self.build, "postern")],
         }
         return next((path for path in paths[name] if not os.path.exists(path)), None)
@@ -304,20 +305,51 @@ postlog unix-dgram n - n - 1 postlogd
 """)
         return ["/usr/sbin/postfix", "-c", home, "start-fg"], None
 
+    def make_dovecot(self, home, port, target):
+        """As an LMTP proxy. A process serves many connections, as it does by itself; none ends."""
+        path = write(f"{home}/dovecot.conf", f"""\
+protocols = lmtp
+base_dir = {home}/run
+state_dir = {home}/state
+log_path = {home}/log
+listen = 127.0.0.1
+ssl = no
+default_internal_user = dovecot
+default_login_user = dovenull
+lmtp_proxy = yes
+mail_location = maildir:{home}/mail/%u
+postmaster_address = postmaster@bench.example.test
+login_trusted_networks = 127.0.0.0/8
+passdb {{
+  driver = static
+  args = nopassword=y proxy=y host=127.0.0.1 port={target}
+}}
+service lmtp {{
+  process_min_avail = 1
+  service_count = 0
+  inet_listener lmtp {{
+    port = {port}
+  }}
+}}
+""")
+        return ["/usr/sbin/dovecot", "-F", "-c", path], None
+
     def make_postern(self, home, port, target):
         return self.postern_command(home, [(port, "xforward", [target])])
 
-    def start_postern(self, listeners, workers=0, resolver=None, sections="", filters=None):
+    def start_postern(self, listeners, workers=0, resolver=None, sections="", filters=None,
+                      protocol="smtp"):
         """`listeners`: (port, identity, target ports); with several targets, domain dN goes to
         the Nth. `sections` are filters, and `filters` their names by port. With workers it gets
         every core."""
         port = listeners[0][0]
         command, environment = self.postern_command(self.home("postern", port), listeners, workers,
-                                                    resolver, sections, filters or {})
+                                                    resolver, sections, filters or {}, protocol)
         core = "0-1023" if workers else self.core
         return Subject("postern", port, command, core, self.directory, environment)
 
-    def postern_command(self, home, listeners, workers=0, resolver=None, sections="", filters=()):
+    def postern_command(self, home, listeners, workers=0, resolver=None, sections="", filters=(),
+                        protocol="smtp"):
         os.makedirs(f"{home}/spool", exist_ok=True)
         text = f"""\
 [core]
@@ -336,6 +368,7 @@ file = "{home}/postern.log"
 [smtpd "s{port}"]
 {"".join(f"filter = {name}{chr(10)}" for name in filters[port]) if port in filters else ""}
 listen-port = 127.0.0.1:{port}
+protocol = {protocol}
 max-connections-per-client = 20000
 max-connections = 20000
 resolve-names = no
@@ -343,7 +376,7 @@ routing-table = t{port}
 """
             for target in targets:
                 text += f'[relay "r{port}-{target}"]\naddress = 127.0.0.1:{target}\n'
-                text += f"identity = {identity}\nhealth-interval = 1s\n"
+                text += f"identity = {identity}\nhealth-interval = 1s\nprotocol = {protocol}\n"
             text += f'[route "t{port}"]\n'
             if len(targets) == 1:
                 text += f"@ r{port}-{targets[0]}\n"

@@ -4,9 +4,10 @@
  * Usage: sink PORTS[:KEYWORD,KEYWORD...]...     (on 127.0.0.1)
  *
  * PORTS is a port or FIRST-LAST; the keywords are those of `chunking`, `xforward`, `xclient` that
- * these ports announce beside PIPELINING, SIZE, 8BITMIME and ENHANCEDSTATUSCODES. Prints "ready",
- * and its counters as one line of JSON at USR1 and, before it ends, at TERM or INT. The replies to
- * what came in one read leave in one write. A peer that leaves its replies unread is dropped. */
+ * these ports announce, and `lmtp` for ports that speak LMTP, beside PIPELINING, SIZE, 8BITMIME and
+ * ENHANCEDSTATUSCODES. Prints "ready", and its counters as one line of JSON at USR1 and, before it
+ * ends, at TERM or INT. The replies to what came in one read leave in one write. A peer that leaves
+ * its replies unread is dropped. */
 #include "scripts/bench/common.h"
 
 #include <errno.h>
@@ -26,7 +27,7 @@
 #define REPLY_BYTES    (64 * 1024)
 #define EVENTS_MAX     512
 
-enum feature { FEATURE_CHUNKING = 1, FEATURE_XFORWARD = 2, FEATURE_XCLIENT = 4 };
+enum feature { FEATURE_CHUNKING = 1, FEATURE_XFORWARD = 2, FEATURE_XCLIENT = 4, FEATURE_LMTP = 8 };
 enum kind { KIND_SIGNAL, KIND_LISTENER, KIND_PEER };
 enum stage { STAGE_COMMANDS, STAGE_DATA, STAGE_BDAT };
 
@@ -35,7 +36,8 @@ struct endpoint {
     int fd;
     unsigned features;
     enum stage stage;
-    bool is_greeted, has_mail, has_rcpt, is_last_chunk, is_line_start, wants_close;
+    unsigned rcpts;
+    bool is_greeted, has_mail, is_last_chunk, is_line_start, wants_close;
     size_t chunk_bytes;  /* of this BDAT, still to come */
     size_t chunks_bytes; /* of this message's BDATs so far */
     char *kept;          /* the unfinished line or end of data of the last read */
@@ -82,7 +84,8 @@ static void say_ehlo(struct sink *sink, unsigned features)
 
 static void reset(struct endpoint *peer)
 {
-    peer->has_mail = peer->has_rcpt = false;
+    peer->has_mail = false;
+    peer->rcpts = 0;
     peer->chunks_bytes = 0;
 }
 
@@ -90,15 +93,18 @@ static void message_done(struct sink *sink, struct endpoint *peer)
 {
     char text[64];
 
+    unsigned replies = peer->features & FEATURE_LMTP ? peer->rcpts : 1;
+
     sink->messages++;
     snprintf(text, sizeof(text), "250 2.0.0 Ok: queued as %lX\r\n", sink->messages);
-    say(sink, text);
+    for (unsigned i = 0; i < replies; i++)
+        say(sink, text);
     reset(peer);
 }
 
 static void command_data(struct sink *sink, struct endpoint *peer)
 {
-    if (!peer->has_rcpt || peer->chunks_bytes > 0) {
+    if (peer->rcpts == 0 || peer->chunks_bytes > 0) {
         refuse(sink, "503 5.5.1 Error: need RCPT command\r\n");
         return;
     }
@@ -110,7 +116,7 @@ static void command_data(struct sink *sink, struct endpoint *peer)
 static void chunk_done(struct sink *sink, struct endpoint *peer)
 {
     peer->stage = STAGE_COMMANDS;
-    if (!peer->has_rcpt)
+    if (peer->rcpts == 0)
         refuse(sink, "503 5.5.1 Error: need RCPT command\r\n");
     else if (peer->is_last_chunk)
         message_done(sink, peer);
@@ -151,7 +157,7 @@ static void command_rcpt(struct sink *sink, struct endpoint *peer)
         refuse(sink, "503 5.5.1 Error: need MAIL command\r\n");
         return;
     }
-    peer->has_rcpt = true;
+    peer->rcpts++;
     say(sink, "250 2.1.5 Ok\r\n");
 }
 
@@ -192,7 +198,7 @@ static void command(struct sink *sink, struct endpoint *peer, const char *line)
         command_identity(sink, peer, FEATURE_XFORWARD);
     } else if (is_verb(line, "XCLIENT")) {
         command_identity(sink, peer, FEATURE_XCLIENT);
-    } else if (is_verb(line, "EHLO")) {
+    } else if (is_verb(line, peer->features & FEATURE_LMTP ? "LHLO" : "EHLO")) {
         reset(peer);
         peer->is_greeted = true;
         say_ehlo(sink, peer->features);
@@ -368,7 +374,9 @@ static unsigned parse_features(char *keywords)
     unsigned features = 0;
 
     for (char *word = strtok(keywords, ","); word != NULL; word = strtok(NULL, ",")) {
-        if (strcmp(word, "chunking") == 0)
+        if (strcmp(word, "lmtp") == 0)
+            features |= FEATURE_LMTP;
+        else if (strcmp(word, "chunking") == 0)
             features |= FEATURE_CHUNKING;
         else if (strcmp(word, "xforward") == 0)
             features |= FEATURE_XFORWARD;

@@ -6,6 +6,8 @@
  *   -n N  messages [1]; 0: hold the connections idle
  *   -s N  octets of a message, final dot included [4096]
  *   -d N  recipient domains, d0 to dN-1, in turn [1]
+ *   -r N  recipients of a message [1]
+ *   -l    LMTP: LHLO, and a reply for each recipient at the end
  *   -k    keep the connections; else each message has its own
  *   -p    MAIL, RCPT and DATA in one write; else each waits for the reply before it
  *   -w N  with -k: messages sent first, not counted [0]
@@ -36,6 +38,7 @@
 #define OPENING_MAX    64    /* connections between connect() and the reply to EHLO */
 #define STALL_MS       60000 /* nothing at all happened: give up */
 #define COMPLAINTS_MAX 5     /* failures that are told in words */
+#define RECIPIENTS_MAX 100
 
 enum phase {
     PHASE_CLOSED,
@@ -58,7 +61,8 @@ struct link {
     unsigned generation; /* counts the connections that this link has been */
     enum phase phase;    /* whose reply is awaited */
     bool has_pipelining;
-    unsigned long domain;
+    unsigned long first_domain;
+    unsigned long due; /* replies to RCPT, or to the end of data */
     uint64_t started_ns;
     size_t body_sent;
     size_t input_bytes;
@@ -67,8 +71,8 @@ struct link {
 
 struct options {
     unsigned port;
-    unsigned long connections, messages, size_bytes, domains, warm, gap_ms;
-    bool keeps, pipelines;
+    unsigned long connections, messages, size_bytes, domains, recipients, warm, gap_ms;
+    bool keeps, pipelines, is_lmtp;
 };
 
 struct source {
@@ -145,21 +149,42 @@ static void send_text(struct source *source, struct link *link, const char *text
         fail(source, link, "not writable");
 }
 
+/* The recipient behind which so many follow. */
+static int put_rcpt(const struct source *source, const struct link *link, unsigned long left,
+                    char *text, size_t room)
+{
+    unsigned long number = source->options.recipients - left;
+
+    return snprintf(text, room, "RCPT TO:<user%lu@d%lu.example.test>\r\n", number,
+                    (link->first_domain + number) % source->options.domains);
+}
+
 static void send_rcpt(struct source *source, struct link *link)
 {
     char text[96];
 
-    snprintf(text, sizeof(text), "RCPT TO:<user@d%lu.example.test>\r\n", link->domain);
+    put_rcpt(source, link, link->due, text, sizeof(text));
     link->phase = PHASE_RCPT;
+    send_text(source, link, text);
+}
+
+static void send_all(struct source *source, struct link *link, const char *mail)
+{
+    char text[64 * (RECIPIENTS_MAX + 2)];
+    size_t length = (size_t)snprintf(text, sizeof(text), "%s", mail);
+
+    for (unsigned long left = link->due; left > 0; left--)
+        length += (size_t)put_rcpt(source, link, left, text + length, sizeof(text) - length);
+    snprintf(text + length, sizeof(text) - length, "DATA\r\n");
     send_text(source, link, text);
 }
 
 static void send_mail(struct source *source, struct link *link)
 {
     static const char mail[] = "MAIL FROM:<bench@source.example.test>\r\n";
-    char text[192];
 
-    link->domain = source->started % source->options.domains;
+    link->first_domain = source->started % source->options.domains;
+    link->due = source->options.recipients;
     link->phase = PHASE_MAIL;
     if (!source->options.pipelines) {
         send_text(source, link, mail);
@@ -169,9 +194,7 @@ static void send_mail(struct source *source, struct link *link)
         fail(source, link, "PIPELINING is not announced");
         return;
     }
-    snprintf(text, sizeof(text), "%sRCPT TO:<user@d%lu.example.test>\r\nDATA\r\n", mail,
-             link->domain);
-    send_text(source, link, text);
+    send_all(source, link, mail);
 }
 
 static void send_body(struct source *source, struct link *link)
@@ -242,7 +265,9 @@ static void step(struct source *source, struct link *link)
     switch (link->phase) {
     case PHASE_GREETING:
         link->phase = PHASE_EHLO;
-        send_text(source, link, "EHLO source.example.test\r\n");
+        send_text(source, link,
+                  source->options.is_lmtp ? "LHLO source.example.test\r\n"
+                                          : "EHLO source.example.test\r\n");
         break;
     case PHASE_EHLO:
         greeted(source, link);
@@ -254,17 +279,24 @@ static void step(struct source *source, struct link *link)
             send_rcpt(source, link);
         break;
     case PHASE_RCPT:
+        if (--link->due > 0) {
+            if (!source->options.pipelines)
+                send_rcpt(source, link);
+            break;
+        }
         link->phase = PHASE_DATA;
         if (!source->options.pipelines)
             send_text(source, link, "DATA\r\n");
         break;
     case PHASE_DATA:
         link->phase = PHASE_BODY;
+        link->due = source->options.is_lmtp ? source->options.recipients : 1;
         link->body_sent = 0;
         send_body(source, link);
         break;
     case PHASE_BODY:
-        message_done(source, link);
+        if (--link->due == 0)
+            message_done(source, link);
         break;
     case PHASE_QUIT:
         link_over(source, link);
@@ -467,12 +499,15 @@ static void make_body(struct source *source)
 
 static struct options parse_options(int argc, char **argv)
 {
-    struct options options = {.connections = 1, .messages = 1, .size_bytes = 4096, .domains = 1};
+    struct options options = {
+        .connections = 1, .messages = 1, .size_bytes = 4096, .domains = 1, .recipients = 1};
     int letter;
 
-    while ((letter = getopt(argc, argv, "c:n:s:d:w:g:kp")) != -1) {
+    while ((letter = getopt(argc, argv, "c:n:s:d:r:w:g:klp")) != -1) {
         if (letter == 'k')
             options.keeps = true;
+        else if (letter == 'l')
+            options.is_lmtp = true;
         else if (letter == 'p')
             options.pipelines = true;
         else if (letter == 'c')
@@ -483,6 +518,8 @@ static struct options parse_options(int argc, char **argv)
             options.size_bytes = bench_number(optarg, 1UL << 30);
         else if (letter == 'd')
             options.domains = bench_number(optarg, 100000);
+        else if (letter == 'r')
+            options.recipients = bench_number(optarg, RECIPIENTS_MAX);
         else if (letter == 'w')
             options.warm = bench_number(optarg, 100000000);
         else if (letter == 'g')
@@ -490,8 +527,9 @@ static struct options parse_options(int argc, char **argv)
         else
             exit(64);
     }
-    if (argc - optind != 1 || options.connections == 0 || options.domains == 0)
-        bench_die("usage: source [-kp] [-cnsdwg NUMBER] PORT");
+    if (argc - optind != 1 || options.connections == 0 || options.domains == 0 ||
+        options.recipients == 0)
+        bench_die("usage: source [-klp] [-cnsdrwg NUMBER] PORT");
     if (options.gap_ms > 0 && options.connections > 1)
         bench_die("-g goes with one connection only");
     options.port = (unsigned)bench_number(argv[optind], 65535);

@@ -3,7 +3,7 @@
 
 import collections
 
-COLUMNS = ["direct", "haproxy", "nginx", "exim", "postfix", "pyspf", "postern"]
+COLUMNS = ["direct", "haproxy", "nginx", "exim", "postfix", "pyspf", "dovecot", "postern"]
 RTT_MS = 50
 
 
@@ -111,6 +111,18 @@ def spf_rows():
     ]
 
 
+def lmtp_rows(bench):
+    one = bench.median("spread one", "postern")
+    return [
+        ("LMTP on both sides, kept connections", "µs CPU/message", "lmtp cpu",
+         Limit(peer="dovecot", times=0.1)),
+        ("the same over 50 ms", "ms", "lmtp rtt", Limit(value=2 * RTT_MS + 5)),
+        ("50 ms, one recipient", "ms", "spread one", Limit(value=2 * RTT_MS + 5)),
+        ("50 ms, 20 recipients on 5 targets", "ms", "spread twenty",
+         Limit(value=one + 5) if one is not None else None),
+    ]
+
+
 def number(value):
     if value is None:
         return "-"
@@ -123,7 +135,7 @@ def show(bench):
           + f"{'/haproxy':>10}{'limit':>10}")
     topic = None
     for title, unit, row, limit in (simple_rows() + rtt_rows() + flat_rows(bench)
-                                    + queue_rows(bench) + spf_rows()):
+                                    + queue_rows(bench) + spf_rows() + lmtp_rows(bench)):
         topic = title or topic
         values = {name: bench.median(row, name) for name in COLUMNS}
         if all(value is None for value in values.values()):
