@@ -8,7 +8,7 @@ static void on_waking(uv_timer_t *timer);
 
 static void wake_at(struct loop *loop, uint64_t when_ms)
 {
-    uint64_t now_ms = uv_now(&loop->uv);
+    uint64_t now_ms = loop_now_ms(loop);
 
     loop->wake_ms = when_ms;
     if (when_ms != UINT64_MAX)
@@ -22,7 +22,7 @@ static void on_waking(uv_timer_t *timer)
 
     /* The timer is started below, not for each deadline that a callback sets. */
     loop->wake_ms = 0;
-    while ((entry = wheel_next_due(&loop->wheel, uv_now(&loop->uv))) != NULL) {
+    while ((entry = wheel_next_due(&loop->wheel, loop_now_ms(loop))) != NULL) {
         struct deadline *deadline = CONTAINER_OF(entry, struct deadline, entry);
 
         deadline->use->reached(deadline);
@@ -35,7 +35,7 @@ void deadline_wheel_open(struct loop *loop)
     uv_timer_init(&loop->uv, &loop->waking);
     loop->waking.data = loop;
     uv_unref((uv_handle_t *)&loop->waking);
-    wheel_init(&loop->wheel, uv_now(&loop->uv));
+    wheel_init(&loop->wheel, loop_now_ms(loop));
     loop->wake_ms = UINT64_MAX;
 }
 

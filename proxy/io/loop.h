@@ -18,7 +18,9 @@ void loop_stop(struct loop *loop);
 /* Legal when everything that was made on the loop has been closed. */
 void loop_free(struct loop **held);
 
-uint64_t loop_now_ms(const struct loop *loop);     /* monotonic, of this turn */
+/* Monotonic, of this turn; it stands still while the process is stopped for more than a second, for
+ * deadlines, and for what is measured by loop_precise_us(). */
+uint64_t loop_now_ms(const struct loop *loop);
 uint64_t loop_precise_us(const struct loop *loop); /* monotonic, now: for durations in log lines */
 int64_t loop_wall_ms(const struct loop *loop);     /* Unix time */
 uint64_t loop_random(struct loop *loop);           /* unpredictable; seeded in the simulator */

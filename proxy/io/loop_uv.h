@@ -39,8 +39,16 @@ struct loop_buffers {
     size_t cipher_len;
 };
 
+/* Time as the loop counts it: without the gaps in which the process was stopped. */
+struct loop_clock {
+    uint64_t gaps_ms;   /* their sum */
+    uint64_t due_by_ms; /* by libuv's clock: the loop was to run again by then; UINT64_MAX: not */
+};
+
 struct loop {
     uv_loop_t uv;
+    struct loop_clock *clock; /* own_clock: reading it may find a gap */
+    struct loop_clock own_clock;
     uv_prepare_t turn_end;
     uv_idle_t posting; /* active while anything is posted, so that the loop does not wait */
     uv_timer_t waking; /* for the wheel */

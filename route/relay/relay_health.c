@@ -4,7 +4,8 @@
 
 #include "route/relay/relay_service.h"
 
-/* A moment as a word. All processes have one monotonic clock; 0 says that there is none. */
+/* A moment as a word. All processes have one monotonic clock, but for gaps in which one was
+ * stopped; 0 says that there is none. */
 static uint32_t moment(uint64_t ms)
 {
     uint32_t low = (uint32_t)ms;
@@ -36,11 +37,13 @@ bool relay_health_is_down(const struct relay_health *h)
     return h->own_down != 0 || word(h, h->down) != 0;
 }
 
-/* Over a month the display starts anew. */
+/* Over a month the display starts anew. A process that was stopped for a while is behind the
+ * others. */
 uint32_t relay_health_down_seconds(const struct relay_health *h, uint64_t now_ms)
 {
     uint32_t since = h->own_down != 0 ? h->own_down : word(h, h->down);
-    return since == 0 ? 0 : (uint32_t)(moment(now_ms) - since) / 1000;
+    int32_t passed_ms = (int32_t)(moment(now_ms) - since);
+    return since == 0 || passed_ms < 0 ? 0 : (uint32_t)passed_ms / 1000;
 }
 
 bool relay_health_open(struct relay_health *h, uint64_t now_ms)

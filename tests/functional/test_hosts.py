@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a host may lack: descriptors, IPv6, room in a socket's name, capabilities, a spool of its own."""
+"""What a host may lack: descriptors, IPv6, room in a socket's name, capabilities, a spool of its own,
+and time."""
 import os
 import pathlib
 import pwd
 import signal
 import subprocess
+import time
 
 import pytest
 
-from conftest import DISCARDS
+from conftest import DISCARDS, relay_config, send_whole
 from harness.faults import Faults
 from harness.control import Control
 from harness.postern import environment, run
 from harness.process import Process, is_root
+from peers.answers import Hold
+from peers.client import elapsed
 
 LIMITS = "ulimit -Sn 100; ulimit -Hn 256; exec \"$@\""
 TO_MANY = "max-connections-per-client = 1000\nlimit-exempt = 127.0.0.0/8\n"
@@ -127,3 +131,54 @@ def test_groups_of_the_account(workers, tmp_path):
         status = pathlib.Path(f"/proc/{pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("Groups:"))
         assert {int(gid) for gid in line.split()[1:]} == {account.pw_gid, 4242}
+
+
+# ---- a process that is stopped, and wakes ----
+
+STOPPED_S = 3.5
+SHORT = ("command-timeout = 2s", "data-timeout = 2s", "final-timeout = 2s", "on-failure = spool")
+
+
+def stopped(server, meanwhile):
+    """Stops every process, for longer than all time-outs; what happens meanwhile."""
+    pids = [server.process.child.pid, *(server.pids() if hasattr(server, "pids") else [])]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    meanwhile()
+    time.sleep(STOPPED_S)               # it is the time itself that is tested
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_client_that_spoke_while_we_were_stopped(postern):
+    """It is heard before its time-out is looked at."""
+    server = postern(DISCARDS, smtpd="command-timeout = 2s\n")
+    with server.client() as client:
+        client.hello()
+        stopped(server, lambda: client.send(b"NOOP\r\n"))
+        client.expect(250)
+        client.quit()
+
+
+def test_a_target_that_answered_while_we_were_stopped(target, postern):
+    """Its answer counts, and there is no second message."""
+    backend = target()
+    hold = Hold("250 2.0.0 taken")
+    backend.on("end", hold)
+    server = postern(relay_config(backend.address, *SHORT, "identity = none"))
+    client = send_whole(server, backend)
+    stopped(server, hold.release)
+    assert client.expect(250).text.endswith("taken")
+    assert not server.events("spooled") and not server.events("target-down")
+    client.quit()
+    client.close()
+
+
+def test_deadlines_go_on_behind_a_gap(postern):
+    """Who says nothing afterwards has the rest of its time, and no more."""
+    server = postern(DISCARDS, smtpd="command-timeout = 3s\n")
+    with server.client() as client:
+        client.hello()
+        stopped(server, lambda: None)
+        client.expect(250, "NOOP")
+        assert 2 < elapsed(client.expect, 421)[0] < 15
