@@ -364,10 +364,16 @@ void bridge_filter_named(struct bridge *b)
 void bridge_filter_forget_late(struct bridge *b)
 {
     struct bridge_filters *f = b->filters;
+    const struct session *s = &b->session;
 
-    if (f != NULL && f->open > 0 &&
-        !session_awaits(&b->session, f->routed != NULL ? SESSION_ACT_ROUTE : SESSION_ACT_FILTER))
+    if (f == NULL)
+        return;
+    if (f->open > 0 &&
+        !session_awaits(s, f->routed != NULL ? SESSION_ACT_ROUTE : SESSION_ACT_FILTER))
         forget_all(f);
+    /* They have refused the sender: no transaction ends that they know of. */
+    if (f->own != NULL && s->tx == NULL && s->command.tx == NULL)
+        chain_message_ended(f->own);
 }
 
 void bridge_filter_stop(struct bridge *b)

@@ -16,7 +16,8 @@ void bridge_filter_ask(struct bridge *b);
  * arena. */
 void bridge_filter_route(struct bridge *b, struct recipient *rcpt, struct routed *routed);
 void bridge_filter_named(struct bridge *b); /* the client's name is known */
-/* Forgets a question that the session no longer waits for. */
+/* Forgets a question that the session no longer waits for, and a message whose sender was refused.
+ */
 void bridge_filter_forget_late(struct bridge *b);
 /* Takes octets off `*content` and hands out what stays in the message, in pieces. False: all are
  * taken. */
