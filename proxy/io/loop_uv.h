@@ -70,6 +70,11 @@ struct loop {
     struct loop_buffers buffers;
 };
 
+/* loop_clock.c */
+void loop_clock_open(struct loop *loop);
+/* The loop waits now, until a timer is due at the latest. */
+void loop_clock_wait(struct loop *loop);
+
 /* deadline.c: the timer behind the wheel. */
 void deadline_wheel_open(struct loop *loop);
 
