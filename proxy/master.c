@@ -58,7 +58,7 @@ static int open_alone(const struct config *config, struct worker_listener *liste
         const struct smtpd_conf *conf = config->smtpds[i];
         for (size_t j = 0; j < conf->listeners.count; j++) {
             struct master_socket s = {.address = &conf->listeners.at[j]};
-            int code = master_open_socket(&s, NULL, 0);
+            int code = master_open_socket(&s, NULL, false, 0);
             if (code != 0) {
                 master_open_close(&s);
                 return code;

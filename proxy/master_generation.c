@@ -48,6 +48,12 @@ static int make_children(struct master_generation *g)
     return 0;
 }
 
+static bool is_any(const struct netaddr *address)
+{
+    static const uint8_t none[sizeof(address->octets)];
+    return memcmp(address->octets, none, sizeof(none)) == 0;
+}
+
 static const struct master_socket *find_socket(const struct master_generation *g,
                                                const struct netaddr *address)
 {
@@ -55,6 +61,18 @@ static const struct master_socket *find_socket(const struct master_generation *g
         if (netaddr_equal(g->sockets[i].address, address))
             return &g->sockets[i];
     return NULL;
+}
+
+/* Is one of them for all addresses, and the other one of these? */
+static bool overlaps(const struct master_generation *g, const struct netaddr *address)
+{
+    for (size_t i = 0; g != NULL && i < g->socket_count; i++) {
+        const struct netaddr *own = g->sockets[i].address;
+        if (own->family == address->family && own->port == address->port &&
+            (is_any(own) || is_any(address)))
+            return true;
+    }
+    return false;
 }
 
 static int open_sockets(struct master_generation *g)
@@ -69,8 +87,9 @@ static int open_sockets(struct master_generation *g)
         for (size_t j = 0; j < conf->listeners.count; j++) {
             struct master_socket *s = &g->sockets[g->socket_count++];
             *s = (struct master_socket){.smtpd = conf, .address = &conf->listeners.at[j]};
-            int code = master_open_socket(s, find_socket(g->master->serving, s->address),
-                                          config->core.workers);
+            int code =
+                master_open_socket(s, find_socket(g->master->serving, s->address),
+                                   overlaps(g->master->serving, s->address), config->core.workers);
             if (code != 0)
                 return code;
         }

@@ -38,14 +38,14 @@ static int keep(int fd, int *fd_out)
 }
 
 /* SO_REUSEPORT would let us share the address with another program that has set it too. So the
- * address must be free when we come. */
-static int open_new(const struct netaddr *address, bool is_first, bool is_shared, int *fd_out)
+ * address must be free when we come, unless it is ours in part already. */
+static int open_new(const struct netaddr *address, bool must_be_free, bool is_shared, int *fd_out)
 {
     int error;
 
     if (!is_shared)
         return keep(listen_open(address, BACKLOG), fd_out);
-    error = is_first ? listen_probe(address) : 0;
+    error = must_be_free ? listen_probe(address) : 0;
     return error != 0 ? error : keep(listen_open_shared(address, BACKLOG), fd_out);
 }
 
@@ -55,7 +55,8 @@ static int copy_of(int fd, int *fd_out)
     return copy < 0 ? -errno : keep(copy, fd_out);
 }
 
-int master_open_socket(struct master_socket *s, const struct master_socket *like, size_t count)
+int master_open_socket(struct master_socket *s, const struct master_socket *like, bool overlaps_own,
+                       size_t count)
 {
     size_t known = like == NULL ? 0 : like->fd_count;
     int error = 0;
@@ -74,7 +75,8 @@ int master_open_socket(struct master_socket *s, const struct master_socket *like
         if (i < known && like->fds[i] >= 0)
             error = copy_of(like->fds[i], &s->fds[i]);
         else
-            error = open_new(s->address, i == 0 && known == 0, is_shared, &s->fds[i]);
+            error =
+                open_new(s->address, i == 0 && known == 0 && !overlaps_own, is_shared, &s->fds[i]);
     }
     if (s->fds == NULL)
         error = -ENOMEM;

@@ -348,6 +348,17 @@ def test_reload_of_listeners_and_workers(workers):
     wait_refused(("127.0.0.1", second))
 
 
+def test_reload_from_all_addresses_to_one(workers):
+    """... of the same port, and back: our own sockets are not in our way."""
+    server = workers(count=2)
+    one, every = f"listen-port = 127.0.0.1:{server.port}\n", f"listen-port = {server.port}\n"
+    for old, new in ((one, every), (every, one), (one, every)):
+        assert server.reload([(old, new)])["result"] == "ok"
+        with server.client() as client:
+            client.hello()
+            client.quit()
+
+
 def wait_refused(address, timeout_s=10.0):
     deadline = time.monotonic() + timeout_s
     while True:
