@@ -31,6 +31,7 @@ static enum reply_id count(struct bridge *b, const struct proxy_header *header)
     if (!header->is_own) {
         client->client = header->client;
         client->local = header->local;
+        client->is_secured = header->is_secured;
     }
     if (smtpd_is_full(b->smtpd, &client->client))
         return REPLY_TOO_MANY_CONNECTIONS;

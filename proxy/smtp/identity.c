@@ -152,7 +152,7 @@ static struct bytes value_of(const struct identity *who, enum capability_attribu
     if (bit == ATTRIBUTE_TIMEOUT)
         return number_value(way->patience_s, attribute);
     if (bit == ATTRIBUTE_CLIENT_TRANSPORT)
-        return printable(who->transport);
+        return who->transport.len != 0 ? printable(who->transport) : bytes_of("TLS");
     if (bit == ATTRIBUTE_DESTNAME)
         return host_name(who->destination);
     if (bit == ATTRIBUTE_FORWARD)
@@ -201,7 +201,7 @@ static bool is_needed(const struct identity *who, enum capability_attribute bit,
     if (bit == ATTRIBUTE_TIMEOUT)
         return way->patience_s != 0;
     if (bit == ATTRIBUTE_CLIENT_TRANSPORT)
-        return who->transport.len != 0;
+        return who->transport.len != 0 || who->is_secured;
     if (bit == ATTRIBUTE_DESTNAME)
         return who->destination.len != 0;
     return bit != ATTRIBUTE_FORWARD || who->forwarded.len != 0;
@@ -325,13 +325,54 @@ static void put_two_octets(struct buf *out, uint32_t number)
     buf_put(out, bytes_make(octets, sizeof(octets)));
 }
 
+/* Type-length-values behind the addresses, as far as we say them. */
+enum { TLV_SSL = 0x20, TLV_SSL_VERSION = 0x21, TLV_SSL_CIPHER = 0x23 };
+enum { TLV_HEAD = 3, SSL_HEAD = 5 };
+enum { SSL_IS_SECURED = 1, SSL_HAS_CERTIFICATE = 2 | 4 };
+
+static uint32_t ssl_length(const struct identity *who)
+{
+    uint32_t octets = SSL_HEAD;
+
+    if (who->tls != NULL)
+        octets += (uint32_t)(2 * TLV_HEAD + strlen(who->tls->version) + strlen(who->tls->cipher));
+    return octets;
+}
+
+static void put_tlv_head(struct buf *out, uint8_t type, size_t octets)
+{
+    buf_byte(out, type);
+    put_two_octets(out, (uint32_t)octets);
+}
+
+static void put_tlv_text(struct buf *out, uint8_t type, const char *text)
+{
+    put_tlv_head(out, type, strlen(text));
+    buf_text(out, text);
+}
+
+/* That the client is encrypted, and how, where that is still known. */
+static void put_ssl(struct buf *out, const struct identity *who)
+{
+    bool is_verified = who->tls != NULL && who->tls->subject.len != 0;
+
+    put_tlv_head(out, TLV_SSL, ssl_length(who));
+    buf_byte(out, is_verified ? SSL_IS_SECURED | SSL_HAS_CERTIFICATE : SSL_IS_SECURED);
+    put_two_octets(out, 0);
+    put_two_octets(out, !is_verified);
+    if (who->tls == NULL)
+        return;
+    put_tlv_text(out, TLV_SSL_VERSION, who->tls->version);
+    put_tlv_text(out, TLV_SSL_CIPHER, who->tls->cipher);
+}
+
 void identity_put_proxy_v2(struct buf *out, const struct identity *who)
 {
     static const uint8_t signature[] = {'\r', '\n', '\r', '\n', 0,   '\r',
                                         '\n', 'Q',  'U',  'I',  'T', '\n'};
     static const uint8_t local[] = {0x20, 0x00, 0, 0}; /* version and LOCAL, no family, length */
-    static const uint8_t tcp4[] = {0x21, 0x11, 0, 12}, tcp6[] = {0x21, 0x21, 0, 36};
-    size_t octets;
+    static const uint8_t tcp4[] = {0x21, 0x11}, tcp6[] = {0x21, 0x21};
+    uint32_t octets, more = 0;
 
     buf_put(out, bytes_make(signature, sizeof(signature)));
     if (who == NULL) {
@@ -340,9 +381,14 @@ void identity_put_proxy_v2(struct buf *out, const struct identity *who)
     }
     struct ends ends = ends_of(who);
     octets = ends.client.family == NETADDR_IPV4 ? 4 : 16;
-    buf_put(out, bytes_make(octets == 4 ? tcp4 : tcp6, 4));
+    if (who->is_secured)
+        more = TLV_HEAD + ssl_length(who);
+    buf_put(out, bytes_make(octets == 4 ? tcp4 : tcp6, 2));
+    put_two_octets(out, 2 * octets + 4 + more);
     buf_put(out, bytes_make(ends.client.octets, octets));
     buf_put(out, bytes_make(ends.local.octets, octets));
     put_two_octets(out, ends.client.port);
     put_two_octets(out, ends.local.port);
+    if (more != 0)
+        put_ssl(out, who);
 }

@@ -37,7 +37,7 @@ struct identity {
     struct bytes forwarded;      /* FORWARD */
     bool is_esmtp;               /* greeted with EHLO, or LHLO */
     bool is_lmtp;                /* ... with LHLO */
-    bool is_secured;             /* its connection to us is encrypted */
+    bool is_secured;             /* its connection is encrypted: to us, or to who is in front */
     const struct tls_facts *tls; /* how; its session's. NULL: not at all, or the session is over */
     /* of XFORWARD alone */
     struct bytes protocol; /* PROTO; empty: as is_esmtp says */

@@ -99,6 +99,7 @@ static bool read_ssl(struct bytes rest, struct proxy_header *header)
 
     if (rest.len < 5)
         return false;
+    header->is_secured = (rest.at[0] & 1) != 0;
     rest = bytes_skip(rest, 5);
     while (rest.len != 0) {
         if (!take_tlv(&rest, &tlv))

@@ -20,6 +20,7 @@ struct proxy_header {
     /* v2, empty where they are not given; any octets */
     struct bytes unique_id;
     struct bytes authority;   /* the host that the client asked for (SNI) */
+    bool is_secured;          /* the client's connection to the proxy is encrypted */
     struct bytes tls_version; /* of the client's connection to the proxy */
     struct bytes common_name; /* of the client's certificate */
 };

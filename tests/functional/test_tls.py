@@ -382,6 +382,47 @@ def test_what_others_learn(postern, target, raw_milter, certificates):
         "{cert_issuer}": "CN=Authority,O=Example"}
 
 
+def test_proxy_header_says_it(postern, target, certificates):
+    """PROXY v2 tells a target how the client is encrypted."""
+    backend = target(proxy=True)
+    server = postern(relay_config(backend.address, "identity = proxy-v2"), smtpd=listener(
+        certificates.mx, "starttls", f'tls-client-ca = "{certificates.authority.certificate}"'))
+    for context in (None, certificates.client_context(),
+                    certificates.client_context(certificates.client)):
+        with server.client() as client:
+            client.hello()
+            if context:
+                client.start_tls(context)
+                client.expect(250, "EHLO client.example.test")
+            assert client.mail(PLAIN_MESSAGE).code == 250
+    headers = [c.proxy_header[28:] for c in backend.connections if c.transactions]
+    facts = b"\x21\x00\x07TLSv1.3\x23\x00\x16TLS_AES_256_GCM_SHA384"
+    length = bytes([0, 5 + len(facts)])
+    assert headers == [b"", b"\x20" + length + b"\x01\x00\x00\x00\x01" + facts,
+                       b"\x20" + length + b"\x07\x00\x00\x00\x00" + facts]
+
+
+def test_who_is_in_front_has_said_it(postern, target):
+    """A balancer that ends TLS says so in its header: so does our Received field, and XCLIENT to
+    a Dovecot."""
+    backend = target(ehlo=("PIPELINING", "XCLIENT ADDR PORT CLIENT-TRANSPORT"))
+    server = postern(relay_config(backend.address, "identity = xclient", "received = always"),
+                     smtpd="proxy-protocol-from = 127.0.0.1\n")
+    addresses = socket.inet_aton("192.0.2.7") + socket.inet_aton("127.0.0.1") + b"\x04\xd2\x00\x19"
+    for bits in (1, 0):
+        tlv = b"\x20\x00\x05" + bytes([bits, 0, 0, 0, 1])
+        with server.client() as client:
+            client.send(b"\r\n\r\n\x00\r\nQUIT\n\x21\x11" + bytes([0, 12 + len(tlv)])
+                        + addresses + tlv)
+            client.hello()
+            assert client.mail(PLAIN_MESSAGE).code == 250
+    ways = [b" with ESMTPS id " in t.content for t in backend.ended]
+    assert ways == [True, False]
+    said = [line.endswith("CLIENT-TRANSPORT=TLS") for c in backend.connections for line in c.lines
+            if line.startswith("XCLIENT")]
+    assert said == [True, False]
+
+
 # -- configuration -----------------------------------------------------------------------------
 
 
