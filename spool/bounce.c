@@ -5,6 +5,7 @@
 #include <assert.h>
 
 #include "proxy/base/error.h"
+#include "proxy/smtp/params.h"
 #include "proxy/base/hash.h"
 #include "proxy/base/text.h"
 #include "spool/bounce_private.h"
@@ -131,6 +132,16 @@ static int add_recipient(const struct bounce_conf *conf, struct arena *arena,
     return 0;
 }
 
+/* RFC 8689 5: a report is to be protected as its message was. */
+static struct bytes params_of(const struct spool_message *m, bool is_8bit)
+{
+    bool needs_tls = params_has(m->envelope.params, CAPABILITY_REQUIRETLS);
+
+    if (is_8bit)
+        return bytes_of(needs_tls ? "BODY=8BITMIME REQUIRETLS" : "BODY=8BITMIME");
+    return bytes_of(needs_tls ? "REQUIRETLS" : "");
+}
+
 static int make_envelope(const struct bounce_conf *conf, const struct bounce_job *job,
                          const struct bounce_audience *audience, struct arena *arena,
                          struct spool_message *report_out)
@@ -186,7 +197,7 @@ int bounce_make(const struct bounce_conf *conf, const struct bounce_job *job, st
     made.head.id = made.envelope.id = report.id;
     made.head.body_bytes = made.envelope.size_bytes = buf_length(content_out);
     made.envelope.is_8bit = report.is_8bit;
-    made.envelope.params = bytes_of(report.is_8bit ? "BODY=8BITMIME" : "");
+    made.envelope.params = params_of(job->message, report.is_8bit);
     *report_out = made;
     *result_out = BOUNCE_MADE;
     return 0;

@@ -121,7 +121,8 @@ enum outbound_tls {
 struct outbound_conf {  /* outlives the connection */
     bool uses_chunking; /* where announced: BDAT instead of DATA */
     enum outbound_tls tls;
-    bool is_lmtp; /* RFC 2033: LHLO, and an answer for each recipient to the end of data */
+    bool verifies_tls; /* a connection that is secured is to who it should be */
+    bool is_lmtp;      /* RFC 2033: LHLO, and an answer for each recipient to the end of data */
 };
 
 /* How the connection was opened. */

@@ -178,6 +178,8 @@ static bool on_hello(struct outbound *o, const struct reply *reply, struct outbo
 
         if (o->state == OUT_EHLO)
             caps = capability_parse(reply);
+        if (!o->hello.is_secured || !o->conf->verifies_tls) /* RFC 8689 4.2.1 */
+            caps.keywords &= ~(uint32_t)CAPABILITY_REQUIRETLS;
         if (wants_tls(o) && capability_has(&caps, CAPABILITY_STARTTLS)) {
             o->caps = caps; /* where it is refused */
             outbound_hello_enter(o, OUT_STARTTLS);

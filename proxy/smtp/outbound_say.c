@@ -238,15 +238,10 @@ void outbound_refuse_identity(struct outbound *o, const struct reply *heard)
     o->refusal.is_identity = true;
 }
 
-static bool needs_smtputf8(const struct envelope *envelope)
+/* MAIL has a parameter that must not be left out, and the target does not take it. */
+static bool lacks(const struct outbound *o, uint32_t keyword)
 {
-    struct bytes rest = envelope->params;
-    struct param param;
-
-    while (params_next(&rest, &param) == 0)
-        if (params_keywords(&param) == CAPABILITY_SMTPUTF8)
-            return true;
-    return false;
+    return !capability_has(&o->caps, keyword) && params_has(o->job.envelope->params, keyword);
 }
 
 static bool takes_binary(const struct outbound *o)
@@ -266,8 +261,10 @@ void outbound_say_envelope(struct outbound *o)
                                          bytes_of(job->envelope->id.text));
     if (job->sends_xforward && commands == 0 && !o->is_impersonated)
         outbound_refuse_identity(o, NULL);
-    if (needs_smtputf8(job->envelope) && !capability_has(&o->caps, CAPABILITY_SMTPUTF8))
+    if (lacks(o, CAPABILITY_SMTPUTF8))
         outbound_refuse(o, reply_own(REPLY_NOT_SMTPUTF8), NULL);
+    if (lacks(o, CAPABILITY_REQUIRETLS))
+        outbound_refuse(o, reply_own(REPLY_NOT_REQUIRETLS), NULL);
     if (job->envelope->is_binary && !takes_binary(o))
         outbound_refuse(o, reply_own(REPLY_NOT_BINARYMIME), NULL);
     if (job->envelope->is_8bit && !capability_has(&o->caps, CAPABILITY_8BITMIME))

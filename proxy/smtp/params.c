@@ -67,6 +67,8 @@ uint32_t params_keywords(const struct param *param)
         return CAPABILITY_XRCPTFORWARD;
     if (bytes_is_nocase(param->keyword, "SMTPUTF8"))
         return CAPABILITY_SMTPUTF8;
+    if (bytes_is_nocase(param->keyword, "REQUIRETLS"))
+        return CAPABILITY_REQUIRETLS;
     if (!bytes_is_nocase(param->keyword, "BODY"))
         return 0;
     return bytes_is_nocase(param->value, "BINARYMIME") ? CAPABILITY_BINARYMIME

@@ -77,6 +77,8 @@ static void on_ehlo(struct session *s)
         s->offered &= ~(uint32_t)CAPABILITY_X_LMTP;
     if (s->conf->tls == SESSION_TLS_NONE || s->peer.tls != NULL)
         s->offered &= ~(uint32_t)CAPABILITY_STARTTLS;
+    if (s->peer.tls == NULL) /* RFC 8689 2 */
+        s->offered &= ~(uint32_t)CAPABILITY_REQUIRETLS;
     if ((s->offered & CAPABILITY_CHUNKING) == 0)
         s->offered &= ~(uint32_t)CAPABILITY_BINARYMIME;
 
@@ -154,6 +156,14 @@ static enum reply_id read_envid(const struct session *s, struct bytes value,
     return params_is_envid(value) ? REPLY_OK : REPLY_PARAMETER_SYNTAX;
 }
 
+static enum reply_id read_requiretls(const struct session *s, struct bytes value,
+                                     struct envelope *envelope)
+{
+    (void)s;
+    (void)envelope;
+    return value.len == 0 ? REPLY_OK : REPLY_PARAMETER_SYNTAX;
+}
+
 static const struct mail_param {
     const char *keyword;
     uint32_t capability;
@@ -163,6 +173,7 @@ static const struct mail_param {
     {"BODY", CAPABILITY_8BITMIME | CAPABILITY_BINARYMIME, read_body},
     {"RET", CAPABILITY_DSN, read_ret},
     {"ENVID", CAPABILITY_DSN, read_envid},
+    {"REQUIRETLS", CAPABILITY_REQUIRETLS, read_requiretls},
 };
 
 /* RFC 4954 5: AUTH=<> means nothing to a server without AUTH. It is not sent to targets. */

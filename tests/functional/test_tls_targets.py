@@ -6,6 +6,7 @@ from conftest import relay_config
 from harness.messages import PLAIN_MESSAGE
 from harness.postfix import Postfix
 from harness.process import is_root
+from harness.smtp import keywords
 from peers.answers import Close, Say
 from peers.client import Client
 from peers.target import DEFAULT_EHLO, XCLIENT
@@ -264,6 +265,55 @@ def test_large_message_both_sides(secure_target, to_secure, certificates):
             client.expect(250, "EHLO client.example.test")
             assert client.mail(content).code == 250
         assert backend.transactions[0].content.endswith(content)
+
+
+def required(front, certificates):
+    """EHLO's keywords under TLS, and the reply to MAIL with REQUIRETLS."""
+    with front.client() as client:
+        assert "REQUIRETLS" not in keywords(client.hello())
+        client.expect(555, "MAIL FROM:<sender@example.org> REQUIRETLS")
+        client.start_tls(certificates.client_context(), name=NAME)
+        offered = keywords(client.expect(250, "EHLO client.example.test"))
+        return offered, client.command("MAIL FROM:<sender@example.org> REQUIRETLS")
+
+
+@pytest.mark.parametrize("mode", ["encrypt", "verify"])
+def test_requiretls(secure_target, to_secure, certificates, mode):
+    """RFC 8689: announced under TLS, where every target was verified and announces it; handed on."""
+    backend = secure_target(ehlo=lambda c: (*DEFAULT_EHLO, "REQUIRETLS") if c.tls else DEFAULT_EHLO)
+    front = to_secure(backend, mode, smtpd="tls = starttls\n" + certificates.mx.lines())
+    assert mail(front).code == 250      # the target is known now
+    offered, reply = required(front, certificates)
+    if mode == "encrypt":
+        assert "REQUIRETLS" not in offered
+        assert reply.code == 555
+        return
+    assert "REQUIRETLS" in offered
+    assert reply.code == 250
+    with front.client() as client:
+        client.hello()
+        client.start_tls(certificates.client_context(), name=NAME)
+        client.expect(250, "EHLO client.example.test")
+        client.expect(501, "MAIL FROM:<sender@example.org> REQUIRETLS=yes")
+        client.expect(250, "MAIL FROM:<sender@example.org> REQUIRETLS")
+        client.expect(250, "RCPT TO:<joe@example.test>")
+        assert client.data(PLAIN_MESSAGE).code == 250
+    assert backend.transactions[-1].mail.endswith(" REQUIRETLS")
+
+
+def test_requiretls_that_a_target_takes_back(secure_target, to_secure, certificates):
+    """A target that has announced it and does not any more gets no such message."""
+    backend = secure_target(ehlo=(*DEFAULT_EHLO, "REQUIRETLS"))
+    front = to_secure(backend, "verify", "idle-connections = 0",
+                      smtpd="tls = starttls\n" + certificates.mx.lines())
+    assert mail(front).code == 250
+    with front.client() as client:
+        client.hello()
+        client.start_tls(certificates.client_context(), name=NAME)
+        client.expect(250, "EHLO client.example.test")
+        backend.ehlo = DEFAULT_EHLO
+        client.expect(250, "MAIL FROM:<sender@example.org> REQUIRETLS")
+        assert client.expect(550, "RCPT TO:<joe@example.test>").raw.startswith(b"550 5.7.30 ")
 
 
 SMTPD = """

@@ -261,6 +261,22 @@ static void test_7bit(void **state)
 
 /* ---- hostile words ---- */
 
+/* RFC 8689 5: what had to be protected is protected on its way back. */
+static void test_requiretls(void **state)
+{
+    struct bounce_world s;
+
+    (void)state;
+    bounce_world_open(&s);
+    s.message.envelope.params = bytes_of("SIZE=1000 requiretls RET=HDRS");
+    assert_int_equal(bounce_world_make(&s), 0);
+    lib_same_bytes(0, "params",
+                   bytes_of(s.report.envelope.is_8bit ? "BODY=8BITMIME REQUIRETLS" : "REQUIRETLS"),
+                   s.report.envelope.params);
+    bounce_world_close(&s);
+    lib_end_rows();
+}
+
 static void test_hostile_words(void **state)
 {
     static const char *const pieces[] = {"x",        "\r\n",      "\r\nSubject: mine\r\n\r\n",
@@ -439,11 +455,17 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wanted),         cmocka_unit_test(test_audience),
-        cmocka_unit_test(test_content_bytes),  cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_7bit),           cmocka_unit_test(test_hostile_words),
-        cmocka_unit_test(test_hostile_params), cmocka_unit_test(test_hostile_content),
-        cmocka_unit_test(test_boundary),       cmocka_unit_test(test_id),
+        cmocka_unit_test(test_wanted),
+        cmocka_unit_test(test_audience),
+        cmocka_unit_test(test_content_bytes),
+        cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_7bit),
+        cmocka_unit_test(test_requiretls),
+        cmocka_unit_test(test_hostile_words),
+        cmocka_unit_test(test_hostile_params),
+        cmocka_unit_test(test_hostile_content),
+        cmocka_unit_test(test_boundary),
+        cmocka_unit_test(test_id),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
