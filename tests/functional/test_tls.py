@@ -281,6 +281,42 @@ def test_handshake_that_does_not_move(postern, certificates):
     assert server.wait_event("tls-failed")["error"] == "timed out"
 
 
+@pytest.mark.parametrize("mode", ["starttls", "implicit"])
+def test_many_handshakes(postern, certificates, mode):
+    """256 that do not move; the next client is told to come later (or turned away without a word,
+    for it would not understand one), and served when one of them has gone."""
+    server = postern(DISCARD, smtpd=listener(certificates.mx, mode, "limit-exempt = 127.0.0.1"))
+
+    def begin():
+        client = server.client()
+        if mode == "starttls":
+            client.hello()
+            client.expect(220, "STARTTLS")
+        return client
+
+    def is_refused():
+        with server.client() as client:
+            if mode == "implicit":
+                try:
+                    client.secure(certificates.client_context())
+                except OSError:
+                    return True
+                return False
+            client.hello()
+            return client.command("STARTTLS").raw.startswith(b"454 4.7.0 ")
+
+    waiting = [begin() for _ in range(256)]
+    server.wait_event("connect", 256)
+    assert is_refused()
+    mark = server.log.mark()
+    waiting.pop().close()
+    server.wait_event("tls-failed", since=mark)
+    server.wait_event("disconnect", since=mark)
+    assert not is_refused()
+    for client in waiting:
+        client.close()
+
+
 def test_no_close_notify(server, certificates):
     """A client that just closes is nothing special; nor is half a message delivered."""
     client = secured(server, certificates.client_context())

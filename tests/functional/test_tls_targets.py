@@ -238,7 +238,8 @@ def test_resumption(secure_target, to_secure):
     server = to_secure(backend, "verify", "max-transactions = 1")
     for _ in range(3):
         assert mail(server).code == 250
-    assert [c.tls[1] for c in backend.connections if c.tls] == [False, True, True]
+    reused = [c.tls[1] for c in backend.connections if c.transactions]
+    assert reused[0] is False and all(reused[1:]) and len(reused) == 3
     assert server.wait_event("target-tls", 2)["tls-resumed"] == "yes"
 
 
