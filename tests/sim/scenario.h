@@ -148,6 +148,12 @@ struct edited {
     bool is_made; /* the filter has agreed: this is what must come */
 };
 
+/* The wall clock, as long as a message has its end. */
+struct walls {
+    int64_t end_ms, late_ms; /* by all clocks from its end to the reply */
+    int64_t ahead_ms;        /* the most that it has been ahead of time since; not below 0 */
+};
+
 struct message {
     struct list link;
     unsigned id, client;
@@ -162,7 +168,7 @@ struct message {
     unsigned bounces;            /* by the operator, done or not */
     bool has_taken, is_answered; /* the end of data: for somebody; for all */
     uint64_t end_ms, answered_ms;
-    int64_t end_wall_ms, late_wall_ms; /* by all clocks from its end to the reply */
+    struct walls walls;
     struct filter_word words[SESSION_STAGE_END + 1];
     unsigned lines_found; /* by the filter: the number of the last ones */
     struct edited edited;

@@ -179,7 +179,7 @@ static void note_end(struct client *c, struct message *m, size_t octets)
 {
     m->is_end_sent = c->vanishing == VANISH_NOT || c->octets + octets <= c->vanish_at;
     m->end_ms = sim_now_ms(c->scenario->world);
-    m->end_wall_ms = m->late_wall_ms = sim_wall_ms(c->scenario->world);
+    m->walls.end_ms = m->walls.late_ms = sim_wall_ms(c->scenario->world);
     if (m->is_end_sent)
         scenario_count(c->scenario, COUNT_MESSAGES);
 }

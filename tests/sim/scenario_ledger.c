@@ -297,11 +297,14 @@ static void check_duplicate(struct scenario *s, const struct delivery *d)
                       (unsigned long long)since_ms);
 }
 
-/* By either clock. */
-static bool is_old(const struct message *m, int64_t age_ms, uint64_t now_ms, int64_t wall_ms)
+/* Whoever has read the wall clock when it was ahead goes on from there, though it is set back. */
+static bool is_old(struct message *m, int64_t age_ms, uint64_t now_ms, int64_t wall_ms)
 {
-    age_ms -= AGE_SLACK_MS;
-    return wall_ms >= m->end_wall_ms + age_ms || now_ms >= m->end_ms + (uint64_t)age_ms;
+    int64_t ahead_ms = wall_ms - m->walls.end_ms - (int64_t)(now_ms - m->end_ms);
+
+    if (m->walls.ahead_ms < ahead_ms)
+        m->walls.ahead_ms = ahead_ms;
+    return (int64_t)(now_ms - m->end_ms) + m->walls.ahead_ms >= age_ms - AGE_SLACK_MS;
 }
 
 /* The time of a message may be over by a clock that is set back afterwards. It begins when postern
@@ -314,10 +317,10 @@ void ledger_clock(struct scenario *s)
 
     LIST_EACH (link, &s->messages) {
         struct message *m = LIST_ENTRY(link, struct message, link);
-        if (m->is_end_sent && !m->is_answered && m->end_wall_ms > wall_ms)
-            m->end_wall_ms = wall_ms;
-        if (m->is_end_sent && !m->is_answered && m->late_wall_ms < wall_ms)
-            m->late_wall_ms = wall_ms;
+        if (m->is_end_sent && !m->is_answered && m->walls.end_ms > wall_ms)
+            m->walls.end_ms = wall_ms;
+        if (m->is_end_sent && !m->is_answered && m->walls.late_ms < wall_ms)
+            m->walls.late_ms = wall_ms;
         for (size_t i = 0; i < ARRAY_LENGTH(ages_ms); i++)
             if (m->old_ms[i] == 0 && m->is_end_sent && is_old(m, ages_ms[i], now_ms, wall_ms))
                 m->old_ms[i] = now_ms;

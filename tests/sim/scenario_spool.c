@@ -360,7 +360,7 @@ static bool must_be_returned(const struct scenario *s, const struct spool_file *
 {
     const struct message *m = f->message;
 
-    if (m != NULL && sim_wall_ms(s->world) < m->late_wall_ms - HOUR_MS)
+    if (m != NULL && sim_wall_ms(s->world) < m->walls.late_ms - HOUR_MS)
         return false;
     for (unsigned i = 0; m != NULL && i < m->recipient_count; i++)
         if ((m->recipients[i].ways & 1u << SCENARIO_BOX) != 0)
