@@ -162,8 +162,8 @@ setup: ## install what building and testing need, if anything is missing
 
 run: ## install what is missing, build, start a postern that needs nothing else
 	@scripts/setup build
-	@$(MAKE) --no-print-directory -j$(JOBS) all
-	@B='$(B)' scripts/run
+	@scripts/as-owner $(MAKE) --no-print-directory -j$(JOBS) all
+	@B='$(B)' scripts/as-owner scripts/run
 
 # --- test programs -------------------------------------------------------------------------------
 
@@ -352,7 +352,8 @@ install: all ## install below $(DESTDIR)$(PREFIX): programs, manual pages, unit,
 	$(call put,644,$(UNITS),$(PREFIX)/lib/systemd/system)
 	$(if $(UNITS),sed -i 's|/usr/sbin/postern|$(PREFIX)/sbin/postern|' \
 		$(UNITS:doc/%=$(DESTDIR)$(PREFIX)/lib/systemd/system/%))
-	$(if $(TURNS),install -D -m 644 $(TURNS) $(DESTDIR)$(SYSCONF)/logrotate.d/postern)
+	$(if $(TURNS),test -e $(DESTDIR)$(SYSCONF)/logrotate.d/postern || \
+		install -D -m 644 $(TURNS) $(DESTDIR)$(SYSCONF)/logrotate.d/postern)
 
 clean: ## remove $(B)
 	rm -rf $(B)

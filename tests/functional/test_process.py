@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -460,7 +461,7 @@ def test_the_dialogue_that_make_run_prints(tmp_path):
     reader.start()
     try:
         wait_for(lambda: any(line.startswith("  cat ") for line in lines), "what to type")
-        wait_for(lambda: not _is_free(2525), "the listener")
+        assert not _is_free(2525)           # it is said when it is true
         dialogue = next(line for line in lines if line.startswith("  bash -c"))
         done = subprocess.run(["sh", "-c", dialogue], capture_output=True, text=True, timeout=20,
                               check=False)
@@ -471,6 +472,19 @@ def test_the_dialogue_that_make_run_prints(tmp_path):
     finally:
         child.terminate()
         assert child.wait(20) == 0
+
+
+@pytest.mark.skipif(not is_root(), reason="is root in another's checkout")
+def test_root_in_anothers_checkout():
+    """scripts/as-owner: what is made there is the owner's."""
+    nobody = pwd.getpwnam("nobody")
+    with tempfile.TemporaryDirectory(prefix="postern-test-") as checkout:
+        shutil.copytree(pathlib.Path(__file__).resolve().parents[2] / "scripts", f"{checkout}/scripts")
+        os.chmod(checkout, 0o755)
+        os.chown(checkout, nobody.pw_uid, nobody.pw_gid)
+        made = pathlib.Path(checkout, "made")
+        subprocess.run([f"{checkout}/scripts/as-owner", "sh", "-c", f"id -un >{made}"], check=True)
+        assert made.read_text() == "nobody\n" and made.stat().st_uid == nobody.pw_uid
 
 
 def _is_free(port):
