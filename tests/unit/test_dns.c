@@ -3,6 +3,7 @@
 /* needs: io */
 #include "proxy/io/dns.h"
 
+#include <time.h>
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -531,6 +532,14 @@ static void bounds_questions(void **state)
     assert_int_equal(of_targets, 5);
 }
 
+static uint64_t now_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
 /* A server that never answers; another question is freed unanswered. */
 static void times_out(void **state)
 {
@@ -539,13 +548,12 @@ static void times_out(void **state)
 
     (void)state;
     open_asker(&a);
-    start_us = loop_precise_us(a.loop);
     assert_non_null(dns_ask_mx(a.dns, bytes_of("silent.example"), on_answer, &a));
     assert_non_null(dns_ask_mx(a.dns, bytes_of("silent.example"), on_answer, NULL));
-    start_us = loop_precise_us(a.loop);
+    start_us = now_us();
     await_answer(&a);
     assert_int_equal(a.answer.status, DNS_TEMPORARY);
-    assert_in_range((loop_precise_us(NULL) - start_us) / 1000, 3000, 7000);
+    assert_in_range((now_us() - start_us) / 1000, 3000, 7000);
 }
 
 /* Memory fails somewhere between question and answer: the answer is temporary, nothing is lost. */
