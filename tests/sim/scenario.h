@@ -131,10 +131,13 @@ struct delivery {
     bool was_held;                   /* it should not have been sent */
     bool was_damaged;                /* likewise */
     uint64_t taken_ms;
-    int64_t first_wall_ms, last_wall_ms; /* by all clocks since: the time of the record is one */
-    uint64_t read_ms;                    /* when postern has read the answer; 0: never */
-    uint64_t line_ms; /* ... has logged it, which comes behind the record; 0: never */
-    char path[128];   /* in a Maildir */
+    int64_t
+        first_wall_ms; /* the least that the wall clock has shown since: the record's time may be */
+    int64_t ahead_ms;  /* the most that it has since been ahead of what passed: who has read it then
+                          goes on from there */
+    uint64_t read_ms;  /* when postern has read the answer; 0: never */
+    uint64_t line_ms;  /* ... has logged it, which comes behind the record; 0: never */
+    char path[128];    /* in a Maildir */
 };
 
 /* What the filter does to a message. */

@@ -280,8 +280,7 @@ static struct delivery *last_delivery(struct scenario *s, const struct message *
 static void check_duplicate(struct scenario *s, const struct delivery *d)
 {
     uint64_t since_ms = sim_now_ms(s->world) - d->taken_ms;
-    bool has_waited =
-        since_ms >= UNKNOWN_WAITS_MS || d->last_wall_ms - d->first_wall_ms >= UNKNOWN_WAITS_MS;
+    bool has_waited = (int64_t)since_ms + d->ahead_ms >= UNKNOWN_WAITS_MS;
     const char *address = d->message->recipients[d->recipient].address;
     const char *what = d->is_report ? "the report on" : "message";
 
@@ -327,10 +326,11 @@ void ledger_clock(struct scenario *s)
     }
     LIST_EACH (link, &s->deliveries) {
         struct delivery *d = LIST_ENTRY(link, struct delivery, link);
-        if (d->last_wall_ms < wall_ms)
-            d->last_wall_ms = wall_ms;
         if (d->first_wall_ms > wall_ms)
             d->first_wall_ms = wall_ms;
+        int64_t ahead_ms = wall_ms - d->first_wall_ms - (int64_t)(now_ms - d->taken_ms);
+        if (d->ahead_ms < ahead_ms)
+            d->ahead_ms = ahead_ms;
     }
 }
 
@@ -355,8 +355,7 @@ static struct delivery *note_delivery(struct scenario *s, struct message *m, con
                            .was_damaged =
                                report == NULL && target != SCENARIO_BOX && spool_is_damaged(s, m),
                            .taken_ms = sim_now_ms(s->world),
-                           .first_wall_ms = sim_wall_ms(s->world),
-                           .last_wall_ms = sim_wall_ms(s->world)};
+                           .first_wall_ms = sim_wall_ms(s->world)};
     list_append(&s->deliveries, &d->link);
     return d;
 }
