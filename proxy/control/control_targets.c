@@ -91,10 +91,10 @@ static void put_withheld_from(struct control_row *row, const struct smtpd_conf *
         smtpd_conf_keywords(&listener->announce) | smtpd_conf_keywords(&listener->hide);
     if (listener->fronts.xclient.count == 0) /* nobody may say it there */
         settled |= CAPABILITY_XRCPTFORWARD;
+    if (listener->tls.mode == SMTPD_TLS_NONE)
+        settled |= CAPABILITY_REQUIRETLS;
     uint32_t missing = capability_offered(CAPABILITY_OFFER_PASSED) & ~settled & ~caps->keywords;
 
-    if (listener->fronts.xclient.count == 0) /* nobody there may say it */
-        missing &= ~(uint32_t)CAPABILITY_XRCPTFORWARD;
     for (const struct capability_row *known = capability_rows; known->name != NULL; known++) {
         if ((missing & known->bit) == 0)
             continue;

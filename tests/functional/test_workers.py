@@ -581,4 +581,7 @@ def children_of(pid):
 
 def is_open(pid, path):
     folder = pathlib.Path(f"/proc/{pid}/fd")
-    return any(os.readlink(name) == str(path) for name in folder.iterdir())
+    try:
+        return any(os.readlink(name) == str(path) for name in folder.iterdir())
+    except FileNotFoundError:       # one that wrote the master's line has ended
+        return False
