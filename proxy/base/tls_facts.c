@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* What is known of a connection that is encrypted, copied and as text. */
 #include "proxy/base/tls_facts.h"
 
 #include "proxy/base/mem.h"

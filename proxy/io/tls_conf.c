@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* Certificates, keys and authorities of a section: do they fit together, and what is made of them.
+ */
 #include "proxy/io/tls_conf.h"
 
 #include <stdio.h>

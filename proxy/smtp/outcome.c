@@ -146,6 +146,8 @@ static bool wants_report(const struct transaction *t, const struct recipient *r)
 
 bool outcome_may_report(const struct transaction *t)
 {
+    if (!t->envelope.is_dsn) /* nobody has asked, so nobody is asked about */
+        return false;
     LIST_EACH (link, &t->recipients) {
         const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
         enum fate fate = outcome_fate(r);

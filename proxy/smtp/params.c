@@ -54,6 +54,15 @@ int params_next(struct bytes *rest, struct param *param_out)
     return 0;
 }
 
+/* What is none of the values is an error of the parameter, not a parameter that is unknown. */
+static uint32_t keywords_of_body(struct bytes value)
+{
+    if (bytes_is_nocase(value, "BINARYMIME"))
+        return CAPABILITY_BINARYMIME;
+    bool is_known = bytes_is_nocase(value, "8BITMIME") || bytes_is_nocase(value, "7BIT");
+    return is_known ? CAPABILITY_8BITMIME : CAPABILITY_8BITMIME | CAPABILITY_BINARYMIME;
+}
+
 uint32_t params_keywords(const struct param *param)
 {
     if (bytes_is_nocase(param->keyword, "SIZE"))
@@ -69,10 +78,7 @@ uint32_t params_keywords(const struct param *param)
         return CAPABILITY_SMTPUTF8;
     if (bytes_is_nocase(param->keyword, "REQUIRETLS"))
         return CAPABILITY_REQUIRETLS;
-    if (!bytes_is_nocase(param->keyword, "BODY"))
-        return 0;
-    return bytes_is_nocase(param->value, "BINARYMIME") ? CAPABILITY_BINARYMIME
-                                                       : CAPABILITY_8BITMIME;
+    return bytes_is_nocase(param->keyword, "BODY") ? keywords_of_body(param->value) : 0;
 }
 
 bool params_has(struct bytes params, uint32_t keyword)
@@ -88,6 +94,11 @@ bool params_has(struct bytes params, uint32_t keyword)
 bool params_is_given(struct bytes value)
 {
     return value.len != 0;
+}
+
+bool params_is_absent(struct bytes value)
+{
+    return value.len == 0;
 }
 
 /* ---- RFC 3461 ---- */

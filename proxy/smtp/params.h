@@ -23,7 +23,8 @@ uint32_t params_keywords(const struct param *param);
 /* Does one of them belong to that capability? */
 bool params_has(struct bytes params, uint32_t keyword);
 
-bool params_is_given(struct bytes value); /* any value */
+bool params_is_given(struct bytes value);  /* any value */
+bool params_is_absent(struct bytes value); /* a keyword alone */
 /* RFC 3461 4: is `value` one of RET, ENVID, NOTIFY, ORCPT? Decoded xtext must be printable. */
 bool params_is_ret(struct bytes value);
 bool params_is_envid(struct bytes value);

@@ -132,89 +132,79 @@ static enum reply_id read_size_param(const struct session *s, struct bytes value
 static enum reply_id read_body(const struct session *s, struct bytes value,
                                struct envelope *envelope)
 {
+    (void)s;
     envelope->is_8bit = bytes_is_nocase(value, "8BITMIME");
     envelope->is_binary = bytes_is_nocase(value, "BINARYMIME");
-    if (!envelope->is_8bit && !envelope->is_binary && !bytes_is_nocase(value, "7BIT"))
-        return REPLY_PARAMETER_SYNTAX;
-    uint32_t needed = envelope->is_binary ? CAPABILITY_BINARYMIME : CAPABILITY_8BITMIME;
-    return s->offered & needed ? REPLY_OK : REPLY_PARAMETER_UNKNOWN;
+    bool is_known = envelope->is_8bit || envelope->is_binary || bytes_is_nocase(value, "7BIT");
+    return is_known ? REPLY_OK : REPLY_PARAMETER_SYNTAX;
 }
 
-static enum reply_id read_ret(const struct session *s, struct bytes value,
-                              struct envelope *envelope)
-{
-    (void)s;
-    envelope->is_dsn = true;
-    return params_is_ret(value) ? REPLY_OK : REPLY_PARAMETER_SYNTAX;
-}
-
-static enum reply_id read_envid(const struct session *s, struct bytes value,
-                                struct envelope *envelope)
-{
-    (void)s;
-    envelope->is_dsn = true;
-    return params_is_envid(value) ? REPLY_OK : REPLY_PARAMETER_SYNTAX;
-}
-
-static enum reply_id read_requiretls(const struct session *s, struct bytes value,
-                                     struct envelope *envelope)
-{
-    (void)s;
-    (void)envelope;
-    return value.len == 0 ? REPLY_OK : REPLY_PARAMETER_SYNTAX;
-}
-
-static const struct mail_param {
+/* A parameter: is its value fine, and what follows from it. */
+struct param_rule {
     const char *keyword;
-    uint32_t capability;
-    enum reply_id (*read)(const struct session *s, struct bytes value, struct envelope *envelope);
-} mail_params[] = {
-    {"SIZE", CAPABILITY_SIZE, read_size_param},
-    {"BODY", CAPABILITY_8BITMIME | CAPABILITY_BINARYMIME, read_body},
-    {"RET", CAPABILITY_DSN, read_ret},
-    {"ENVID", CAPABILITY_DSN, read_envid},
-    {"REQUIRETLS", CAPABILITY_REQUIRETLS, read_requiretls},
+    bool (*fits)(struct bytes value); /* NULL: `take` says */
+    enum reply_id (*take)(const struct session *s, struct bytes value, struct envelope *envelope);
 };
 
-/* RFC 4954 5: AUTH=<> means nothing to a server without AUTH. It is not sent to targets. */
-static bool says_nothing(const struct param *param)
-{
-    return bytes_is_nocase(param->keyword, "AUTH") && bytes_is(param->value, "<>");
-}
+struct param_rules {
+    const struct param_rule *at;
+    size_t count;
+};
 
-static enum reply_id read_mail_param(const struct session *s, const struct param *param,
-                                     struct envelope *envelope, uint32_t *seen)
+static enum reply_id read_param(const struct session *s, const struct param *param,
+                                struct param_rules rules, struct envelope *envelope, uint32_t *seen)
 {
     size_t i = 0;
 
-    while (i < ARRAY_LENGTH(mail_params) &&
-           !bytes_is_nocase(param->keyword, mail_params[i].keyword))
+    while (i < rules.count && !bytes_is_nocase(param->keyword, rules.at[i].keyword))
         i++;
-    if (says_nothing(param))
-        return REPLY_OK;
-    if (i == ARRAY_LENGTH(mail_params) || (mail_params[i].capability & s->offered) == 0)
+    if (i == rules.count || (params_keywords(param) & (s->offered | s->peer.may)) == 0)
         return REPLY_PARAMETER_UNKNOWN;
-    if (*seen & (1U << i))
+    const struct param_rule *rule = &rules.at[i];
+    if ((*seen & (1U << i)) != 0 || (rule->fits != NULL && !rule->fits(param->value)))
         return REPLY_PARAMETER_SYNTAX;
     *seen |= 1U << i;
-    return mail_params[i].read(s, param->value, envelope);
+    return rule->take == NULL ? REPLY_OK : rule->take(s, param->value, envelope);
 }
 
-static enum reply_id read_mail_params(struct session *s, struct bytes rest,
-                                      struct envelope *envelope)
+/* RFC 4954 5: AUTH=<> means nothing to a server without AUTH. It is not sent to targets. */
+static bool says_nothing(const struct param *param, const struct envelope *of_mail)
+{
+    return of_mail != NULL && bytes_is_nocase(param->keyword, "AUTH") &&
+           bytes_is(param->value, "<>");
+}
+
+/* `envelope`: NULL: they are of RCPT. */
+static enum reply_id read_params(const struct session *s, struct bytes rest,
+                                 struct param_rules rules, struct envelope *envelope)
 {
     uint32_t seen = 0;
     struct param param;
     int error;
 
-    if (arena_copy(&s->mail, rest, &envelope->params) != 0)
-        return REPLY_LOCAL_PROBLEM;
     while ((error = params_next(&rest, &param)) == 0) {
-        enum reply_id id = read_mail_param(s, &param, envelope, &seen);
+        enum reply_id id = says_nothing(&param, envelope)
+                               ? REPLY_OK
+                               : read_param(s, &param, rules, envelope, &seen);
         if (id != REPLY_OK)
             return id;
     }
     return error == ERR_NOT_FOUND ? REPLY_OK : REPLY_PARAMETER_SYNTAX;
+}
+
+static enum reply_id read_mail_params(struct session *s, struct bytes rest,
+                                      struct envelope *envelope)
+{
+    static const struct param_rule rules[] = {{"SIZE", NULL, read_size_param},
+                                              {"BODY", NULL, read_body},
+                                              {"RET", params_is_ret, NULL},
+                                              {"ENVID", params_is_envid, NULL},
+                                              {"REQUIRETLS", params_is_absent, NULL}};
+
+    if (arena_copy(&s->mail, rest, &envelope->params) != 0)
+        return REPLY_LOCAL_PROBLEM;
+    envelope->is_dsn = params_has(rest, CAPABILITY_DSN);
+    return read_params(s, rest, (struct param_rules){rules, ARRAY_LENGTH(rules)}, envelope);
 }
 
 static enum reply_id path_reply(int error, enum reply_id when_syntax)
@@ -274,41 +264,13 @@ static void on_mail(struct session *s)
 
 /* ---- RCPT ---- */
 
-static const struct rcpt_param {
-    const char *keyword;
-    bool (*fits)(struct bytes value);
-} rcpt_params[] = {
-    {"NOTIFY", params_is_notify}, {"ORCPT", params_is_orcpt}, {"XRCPTFORWARD", params_is_given}};
-
-static enum reply_id read_rcpt_param(const struct session *s, const struct param *param,
-                                     uint32_t *seen)
-{
-    size_t i = 0;
-
-    while (i < ARRAY_LENGTH(rcpt_params) &&
-           !bytes_is_nocase(param->keyword, rcpt_params[i].keyword))
-        i++;
-    if (i == ARRAY_LENGTH(rcpt_params) ||
-        (params_keywords(param) & (s->offered | s->peer.may)) == 0)
-        return REPLY_PARAMETER_UNKNOWN;
-    if ((*seen & (1U << i)) != 0 || !rcpt_params[i].fits(param->value))
-        return REPLY_PARAMETER_SYNTAX;
-    *seen |= 1U << i;
-    return REPLY_OK;
-}
-
 static enum reply_id read_rcpt_params(const struct session *s, struct bytes rest)
 {
-    uint32_t seen = 0;
-    struct param param;
-    int error;
+    static const struct param_rule rules[] = {{"NOTIFY", params_is_notify, NULL},
+                                              {"ORCPT", params_is_orcpt, NULL},
+                                              {"XRCPTFORWARD", params_is_given, NULL}};
 
-    while ((error = params_next(&rest, &param)) == 0) {
-        enum reply_id id = read_rcpt_param(s, &param, &seen);
-        if (id != REPLY_OK)
-            return id;
-    }
-    return error == ERR_NOT_FOUND ? REPLY_OK : REPLY_PARAMETER_SYNTAX;
+    return read_params(s, rest, (struct param_rules){rules, ARRAY_LENGTH(rules)}, NULL);
 }
 
 static enum reply_id read_rcpt(struct session *s, struct address *to, struct bytes *params)

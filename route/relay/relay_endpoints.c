@@ -187,9 +187,8 @@ bool relay_endpoints_are_down(struct relay_endpoints *e)
 
     if (e->state != RELAY_ENDPOINTS_KNOWN)
         return e->state == RELAY_ENDPOINTS_FAILED;
-    if (is_only_first && !relay_health_is_down(&e->at[0].health))
-        return false;
-    return relay_endpoints_down_count(e) == e->count || is_only_first;
+    unsigned down = relay_endpoints_down_count(e);
+    return is_only_first ? relay_health_is_down(&e->at[0].health) : down == e->count;
 }
 
 unsigned relay_endpoints_position(const struct relay_endpoints *e, unsigned turn)

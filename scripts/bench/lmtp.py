@@ -11,6 +11,7 @@ SINK_PORT = 2620
 DOVECOT_PORT, POSTERN_PORT = 3006, 3401
 COUNTS = {"dovecot": 1500, "postern": 12000}
 BACKENDS = 5
+SPREAD_DELAYED = 5000  # the delaying port of a target's port is that much higher
 RECIPIENTS = 20
 
 
@@ -67,10 +68,10 @@ def part_spread(bench):
     """A message for one, and one for twenty on five backends, over 50 ms."""
     ports = [SINK_MANY_PORT + number for number in range(BACKENDS)]
     delay = Tool(bench, "delay", DELAY_ONE_WAY_MS,
-                 *(f"{port + RTT_DELAYED * 50}={port}" for port in ports))
-    await_delay(ports[-1] + RTT_DELAYED * 50)
+                 *(f"{port + SPREAD_DELAYED}={port}" for port in ports))
+    await_delay(ports[-1] + SPREAD_DELAYED)
     subject = bench.kitchen.start_postern(
-        [(POSTERN_PORT, "xforward", [port + RTT_DELAYED * 50 for port in ports])])
+        [(POSTERN_PORT, "xforward", [port + SPREAD_DELAYED for port in ports])])
 
     def measure(_):
         for row, recipients, targets in (("one", 1, 1), ("twenty", RECIPIENTS, BACKENDS)):

@@ -7,12 +7,10 @@
 #include <openssl/crypto.h>
 
 #include "tests/unit/stream_pair.h"
-#include "tests/unit/tls_files.h"
+#include "tests/unit/tls_pair.h"
 
 #define IDLE_MAX_BYTES 20480
 
-static struct tls *server, *client;
-static struct stream_tls_start server_start, client_start;
 static size_t held_bytes; /* by OpenSSL */
 
 /* ---- what OpenSSL holds ---- */
@@ -168,36 +166,11 @@ static void fails_when_the_peer_goes(struct fixture *f)
 
 TESTS(TEST)
 
-static int set_up(void **state)
-{
-    static const char *const names[] = {"mx.example.org", NULL};
-
-    (void)state;
-    tls_make_directory();
-    server = tls_server("mx", names, NULL);
-    client = tls_client(NULL, "authority");
-    server_start.with = server;
-    client_start.with = client;
-    client_start.names[0] = bytes_of("mx.example.org");
-    server_tls = &server_start;
-    client_tls = &client_start;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    tls_free(&server);
-    tls_free(&client);
-    tls_remove_directory();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {TESTS(TEST_ENTRY)};
 
     if (CRYPTO_set_mem_functions(count_malloc, count_realloc, count_free) != 1)
         return 1;
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, tls_pair_set_up, tls_pair_tear_down);
 }
