@@ -4,6 +4,7 @@
 #include "proxy/smtp/capability.h"
 
 #include "proxy/base/text.h"
+#include "proxy/smtp/sasl.h"
 
 const struct capability_row capability_rows[] = {
 #define CAPABILITY(id, name, bit, offer) {name, CAPABILITY_##id, CAPABILITY_OFFER_##offer},
@@ -92,6 +93,9 @@ static void read_line(struct capability *caps, struct bytes line)
     else if (keyword == CAPABILITY_LIMITS)
         for (struct bytes word = text_word(&line); word.len > 0; word = text_word(&line))
             limits_read_word(&caps->limits, word);
+    else if (keyword == CAPABILITY_AUTH)
+        for (struct bytes word = text_word(&line); word.len > 0; word = text_word(&line))
+            caps->sasl |= sasl_mechanism(word);
 }
 
 void capability_put_words(struct buf *out, const struct capability *caps)
@@ -108,6 +112,8 @@ void capability_put_words(struct buf *out, const struct capability *caps)
             buf_decimal(out, caps->limits.size_bytes);
         } else if (row->bit == CAPABILITY_LIMITS) {
             limits_put(out, &caps->limits);
+        } else if (row->bit == CAPABILITY_AUTH) {
+            sasl_put(out, caps->sasl, "=", ",");
         }
     }
 }
@@ -120,9 +126,21 @@ struct capability capability_of_both(const struct capability *a, const struct ca
 
 bool capability_bridges_same(const struct capability *a, const struct capability *b)
 {
-    return a->keywords == b->keywords && a->limits.size_bytes == b->limits.size_bytes &&
-           a->limits.mails == b->limits.mails && a->limits.rcpts == b->limits.rcpts &&
-           a->limits.domains == b->limits.domains;
+    return a->keywords == b->keywords && a->sasl == b->sasl &&
+           a->limits.size_bytes == b->limits.size_bytes && a->limits.mails == b->limits.mails &&
+           a->limits.rcpts == b->limits.rcpts && a->limits.domains == b->limits.domains;
+}
+
+static uint32_t read_sasl(struct bytes names)
+{
+    uint32_t found = 0;
+
+    while (names.len != 0) {
+        size_t end = bytes_find(names, ',');
+        found |= sasl_mechanism(bytes_first(names, end));
+        names = bytes_skip(names, end < names.len ? end + 1 : end);
+    }
+    return found;
 }
 
 struct capability capability_read_words(struct bytes words)
@@ -135,6 +153,8 @@ struct capability capability_read_words(struct bytes words)
         caps.keywords |= keyword;
         if (keyword == CAPABILITY_SIZE && name.len < word.len)
             limits_read_size(&caps.limits, bytes_skip(word, name.len + 1));
+        else if (keyword == CAPABILITY_AUTH && name.len < word.len)
+            caps.sasl |= read_sasl(bytes_skip(word, name.len + 1));
         else if (keyword == 0)
             limits_read_word(&caps.limits, word);
     }

@@ -54,6 +54,7 @@ struct capability {
     uint32_t keywords;
     uint32_t xclient;  /* attributes */
     uint32_t xforward; /* attributes */
+    uint32_t sasl;     /* mechanisms of AUTH, those of sasl.def */
     struct limits limits;
 };
 
@@ -61,14 +62,14 @@ struct capability {
  * Keywords and attributes may be in any case. */
 struct capability capability_parse(const struct reply *reply);
 
-/* "PIPELINING SIZE=1000 LIMITS RCPTMAX=100": keywords and limits as words, to be read again:
- * unknown ones are passed over. */
+/* "PIPELINING SIZE=1000 LIMITS RCPTMAX=100 AUTH=PLAIN,LOGIN": keywords, limits and mechanisms as
+ * words, to be read again: unknown ones are passed over. */
 void capability_put_words(struct buf *out, const struct capability *caps);
 struct capability capability_read_words(struct bytes words);
 
-/* What holds at either of them: see limits_of_both(). Attributes are left out. */
+/* What holds at either of them: see limits_of_both(). Attributes and mechanisms are left out. */
 struct capability capability_of_both(const struct capability *a, const struct capability *b);
-/* Do both announce the same keywords and limits? */
+/* Do both announce the same keywords, limits and mechanisms? */
 bool capability_bridges_same(const struct capability *a, const struct capability *b);
 
 /* The capability_attribute bit of a name, in any case. */

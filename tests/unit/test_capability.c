@@ -92,6 +92,9 @@ static void test_words(void **state)
         {"250-h\r\n250-LIMITS rcptmax=10 X=1  MAILMAX=5 RCPTDOMAINMAX=x\r\n250 X\r\n",
          "LIMITS MAILMAX=5 RCPTMAX=10"},
         {"250-h\r\n250 LIMITS\r\n", "LIMITS"},
+        {"250-h\r\n250 AUTH login FOO  PLAIN\tscram-sha-1 EXTERNAL\r\n",
+         "AUTH=SCRAM-SHA-1,PLAIN,LOGIN"},
+        {"250-h\r\n250 AUTH SCRAM-SHA-1-PLUS\r\n", "AUTH"},
     };
 
     (void)state;

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "proxy/smtp/sasl.h"
+
+enum seen { SEEN_HIDDEN, SEEN_SHOWN };
+
+static const struct {
+    const char *name;
+    uint32_t bit;
+    enum seen seen;
+} mechanisms[] = {
+#define SASL(id, name, bit, seen) {name, SASL_##id, SEEN_##seen},
+#include "proxy/smtp/sasl.def"
+#undef SASL
+};
+
+uint32_t sasl_mechanism(struct bytes name)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(mechanisms); i++)
+        if (bytes_is_nocase(name, mechanisms[i].name))
+            return mechanisms[i].bit;
+    return 0;
+}
+
+const char *sasl_name(uint32_t mechanism)
+{
+    size_t i = 0;
+
+    while (mechanisms[i].bit != mechanism)
+        i++;
+    return mechanisms[i].name;
+}
+
+uint32_t sasl_shown(void)
+{
+    uint32_t bits = 0;
+
+    for (size_t i = 0; i < ARRAY_LENGTH(mechanisms); i++)
+        if (mechanisms[i].seen == SEEN_SHOWN)
+            bits |= mechanisms[i].bit;
+    return bits;
+}
+
+void sasl_put(struct buf *out, uint32_t bits, const char *first, const char *before)
+{
+    const char *between = first;
+
+    for (size_t i = 0; i < ARRAY_LENGTH(mechanisms); i++) {
+        if ((bits & mechanisms[i].bit) == 0)
+            continue;
+        buf_cat(out, between, mechanisms[i].name, NULL);
+        between = before;
+    }
+}
