@@ -90,7 +90,7 @@ static const struct setting core_rows[] = {
      .help = "where posternctl(8) finds the server"},
     {"resolver", SETTING_CUSTOM_LIST, AT(resolvers), NULL, NULL,
      .initial_help = "those of /etc/resolv.conf", .type = &setting_address,
-     .help = "the DNS servers to ask"},
+     .help = "the DNS servers to ask; when resolv.conf has changed, those that it names now"},
     {"shutdown-timeout", SETTING_DURATION, AT(shutdown_ms), "30s", NULL,
      .help = "how long running transactions may take to end"},
     {"max-memory", SETTING_SIZE, AT(max_memory_bytes), NULL, "64k..",

@@ -5,12 +5,9 @@
 #include "proxy/base/error.h"
 #include "proxy/io/dns_uv.h"
 
-#define SERVERS_TEXT_MAX 1024
-#define TRY_MS           1500 /* the second try waits twice as long */
-#define TRIES            2
-#define HOSTS_FILE       "/etc/hosts"
-#define HOSTS_TTL_S      60
-#define NAME_IN_MAX      255 /* RFC 1035 2.3.4 */
+#define HOSTS_FILE  "/etc/hosts"
+#define HOSTS_TTL_S 60
+#define NAME_IN_MAX 255 /* RFC 1035 2.3.4 */
 
 static const struct dns_answer not_found = {.status = DNS_NOT_FOUND};
 static const struct dns_answer temporary = {.status = DNS_TEMPORARY};
@@ -57,39 +54,10 @@ void dns_answer_later(struct dns_query *query, const struct dns_answer *answer)
 
 /* ---- beginning and ending ---- */
 
-static int set_servers(struct dns *dns, const struct bytes *servers, int count)
-{
-    char list[SERVERS_TEXT_MAX], text[NETADDR_TEXT_MAX];
-    size_t used = 0;
-
-    for (int i = 0; i < count; i++) {
-        struct netaddr address;
-        size_t length;
-        int error = netaddr_parse_with_port(servers[i], 53, &address);
-
-        if (error != 0)
-            return error;
-        length = strlen(netaddr_text_with_port(&address, text));
-        if (used + length + 2 > sizeof(list))
-            return ERR_TOO_LONG;
-        if (used > 0)
-            list[used++] = ',';
-        memcpy(list + used, text, length + 1);
-        used += length;
-    }
-    return count == 0 || ares_set_servers_ports_csv(dns->channel, list) == ARES_SUCCESS
-               ? 0
-               : ERR_MEMORY;
-}
-
 struct dns *dns_new(struct loop *loop, const struct bytes *servers, int count, int *error_out)
 {
-    struct ares_options options = {.flags = ARES_FLAG_NOSEARCH,
-                                   .timeout = TRY_MS,
-                                   .tries = TRIES,
-                                   .sock_state_cb = dns_socket_changed};
     struct dns *dns = mem_zalloc(sizeof(*dns));
-    int error;
+    int error, hosts_error;
 
     if (dns == NULL) {
         *error_out = ERR_MEMORY;
@@ -97,19 +65,11 @@ struct dns *dns_new(struct loop *loop, const struct bytes *servers, int count, i
     }
     dns->loop = loop;
     list_init(&dns->answered);
-    list_init(&dns->sockets);
     dns_questions_init(dns);
-    options.sock_state_cb_data = dns;
-    if (ares_init_options(&dns->channel, &options,
-                          ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
-                              ARES_OPT_SOCK_STATE_CB) != ARES_SUCCESS) {
-        mem_free(dns);
-        *error_out = ERR_MEMORY;
-        return NULL;
-    }
-    error = dns_hosts_read(&dns->hosts, loop_hash_key(loop), HOSTS_FILE);
+    hosts_error = dns_hosts_read(&dns->hosts, loop_hash_key(loop), HOSTS_FILE);
+    error = dns_channels_init(dns, servers, count);
     if (error == 0)
-        error = set_servers(dns, servers, count);
+        error = hosts_error;
     if (error != 0) {
         dns_free(&dns);
         *error_out = error;

@@ -12,9 +12,9 @@
 struct dns;
 struct dns_query; /* a pending question */
 
-/* `servers`: each "ADDR", "ADDR:PORT" or "[V6]:PORT"; none: those of resolv.conf. That file and the
- * hosts file are read here, and never again. Queries time out after about 5 s; callers set shorter
- * deadlines and cancel. NULL: see *error_out. */
+/* `servers`: each "ADDR", "ADDR:PORT" or "[V6]:PORT"; none: those of resolv.conf, and when it has
+ * changed, the new ones. The hosts file is read here, and never again. Queries time out after about
+ * 5 s; callers set shorter deadlines and cancel. NULL: see *error_out. */
 struct dns *dns_new(struct loop *loop, const struct bytes *servers, int count, int *error_out);
 /* Cancels pending questions; their callbacks are not called. */
 void dns_free(struct dns **held);

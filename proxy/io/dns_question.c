@@ -9,8 +9,14 @@
 #define NOT_FOUND_MAX_S 60 /* also when the response does not say how long */
 #define NET_PARTS       4  /* of the room for clients; one net may use one */
 
+/* The name with what tells it from others: the form, the type, and which channel is asked, so that
+ * nobody gets answers of servers that are no longer asked. */
+#define TEXT_HEAD      6
+#define TEXT_BYTES_MAX (TEXT_HEAD + DNS_NAME_MAX)
+
 struct dns_question {
     struct dns *dns;
+    struct dns_channel *channel;
     struct list link;          /* dns.in_time; in no list: it is too late for an answer */
     struct list in_clients;    /* dns.of_clients; in no list: it is for a target */
     struct netaddr client_net; /* of the client that was the first to ask */
@@ -23,7 +29,7 @@ struct dns_question {
     unsigned responses_due; /* c-ares holds a pointer to the question while this is not 0 */
     bool is_temporary;      /* one response was no answer, or could not be kept */
     uint64_t asked_ms;
-    uint8_t text[2 + DNS_NAME_MAX]; /* the form, the type, then the name in lower case */
+    uint8_t text[TEXT_BYTES_MAX];
 };
 
 /* ---- answers ---- */
@@ -109,8 +115,9 @@ static void on_response(void *argument, int status, int timeouts, unsigned char 
     struct dns_question *question = argument;
 
     (void)timeouts;
-    assert(question->responses_due > 0);
+    assert(question->responses_due > 0 && question->channel->due > 0);
     question->responses_due--;
+    question->channel->due--;
     if (!question->dns->is_ending)
         add_response(question, status, bytes_make(octets, len > 0 ? (size_t)len : 0));
     if (question->responses_due > 0)
@@ -126,7 +133,7 @@ static void on_tick(struct deadline *tick)
     uint64_t now_ms = loop_now_ms(dns->loop);
     struct list *oldest;
 
-    ares_process_fd(dns->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    dns_channels_tick(dns);
     while ((oldest = list_first(&dns->in_time)) != NULL) {
         struct dns_question *question = LIST_ENTRY(oldest, struct dns_question, link);
 
@@ -208,35 +215,37 @@ static struct dns_question *new_question(struct dns *dns, struct bytes text,
 /* The question may be answered and freed within this call. */
 static void ask_servers(struct dns_question *question, const char *name)
 {
-    struct dns *dns = question->dns;
-
+    struct dns_channel *channel = question->dns->channel;
     bool asks_both = question->form == DNS_FORM_HOSTS && question->type == DNS_TYPE_A;
 
+    question->channel = channel;
     question->responses_due = asks_both ? 2 : 1;
+    channel->due += question->responses_due;
     if (asks_both)
-        ares_query(dns->channel, name, CLASS_IN, DNS_TYPE_AAAA, on_response, question);
-    ares_query(dns->channel, name, CLASS_IN, (int)question->type, on_response, question);
+        ares_query(channel->ares, name, CLASS_IN, DNS_TYPE_AAAA, on_response, question);
+    ares_query(channel->ares, name, CLASS_IN, (int)question->type, on_response, question);
 }
 
-static struct bytes make_text(enum dns_form form, enum dns_type type, const char *name,
-                              uint8_t text_out[2 + DNS_NAME_MAX])
+static struct bytes make_text(const struct dns *dns, enum dns_form form, enum dns_type type,
+                              const char *name, uint8_t text_out[TEXT_BYTES_MAX])
 {
     size_t len = strlen(name);
 
     assert(len <= DNS_NAME_MAX);
     text_out[0] = (uint8_t)form;
     text_out[1] = (uint8_t)type;
+    memcpy(text_out + 2, &dns->channel_count, sizeof(dns->channel_count));
     for (size_t i = 0; i < len; i++)
-        text_out[2 + i] = byte_lower((uint8_t)name[i]);
-    return bytes_make(text_out, 2 + len);
+        text_out[TEXT_HEAD + i] = byte_lower((uint8_t)name[i]);
+    return bytes_make(text_out, TEXT_HEAD + len);
 }
 
 void dns_question_ask(struct dns_query *query, enum dns_form form, enum dns_type type,
                       const char *name, const struct netaddr *client)
 {
     struct dns *dns = query->dns;
-    uint8_t space[2 + DNS_NAME_MAX];
-    struct bytes text = make_text(form, type, name, space);
+    uint8_t space[TEXT_BYTES_MAX];
+    struct bytes text = make_text(dns, form, type, name, space);
     struct hash_entry *asked;
     struct dns_question *question;
     struct dns_answer answer;
@@ -280,8 +289,8 @@ void dns_questions_done(struct dns *dns)
     }
     deadline_clear(dns->loop, &dns->tick);
     dns->is_ending = true;
-    ares_destroy(dns->channel); /* calls on_response(), which frees the questions */
-    assert(dns->questions.entry_count == 0 && list_is_empty(&dns->sockets));
+    dns_channels_done(dns); /* calls on_response(), which frees the questions */
+    assert(dns->questions.entry_count == 0);
     hash_table_done(&dns->questions);
     dns_cache_done(&dns->cache);
 }

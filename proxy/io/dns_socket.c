@@ -6,14 +6,14 @@
 /* Lives until libuv has closed the handle, which may be after the dns is freed. */
 struct dns_socket {
     uv_poll_t poll; /* first: the handle is the socket */
-    struct dns *dns;
+    struct dns_channel *channel;
     struct list link;
     ares_socket_t fd;
 };
 
-static struct dns_socket *find_socket(struct dns *dns, ares_socket_t fd)
+static struct dns_socket *find_socket(struct dns_channel *channel, ares_socket_t fd)
 {
-    LIST_EACH (link, &dns->sockets) {
+    LIST_EACH (link, &channel->sockets) {
         struct dns_socket *socket = LIST_ENTRY(link, struct dns_socket, link);
 
         if (socket->fd == fd)
@@ -22,19 +22,19 @@ static struct dns_socket *find_socket(struct dns *dns, ares_socket_t fd)
     return NULL;
 }
 
-static struct dns_socket *open_socket(struct dns *dns, ares_socket_t fd)
+static struct dns_socket *open_socket(struct dns_channel *channel, ares_socket_t fd)
 {
     struct dns_socket *socket = mem_zalloc(sizeof(*socket));
 
     if (socket == NULL)
         return NULL;
-    if (uv_poll_init(&dns->loop->uv, &socket->poll, fd) != 0) {
+    if (uv_poll_init(&channel->dns->loop->uv, &socket->poll, fd) != 0) {
         mem_free(socket);
         return NULL;
     }
-    socket->dns = dns;
+    socket->channel = channel;
     socket->fd = fd;
-    list_append(&dns->sockets, &socket->link);
+    list_append(&channel->sockets, &socket->link);
     return socket;
 }
 
@@ -49,14 +49,14 @@ static void on_ready(uv_poll_t *poll, int status, int events)
     bool reads = status < 0 || (events & UV_READABLE) != 0;
     bool writes = status < 0 || (events & UV_WRITABLE) != 0;
 
-    ares_process_fd(socket->dns->channel, reads ? socket->fd : ARES_SOCKET_BAD,
+    ares_process_fd(socket->channel->ares, reads ? socket->fd : ARES_SOCKET_BAD,
                     writes ? socket->fd : ARES_SOCKET_BAD);
 }
 
 void dns_socket_changed(void *owner, ares_socket_t fd, int wants_read, int wants_write)
 {
-    struct dns *dns = owner;
-    struct dns_socket *socket = find_socket(dns, fd);
+    struct dns_channel *channel = owner;
+    struct dns_socket *socket = find_socket(channel, fd);
 
     if (!wants_read && !wants_write) {
         if (socket == NULL)
@@ -67,7 +67,7 @@ void dns_socket_changed(void *owner, ares_socket_t fd, int wants_read, int wants
         return;
     }
     if (socket == NULL)
-        socket = open_socket(dns, fd);
+        socket = open_socket(channel, fd);
     if (socket != NULL) /* else the question times out */
         uv_poll_start(&socket->poll,
                       (wants_read ? UV_READABLE : 0) | (wants_write ? UV_WRITABLE : 0), on_ready);

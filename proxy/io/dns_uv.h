@@ -11,17 +11,32 @@
 #include "proxy/io/dns.h"
 #include "proxy/io/dns_cache.h"
 #include "proxy/io/dns_hosts.h"
+#include "proxy/io/work.h"
+
+/* c-ares with one set of name servers. */
+struct dns_channel {
+    struct work making;
+    struct list link;  /* dns.channels */
+    struct dns *dns;   /* NULL: it has gone while the channel was made */
+    ares_channel ares; /* NULL: no memory */
+    struct list sockets;
+    unsigned due; /* responses that it owes */
+};
 
 struct dns {
     struct loop *loop;
-    ares_channel channel;
+    struct list channels;
+    struct dns_channel *channel; /* is asked; the others only owe responses */
+    struct dns_channel *coming;  /* is made; NULL: none */
+    uint32_t channel_count;      /* so far; tells questions to different servers apart */
+    struct dns_watch *watch;     /* of resolv.conf; NULL: not of interest */
+    struct deadline renewing;
     struct deadline tick;        /* armed while c-ares has questions */
     struct hash_table questions; /* all that c-ares has */
     struct list in_time;         /* questions that may still be answered, the oldest first */
     struct list of_clients;      /* questions that are for clients */
     unsigned of_client_count;
     struct list answered; /* queries whose posts are under way */
-    struct list sockets;
     struct dns_hosts hosts;
     struct dns_cache cache;
     bool is_ticking, is_ending;
@@ -52,8 +67,15 @@ void dns_question_ask(struct dns_query *query, enum dns_form form, enum dns_type
 /* Frees the waiting queries, and c-ares. */
 void dns_questions_done(struct dns *dns);
 
+/* dns_channel.c */
+/* As dns_new(). dns_channels_done() must follow in either case. */
+int dns_channels_init(struct dns *dns, const struct bytes *servers, int count);
+void dns_channels_done(struct dns *dns); /* calls back for what is due */
+/* Lets c-ares look at its time-outs. */
+void dns_channels_tick(struct dns *dns);
+
 /* dns_socket.c */
-void dns_socket_changed(void *dns, ares_socket_t fd, int wants_read, int wants_write);
+void dns_socket_changed(void *channel, ares_socket_t fd, int wants_read, int wants_write);
 
 /* IPv4 comes first, otherwise the order is kept; addresses that do not fit are left out. */
 void dns_add_address(struct dns_answer *answer, const struct netaddr *address);

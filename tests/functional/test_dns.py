@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """MX records, what is remembered of answers, and how many questions are open at once."""
+import random
+import subprocess
 import time
 
+import pytest
+
 from harness.control import Control
-from harness.dns import BRIEF, CLIENT, NAMELESS, TWIN_HOSTS, TWINS
+from harness.dns import BRIEF, CLIENT, NAMELESS, TRUSTED, TWIN_HOSTS, TWINS, DnsTap
 from harness.messages import PLAIN_MESSAGE
-from harness.postern import PATIENT
-from harness.process import free_port
+from harness.postern import PATIENT, environment
+from harness.process import Process, free_port, is_root
 
 PTR = 12
 
@@ -126,3 +130,91 @@ def test_open_questions_are_bounded(postern, dns_tap):
     connect(server, CLIENT)
     silent = {name for name, _ in dns_tap.asked if name.endswith(dns_tap.silent)}
     assert 100 <= len(silent) <= 128
+
+
+# ---- resolv.conf ----
+
+ETC = 'mount --bind "$1" /etc && shift && exec "$@"'
+
+
+class Resolving:
+    """A postern that asks the servers of an /etc/resolv.conf of its own: those of two taps at port 53,
+    one at a time."""
+
+    def __init__(self, server, etc, taps):
+        self.server, self.taps = server, taps
+        self._file = etc / "resolv.conf"
+        self.ask(taps[0])
+        text = server.config.read_text()
+        server.config.write_text("".join(line for line in text.splitlines(True)
+                                         if not line.startswith("resolver")))
+        server.process = Process(["unshare", "--mount", "sh", "-c", ETC, "sh", str(etc),
+                                  server.program, *server.flags], environment=environment())
+        server.wait_event("start")
+
+    def ask(self, tap):
+        """As system services do it: the new file takes the old one's place."""
+        new = self._file.with_name("resolv.conf.new")
+        new.write_text(f"nameserver {tap.sock.getsockname()[0]}\n")
+        new.rename(self._file)
+
+    def wait_asked(self, tap):
+        """New clients come until this one is asked for a name."""
+        end = time.monotonic() + 30
+        while (reverse(TRUSTED), PTR) not in tap.asked:
+            assert time.monotonic() < end
+            tap.came.clear()
+            with self.server.client(source=TRUSTED) as client:
+                client.expect(220)
+            tap.came.wait(0.1)
+
+
+@pytest.fixture
+def resolving(dns, postern, tmp_path):
+    if not is_root():
+        pytest.skip("mounts an /etc of its own")
+    subprocess.run(["cp", "-a", "/etc", tmp_path], check=True)
+    (tmp_path / "etc/resolv.conf").unlink(missing_ok=True)
+    taps = [DnsTap(dns, at=(f"127.53.{n >> 8}.{n & 255}", 53))
+            for n in random.sample(range(1, 65535), 2)]
+    yield Resolving(postern("[route]\n@example.test discard\n", smtpd=PATIENT, is_started=False),
+                    tmp_path / "etc", taps)
+    for tap in taps:
+        tap.stop()
+
+
+def test_resolv_conf_changes(resolving):
+    """The servers of the new file are asked, also for what the old ones are still owing; and those of
+    the first, when it comes back."""
+    old, new = resolving.taps
+    old.open.clear()
+    with resolving.server.client(source=TRUSTED) as client:
+        client.expect(220)
+    resolving.ask(new)
+    resolving.wait_asked(new)
+    connect(resolving.server, TRUSTED)
+    old.open.set()
+    old.asked.clear()
+    resolving.ask(old)
+    resolving.wait_asked(old)
+
+
+def test_what_the_old_server_answers_still_counts(resolving):
+    """A question that was on its way when the file changed is answered by whom it was put to."""
+    asked, other = resolving.taps
+    while True:                             # a busy machine may notice too late for the answer
+        asked.open.clear()
+        with resolving.server.client(source=CLIENT) as client:
+            client.hello()
+            start = time.monotonic()
+            resolving.ask(other)
+            resolving.wait_asked(other)
+            took_s = time.monotonic() - start
+            asked.open.set()
+            resolving.server.wait_named(client)
+        name = resolving.server.events("reject")[-1]["name"]
+        if took_s < 3.5:
+            break
+        asked, other = other, asked
+        other.asked.clear()
+    assert name == "client.example.test"

@@ -186,15 +186,18 @@ class SilentDns:
 
 class DnsTap:
     """Stands before a server and knows what it is asked; names in `broken` get SERVFAIL, and those
-    that end in `silent` no answer."""
+    that end in `silent` no answer. While `open` is not set nobody gets any."""
 
-    def __init__(self, server):
+    def __init__(self, server, at=("127.0.0.1", 0)):
         self.broken = set()
         self.silent = None
         self.asked = []             # (name, type) of each query
+        self.open = threading.Event()
+        self.open.set()
+        self.came = threading.Event()       # a query
         self._server = ("127.0.0.1", server.port)
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.bind(("127.0.0.1", 0))
+        self.sock.bind(at)
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self):
@@ -209,6 +212,8 @@ class DnsTap:
     def _answer(self, query):
         name, kind = _question(query)
         self.asked.append((name, kind))
+        self.came.set()
+        self.open.wait()
         if self.silent and name.endswith(self.silent):
             return None
         if name in self.broken:
@@ -223,6 +228,7 @@ class DnsTap:
         return f"127.0.0.1:{self.sock.getsockname()[1]}"
 
     def stop(self):
+        self.open.set()
         self.sock.close()
 
 
