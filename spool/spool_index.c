@@ -270,7 +270,7 @@ static struct bytes contents_of(const struct spool_index *index)
     return bytes_skip(bytes_make(index->octets, index->len), HEAD + (size_t)index->count * ROW);
 }
 
-static int check(struct spool_index *index)
+int spool_index_check(struct spool_index *index)
 {
     const uint8_t *head = index->octets;
 
@@ -292,7 +292,7 @@ int spool_index_read(const struct store *store, uint32_t directory, struct spool
     int error = disk_read_file(path.text, FILE_MAX, &index.octets, &index.len);
 
     if (error == 0)
-        error = check(&index);
+        error = spool_index_check(&index);
     if (error != 0) {
         spool_index_free(&index);
         return error;

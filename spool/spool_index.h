@@ -22,6 +22,8 @@ struct spool_index {
  * The caller frees. */
 int spool_index_read(const struct store *store, uint32_t directory, struct spool_index *index_out);
 void spool_index_free(struct spool_index *index);
+/* Sets `count` of an index whose octets are there. ERR_SYNTAX as above. */
+int spool_index_check(struct spool_index *index);
 /* What the index says of that message. Set are head.id and head.body_bytes, envelope.from,
  * arrived_ms, is_held, is_report, and of each recipient the target, both domains, fate, tries,
  * tried_ms and the booleans. Everything else is empty. -ENOENT: it has no such row; ERR_SYNTAX,

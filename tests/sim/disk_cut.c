@@ -14,7 +14,7 @@ void sim_set_choice(struct sim *w, unsigned (*choose)(void *owner, unsigned ways
     w->disk.choice.owner = owner;
 }
 
-static bool is_kept(struct sim *w)
+bool sim_disk_keeps(struct sim *w)
 {
     if (w->disk.choice.choose != NULL)
         return w->disk.choice.choose(w->disk.choice.owner, 2) == 0;
@@ -139,7 +139,7 @@ void sim_changes_risk(struct sim_node *n)
         count++;
     LIST_EACH (link, &n->changes) {
         struct sim_change *c = LIST_ENTRY(link, struct sim_change, link);
-        uint64_t fate = is_chosen ? (c->is_cut ? is_kept(w) : 1) : sim_below(w, 3);
+        uint64_t fate = is_chosen ? (c->is_cut ? sim_disk_keeps(w) : 1) : sim_below(w, 3);
         struct span span = is_chosen ? choose_span(w, c, count > MANY) : draw_span(w, c, fate == 1);
 
         if (fate != 0 && (span.to > span.from || c->is_cut))
@@ -229,7 +229,7 @@ void sim_operations_risk(struct sim_node *directory)
         struct sim_operation *o = LIST_ENTRY(link, struct sim_operation, link);
         if (o->from.directory != directory && o->to.directory != directory)
             continue;
-        if (is_kept(w))
+        if (sim_disk_keeps(w))
             perform(o);
         free_operation(o);
     }
@@ -277,7 +277,7 @@ void sim_power_cut(struct sim *w)
         sim_fault("something still runs that is no process");
     LIST_EACH (link, &w->disk.operations) {
         struct sim_operation *o = LIST_ENTRY(link, struct sim_operation, link);
-        if (is_kept(w))
+        if (sim_disk_keeps(w))
             perform(o);
         free_operation(o);
     }

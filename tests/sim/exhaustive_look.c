@@ -6,6 +6,7 @@
 #include "proxy/base/hash.h"
 #include "spool/spool_format.h"
 #include "tests/sim/exhaustive.h"
+#include "tests/sim/index_truth.h"
 #include "tests/sim/stage.h"
 
 #define BLOCK_BYTES 65536 /* that the body's checksum is made of */
@@ -145,6 +146,14 @@ static void see_places(struct book *b, struct sim *w)
     }
 }
 
+static void see_indexes(struct book *b, struct sim *w)
+{
+    const char *path = index_lie(w);
+
+    if (path != NULL)
+        book_fail(b, "the index is wrong about %s", path);
+}
+
 void book_look(struct book *b, struct sim *w, const struct operation *o)
 {
     if ((o->mercy & MERCY_BAD) == 0) {
@@ -153,6 +162,7 @@ void book_look(struct book *b, struct sim *w, const struct operation *o)
     }
     see_strays(b, w);
     see_places(b, w);
+    see_indexes(b, w);
 }
 
 /* ---- at the end ---- */

@@ -79,6 +79,7 @@ struct sim_name *sim_name_set(struct list *names, struct bytes text, struct sim_
 void sim_name_remove(struct sim_name *name);
 
 /* disk_cut.c */
+bool sim_disk_keeps(struct sim *w); /* chance, or who has been given the choice, says yes */
 void sim_change_add(struct sim_node *n, bool is_cut, uint64_t at, struct bytes octets);
 void sim_changes_keep(struct sim_node *n); /* a sync that went well */
 void sim_changes_risk(struct sim_node *n); /* one that failed: chance decides, for good */

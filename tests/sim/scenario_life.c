@@ -7,6 +7,7 @@
 
 #include "proxy/io/work.h"
 #include "proxy/worker.h"
+#include "tests/sim/index_truth.h"
 #include "tests/sim/scenario.h"
 #include "tests/sim/stage.h"
 
@@ -137,9 +138,13 @@ static struct life *life_new(struct scenario *s, enum role role)
 static void run(struct life *l)
 {
     struct scenario *s = l->scenario;
+    const char *lie;
 
     sim_disk_set_trouble(s->world, 0); /* it shall start */
     mem_fail_nth(0);
+    lie = index_lie(s->world);
+    if (lie != NULL)
+        scenario_fail(s, "the index is wrong about %s", lie);
     l->process = sim_process_start(s->world, l->role == ROLE_COLD ? work_cold : serve, l, on_end);
     plan_death(l);
 }
