@@ -6,8 +6,10 @@ BENCH_PROGRAMS := $(addprefix $(B)/bench/,source sink delay fill)
 
 $(BENCH_PROGRAMS): $(B)/bench/%: scripts/bench/%.c scripts/bench/common.c scripts/bench/common.h
 	@mkdir -p $(@D)
-	$(call say,CC,$@)$(CC) $(BASE_FLAGS) $(WARNINGS) $(CFLAGS) -o $@ $(filter %.c %.a,$^)
+	$(call say,CC,$@)$(CC) $(BASE_FLAGS) $(WARNINGS) $(CFLAGS) -o $@ $(filter %.c %.a,$^) $(BENCH_LIBS)
 
+$(B)/bench/source: scripts/bench/secure.c scripts/bench/secure.h
+$(B)/bench/source: BENCH_LIBS = -lssl -lcrypto
 $(B)/bench/fill: $(B)/release/libpure.a
 
 # The milter, which postern is not linked with.

@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #define BACKLOG 16384
 
@@ -48,6 +49,21 @@ unsigned long bench_number(const char *text, unsigned long max)
     if (errno != 0 || end == text || *end != '\0' || value > max)
         bench_die("'%s' is not a number up to %lu", text, max);
     return value;
+}
+
+void bench_pause_ms(unsigned long ms)
+{
+    struct timespec rest = {(time_t)(ms / 1000), (long)(ms % 1000) * (long)NS_PER_MS};
+
+    nanosleep(&rest, NULL);
+}
+
+void bench_await_line(void)
+{
+    char octet;
+
+    while (read(STDIN_FILENO, &octet, 1) == 1 && octet != '\n')
+        continue;
 }
 
 void *bench_alloc(size_t count, size_t size_bytes)

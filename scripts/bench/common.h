@@ -13,6 +13,9 @@
 void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 uint64_t bench_now_ns(void);
+void bench_pause_ms(unsigned long ms);
+/* Until a line has come on standard input, or its end. */
+void bench_await_line(void);
 
 /* A decimal number of at most `max`. */
 unsigned long bench_number(const char *text, unsigned long max);

@@ -147,6 +147,25 @@ class Kitchen:
         command, environment = getattr(self, f"make_{name}")(home, port, target)
         return Subject(name, port, command, self.core, self.directory, environment)
 
+    def start_secure(self, name, port, target):
+        """The same with TLS from the first octet; the target gets none."""
+        home = self.home(name, port)
+        command, environment = getattr(self, f"make_{name}")(home, port, target,
+                                                             tls=self.certificate())
+        return Subject(name, port, command, self.core, self.directory, environment)
+
+    def certificate(self):
+        """Certificate, key, and a file with both, the key first."""
+        paths = [f"{self.directory}/{name}.pem" for name in ("certificate", "key", "both")]
+        if not os.path.exists(paths[2]):
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                            "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
+                            "/CN=bench.example.test", "-out", paths[0], "-keyout", paths[1]],
+                           check=True, stderr=subprocess.DEVNULL)
+            with open(paths[0], encoding="ascii") as one, open(paths[1], encoding="ascii") as two:
+                write(paths[2], two.read() + one.read())
+        return paths
+
     def start_queueing(self, name, port, target):
         """The same as a relay that queues what its target cannot take now, each time with a new
         queue: ext4 is slow to use again what was deleted a moment ago."""
@@ -166,23 +185,25 @@ class Kitchen:
         if name == "postfix":
             subprocess.run(["/usr/sbin/postqueue", "-c", subject.home, "-f"], check=True)
 
-    def make_haproxy(self, home, port, target):
+    def make_haproxy(self, home, port, target, tls=None, splices=False):
         path = write(f"{home}/haproxy.cfg", f"""\
 global
     nbthread 1
-    maxconn 9900
+    maxconn {4000 if splices else 9900}
 defaults
     mode tcp
     timeout connect 10s
     timeout client 5m
     timeout server 5m
+{"    option splice-auto" if splices else ""}
 listen smtp
-    bind 127.0.0.1:{port}
+    bind 127.0.0.1:{port}{f" ssl crt {tls[2]}" if tls else ""}
     server sink 127.0.0.1:{target}
 """)
         return ["/usr/sbin/haproxy", "-db", "-f", path], None
 
-    def make_nginx(self, home, port, target):
+    def make_nginx(self, home, port, target, tls=None):
+        certificate = f"ssl_certificate {tls[0]}; ssl_certificate_key {tls[1]};" if tls else ""
         path = write(f"{home}/nginx.conf", f"""\
 load_module /usr/lib/nginx/modules/ngx_mail_module.so;
 user root;
@@ -196,7 +217,8 @@ mail {{
     server_name bench.example.test;
     auth_http 127.0.0.1:{port + 1000}/;
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port}{" ssl" if tls else ""};
+        {certificate}
         protocol smtp;
         smtp_auth none;
         smtp_capabilities PIPELINING "SIZE 104857600" ENHANCEDSTATUSCODES 8BITMIME;
@@ -265,8 +287,11 @@ sink:
         libraries = os.path.join(self.build, f"peers/exim/usr/lib/{os.uname().machine}-linux-gnu")
         return [self.exim_program(), "-C", path, "-bdf"], {"LD_LIBRARY_PATH": libraries}
 
-    def make_postfix(self, home, port, target, is_queueing=False):
+    def make_postfix(self, home, port, target, is_queueing=False, tls=None):
         way = "" if is_queueing else f"    -o smtpd_proxy_filter=127.0.0.1:{target}\n"
+        if tls:
+            way += "    -o smtpd_tls_wrappermode=yes -o smtpd_tls_security_level=encrypt\n"
+        secure = f"smtpd_tls_chain_files = {tls[2]}\n" if tls else ""
         relayhost = f"relayhost = [127.0.0.1]:{target}\n" if is_queueing else ""
         os.makedirs(f"{home}/spool", exist_ok=True)
         os.makedirs(f"{home}/data", exist_ok=True)
@@ -290,7 +315,7 @@ message_size_limit = 104857600
 smtpd_peername_lookup = no
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_client_connection_count_limit = 0
-{relayhost}""")
+{secure}{relayhost}""")
         write(f"{home}/master.cf", f"""\
 127.0.0.1:{port} inet n - n - 400 smtpd
 {way}pickup  unix n - n 60 1 pickup
@@ -301,6 +326,7 @@ bounce  unix - - n - 0 bounce
 error   unix - - n - - error
 smtp    unix - - n - - smtp
 anvil   unix - - n - 1 anvil
+tlsmgr  unix - - n 1000? 1 tlsmgr
 postlog unix-dgram n - n - 1 postlogd
 """)
         return ["/usr/sbin/postfix", "-c", home, "start-fg"], None
@@ -334,8 +360,9 @@ service lmtp {{
 """)
         return ["/usr/sbin/dovecot", "-F", "-c", path], None
 
-    def make_postern(self, home, port, target):
-        return self.postern_command(home, [(port, "xforward", [target])])
+    def make_postern(self, home, port, target, tls=None):
+        secure = f"tls = implicit\ntls-certificate = {tls[0]}\ntls-key = {tls[1]}\n" if tls else ""
+        return self.postern_command(home, [(port, "xforward", [target])], secure=secure)
 
     def start_postern(self, listeners, workers=0, resolver=None, sections="", filters=None,
                       protocol="smtp"):
@@ -349,7 +376,7 @@ service lmtp {{
         return Subject("postern", port, command, core, self.directory, environment)
 
     def postern_command(self, home, listeners, workers=0, resolver=None, sections="", filters=(),
-                        protocol="smtp"):
+                        protocol="smtp", secure=""):
         os.makedirs(f"{home}/spool", exist_ok=True)
         text = f"""\
 [core]
@@ -368,7 +395,7 @@ file = "{home}/postern.log"
 [smtpd "s{port}"]
 {"".join(f"filter = {name}{chr(10)}" for name in filters[port]) if port in filters else ""}
 listen-port = 127.0.0.1:{port}
-protocol = {protocol}
+{secure}protocol = {protocol}
 max-connections-per-client = 20000
 max-connections = 20000
 resolve-names = no

@@ -9,6 +9,7 @@
  *   -r N  recipients of a message [1]
  *   -l    LMTP: LHLO, and a reply for each recipient at the end
  *   -k    keep the connections; else each message has its own
+ *   -t    TLS from the first octet; -T: and sessions are resumed
  *   -p    MAIL, RCPT and DATA in one write; else each waits for the reply before it
  *   -w N  with -k: messages sent first, not counted [0]
  *   -g N  milliseconds between two messages, with one connection only [0]
@@ -19,6 +20,7 @@
  * subject at either point. The time of a message runs from connect(), with -k from MAIL, to the
  * 250 of its end of data. A message that fails ends its connection. */
 #include "scripts/bench/common.h"
+#include "scripts/bench/secure.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -29,7 +31,6 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #define INPUT_BYTES    1024
@@ -42,6 +43,7 @@
 
 enum phase {
     PHASE_CLOSED,
+    PHASE_SECURING, /* the handshake */
     PHASE_GREETING,
     PHASE_EHLO,
     PHASE_PARKED, /* kept, between two messages */
@@ -52,14 +54,15 @@ enum phase {
     PHASE_QUIT
 };
 
-static const char *const phase_names[] = {"closed", "greeting", "EHLO", "parked", "MAIL",
-                                          "RCPT",   "DATA",     "body", "QUIT"};
-static const int phase_codes[] = {0, 220, 250, 0, 250, 250, 354, 250, 221};
+static const char *const phase_names[] = {"closed", "handshake", "greeting", "EHLO", "parked",
+                                          "MAIL",   "RCPT",      "DATA",     "body", "QUIT"};
+static const int phase_codes[] = {0, 0, 220, 250, 0, 250, 250, 354, 250, 221};
 
 struct link {
     int fd;
-    unsigned generation; /* counts the connections that this link has been */
-    enum phase phase;    /* whose reply is awaited */
+    struct secure *secure; /* NULL: no TLS */
+    unsigned generation;   /* counts the connections that this link has been */
+    enum phase phase;      /* whose reply is awaited */
     bool has_pipelining;
     unsigned long first_domain;
     unsigned long due; /* replies to RCPT, or to the end of data */
@@ -72,7 +75,7 @@ struct link {
 struct options {
     unsigned port;
     unsigned long connections, messages, size_bytes, domains, recipients, warm, gap_ms;
-    bool keeps, pipelines, is_lmtp;
+    bool keeps, pipelines, is_lmtp, is_secure, resumes;
 };
 
 struct source {
@@ -92,10 +95,12 @@ struct source {
 
 static void link_close(struct source *source, struct link *link)
 {
-    if (link->phase == PHASE_GREETING || link->phase == PHASE_EHLO)
+    if (link->phase == PHASE_SECURING || link->phase == PHASE_GREETING || link->phase == PHASE_EHLO)
         source->opening--;
     if (link->phase != PHASE_PARKED)
         source->busy--;
+    if (link->secure != NULL)
+        secure_close(link->secure);
     close(link->fd);
     link->phase = PHASE_CLOSED;
 }
@@ -104,20 +109,27 @@ static void link_open(struct source *source, struct link *link)
 {
     link->started_ns = bench_now_ns();
     link->fd = bench_connect(source->options.port);
-    link->phase = PHASE_GREETING;
+    if (source->options.is_secure)
+        secure_open(&link->secure, link->fd);
+    link->phase = link->secure != NULL ? PHASE_SECURING : PHASE_GREETING;
     link->generation++;
     link->has_pipelining = false;
     link->input_bytes = 0;
     source->opening++;
     source->busy++;
-    bench_watch(source->epoll, link->fd, EPOLLIN, link);
+    bench_watch(source->epoll, link->fd, link->secure != NULL ? EPOLLIN | EPOLLOUT : EPOLLIN, link);
 }
 
-static void pause_ms(unsigned long ms)
+static ssize_t link_send(struct link *link, const void *octets, size_t length)
 {
-    struct timespec rest = {(time_t)(ms / 1000), (long)(ms % 1000) * (long)NS_PER_MS};
+    return link->secure != NULL ? secure_send(link->secure, octets, length)
+                                : send(link->fd, octets, length, MSG_NOSIGNAL);
+}
 
-    nanosleep(&rest, NULL);
+static ssize_t link_read(struct link *link, void *octets, size_t room)
+{
+    return link->secure != NULL ? secure_read(link->secure, octets, room)
+                                : read(link->fd, octets, room);
 }
 
 /* The connection is gone; without -k its place goes to the next message. */
@@ -127,7 +139,7 @@ static void link_over(struct source *source, struct link *link)
     if (source->options.keeps || source->started >= source->goal)
         return;
     if (source->done > 0)
-        pause_ms(source->options.gap_ms);
+        bench_pause_ms(source->options.gap_ms);
     source->started++;
     link_open(source, link);
 }
@@ -145,7 +157,7 @@ static void send_text(struct source *source, struct link *link, const char *text
 {
     size_t length = strlen(text);
 
-    if (send(link->fd, text, length, MSG_NOSIGNAL) != (ssize_t)length)
+    if (link_send(link, text, length) != (ssize_t)length)
         fail(source, link, "not writable");
 }
 
@@ -199,8 +211,8 @@ static void send_mail(struct source *source, struct link *link)
 
 static void send_body(struct source *source, struct link *link)
 {
-    ssize_t put = send(link->fd, source->body + link->body_sent,
-                       source->body_bytes - link->body_sent, MSG_NOSIGNAL);
+    ssize_t put =
+        link_send(link, source->body + link->body_sent, source->body_bytes - link->body_sent);
 
     if (put < 0 && errno != EAGAIN && errno != EINTR) {
         fail(source, link, strerror(errno));
@@ -251,7 +263,7 @@ static void message_done(struct source *source, struct link *link)
         source->times_ns[source->done] = bench_now_ns() - link->started_ns;
     source->done++;
     if (source->options.keeps) {
-        pause_ms(source->options.gap_ms);
+        bench_pause_ms(source->options.gap_ms);
         park(source, link);
         return;
     }
@@ -302,6 +314,7 @@ static void step(struct source *source, struct link *link)
         link_over(source, link);
         break;
     case PHASE_CLOSED:
+    case PHASE_SECURING:
     case PHASE_PARKED:
         break;
     }
@@ -343,18 +356,28 @@ static void feed(struct source *source, struct link *link, char *octets, size_t 
     }
 }
 
-static void serve_link(struct source *source, struct link *link, uint32_t events)
+/* The first write may have to wait for the connection. */
+static void shake(struct source *source, struct link *link)
+{
+    bool is_connected = secure_shake(link->secure) == 0;
+
+    if (!is_connected && errno != EAGAIN)
+        fail(source, link, strerror(errno));
+    else
+        bench_rewatch(source->epoll, link->fd, EPOLLIN, link);
+    if (is_connected)
+        link->phase = PHASE_GREETING;
+}
+
+/* False: nothing has come. */
+static bool receive(struct source *source, struct link *link)
 {
     size_t kept = link->input_bytes;
     ssize_t got;
 
-    if ((events & EPOLLOUT) && link->phase == PHASE_BODY)
-        send_body(source, link);
-    if (!(events & ~(uint32_t)EPOLLOUT) || link->phase == PHASE_CLOSED)
-        return;
     memcpy(source->input, link->input, kept);
     link->input_bytes = 0;
-    got = read(link->fd, source->input + kept, sizeof(source->input) - kept);
+    got = link_read(link, source->input + kept, sizeof(source->input) - kept);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         link->input_bytes = kept;
     else if (got < 0)
@@ -363,6 +386,24 @@ static void serve_link(struct source *source, struct link *link, uint32_t events
         fail(source, link, "connection closed");
     else
         feed(source, link, source->input, kept + (size_t)got);
+    return got > 0;
+}
+
+/* What TLS has taken from the socket is not told of again. */
+static void serve_link(struct source *source, struct link *link, uint32_t events)
+{
+    unsigned generation = link->generation;
+
+    if (link->phase == PHASE_SECURING)
+        shake(source, link);
+    if ((events & EPOLLOUT) && link->phase == PHASE_BODY)
+        send_body(source, link);
+    if (!(events & ~(uint32_t)EPOLLOUT) || link->phase == PHASE_CLOSED ||
+        link->phase == PHASE_SECURING)
+        return;
+    while (receive(source, link) && link->secure != NULL && link->generation == generation &&
+           link->phase != PHASE_CLOSED)
+        continue;
 }
 
 /* Until every link is parked or closed. */
@@ -405,16 +446,10 @@ static void report(struct source *source, uint64_t elapsed_ns)
                (double)done * NS_PER_S / (double)elapsed_ns, (double)times[0] / 1e3,
                (double)times[done / 2] / 1e3, (double)times[done - 1 - done / 100] / 1e3);
     }
+    if (source->options.is_secure)
+        printf(", \"resumed\": %lu", secure_resumed());
     puts("}");
     fflush(stdout);
-}
-
-static void await_line(void)
-{
-    char octet;
-
-    while (read(STDIN_FILENO, &octet, 1) == 1 && octet != '\n')
-        continue;
 }
 
 /* Sends `count` messages over the parked links. */
@@ -442,11 +477,11 @@ static void run_kept(struct source *source)
     source->times_ns = times_ns;
     puts("ready");
     fflush(stdout);
-    await_line();
+    bench_await_line();
     start_ns = bench_now_ns();
     run_messages(source, source->options.messages);
     report(source, bench_now_ns() - start_ns);
-    await_line();
+    bench_await_line();
     for (unsigned long i = 0; i < count; i++) {
         struct link *link = &source->links[i];
 
@@ -503,13 +538,17 @@ static struct options parse_options(int argc, char **argv)
         .connections = 1, .messages = 1, .size_bytes = 4096, .domains = 1, .recipients = 1};
     int letter;
 
-    while ((letter = getopt(argc, argv, "c:n:s:d:r:w:g:klp")) != -1) {
+    while ((letter = getopt(argc, argv, "c:n:s:d:r:w:g:klptT")) != -1) {
         if (letter == 'k')
             options.keeps = true;
         else if (letter == 'l')
             options.is_lmtp = true;
         else if (letter == 'p')
             options.pipelines = true;
+        else if (letter == 't')
+            options.is_secure = true;
+        else if (letter == 'T')
+            options.is_secure = options.resumes = true;
         else if (letter == 'c')
             options.connections = bench_number(optarg, 19990);
         else if (letter == 'n')
@@ -529,7 +568,7 @@ static struct options parse_options(int argc, char **argv)
     }
     if (argc - optind != 1 || options.connections == 0 || options.domains == 0 ||
         options.recipients == 0)
-        bench_die("usage: source [-klp] [-cnsdrwg NUMBER] PORT");
+        bench_die("usage: source [-klptT] [-cnsdrwg NUMBER] PORT");
     if (options.gap_ms > 0 && options.connections > 1)
         bench_die("-g goes with one connection only");
     options.port = (unsigned)bench_number(argv[optind], 65535);
@@ -543,6 +582,8 @@ int main(int argc, char **argv)
 
     source->options = parse_options(argc, argv);
     bench_raise_descriptors();
+    if (source->options.is_secure)
+        secure_init(source->options.resumes);
     source->epoll = epoll_create1(EPOLL_CLOEXEC);
     source->links = bench_alloc(source->options.connections, sizeof(*source->links));
     source->times_ns = bench_alloc(source->options.messages + 1, sizeof(*source->times_ns));

@@ -123,6 +123,20 @@ def lmtp_rows(bench):
     ]
 
 
+def tls_rows():
+    return [
+        ("TLS, full handshake and 4 KiB each", "µs CPU/message", "tls new", Limit(times=1.1)),
+        ("", "handshakes/s", "tls new rate", None),
+        ("the same, resumed", "µs CPU/message", "tls resumed", Limit(times=1.1)),
+        ("", "handshakes/s", "tls resumed rate", None),
+        ("TLS, 4 KiB, kept connections", "µs CPU/message", "tls kept", Limit(times=1.1)),
+        ("TLS, 1 MiB, kept connections", "µs CPU/MiB", "tls big", Limit(times=1.1)),
+        ("TLS, one session, kept", "µs median", "tls latency", Limit(times=1.1)),
+        ("idle TLS connection", "octets", "tls idle", Limit(value=20 * 1024)),
+        ("1 MiB, HAProxy with splice-auto", "µs CPU/MiB", "splice", None),
+    ]
+
+
 def number(value):
     if value is None:
         return "-"
@@ -135,7 +149,8 @@ def show(bench):
           + f"{'/haproxy':>10}{'limit':>10}")
     topic = None
     for title, unit, row, limit in (simple_rows() + rtt_rows() + flat_rows(bench)
-                                    + queue_rows(bench) + spf_rows() + lmtp_rows(bench)):
+                                    + queue_rows(bench) + spf_rows() + lmtp_rows(bench)
+                                    + tls_rows()):
         topic = title or topic
         values = {name: bench.median(row, name) for name in COLUMNS}
         if all(value is None for value in values.values()):
