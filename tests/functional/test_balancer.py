@@ -61,24 +61,27 @@ def run():
 
 @pytest.fixture
 def haproxy(run, tmp_path):
-    def make(server, change=("", "")):
+    def make(server, *changes):
         port = free_port()
         text = recipe.put_in(recipe.block("haproxy", "haproxy.cfg", DOCUMENT),
                              bind=f"127.0.0.1:{port}", postern=f"127.0.0.1:{server.port}")
-        (tmp_path / "haproxy.cfg").write_text(text.replace(*change))
+        for change in changes:
+            assert change[0] in text
+            text = text.replace(*change)
+        (tmp_path / "haproxy.cfg").write_text(text)
         return run([binary("haproxy"), "-db", "-f", str(tmp_path / "haproxy.cfg")], port)
     return make
 
 
 @pytest.fixture
 def nginx(run, tmp_path):
-    def make(module, way, **places):
+    def make(module, way, change=("", ""), **places):
         program = binary("nginx")
         port = free_port()
         if not os.path.exists(f"/usr/lib/nginx/modules/ngx_{module}_module.so"):
             pytest.skip(f"no ngx_{module}_module on this machine")
         text = recipe.put_in(recipe.block(way, "nginx.conf", DOCUMENT),
-                             listen_nginx=f"127.0.0.1:{port}", **places)
+                             listen_nginx=f"127.0.0.1:{port}", **places).replace(*change)
         user = "user root;\n" if is_root() else ""
         (tmp_path / "nginx.conf").write_text(
             f"load_module /usr/lib/nginx/modules/ngx_{module}_module.so;\n{user}daemon off;\n"
@@ -123,6 +126,37 @@ def test_haproxy_checks(behind, haproxy):
     assert server.events("no-proxy-header") == []
 
 
+def send_encrypted(front, certificates):
+    with Client(front, source=CLIENT) as client:
+        client.secure(certificates.client_context())
+        client.hello()
+        assert client.mail(PLAIN_MESSAGE).code == 250
+
+
+def test_haproxy_ends_tls(behind, haproxy, certificates, tmp_path):
+    """What it says of TLS by v2 is in the log and in the Received field."""
+    both = tmp_path / "both.pem"
+    both.write_text(certificates.mx.certificate.read_text() + certificates.mx.key.read_text())
+    server, backend = behind("proxy")
+    front = haproxy(server, ("send-proxy-v2 check", "send-proxy-v2-ssl-cn check"),
+                    ("\n    option smtpchk", f" ssl crt {both}\n    option smtpchk"))
+    send_encrypted(front, certificates)
+    logged = server.wait_transaction()
+    assert logged["client"].startswith(f"{CLIENT}:") and "tls" not in logged
+    assert [fields for fields in server.events("connect") if fields.get("proxy-tls") == "TLSv1.3"]
+    assert len(backend.ended) == 1
+
+
+@pytest.mark.parametrize("way", ["send-proxy", "send-proxy-v2"])
+def test_haproxy_passes_tls(behind, haproxy, certificates, way):
+    """postern ends TLS, behind a header in plain."""
+    server, _ = behind("proxy", "tls = implicit\n" + certificates.mx.lines())
+    front = haproxy(server, ("send-proxy-v2 check check-send-proxy", way))
+    send_encrypted(front, certificates)
+    logged = server.wait_transaction()
+    assert logged["client"].startswith(f"{CLIENT}:") and logged["tls"].startswith("TLSv1.3/")
+
+
 def test_haproxy_limits(behind, haproxy):
     """The second connection of one client is one too many, that of another is not."""
     server, _ = behind("proxy", "max-connections-per-client = 1\n")
@@ -153,6 +187,8 @@ def auth_http():
                 self.send_header("Auth-Status", "OK")
                 self.send_header("Auth-Server", "127.0.0.1")
                 self.send_header("Auth-Port", str(port))
+                if self.headers["Auth-Method"] == "plain":
+                    self.send_header("Auth-User", self.headers["Auth-User"])
                 self.end_headers()
 
             def log_message(self, *_):
@@ -174,6 +210,25 @@ def test_nginx_mail(behind, nginx, auth_http):
     send_through(front)
     assert_seen(server, backend, None)
     assert server.wait_event("asserted")["name"] == "[UNAVAILABLE]"
+
+
+def test_nginx_mail_with_users(behind, nginx, auth_http, certificates):
+    """It ends TLS and AUTH; who has logged in is handed on."""
+    server, backend = behind("mail")
+    front = nginx("mail", "mail", ("smtp_auth none;", f"smtp_auth plain; starttls only; "
+                                   f"ssl_certificate {certificates.mx.certificate}; "
+                                   f"ssl_certificate_key {certificates.mx.key};"),
+                  auth=auth_http(server.port))
+    with Client(front, source=CLIENT) as client:
+        client.hello()
+        client.start_tls(certificates.client_context())
+        client.expect(250, "EHLO helo.example.org")
+        client.expect(235, "AUTH PLAIN AGpvZQBzZWNyZXQ=")
+        assert client.mail(PLAIN_MESSAGE).code == 250
+    assert_seen(server, backend, None)
+    assert server.wait_event("asserted")["login"] == "joe"
+    said = [line for c in backend.connections for line in c.lines if line.startswith("XCLIENT ")]
+    assert any(" LOGIN=joe" in line for line in said)
 
 
 def test_probe_without_an_octet(behind):

@@ -18,7 +18,7 @@ notifier_socket =
 host_lookup =
 keep_environment =
 acl_smtp_rcpt = accept
-tls_advertise_hosts =
+tls_advertise_hosts = {advertise}
 message_size_limit = 100M
 smtp_accept_max = 200
 smtp_accept_queue_per_connection = 0
@@ -53,18 +53,35 @@ pass_on:
   port = {next_hop}
   max_rcpt = 0
 """
+SECURE = """
+tls_certificate = /etc/tls.pem
+tls_privatekey = /etc/tls.key
+"""
+# The certificate's name is none of 127.0.0.1.
+SECURE_PASS_ON = """
+  hosts_require_tls = *
+  tls_verify_certificates = /etc/authority.pem
+  tls_verify_hosts = *
+  tls_verify_cert_hostnames =
+"""
 
 
 class Exim(Unpacked):
-    """protocol: "smtp" or "lmtp", to the port next_hop."""
+    """protocol: "smtp" or "lmtp", to the port next_hop. With certificates it offers STARTTLS, and
+    passes mail on to nobody without."""
 
     command = ("/usr/sbin/exim4", "-bdf")
 
-    def __init__(self, next_hop=None, protocol="smtp"):
+    def __init__(self, next_hop=None, protocol="smtp", certificates=None):
         name, number = USER
         super().__init__("exim4-daemon-light", {name: number})
-        self.write("etc/exim4/exim4.conf", (CONF + (PASS_ON if next_hop else KEEP)).format(
-            port=self.port, owner=OWNER, next_hop=next_hop, protocol=protocol))
+        text = PASS_ON if next_hop else KEEP
+        if certificates:
+            self.give(certificates, number)
+            text = SECURE + text + (SECURE_PASS_ON if next_hop else "")
+        self.write("etc/exim4/exim4.conf", (CONF + text).format(
+            port=self.port, owner=OWNER, next_hop=next_hop, protocol=protocol,
+            advertise="*" if certificates else ""))
         for folder in ("var/log", "var/spool"):
             os.chown(self.root / folder, number, number)
         self.start()

@@ -67,6 +67,15 @@ class Unpacked:
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)
         (self.root / path).write_text(text)
 
+    def give(self, certificates, owner=0):
+        """Certificate, key, and whom to trust, as files of this root."""
+        for name, path in (("tls.pem", certificates.mx.certificate),
+                           ("tls.key", certificates.mx.key),
+                           ("authority.pem", certificates.authority.certificate)):
+            shutil.copyfile(path, self.root / "etc" / name)
+            os.chown(self.root / "etc" / name, owner, -1)
+            os.chmod(self.root / "etc" / name, 0o600)
+
     def start(self):
         """Until it listens."""
         self.process = Process(["unshare", "--mount", "--propagation=private", "sh", "-c", ENTER,
