@@ -148,6 +148,10 @@ void bridge_log_reject(struct bridge *b, const struct session_action *what)
     if (what->rcpt != NULL)
         log_put_address(&line, pool_of(b), "rcpt", &what->rcpt->original);
     log_put_reply(&line, pool_of(b), "reply", &what->reply);
+    if (what->rcpt != NULL && what->rcpt->is_guarded)
+        log_put_text(&line, "reason",
+                     what->rcpt->guard == REPLY_RELAYING_DENIED ? "relay-from"
+                                                                : "routed-recipients");
     log_end(&line);
 }
 

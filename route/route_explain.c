@@ -88,6 +88,26 @@ static void put_guard(struct buf *out, enum reply_id guard)
                   reply_own(guard));
 }
 
+/* What clients hear while the target is away, as relay_outage.c has it. */
+static void put_outage(struct buf *out, const struct target *target, enum reply_id guard)
+{
+    const struct reply away = reply_own(REPLY_TARGET_DOWN);
+    bool may_come = target->may_spool && guard != REPLY_ROUTED_RECIPIENT;
+    if (!target->kind->is_relay)
+        return;
+    buf_text(out, "while ");
+    put_target(out, target);
+    if (!may_come) {
+        put_reply(out, " is away: ", away);
+        return;
+    }
+    buf_text(out, " is away: accepted, and the message waits in the spool\n");
+    if (guard == REPLY_RELAYING_DENIED)
+        put_reply(out, "    but for clients outside relay-from: ", away);
+    if (target->defers_unverified)
+        put_reply(out, "    but for recipients that it has not accepted lately: ", away);
+}
+
 static void put_trouble(struct buf *out, const struct route_walk *walk)
 {
     switch (walk->trouble) {
@@ -116,6 +136,8 @@ static void put_outcome(struct buf *out, const struct route_walk *walk,
                         const struct route_client *client)
 {
     struct reply refusal = route_walk_refusal(walk);
+    enum reply_id guard = route_walk_guard(walk, client);
+    const struct target *last = NULL;
     put_trouble(out, walk);
     if (refusal.code != 0) {
         put_reply(out, "=> ", refusal);
@@ -130,7 +152,10 @@ static void put_outcome(struct buf *out, const struct route_walk *walk,
         address_put(out, &leg->leg.to);
         buf_byte(out, '\n');
     }
-    put_guard(out, route_walk_guard(walk, client));
+    put_guard(out, guard);
+    for (const struct route_walk_leg *leg = walk->first_leg; leg != NULL; leg = leg->next)
+        if (leg->leg.target != last)
+            put_outage(out, last = leg->leg.target, guard);
 }
 
 void route_explain(const struct route_set *set, const struct address *to,

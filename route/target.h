@@ -105,9 +105,10 @@ struct target {
     const struct target_ops *ops;   /* NULL: only its settings are known (--check, --explain) */
     const void *conf;               /* the settings, of the kind's type */
     struct bytes name;              /* the section's, or the host of an implicit relay */
-    bool can_prepare;  /* the message is invisible before the commit; else the target is firm */
-    bool may_spool;    /* relay.on-failure = spool, and there is a spool */
-    bool answers_each; /* an outcome for each recipient at the end of data: LMTP */
+    bool can_prepare; /* the message is invisible before the commit; else the target is firm */
+    bool defers_unverified; /* of what it has not accepted lately nothing is taken in its stead */
+    bool may_spool;         /* relay.on-failure = spool, and there is a spool */
+    bool answers_each;      /* an outcome for each recipient at the end of data: LMTP */
     const struct target_queue *queue;    /* never NULL */
     const struct setting_texts *filters; /* their names, as written; NULL: the kind has none */
     const struct chain *chain;           /* the same, opened, for who asks them; NULL: none */

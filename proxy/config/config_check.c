@@ -43,23 +43,65 @@ static bool is_blind(const struct config *config, const struct route_word *word)
     return is_host(word);
 }
 
-static void warn_if_open(struct config *config, const struct smtpd_conf *smtpd,
-                         const struct route_line *line)
+static bool is_relay(const struct config *config, const struct route_word *word)
+{
+    const struct target_kind *kind = config_target(config, word->text).kind;
+    return kind != NULL ? kind->is_relay : is_host(word);
+}
+
+/* Is mail taken in its stead while it is away? */
+static bool is_spooled_for(const struct config *config, const struct route_word *word)
+{
+    struct config_target section = config_target(config, word->text);
+    return is_relay(config, word) &&
+           (section.kind == NULL || section.kind->describe(section.conf).may_spool);
+}
+
+static bool names_domain(const struct route_line *line)
+{
+    struct bytes pattern = line->words[0].text;
+    return bytes_find(pattern, '@') + 1 < pattern.len;
+}
+
+/* Does a line of the listener that names a domain lead there? Where it rewrites, it may. */
+static bool is_reached_by_domain(const struct smtpd_conf *smtpd, struct bytes target)
+{
+    for (size_t k = 0; k < smtpd->table_count; k++)
+        for (const struct route_line *line = smtpd->tables[k]->first; line != NULL;
+             line = line->next)
+            for (uint32_t i = 1; names_domain(line) && i < line->word_count; i++)
+                if (bytes_equal(line->words[i].text, target) ||
+                    bytes_find(line->words[i].text, '@') < line->words[i].text.len)
+                    return true;
+    return false;
+}
+
+static void warn_of_all(struct config *config, const struct smtpd_conf *smtpd,
+                        const struct route_line *line, const struct route_word *word,
+                        const char *what, const char *follows)
+{
+    char after[400];
+    snprintf(after, sizeof after, "%s, and smtpd \"%.*s\" listens on a public address: %s", what,
+             (int)smtpd->section.len, (const char *)smtpd->section.at, follows);
+    cf_warning(&config->problems, route_source_place(line, word),
+               cf_phrase(&config->problems, "\"@\" leads to ", word->text, after));
+}
+
+static void check_all(struct config *config, const struct smtpd_conf *smtpd,
+                      const struct route_line *line)
 {
     const struct route_word *word;
     uint32_t at = 1;
-    char after[400];
     if (!bytes_is(line->words[0].text, "@"))
         return;
     while ((word = next_simple_target(line, &at)) != NULL) {
-        if (!is_blind(config, word))
-            continue;
-        snprintf(after, sizeof after,
-                 ", which cannot see who the client is, and smtpd \"%.*s\" listens on a public "
-                 "address: only relay-from keeps it from being an open relay",
-                 (int)smtpd->section.len, (const char *)smtpd->section.at);
-        cf_warning(&config->problems, route_source_place(line, word),
-                   cf_phrase(&config->problems, "\"@\" leads to ", word->text, after));
+        if (is_blind(config, word))
+            warn_of_all(config, smtpd, line, word, ", which cannot see who the client is",
+                        "only relay-from keeps it from being an open relay");
+        else if (is_spooled_for(config, word) && !is_reached_by_domain(smtpd, word->text))
+            warn_of_all(config, smtpd, line, word, ", to which no line leads that names a domain",
+                        "while that relay is away, only relay-from may send to it and all others "
+                        "get 451; name your own domains above \"@\"");
     }
 }
 
@@ -78,7 +120,7 @@ int config_check_open_relays(struct config *config)
         for (size_t k = 0; k < smtpd->table_count && is_public(smtpd); k++)
             for (const struct route_line *line = smtpd->tables[k]->first; line != NULL;
                  line = line->next)
-                warn_if_open(config, smtpd, line);
+                check_all(config, smtpd, line);
     }
     return 0;
 }
@@ -291,17 +333,54 @@ static void note_targets(const struct config *config, const struct route_line *l
     const struct route_word *word;
     uint32_t at = 1;
     while ((word = next_simple_target(line, &at)) != NULL) {
-        const struct target_kind *kind = config_target(config, word->text).kind;
-        to->relay |= kind != NULL ? kind->is_relay : is_host(word);
-        to->other |= kind != NULL && !kind->is_relay;
+        to->relay |= is_relay(config, word);
+        to->other |= config_target(config, word->text).kind != NULL && !is_relay(config, word);
     }
+}
+
+/* Reports come from our own address, and go anywhere. */
+static void warn_of_reports(struct config *config, struct cf_place place, struct bytes relay)
+{
+    struct config_target section = config_target(config, relay);
+    const char *why = NULL;
+    if (section.kind == NULL || !section.kind->is_relay)
+        return;
+    if (section.kind->describe(section.conf).answers_each)
+        why = ", which has mailboxes of its own (LMTP) and sends nothing on: bounce-relay names a "
+              "relay that does";
+    else if (!section.kind->is_blind(section.conf))
+        why = ", which may judge clients by their addresses, and refuse ours: bounce-relay names a "
+              "relay that takes mail from us for anywhere, with identity = none";
+    if (why == NULL)
+        return;
+    cf_warning(&config->problems, place,
+               cf_phrase(&config->problems, "reports to senders go to ", relay, why));
+}
+
+static void warn_of_relays(struct config *config, const struct smtpd_conf *smtpd)
+{
+    const struct route_word *word;
+    for (size_t k = 0; k < smtpd->table_count; k++)
+        for (const struct route_line *line = smtpd->tables[k]->first; line != NULL;
+             line = line->next)
+            for (uint32_t at = 1; (word = next_simple_target(line, &at)) != NULL;) {
+                const struct config_section *section =
+                    config_builder_find_target(config, word->text);
+                if (section != NULL)
+                    warn_of_reports(config, section->place, word->text);
+            }
 }
 
 /* Reports to senders leave by a relay, also those that are promised by announcing DSN. */
 static void check_reports(struct config *config)
 {
+    const struct config_section *core =
+        config_builder_find(config, &config_core_section, bytes_make(NULL, 0));
     bool is_sender_told =
         config->core.bounce_to == CORE_BOUNCE_SENDER || config->core.bounce_to == CORE_BOUNCE_BOTH;
+    if (is_sender_told && config->core.bounce_relay.len != 0)
+        warn_of_reports(config, config_builder_place(core, "bounce-relay", 0),
+                        config->core.bounce_relay);
     for (size_t i = 0; i < config->smtpd_count; i++) {
         const struct smtpd_conf *smtpd = config->smtpds[i];
         struct led_to to = {.relay = !is_sender_told || config->core.bounce_relay.len != 0};
@@ -309,6 +388,8 @@ static void check_reports(struct config *config)
             for (const struct route_line *line = smtpd->tables[k]->first; line != NULL;
                  line = line->next)
                 note_targets(config, line, &to);
+        if (is_sender_told && config->core.bounce_relay.len == 0)
+            warn_of_relays(config, smtpd);
         if (to.other && !to.relay)
             cf_warning(&config->problems,
                        config_builder_find(config, &smtpd_conf_section, smtpd->section)->place,

@@ -44,6 +44,7 @@ struct event {
     struct reply reply; /* borrowed; copied into the mail arena where it is kept */
     bool is_end_sent;
     bool is_unverified; /* EV_ANSWER: accepted by postern in an outage, not by the target */
+    bool is_guarded;    /* EV_ANSWER: because of rcpt->guard */
     bool may_be_there;  /* EV_COMMITTED with an error: the message may have been delivered */
 };
 

@@ -334,6 +334,7 @@ static void on_answer(struct transaction *t, const struct event *ev)
         return;
     transaction_set_envelope(t, ev->rcpt, ev->fate);
     ev->rcpt->is_unverified = ev->is_unverified;
+    ev->rcpt->is_guarded = ev->is_guarded;
     transaction_set_reply(ev->rcpt, t->mail, &ev->reply);
     ev->rcpt->answer = ev->rcpt->reply;
 }

@@ -65,6 +65,7 @@ struct recipient {
     /* The reply to give instead of the target's (relay-from, routed-recipients) where the target
      * took neither XCLIENT nor PROXY and so does not judge the client itself. REPLY_OK: none. */
     enum reply_id guard;
+    bool is_guarded;    /* ... and its answer was given because of it */
     bool names_domain;  /* the route that led here names its domain */
     bool is_unverified; /* accepted by postern in an outage, not by the target */
     bool is_added;      /* in the head: by a filter; the client knows nothing of it */

@@ -347,6 +347,7 @@ static struct target describe(const void *settings)
         .conf = conf,
         .name = conf->section,
         .may_spool = conf->on_failure == RELAY_ON_FAILURE_SPOOL,
+        .defers_unverified = conf->unverified == RELAY_UNVERIFIED_DEFER,
         .answers_each = conf->protocol == RELAY_LMTP,
         .queue = &conf->queue,
         .filters = &conf->filters,

@@ -164,11 +164,15 @@ static bool report_guarded(struct relay_branch *w)
 {
     w->has_guarded = false;
     RELAY_EACH_RECIPIENT (rcpt, w) {
-        struct reply reply = reply_own(relay_recipient_guard(w, rcpt));
-        if (!relay_recipient_is_guarded(w, rcpt))
+        enum reply_id guard = relay_recipient_guard(w, rcpt);
+        struct reply reply = reply_own(guard);
+        struct event ev = {.rcpt = rcpt,
+                           .fate = outcome_of_code(reply.code),
+                           .reply = reply,
+                           .is_guarded = guard == rcpt->guard};
+        if (guard == REPLY_OK)
             continue;
-        if (rcpt->envelope == FATE_OPEN &&
-            !report_answer(w, rcpt, outcome_of_code(reply.code), &reply))
+        if (rcpt->envelope == FATE_OPEN && !relay_report_answer(w, &ev))
             return false;
         if (relay_recipient_stands(rcpt) &&
             !report_fallen(w, rcpt, outcome_of_code(reply.code), &reply))

@@ -20,7 +20,10 @@ struct event relay_outage_answer(const struct relay_branch *w, struct recipient 
     struct relay_memory *memory = w->relay->service->memory;
     bool accepts = w->relay->conf->unverified == RELAY_UNVERIFIED_ACCEPT;
     enum relay_recall known = RELAY_RECALL_NOTHING;
-    struct event ev = {.kind = EV_ANSWER, .rcpt = rcpt, .reply = reply_own(REPLY_TARGET_DOWN)};
+    struct event ev = {.kind = EV_ANSWER,
+                       .rcpt = rcpt,
+                       .reply = reply_own(REPLY_TARGET_DOWN),
+                       .is_guarded = rcpt->guard != REPLY_OK};
 
     if (memory != NULL && rcpt->guard == REPLY_OK)
         known = relay_memory_recall(memory, w->relay->target.name, &rcpt->to,

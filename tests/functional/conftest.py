@@ -241,7 +241,8 @@ class Chain:
         places = {"networks": f"{TRUSTED}/32"} if "192.0.2.0/24" in listener else {}
         lines = recipe.put_in(listener, **places).splitlines()[1:]
         smtpd = "\n".join(line for line in lines if not line.startswith("listen-port"))
-        text = recipe.put_in("[relay " + rest, postfix_port=self.postfix.port)
+        text = recipe.put_in("[relay " + rest, postfix_port=self.postfix.port,
+                             reports_port=self.postfix.reports_port)
         text = text.replace("max-connections", f"{relay}\nmax-connections")
         return self._start(text, smtpd=smtpd + "\n" + options.pop("smtpd", ""), **options)
 

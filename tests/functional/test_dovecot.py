@@ -33,6 +33,8 @@ def server(postern, stores):
     for number, store in enumerate(stores):
         assert f"192.0.2.1{number + 1}:24" in text
         text = text.replace(f"192.0.2.1{number + 1}:24", store.address)
+    assert "address = 192.0.2.25\n" in text
+    text = text.replace("192.0.2.25", f"127.0.0.1:{free_port()}")
     text = re.sub(r'\[smtpd .*?\n\n', "", text, flags=re.S)
     return postern(text.replace("protocol = lmtp\n", "protocol = lmtp\nhealth-interval = 1s\n"))
 

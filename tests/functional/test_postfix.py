@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """postern in front of a real Postfix, both set up as doc/postfix.md says."""
+import re
+import types
+
 import pytest
 
+from conftest import Chain
+from harness import recipe
 from harness.dns import BLOCKED, BLOCKED_NAME, CLIENT, MISMATCH, NAMELESS, TRUSTED
 from harness.messages import (DOTTED_MESSAGE, HEADER, ODD_MESSAGE, PLAIN_MESSAGE, as_stored,
                               big_message)
-from harness.postern import PATIENT
-from harness.postfix import queue_id
+from harness.postern import PATIENT, run
+from harness.postfix import Postfix, queue_id
+from harness.process import is_root
 from harness.senders import Swaks, smtp_source
 from peers.client import Client
 
@@ -176,17 +182,109 @@ def test_foreign_client_may_not_relay_by_xforward(xforward_chain):
         client.expect(550, "RCPT TO:<someone@elsewhere.example>")
 
 
-def test_no_open_relay_while_postfix_is_away(postern, target):
-    """In an outage a foreign client gets 451 for a foreign domain, never 250."""
-    gone = target()
-    gone.unlisten()
-    server = postern(f'[relay "postfix"]\naddress = {gone.address}\nidentity = xclient\n'
-                     "[route]\n@ postfix\n", smtpd=f"relay-from = {TRUSTED}/32\n")
+# ---- Postfix is away ----
+
+@pytest.fixture(params=["xclient", "xforward", "proxy"])
+def away(request, target, postern):
+    """A chain of each way whose Postfix is not started yet, and sends to a scripted world."""
+    if not is_root():
+        pytest.skip("a private Postfix is started as root")
+    world = target()
+    postfix = Postfix(recipe.put_in(recipe.block(request.param, "main.cf"),
+                                    networks=f"{TRUSTED}/32"),
+                      recipe.block(request.param, "master.cf")
+                      + recipe.block("reports", "master.cf") + "smtp unix - - n - - smtp\n",
+                      {"relayhost": f"[127.0.0.1]:{world.port}"}, is_started=False)
+    yield types.SimpleNamespace(way=request.param, postfix=postfix, world=world,
+                                chain=Chain(request.param, postfix, postern))
+    postfix.stop()
+
+
+def test_mail_from_the_internet_in_an_outage(away):
+    """Whoever writes to a domain of ours hears 250, and the message arrives when Postfix is back; a
+    foreign domain is for our own networks alone, and the log says why."""
+    server = away.chain.postern("health-interval = 1s")
+    with server.client(source=CLIENT) as client:
+        client.hello()
+        assert client.mail(PLAIN_MESSAGE).code == 250
+        client.expect(250, "MAIL FROM:<sender@example.org>")
+        refused = client.command("RCPT TO:<someone@elsewhere.example>")
+    told = server.wait_event("reject")
+    if away.way == "xforward":
+        assert (refused.code, refused.enhanced) == (550, "5.7.1")
+    else:
+        assert (refused.code, refused.enhanced) == (451, "4.4.1")
+        assert told["reason"] == "relay-from" and told["rcpt"] == "<someone@elsewhere.example>"
+        with server.client(source=TRUSTED) as client:
+            client.hello()
+            client.envelope(recipients=["someone@elsewhere.example"])
+            client.expect(250, "RSET")
+    away.postfix.start()
+    reply = server.wait_event("delivered", timeout_s=60)["reply"]
+    assert away.postfix.delivered(queue_id(reply)).sent == as_stored(PLAIN_MESSAGE)
+
+
+def test_a_report_reaches_a_sender_outside(away):
+    """A user whom Postfix does not know was taken in good faith: the sender is told."""
+    server = away.chain.postern("health-interval = 1s")
+    with server.client(source=CLIENT) as client:
+        client.hello()
+        assert client.mail(PLAIN_MESSAGE, recipients=["nobody-here@example.test"]).code == 250
+    away.postfix.start()
+    report, = away.world.wait_ended(1, timeout_s=60)
+    assert b"Status: 5.1.1\r\n" in report.content
+    assert "<sender@example.org>" in report.rcpts[0]
+
+
+def test_unverified_is_deferred_in_an_outage(away):
+    """As the document says: whom Postfix has not accepted lately hears 451."""
+    server = away.chain.postern("unverified = defer")
+    away.postfix.start()
+    with server.client(source=CLIENT) as client:
+        client.hello()
+        assert client.mail(PLAIN_MESSAGE).code == 250
+        client.quit()
+    away.postfix.process.terminate()
     with server.client(source=CLIENT) as client:
         client.hello()
         client.expect(250, "MAIL FROM:<sender@example.org>")
-        reply = client.expect(451, "RCPT TO:<someone@elsewhere.example>")
-        assert reply.enhanced == "4.4.1"
+        client.expect(250, "RCPT TO:<joe@example.test>")
+        assert client.expect(451, "RCPT TO:<nobody-here@example.test>").enhanced == "4.4.1"
+        client.expect(250, "RSET")
+
+
+def test_what_check_and_explain_say(away):
+    """The recipes are without fault; without the lines that matter in an outage they are not."""
+    server = away.chain.postern(is_started=False)
+    text = server.config.read_text().replace("127.0.0.1:" + str(server.port), str(server.port))
+    server.config.write_text(text)
+    assert "warning" not in server.check().stderr
+    def explain(address):
+        return run(*server.flags, "--explain", address).stdout.splitlines()[-2:]
+    waits = 'while relay "postfix" is away: accepted, and the message waits in the spool'
+    assert explain("joe@example.test")[-1] == waits
+    if away.way != "xforward":
+        assert explain("x@elsewhere.example")[-2:] == [waits, (
+            "    but for clients outside relay-from: 451 4.4.1 No connection to the next host, "
+            "try again later")]
+    text = re.sub("(?m)^bounce-relay.*", "", text)
+    server.config.write_text(re.sub("(?m)^@example.test.*", "", text))
+    said = server.check().stderr
+    if away.way != "xforward":
+        assert '"@" leads to "postfix", to which no line leads that names a domain' in said
+        assert 'warning: reports to senders go to "postfix", which may judge' in said
+
+
+def test_no_relay_from_while_a_target_cannot_judge(target, postern):
+    """Where the target does not see the client, the log says why it gets 550, too."""
+    backend = target()
+    server = postern(f'[relay "blind"]\naddress = {backend.address}\nidentity = none\n'
+                     "[route]\n@ blind\n", smtpd=f"relay-from = {TRUSTED}/32\n")
+    with server.client(source=CLIENT) as client:
+        client.hello()
+        client.expect(250, "MAIL FROM:<sender@example.org>")
+        client.expect(550, "RCPT TO:<someone@elsewhere.example>")
+    assert server.wait_event("reject")["reason"] == "relay-from"
 
 
 def test_several_recipients_each_with_its_own_reply(xclient_chain):

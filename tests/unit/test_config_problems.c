@@ -237,6 +237,8 @@ static void tells_problems(void **state)
     check_problems(wrong, ARRAY_LENGTH(wrong), false);
 }
 
+#define OPEN "[smtpd \"s\"]\nlisten-port = 2525\n[relay \"r\"]\naddress = 10.0.0.1\n"
+
 static void warns(void **state)
 {
     static const struct problem_row rows[] = {
@@ -252,10 +254,20 @@ static void warns(void **state)
          "t.cf:4:3: warning: \"@\" leads to \"other.example.net\", which cannot see who the client "
          "is, and smtpd \"s\" listens on a public address: only relay-from keeps it from being an "
          "open relay\n"},
-        /* nothing to warn of: it sees clients; nobody outside comes in; it names a domain */
-        {"[smtpd \"s\"]\nlisten-port = 2525\n[relay \"r\"]\naddress = 10.0.0.1\n"
-         "identity = xclient\n[route]\n@ r\n",
-         ""},
+        {OPEN "identity = xclient\n[route]\njoe@ r\n@ r\n",
+         "t.cf:8:3: warning: \"@\" leads to \"r\", to which no line leads that names a domain, and "
+         "smtpd \"s\" listens on a public address: while that relay is away, only relay-from may "
+         "send to it and all others get 451; name your own domains above \"@\"\n"},
+        {OPEN "identity = xclient\n[maildir \"m\"]\npath = /m\n[route]\n@a.b m\n@ m, r\n",
+         "t.cf:10:6: warning: \"@\" leads to \"r\", to which no line leads that names a domain, "
+         "and "
+         "smtpd \"s\" listens on a public address: while that relay is away, only relay-from may "
+         "send to it and all others get 451; name your own domains above \"@\"\n"},
+        /* nothing to warn of: it sees clients, and lines that name domains lead there or may lead
+         * there; in an outage nobody may send anyway; nobody outside comes in; it names a domain */
+        {OPEN "identity = xclient\n[route]\n@a.b r\n@ r\n", ""},
+        {OPEN "identity = xclient\n[route]\n@a.b @c.d\n@ r\n", ""},
+        {OPEN "identity = xclient\non-failure = tempfail\n[route]\n@ r\n", ""},
         {CONFIG_WORLD_QUIET "[relay \"r\"]\naddress = 10.0.0.1\nidentity = none\n[route]\n@ r\n",
          ""},
         {"[smtpd \"s\"]\nlisten-port = 2525\n[relay \"r\"]\naddress = 10.0.0.1\nidentity = none\n"
@@ -265,6 +277,12 @@ static void warns(void **state)
     (void)state;
     check_problems(rows, ARRAY_LENGTH(rows), false);
 }
+
+/* A relay that takes reports. */
+#define NAMELESS "[relay \"r\"]\nidentity = none\n"
+
+#define OWN                                                                                        \
+    "warning: target \"r\" leads to our own listener smtpd \"s\", which is never connected to\n"
 
 static void checks_targets(void **state)
 {
@@ -282,33 +300,33 @@ static void checks_targets(void **state)
          "implicit relay\n"
          "t.cf:4:12: warning: target \"mx.example.net\" leads to our own listener smtpd "
          "\"mx.example.net\", which is never connected to\n"},
-        {CONFIG_WORLD_QUIET "[relay \"r\"]\naddress = 127.0.0.1:2525\n[route]\n@a.example r\n",
-         "t.cf:6:12: warning: target \"r\" leads to our own listener smtpd \"s\", which is never "
-         "connected to\n"},
+        {CONFIG_WORLD_QUIET
+         "[relay \"r\"]\naddress = 127.0.0.1:2525\n[route]\n@a.example r\n" NAMELESS,
+         "t.cf:6:12: " OWN},
         {CONFIG_WORLD_QUIET "[relay \"r\"]\naddress = 10.0.0.1\naddress = localhost:2525\n[route "
-                            "\"t\"]\n@a.example r\n",
-         "t.cf:7:12: warning: target \"r\" leads to our own listener smtpd \"s\", which is never "
-         "connected to\n"},
-        {CONFIG_WORLD_QUIET "[relay \"r\"]\naddress = nowhere.example:25\n[route]\n@a.example r\n",
+                            "\"t\"]\n@a.example r\n" NAMELESS,
+         "t.cf:7:12: " OWN},
+        {CONFIG_WORLD_QUIET
+         "[relay \"r\"]\naddress = nowhere.example:25\n[route]\n@a.example r\n" NAMELESS,
          "t.cf:6:12: found \"nowhere.example\", expected the name of a host that has addresses\n"},
         {CONFIG_WORLD_QUIET
-         "[relay \"other.example.net\"]\n[route]\n@a.example other.example.net\n",
+         "[relay \"other.example.net\"]\nidentity = none\n[route]\n@a.example other.example.net\n",
          ""},
         {"[smtpd \"s\"]\nlisten-port = 26\n[relay \"r\"]\naddress = "
-         "192.0.2.1:26\n[route]\n@a.example r\n",
-         "t.cf:6:12: warning: target \"r\" leads to our own listener smtpd \"s\", which is never "
-         "connected to\n"},
+         "192.0.2.1:26\n[route]\n@a.example r\n" NAMELESS,
+         "t.cf:6:12: " OWN},
         {"[smtpd \"s\"]\nlisten-port = 26\n[relay \"r\"]\naddress = "
-         "[2001:db8::1]:26\n[route]\n@a.example r\n",
-         "t.cf:6:12: warning: target \"r\" leads to our own listener smtpd \"s\", which is never "
-         "connected to\n"},
+         "[2001:db8::1]:26\n[route]\n@a.example r\n" NAMELESS,
+         "t.cf:6:12: " OWN},
         {"[smtpd \"s\"]\nlisten-port = 26\n[relay \"r\"]\naddress = 192.0.2.2:26\n"
-         "address = [2001:db8::2]:26\naddress = 192.0.2.1\n[route]\n@a.example r\n",
+         "address = [2001:db8::2]:26\naddress = 192.0.2.1\n[route]\n@a.example r\n" NAMELESS,
+         ""},
+        {CONFIG_WORLD_QUIET "[relay \"r\"]\naddress = [::1]:2526\naddress = "
+                            "127.0.0.2:2525\n[route]\n@a.b r\n" NAMELESS,
          ""},
         {CONFIG_WORLD_QUIET
-         "[relay \"r\"]\naddress = [::1]:2526\naddress = 127.0.0.2:2525\n[route]\n@a.b r\n",
+         "[relay \"r\"]\naddress = unix:/run/r\n[route]\n@a.example r\n" NAMELESS,
          ""},
-        {CONFIG_WORLD_QUIET "[relay \"r\"]\naddress = unix:/run/r\n[route]\n@a.example r\n", ""},
         {CONFIG_WORLD_QUIET "max-message-size = 10m\n[core]\nworkers = 2\nmax-copies = 79m\n",
          "t.cf:3:20: warning: smtpd \"s\" takes messages of which not even four find room in one "
          "worker's share of max-copies\n"},
@@ -328,7 +346,13 @@ static void checks_targets(void **state)
 }
 
 #define BOX   "[maildir \"m\"]\npath = /m\n"
-#define RELAY "[relay \"r\"]\naddress = 10.0.0.1\n"
+#define RELAY "[relay \"r\"]\naddress = 10.0.0.1\n" NAMELESS
+#define JUDGE "[relay \"j\"]\naddress = 10.0.0.2\n"
+#define MAY_REFUSE                                                                                 \
+    "warning: reports to senders go to \"j\", which may judge clients by their addresses, and "    \
+    "refuse ours: bounce-relay names a relay that takes mail from us for anywhere, with identity " \
+    "= "                                                                                           \
+    "none\n"
 #define NO_RELAY                                                                                   \
     "t.cf:1:8: warning: smtpd \"s\" leads to no relay that could take reports to senders, so the " \
     "postmaster gets them: bounce-relay names one\n"
@@ -343,6 +367,18 @@ static void looks_for_the_way_of_reports(void **state)
         {CONFIG_WORLD_QUIET BOX RELAY "[core]\nbounce-relay = r\n[route]\n@a.example m\n", ""},
         {CONFIG_WORLD_QUIET BOX "[core]\nbounce-to = postmaster\n[route]\n@a.example m\n", ""},
         {CONFIG_WORLD_QUIET BOX "[route]\n@a.example reject \"550 no\"\n", ""},
+        /* who takes them, and who may not */
+        {CONFIG_WORLD_QUIET JUDGE "[route]\n@a.example j\n@b.example j\n", "t.cf:3:8: " MAY_REFUSE},
+        {CONFIG_WORLD_QUIET JUDGE "identity = xclient\n[route]\n@a.example j\n",
+         "t.cf:3:8: " MAY_REFUSE},
+        {CONFIG_WORLD_QUIET JUDGE "identity = xforward\n[route]\n@a.example j\n", ""},
+        {CONFIG_WORLD_QUIET JUDGE RELAY "[core]\nbounce-relay = r\n[route]\n@a.example j\n", ""},
+        {CONFIG_WORLD_QUIET JUDGE RELAY "[core]\nbounce-relay = j\n[route]\n@a.example r\n",
+         "t.cf:10:16: " MAY_REFUSE},
+        {CONFIG_WORLD_QUIET JUDGE "[core]\nbounce-to = none\n[route]\n@a.example j\n", ""},
+        {CONFIG_WORLD_QUIET JUDGE "protocol = lmtp\nidentity = none\n[route]\n@a.example j\n",
+         "t.cf:3:8: warning: reports to senders go to \"j\", which has mailboxes of its own (LMTP) "
+         "and sends nothing on: bounce-relay names a relay that does\n"},
     };
     (void)state;
     check_problems(rows, ARRAY_LENGTH(rows), true);

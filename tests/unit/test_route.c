@@ -403,7 +403,8 @@ static const struct row explanations[] = {
      "    [route]: t:3:1: @a.example joe@b\n"
      "joe@b\n"
      "    [route]: t:1:1: @b relay\n"
-     "=> relay \"relay\" gets joe@b\n"},
+     "=> relay \"relay\" gets joe@b\n"
+     "while relay \"relay\" is away: 451 4.4.1 No connection to the next host, try again later\n"},
     {"recipient-delimiter +\njim@c store, relay", "jim+%@c",
      "jim+%@c\n"
      "    [route]: t:2:1: jim@c store, relay\n"
@@ -411,13 +412,15 @@ static const struct row explanations[] = {
      "=> maildir \"store\" gets jim+%@c\n"
      "=> relay \"relay\" gets jim+%@c\n"
      "routed-recipients: unless the relay itself judges the client by XCLIENT or PROXY: "
-     "553 5.1.3 Routed addresses are not accepted\n"},
+     "553 5.1.3 Routed addresses are not accepted\n"
+     "while relay \"relay\" is away: 451 4.4.1 No connection to the next host, try again later\n"},
     {"@ relay", "x@y",
      "x@y\n"
      "    [route]: t:1:1: @ relay\n"
      "=> relay \"relay\" gets x@y\n"
      "relay-from: for clients outside it, unless the relay itself judges them: "
-     "550 5.7.1 relaying denied\n"},
+     "550 5.7.1 relaying denied\n"
+     "while relay \"relay\" is away: 451 4.4.1 No connection to the next host, try again later\n"},
     {"a@b store\nc@d discard", "x@y",
      "x@y\n"
      "    [route]: none of 2 lines matches\n"

@@ -64,11 +64,11 @@ USERS = ("joe", "jane", "bulk")
 
 
 class Postfix:
-    """master_cf holds the listening service, with 10025 for its port. `folder`: where its own
-    one is made."""
+    """master_cf holds the listening services, with 10025 and 10026 for their ports. `folder`: where
+    its own one is made."""
 
     def __init__(self, main_cf, master_cf, settings=None, is_started=True, folder=None):
-        self.port = free_port()
+        self.port, self.reports_port = free_port(), free_port()
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="postern-postfix-", dir=folder))
         os.chmod(self.root, 0o755)
         self._make_directories()
@@ -79,8 +79,9 @@ class Postfix:
         (self.root / "conf/clients").write_text(CLIENTS)
         (self.root / "conf/mailboxes").write_text(
             "".join(f"{user}@example.test {user}/\n" for user in USERS))
-        (self.root / "conf/master.cf").write_text(
-            re.sub(r"\b10025\b", str(self.port), master_cf) + MASTER_CF)
+        for recipe, port in ((r"\b10025\b", self.port), (r"\b10026\b", self.reports_port)):
+            master_cf = re.sub(recipe, str(port), master_cf)
+        (self.root / "conf/master.cf").write_text(master_cf + MASTER_CF)
         self.process = None
         if is_started:
             self.start()

@@ -16,7 +16,7 @@ def block(way, file, document="postfix.md"):
 
 def put_in(text, **places):
     """The block with this place's values; each must stand in the recipe."""
-    names = {"postfix_port": r"\b10025\b", "networks": r"192\.0\.2\.0/24",
+    names = {"postfix_port": r"\b10025\b", "reports_port": r"\b10026\b", "networks": r"192\.0\.2\.0/24",
              "listen": r"(?<=listen-port = )25\b", "filter_port": r"\b10024\b",
              "front": r"(?m)^smtp(?= +inet)", "bind": r"(?<=bind ):25\b",
              "listen_nginx": r"(?<=listen )25\b", "postern": r"192\.0\.2\.1:2525",
