@@ -6,6 +6,7 @@
 
 #include "route/relay/relay_branch.h"
 #include "route/relay/relay_branch_private.h"
+#include "route/relay/relay_identity.h"
 #include "route/relay/relay_link.h"
 #include "route/relay/relay_log.h"
 #include "route/relay/relay_pool.h"
@@ -76,15 +77,20 @@ static void take_back(struct relay *r, unsigned wanted, unsigned claims)
     }
 }
 
-/* Those who wait for a net that holds less than its share; no more than are looked for. */
-static unsigned claims(const struct relay *r)
+/* Those who wait for a net that holds less than its share, and to whom no connection is on its way;
+ * no more than are looked for. `coming` connections have no owner yet: these waiters get them
+ * first.
+ */
+static unsigned claims(const struct relay *r, unsigned coming)
 {
     unsigned share = relay_pool_share(r), count = 0;
     struct relay_waiter *waiter = relay_line_next(&r->line, share, NULL);
 
-    for (; waiter != NULL && waiter->net->held < share && count < AT_ONCE; count++)
+    while (waiter != NULL && waiter->net->held < share && count < coming + AT_ONCE) {
+        count += CONTAINER_OF(waiter, struct relay_branch, waiter)->dial == NULL;
         waiter = relay_line_next(&r->line, share, waiter);
-    return count;
+    }
+    return count > coming ? count - coming : 0;
 }
 
 static unsigned leaving(const struct relay *r)
@@ -100,10 +106,13 @@ static unsigned leaving(const struct relay *r)
 
 void relay_yield_to_waiting(struct relay *r)
 {
-    unsigned coming = r->dial_count + leaving(r) + relay_share_idle_elsewhere(r);
+    unsigned ownerless = leaving(r) + relay_share_idle_elsewhere(r);
+    unsigned coming = r->dial_count + ownerless;
 
+    if (relay_identity_proxy(r->conf) == 0) /* else each dial is its branch's */
+        ownerless = coming;
     if (coming < r->line.waiting_count && !relay_share_others_may_answer(r))
-        take_back(r, r->line.waiting_count - coming, claims(r));
+        take_back(r, r->line.waiting_count - coming, claims(r, ownerless));
 }
 
 void relay_yield_to_others(struct relay *r, unsigned waiting)

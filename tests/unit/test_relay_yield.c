@@ -17,6 +17,11 @@ static void two_connections(struct relay_conf *conf)
     conf->limits.max_connections = 2;
 }
 
+static void three_connections(struct relay_conf *conf)
+{
+    conf->limits.max_connections = 3;
+}
+
 static char much[70000 + 1]; /* enough to stay, of a net that holds no more than its share */
 
 #define GO(c, t) {DATA, c, NULL}, {HEAR, t, "DATA\r\n"}, {SAY, t, "354 go\r\n"}
@@ -68,6 +73,11 @@ static const struct relay_scenario rows[] = {
       {PASS, 950, NULL}, {OPEN, 0, NULL}, {OPEN, 1, NULL}, {PASS, 150, NULL}, {LEFT, 0, NULL},
       {OPEN, 1, NULL}, GREET(2, PIPELINING), TAKE(2), {SEES, 3, "a=250 "}, {SEES, 2, ""},
       {PASS, 5000, NULL}, {OPEN, 1, NULL}}},
+    {"... nor from another to which a connection is on its way", A, NONE, three_connections,
+     {ASK(0), GREET(0, PIPELINING), TAKE(0), ASK(1), GREET(1, PIPELINING), TAKE(1), GO(0, 0),
+      BRING(0, 0, much), GO(1, 1), BRING(1, 1, much), ASK(3), ASK(2), {PASS, 3000, NULL},
+      {OPEN, 0, NULL}, {OPEN, 1, NULL}, GREET(2, PIPELINING), TAKE(2), {SEES, 3, "a=250 "},
+      {OPEN, 0, NULL}, {OPEN, 1, NULL}}},
     {"a delivery of the spool is not taken back", A, NONE, one_connection,
      {{SPOOLED, 0, ""}, ASK(0), GREET(0, PIPELINING), TAKE(0), ASK(1), {PASS, 30000, NULL},
       {HEAR, 0, ""}}},
