@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The harness itself, without postern: Postfix and the scripted peers do what they should."""
 import contextlib
+import os
+import subprocess
+import sys
 
 import pytest
 
 from harness.dns import CLIENT
 from harness.messages import ODD_MESSAGE, PLAIN_MESSAGE, as_stored
 from harness.postfix import queue_id
+from harness.recipe import TOP
 from harness.senders import Swaks, smtp_source
 from peers.answers import Close, Hold, Reset
 from peers.client import Client
@@ -115,3 +119,47 @@ def test_target_holds_an_answer(target):
 
 def test_target_on_a_unix_socket(target, tmp_path):
     assert target(address=str(tmp_path / "s")).address == f"unix:{tmp_path}/s"
+
+
+TAP_PROGRAM = """#!/bin/sh
+seq 1 100
+echo "ok 1 - fine"
+echo "not ok 2 - broken"
+echo "# tests/unit/test_x.c:7: error: Failure!"
+echo "ok 3 # SKIP no such thing here"
+seq 1 100
+echo 1..3
+exit 1
+"""
+PYTEST_FILE = """
+import pytest
+def test_fine(): pass
+def test_skipped(): pytest.skip("not on this machine")
+def test_broken(): assert "x\\\\n" * 50 == "y"
+"""
+
+
+def test_what_failed_is_told_at_the_end(tmp_path):
+    """scripts/test ends with each failure, its ten lines at most, and a count that has those skipped."""
+    program = tmp_path / "build/asan/tests/unit/test_x"
+    program.parent.mkdir(parents=True)
+    program.write_text(TAP_PROGRAM)
+    program.chmod(0o755)
+    (tmp_path / "tests/unit").mkdir(parents=True)
+    (tmp_path / "tests/unit/test_x.c").touch()
+    (tmp_path / "tests/functional").mkdir()
+    (tmp_path / "tests/functional/test_y.py").write_text(PYTEST_FILE)
+    done = subprocess.run([sys.executable, TOP / "scripts/test", "unit", "functional"], cwd=tmp_path, text=True,
+                          capture_output=True, env={**os.environ, "B": "build", "MAKE": "true"},
+                          check=False)
+    lines = done.stdout.splitlines()
+    assert lines[0] == "build of test programs ..." and ".sF" in done.stdout
+    assert lines[-1] == "2 passed, 2 failed, 2 skipped" and done.returncode == 1
+    told = [at for at, line in enumerate(lines) if line.startswith("FAILED ")]
+    assert ["broken" in lines[at] for at in told] == [True] * 4      # when it happens, and at the end
+    of_unit, of_functional = (lines[told[-2]:told[-1]], lines[told[-1]:-1])
+    assert any("test_x.c:7: error: Failure!" in line for line in of_unit)
+    assert any("test_y.py:5: " in line for line in of_functional)
+    assert len(of_unit) <= 11 and len(of_functional) <= 11
+    path = of_unit[0].rpartition(" ")[2]
+    assert (tmp_path / path).read_text().count("\n") > 200
