@@ -48,7 +48,7 @@ C_FILES  := $(sort $(wildcard $(foreach d,proxy/base proxy/smtp proxy/io $(SHELL
 
 # --- flags ---------------------------------------------------------------------------------------
 
-LIBS = $(shell pkg-config --libs libuv libcares libssl libcrypto)
+LIBS = $(shell pkg-config --libs libuv libcares libssl libcrypto libgsasl)
 EVALUATOR_LIBS = -lspf2 -lseccomp
 MILTER_LIBS = -lmilter
 
@@ -114,7 +114,7 @@ $(B)/$(1)/%.o: %.c
 $(B)/$(1)/libpure.a: $(PURE_SRC:%.c=$(B)/$(1)/%.o)
 $(B)/$(1)/libio.a: $(IO_SRC:%.c=$(B)/$(1)/%.o)
 $(B)/$(1)/libsim.a: $(SIM_SRC:%.c=$(B)/$(1)/%.o) \
-	$(patsubst %,$(B)/$(1)/proxy/io/%.o,disk_steps work_lane draft closing tls_conf)
+	$(patsubst %,$(B)/$(1)/proxy/io/%.o,disk_steps work_lane draft closing tls_conf secret)
 $(B)/$(1)/libshell.a: $(patsubst %.c,$(B)/$(1)/%.o,$(filter-out $(PROGRAMS),$(SHELL_SRC)))
 $(B)/$(1)/lib%.a:
 	@mkdir -p $$(@D)
@@ -285,9 +285,9 @@ format: ## clang-format 14 on our files
 	clang-format-14 -i $(C_FILES)
 
 # What pure code may call, and what the compiler adds on its own.
-CORE_MAY_CALL := memcpy memmove memset memcmp memchr memrchr memmem bcmp \
+CORE_MAY_CALL := memcpy memmove memset memcmp memchr memrchr memmem bcmp explicit_bzero \
 	strlen strcmp strncmp strchr strrchr strstr malloc calloc realloc free \
-	__assert_fail __stack_chk_fail __memcpy_chk __memmove_chk __memset_chk _GLOBAL_OFFSET_TABLE_ __tls_get_addr
+	__assert_fail __stack_chk_fail __memcpy_chk __memmove_chk __memset_chk __explicit_bzero_chk _GLOBAL_OFFSET_TABLE_ __tls_get_addr
 
 core: $(B)/core ## prove that the pure objects need memory and string functions only
 $(B)/core: $(PURE_SRC:%.c=$(B)/release/%.o)

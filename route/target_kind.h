@@ -47,6 +47,7 @@ struct target_services {
     struct relay_service *relays; /* what only relays share */
 };
 
+struct secret;
 struct tls_conf;
 
 struct target_kind {
@@ -60,11 +61,13 @@ struct target_kind {
     /* Completes a section's settings, and reports settings that contradict each other. NULL:
      * nothing to do. */
     void (*finish)(struct setting_reading *section);
-    /* Reads certificates and keys, for who serves, and reports what is wrong. 0 or ERR_MEMORY.
-     * NULL: there is nothing to read. */
+    /* Reads certificates, keys and passwords, for who serves, and reports what is wrong. 0 or
+     * ERR_MEMORY. NULL: there is nothing to read. */
     int (*load)(struct setting_reading *section);
     /* Which files that are. Where there is load(); NULL: none. */
     struct tls_conf *(*secrets)(void *conf);
+    /* The password or token; its path may be empty. Where there is load(). */
+    struct secret *(*secret)(void *conf);
     /* Makes settings in the arena for a host that no section names; `host` and `helo` are
      * borrowed. 0 or ERR_MEMORY. NULL: such hosts are of another kind, the only one that has
      * this function. */

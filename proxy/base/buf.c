@@ -131,6 +131,12 @@ void buf_drop_last(struct buf *buf, size_t octets)
         buf_done(buf);
 }
 
+void buf_wipe(struct buf *buf)
+{
+    if (buf->capacity != 0)
+        explicit_bzero(buf->block, buf->end);
+}
+
 void buf_consume(struct buf *buf, size_t octets)
 {
     assert(octets <= buf_length(buf));

@@ -43,6 +43,8 @@ void buf_byte(struct buf *buf, uint8_t octet);
 void buf_decimal(struct buf *buf, uint64_t number);
 /* Each is a C string; the list ends with NULL: buf_cat(b, "EHLO ", name, "\r\n", NULL). */
 void buf_cat(struct buf *buf, const char *text, ...) __attribute__((sentinel));
+/* Overwrites the octets, and those that were consumed, with zeros. */
+void buf_wipe(struct buf *buf);
 void buf_consume(struct buf *buf, size_t octets); /* legal when octets <= buf_length() */
 /* Takes back what was appended last. Legal when octets <= buf_length(). */
 void buf_drop_last(struct buf *buf, size_t octets);

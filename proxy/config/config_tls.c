@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Certificates and keys, which only who serves reads: others may not be allowed to. */
+/* Certificates, keys and passwords, which only who serves reads: others may not be allowed to. */
 #include <limits.h>
 #include <sys/stat.h>
 
 #include "proxy/config/config_private.h"
+#include "proxy/io/secret.h"
 
 int config_tls_load(struct config *config)
 {
@@ -31,13 +32,24 @@ static struct tls_conf *files_of(const struct config_section *section)
     return kind != NULL && kind->load != NULL ? kind->secrets(section->conf) : NULL;
 }
 
+/* NULL: a section of this kind has none. */
+static struct secret *secret_of(const struct config_section *section)
+{
+    const struct target_kind *kind = config_builder_target_kind(section->kind);
+
+    return kind != NULL && kind->load != NULL ? kind->secret(section->conf) : NULL;
+}
+
 void config_tls_free(struct config *config)
 {
     for (struct config_section *section = config->builder->first; section != NULL;
          section = section->next) {
         struct tls_conf *files = files_of(section);
+        struct secret *secret = secret_of(section);
         if (files != NULL)
             tls_free(&files->made);
+        if (secret != NULL)
+            secret_free(secret);
     }
 }
 
@@ -66,6 +78,9 @@ uint64_t config_secrets_state(const struct config *config)
     for (const struct config_section *section = config->builder->first; section != NULL;
          section = section->next) {
         const struct tls_conf *files = files_of(section);
+        const struct secret *secret = secret_of(section);
+        if (secret != NULL && secret->path.len != 0)
+            sum = add_file(sum, secret->path);
         if (files == NULL)
             continue;
         for (size_t i = 0; i < files->certificates.count; i++)

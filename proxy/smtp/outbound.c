@@ -50,7 +50,7 @@ void outbound_done(struct outbound *o)
     outbound_forget(o);
     reply_parser_done(&o->in);
     buf_done(&o->unread);
-    buf_done(&o->out);
+    outbound_drop_out(o);
     o->state = OUT_GONE;
 }
 
@@ -75,7 +75,7 @@ bool outbound_go_away(struct outbound *o, enum outbound_gone why, const struct r
         ev->error = ERR_CLOSED;
     outbound_forget(o);
     buf_done(&o->unread);
-    buf_done(&o->out);
+    outbound_drop_out(o);
     o->state = OUT_GONE;
     o->chunk_left = 0;
     o->due = (struct outbound_due){.has_gone = false};
@@ -106,6 +106,8 @@ static bool may_live(const struct outbound *o)
     case OUT_HELO:
     case OUT_STARTTLS:
     case OUT_SECURING:
+    case OUT_PROVING:
+    case OUT_AUTH:
     case OUT_XCLIENT:
         return !o->has_job; /* the name that EHLO says is the client's, and goes with the
                                transaction */
@@ -426,8 +428,10 @@ static bool on_reply(struct outbound *o, const struct reply *reply, struct outbo
     case OUT_HELO:
     case OUT_STARTTLS:
     case OUT_XCLIENT:
+    case OUT_AUTH:
         return outbound_hello_reply(o, reply, ev);
     case OUT_SECURING:
+    case OUT_PROVING:
         return outbound_go_away(o, GONE_LOST, reply, ev);
     case OUT_IDLE:
         return outbound_go_away(o, reply->code == 421 ? GONE_CLOSED : GONE_LOST, reply, ev);
@@ -500,6 +504,8 @@ static bool tell_due(struct outbound *o, struct outbound_event *ev)
         ev->why = o->due.why;
         ev->error = o->due.why == GONE_SHORTAGE ? ERR_MEMORY : ERR_CLOSED;
         ev->is_end_sent = o->due.is_end_sent;
+    } else if (o->due.auth_error != 0) {
+        outbound_hello_fail(o, ev);
     } else if (o->due.has_go) {
         o->due.has_go = false;
         ev->kind = OUTBOUND_GO;

@@ -2,11 +2,12 @@
 /* One SMTP or LMTP connection to a target, from the greeting to QUIT: what we say, and what follows
  * from each answer. Pure: fed with octets, drained of events; what is to be sent collects in `out`.
  *
- * Life: outbound_start() - [SECURE - outbound_secured()] - READY - { outbound_begin() - rcpt.. -
- * data - frame.. - end - IDLE } - outbound_quit(). Commands are pipelined (RFC 2920) where the
- * target announces it; those that may not go yet, or have no room in `out`, wait inside. After
- * every call the caller calls outbound_next() until it returns false, sends what stands in `out`,
- * and reports it by outbound_said(). After GONE only outbound_done() is legal. */
+ * Life: outbound_start() - [SECURE - outbound_secured()] - { AUTH - outbound_auth() } - READY - {
+ * outbound_begin() - rcpt.. - data - frame.. - end - IDLE } - outbound_quit(). Commands are
+ * pipelined (RFC 2920) where the target announces it; those that may not go yet, or have no room in
+ * `out`, wait inside. After every call the caller calls outbound_next() until it returns false,
+ * sends what stands in `out`, and reports it by outbound_said(). After GONE only outbound_done() is
+ * legal. */
 #ifndef POSTERN_OUTBOUND_H
 #define POSTERN_OUTBOUND_H
 
@@ -27,6 +28,8 @@ enum outbound_state {
     OUT_HELO,     /* EHLO was refused; waiting for the reply to HELO */
     OUT_STARTTLS, /* waiting for the reply to STARTTLS */
     OUT_SECURING, /* the TLS handshake; then EHLO again */
+    OUT_PROVING,  /* what AUTH says next is being made out; see outbound_auth() */
+    OUT_AUTH,     /* waiting for the reply to AUTH, or to what it said last */
     OUT_IDLE,     /* ready for a transaction */
     OUT_XCLIENT,  /* waiting for the 220 to XCLIENT; then EHLO again */
     OUT_ENVELOPE, /* XFORWARD, MAIL, RCPT, DATA; answers come in order */
@@ -85,6 +88,7 @@ struct outbound_refusal {
 /* What outbound_next() has yet to report. */
 struct outbound_due {
     bool has_go, has_idle, has_gone;
+    int auth_error;      /* not 0: AUTH has failed here */
     bool has_eof;        /* nothing comes behind `unread` */
     bool has_over_limit; /* the first of `waiting` is more than the target announced to take */
     enum outbound_gone why;
@@ -121,15 +125,19 @@ enum outbound_tls {
 struct outbound_conf {  /* outlives the connection */
     bool uses_chunking; /* where announced: BDAT instead of DATA */
     enum outbound_tls tls;
-    bool verifies_tls; /* a connection that is secured is to who it should be */
-    bool is_lmtp;      /* RFC 2033: LHLO, and an answer for each recipient to the end of data */
+    bool verifies_tls;  /* a connection that is secured is to who it should be */
+    bool authenticates; /* a target that does not take our own credentials is of no use */
+    bool is_lmtp;       /* RFC 2033: LHLO, and an answer for each recipient to the end of data */
 };
 
 /* How the connection was opened. */
 struct outbound_hello {
     struct bytes helo; /* what EHLO says; borrowed */
     bool is_secured;   /* by TLS */
-    bool avoids_tls;   /* the target does not take it, or a handshake with it has failed */
+    bool is_asked;     /* AUTH was begun, and the target waits for more */
+    bool is_proof;     /* what AUTH said last: the target may say 235 */
+    bool is_authenticated;
+    bool avoids_tls; /* the target does not take it, or a handshake with it has failed */
 };
 
 struct outbound {
@@ -163,6 +171,9 @@ struct outbound {
 enum outbound_event_kind {
     OUTBOUND_SECURE, /* begin the TLS handshake, then outbound_secured(). `dropped` octets came in
                         plain behind the reply to STARTTLS, and were thrown away */
+    OUTBOUND_AUTH,   /* find out what AUTH says, or says next, then outbound_auth(), or
+                        outbound_auth_failed(). reply.code 0: `caps` has the mechanisms; 334: with the
+                        target's challenge */
     OUTBOUND_READY,  /* `caps` are known: outbound_begin() is legal */
     OUTBOUND_ANSWER, /* rcpt, fate, reply */
     OUTBOUND_GO,     /* content may be sent: see outbound_frame() */
@@ -209,6 +220,16 @@ void outbound_start(struct outbound *o, unsigned proxy_version, const struct ide
 
 /* Legal after SECURE, when the handshake is over. */
 void outbound_secured(struct outbound *o);
+
+enum outbound_auth_step {
+    OUTBOUND_AUTH_GOES_ON,
+    OUTBOUND_AUTH_PROOF /* the target may say 235 to it: it has proved itself, where it must */
+};
+/* Legal after AUTH. `line`, with its line end, is sent, and wiped out of `out` when that is done.
+ */
+void outbound_auth(struct outbound *o, struct bytes line, enum outbound_auth_step step);
+/* Legal after AUTH: nothing can be said to this target. REFUSED follows. */
+void outbound_auth_failed(struct outbound *o, int error);
 
 /* Legal after READY or IDLE. */
 void outbound_begin(struct outbound *o, const struct outbound_job *job);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* How a connection is opened: PROXY header, greeting, EHLO, LHLO or HELO, STARTTLS and XCLIENT,
- * after each of which EHLO is said again. */
+ * after each of which EHLO is said again; and AUTH, when all is known that EHLO says. */
 #include "proxy/base/error.h"
 #include "proxy/smtp/outbound_private.h"
 
@@ -72,6 +72,8 @@ void outbound_hello_enter(struct outbound *o, enum outbound_state next)
         break;
     case OUT_GREETING:
     case OUT_SECURING:
+    case OUT_PROVING:
+    case OUT_AUTH:
     case OUT_IDLE:
     case OUT_ENVELOPE:
     case OUT_CONTENT:
@@ -90,19 +92,43 @@ static bool refused(struct outbound *o, enum outbound_gone why, const struct rep
                     struct outbound_event *ev)
 {
     bool has_eof = o->due.has_eof;
+    bool is_asked = o->state == OUT_PROVING && o->hello.is_asked;
 
     outbound_go_away(o, why, reply, ev);
     ev->kind = OUTBOUND_REFUSED;
     o->due.has_eof = has_eof;
     o->state = OUT_QUITTING;
-    buf_text(&o->out, "QUIT\r\n");
+    buf_text(&o->out, is_asked ? "*\r\nQUIT\r\n" : "QUIT\r\n"); /* RFC 4954 4: "*" ends AUTH */
     return true;
 }
 
-/* `caps` are known: READY, or on with the transaction that asked for XCLIENT. */
+/* The same, for a reason of ours. */
+static bool refused_for(struct outbound *o, int error, struct outbound_event *ev)
+{
+    refused(o, GONE_REFUSED, NULL, ev);
+    ev->error = error;
+    return true;
+}
+
+/* `challenge`: what the target says to AUTH; NULL: it is still to begin. */
+static bool ask_for_proof(struct outbound *o, const struct reply *challenge,
+                          struct outbound_event *ev)
+{
+    ev->kind = OUTBOUND_AUTH;
+    if (challenge != NULL)
+        ev->reply = *challenge;
+    o->hello.is_asked = challenge != NULL;
+    o->state = OUT_PROVING;
+    return true;
+}
+
+/* `caps` are known: AUTH, READY, or on with the transaction that asked for XCLIENT, which comes
+ * after AUTH: then the target judges the client. */
 static bool greeted(struct outbound *o, struct capability caps, struct outbound_event *ev)
 {
     o->caps = caps;
+    if (o->conf->authenticates && !o->hello.is_authenticated)
+        return ask_for_proof(o, NULL, ev);
     if (o->has_job) {
         outbound_say_envelope(o);
         return false;
@@ -128,13 +154,6 @@ static bool wants_tls(const struct outbound *o)
     return o->conf->tls != OUTBOUND_TLS_NONE && !o->hello.is_secured && !o->hello.avoids_tls;
 }
 
-static bool lack_tls(struct outbound *o, struct outbound_event *ev)
-{
-    refused(o, GONE_REFUSED, NULL, ev);
-    ev->error = ERR_NO_TLS;
-    return true;
-}
-
 /* What came behind a 220 was said by nobody knows whom. */
 static bool on_starttls(struct outbound *o, const struct reply *reply, struct outbound_event *ev)
 {
@@ -156,6 +175,49 @@ void outbound_secured(struct outbound *o)
     assert(o->state == OUT_SECURING && buf_length(&o->out) == 0);
     o->hello.is_secured = true;
     outbound_hello_enter(o, OUT_EHLO);
+}
+
+/* ---- AUTH ---- */
+
+void outbound_drop_out(struct outbound *o)
+{
+    if (o->state == OUT_AUTH)
+        buf_wipe(&o->out);
+    buf_done(&o->out);
+}
+
+void outbound_auth(struct outbound *o, struct bytes line, enum outbound_auth_step step)
+{
+    assert(o->state == OUT_PROVING && buf_length(&o->out) == 0);
+    buf_put(&o->out, line);
+    o->hello.is_proof = step == OUTBOUND_AUTH_PROOF;
+    o->state = OUT_AUTH;
+}
+
+void outbound_auth_failed(struct outbound *o, int error)
+{
+    assert(o->state == OUT_PROVING && error != 0);
+    o->due.auth_error = error;
+}
+
+/* What fails is our credentials, so the client is not told, and another address may take them. */
+static bool on_auth(struct outbound *o, const struct reply *reply, struct outbound_event *ev)
+{
+    if (buf_length(&o->out) != 0) /* it answers what was not said */
+        return outbound_go_away(o, GONE_LOST, reply, ev);
+    if (outbound_class(reply) == 3)
+        return ask_for_proof(o, reply, ev);
+    if (!reply_is_positive(reply))
+        return refused(o, GONE_REFUSED, reply, ev);
+    if (!o->hello.is_proof)
+        return refused_for(o, ERR_AUTH_PROOF, ev);
+    o->hello.is_authenticated = true;
+    return greeted(o, o->caps, ev);
+}
+
+bool outbound_hello_fail(struct outbound *o, struct outbound_event *ev)
+{
+    return refused_for(o, o->due.auth_error, ev);
 }
 
 /* ---- the other replies ---- */
@@ -186,7 +248,7 @@ static bool on_hello(struct outbound *o, const struct reply *reply, struct outbo
             return false;
         }
         if (wants_tls(o) && o->conf->tls == OUTBOUND_TLS_REQUIRED)
-            return lack_tls(o, ev);
+            return refused_for(o, ERR_NO_TLS, ev);
         return greeted(o, caps, ev);
     }
     if (o->state == OUT_EHLO && outbound_class(reply) == 5 && reply->code != 521 &&
@@ -226,7 +288,7 @@ static bool on_xclient(struct outbound *o, const struct reply *reply, struct out
 
 bool outbound_hello_reply(struct outbound *o, const struct reply *reply, struct outbound_event *ev)
 {
-    if (outbound_class(reply) == 3)
+    if (outbound_class(reply) == 3 && o->state != OUT_AUTH)
         return outbound_go_away(o, GONE_LOST, reply, ev);
     switch (o->state) {
     case OUT_GREETING:
@@ -238,6 +300,9 @@ bool outbound_hello_reply(struct outbound *o, const struct reply *reply, struct 
         return on_starttls(o, reply, ev);
     case OUT_XCLIENT:
         return on_xclient(o, reply, ev);
+    case OUT_AUTH:
+        return on_auth(o, reply, ev);
+    case OUT_PROVING:
     case OUT_SECURING:
     case OUT_IDLE:
     case OUT_ENVELOPE:

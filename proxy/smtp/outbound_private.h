@@ -7,10 +7,15 @@
 
 #include "proxy/smtp/outbound.h"
 
-/* outbound_hello.c: GREETING, EHLO, HELO, STARTTLS and XCLIENT, one command at a time. The reply
- * function returns whether it has filled in *ev. */
+/* outbound_hello.c: GREETING, EHLO, HELO, STARTTLS, AUTH and XCLIENT, one command at a time. The
+ * reply function returns whether it has filled in *ev. */
 void outbound_hello_enter(struct outbound *o, enum outbound_state next);
 bool outbound_hello_reply(struct outbound *o, const struct reply *reply, struct outbound_event *ev);
+
+/* What outbound_auth_failed() has left to be said. */
+bool outbound_hello_fail(struct outbound *o, struct outbound_event *ev);
+/* Gives the memory of `out` back. What AUTH says does not stay in it. */
+void outbound_drop_out(struct outbound *o);
 
 /* outbound_say.c */
 /* Begins the transaction of `job` on a connection that is ready for it. */

@@ -6,6 +6,7 @@
 
 #include "proxy/base/error.h"
 #include "proxy/base/mem.h"
+#include "route/relay/relay_auth.h"
 #include "route/relay/relay_branch.h"
 #include "route/relay/relay_branch_private.h"
 #include "route/relay/relay_check.h"
@@ -347,7 +348,7 @@ static struct target describe(const void *settings)
         .conf = conf,
         .name = conf->section,
         .may_spool = conf->on_failure == RELAY_ON_FAILURE_SPOOL,
-        .defers_unverified = conf->unverified == RELAY_UNVERIFIED_DEFER,
+        .defers_unverified = conf->recipients.unverified == RELAY_UNVERIFIED_DEFER,
         .answers_each = conf->protocol == RELAY_LMTP,
         .queue = &conf->queue,
         .filters = &conf->filters,
@@ -371,24 +372,33 @@ static struct target *open_target(struct target_services *services, const void *
     r->outbound.uses_chunking = conf->chunking == RELAY_CHUNKING_AUTO;
     r->outbound.is_lmtp = conf->protocol == RELAY_LMTP;
     r->outbound.tls = relay_tls_policy(conf);
+    r->outbound.authenticates = relay_auth_is_needed(conf);
     r->outbound.verifies_tls = conf->tls.mode == RELAY_TLS_VERIFY;
     relay_log_init(&r->log, service, conf);
     relay_pool_init(r);
     relay_share_join(r, &share_ops);
     if (relay_endpoints_init(&r->endpoints, &endpoints_ops, service, conf, &r->log) == 0 &&
         (service->memory == NULL ||
-         relay_memory_limit(service->memory, r->target.name, &conf->remember) == 0))
+         relay_memory_limit(service->memory, r->target.name, &conf->recipients.remember) == 0))
         return &r->target;
     on_free(&r->target);
     return NULL;
+}
+
+static int load(struct setting_reading *section)
+{
+    int error = relay_tls_load(section);
+
+    return error != 0 ? error : relay_auth_load(section);
 }
 
 const struct target_kind relay_kind = {
     .section = &relay_conf_section,
     .is_relay = true,
     .finish = relay_conf_finish,
-    .load = relay_tls_load,
+    .load = load,
     .secrets = relay_tls_files,
+    .secret = relay_auth_secret,
     .make_implicit = make_implicit,
     .is_blind = is_blind,
     .check = relay_check,

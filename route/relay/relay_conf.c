@@ -91,6 +91,17 @@ static const struct setting_type remember_type = {
     .parse_words = parse_remember,
     .put = put_remember};
 
+#define USER_MAX 255
+
+static const char *wrong_user(struct bytes value)
+{
+    bool is_good = value.len <= USER_MAX;
+
+    for (size_t i = 0; i < value.len; i++)
+        is_good = is_good && value.at[i] >= ' ' && value.at[i] != 127;
+    return is_good ? NULL : "at most 255 octets without control characters";
+}
+
 /* ---- rows ---- */
 
 #define AT(member) SETTING_AT(relay_conf, member)
@@ -129,7 +140,7 @@ static const struct setting rows[] = {
     {"on-failure", SETTING_CHOICE, AT(on_failure), "spool", "spool|tempfail",
      .help = "what becomes of mail while the target cannot be reached; spool: it is accepted and "
              "delivered later; tempfail: 451 4.4.1"},
-    {"unverified", SETTING_CHOICE, AT(unverified), "accept", "accept|defer",
+    {"unverified", SETTING_CHOICE, AT(recipients.unverified), "accept", "accept|defer",
      .help = "recipients that come meanwhile, and that the target has neither accepted nor refused "
              "lately; defer: 451 4.4.1, so that an outage makes no bounces"},
     {"tls", SETTING_CHOICE, AT(tls.mode), "may", "none|may|encrypt|verify",
@@ -144,7 +155,20 @@ static const struct setting rows[] = {
      .help = "a file (PEM) with our certificate, for targets that ask for one"},
     {"tls-key", SETTING_TEXTS, AT(tls.files.keys), NULL, NULL,
      .initial_help = "in the certificate's file", .help = "a file (PEM) with its key"},
-    {"remember", SETTING_PHRASE, AT(remember), "1d 1h 100000", NULL, .type = &remember_type,
+    {"auth-user", SETTING_TEXT, AT(auth.user), NULL, NULL, .initial_help = "none",
+     .wrong = wrong_user,
+     .help =
+         "who we are to the target, which must take that: where it does not, or announces no "
+         "mechanism that fits, it counts as down, and its mail waits. PLAIN, LOGIN and tokens are "
+         "used under TLS alone. Where identity is xclient the target judges the client instead"},
+    {"auth-password-file", SETTING_TEXT, AT(auth.password.path), NULL, NULL, .initial_help = "none",
+     .help =
+         "a file with the password alone in its one line, for SCRAM-SHA-256, PLAIN or LOGIN, the "
+         "first of them that is announced; read anew when it changes, as certificates are"},
+    {"auth-token-file", SETTING_TEXT, AT(auth.token.path), NULL, NULL, .initial_help = "none",
+     .help = "likewise a file with a token, for OAUTHBEARER or XOAUTH2"},
+    {"remember", SETTING_PHRASE, AT(recipients.remember), "1d 1h 100000", NULL,
+     .type = &remember_type,
      .help = "for how long accepted and refused recipients are remembered, and how many"},
     {"retry", SETTING_DURATIONS, AT(retry.pauses), "5m 10m 20m 40m 1h", "1s..",
      .help = "the pauses between two tries of what waits; the last one repeats"},
@@ -230,6 +254,23 @@ static void check_identity(struct setting_reading *section, struct relay_conf *c
         cf_unexpected(problems, place, "proxy-v1 and proxy-v2", "one of them");
 }
 
+static void check_auth(struct setting_reading *section, struct relay_conf *conf)
+{
+    bool has_password = conf->auth.password.path.len != 0;
+    bool has_token = conf->auth.token.path.len != 0;
+    const char *key = has_token ? "auth-token-file" : "auth-password-file";
+
+    if (has_password && has_token)
+        cf_unexpected(section->problems, section->place_of(section, key, 0),
+                      "auth-token-file beside auth-password-file", "one of them");
+    else if (conf->auth.user.len != 0 && !has_password && !has_token)
+        cf_unexpected(section->problems, section->place_of(section, "auth-user", 0),
+                      "auth-user alone", "auth-password-file or auth-token-file beside it");
+    else if (conf->auth.user.len == 0 && (has_password || has_token))
+        cf_unexpected(section->problems, section->place_of(section, key, 0),
+                      "a file without auth-user", "auth-user beside it");
+}
+
 static void check_balance(struct setting_reading *section, struct relay_conf *conf)
 {
     struct cf_problems *problems = section->problems;
@@ -273,6 +314,7 @@ void relay_conf_finish(struct setting_reading *section)
         cf_unexpected(problems, section->place_of(section, "tls", 0),
                       "verify where name is no host's", "a name that the certificate has");
     check_identity(section, conf);
+    check_auth(section, conf);
     check_balance(section, conf);
     make_queue(conf);
     if (conf->balance == RELAY_BALANCE_HASH)

@@ -11,6 +11,7 @@
 #include "proxy/base/endpoint.h"
 #include "proxy/base/netaddr.h"
 #include "proxy/base/setting.h"
+#include "proxy/io/secret.h"
 #include "proxy/io/tls_conf.h"
 #include "route/relay/relay_memory.h"
 #include "route/target_kind.h"
@@ -29,6 +30,18 @@ enum relay_tls_mode { RELAY_TLS_NONE, RELAY_TLS_MAY, RELAY_TLS_ENCRYPT, RELAY_TL
 struct relay_tls_conf {
     enum relay_tls_mode mode;
     struct tls_conf files; /* at most one certificate, of ours */
+};
+
+/* Who we are to the target; `user` empty: nobody. One of the two has a path. */
+struct relay_auth_conf {
+    struct bytes user;
+    struct secret password, token;
+};
+
+/* Recipients that the target has answered for. */
+struct relay_recipients_conf {
+    enum relay_unverified unverified;
+    struct relay_remember remember;
 };
 
 struct relay_retry {
@@ -91,9 +104,9 @@ struct relay_conf {
     struct relay_limits limits;
     struct relay_times times;
     struct relay_tls_conf tls;
+    struct relay_auth_conf auth;
     struct relay_retry retry;
-    enum relay_unverified unverified;
-    struct relay_remember remember;
+    struct relay_recipients_conf recipients;
     struct setting_texts filters; /* their names */
     struct target_queue queue;    /* made of the above by relay_conf_finish(), like what follows */
     struct relay_group group;

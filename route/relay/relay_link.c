@@ -5,6 +5,7 @@
 #include <assert.h>
 
 #include "proxy/base/error.h"
+#include "route/relay/relay_auth.h"
 #include "route/relay/relay_content.h"
 #include "route/relay/relay_identity.h"
 #include "route/relay/relay_private.h"
@@ -88,6 +89,7 @@ static void leave(struct relay_link *link, enum relay_link_state state)
 {
     enter(link, state);
     link->wait.is_due = false;
+    relay_auth_leave(&link->auth);
     relay_link_let_go(link);
     relay_link_unbind(link);
     link->home->left(link);
@@ -141,7 +143,17 @@ static void on_closed(void *owner)
 static void give_up(struct relay_link *link, int error, const struct outbound_event *ev)
 {
     struct relay_link_user user = link->user;
+    struct outbound_event silent;
 
+    if (link->auth != NULL && ev != NULL && relay_auth_is_in(link->relay, ev->reply.wire)) {
+        silent = *ev; /* nobody may read it in a log */
+        silent.reply = (struct reply){.code = 0};
+        silent.error = error = ERR_AUTH;
+        ev = &silent;
+    }
+    if (link->auth != NULL)
+        relay_log_auth_failed(&link->relay->log, &link->to, relay_auth_mechanism(link->auth), error,
+                              ev == NULL ? NULL : &ev->reply);
     if (ev != NULL && ev->kind == OUTBOUND_REFUSED)
         let_quit(link);
     else
@@ -172,6 +184,8 @@ static uint64_t owed_ms(const struct relay_link *link)
     case OUT_HELO:
     case OUT_STARTTLS:
     case OUT_SECURING:
+    case OUT_PROVING:
+    case OUT_AUTH:
     case OUT_XCLIENT:
         return times->command_ms;
     case OUT_ENVELOPE:
@@ -249,17 +263,50 @@ static void secure(struct relay_link *link, size_t dropped)
         give_up(link, error, NULL);
 }
 
+static void on_said(void *owner, const struct sasl_client_line *line, int error)
+{
+    struct relay_link *link = owner;
+
+    if (error != 0)
+        outbound_auth_failed(&link->out, error);
+    else
+        outbound_auth(&link->out, bytes_make(line->at, line->len),
+                      line->is_proof ? OUTBOUND_AUTH_PROOF : OUTBOUND_AUTH_GOES_ON);
+    relay_link_drain(link);
+}
+
+static void authenticate(struct relay_link *link, const struct reply *challenge)
+{
+    int error = ERR_MEMORY;
+
+    if (link->auth == NULL)
+        link->auth = relay_auth_new(link->relay, &link->out, on_said, link, &error);
+    if (link->auth == NULL || !relay_auth_step(link->auth, challenge))
+        outbound_auth_failed(&link->out, error);
+}
+
+static void be_ready(struct relay_link *link)
+{
+    if (link->state != RELAY_LINK_GREETING)
+        return; /* who asked for XCLIENT has gone meanwhile */
+    if (link->auth != NULL)
+        relay_log_auth(&link->relay->log, &link->to, relay_auth_mechanism(link->auth));
+    relay_auth_leave(&link->auth);
+    enter(link, RELAY_LINK_OPEN);
+    link->user.events->ready(link->user.who);
+}
+
 static void perform(struct relay_link *link, const struct outbound_event *ev)
 {
     switch (ev->kind) {
     case OUTBOUND_SECURE:
         secure(link, ev->dropped);
         break;
+    case OUTBOUND_AUTH:
+        authenticate(link, &ev->reply);
+        break;
     case OUTBOUND_READY:
-        if (link->state != RELAY_LINK_GREETING)
-            break; /* who asked for XCLIENT has gone meanwhile */
-        enter(link, RELAY_LINK_OPEN);
-        link->user.events->ready(link->user.who);
+        be_ready(link);
         break;
     case OUTBOUND_ANSWER:
     case OUTBOUND_GO:

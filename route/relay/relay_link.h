@@ -19,6 +19,7 @@
 #include "route/carrier.h"
 
 struct relay;
+struct relay_auth;
 struct relay_content;
 struct relay_link;
 struct relay_net;
@@ -104,8 +105,9 @@ struct relay_link {
     struct outbound out;
     struct deadline deadline;
     struct loop_post post;
-    struct tls_facts *tls; /* NULL: it is not encrypted */
-    uint8_t *helo;         /* what the client it is bound to had said; own memory */
+    struct relay_auth *auth; /* NULL: no AUTH is under way */
+    struct tls_facts *tls;   /* NULL: it is not encrypted */
+    uint8_t *helo;           /* what the client it is bound to had said; own memory */
     size_t helo_len;
     uint64_t opened_ms;
     struct relay_link_wait wait;

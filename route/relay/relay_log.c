@@ -158,6 +158,27 @@ void relay_log_tls_failed(const struct relay_log *log, const struct stream_targe
     log_end(&line);
 }
 
+void relay_log_auth(const struct relay_log *log, const struct stream_target *to,
+                    const char *mechanism)
+{
+    struct log_line line = begin_line(log, LOG_LEVEL_INFO, "target-auth");
+
+    put_address(&line, to);
+    log_put_text(&line, "mechanism", mechanism);
+    log_end(&line);
+}
+
+void relay_log_auth_failed(const struct relay_log *log, const struct stream_target *to,
+                           const char *mechanism, int error, const struct reply *heard)
+{
+    struct log_line line = begin_line(log, LOG_LEVEL_ERROR, "target-auth-failed");
+
+    put_address(&line, to);
+    log_put_text(&line, "mechanism", mechanism);
+    put_cause(log, &line, error, heard);
+    log_end(&line);
+}
+
 void relay_log_dropped(const struct relay_log *log, const struct stream_target *to, size_t dropped)
 {
     struct log_line line = begin_line(log, LOG_LEVEL_WARNING, "target-tls-dropped");

@@ -50,6 +50,11 @@ void relay_log_tls(const struct relay_log *log, const struct stream_target *to,
 /* The handshake failed; `problem` says why, or where that is NULL `error`. */
 void relay_log_tls_failed(const struct relay_log *log, const struct stream_target *to, int error,
                           const char *problem, bool goes_plain);
+/* The target has taken our credentials; it has not, and `heard` or `error` says why. */
+void relay_log_auth(const struct relay_log *log, const struct stream_target *to,
+                    const char *mechanism);
+void relay_log_auth_failed(const struct relay_log *log, const struct stream_target *to,
+                           const char *mechanism, int error, const struct reply *heard);
 /* So many octets came in plain behind the reply to STARTTLS, and were thrown away. */
 void relay_log_dropped(const struct relay_log *log, const struct stream_target *to, size_t dropped);
 /* There was no memory for the conversation. `transaction` NULL: it was about nobody's yet. */

@@ -18,7 +18,7 @@ bool relay_outage_answers(const struct relay_branch *w)
 struct event relay_outage_answer(const struct relay_branch *w, struct recipient *rcpt)
 {
     struct relay_memory *memory = w->relay->service->memory;
-    bool accepts = w->relay->conf->unverified == RELAY_UNVERIFIED_ACCEPT;
+    bool accepts = w->relay->conf->recipients.unverified == RELAY_UNVERIFIED_ACCEPT;
     enum relay_recall known = RELAY_RECALL_NOTHING;
     struct event ev = {.kind = EV_ANSWER,
                        .rcpt = rcpt,

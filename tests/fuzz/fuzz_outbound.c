@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "proxy/base/error.h"
 #include "proxy/smtp/outbound.h"
 
 #define RECIPIENTS_MAX 80
@@ -33,6 +34,7 @@ struct fuzz {
     struct lent *lent; /* NULL: no transaction */
     struct identity client;
     unsigned recipients, accepted;
+    bool is_proving, is_proof;
     bool is_ready, has_data, has_go, is_whole, has_tail, is_ended, is_aborted, is_gone;
     bool is_short;      /* an allocation may have failed: only then may a buffer */
     uint64_t available; /* content that was not written */
@@ -69,8 +71,14 @@ static void on_event(struct fuzz *f, const struct outbound_event *ev)
 {
     CHECK(!f->is_gone);
     switch (ev->kind) {
+    case OUTBOUND_AUTH:
+        CHECK(f->conf.authenticates && !f->is_ready);
+        CHECK(ev->reply.code == 0 || ev->reply.code / 100 == 3);
+        f->is_proving = true;
+        break;
     case OUTBOUND_SECURE:
     case OUTBOUND_READY:
+        CHECK(!f->conf.authenticates || f->is_proof);
         CHECK(!f->is_ready && f->lent == NULL);
         f->is_ready = true;
         break;
@@ -131,8 +139,8 @@ static void on_bdat(struct fuzz *f, struct bytes line)
 
 static void on_line(struct fuzz *f, struct bytes line)
 {
-    static const char *const verbs[] = {"EHLO ",      "HELO ", "XCLIENT ", "XFORWARD ",
-                                        "MAIL FROM:", "DATA",  "RSET",     "QUIT"};
+    static const char *const verbs[] = {"EHLO ", "HELO ", "XCLIENT ", "XFORWARD ", "MAIL FROM:",
+                                        "DATA",  "RSET",  "QUIT",     "AUTH ",     "*"};
     bool is_known = false;
 
     CHECK(line.len <= (starts(line, "RCPT TO:<") ? 2046 : 510));
@@ -226,7 +234,9 @@ static void feed_reply(struct fuzz *f)
         "250 XCLIENT NAME ADDR PORT HELO\r\n",
         "250-a\r\n250-PIPELINING\r\n250 XFORWARD NAME HELO IDENT PROTO SOURCE\r\n",
         "250-a\r\n250-CHUNKING\r\n250-XFORWARD NAME HELO IDENT PROTO\r\n250 XCLIENT ADDR\r\n",
-        "250-a\r\n250 PIPELINING\r\n"};
+        "250-a\r\n250 PIPELINING\r\n",
+        "235 2.7.0 yes\r\n",
+        "334 Yg==\r\n"};
     const char *reply = replies[take(f) % ARRAY_LENGTH(replies)];
 
     feed(f, reply, strlen(reply));
@@ -356,6 +366,22 @@ static void wrote(struct fuzz *f)
     }
 }
 
+/* What AUTH says, unless there is nothing to be said. */
+static void prove(struct fuzz *f)
+{
+    uint8_t what = take(f);
+
+    if (!f->is_proving)
+        return;
+    f->is_proving = false;
+    f->is_proof = (what & 1) != 0;
+    if (what >= 224)
+        outbound_auth_failed(&f->outbound, ERR_NO_AUTH);
+    else
+        outbound_auth(&f->outbound, bytes_of("AUTH PLAIN AGEAYg==\r\n"),
+                      f->is_proof ? OUTBOUND_AUTH_PROOF : OUTBOUND_AUTH_GOES_ON);
+}
+
 static void give_up(struct fuzz *f)
 {
     if (f->lent == NULL)
@@ -416,6 +442,9 @@ static void step(struct fuzz *f)
     case 11:
         feed_many(f);
         break;
+    case 12:
+        prove(f);
+        break;
     default:
         feed_reply(f);
         break;
@@ -433,6 +462,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
     f = (struct fuzz){.at = octets, .end = octets + size};
     flags = take(&f);
     f.conf.uses_chunking = (flags & 1) != 0;
+    f.conf.authenticates = (flags & 32) != 0;
     pool_init(&f.small, 1024, 4);
     pool_init(&f.medium, 4096, 4);
     outbound_init(&f.outbound, &f.conf, &f.small, &f.medium);

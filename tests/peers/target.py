@@ -12,13 +12,14 @@ XCLIENT = "XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPOR
 CHUNKING_EHLO = (*DEFAULT_EHLO, "CHUNKING")
 FRAMINGS = {"DATA": DEFAULT_EHLO, "BDAT": CHUNKING_EHLO}
 
-STAGES = ("accept", "greeting", "EHLO", "HELO", "STARTTLS", "XCLIENT", "XFORWARD", "MAIL", "RCPT", "DATA",
-          "content", "end", "BDAT", "last", "RSET", "NOOP", "QUIT", "other")
+STAGES = ("accept", "greeting", "EHLO", "HELO", "STARTTLS", "AUTH", "XCLIENT", "XFORWARD", "MAIL", "RCPT",
+          "DATA", "content", "end", "BDAT", "last", "RSET", "NOOP", "QUIT", "other")
 
 DEFAULT_ANSWERS = {
     "greeting": "220 target.example.test ESMTP",
     "HELO": "250 target.example.test",
     "STARTTLS": "220 2.0.0 go ahead",
+    "AUTH": "503 5.5.1 Error: authentication not enabled",
     "XCLIENT": "220 target.example.test ESMTP",
     "XFORWARD": "250 2.0.0 Ok",
     "MAIL": "250 2.1.0 Ok",
@@ -87,6 +88,10 @@ class Connection(Wire):
             self._buffer += self._receive()
         line = self.read(self._buffer.index(b"\n") + 1)
         return line[:-2] if line.endswith(b"\r\n") else line[:-1]
+
+    def read_line(self):
+        """A line that is no command."""
+        return self._line().decode("latin-1")
 
     def _until_dot(self):
         """The content up to CRLF . CRLF, dots still stuffed; nothing else ends it."""

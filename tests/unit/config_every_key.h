@@ -37,7 +37,8 @@ static const char every_key[] =
     "idle-connections = 0\nbalance = round-robin\nfailover = no\nidle-timeout = "
     "31s\nmax-transactions = 101\n"
     "connect-timeout = 11s\ncommand-timeout = 61s\nenvelope-timeout = 121s\ndata-timeout = 181s\n"
-    "final-timeout = 301s\nchunking = no\nhealth-interval = 11s\n[maildir \"m\"]\n"
+    "final-timeout = 301s\nchunking = no\nhealth-interval = 11s\n"
+    "auth-user = joe\nauth-password-file = /p\n[maildir \"m\"]\n"
     "path = \"/m/${RCPT_DOMAIN}/${RCPT_LOCAL}\"\nfilter = f\n[spf \"f\"]\n"
     "fail = defer\nsoftfail = pass\nneutral = reject\nnone = pass\npermerror = reject\n"
     "temperror = mark\ncheck = both\nheader = none\nauthserv-id = a.b\nexplain = no\ntimeout = "
@@ -48,7 +49,9 @@ static const char every_key[] =
     "command-timeout = 32s\ncontent-timeout = 6m\ndefault-action = quarantine\n"
     "actions = add-header quarantine\nprotocol = 4\nmacros = connect j {daemon_name}\n"
     "macros = unknown\nskip-when = 10.0.0.0/8 authenticated\nexempt = @g.b\nshadow = yes\n"
-    "[milter-server \"s\"]\nlisten = unix:/s\nfilter = f g\nsocket-mode = 0640\n[route \"t\"]\n"
+    "[milter-server \"s\"]\nlisten = unix:/s\nfilter = f g\nsocket-mode = 0640\n[relay "
+    "\"z\"]\nname = z.example\nauth-user = jane\nauth-token-file = /q\n"
+    "[route \"t\"]\n"
     "case-sensitive = yes\nrecipient-delimiter = \"=\"\na@b r, m\n\"c d\"@e \"joe.doe\"\n[route "
     "\"u\"]\n@.x reject \"550 5.1.1 no, \\\\ no\"\n@ m\n";
 

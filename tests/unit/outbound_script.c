@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "proxy/base/error.h"
 #include "proxy/base/text.h"
 #include "proxy/smtp/outbound.h"
 
@@ -50,8 +51,8 @@ static void put_reply(struct player *p, const char *before, const struct reply *
 
 static void put_event(struct player *p, const struct outbound_event *ev)
 {
-    static const char *const kinds[] = {"secure", "ready", "answer",  "go",
-                                        "final",  "idle",  "refused", "gone"};
+    static const char *const kinds[] = {"secure", "auth", "ready",   "answer", "go",
+                                        "final",  "idle", "refused", "gone"};
 
     lib_put(p->seen, "E: %s", kinds[ev->kind]);
     if (ev->rcpt != NULL)
@@ -171,6 +172,8 @@ static void call_start(struct player *p, struct bytes words)
         p->conf.tls = OUTBOUND_TLS_MAY;
     if (bytes_is(word, "required"))
         p->conf.tls = OUTBOUND_TLS_REQUIRED;
+    if (bytes_is(word, "auth"))
+        p->conf.authenticates = true;
     if (bytes_is(word, "client")) {
         client = &p->client;
         word = text_word(&words);
@@ -241,6 +244,16 @@ static void call_frame(struct player *p, struct bytes words, struct lib_text *re
     lib_put(result, "\n");
 }
 
+static void call_auth(struct player *p, struct bytes verb, struct bytes words)
+{
+    struct bytes said = text_trim(words);
+    char line[512];
+    int len = snprintf(line, sizeof(line), "%.*s\r\n", (int)said.len, (const char *)said.at);
+
+    outbound_auth(&p->outbound, bytes_make(line, (size_t)len),
+                  bytes_is(verb, "prove") ? OUTBOUND_AUTH_PROOF : OUTBOUND_AUTH_GOES_ON);
+}
+
 static void call(struct player *p, struct bytes words, struct lib_text *result)
 {
     struct bytes verb = text_word(&words);
@@ -264,6 +277,10 @@ static void call(struct player *p, struct bytes words, struct lib_text *result)
         lib_put(result, "R: %s\n", outbound_abort(&p->outbound) ? "lives" : "must be closed");
     else if (bytes_is(verb, "secured"))
         outbound_secured(&p->outbound);
+    else if (bytes_is(verb, "say") || bytes_is(verb, "prove"))
+        call_auth(p, verb, words);
+    else if (bytes_is(verb, "fail"))
+        outbound_auth_failed(&p->outbound, ERR_NO_AUTH);
     else if (bytes_is(verb, "quit"))
         outbound_quit(&p->outbound);
     else if (bytes_is(verb, "eof"))

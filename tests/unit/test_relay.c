@@ -305,7 +305,7 @@ static void spooling(struct relay_conf *conf)
 static void wary(struct relay_conf *conf)
 {
     spooling(conf);
-    conf->unverified = RELAY_UNVERIFIED_DEFER;
+    conf->recipients.unverified = RELAY_UNVERIFIED_DEFER;
 }
 
 static void probing_slowly(struct relay_conf *conf)
