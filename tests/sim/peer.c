@@ -285,6 +285,14 @@ void sim_reset(struct sim_peer *p)
     p->end = NULL;
 }
 
+void sim_close_garbled(struct sim_peer *p)
+{
+    p->sent = p->sending.len;
+    if (p->end != NULL)
+        p->end->other->in.is_garbled = true;
+    sim_close(p);
+}
+
 void sim_set_reading(struct sim_peer *p, bool is_reading)
 {
     p->is_deaf = !is_reading;

@@ -29,6 +29,8 @@
     X(CHUNKS, "chunks of clients")                                                                 \
     X(AT_CONNECT, "faults of targets: connect")                                                    \
     X(AT_GREETING, "... greeting")                                                                 \
+    X(AT_STARTTLS, "... STARTTLS")                                                                 \
+    X(AT_HANDSHAKE, "... handshake")                                                               \
     X(AT_HELLO, "... EHLO, XCLIENT, XFORWARD")                                                     \
     X(AT_MAIL, "... MAIL")                                                                         \
     X(AT_RCPT, "... RCPT")                                                                         \
@@ -230,6 +232,7 @@ struct scenario_targets {
     unsigned report_refusals;
     bool is_strict; /* the first one: its mail is never spooled */
     bool is_lmtp[SCENARIO_TARGETS];
+    bool encrypts;              /* the first one: nothing is said to it in plain */
     bool has_group, fails_over; /* the second one's addresses share its mailboxes */
     uint64_t down_until_ms[SCENARIO_BACKENDS];
     uint64_t failed_ms[SCENARIO_TARGETS + 1]; /* the latest at which one could not be reached */

@@ -23,13 +23,14 @@ enum choice {
     LMTP = 512,
     SECOND_LMTP = 1024,
     GROUP = 2048,
-    FAILS_OVER = 4096
+    FAILS_OVER = 4096,
+    ENCRYPTS = 8192
 };
 
 /* Any two of the choices meet in some variants, and any three. */
 static unsigned choices_of(unsigned variant)
 {
-    return variant * 0x9e3779b1U >> 19;
+    return variant * 0x9e3779b1U >> 18;
 }
 
 static bool is_strict(unsigned choices)
@@ -57,7 +58,7 @@ static struct config *config_of(unsigned choices)
     snprintf(text, sizeof(text),
              "copy-memory = %s\npostmaster = postmaster@a.test\nshutdown-timeout = 20s\n"
              "[smtpd \"mx.test\"]\nlisten-port = 192.0.2.1:25\nsplit = %s\n"
-             "[relay \"a\"]\naddress = 198.51.100.1:25\n%sprotocol = %s\n"
+             "[relay \"a\"]\naddress = 198.51.100.1:25\n%sprotocol = %s\n%s"
              "on-failure = %s\nretry = 1m 5m 20m\nunverified = %s\nreceived = %s\n%s"
              "%s%s"
              "[maildir \"box\"]\npath = /mail/${RCPT_DOMAIN}/${RCPT_LOCAL}\n"
@@ -65,7 +66,8 @@ static struct config *config_of(unsigned choices)
              "[route]\n@a.test a\n@client.test a\n%s%s",
              choices & ROOMY ? "2m" : "64k", choices & SPLITS_LATER ? "defer" : "live",
              choices & TWO_ADDRESSES ? "address = 198.51.100.1:26\n" : "",
-             choices & LMTP ? "lmtp" : "smtp", is_strict(choices) ? "tempfail" : "spool",
+             choices & LMTP ? "lmtp" : "smtp", choices & ENCRYPTS ? "tls = encrypt\n" : "",
+             is_strict(choices) ? "tempfail" : "spool",
              choices & UNVERIFIED_WAITS ? "defer" : "accept",
              choices & NEVER_RECEIVED ? "never" : "auto", expire, second,
              choices & SECOND ? expire : "", choices & SECOND ? "@b.test b\n" : "",
@@ -97,6 +99,7 @@ void scenario_configure(struct scenario *s)
     s->targets.is_strict = is_strict(choices);
     s->targets.is_lmtp[0] = (choices & LMTP) != 0;
     s->targets.is_lmtp[1] = (choices & SECOND_LMTP) != 0;
+    s->targets.encrypts = (choices & ENCRYPTS) != 0;
     s->targets.has_group = (choices & GROUP) != 0;
     s->targets.fails_over = (choices & FAILS_OVER) != 0;
 }

@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "proxy/io/disk.h"
-#include "tests/sim/scenario.h"
+#include "tests/sim/scenario_target.h"
 #include "tests/sim/stage.h"
 
 #define TROUBLE_MS   600000 /* things go wrong for so long at most */
@@ -52,7 +52,7 @@ static void plan_disk(struct scenario *s)
 
 void faults_plan(struct scenario *s)
 {
-    s->targets.announces = (unsigned)scenario_below(s, 32);
+    s->targets.announces = (unsigned)scenario_below(s, 64) | (s->targets.encrypts ? STARTTLS : 0);
     s->targets.trouble_percent = scenario_chance(s, 30) ? 0 : (unsigned)scenario_below(s, 100);
     s->heal_ms = sim_now_ms(s->world) + scenario_below(s, TROUBLE_MS);
     s->plan.has_rush = scenario_chance(s, 10);

@@ -346,8 +346,10 @@ static void look_at_hang(struct scenario *s)
 void life_plan(struct scenario *s)
 {
     static const uint32_t windows[] = {0, 0, 0, 1000, 64}, slow_ms[] = {0, 0, 20, 300, 3000};
-    struct sim_ways ways = {
-        .shuffles = true, .cuts = scenario_chance(s, 50), .interleaves = scenario_chance(s, 50)};
+    struct sim_ways ways = {.shuffles = true,
+                            .cuts = scenario_chance(s, 50),
+                            .interleaves = scenario_chance(s, 50),
+                            .shakes = true};
 
     ways.window_bytes = windows[scenario_below(s, ARRAY_LENGTH(windows))];
     ways.slow_ms = slow_ms[scenario_below(s, ARRAY_LENGTH(slow_ms))];

@@ -37,8 +37,9 @@ static void on_hello(struct server *v, bool is_extended)
     char text[300];
 
     forget_transaction(v);
-    snprintf(text, sizeof(text), "%s%s%s%s%s%s250 SIZE 50000000\r\n",
+    snprintf(text, sizeof(text), "%s%s%s%s%s%s%s250 SIZE 50000000\r\n",
              "250-target.test\r\n250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n",
+             announces & STARTTLS && !v->is_secured ? "250-STARTTLS\r\n" : "",
              announces & PIPELINING ? "250-PIPELINING\r\n" : "",
              announces & CHUNKING ? "250-CHUNKING\r\n" : "", announces & DSN ? "250-DSN\r\n" : "",
              announces & XFORWARD ? "250-XFORWARD NAME ADDR PORT PROTO HELO SOURCE\r\n" : "",
@@ -46,8 +47,23 @@ static void on_hello(struct server *v, bool is_extended)
     server_answer(v, PLACE_HELLO, NULL, is_extended ? text : "250 target.test\r\n");
 }
 
+static void on_starttls(struct server *v)
+{
+    v->is_shaking = server_answer(v, PLACE_STARTTLS, NULL, "220 2.0.0 go\r\n");
+}
+
+static void on_handshake(struct server *v, const char *line)
+{
+    if (strcmp(line, SIM_TLS_HELLO) != 0)
+        scenario_fail(v->scenario, "\"%s\" comes in plain behind STARTTLS", line);
+    v->is_shaking = false;
+    v->is_secured = server_answer(v, PLACE_HANDSHAKE, NULL, SIM_TLS_ANSWER);
+}
+
 static void on_mail(struct server *v, const char *line)
 {
+    if (v->target == 0 && v->scenario->targets.encrypts && !v->is_secured)
+        scenario_fail(v->scenario, "mail goes in plain to who must not get it so");
     forget_transaction(v);
     address_of(line, v->mail.sender);
     v->mail.has_sender = server_answer(v, PLACE_MAIL, NULL, "250 2.1.0 sender ok\r\n");
@@ -123,12 +139,16 @@ static void on_bdat(struct server *v, const char *line)
 
 static void on_line(struct server *v, const char *line)
 {
-    if (begins(line, v->is_lmtp ? "LHLO" : "EHLO") || (begins(line, "HELO") && !v->is_lmtp))
+    if (v->is_shaking)
+        on_handshake(v, line);
+    else if (begins(line, v->is_lmtp ? "LHLO" : "EHLO") || (begins(line, "HELO") && !v->is_lmtp))
         on_hello(v, !begins(line, "HELO"));
     else if (begins(line, "XFORWARD"))
         server_answer(v, PLACE_HELLO, NULL, "250 2.0.0 ok\r\n");
     else if (begins(line, "XCLIENT"))
         server_answer(v, PLACE_HELLO, NULL, "220 target.test ESMTP again\r\n");
+    else if (begins(line, "STARTTLS"))
+        on_starttls(v);
     else if (begins(line, "MAIL"))
         on_mail(v, line);
     else if (begins(line, "RCPT"))

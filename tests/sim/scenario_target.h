@@ -11,6 +11,8 @@
 enum place {
     PLACE_CONNECT,
     PLACE_GREETING,
+    PLACE_STARTTLS,
+    PLACE_HANDSHAKE,
     PLACE_HELLO,
     PLACE_MAIL,
     PLACE_RCPT,
@@ -30,11 +32,19 @@ enum fault {
     FAULT_5XX,
     FAULT_421,
     FAULT_GARBAGE,
+    FAULT_RECORD,     /* that cannot be decrypted; without TLS a reset */
     FAULT_TAKE_CLOSE, /* the end of data alone: it takes the message, and then does not say so */
     FAULT_TAKE_SILENCE
 };
 
-enum announcement { PIPELINING = 1, CHUNKING = 2, XFORWARD = 4, XCLIENT = 8, DSN = 16 };
+enum announcement {
+    PIPELINING = 1,
+    CHUNKING = 2,
+    XFORWARD = 4,
+    XCLIENT = 8,
+    DSN = 16,
+    STARTTLS = 32
+};
 
 /* Where a connection goes wrong. */
 struct weak_point {
@@ -64,6 +74,7 @@ struct server {
     struct sim_event event;
     struct sim_timer timer;
     bool is_waiting, is_over, is_silent, is_greeted;
+    bool is_shaking, is_secured;
     struct sim_text late; /* what it says when it has waited */
     bool holds;           /* what it says now comes behind that */
     struct weak_point weak;

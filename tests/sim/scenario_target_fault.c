@@ -3,8 +3,8 @@
 #include "tests/sim/scenario_target.h"
 
 static const enum scenario_count place_counts[PLACES] = {
-    COUNT_AT_CONNECT, COUNT_AT_GREETING, COUNT_AT_HELLO,   COUNT_AT_MAIL,
-    COUNT_AT_RCPT,    COUNT_AT_DATA,     COUNT_AT_CONTENT, COUNT_AT_END,
+    COUNT_AT_CONNECT, COUNT_AT_GREETING, COUNT_AT_STARTTLS, COUNT_AT_HANDSHAKE, COUNT_AT_HELLO,
+    COUNT_AT_MAIL,    COUNT_AT_RCPT,     COUNT_AT_DATA,     COUNT_AT_CONTENT,   COUNT_AT_END,
 };
 
 /* ---- saying ---- */
@@ -83,7 +83,8 @@ static void note_fault(struct server *v, enum place place, const char *to, enum 
     if (!is_for_good && fault != FAULT_4XX)
         server_note_outage(v);
     else if (place <= PLACE_HELLO)
-        v->scenario->targets.hello_refusals += is_for_good;
+        v->scenario->targets.hello_refusals +=
+            is_for_good && place != PLACE_STARTTLS && place != PLACE_HANDSHAKE;
     else if (place == PLACE_MAIL)
         server_note_no(v, NULL, is_for_good);
     else if (place == PLACE_RCPT)
@@ -107,7 +108,20 @@ bool server_is_weak_point(struct server *v, enum place place)
 bool server_is_end(enum fault fault)
 {
     return fault == FAULT_CLOSE || fault == FAULT_RESET || fault == FAULT_SILENCE ||
-           fault == FAULT_421 || fault == FAULT_GARBAGE;
+           fault == FAULT_421 || fault == FAULT_GARBAGE || fault == FAULT_RECORD;
+}
+
+/* What it has said may be read before that, or not. */
+static void break_off(struct server *v)
+{
+    if (!v->is_secured || sim_peer_state(v->peer) != SIM_PEER_OPEN) {
+        server_hang_up(v, true);
+        return;
+    }
+    v->is_over = true;
+    server_look_at_answer(v);
+    v->said_count = 0;
+    sim_close_garbled(v->peer);
 }
 
 static void go_wrong(struct server *v, enum fault fault)
@@ -134,6 +148,9 @@ static void go_wrong(struct server *v, enum fault fault)
     case FAULT_TAKE_CLOSE:
     case FAULT_RESET:
         server_hang_up(v, fault == FAULT_RESET);
+        break;
+    case FAULT_RECORD:
+        break_off(v);
         break;
     case FAULT_SLOW:
     case FAULT_NONE:
@@ -188,7 +205,7 @@ void server_plan_fault(struct server *v)
     if (!scenario_chance(s, s->targets.trouble_percent))
         return;
     v->weak.place = scenario_chance(s, 40) ? PLACE_END : (enum place)scenario_below(s, PLACES);
-    v->weak.fault = FAULT_CLOSE + (enum fault)scenario_below(s, FAULT_GARBAGE);
+    v->weak.fault = FAULT_CLOSE + (enum fault)scenario_below(s, FAULT_RECORD);
     if (v->weak.place == PLACE_END && scenario_chance(s, 40))
         v->weak.fault = scenario_chance(s, 50) ? FAULT_TAKE_CLOSE : FAULT_TAKE_SILENCE;
     v->weak.pass =

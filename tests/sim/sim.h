@@ -29,6 +29,7 @@ struct sim_ways {
     uint32_t window_bytes; /* octets under way in one direction of a connection; 0: 65,536 */
     bool interleaves;      /* before a call of disk.h other things may happen: a job gives way */
     uint32_t slow_ms;      /* ... for up to so long, now and then */
+    bool shakes;           /* TLS begins with a line of each side; else both are agreed at once */
 };
 void sim_set_ways(struct sim *w, const struct sim_ways *ways);
 uint64_t sim_random(struct sim *w); /* the world's own chance; loops have another source */
@@ -45,6 +46,14 @@ uint64_t sim_now_ms(const struct sim *w);
 int64_t sim_wall_ms(const struct sim *w);
 void sim_wall_jump(struct sim *w, int64_t ms); /* the wall clock is set; time goes on as ever */
 void sim_signal(struct sim *w, int number);    /* what kill() would do, to every process */
+
+/* What a client of TLS begins with where sim_ways.shakes, and the only answer that it takes. */
+#define SIM_TLS_HELLO                                                                              \
+    "\x16"                                                                                         \
+    "hello\n"
+#define SIM_TLS_ANSWER                                                                             \
+    "\x16"                                                                                         \
+    "agreed\n"
 
 /* ---- processes of postern ---- */
 
@@ -128,6 +137,7 @@ bool sim_may_send(const struct sim_peer *p);
 void sim_shutdown(struct sim_peer *p); /* FIN behind all that was sent */
 void sim_close(struct sim_peer *p);    /* FIN, and an RST to what still comes */
 void sim_reset(struct sim_peer *p);
+void sim_close_garbled(struct sim_peer *p); /* behind a record that cannot be decrypted */
 /* Not to read makes postern's writes wait; reading is how it begins. */
 void sim_set_reading(struct sim_peer *p, bool is_reading);
 

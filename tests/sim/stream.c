@@ -262,13 +262,31 @@ static void finish_connect(struct stream *s)
     s->events->connected(s->owner, s->error);
 }
 
-/* Nothing is encrypted here, and every handshake succeeds at once. */
+/* Nothing is encrypted here. */
 static void finish_handshake(struct stream *s)
 {
     static const struct tls_facts facts = {.version = "TLSv1.3", .cipher = "NONE"};
 
     s->is_secured = true;
     s->events->secured(s->owner, &facts);
+}
+
+/* What has come is our peer's word, or a part of it. */
+static void shake(struct stream *s)
+{
+    struct bytes heard = sim_end_peek(s->end);
+    struct bytes due = bytes_first(bytes_of(SIM_TLS_ANSWER), heard.len);
+
+    if (!world_of(s)->ways.shakes) {
+        finish_handshake(s);
+    } else if (!bytes_equal(bytes_first(heard, due.len), due)) {
+        fail(s, ERR_TLS);
+    } else if (due.len == strlen(SIM_TLS_ANSWER)) {
+        sim_end_consume(s->end, due.len);
+        finish_handshake(s);
+    } else if (s->end->in.has_reset || s->end->in.has_fin) {
+        fail(s, ERR_CLOSED);
+    }
 }
 
 int stream_start_tls(struct stream *s, const struct stream_tls_start *start, size_t *dropped_out)
@@ -279,6 +297,8 @@ int stream_start_tls(struct stream *s, const struct stream_tls_start *start, siz
     if (!s->is_offering)
         drop_unread(s);
     s->is_tls = true;
+    if (world_of(s)->ways.shakes)
+        sim_end_write(s->end, bytes_of(SIM_TLS_HELLO));
     wake(s);
     return 0;
 }
@@ -292,6 +312,11 @@ const char *stream_tls_problem(const struct stream *s)
 {
     (void)s;
     return NULL;
+}
+
+static bool is_shaking(const struct stream *s)
+{
+    return s->is_tls && !s->is_secured && s->error == 0;
 }
 
 static bool may_flush(const struct stream *s)
@@ -313,6 +338,8 @@ static void look_for_end(struct stream *s)
         return;
     if (s->end->in.has_reset && s->error == 0)
         fail(s, ERR_CLOSED);
+    else if (s->end->in.is_garbled && s->error == 0)
+        fail(s, ERR_TLS);
     else if (s->end->in.has_fin)
         s->has_eof = true;
 }
@@ -334,8 +361,9 @@ static bool has_news(const struct stream *s)
 {
     if (s->is_connecting)
         return s->is_answered;
-    if (s->is_tls && !s->is_secured)
-        return true;
+    if (is_shaking(s))
+        return !world_of(s)->ways.shakes || sim_end_readable(s->end) > 0 || s->end->in.has_reset ||
+               s->end->in.has_fin;
     return may_flush(s) || may_read(s) || (s->error != 0 && !s->is_told) ||
            (s->unread_len == 0 && s->error == 0 &&
             (s->end->in.has_reset || (s->end->in.has_fin && !s->is_told)));
@@ -364,8 +392,8 @@ static void on_event(struct sim_event *e)
             finish_connect(s);
     } else if (s->end == NULL) {
         return; /* could not connect, and the owner knows */
-    } else if (s->is_tls && !s->is_secured) {
-        finish_handshake(s);
+    } else if (is_shaking(s)) {
+        shake(s);
     } else if (may_flush(s) &&
                (!may_read(s) || !world_of(s)->ways.shuffles || sim_below(world_of(s), 2) == 0)) {
         flush(s);

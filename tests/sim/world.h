@@ -39,6 +39,7 @@ struct sim_pipe {
     struct sim_text text;
     size_t start; /* octets of text that were read */
     bool has_fin, has_reset;
+    bool is_garbled; /* before its FIN */
 };
 
 struct sim_end {
