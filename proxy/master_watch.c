@@ -19,6 +19,7 @@ bool master_watch_looks_anew(struct master *m, uint64_t now_ms)
     if (master_watch_due_ms(m) > now_ms)
         return false;
     watch->due_ms = now_ms + LOOK_MS;
+    config_turn_tickets(m->serving->config);
     uint64_t state = config_secrets_state(m->serving->config);
     bool is_new = state != m->serving->config->secrets_state && state != watch->tried;
     bool is_steady = state == watch->seen; /* else a pair may be half written */

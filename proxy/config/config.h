@@ -72,6 +72,8 @@ int config_load_secrets(struct config *config);
 /* A sum of what the system says of those files (size, time, where they lie): another one where one
  * of them has changed. 0: there are none. */
 uint64_t config_secrets_state(const struct config *config);
+/* Forgets the keys of session tickets that have had their time: see tls_turn(). */
+void config_turn_tickets(const struct config *config);
 /* The additional checks of --check: compiles the routes, resolves relays, finds loops to own
  * listeners, reads certificates and keys. Legal after any result of config_read() but EX_OSERR.
  * Returns 0, EX_USAGE, EX_CONFIG or EX_OSERR for both together. */

@@ -71,6 +71,16 @@ static uint64_t add_file(uint64_t sum, struct bytes path)
     return hash_chain(sum, bytes_make(facts, sizeof(facts)));
 }
 
+void config_turn_tickets(const struct config *config)
+{
+    for (const struct config_section *section = config->builder->first; section != NULL;
+         section = section->next) {
+        struct tls_conf *files = files_of(section);
+        if (files != NULL && files->made != NULL)
+            tls_turn(files->made);
+    }
+}
+
 uint64_t config_secrets_state(const struct config *config)
 {
     uint64_t sum = 0;

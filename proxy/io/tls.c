@@ -5,11 +5,14 @@
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
+#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/rand.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "proxy/base/mem.h"
 #include "proxy/io/tls_uv.h"
@@ -129,6 +132,7 @@ void tls_free(struct tls **held)
         SSL_SESSION_free(tls->sessions[i].session);
     BIO_meth_free(tls->method);
     mem_free(tls->identities);
+    OPENSSL_cleanse(&tls->tickets, sizeof(tls->tickets));
     mem_free(tls);
     *held = NULL;
 }
@@ -217,17 +221,70 @@ static bool load_client_ca(SSL_CTX *context, const struct tls_settings *settings
     return true;
 }
 
+/* ---- servers: tickets ---- */
+
+/* Of the host, not of the process; it counts while the host sleeps, too. */
+static int64_t now_s(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return now.tv_sec;
+}
+
+bool tls_turn(struct tls *tls)
+{
+    return tls->is_client || tls_tickets_turn(&tls->tickets, now_s());
+}
+
+static bool use(const struct tls_ticket_key *key, const uint8_t *iv, EVP_CIPHER_CTX *cipher,
+                EVP_MAC_CTX *mac, int is_making)
+{
+    char digest[] = "SHA256";
+    const OSSL_PARAM params[] = {OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY,
+                                                                   (void *)(uintptr_t)key->mac,
+                                                                   sizeof(key->mac)),
+                                 OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+                                 OSSL_PARAM_construct_end()};
+
+    return EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, key->cipher, iv, is_making) == 1 &&
+           EVP_MAC_CTX_set_params(mac, params) == 1;
+}
+
+/* 0: no ticket, or none that is good; 2: good, and to be renewed. */
+static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
+                     EVP_MAC_CTX *mac, int is_making)
+{
+    struct tls *tls = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    const struct tls_ticket_key *key = &tls->tickets.keys[0];
+
+    if (!tls_turn(tls))
+        return 0;
+    if (!is_making)
+        key = tls_tickets_find(&tls->tickets, name);
+    else if (RAND_bytes(iv, EVP_MAX_IV_LENGTH) != 1)
+        return -1;
+    else
+        memcpy(name, key->name, sizeof(key->name));
+    if (key == NULL)
+        return 0;
+    if (!use(key, iv, cipher, mac, is_making))
+        return -1;
+    return is_making || key == &tls->tickets.keys[0] ? 1 : 2;
+}
+
 /* ---- servers ---- */
 
-/* Tickets alone: a cache of sessions would be of this process alone. Their keys are made with the
- * context. */
+/* Tickets alone: a cache of sessions would be of this process alone. */
 static bool set_up_sessions(SSL_CTX *context, struct bytes section)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned len;
 
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_timeout(context, TLS_TICKETS_PERIOD_S);
     return SSL_CTX_set_num_tickets(context, 1) == 1 &&
+           SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket) == 1 &&
            EVP_Digest(section.at, section.len, digest, &len, EVP_sha256(), NULL) == 1 &&
            SSL_CTX_set_session_id_context(context, digest, len) == 1;
 }
@@ -250,6 +307,7 @@ static SSL_CTX *new_server_context(struct tls *tls, const struct tls_settings *s
     }
     SSL_CTX_set_tlsext_servername_callback(context, on_server_name);
     SSL_CTX_set_tlsext_servername_arg(context, tls);
+    SSL_CTX_set_app_data(context, tls);
     return context;
 }
 
@@ -278,6 +336,10 @@ struct tls *tls_new_server(const struct tls_settings *settings, struct tls_probl
     struct tls *tls = tls_new(settings->file_count, problem_out);
 
     assert(settings->file_count > 0);
+    if (tls != NULL && !tls_tickets_init(&tls->tickets, now_s())) {
+        tls_free(&tls);
+        lack_memory(problem_out);
+    }
     for (size_t i = 0; tls != NULL && i < settings->file_count; i++)
         if (!add_server_pair(tls, settings, i, problem_out))
             tls_free(&tls);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Certificates, keys and trust of one section of the configuration, read from their files. Made
- * before the process forks, so that processes of one generation share the keys of session tickets;
+ * before the process forks, so that processes of one generation share the keys of session tickets,
+ * each of which is used for two hours and good for two more (tls_tickets.h);
  * a ticket is of no use to another `struct tls`. Connections: stream_start_tls(). */
 #ifndef POSTERN_TLS_H
 #define POSTERN_TLS_H
@@ -10,7 +11,8 @@
 
 #include "proxy/base/bytes.h"
 
-struct tls; /* opaque; read-only once it is made, but for the sessions that a client remembers */
+struct tls; /* opaque; read-only once it is made, but for the sessions that a client remembers, and
+             * a server's keys of tickets */
 
 struct tls_file {
     struct bytes certificate; /* PEM: the certificate, then those that lead to its root */
@@ -38,6 +40,9 @@ struct tls_problem {
 /* Block; for the start only. NULL: see *problem_out. */
 struct tls *tls_new_server(const struct tls_settings *settings, struct tls_problem *problem_out);
 struct tls *tls_new_client(const struct tls_settings *settings, struct tls_problem *problem_out);
+/* Who forks, and speaks to nobody itself, calls this now and then, so that old keys of tickets are
+ * not in its memory either. False: OpenSSL fails. */
+bool tls_turn(struct tls *tls);
 void tls_free(struct tls **held); /* no connection uses it any more */
 
 #endif

@@ -7,6 +7,7 @@
 #include <openssl/ssl.h>
 
 #include "proxy/io/tls.h"
+#include "proxy/io/tls_tickets.h"
 
 /* A server's certificate; with another of the same names, of another kind of key. */
 struct tls_identity {
@@ -30,6 +31,7 @@ struct tls {
     struct tls_identity *identities;
     size_t identity_count;
     bool is_client, verifies;
+    struct tls_tickets tickets;                    /* a server's */
     struct tls_session sessions[TLS_SESSIONS_MAX]; /* a client's */
     size_t next_session;                           /* is overwritten next */
 };

@@ -154,6 +154,7 @@ def test_names(postern, certificates):
     for name in ("unknown.example.test", None):
         with secured(server, loose, name=name) as client:
             assert ("DNS", "mx.example.test") in client.sock.getpeercert()["subjectAltName"]
+    server.wait_event("tls", 6)
     assert [event.get("tls-name") for event in server.events("tls")][:4] == [
         "mx.example.test", "other.example.test", "rsa.example.test", "a.wild.example.test"]
 
