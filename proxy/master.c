@@ -13,8 +13,11 @@
 
 #include "proxy/master_private.h"
 #include "proxy/privileged.h"
+#include "proxy/startup.h"
 #include "proxy/base/version.h"
 #include "proxy/worker.h"
+
+#define REASONS_BYTES_MAX 12288 /* of a failed reload; a log line holds 16 KiB */
 
 uint64_t master_now_ms(void)
 {
@@ -26,19 +29,30 @@ uint64_t master_now_ms(void)
 
 /* ---- one process for everything (workers = 0) ---- */
 
-static void on_started(void *owner)
-{
-    const int *ready = owner;
+struct alone {
+    struct config *config;
+    int ready; /* see master_open_detach() */
+};
 
-    if (*ready < 0)
+static void go_to_background(int ready)
+{
+    if (ready < 0)
         return;
     master_open_silence();
-    if (write(*ready, "", 1) == 1)
-        close(*ready);
+    if (write(ready, "", 1) == 1)
+        close(ready);
 }
 
-static int serve_alone(const struct config *config, struct worker_listener *listeners,
-                       size_t listener_count, int *ready)
+static void on_started(void *owner)
+{
+    const struct alone *alone = owner;
+
+    startup_tell(alone->config);
+    go_to_background(alone->ready);
+}
+
+static int serve_alone(struct alone *alone, struct worker_listener *listeners,
+                       size_t listener_count)
 {
     struct worker_task task = {
         .listeners = listeners,
@@ -46,34 +60,36 @@ static int serve_alone(const struct config *config, struct worker_listener *list
         .runs_queue = true,
         .is_alone = true,
         .started = on_started,
-        .owner = ready,
+        .owner = alone,
     };
-    return worker_run(config, &task);
+    return worker_run(alone->config, &task);
 }
 
-static int open_alone(const struct config *config, struct worker_listener *listeners,
-                      size_t *count_out)
+static int open_alone(struct config *config, struct worker_listener *listeners, size_t *count_out)
 {
+    int first = 0;
+
     for (size_t i = 0; i < config->smtpd_count; i++) {
         const struct smtpd_conf *conf = config->smtpds[i];
         for (size_t j = 0; j < conf->listeners.count; j++) {
             struct master_socket s = {.address = &conf->listeners.at[j]};
-            int code = master_open_socket(&s, NULL, false, 0);
-            if (code != 0) {
+            int code = master_open_socket(&s, NULL, false, 0, &config->problems);
+            if (code == 0)
+                listeners[(*count_out)++] = (struct worker_listener){conf, s.fds[0]};
+            else
                 master_open_close(&s);
-                return code;
-            }
-            listeners[(*count_out)++] = (struct worker_listener){conf, s.fds[0]};
             mem_free(s.fds);
+            first = first == 0 ? code : first;
         }
     }
-    return 0;
+    config_print_problems(config, stderr);
+    return first;
 }
 
-static int run_alone(const struct config *config, bool wants_daemon)
+static int run_alone(struct config *config, bool wants_daemon)
 {
+    struct alone alone = {.config = config, .ready = -1};
     size_t count = 0;
-    int ready = -1;
 
     for (size_t i = 0; i < config->smtpd_count; i++)
         count += config->smtpds[i]->listeners.count;
@@ -83,7 +99,7 @@ static int run_alone(const struct config *config, bool wants_daemon)
     count = 0;
     int code = open_alone(config, listeners, &count);
     if (code == 0 && wants_daemon)
-        code = master_open_detach(&ready);
+        code = master_open_detach(&alone.ready);
     if (code == 0)
         code = privileged_lock_spool(config);
     if (code == 0)
@@ -91,7 +107,7 @@ static int run_alone(const struct config *config, bool wants_daemon)
     if (code == 0)
         code = privileged_drop(config);
     if (code == 0) {
-        code = serve_alone(config, listeners, count, &ready);
+        code = serve_alone(&alone, listeners, count);
         privileged_remove_pid(config->core.pid_file);
     }
     mem_free(listeners);
@@ -102,16 +118,23 @@ static int run_alone(const struct config *config, bool wants_daemon)
 
 static void log_life(struct master *m, const char *event)
 {
+    struct config *config = m->serving->config;
+    struct buf listening;
+
+    buf_init(&listening, &config->pool, CONFIG_LISTENERS_MAX);
+    config_put_listeners(config, &listening);
     const struct master_field fields[] = {
         {.key = "version", .text = bytes_of(POSTERN_VERSION)},
         {.key = "role", .text = bytes_of("master")},
         {.key = "generation", .number = m->serving->number},
-        {.key = "workers", .number = m->serving->config->core.workers},
+        {.key = "workers", .number = config->core.workers},
         {.key = "pid", .number = m->pid},
-        {.key = "hostname", .text = m->serving->config->core.hostname},
+        {.key = "hostname", .text = config->core.hostname},
+        {.key = "listening", .text = buf_bytes(&listening)},
     };
 
-    master_log(m, LOG_LEVEL_INFO, event, fields, ARRAY_LENGTH(fields));
+    master_log(m, LOG_LEVEL_INFO, event, fields, ARRAY_LENGTH(fields) - m->is_stopping);
+    buf_done(&listening);
 }
 
 static void log_reload(struct master *m, struct bytes reason)
@@ -128,19 +151,21 @@ static void log_reload(struct master *m, struct bytes reason)
 
 /* ---- reading the configuration anew ---- */
 
-/* The first thing that is wrong with it. */
-static void log_problem(struct master *m, struct config *config)
+/* All that is wrong with it, or else `reason`. */
+static void log_failure(struct master *m, struct config *config, const char *reason)
 {
-    const struct cf_problem *problem = config->problems.first;
     struct buf text;
 
-    while (problem != NULL && problem->is_warning)
-        problem = problem->next;
-    buf_init(&text, &config->pool, 2048);
-    if (problem != NULL)
-        cf_put_problem(&text, problem);
-    else
-        buf_text(&text, "out of memory");
+    buf_init(&text, &config->pool, REASONS_BYTES_MAX);
+    for (struct cf_problem *p = config->problems.first; p != NULL; p = p->next) {
+        if (p->is_warning)
+            continue;
+        if (buf_length(&text) > 0)
+            buf_text(&text, "; ");
+        cf_put_problem(&text, p);
+    }
+    if (buf_length(&text) == 0)
+        buf_text(&text, reason);
     log_reload(m, buf_bytes(&text));
     buf_done(&text);
 }
@@ -159,22 +184,13 @@ static const char *needs_restart(const struct config *old, const struct config *
 
 static int check_new(struct master *m, struct config *config)
 {
-    const char *reason = NULL;
-    int code = config_read(config, m->flags);
+    int code = startup_read(config, m->flags);
+    const char *reason = code == 0 ? needs_restart(m->serving->config, config) : "out of memory";
 
-    if (code == 0)
-        code = config_check_start(config);
-    if (code == 0)
-        code = config_load_secrets(config);
-    if (code == 0)
-        reason = needs_restart(m->serving->config, config);
-    if (code != 0) {
-        log_problem(m, config);
-    } else if (reason != NULL) {
-        log_reload(m, bytes_of(reason));
-        code = EX_CONFIG;
-    }
-    return code;
+    if (reason == NULL)
+        return 0;
+    log_failure(m, config, reason);
+    return EX_CONFIG;
 }
 
 /* The reload has failed, and everything is as it was. `status` is that of a process that ended
@@ -182,14 +198,14 @@ static int check_new(struct master *m, struct config *config)
 static void give_up_coming(struct master *m, int status)
 {
     struct master_generation *g = m->coming;
-    char reason[100] = "cannot open the listeners, or start the processes";
+    char reason[100] = "cannot start the processes";
 
     if (status != -1)
         snprintf(reason, sizeof(reason), "a new process did not start: %s %d",
                  WIFEXITED(status) ? "exit code" : "signal",
                  WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
     m->coming = NULL;
-    log_reload(m, bytes_of(reason));
+    log_failure(m, g->config, reason);
     master_generation_retire(g, SIGTERM);
 }
 
@@ -244,8 +260,9 @@ static void take_over(struct master *m, struct master_generation *g)
         log_reload(m, bytes_make(NULL, 0));
         return;
     }
+    startup_tell(g->config);
     log_life(m, "start");
-    on_started(&m->daemon_ready);
+    go_to_background(m->daemon_ready);
 }
 
 static void hear(struct master_child *child)
@@ -472,7 +489,10 @@ static int begin(struct master *m, struct config *config, bool wants_daemon)
         config_free(&config);
         return code;
     }
-    return master_generation_start(m, config);
+    code = master_generation_start(m, config);
+    if (m->coming != NULL)
+        config_print_problems(m->coming->config, stderr);
+    return code;
 }
 
 /* The file of the first configuration stays what it is. */

@@ -75,9 +75,11 @@ static bool overlaps(const struct master_generation *g, const struct netaddr *ad
     return false;
 }
 
+/* Tries all, so that all that fails is told. */
 static int open_sockets(struct master_generation *g)
 {
-    const struct config *config = g->config;
+    struct config *config = g->config;
+    int first = 0;
 
     g->sockets = mem_zalloc((count_listeners(config) + 1) * sizeof(*g->sockets));
     if (g->sockets == NULL)
@@ -87,14 +89,13 @@ static int open_sockets(struct master_generation *g)
         for (size_t j = 0; j < conf->listeners.count; j++) {
             struct master_socket *s = &g->sockets[g->socket_count++];
             *s = (struct master_socket){.smtpd = conf, .address = &conf->listeners.at[j]};
-            int code =
-                master_open_socket(s, find_socket(g->master->serving, s->address),
-                                   overlaps(g->master->serving, s->address), config->core.workers);
-            if (code != 0)
-                return code;
+            int code = master_open_socket(s, find_socket(g->master->serving, s->address),
+                                          overlaps(g->master->serving, s->address),
+                                          config->core.workers, &config->problems);
+            first = first == 0 ? code : first;
         }
     }
-    return 0;
+    return first;
 }
 
 static int start_children(struct master_generation *g)

@@ -21,13 +21,19 @@ static int complain(int code, const char *what, struct bytes name, int error)
 
 /* ---- sockets ---- */
 
-static int complain_of(const struct netaddr *address, int error)
+static int code_of(int error)
 {
-    char text[NETADDR_TEXT_MAX];
-    struct bytes name = bytes_of(netaddr_text_with_port(address, text));
-    int code = error == -EACCES || error == -EPERM ? EX_NOPERM : EX_UNAVAILABLE;
+    return error == -EACCES || error == -EPERM ? EX_NOPERM : EX_UNAVAILABLE;
+}
 
-    return complain(code, "cannot listen on", name, error);
+static int report(struct cf_problems *problems, const struct netaddr *address, int error)
+{
+    char name[NETADDR_TEXT_MAX], text[200];
+
+    snprintf(text, sizeof(text), "cannot listen on %s: %s", netaddr_text_with_port(address, name),
+             strerror(-error));
+    cf_fault(problems, (struct cf_place){.file = "postern"}, bytes_of(text));
+    return code_of(error);
 }
 
 static int keep(int fd, int *fd_out)
@@ -56,7 +62,7 @@ static int copy_of(int fd, int *fd_out)
 }
 
 int master_open_socket(struct master_socket *s, const struct master_socket *like, bool overlaps_own,
-                       size_t count)
+                       size_t count, struct cf_problems *problems)
 {
     size_t known = like == NULL ? 0 : like->fd_count;
     int error = 0;
@@ -80,13 +86,16 @@ int master_open_socket(struct master_socket *s, const struct master_socket *like
     }
     if (s->fds == NULL)
         error = -ENOMEM;
-    return error == 0 ? 0 : complain_of(s->address, error);
+    return error == 0 ? 0 : report(problems, s->address, error);
 }
 
 int master_open_again(const struct master_socket *s, size_t at)
 {
+    char text[NETADDR_TEXT_MAX];
     int error = s->fds[at] >= 0 ? 0 : open_new(s->address, false, true, &s->fds[at]);
-    return error == 0 ? 0 : complain_of(s->address, error);
+    return error == 0 ? 0
+                      : complain(code_of(error), "cannot listen on",
+                                 bytes_of(netaddr_text_with_port(s->address, text)), error);
 }
 
 void master_open_close(struct master_socket *s)

@@ -84,13 +84,13 @@ struct master {
 
 uint64_t master_now_ms(void);
 
-/* ---- master_open.c: each tells on stderr what fails, and returns 0 or an exit code ---- */
+/* ---- master_open.c: each returns 0 or an exit code, and tells on stderr what fails ---- */
 
 /* `socket->fds` gets `count` sockets: those of `like` (another generation's, or NULL) as far as
  * there are any, new ones beyond them. `overlaps_own`: our own sockets are at all addresses of that
- * port, or at one of them; else the address must be free. */
+ * port, or at one of them; else the address must be free. What fails is added to the problems. */
 int master_open_socket(struct master_socket *s, const struct master_socket *like, bool overlaps_own,
-                       size_t count);
+                       size_t count, struct cf_problems *problems);
 int master_open_again(const struct master_socket *s, size_t at);
 void master_open_close(struct master_socket *s);
 int master_open_detach(int *ready_out);

@@ -9,19 +9,17 @@
 #include "proxy/io/log.h"
 #include "proxy/config/flags.h"
 #include "proxy/master.h"
+#include "proxy/startup.h"
 #include "proxy/base/version.h"
 
 /* The configuration is taken over. */
 static int run(struct config *config, const struct flags *flags)
 {
-    int code = config_read(config, flags);
-    if (flags->mode == FLAGS_CHECK && code != EX_OSERR)
-        code = config_check(config);
-    else if (flags->mode == FLAGS_SERVE && code == 0)
-        code = config_check_start(config);
-    if (flags->mode == FLAGS_SERVE && code == 0)
-        code = config_load_secrets(config);
+    bool starts = flags->mode == FLAGS_CHECK || flags->mode == FLAGS_SERVE;
+    int code = starts ? startup_read(config, flags) : config_read(config, flags);
     config_print_problems(config, stderr);
+    if (code == 0 && flags->mode == FLAGS_CHECK)
+        puts("postern: configuration is valid");
     if (code == 0 && flags->mode == FLAGS_SERVE) {
         log_unblock_stderr();
         return master_run(config, flags);

@@ -170,6 +170,8 @@ static int run(struct config *config, const struct flags *flags)
         code = need_servers(config, flags);
     if (code == 0 && flags->mode == FLAGS_DUMP)
         return config_dump(config, stdout);
+    if (code == 0 && flags->mode == FLAGS_CHECK)
+        puts("postern-milter: configuration is valid");
     if (code != 0 || flags->mode == FLAGS_CHECK)
         return code;
     log_unblock_stderr();

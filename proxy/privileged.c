@@ -65,8 +65,14 @@ static int open_directory(int at, const char *name, const struct config_account 
     return fd < 0 ? -errno : fd;
 }
 
-/* Goes down `path`, which is cut up, and makes what is missing. The descriptor, or -errno. */
-static int walk(char *path, const struct config_account *account)
+static bool may_make_in(int directory)
+{
+    return faccessat(directory, ".", W_OK | X_OK, AT_EACCESS) == 0;
+}
+
+/* Goes down `path`, which is cut up, and makes what is missing. Where it only looks, -ENOENT says
+ * that it could be made. The descriptor, or -errno. */
+static int walk(char *path, const struct config_account *account, bool only_looks)
 {
     char *rest = path, *name;
     int at = open(path[0] == '/' ? "/" : ".", WALK);
@@ -74,8 +80,10 @@ static int walk(char *path, const struct config_account *account)
     while (at >= 0 && (name = strtok_r(rest, "/", &rest)) != NULL) {
         int next = open_directory(at, name, account);
 
-        if (next == -ENOENT)
+        if (next == -ENOENT && !only_looks)
             next = make_directory(at, name, account);
+        else if (next == -ENOENT && !may_make_in(at))
+            next = -errno;
         close(at);
         at = next;
     }
@@ -97,8 +105,9 @@ static const char *why_not_ours(int directory, const struct config_account *acco
     return NULL;
 }
 
-/* The spool directory, made where it was missing; a descriptor, or -errno. */
-static int open_spool(const struct config *config)
+/* The spool directory, made where it was missing unless it is only looked for; a descriptor, or
+ * -errno. */
+static int open_spool(const struct config *config, bool only_looks)
 {
     struct bytes name = config->core.spool_directory;
     char path[PATH_MAX];
@@ -106,13 +115,26 @@ static int open_spool(const struct config *config)
     if (name.len >= sizeof(path))
         return -ENAMETOOLONG;
     snprintf(path, sizeof(path), "%.*s", (int)name.len, (const char *)name.at);
-    return walk(path, &config->account);
+    return walk(path, &config->account, only_looks);
+}
+
+const char *privileged_judge_spool(const struct config *config, bool *exists_out)
+{
+    int directory = open_spool(config, true);
+    const char *why;
+
+    *exists_out = directory >= 0;
+    if (directory < 0)
+        return directory == -ENOENT ? NULL : strerror(-directory);
+    why = why_not_ours(directory, &config->account);
+    close(directory);
+    return why;
 }
 
 int privileged_make_spool(const struct config *config)
 {
     struct bytes name = config->core.spool_directory;
-    int directory = open_spool(config);
+    int directory = open_spool(config, false);
     const char *why;
 
     if (directory < 0)
@@ -157,10 +179,23 @@ static bool is_locked(int fd)
     return false;
 }
 
+bool privileged_is_spool_locked(const struct config *config)
+{
+    int directory = open_spool(config, true);
+    int fd = directory < 0 ? -1 : openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool is_locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+
+    if (directory >= 0)
+        close(directory);
+    if (fd >= 0)
+        close(fd);
+    return is_locked;
+}
+
 int privileged_lock_spool(const struct config *config)
 {
     struct bytes name = config->core.spool_directory;
-    int directory = open_spool(config);
+    int directory = open_spool(config, false);
     int fd = directory < 0 ? -1 : openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     char why[80];
 
@@ -204,16 +239,21 @@ static int put_number(int fd)
 
 /* A device or a directory that bears the name stays. A symbolic link is replaced, its goal is not
  * touched. */
+static bool is_replaceable(int directory, const char *name)
+{
+    struct stat there;
+
+    return fstatat(directory, name, &there, AT_SYMLINK_NOFOLLOW) != 0 || S_ISREG(there.st_mode) ||
+           S_ISLNK(there.st_mode);
+}
+
 static int replace_pid(int directory, const char *name)
 {
     char fresh[32];
-    struct stat there;
     int fd, error;
 
     snprintf(fresh, sizeof(fresh), ".postern-%ld", (long)getpid());
-
-    if (fstatat(directory, name, &there, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISREG(there.st_mode) &&
-        !S_ISLNK(there.st_mode))
+    if (!is_replaceable(directory, name))
         return -EEXIST;
     if (unlinkat(directory, fresh, 0) != 0 && errno != ENOENT)
         return -errno;
@@ -225,6 +265,22 @@ static int replace_pid(int directory, const char *name)
         error = -errno;
     if (error != 0)
         (void)unlinkat(directory, fresh, 0);
+    return error;
+}
+
+int privileged_judge_pid(struct bytes path)
+{
+    char name[NAME_MAX + 1];
+    int directory = path.len == 0 ? -1 : open_parent(path, name);
+    int error = 0;
+
+    if (path.len == 0 || directory < 0)
+        return path.len == 0 ? 0 : directory;
+    if (!may_make_in(directory))
+        error = -errno;
+    else if (!is_replaceable(directory, name))
+        error = -EEXIST;
+    close(directory);
     return error;
 }
 
@@ -273,7 +329,7 @@ void privileged_raise_descriptors(void)
 
 /* Where nothing is to change, nothing is asked of the kernel: in a user namespace, or without
  * capabilities, it would say no. */
-int privileged_drop(const struct config *config)
+int privileged_become(const struct config *config)
 {
     const struct config_account *account = &config->account;
     char name[LOGIN_NAME_MAX];
@@ -284,6 +340,15 @@ int privileged_drop(const struct config *config)
              (const char *)config->core.user_id.at);
     if (initgroups(name, account->group) != 0 || setgid(account->group) != 0 ||
         setuid(account->user) != 0)
-        return complain(EX_NOPERM, "cannot become user", config->core.user_id, strerror(errno));
+        return -errno;
     return 0;
+}
+
+int privileged_drop(const struct config *config)
+{
+    int error = privileged_become(config);
+
+    return error == 0
+               ? 0
+               : complain(EX_NOPERM, "cannot become user", config->core.user_id, strerror(-error));
 }

@@ -204,6 +204,16 @@ static int64_t count_duplicates(const struct worker *w)
     return (int64_t)count;
 }
 
+/* Otherwise the master says it. */
+static void put_listeners(struct worker *w, struct log_line *line)
+{
+    struct buf text;
+    buf_init(&text, &loop_pools(w->services.loop)->medium, CONFIG_LISTENERS_MAX);
+    config_put_listeners(w->services.config, &text);
+    log_put(line, "listening", buf_bytes(&text));
+    buf_done(&text);
+}
+
 static void log_life(struct worker *w, const char *event)
 {
     struct log_line line = log_begin(w->services.log, w->services.log_sinks, LOG_LEVEL_INFO, event);
@@ -215,6 +225,8 @@ static void log_life(struct worker *w, const char *event)
     }
     log_put_number(&line, "pid", getpid());
     log_put(&line, "hostname", w->services.config->core.hostname);
+    if (w->task->is_alone && !w->is_ended)
+        put_listeners(w, &line);
     if (w->is_ended)
         log_put_number(&line, "duplicates", count_duplicates(w));
     log_end(&line);

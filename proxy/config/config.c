@@ -50,6 +50,27 @@ static int ensure_listener(struct config *config, const struct flags *flags)
                                   (struct cf_place){.file = "core.hostname"}, &section);
 }
 
+static bool has_assignments(const struct flags *flags)
+{
+    for (int i = 1; i < flags->argument_count; i++)
+        if (flags_is_assignment(flags->arguments[i]))
+            return true;
+    return false;
+}
+
+static void warn_of_little(struct config *config, const struct flags *flags)
+{
+    struct bytes hostname = config->core.hostname;
+    if (config->is_empty && !has_assignments(flags))
+        cf_warning(&config->problems, (struct cf_place){.file = flags->config_path},
+                   bytes_of("the file assigns nothing: no mail is taken but for postmaster"));
+    if (config->smtpd_count > 0 && bytes_find(hostname, '.') == hostname.len)
+        cf_warning(&config->problems,
+                   config_place(config, &config_core_section, bytes_make(NULL, 0), "hostname"),
+                   cf_phrase(&config->problems, "hostname ", hostname,
+                             " has no domain: others know us by it, and may refuse us"));
+}
+
 static int read_parts(struct config *config, const struct flags *flags)
 {
     int error = config_builder_init(config);
@@ -76,6 +97,7 @@ static int read_parts(struct config *config, const struct flags *flags)
     if (error == 0) {
         config_resolve_sizes(config);
         config_check_descriptors(config);
+        warn_of_little(config, flags);
     }
     return error;
 }
@@ -111,6 +133,27 @@ int config_check(struct config *config)
     if (error == 0)
         error = config_tls_load(config);
     return exit_code(config, error);
+}
+
+struct cf_place config_place(const struct config *config, const struct setting_section *kind,
+                             struct bytes name, const char *key)
+{
+    const struct config_section *section = config_builder_find(config, kind, name);
+    if (!config_builder_is_given(section, key))
+        return (struct cf_place){.file = "postern"};
+    return config_builder_place(section, key, 0);
+}
+
+void config_put_listeners(const struct config *config, struct buf *out)
+{
+    char text[NETADDR_TEXT_MAX];
+
+    for (size_t i = 0; i < config->smtpd_count; i++)
+        for (size_t k = 0; k < config->smtpds[i]->listeners.count; k++) {
+            if (buf_length(out) > 0)
+                buf_text(out, ", ");
+            buf_text(out, netaddr_text_with_port(&config->smtpds[i]->listeners.at[k], text));
+        }
 }
 
 void config_print_problems(struct config *config, FILE *out)

@@ -53,7 +53,8 @@ struct config {
     size_t target_count;
     struct route_source **routes; /* [0] is the global table, always there */
     size_t route_count;
-    uint64_t secrets_state; /* when they were read; 0: there are none */
+    uint64_t secrets_state;  /* when they were read; 0: there are none */
+    bool has_file, is_empty; /* the file was read; it assigns nothing */
 };
 
 struct config *config_new(void); /* NULL: no memory; the caller owns it */
@@ -64,25 +65,33 @@ void config_free(struct config **config);
  * flag names no declared section or key), EX_CONFIG (78) or EX_OSERR (71: no memory). Errors and
  * warnings are in config->problems. What `flags` points to must outlive the configuration. */
 int config_read(struct config *config, const struct flags *flags);
-/* Before a start: do the routes hold? 0 or EX_CONFIG. */
+/* config_check_start(), config_load_secrets() and config_check() are legal after any result of
+ * config_read() but EX_OSERR. They return 0, EX_USAGE, EX_CONFIG or EX_OSERR for all that was found
+ * so far. */
+
+/* Before a start: do the routes hold? */
 int config_check_start(struct config *config);
-/* Before a start: reads certificates and keys, as who may. The workers inherit them. 0, EX_CONFIG
- * or EX_OSERR. */
+/* Before a start: reads certificates and keys, as who may. The workers inherit them. */
 int config_load_secrets(struct config *config);
 /* A sum of what the system says of those files (size, time, where they lie): another one where one
  * of them has changed. 0: there are none. */
 uint64_t config_secrets_state(const struct config *config);
 /* Forgets the keys of session tickets that have had their time: see tls_turn(). */
 void config_turn_tickets(const struct config *config);
-/* The additional checks of --check: compiles the routes, resolves relays, finds loops to own
- * listeners, reads certificates and keys. Legal after any result of config_read() but EX_OSERR.
- * Returns 0, EX_USAGE, EX_CONFIG or EX_OSERR for both together. */
+/* Both, and the additional checks of --check: resolves relays, finds loops to own listeners. */
 int config_check(struct config *config);
+/* Where the key of this section was given; "postern" where it is a default. */
+struct cf_place config_place(const struct config *config, const struct setting_section *kind,
+                             struct bytes name, const char *key);
 /* Prints problems that were not printed yet, one a line. */
 void config_print_problems(struct config *config, FILE *out);
 /* The effective configuration in the scoped form, one assignment a line:
  * smtpd."mx.example.net".listen-port = 25. 0, EX_OSERR (no memory) or EX_IOERR (cannot write). */
 int config_dump(struct config *config, FILE *out);
+
+#define CONFIG_LISTENERS_MAX 8192 /* octets; more than a log line needs */
+/* The addresses of all listeners, as the log line `start` has them. */
+void config_put_listeners(const struct config *config, struct buf *out);
 
 /* All of these are O(1). NULL where no section has this name. */
 const struct smtpd_conf *config_smtpd(const struct config *config, struct bytes name);

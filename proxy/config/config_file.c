@@ -142,6 +142,7 @@ static int read_items(struct config *config, struct bytes text, const struct con
         error = cf_next(&reader, is_route, &item);
         if (error != 0 || item.kind == CF_END)
             break;
+        config->is_empty = false;
         if (item.kind == CF_ASSIGNMENT && section != NULL)
             error = config_file_assign(config, section, &item, file);
         if (item.kind == CF_SECTION && file->parent == NULL)
@@ -171,6 +172,7 @@ int config_file_read(struct config *config, const char *path)
         report_unreadable(config, (struct cf_place){.file = path}, path, error);
         return 0;
     }
+    config->has_file = config->is_empty = true;
     return read_items(config, text, &file,
                       config_builder_find(config, route_kind, bytes_make(NULL, 0)));
 }

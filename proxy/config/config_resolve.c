@@ -317,22 +317,37 @@ static int resolve_listen_port(struct config *config, struct bytes text, struct 
     return error;
 }
 
-/* Reports an address on which an earlier section listens already. */
+/* Is one of them all addresses of the port, and the other one of these? The kernel allows but one
+ * socket then. */
+static bool is_part_of(const struct netaddr *a, const struct netaddr *b)
+{
+    static const uint8_t any[sizeof a->octets];
+    bool has_all =
+        memcmp(a->octets, any, sizeof any) == 0 || memcmp(b->octets, any, sizeof any) == 0;
+    return has_all && a->family == b->family && a->port == b->port;
+}
+
+/* Reports an address on which an earlier section listens already, or this one itself. */
 static void check_taken(struct config *config, const struct config_section *section,
                         const struct smtpd_conf *smtpd)
 {
     char text[NETADDR_TEXT_MAX];
-    for (size_t at = 0; at < config->smtpd_count && config->smtpds[at] != smtpd; at++) {
+    for (size_t at = 0; at < config->smtpd_count; at++) {
         const struct smtpd_conf *other = config->smtpds[at];
         for (size_t i = 0; i < smtpd->listeners.count; i++)
-            for (size_t k = 0; k < other->listeners.count; k++)
-                if (netaddr_equal(&smtpd->listeners.at[i], &other->listeners.at[k])) {
+            for (size_t k = 0; k < (other == smtpd ? i : other->listeners.count); k++)
+                if (netaddr_equal(&smtpd->listeners.at[i], &other->listeners.at[k]) ||
+                    is_part_of(&smtpd->listeners.at[i], &other->listeners.at[k])) {
                     netaddr_text_with_port(&other->listeners.at[k], text);
                     cf_error(&config->problems, config_builder_place(section, "listen-port", 0),
-                             bytes_of(text), bytes_of("an address that no other [smtpd] has"),
+                             bytes_of(text),
+                             bytes_of(other == smtpd ? "one socket for each address"
+                                                     : "an address that no other [smtpd] has"),
                              bytes_make(NULL, 0));
                     return;
                 }
+        if (other == smtpd)
+            return;
     }
 }
 

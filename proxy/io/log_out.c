@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Sinks: lines collect in a pooled block and are written once a turn. */
 #include "proxy/io/log_out.h"
+#include "proxy/io/log_where.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,16 +31,25 @@ static void empty_block(struct log_out *out)
 
 /* ---- files ---- */
 
-static int path_now(const struct log_out *out, int64_t wall_s, char path_out[PATH_MAX])
+int log_where_file(struct bytes pattern, int64_t wall_s, char path_out[LOG_PATH_MAX])
 {
+    char format[LOG_PATH_MAX] = "";
     time_t seconds = (time_t)wall_s;
     struct tm local;
 
+    if (pattern.len >= sizeof(format))
+        return -ENAMETOOLONG;
+    memcpy(format, pattern.at, pattern.len);
     localtime_r(&seconds, &local);
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral" /* the operator wrote it */
-    return strftime(path_out, PATH_MAX, out->pattern, &local) == 0 ? -ENAMETOOLONG : 0;
+    return strftime(path_out, LOG_PATH_MAX, format, &local) == 0 ? -ENAMETOOLONG : 0;
 #pragma GCC diagnostic pop
+}
+
+static int path_now(const struct log_out *out, int64_t wall_s, char path_out[LOG_PATH_MAX])
+{
+    return log_where_file(out->sink->file_pattern, wall_s, path_out);
 }
 
 /* Opens the file that the pattern names now. On failure the file that was open stays open. */
@@ -63,7 +73,7 @@ static int open_file(struct log_out *out, const char *path)
 
 static void follow_pattern(struct log_out *out, int64_t wall_s)
 {
-    char path[PATH_MAX];
+    char path[LOG_PATH_MAX];
 
     if (out->sink->kind != LOG_TO_FILE || wall_s / 60 == out->minute)
         return;
@@ -74,18 +84,12 @@ static void follow_pattern(struct log_out *out, int64_t wall_s)
 
 static int open_first_file(struct log_out *out, int64_t wall_s)
 {
-    struct bytes pattern = out->sink->file_pattern;
-    char path[PATH_MAX];
+    char path[LOG_PATH_MAX];
     int error;
 
-    if (pattern.len >= PATH_MAX)
-        return -ENAMETOOLONG;
-    out->pattern = mem_alloc(2 * PATH_MAX);
-    if (out->pattern == NULL)
+    out->path = mem_zalloc(LOG_PATH_MAX);
+    if (out->path == NULL)
         return ERR_MEMORY;
-    out->path = out->pattern + PATH_MAX;
-    memcpy(out->pattern, pattern.at, pattern.len);
-    out->pattern[pattern.len] = '\0';
     out->minute = wall_s / 60;
     error = path_now(out, wall_s, path);
     return error != 0 ? error : open_file(out, path);
@@ -134,12 +138,12 @@ void log_out_close(struct log_out *out)
     empty_block(out);
     if (out->fd >= 0 && out->sink->kind != LOG_TO_STDERR)
         close(out->fd);
-    mem_free(out->pattern);
+    mem_free(out->path);
 }
 
 void log_out_reopen(struct log_out *out, int64_t wall_s)
 {
-    char path[PATH_MAX];
+    char path[LOG_PATH_MAX];
 
     if (out->sink->kind == LOG_TO_FILE && path_now(out, wall_s, path) == 0)
         (void)open_file(out, path);

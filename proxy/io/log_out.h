@@ -30,13 +30,13 @@ struct log_out {
     struct pool *pool; /* of the block */
     uint8_t *block;    /* NULL while empty */
     size_t used;
-    uint64_t pending;     /* lines in the block */
-    uint64_t lost;        /* lines; not reported yet */
-    int fd;               /* -1: none */
-    bool is_stream;       /* standard error is a socket */
-    char *pattern, *path; /* files; `path` is the open file's */
-    int64_t minute;       /* files: when the pattern was last evaluated */
-    int64_t tried_s;      /* sockets: when connecting was last tried */
+    uint64_t pending; /* lines in the block */
+    uint64_t lost;    /* lines; not reported yet */
+    int fd;           /* -1: none */
+    bool is_stream;   /* standard error is a socket */
+    char *path;       /* files: the open one's */
+    int64_t minute;   /* files: when the pattern was last evaluated */
+    int64_t tried_s;  /* sockets: when connecting was last tried */
 };
 
 int log_out_open(struct log_out *out, const struct log_sink *sink, struct pool *pool,

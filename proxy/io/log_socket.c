@@ -7,31 +7,51 @@
 #include <unistd.h>
 
 #include "proxy/io/log_out.h"
+#include "proxy/io/log_where.h"
 
 #define BATCH_MAX 64 /* datagrams for one system call */
 
-static const char *path_of(const struct log_sink *sink)
+const char *log_where_socket(enum log_kind kind)
 {
-    if (sink->socket_path != NULL)
-        return sink->socket_path;
-    return sink->kind == LOG_TO_SYSLOG ? "/dev/log" : "/run/systemd/journal/socket";
+    return kind == LOG_TO_SYSLOG ? "/dev/log" : "/run/systemd/journal/socket";
+}
+
+/* The descriptor, or -errno. */
+static int connect_to(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length = strlen(path);
+    int fd;
+
+    if (length >= sizeof(address.sun_path))
+        return -ENAMETOOLONG;
+    memcpy(address.sun_path, path, length);
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+        int error = -errno;
+        close(fd);
+        return error;
+    }
+    return fd < 0 ? -errno : fd;
+}
+
+int log_where_probe(enum log_kind kind)
+{
+    int fd = connect_to(log_where_socket(kind));
+
+    if (fd >= 0)
+        close(fd);
+    return fd < 0 ? fd : 0;
 }
 
 void log_socket_connect(struct log_out *out, int64_t wall_s)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    const char *path = path_of(out->sink);
-    size_t length = strlen(path);
+    const struct log_sink *sink = out->sink;
+    int fd =
+        connect_to(sink->socket_path != NULL ? sink->socket_path : log_where_socket(sink->kind));
 
     out->tried_s = wall_s;
-    if (length >= sizeof(address.sun_path))
-        return;
-    memcpy(address.sun_path, path, length);
-    out->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (out->fd >= 0 && connect(out->fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-        close(out->fd);
-        out->fd = -1;
-    }
+    out->fd = fd < 0 ? -1 : fd;
 }
 
 /* Takes up to BATCH_MAX datagrams from offset *at on. */

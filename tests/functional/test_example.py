@@ -34,8 +34,9 @@ class Host:
 
     def run(self, *flags):
         """postern with these flags on this host."""
-        words = ["unshare", "--mount", "sh", "-c",
-                 'mount --bind "$1" /etc && shift && exec "$@"', "sh",
+        words = ["unshare", "--mount", "--uts", "sh", "-c",
+                 'mount --bind "$1" /etc && mount -t tmpfs -o uid=1234 none /var/log && '
+                 'hostname mx1.example.net && shift && exec "$@"', "sh",
                  str(self.etc), binary(), f"--config={EXAMPLE}", *flags]
         done = subprocess.run(words, capture_output=True, text=True, env=environment(),
                               timeout=30, check=False, stdin=subprocess.DEVNULL)
@@ -60,7 +61,8 @@ def test_check_only_warns(host):
         f'{EXAMPLE}:41:33: warning: target "mx.example.net" leads to our own listener smtpd '
         '"mx.example.net", which is never connected to',
         f'{EXAMPLE}:28:8: warning: smtpd "localhost" leads to no relay that could take reports to '
-        'senders, so the postmaster gets them: bounce-relay names one']
+        'senders, so the postmaster gets them: bounce-relay names one',
+        *[line for line in done.stderr.splitlines() if "/dev/log" in line]]     # the host's own
 
 
 def test_included_file_is_read(host):

@@ -305,9 +305,10 @@ def test_reload_by_those_who_wait_in_the_backlog(workers):
     ("[route]", "[rout]", "route"),
     ("workers = 2", "workers = 0", "restart"),
     ("/spool", "/elsewhere", "restart"),
-    ("listen-port = 127.0.0.1:", "listen-port = 192.0.2.1:", "listeners")])
+    ("listen-port = 127.0.0.1:", "listen-port = 192.0.2.1:",
+     "cannot listen on 192.0.2.1:")])
 def test_bad_file_changes_nothing(workers, old, new, words):
-    """It is logged with the first thing that is wrong; everything goes on."""
+    """It is logged with what is wrong; everything goes on."""
     server = workers()
     pids = server.pids()
     line = server.reload([(old, new)])
@@ -322,8 +323,9 @@ def test_bad_file_changes_nothing(workers, old, new, words):
 def test_new_processes_that_cannot_start(workers, tmp_path):
     """What only they find out changes nothing either."""
     server = workers()
+    (tmp_path / "new.log").symlink_to("/no/such/folder/log")
     pid = server.pid("worker", 1)
-    line = server.reload([("[route]", f'[logfile "l"]\nfile = "{tmp_path}/no/such"\n[route]'),
+    line = server.reload([("[route]", f'[logfile "l"]\nfile = "{tmp_path}/new.log"\n[route]'),
                           ("workers = 2", "workers = 2\nlogger = l")])
     assert line["result"] == "failed" and "71" in line["reason"]
     for client in connect_all(server, 4):

@@ -58,7 +58,7 @@ static void check_dumps(const struct dump_row *rows, size_t count)
 static void fills_in(void **state)
 {
     static const struct dump_row rows[] = {
-        {"", "",
+        {"[core]\n", "",
          "core.hostname = host.example.net\ncore.user-id = postern\ncore.logger = stderr\n"
          "core.log-format = text\ncore.shutdown-timeout = 30s\ncore.delay-warning = off\n"
          "core.spool-directory = /var/spool/postern\ncore.copy-memory = 2m\ncore.max-copies = 4g\n"
@@ -432,11 +432,11 @@ static void picks_the_account(void **state)
         gid_t group;
         const char *problems;
     } rows[] = {
-        {0, "", true, 107, 117, ""},
+        {0, "[core]\n", true, 107, 117, ""},
         {0, "[core]\nuser-id = root\n", true, 0, 0, ""},
         {0, "[core]\nuser-id = postmaster\n", true, 500, 501, ""},
         {0, "[core]\nuser-id = postmaster\ngroup-id = nobody\n", true, 500, 65534, ""},
-        {1000, "", false, 0, 0, ""},
+        {1000, "[core]\n", false, 0, 0, ""},
         {500, "[core]\nuser-id = postmaster\n", false, 500, 501, ""},
         {1000, "[core]\nuser-id = postmaster\n", false, 500, 501,
          "t.cf:2:11: warning: user-id \"postmaster\" is ignored: not started as root\n"},

@@ -33,8 +33,15 @@ static void check_problems(const struct problem_row *rows, size_t count, bool is
     "IP, IP:PORT, [V6]:PORT, HOST:PORT or unix:/PATH, then maybe a weight of 1 to 1000\n"
 
 static const struct problem_row wrong[] = {
-    {"", ""},
+    {"", "t.cf: warning: the file assigns nothing: no mail is taken but for postmaster\n"},
     {CONFIG_WORLD_QUIET, ""},
+    {"[core]\nhostname = mx1\n" CONFIG_WORLD_QUIET,
+     "t.cf:2:12: warning: hostname \"mx1\" has no domain: others know us by it, and may refuse "
+     "us\n"},
+    {CONFIG_WORLD_QUIET "listen-port = 26\nlisten-port = 127.0.0.1:26\n",
+     "t.cf:2:15: found \"0.0.0.0:26\", expected one socket for each address\n"},
+    {CONFIG_WORLD_QUIET "[smtpd \"t\"]\nname = a.b\nlisten-port = 2525\n",
+     "t.cf:5:15: found \"127.0.0.1:2525\", expected an address that no other [smtpd] has\n"},
     {"[smtp \"x\"]\nname = y\n" CONFIG_WORLD_QUIET,
      "t.cf:1:2: found \"smtp\", expected a section: core, syslog, logfile, smtpd, "
      "milter-server, relay, maildir, spf, milter or route; did you mean \"smtpd\"?\n"},
