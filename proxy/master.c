@@ -14,6 +14,7 @@
 #include "proxy/master_private.h"
 #include "proxy/privileged.h"
 #include "proxy/startup.h"
+#include "proxy/title.h"
 #include "proxy/base/version.h"
 #include "proxy/worker.h"
 
@@ -32,6 +33,7 @@ uint64_t master_now_ms(void)
 struct alone {
     struct config *config;
     int ready; /* see master_open_detach() */
+    struct notify notify;
 };
 
 static void go_to_background(int ready)
@@ -43,23 +45,33 @@ static void go_to_background(int ready)
         close(ready);
 }
 
-static void on_started(void *owner)
+static void on_news(void *owner, enum worker_news news)
 {
+    static const char *const states[] = {
+        [WORKER_SERVES] = "READY=1",
+        [WORKER_ANSWERS] = "WATCHDOG=1",
+        [WORKER_STOPS] = "STOPPING=1",
+    };
     const struct alone *alone = owner;
 
-    startup_tell(alone->config);
-    go_to_background(alone->ready);
+    if (news == WORKER_SERVES) {
+        startup_tell(alone->config);
+        go_to_background(alone->ready);
+    }
+    notify_say(&alone->notify, states[news]);
 }
 
 static int serve_alone(struct alone *alone, struct worker_listener *listeners,
                        size_t listener_count)
 {
+    notify_open(&alone->notify);
     struct worker_task task = {
         .listeners = listeners,
         .listener_count = listener_count,
         .runs_queue = true,
         .is_alone = true,
-        .started = on_started,
+        .tells = on_news,
+        .answer_ms = master_watchdog_part_ms(&alone->notify),
         .owner = alone,
     };
     return worker_run(alone->config, &task);
@@ -137,6 +149,7 @@ static void log_life(struct master *m, const char *event)
     buf_done(&listening);
 }
 
+/* What a reload came to. The old configuration serves on where it failed. */
 static void log_reload(struct master *m, struct bytes reason)
 {
     const struct master_field fields[] = {
@@ -147,6 +160,7 @@ static void log_reload(struct master *m, struct bytes reason)
 
     master_log(m, reason.len == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, "reload", fields,
                ARRAY_LENGTH(fields) - (reason.len == 0));
+    notify_say(&m->notify, "READY=1");
 }
 
 /* ---- reading the configuration anew ---- */
@@ -214,6 +228,7 @@ static void reload(struct master *m)
     m->wants_reload = m->coming != NULL;
     if (m->wants_reload || m->is_stopping)
         return;
+    notify_say_reloading(&m->notify);
     struct config *config = config_new();
     if (config == NULL) {
         log_reload(m, bytes_of("out of memory"));
@@ -238,6 +253,8 @@ static void stop(struct master *m, int code)
 {
     int number = m->is_stopping ? SIGUSR2 : SIGTERM;
 
+    if (!m->is_stopping)
+        notify_say(&m->notify, "STOPPING=1");
     m->is_stopping = true;
     if (m->exit_code == 0)
         m->exit_code = code;
@@ -262,6 +279,7 @@ static void take_over(struct master *m, struct master_generation *g)
     }
     startup_tell(g->config);
     log_life(m, "start");
+    notify_say(&m->notify, "READY=1");
     go_to_background(m->daemon_ready);
 }
 
@@ -363,6 +381,8 @@ static void list_waiting(struct master *m, struct waiting *w)
     w->fds[0] = (struct pollfd){.fd = m->signals, .events = POLLIN};
     w->count = 1;
     w->until_ms = master_watch_due_ms(m);
+    if (master_watchdog_due_ms(m) < w->until_ms)
+        w->until_ms = master_watchdog_due_ms(m);
     LIST_EACH (link, &m->generations) {
         struct master_generation *g = LIST_ENTRY(link, struct master_generation, link);
         for (size_t i = 0; i < g->child_count; i++) {
@@ -427,6 +447,7 @@ static void lead(struct master *m)
     while (sweep(m) != 0 || !m->is_stopping) {
         wait_for_news(m);
         wake_all(m);
+        master_watchdog_wake(m, master_now_ms());
         if (master_watch_looks_anew(m, master_now_ms()))
             m->wants_reload = true;
         if (m->wants_reload && m->coming == NULL)
@@ -482,6 +503,8 @@ static int begin(struct master *m, struct config *config, bool wants_daemon)
     if (code == 0)
         code = privileged_lock_spool(config);
     m->pid = getpid();
+    notify_open(&m->notify);
+    title_set("master", 0);
     m->is_daemon = wants_daemon;
     if (code == 0)
         code = take_signals(m);

@@ -11,6 +11,7 @@
 
 #include "proxy/master_private.h"
 #include "proxy/privileged.h"
+#include "proxy/title.h"
 #include "proxy/worker.h"
 
 #define STEADY_MS    5000 /* a process that lived so long is started again at once */
@@ -36,9 +37,8 @@ static void close_fd(int *fd)
     *fd = -1;
 }
 
-static void on_started(void *owner)
+static void on_started(struct master_child *child)
 {
-    struct master_child *child = owner;
     struct master *m = child->generation->master;
 
     if (m->is_daemon)
@@ -46,6 +46,16 @@ static void on_started(void *owner)
     sigprocmask(SIG_SETMASK, &m->old_mask, NULL);
     if (write(child->ready, "", 1) == 1) /* else the master is gone, and its death tells more */
         close_fd(&child->ready);
+}
+
+static void on_news(void *owner, enum worker_news news)
+{
+    struct master_child *child = owner;
+
+    if (news == WORKER_SERVES)
+        on_started(child);
+    else if (news == WORKER_ANSWERS)
+        shared_answer(child->generation->master->shared);
 }
 
 /* Closes what belongs to the master and to its other children. */
@@ -118,7 +128,8 @@ static int serve(struct master_child *child)
             .number = child->number,
             .generation = g->number,
             .shared = g->master->shared,
-            .started = on_started,
+            .tells = on_news,
+            .answer_ms = master_watchdog_part_ms(&g->master->notify),
             .owner = child,
         };
         shared_use(task.shared, child->column);
@@ -151,6 +162,7 @@ int master_child_start(struct master_child *child)
         close(ready[0]);
         child->ready = ready[1];
         close_others(child);
+        title_set(child->number == 0 ? "runner" : "worker", child->number);
         exit(serve(child));
     }
     close(ready[1]);

@@ -12,6 +12,7 @@
 #include "proxy/base/list.h"
 #include "proxy/config/config.h"
 #include "proxy/io/log.h"
+#include "proxy/notify.h"
 #include "proxy/shared.h"
 
 /* One address of one listener: its sockets share it (SO_REUSEPORT). Socket k is worker number
@@ -32,8 +33,10 @@ struct master_child {
     int ready;       /* a pipe through which it says that it serves; -1: it has, or does not run */
     bool is_ready;
     uint64_t started_ms;
-    uint64_t due_ms;   /* of its next start; UINT64_MAX: none */
-    uint64_t pause_ms; /* before the start after that */
+    uint64_t answered_ms; /* the last time when `answers` had changed */
+    uint32_t answers;     /* of shared_answers() */
+    uint64_t due_ms;      /* of its next start; UINT64_MAX: none */
+    uint64_t pause_ms;    /* before the start after that */
 };
 
 enum master_generation_state {
@@ -68,6 +71,8 @@ struct master {
     struct master_generation *serving;
     struct master_generation *coming;
     struct master_watch watch;
+    struct notify notify;
+    uint64_t watchdog_due_ms;
     pid_t pid;
     int signals;           /* signalfd */
     sigset_t old_mask;     /* what a child goes back to */
@@ -126,6 +131,14 @@ uint64_t master_watch_due_ms(const struct master *m); /* UINT64_MAX: never */
 /* Looks when it is due. True: certificates or keys have changed, and do not change any more; said
  * once of each change. */
 bool master_watch_looks_anew(struct master *m, uint64_t now_ms);
+
+/* ---- master_watchdog.c ---- */
+
+/* How often a process has to show that its loop turns. 0: nobody asks. */
+uint64_t master_watchdog_part_ms(const struct notify *n);
+uint64_t master_watchdog_due_ms(const struct master *m); /* UINT64_MAX: never */
+/* Looks when it is due. */
+void master_watchdog_wake(struct master *m, uint64_t now_ms);
 
 /* ---- master_log.c ---- */
 

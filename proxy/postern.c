@@ -10,6 +10,7 @@
 #include "proxy/config/flags.h"
 #include "proxy/master.h"
 #include "proxy/startup.h"
+#include "proxy/title.h"
 #include "proxy/base/version.h"
 
 /* The configuration is taken over. */
@@ -37,6 +38,7 @@ int main(int argc, char **argv)
     struct flags flags;
     char problem[FLAGS_ERROR_MAX];
 
+    title_begin(argc, argv);
     umask(077); /* files that others may read get their mode where they are made */
     if (flags_parse(argc, argv, &flags, problem) != 0) {
         fprintf(stderr, "postern: %s\n", problem);

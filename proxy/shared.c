@@ -29,6 +29,7 @@ struct word {
 /* A cell's counters lie side by side, since their sum is read most often. */
 struct map {
     _Atomic uint32_t columns; /* that were ever used */
+    _Atomic uint32_t answers[SHARED_COLUMNS_MAX];
     _Atomic uint64_t keys[CELL_COUNT];
     _Atomic uint32_t counts[CELL_COUNT][SHARED_COLUMNS_MAX];
     struct word words[WORD_COUNT];
@@ -85,6 +86,16 @@ void shared_clear(struct shared *s, unsigned column)
     for (uint32_t cell = 0; cell < CELL_COUNT; cell++)
         if (atomic_load(&s->map->keys[cell]) != KEY_EMPTY)
             atomic_store(&s->map->counts[cell][column], 0);
+}
+
+void shared_answer(struct shared *s)
+{
+    atomic_fetch_add(&s->map->answers[s->column], 1);
+}
+
+uint32_t shared_answers(const struct shared *s, unsigned column)
+{
+    return atomic_load(&s->map->answers[column]);
 }
 
 /* ---- keys ---- */

@@ -24,6 +24,11 @@ void shared_use(struct shared *s, unsigned column);
 /* A process has died, so its column counts no more. Only the master calls this. */
 void shared_clear(struct shared *s, unsigned column);
 
+/* The loop of this process turns. */
+void shared_answer(struct shared *s);
+/* How often the process of that column has said so, modulo 2^32. */
+uint32_t shared_answers(const struct shared *s, unsigned column);
+
 /* `kind` says what is counted under the name. `s` NULL: there are no others, and any key will do.
  */
 uint64_t shared_key(const struct shared *s, const char *kind, struct bytes name);

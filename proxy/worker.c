@@ -23,6 +23,7 @@ static void end(void *owner)
     if (w->is_impatient)
         targets_abort(&w->services.targets);
     deadline_clear(w->services.loop, &w->deadline);
+    deadline_clear(w->services.loop, &w->answer);
     loop_stop(w->services.loop);
 }
 
@@ -73,6 +74,27 @@ static void on_deadline(struct deadline *d)
 
 static const struct deadline_use deadline_use = {.reached = on_deadline};
 
+static void tell(struct worker *w, enum worker_news news)
+{
+    if (!w->task->is_cold)
+        w->task->tells(w->task->owner, news);
+}
+
+static void answer(struct worker *w)
+{
+    if (w->task->answer_ms == 0)
+        return;
+    tell(w, WORKER_ANSWERS);
+    deadline_set(w->services.loop, &w->answer, loop_now_ms(w->services.loop) + w->task->answer_ms);
+}
+
+static void on_answer(struct deadline *d)
+{
+    answer(CONTAINER_OF(d, struct worker, answer));
+}
+
+static const struct deadline_use answer_use = {.reached = on_answer};
+
 static void close_listeners(struct worker *w)
 {
     w->is_closing = true;
@@ -101,6 +123,7 @@ void worker_stop(struct worker *w)
         return;
     }
     w->is_stopping = true;
+    tell(w, WORKER_STOPS);
     close_listeners(w);
     deadline_set(w->services.loop, &w->deadline,
                  loop_now_ms(w->services.loop) + w->services.config->core.shutdown_ms);
@@ -249,6 +272,7 @@ static int start(struct worker *w)
     static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGQUIT, SIGUSR2};
 
     deadline_init(&w->deadline, &deadline_use);
+    deadline_init(&w->answer, &answer_use);
     int error = services_start(&w->services);
     if (error == 0)
         error = start_smtpds(w);
@@ -302,7 +326,8 @@ int worker_run(const struct config *config, const struct worker_task *task)
         log_life(&w, "start");
         log_drafts(&w);
         log_flush(w.services.log); /* before anybody acts on it */
-        task->started(task->owner);
+        tell(&w, WORKER_SERVES);
+        answer(&w);
     }
     error = loop_run(w.services.loop);
     finish(&w);

@@ -16,6 +16,7 @@ struct worker {
     struct smtpd *smtpds;
     size_t smtpd_count;
     struct deadline deadline; /* of shutting down */
+    struct deadline answer;   /* its loop turns: that is told again */
     bool is_closing;          /* no new sessions */
     bool is_stopping;         /* ... and those that run shall end */
     bool is_impatient;        /* ... at once: a second signal came, or shutdown-timeout is over */
@@ -29,6 +30,12 @@ struct worker_listener {
     int fd;
 };
 
+enum worker_news {
+    WORKER_SERVES,  /* said once */
+    WORKER_ANSWERS, /* its loop turns: said again and again, see answer_ms */
+    WORKER_STOPS    /* no new sessions; said once, before the rest ends */
+};
+
 /* What this process is to do. All of it outlives the worker. */
 struct worker_task {
     const struct worker_listener *listeners;
@@ -39,9 +46,10 @@ struct worker_task {
     uint32_t number;       /* of the worker, from 1; 0: the runner */
     uint32_t generation;   /* of the configuration, from 1 */
     struct shared *shared; /* NULL: the limits are our own */
-    const struct store_limits *store_limits;             /* NULL: the server's */
-    void (*started)(void *owner);                        /* once it serves */
-    void (*cold_started)(void *owner, struct worker *w); /* is_cold: in its place */
+    const struct store_limits *store_limits; /* NULL: the server's */
+    void (*tells)(void *owner, enum worker_news news);
+    uint64_t answer_ms;                                  /* 0: nobody asks whether it still runs */
+    void (*cold_started)(void *owner, struct worker *w); /* is_cold: in the place of tells() */
     void *owner;
 };
 

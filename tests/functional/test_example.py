@@ -8,6 +8,7 @@ import pytest
 
 from harness.postern import binary, environment
 from harness.process import is_root
+from harness.recipe import TOP
 
 EXAMPLE = pathlib.Path(__file__).with_name("data") / "example.cf"
 
@@ -32,12 +33,12 @@ class Host:
         with open(self.etc / name, "a", encoding="ascii") as file:
             file.write(line + "\n")
 
-    def run(self, *flags):
+    def run(self, *flags, config=EXAMPLE):
         """postern with these flags on this host."""
         words = ["unshare", "--mount", "--uts", "sh", "-c",
                  'mount --bind "$1" /etc && mount -t tmpfs -o uid=1234 none /var/log && '
                  'hostname mx1.example.net && shift && exec "$@"', "sh",
-                 str(self.etc), binary(), f"--config={EXAMPLE}", *flags]
+                 str(self.etc), binary(), f"--config={config}", *flags]
         done = subprocess.run(words, capture_output=True, text=True, env=environment(),
                               timeout=30, check=False, stdin=subprocess.DEVNULL)
         if "mount: " in done.stderr or "unshare: " in done.stderr:
@@ -63,6 +64,14 @@ def test_check_only_warns(host):
         f'{EXAMPLE}:28:8: warning: smtpd "localhost" leads to no relay that could take reports to '
         'senders, so the postmaster gets them: bounce-relay names one',
         *[line for line in done.stderr.splitlines() if "/dev/log" in line]]     # the host's own
+
+
+def test_sample(host):
+    """What README installs is valid as it stands, where the account is there."""
+    host.add("passwd", "postern:x:1236:1236::/:/usr/sbin/nologin")
+    host.add("group", "postern:x:1236:")
+    done = host.run("--check", config=TOP / "doc/postern.cf")
+    assert done.returncode == 0, done.stderr
 
 
 def test_included_file_is_read(host):

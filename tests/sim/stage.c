@@ -88,9 +88,10 @@ void stage_target_filter(const struct config *config, struct filter *filter, str
 
 /* ---- a worker ---- */
 
-static void on_started(void *owner)
+static void on_worker_news(void *owner, enum worker_news news)
 {
     (void)owner;
+    (void)news;
 }
 
 int stage_run_task(const struct config *config, struct worker_task *task)
@@ -108,7 +109,7 @@ int stage_run_task(const struct config *config, struct worker_task *task)
         }
     }
     task->listeners = listeners;
-    task->started = on_started;
+    task->tells = on_worker_news;
     return worker_run(config, task);
 }
 
