@@ -26,6 +26,7 @@ RELAY = ("connect-timeout = 1s", "command-timeout = 1s", "envelope-timeout = 2s"
 
 TROUBLE = {
     "greeting": [Close("421 4.3.2 busy"), Close(), Silence(), Close("554 5.7.1 no")],
+    "STARTTLS": ["454 4.7.0 no", Close(), Reset(), Close("220 2.0.0 go"), "220 2.0.0 go\r\n250 no"],
     "EHLO": [Close(), Reset(), "502 5.5.1 no", Flood(b"250-X\r\n", 100_000)],
     "XCLIENT": ["550 5.7.0 no", "554 5.7.1 not you", "421 4.7.0 slow", Close()],
     "XFORWARD": ["550 5.7.0 no", Close()],
@@ -50,7 +51,7 @@ def make_trouble(backend, seed):
             with lock:
                 return source.choice(TROUBLE[stage]) if source.random() < 0.06 else right
         return choose
-    rights = {"greeting": "220 t.example", "XCLIENT": "220 t.example", "XFORWARD": "250 2.0.0 Ok",
+    rights = {"greeting": "220 t.example", "STARTTLS": "220 2.0.0 go", "XCLIENT": "220 t.example", "XFORWARD": "250 2.0.0 Ok",
               "MAIL": "250 2.1.0 Ok", "RCPT": "250 2.1.5 Ok", "DATA": "354 go",
               "content": None, "BDAT": "250 2.0.0 Ok", "end": "250 2.0.0 {serial}",
               "last": "250 2.0.0 {serial}"}
@@ -59,9 +60,10 @@ def make_trouble(backend, seed):
 
 
 class Ledger:
-    """What was sent, what was acknowledged, what was never ended."""
+    """What was sent, what was acknowledged, what was never ended. `context`: clients encrypt."""
 
-    def __init__(self):
+    def __init__(self, context):
+        self.context = context
         self.lock = threading.Lock()
         self.acknowledged = set()
         self.unended = set()
@@ -89,6 +91,9 @@ def talk(server, ledger, seed):
             if client is None:
                 client = server.client(source=f"127.0.0.{source.choice((2, 3, 4, 9))}")
                 client.hello()
+                if ledger.context:
+                    client.start_tls(ledger.context)
+                    client.expect(250, "EHLO client.example.test")
             if not one_message(client, number, ledger, source):
                 client.close()
                 client = None
@@ -125,20 +130,24 @@ def one_message(client, number, ledger, source):
     return source.random() < 0.8
 
 
-@pytest.mark.parametrize("identity, ehlo", [
-    ("none", DEFAULT_EHLO), ("xforward", (*DEFAULT_EHLO, XFORWARD, "CHUNKING")),
-    ("xclient", (*DEFAULT_EHLO, XCLIENT, "CHUNKING")), ("xforward", ("SIZE", XFORWARD))])
-def test_promises_hold_in_chaos(target, postern, tmp_path, identity, ehlo):
-    """What was acknowledged is at the target, whole; what the client did not end is nowhere."""
+@pytest.mark.parametrize("identity, ehlo, tls", [
+    ("none", DEFAULT_EHLO, "none"), ("xforward", (*DEFAULT_EHLO, XFORWARD, "CHUNKING"), "none"),
+    ("xclient", (*DEFAULT_EHLO, XCLIENT, "CHUNKING"), "none"), ("xforward", ("SIZE", XFORWARD), "none"),
+    ("none", DEFAULT_EHLO, "may"), ("xclient", (*DEFAULT_EHLO, XCLIENT, "CHUNKING"), "encrypt")])
+def test_promises_hold_in_chaos(target, postern, certificates, tmp_path, identity, ehlo, tls):
+    """What was acknowledged is at the target, whole; what the client did not end is nowhere. Over TLS
+    on both sides, too."""
     print(f"CHAOS_SEED={SEED} {binary()}")
-    pair = target(ehlo=ehlo), target(ehlo=ehlo, address=str(tmp_path / "socket"))
+    secure = {} if tls == "none" else {"tls": certificates.server_context(certificates.mx)}
+    pair = (target(ehlo=ehlo, **secure),
+            target(ehlo=ehlo, address=str(tmp_path / "socket"), **secure))
     for i, backend in enumerate(pair):
         make_trouble(backend, SEED + i)
     relay = "\n".join((f"address = {pair[0].address}", f"address = {pair[1].address}",
-                       f"identity = {identity}", "on-failure = tempfail", *RELAY))
+                       f"identity = {identity}", f"tls = {tls}", "on-failure = tempfail", *RELAY))
     server = postern(f'[relay "pair"]\n{relay}\n[route]\n@example.test pair\n',
-                     smtpd=PATIENT)
-    ledger = Ledger()
+                     smtpd=PATIENT + ("tls = starttls\n" + certificates.mx.lines() if secure else ""))
+    ledger = Ledger(certificates.client_context() if secure else None)
     threads = [threading.Thread(target=talk, args=(server, ledger, SEED + 100 + i))
                for i in range(THREADS)]
     for thread in threads:
@@ -160,3 +169,5 @@ def test_promises_hold_in_chaos(target, postern, tmp_path, identity, ehlo):
     assert ledger.acknowledged <= set(numbers)
     assert not ledger.unended & set(numbers)
     assert ledger.acknowledged                # else nothing was tried
+    if tls == "encrypt":
+        assert all(c.tls for backend in pair for c in backend.connections if c.transactions)

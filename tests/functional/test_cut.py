@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The connection to a real Postfix is cut after every octet of a conversation, both ways.
+"""The connection to a real Postfix is cut after every octet of a conversation, both ways; with TLS,
+after every octet of plain text and in every part of each record.
 
 Whatever the cut: the client gets its 250; the message is at Postfix, or in the queue, or both, and
 both only where postern says so (duplicate=possible). When the cuts are mended, all arrive.
@@ -16,26 +17,30 @@ from harness.postfix import Postfix
 
 CLIENTS = 8
 AT_ONCE = 80
-MASTER_CF = "127.0.0.1:10025 inet n - n - 100 smtpd\n"
+MASTER_CF = """127.0.0.1:10025 inet n - n - 100 smtpd
+tlsmgr unix - - n 1000? 1 tlsmgr
+"""
 MAIN_CF = "mynetworks =\nrecipient_delimiter = +\nsmtpd_client_connection_count_limit = 0\n"
 CONTENT = b"Subject: cut\r\nX-Number: %04d\r\n\r\n.dot\r\nend\r\n"
 FINAL = re.compile(rb"250 2\.0\.0 Ok: [^\r]*queued as [^\r]*\r\n")
 
 
 @pytest.fixture
-def backend():
-    server = Postfix(MAIN_CF, MASTER_CF)
+def backend(certificates):
+    pair = certificates.make("mx.example.test", key="rsa")      # its signatures are all of one length
+    server = Postfix(MAIN_CF + "smtpd_tls_security_level = may\n"
+                     f"smtpd_tls_chain_files = {pair.key}, {pair.certificate}\n", MASTER_CF)
     yield server
     server.stop()
 
 
-def start(postern, cuts, chunking):
-    """A relay and a recipient for each cut."""
-    relays = "".join(f'[relay "r{number}"]\naddress = {cut.address}\nidentity = none\n'
+def start(postern, cuts, chunking, tls):
+    """A relay and a recipient for each cut. Their names are equally long, as TLS says them, too."""
+    relays = "".join(f'[relay "r{number:04}"]\naddress = {cut.address}\nidentity = none\n'
                      "received = never\nhealth-interval = 1s\nidle-connections = 0\n"
-                     f"chunking = {chunking}\n"
+                     f"chunking = {chunking}\ntls = {tls}\n"
                      for number, cut in cuts.items())
-    routes = "".join(f"joe+{number:04}@example.test r{number}\n" for number in cuts)
+    routes = "".join(f"joe+{number:04}@example.test r{number:04}\n" for number in cuts)
     return postern(relays + "[route]\n" + routes, core="workers = 0\n",
                    smtpd="max-errors = 1000\nresolve-names = no\n")
 
@@ -102,29 +107,72 @@ def mend(server, cuts, due):
         server.wait_event("delivered", count=sum(number < at + AT_ONCE for number in due))
 
 
-def conversation(postern, backend, chunking):
-    """How many octets go each way: up to the content, to its end; up to the final reply, to its end.
-    """
+def records(octets):
+    """Where each record of application data begins and ends, behind plain text and a handshake."""
+    at, found = octets.rindex(b"\x16\x03\x01") if b"\x16\x03\x01" in octets else \
+        octets.index(b"\x16\x03\x03"), []
+    while at < len(octets):
+        end = at + 5 + int.from_bytes(octets[at + 3:at + 5], "big")
+        if octets[at] == 0x17:
+            found.append((at, end))
+        at = end
+    return found
+
+
+class Conversation:
+    """Whatever is said and heard when nothing is cut. Where in what goes to the server the content
+    begins, and where its end has been said; where in what comes back the final reply begins and
+    ends. And after how many octets each way is to be cut."""
+
+    def __init__(self, said, heard, chunking):
+        final = FINAL.search(heard)
+        begin, end = (b"Subject: cut", b"end\r\n.\r\n") if chunking == "no" else (b"BDAT ", b"end\r\n")
+        if final:
+            self.content_at, self.said_end = said.index(begin), said.index(end) + len(end)
+            self.final_at, self.heard_end = final.span()
+            self.cuts = [(TO_SERVER, n) for n in range(self.said_end + 1)]
+            self.cuts += [(TO_POSTERN, n) for n in range(self.heard_end + 1)]
+            return
+        self._look_at_records(said, heard, chunking)
+
+    def _look_at_records(self, said, heard, chunking):
+        """Known by their order and lengths: EHLO, MAIL and RCPT, maybe DATA, content, QUIT."""
+        ours, theirs = records(said), records(heard)
+        quits = [n for n, (at, end) in enumerate(ours) if end - at == 5 + len("QUIT\r\n") + 17]
+        byes = [n for n, (at, end) in enumerate(theirs)
+                if end - at == 5 + len("221 2.0.0 Bye\r\n") + 17]
+        self.content_at = ours[quits[0]][1] if chunking == "no" else ours[2][1]
+        self.said_end = ours[quits[-1]][0]
+        self.final_at, self.heard_end = theirs[byes[-1] - 1]
+        self.cuts = [(TO_SERVER, n) for n in self._points(said, ours, self.said_end)]
+        self.cuts += [(TO_POSTERN, n) for n in self._points(heard, theirs, self.heard_end)]
+
+    @staticmethod
+    def _points(octets, found, last):
+        plain = re.search(rb"\x16\x03[\x01\x03]", octets).start()
+        inside = {n for at, end in found for n in (at, at + 1, at + 5, (at + end) // 2, end - 1, end)}
+        handshake = range(plain, found[0][0], 16)
+        return sorted(n for n in {*range(plain), *handshake, *inside} if n <= last)
+
+
+def conversation(postern, backend, chunking, tls):
     whole = Cut(backend.server, TO_SERVER, EVERYTHING)
-    server = start(postern, {9999: whole}, chunking)
+    server = start(postern, {9999: whole}, chunking, tls)
     assert send_all(server, [9999])[9999].code == 250
     server.stop()
     whole.is_over.wait(20)
     whole.close()
-    said, heard = whole.passed[TO_SERVER], whole.passed[TO_POSTERN]
-    final = FINAL.search(heard)
-    begin, end = (b"Subject: cut", b"end\r\n.\r\n") if chunking == "no" else (b"BDAT ", b"end\r\n")
-    return said.index(begin), said.index(end) + len(end), final.start(), final.end()
+    return Conversation(whole.passed[TO_SERVER], whole.passed[TO_POSTERN], chunking)
 
 
 @needs_root
+@pytest.mark.parametrize("tls", ["none", "encrypt"])
 @pytest.mark.parametrize("chunking", ["no", "auto"])
-def test_cut_at_every_octet(postern, backend, chunking):
-    content_at, said_end, final_at, heard_end = conversation(postern, backend, chunking)
-    ways = [(TO_SERVER, n) for n in range(said_end + 1)]
-    ways += [(TO_POSTERN, n) for n in range(heard_end + 1)]
+def test_cut_at_every_octet(postern, backend, chunking, tls):
+    whole = conversation(postern, backend, chunking, tls)
+    ways = whole.cuts
     cuts = {number: Cut(backend.server, *way) for number, way in enumerate(ways)}
-    server = start(postern, cuts, chunking)
+    server = start(postern, cuts, chunking, tls)
     replies = send_all(server, cuts)
     for cut in cuts.values():
         assert cut.is_over.wait(20)
@@ -135,14 +183,13 @@ def test_cut_at_every_octet(postern, backend, chunking):
 
     # What Postfix has, and what postern keeps.
     taken = {number for number, (way, n) in enumerate(ways)
-             if (way == TO_SERVER and n >= said_end) or (way == TO_POSTERN and n > final_at)}
-    # Behind the go-ahead: whether content still slips through is a matter of microseconds.
-    open_end = {number for number, way in enumerate(ways) if way == (TO_POSTERN, final_at)}
+             if (way == TO_SERVER and n >= whole.said_end)
+             or (way == TO_POSTERN and n > whole.final_at)}
     told = {number for number, (way, n) in enumerate(ways)
-            if way == TO_POSTERN and n >= heard_end}
+            if way == TO_POSTERN and n >= whole.heard_end}
     wait_for_mail(backend, taken)
     found = numbers_at(backend)
-    assert set(found) - open_end - {9999} == taken
+    assert set(found) - {9999} == taken
     assert set(found.values()) == {1}
     kept = spooled(server)
     assert set(kept) == set(cuts) - told
@@ -150,7 +197,7 @@ def test_cut_at_every_octet(postern, backend, chunking):
         way, n = ways[number]
         if number in found:
             assert may_be_duplicate, ways[number]
-        elif n < (content_at if way == TO_SERVER else final_at):
+        elif n < (whole.content_at if way == TO_SERVER else whole.final_at):
             assert not may_be_duplicate, ways[number]
 
     # The cuts are mended: what cannot be a duplicate arrives at once, once.
@@ -158,7 +205,7 @@ def test_cut_at_every_octet(postern, backend, chunking):
     mend(server, cuts, due)
     wait_for_mail(backend, taken | due)
     found = numbers_at(backend)
-    assert set(found) - open_end - {9999} == (taken | due) - open_end
+    assert set(found) - {9999} == taken | due
     assert set(found.values()) == {1}
     queued = list((server.directory / "spool/queue").glob("*/" + "[0-9B-Z]" * 16))
     assert len(queued) == len(kept) - len(due)

@@ -59,14 +59,20 @@ class Cut:
 
             def flow(way):
                 source, sink = ends[way]
-                while not is_cut.is_set():
+                is_last = False
+                while not is_last:
                     room = limits[way] - len(passed[way])
                     data = source.recv(min(room, 65536)) if room else b""
-                    if not data:
-                        break
+                    if is_cut.is_set():
+                        return              # the other way was cut, and ends this one
+                    is_last = not data or len(data) == room
+                    if is_last:
+                        is_cut.set()        # before anybody can answer these octets
                     passed[way] += data
                     sink.sendall(data)
-                is_cut.set()
+                end()
+
+            def end():
                 _shut(client, socket.SHUT_RDWR)
                 _shut(server, socket.SHUT_WR)
 
@@ -75,8 +81,7 @@ class Cut:
                     flow(way)
                 except OSError:
                     is_cut.set()
-                    _shut(client, socket.SHUT_RDWR)
-                    _shut(server, socket.SHUT_WR)
+                    end()
 
             other = threading.Thread(target=quiet_flow, args=(TO_POSTERN,), daemon=True)
             other.start()
