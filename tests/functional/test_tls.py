@@ -4,6 +4,7 @@ import contextlib
 import socket
 import ssl
 import subprocess
+import threading
 
 import pytest
 
@@ -13,6 +14,7 @@ from harness.postern import run
 from harness.process import free_port
 from harness.raw_tls import RawTls
 from harness.smtp import keywords
+from harness.workers import wait_for
 
 DISCARD = "[route]\n@example.test discard\n"
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -343,6 +345,15 @@ def test_records_split_and_merged(server, certificates, octets):
     client.close()
 
 
+def test_records_in_pieces_of_every_size(server, certificates):
+    """Up to the longest one that a client sends here."""
+    for octets in range(1, 100):
+        client = RawTls(server.server, certificates.client_context(), pieces=octets)
+        client.expect(250, "EHLO client.example.test")
+        assert client.pipelined(b"Subject: x\r\n\r\ny\r\n")[-1].code == 250
+        client.close()
+
+
 def test_cut_at_every_octet(server, certificates):
     """A client that breaks off after any octet of handshake and mail costs itself alone, and is
     never served half."""
@@ -553,3 +564,43 @@ def test_changed_files(workers, certificates, tmp_path):
     with secured(server, loose, name="other.example.test") as client:
         client.expect(250, "EHLO client.example.test")
     assert len(server.events("reload")) == 2
+
+
+def test_changed_under_load(workers, certificates, tmp_path):
+    """While clients come and go their certificate changes: each handshake is by the old one or the new
+    one, none fails, and in the end all are by the new one."""
+    at = tmp_path / "mx.pem", tmp_path / "mx.key"
+    seen, failures, is_over = [], [], threading.Event()
+
+    def put(pair):
+        at[0].write_text(pair.certificate.read_text())
+        at[1].write_text(pair.key.read_text())
+
+    def call():
+        loose = certificates.client_context()
+        loose.check_hostname = False
+        while not is_over.is_set():
+            try:
+                with secured(server, loose) as client:
+                    client.expect(250, "EHLO client.example.test")
+                    seen.append(client.sock.getpeercert()["subjectAltName"][0][1])
+                    client.expect(221, "QUIT")
+            except (OSError, EOFError, AssertionError) as error:
+                failures.append(repr(error))
+
+    put(certificates.mx)
+    server = workers(smtpd=f"tls = starttls\ntls-certificate = {at[0]}\ntls-key = {at[1]}\n")
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_for(lambda: len(seen) > 20)
+        put(certificates.other)
+        assert server.wait_event("reload")["result"] == "ok"
+        wait_for(lambda: seen[-20:] == ["other.example.test"] * 20)
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join(30)
+    assert not failures
+    assert set(seen) == {"mx.example.test", "other.example.test"}
