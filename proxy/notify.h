@@ -16,7 +16,7 @@ struct notify {
 
 /* What the environment of this process says. */
 void notify_open(struct notify *n);
-/* Nobody is waited for: who does not read his socket misses something. */
+/* Whoever does not read his socket is waited for half a second, and then misses this. */
 void notify_say(const struct notify *n, const char *state);
 /* The configuration is read anew, until READY=1 is said again. */
 void notify_say_reloading(const struct notify *n);

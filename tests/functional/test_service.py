@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What a service manager sees: readiness, reloads, the watchdog, titles of processes, the unit."""
+import contextlib
 import json
 import os
 import pathlib
@@ -89,18 +90,40 @@ def manager(request, tmp_path):
 def watched(workers, postern, manager):
     """Starts a postern under the manager."""
     def make(count, watchdog_s=0, **more):
-        server = workers(count=count, is_started=False) if count else postern(
-            DISCARDS, is_started=False)
-        server.more_environment = {**manager.environment(watchdog_s), **more}
-        server.start()
-        return server
+        return started(workers, postern, count, {**manager.environment(watchdog_s), **more})
     return make
+
+
+def started(workers, postern, count, environment_of_it):
+    """A postern of so many workers."""
+    server = workers(count=count, is_started=False) if count else postern(
+        DISCARDS, is_started=False)
+    server.more_environment = environment_of_it
+    server.start()
+    return server
 
 
 @pytest.mark.parametrize("manager", [f"@postern-test-{os.getpid()}"], indirect=True)
 def test_abstract_socket(watched, manager):
     watched(2)
     manager.wait_states("READY=1")
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_manager_that_reads_nothing(workers, postern, tmp_path, count):
+    """Its socket is full. It misses what is said, and holds nobody up."""
+    path = str(tmp_path / "deaf")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf, \
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filler:
+        deaf.bind(path)
+        filler.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                filler.sendto(b"X=1", path)
+        server = started(workers, postern, count, {"NOTIFY_SOCKET": path})
+        with server.client() as client:
+            client.hello()
+        server.stop()
 
 
 @pytest.mark.parametrize("count", [0, 2])
