@@ -12,6 +12,7 @@
 #include "proxy/base/text.h"
 #include "proxy/config/config.h"
 #include "proxy/control/control.h"
+#include "proxy/control/control_probe.h"
 #include "proxy/control/control_screen.h"
 #include "proxy/config/flags.h"
 #include "proxy/privileged.h"
@@ -31,6 +32,7 @@ static const char help[] =
     "  reroute ID|'#TARGET' [to NAME]  by the tables, or to that target\n"
     "  fsck                  check every file of the spool, and repair\n"
     "  targets               health, connections, capabilities, and what waits\n"
+    "  probe TARGET [ADDRESS | --smuggle ADDRESS]  speak to it, stage by stage\n"
     "  where ADDRESS         table, line, target and address that a recipient has now\n"
     "\n"
     "  -s, --socket=SOCKET   the control socket of a server that runs\n"
@@ -377,6 +379,41 @@ static int check(struct bytes request, struct pool *pool)
     return code;
 }
 
+/* ---- probe ---- */
+
+static void print_piece(void *owner, struct bytes piece)
+{
+    struct cold *c = owner;
+
+    feed_answer(&c->answer, piece);
+    fflush(stdout); /* a target may take its time */
+}
+
+static int probe(const struct options *o)
+{
+    struct cold cold = {.answer = new_answer(bytes_of(""))};
+    struct control_probe_request request;
+    struct config *config = config_new();
+    struct pool pool;
+    struct arena arena;
+
+    pool_init(&pool, CONTROL_REQUEST_MAX, 2);
+    arena_init(&arena, &pool, CONTROL_REQUEST_MAX);
+    const char *wrong = control_probe_read(o->words + 1, o->word_count - 1, &arena, &request);
+    int code = wrong != NULL ? complain(EX_USAGE, "probe", wrong) : config == NULL ? EX_OSERR : 0;
+    request.is_json = o->is_json;
+    if (code == 0)
+        code = read_config(config, o);
+    if (code == 0)
+        code = control_probe(config, &request, print_piece, &cold);
+    if (code == 0)
+        code = finish_answer(&cold.answer);
+    arena_reset(&arena);
+    pool_done(&pool);
+    config_free(&config);
+    return code;
+}
+
 static int run(const struct options *o)
 {
     struct pool pool;
@@ -411,5 +448,5 @@ int main(int argc, char **argv)
         fputs(options.wants_help ? help : "posternctl " POSTERN_VERSION "\n", stdout);
         return 0;
     }
-    return run(&options);
+    return strcmp(options.words[0], "probe") == 0 ? probe(&options) : run(&options);
 }

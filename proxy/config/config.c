@@ -121,6 +121,11 @@ int config_check_start(struct config *config)
     return exit_code(config, config_check_routes(config));
 }
 
+int config_load_secrets_of(struct config *config, struct bytes target)
+{
+    return exit_code(config, config_tls_load_one(config, target));
+}
+
 int config_load_secrets(struct config *config)
 {
     config->secrets_state = config_secrets_state(config); /* before: a later change counts */

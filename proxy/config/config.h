@@ -73,6 +73,8 @@ int config_read(struct config *config, const struct flags *flags);
 int config_check_start(struct config *config);
 /* Before a start: reads certificates and keys, as who may. The workers inherit them. */
 int config_load_secrets(struct config *config);
+/* The same for one target alone. */
+int config_load_secrets_of(struct config *config, struct bytes target);
 /* A sum of what the system says of those files (size, time, where they lie): another one where one
  * of them has changed. 0: there are none. */
 uint64_t config_secrets_state(const struct config *config);

@@ -21,6 +21,17 @@ int config_tls_load(struct config *config)
     return error;
 }
 
+int config_tls_load_one(struct config *config, struct bytes target)
+{
+    for (struct config_section *section = config->builder->first; section != NULL;
+         section = section->next) {
+        const struct target_kind *kind = config_builder_target_kind(section->kind);
+        if (kind != NULL && kind->load != NULL && bytes_equal(section->name, target))
+            return config_load(config, section, kind->load);
+    }
+    return 0;
+}
+
 /* NULL: the section uses none. */
 static struct tls_conf *files_of(const struct config_section *section)
 {

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "proxy/base/buf.h"
 #include "proxy/base/bytes.h"
 #include "proxy/base/netaddr.h"
 #include "proxy/base/tls_facts.h"
@@ -102,6 +103,10 @@ bool stream_is_secured(const struct stream *stream);
 /* Why the handshake failed, or what came afterwards could not be decrypted; a constant. NULL: it
  * did not. */
 const char *stream_tls_problem(const struct stream *stream);
+
+/* What the peer's certificate says, verified or not: "subject CN=..., issuer CN=..., names ...,
+ * until 2026-12-31", as it stands there. Legal when it is secured. Nothing: it has none. */
+void stream_put_certificate(const struct stream *stream, struct buf *out);
 
 struct netaddr stream_peer(const struct stream *stream); /* family NETADDR_NONE: unix */
 struct netaddr stream_local(const struct stream *stream);

@@ -320,6 +320,45 @@ void stream_tls_end(struct stream *stream)
     flush(stream);
 }
 
+/* ---- the peer's certificate ---- */
+
+static void put_names(struct buf *out, const X509 *certificate)
+{
+    GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+    const char *between = ", names ";
+
+    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+        int kind;
+        const ASN1_STRING *text = GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names, i), &kind);
+        if (kind != GEN_DNS)
+            continue;
+        buf_text(out, between);
+        buf_put(out, bytes_make(ASN1_STRING_get0_data(text), (size_t)ASN1_STRING_length(text)));
+        between = " ";
+    }
+    GENERAL_NAMES_free(names);
+}
+
+void stream_put_certificate(const struct stream *stream, struct buf *out)
+{
+    char text[SUBJECT_MAX], until[16];
+    struct tm end;
+
+    assert(stream_is_secured(stream));
+    X509 *certificate = SSL_get0_peer_certificate(stream->tls->ssl);
+    if (certificate == NULL)
+        return;
+    buf_text(out, "subject ");
+    buf_put(out, text_of(X509_get_subject_name(certificate), text));
+    buf_text(out, ", issuer ");
+    buf_put(out, text_of(X509_get_issuer_name(certificate), text));
+    put_names(out, certificate);
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &end) == 1 &&
+        strftime(until, sizeof(until), "%Y-%m-%d", &end) != 0)
+        buf_cat(out, ", until ", until, NULL);
+    ERR_clear_error();
+}
+
 /* ---- beginning ---- */
 
 static void put_peer(const struct stream *stream, char text[TLS_PEER_MAX])

@@ -127,6 +127,7 @@ struct outbound_conf {  /* outlives the connection */
     enum outbound_tls tls;
     bool verifies_tls;  /* a connection that is secured is to who it should be */
     bool authenticates; /* a target that does not take our own credentials is of no use */
+    bool is_lock_step;  /* one command at a time, whatever the target announces */
     bool is_lmtp;       /* RFC 2033: LHLO, and an answer for each recipient to the end of data */
 };
 

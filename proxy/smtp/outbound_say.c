@@ -34,7 +34,7 @@ static bool uses_bdat(const struct outbound *o)
 
 static bool is_pipelining(const struct outbound *o)
 {
-    return capability_has(&o->caps, CAPABILITY_PIPELINING);
+    return capability_has(&o->caps, CAPABILITY_PIPELINING) && !o->conf->is_lock_step;
 }
 
 /* Parameters go as the client gave them, where the target announced that it takes them. */

@@ -369,11 +369,7 @@ static struct target *open_target(struct target_services *services, const void *
     r->target.ops = &target_ops;
     r->conf = conf;
     r->service = service;
-    r->outbound.uses_chunking = conf->chunking == RELAY_CHUNKING_AUTO;
-    r->outbound.is_lmtp = conf->protocol == RELAY_LMTP;
-    r->outbound.tls = relay_tls_policy(conf);
-    r->outbound.authenticates = relay_auth_is_needed(conf);
-    r->outbound.verifies_tls = conf->tls.mode == RELAY_TLS_VERIFY;
+    r->outbound = relay_link_conf(conf);
     relay_log_init(&r->log, service, conf);
     relay_pool_init(r);
     relay_share_join(r, &share_ops);

@@ -471,6 +471,17 @@ static const struct stream_events stream_events = {
 
 /* ---- beginning ---- */
 
+struct outbound_conf relay_link_conf(const struct relay_conf *conf)
+{
+    return (struct outbound_conf){
+        .uses_chunking = conf->chunking == RELAY_CHUNKING_AUTO,
+        .tls = relay_tls_policy(conf),
+        .verifies_tls = conf->tls.mode == RELAY_TLS_VERIFY,
+        .authenticates = relay_auth_is_needed(conf),
+        .is_lmtp = conf->protocol == RELAY_LMTP,
+    };
+}
+
 static struct relay_link *link_new(struct relay *r, const struct relay_link_user *user,
                                    const struct stream_target *to, enum relay_link_tls tls)
 {

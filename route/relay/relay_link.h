@@ -20,6 +20,7 @@
 
 struct relay;
 struct relay_auth;
+struct relay_conf;
 struct relay_content;
 struct relay_link;
 struct relay_net;
@@ -117,6 +118,9 @@ struct relay_link {
     bool has_written; /* since the deadline was set */
     struct relay_link_pooled pooled;
 };
+
+/* What its outbound machine does, by the settings. */
+struct outbound_conf relay_link_conf(const struct relay_conf *conf);
 
 /* Begins to connect. With PROXY `client` is whom it is bound to. NULL: *error_out. */
 struct relay_link *relay_link_open(struct relay *r, const struct relay_link_user *user,
