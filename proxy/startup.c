@@ -47,19 +47,19 @@ static int fault(struct config *config, int code, struct cf_place place, struct 
     return code;
 }
 
-/* ---- files that the account opens ---- */
+/* ---- files that the account opens, judged by a process that has become it ---- */
 
-enum file_kind { FILE_LOG, FILE_SOCKET, FILE_FOLDER };
-
-/* One of them; the path ends in NUL. */
+/* One of them. */
 struct file {
-    enum file_kind kind;
+    int (*judge)(const char *path); /* 0 or -errno */
+    const char *what_fails;
+    int code; /* of a start that fails for it */
     struct cf_place place;
-    char path[LOG_PATH_MAX];
+    char path[LOG_PATH_MAX]; /* ends in NUL */
 };
 
-#define FOLDERS   4
-#define FILES_MAX (LOG_SINKS_MAX + 1 + FOLDERS)
+#define SPOOL_FILES 6
+#define FILES_MAX   (LOG_SINKS_MAX + 1 + SPOOL_FILES)
 
 struct files {
     size_t count;
@@ -67,44 +67,78 @@ struct files {
     int errors[FILES_MAX];
 };
 
-static const char *const what_fails[] = {"cannot open log file", "cannot make control socket",
-                                         "cannot use spool directory"};
-
-static int judge_parent(const char *path)
+static void parent_of(const char *path, char parent_out[LOG_PATH_MAX])
 {
-    char parent[LOG_PATH_MAX];
     size_t length = (size_t)(strrchr(path, '/') - path);
 
-    memcpy(parent, path, length);
-    parent[length] = '\0';
-    return access(length == 0 ? "/" : parent, W_OK | X_OK) == 0 ? 0 : -errno;
+    if (length == 0)
+        length = 1; /* of "/" itself */
+    memmove(parent_out, path, length);
+    parent_out[length] = '\0';
 }
 
-/* One that exists already. */
+/* May we make something beside it? */
+static int judge_place(const char *path)
+{
+    char parent[LOG_PATH_MAX];
+
+    parent_of(path, parent);
+    return access(parent, W_OK | X_OK) == 0 ? 0 : -errno;
+}
+
 static int judge_log(const char *path)
 {
     int fd = open(path, O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC);
 
     if (fd >= 0)
         close(fd);
+    else if (errno == ENOENT)
+        return judge_place(path);
     return fd < 0 ? -errno : 0;
 }
 
-/* By this process's own rights. */
-static int judge(const struct file *file)
+/* One that is there is replaced. */
+static int judge_socket(const char *path)
 {
     struct stat there;
-    bool exists = stat(file->path, &there) == 0;
 
-    if (!exists && errno != ENOENT)
-        return -errno;
-    if (file->kind == FILE_FOLDER)
-        return !exists || access(file->path, R_OK | W_OK | X_OK) == 0 ? 0 : -errno;
-    if (exists && file->kind == FILE_LOG)
-        return judge_log(file->path);
-    if (exists && S_ISDIR(there.st_mode))
+    if (stat(path, &there) == 0 && S_ISDIR(there.st_mode))
         return -EISDIR;
-    return judge_parent(file->path); /* a socket that is there is replaced */
+    return judge_place(path);
+}
+
+/* Of the spool: it is made where it is missing. */
+static int judge_folder(const char *path)
+{
+    bool is_fine = access(path, R_OK | W_OK | X_OK) == 0 || errno == ENOENT;
+    struct stat there;
+
+    if (is_fine && stat(path, &there) == 0 && !S_ISDIR(there.st_mode))
+        return -ENOTDIR;
+    return is_fine ? 0 : -errno;
+}
+
+static int judge_record(const char *path)
+{
+    struct stat there;
+
+    if (stat(path, &there) == 0 && S_ISDIR(there.st_mode))
+        return -EISDIR;
+    return access(path, R_OK | W_OK) == 0 || errno == ENOENT ? 0 : -errno;
+}
+
+/* Root makes what is missing; we must come as far as that. */
+static int judge_way(const char *path)
+{
+    char at[LOG_PATH_MAX];
+
+    memcpy(at, path, strlen(path) + 1);
+    while (access(at, X_OK) != 0) {
+        if (errno != ENOENT)
+            return -errno;
+        parent_of(at, at);
+    }
+    return 0;
 }
 
 /* What does not exist yet is made below a directory of our own. */
@@ -116,39 +150,58 @@ static bool is_below(const char *path, struct bytes directory)
            memcmp(path, directory.at, directory.len) == 0;
 }
 
-static struct file *next_file(struct files *files, enum file_kind kind, struct cf_place place)
+/* Its path is not known yet. */
+static struct file *add(struct files *files, int (*judge)(const char *), const char *what_fails,
+                        int code, struct cf_place place)
 {
     struct file *file = &files->at[files->count++];
 
     assert(files->count <= FILES_MAX);
-    file->kind = kind;
+    file->judge = judge;
+    file->what_fails = what_fails;
+    file->code = code;
     file->place = place;
     return file;
 }
 
+static void add_spool(const struct config *config, bool has_spool, struct files *files)
+{
+    static const struct {
+        int (*judge)(const char *path);
+        const char *name;
+    } parts[SPOOL_FILES] = {{judge_folder, "/queue"},   {judge_folder, "/hold"},
+                            {judge_folder, "/bad"},     {judge_folder, "/tmp"},
+                            {judge_record, "/targets"}, {judge_socket, "/runner"}};
+    struct bytes spool = config->core.spool_directory;
+
+    for (size_t i = 0; i < (has_spool ? SPOOL_FILES : 1); i++) {
+        struct file *file =
+            add(files, has_spool ? parts[i].judge : judge_way, "cannot use spool directory",
+                EX_CANTCREAT, core_place(config, "spool-directory"));
+        snprintf(file->path, sizeof(file->path), "%.*s%s", (int)spool.len, (const char *)spool.at,
+                 has_spool ? parts[i].name : "");
+    }
+}
+
 static void list_files(const struct config *config, bool has_spool, struct files *files)
 {
-    static const char *const folders[FOLDERS] = {"queue", "hold", "bad", "tmp"};
     struct bytes spool = config->core.spool_directory;
     struct file *file;
 
     files->count = 0;
     for (size_t i = 0; i < config->logfile_count && i < LOG_SINKS_MAX; i++) {
         const struct logfile_conf *log = config->logfiles[i];
-        file = next_file(files, FILE_LOG,
-                         config_place(config, &config_core_logfile, log->section, "file"));
+        file = add(files, judge_log, "cannot open log file", EX_OSERR,
+                   config_place(config, &config_core_logfile, log->section, "file"));
         if (log->file.len == 0 || log_where_file(log->file, time(NULL), file->path) != 0 ||
             (!has_spool && is_below(file->path, spool)))
             files->count--;
     }
-    file = next_file(files, FILE_SOCKET, core_place(config, "control-socket"));
+    file = add(files, judge_socket, "cannot make control socket", EX_OSERR,
+               core_place(config, "control-socket"));
     if (control_path(config, file->path) != 0 || (!has_spool && is_below(file->path, spool)))
         files->count--;
-    for (size_t i = 0; i < FOLDERS && has_spool; i++) {
-        file = next_file(files, FILE_FOLDER, core_place(config, "spool-directory"));
-        snprintf(file->path, sizeof(file->path), "%.*s/%s", (int)spool.len, (const char *)spool.at,
-                 folders[i]);
-    }
+    add_spool(config, has_spool, files);
 }
 
 /* In a process of its own, which becomes the account. Never returns. */
@@ -157,7 +210,7 @@ static _Noreturn void judge_all(const struct config *config, struct files *files
     int error = privileged_become(config);
 
     for (size_t i = 0; i < files->count && error == 0; i++)
-        files->errors[i] = judge(&files->at[i]);
+        files->errors[i] = files->at[i].judge(files->at[i].path);
     (void)!write(out, files->errors, files->count * sizeof(files->errors[0]));
     _exit(-error);
 }
@@ -196,8 +249,8 @@ static int check_files(struct config *config, bool has_spool)
     for (size_t i = 0; i < files->count && error == 0; i++) {
         const struct file *file = &files->at[i];
         if (files->errors[i] != 0)
-            code = fault(config, file->kind == FILE_FOLDER ? EX_CANTCREAT : EX_OSERR, file->place,
-                         phrase(config, what_fails[file->kind], bytes_of(file->path),
+            code = fault(config, file->code, file->place,
+                         phrase(config, file->what_fails, bytes_of(file->path),
                                 strerror(-files->errors[i])));
     }
     mem_free(files);

@@ -111,16 +111,41 @@ def test_a_spool_of_another_account(configured, place):
     assert f"cannot use spool directory {place}/spool: it belongs to another account" in done.stderr
 
 
-@pytest.mark.skipif(not is_root(), reason="gives a part of the spool to another account")
-def test_a_part_of_the_spool_that_is_not_ours(configured, place):
+def a_folder(path):
+    path.mkdir(mode=0o700)
+
+
+def a_file(path):
+    path.touch(mode=0o600)
+
+
+@pytest.mark.skipif(not is_root(), reason="gives parts of the spool to another account")
+@pytest.mark.parametrize("name, make, why", [
+    ("queue", a_folder, "Permission denied"), ("queue", a_file, "Permission denied"),
+    ("targets", a_file, "Permission denied"), ("targets", a_folder, "Is a directory"),
+    ("runner", a_folder, "Is a directory")])
+def test_a_part_of_the_spool_that_cannot_be_used(configured, place, name, make, why):
     account = pwd.getpwnam(ACCOUNT)
-    (place / "spool/queue").mkdir(parents=True)
+    (place / "spool").mkdir()
     os.chown(place / "spool", account.pw_uid, account.pw_gid)
-    (place / "spool/queue").chmod(0o700)
+    make(place / "spool" / name)
     server = configured()
     for done, code in ((server.check(), 78), (run(*server.flags), 73)):
         assert done.returncode == code
-        assert f"cannot use spool directory {place}/spool/queue: Permission denied" in done.stderr
+        assert f"cannot use spool directory {place}/spool/{name}: {why}" in done.stderr
+
+
+@pytest.mark.skipif(not is_root(), reason="root makes what is missing, the account uses it")
+def test_a_spool_to_be_made_where_the_account_cannot_go(configured, faults, place):
+    """Nothing is made there."""
+    closed = place.parent / "closed"
+    server = configured()
+    text = server.config.read_text()
+    server.config.write_text(text.replace(f"{place}/spool", f"{closed}/a/spool"))
+    for done, code in ((server.check(), 78), (run(*server.flags), 73)):
+        assert done.returncode == code
+        assert f"cannot use spool directory {closed}/a/spool: Permission denied" in done.stderr
+    assert not list(closed.iterdir())
 
 
 def test_overlapping_listeners(configured):
