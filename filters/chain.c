@@ -239,13 +239,15 @@ static uint32_t stages_up_to(enum session_stage stage)
     return (CHAIN_BIT(stage) & FOR_ALWAYS) != 0 ? CHAIN_BIT(stage) : (CHAIN_BIT(stage) << 1) - 1;
 }
 
-/* Stages that the filter has to be asked about, sooner or later. */
+/* Stages that the filter has to be asked about, sooner or later. A recipient whom a filter before
+ * it has refused is over: nobody is asked about him any more. */
 static uint32_t due_stages(const struct seat *s)
 {
     bool is_done = chain_is_through(s) || chain_is_spared(s) || has_refused(s);
+    enum session_stage stage = s->walk->question.stage;
+    uint32_t over = stage == SESSION_STAGE_RCPT ? 0 : CHAIN_BIT(SESSION_STAGE_RCPT);
 
-    return is_done ? 0
-                   : chain_filter(s)->stages & stages_up_to(s->walk->question.stage) & ~s->asked;
+    return is_done ? 0 : chain_filter(s)->stages & stages_up_to(stage) & ~over & ~s->asked;
 }
 
 /* The earliest that it can be asked about now; SESSION_STAGE_NONE: there is none. */

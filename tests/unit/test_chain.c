@@ -459,9 +459,10 @@ static const struct play_row {
      {"1 at mail", "1 = 550 5.7.1 no", "mail", "1 = x", "over", "mail", "rcpt"},
      "1? mail\n550 5.7.1 no\n1 message over\n2 message over\n3 message over\n1? mail\ngo on\ngo "
      "on\n"},
-    {"one of a recipient is for him alone",
-     {"1 at rcpt end", "1 = 550 5.7.1 no", "rcpt", "1 = x", "rcpt", "data", "end"},
-     "1? rcpt\n550 5.7.1 no\n1? rcpt\ngo on\ngo on\n1? end\ngo on\n"},
+    {"one of a recipient is for him alone, of whom later filters hear nothing",
+     {"1 at rcpt end", "2 at rcpt data", "2 = x", "1 = x", "rcpt", "1 = 550 5.7.1 no", "rcpt",
+      "1 = x", "data", "end"},
+     "1? rcpt\n2? rcpt\ngo on\n1? rcpt\n550 5.7.1 no\n2? data\ngo on\n1? end\ngo on\n"},
     {"who accepts is asked no more",
      {"1 at mail rcpt end", "1 = accept", "mail", "rcpt", "end", "over", "mail"},
      "1? mail\ngo on\ngo on\ngo on\n1 message over\n2 message over\n3 message over\n1? mail\ngo "
