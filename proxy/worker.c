@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "proxy/base/error.h"
+#include "proxy/base/mem.h"
 #include "proxy/bridge.h"
 #include "proxy/queue.h"
 #include "proxy/base/version.h"
@@ -299,37 +300,57 @@ static void finish(struct worker *w)
     services_done(&w->services);
 }
 
+/* NULL: no memory. */
+static struct worker *worker_new(const struct config *config, const struct worker_task *task)
+{
+    struct worker *w = mem_zalloc(sizeof(*w));
+
+    if (w == NULL)
+        return NULL;
+    w->task = task;
+    w->services.config = config;
+    w->services.store_limits = task->store_limits;
+    w->services.shared = task->shared;
+    w->services.runs_queue = task->runs_queue;
+    w->services.is_alone = task->is_alone;
+    w->services.is_cold = task->is_cold;
+    return w;
+}
+
+/* Whoever cannot start ends its process. Jobs may run already, and keep what they work on until
+ * then. */
+static int fail_to_start(struct worker *w, int error)
+{
+    static struct worker *volatile remains;
+    const char *text = error_text(error);
+
+    remains = w;
+    fprintf(stderr, "postern: cannot start: %s\n", text != NULL ? text : strerror(-error));
+    return error == ERR_SYNTAX ? EX_CONFIG : EX_OSERR;
+}
+
+static void serve(struct worker *w)
+{
+    log_life(w, "start");
+    log_drafts(w);
+    log_flush(w->services.log); /* before anybody acts on it */
+    tell(w, WORKER_SERVES);
+    answer(w);
+}
+
 int worker_run(const struct config *config, const struct worker_task *task)
 {
-    struct worker w = {
-        .task = task,
-        .services =
-            {
-                .config = config,
-                .store_limits = task->store_limits,
-                .shared = task->shared,
-                .runs_queue = task->runs_queue,
-                .is_alone = task->is_alone,
-                .is_cold = task->is_cold,
-            },
-    };
+    struct worker *w = worker_new(config, task);
+    int error = w == NULL ? ERR_MEMORY : start(w);
 
-    int error = start(&w);
-    if (error != 0) {
-        const char *text = error_text(error);
-        fprintf(stderr, "postern: cannot start: %s\n", text != NULL ? text : strerror(-error));
-        return error == ERR_SYNTAX ? EX_CONFIG : EX_OSERR;
-    }
-    if (task->is_cold) {
-        task->cold_started(task->owner, &w);
-    } else {
-        log_life(&w, "start");
-        log_drafts(&w);
-        log_flush(w.services.log); /* before anybody acts on it */
-        tell(&w, WORKER_SERVES);
-        answer(&w);
-    }
-    error = loop_run(w.services.loop);
-    finish(&w);
+    if (error != 0)
+        return fail_to_start(w, error);
+    if (task->is_cold)
+        task->cold_started(task->owner, w);
+    else
+        serve(w);
+    error = loop_run(w->services.loop);
+    finish(w);
+    mem_free(w);
     return error == 0 ? 0 : EX_SOFTWARE;
 }
