@@ -325,6 +325,7 @@ static int fail_to_start(struct worker *w, int error)
     const char *text = error_text(error);
 
     remains = w;
+    (void)remains;
     fprintf(stderr, "postern: cannot start: %s\n", text != NULL ? text : strerror(-error));
     return error == ERR_SYNTAX ? EX_CONFIG : EX_OSERR;
 }
