@@ -265,6 +265,15 @@ static void perform(struct bridge *b, const struct session_action *todo)
         give_id(b, b->session.command.tx);
         bridge_filter_ask(b);
         break;
+    case SESSION_ACT_MECHANISMS:
+        bridge_auth_offer(b);
+        break;
+    case SESSION_ACT_AUTH:
+        bridge_auth_step(b);
+        break;
+    case SESSION_ACT_AUTH_CANCEL:
+        bridge_auth_forget(b);
+        break;
     case SESSION_ACT_STARTTLS:
         b->tls.dropped = todo->dropped;
         break;
@@ -336,6 +345,7 @@ static void free_bridge(struct bridge *b)
     deadline_clear(b->carrier.loop, &b->deadline);
     bridge_name_forget(b);
     etrn_forget(b);
+    bridge_auth_forget(b);
     bridge_filter_end(b);
     carrier_let_go(&b->carrier);
     session_done(&b->session);
@@ -429,6 +439,8 @@ static size_t take(struct bridge *b, struct bytes in)
                              &(struct session_event){.kind = SESSION_EV_BYTES, .bytes = now});
         used += taken;
         carrier_perform_all(&b->carrier);
+        if (session_took_secret(&b->session))
+            explicit_bzero((void *)(uintptr_t)now.at, taken); /* it is the stream's, who reads on */
     } while (taken != 0 && used < in.len);
     return used;
 }

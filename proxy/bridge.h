@@ -39,6 +39,8 @@ struct bridge_tls {
     size_t dropped;            /* octets that came before it, and were thrown away */
 };
 
+struct bridge_auth; /* bridge_auth.c */
+
 struct bridge {
     struct carrier carrier;
     struct session session;
@@ -50,6 +52,7 @@ struct bridge {
     struct deadline deadline;
     uint64_t session_end_ms;        /* BRIDGE_HEADER: the header is whole by then */
     struct etrn *etrn;              /* that waits for its answer; NULL: none */
+    struct bridge_auth *auth;       /* NULL: it has not begun */
     struct bridge_filters *filters; /* beside this client; NULL: none was asked yet */
     struct dns_query *query;        /* reverse DNS under way */
     uint8_t *reverse_name;          /* session.client.reverse_name points to it; owned */
@@ -96,6 +99,11 @@ int bridge_tls_start(struct bridge *b);
 bool bridge_tls_secured(struct bridge *b, const struct tls_facts *facts);
 void bridge_tls_forget(struct bridge *b); /* the stream is gone */
 
+/* bridge_auth.c: SESSION_ACT_MECHANISMS, SESSION_ACT_AUTH. */
+void bridge_auth_offer(struct bridge *b);
+void bridge_auth_step(struct bridge *b);
+void bridge_auth_forget(struct bridge *b); /* no answer is wanted any more */
+
 /* bridge_wait.c: for what session_wait() says, where that has no due time of its own. */
 uint64_t bridge_wait_ms(const struct bridge *b);
 
@@ -112,6 +120,8 @@ void bridge_log_no_header(struct bridge *b, int error);
 void bridge_log_asserted(struct bridge *b); /* who is in front has said who the client is */
 void bridge_log_tls(struct bridge *b, const struct tls_facts *facts);
 void bridge_log_tls_failed(struct bridge *b, int error);
+void bridge_log_auth(struct bridge *b);
+void bridge_log_auth_failed(struct bridge *b, const struct reply *reply, struct bytes login);
 void bridge_log_disconnect(struct bridge *b);
 void bridge_log_reject(struct bridge *b, const struct session_action *what);
 void bridge_log_copy_failed(struct bridge *b, int error); /* the spool directory's trouble */

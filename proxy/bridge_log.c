@@ -4,6 +4,7 @@
 #include "proxy/log_fields.h"
 #include "proxy/services.h"
 #include "proxy/smtp/outcome.h"
+#include "proxy/smtp/sasl.h"
 #include "spool/store.h"
 
 #define TARGETS_NAMED_MAX 8
@@ -118,6 +119,30 @@ void bridge_log_tls_failed(struct bridge *b, int error)
         log_put_error(&line, "error", error);
     if (b->tls.dropped != 0)
         log_put_number(&line, "dropped", (int64_t)b->tls.dropped);
+    log_end(&line);
+}
+
+static void put_mechanism(struct log_line *line, const struct session *s)
+{
+    log_put_text(line, "mechanism", sasl_name(s->peer.auth.mechanism));
+}
+
+void bridge_log_auth(struct bridge *b)
+{
+    struct log_line line = begin(b, LOG_LEVEL_INFO, "auth");
+
+    put_mechanism(&line, &b->session);
+    log_put(&line, "login", b->session.client.login);
+    log_end(&line);
+}
+
+void bridge_log_auth_failed(struct bridge *b, const struct reply *reply, struct bytes login)
+{
+    struct log_line line = begin(b, LOG_LEVEL_INFO, "auth-failed");
+
+    put_mechanism(&line, &b->session);
+    log_put_given(&line, "login", login);
+    log_put_reply(&line, pool_of(b), "reply", reply);
     log_end(&line);
 }
 
@@ -269,6 +294,8 @@ void bridge_log_transaction(struct bridge *b)
     log_put_text(&line, "proto", identity_greeted(&b->session.client));
     put_tls(&line, b, b->session.peer.tls);
     log_put_given(&line, "login", b->session.client.login);
+    if (b->session.client.mechanism != 0)
+        log_put_text(&line, "auth", sasl_name(b->session.client.mechanism));
     put_origin(&line, b);
     log_put_address(&line, pool_of(b), "from", &tx->envelope.from);
     log_put_recipients(&line, pool_of(b), tx);

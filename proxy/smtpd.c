@@ -4,6 +4,7 @@
 
 #include "proxy/base/error.h"
 #include "proxy/bridge.h"
+#include "proxy/dovecot.h"
 #include "proxy/logging.h"
 #include "proxy/services.h"
 
@@ -154,6 +155,13 @@ static enum session_tls tls_of(const struct smtpd_conf *conf)
     return SESSION_TLS_NONE;
 }
 
+static enum session_auth_policy auth_of(const struct smtpd_conf *conf)
+{
+    if (conf->auth.how.by == SMTPD_AUTH_BY_NONE)
+        return SESSION_AUTH_NONE;
+    return conf->auth.takes_plaintext ? SESSION_AUTH_ANY : SESSION_AUTH_SAFE;
+}
+
 static int make_session_conf(struct smtpd *d, struct arena *arena)
 {
     const struct smtpd_conf *conf = d->conf;
@@ -169,12 +177,13 @@ static int make_session_conf(struct smtpd *d, struct arena *arena)
         .overshoot_max = conf->limits.overshoot,
         .is_lmtp = conf->protocol == SMTPD_LMTP,
         .tls = tls_of(conf),
+        .auth = auth_of(conf),
         .is_tls_busy = &d->handshakes.is_full,
         .rejects_early_input = conf->early_input == SMTPD_EARLY_INPUT_REJECT,
         .rejects_bare_newline = conf->bare_newline == SMTPD_BARE_NEWLINE_REJECT,
         .asks = d->chain.stages | stages_of_targets(d),
-        .announces = (own | passed) & ~smtpd_conf_keywords(&conf->hide),
-        .bridges = own | smtpd_conf_keywords(&conf->announce),
+        .announces = (own | passed) & ~smtpd_conf_keywords(&conf->keywords.hide),
+        .bridges = own | smtpd_conf_keywords(&conf->keywords.announce),
         .is_storage_low = &d->services->storage.is_low,
     };
     if (conf->refuse.len != 0) {
@@ -209,6 +218,17 @@ static int listen_on(struct smtpd *d, const int *fds, size_t fd_count, struct ar
     return 0;
 }
 
+static int start_auth(struct smtpd *d)
+{
+    const struct dovecot_services services = {
+        .loop = d->services->loop, .log = d->services->log, .log_sinks = d->log_sinks};
+
+    if (d->conf->auth.how.by == SMTPD_AUTH_BY_NONE)
+        return 0;
+    d->dovecot = dovecot_new(&services, d->conf->auth.how.socket);
+    return d->dovecot == NULL ? ERR_MEMORY : 0;
+}
+
 int smtpd_start(struct smtpd *d, struct services *services, const struct smtpd_conf *conf,
                 struct route_set *routes, const int *fds, size_t fd_count)
 {
@@ -223,7 +243,9 @@ int smtpd_start(struct smtpd *d, struct services *services, const struct smtpd_c
     hash_table_init(&d->clients, loop_hash_key(services->loop));
     offer_init(&d->offer, routes);
     d->bridge_ended = on_bridge_ended;
-    int error = filters_chain(&services->filters, &conf->filters.chosen, &d->chain);
+    int error = fd_count == 0 ? 0 : start_auth(d); /* else it serves no clients */
+    if (error == 0)
+        error = filters_chain(&services->filters, &conf->filters.chosen, &d->chain);
     if (error == 0)
         error = make_session_conf(d, arena);
     if (error == 0)
@@ -239,7 +261,15 @@ void smtpd_stop(struct smtpd *d)
     d->listener_count = 0;
 }
 
+void smtpd_close(struct smtpd *d)
+{
+    if (d->dovecot != NULL)
+        dovecot_close(d->dovecot);
+}
+
 void smtpd_done(struct smtpd *d)
 {
+    if (d->dovecot != NULL)
+        dovecot_free(d->dovecot);
     hash_table_done(&d->clients);
 }

@@ -15,6 +15,7 @@
 #include "proxy/config/smtpd_conf.h"
 #include "route/route.h"
 
+struct dovecot;
 struct services;
 struct smtpd_client;
 
@@ -38,8 +39,9 @@ struct smtpd {
     bool is_stopping; /* no new connections */
     struct listener **listeners;
     size_t listener_count;
-    struct list bridges; /* struct bridge.in_smtpd */
-    uint64_t duplicates; /* transactions that were logged duplicate=possible */
+    struct list bridges;     /* struct bridge.in_smtpd */
+    uint64_t duplicates;     /* transactions that were logged duplicate=possible */
+    struct dovecot *dovecot; /* where clients authenticate themselves; NULL: nowhere */
     struct smtpd_handshakes handshakes;
     struct shared_count connections;
     struct hash_table clients; /* struct smtpd_client by address */
@@ -73,7 +75,8 @@ void smtpd_count_out(struct smtpd *d, struct smtpd_client *counted); /* or NULL 
  */
 int smtpd_start(struct smtpd *d, struct services *services, const struct smtpd_conf *conf,
                 struct route_set *routes, const int *fds, size_t fd_count);
-void smtpd_stop(struct smtpd *d); /* no more connections; those that run go on */
-void smtpd_done(struct smtpd *d); /* every bridge must be gone */
+void smtpd_stop(struct smtpd *d);  /* no more connections; those that run go on */
+void smtpd_close(struct smtpd *d); /* every bridge is gone: nothing keeps the loop running */
+void smtpd_done(struct smtpd *d);  /* behind that, when the loop has ended */
 
 #endif

@@ -20,6 +20,8 @@ static void end(void *owner)
     struct worker *w = owner;
 
     w->is_ended = true;
+    for (size_t i = 0; i < w->smtpd_count; i++)
+        smtpd_close(&w->smtpds[i]);
     services_close(&w->services);
     if (w->is_impatient)
         targets_abort(&w->services.targets);

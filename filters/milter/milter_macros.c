@@ -4,6 +4,8 @@
 
 #include "proxy/base/error.h"
 #include "proxy/base/text.h"
+#include "proxy/smtp/params.h"
+#include "proxy/smtp/sasl.h"
 
 /* ---- what is spoken of ---- */
 
@@ -154,6 +156,7 @@ enum macro {
     MACRO_CLIENT_PTR,
     MACRO_CLIENT_PORT,
     MACRO_AUTH_AUTHEN,
+    MACRO_AUTH_AUTHOR,
     MACRO_AUTH_TYPE,
     MACRO_TLS_VERSION,
     MACRO_CIPHER,
@@ -182,6 +185,7 @@ static const char *const macro_names[MACRO_COUNT] = {
     [MACRO_CLIENT_PTR] = "client_ptr",
     [MACRO_CLIENT_PORT] = "client_port",
     [MACRO_AUTH_AUTHEN] = "auth_authen",
+    [MACRO_AUTH_AUTHOR] = "auth_author",
     [MACRO_AUTH_TYPE] = "auth_type",
     [MACRO_TLS_VERSION] = "tls_version",
     [MACRO_CIPHER] = "cipher",
@@ -218,7 +222,8 @@ static void put_of_client(struct buf *out, enum macro macro, const struct milter
     else if (macro == MACRO_AUTH_AUTHEN)
         buf_put(out, who->login);
     else if (macro == MACRO_AUTH_TYPE && who->login.len != 0)
-        buf_text(out, "XCLIENT"); /* who is in front knows how; filters sign for any */
+        buf_text(out, who->mechanism != 0 ? sasl_name(who->mechanism)
+                                          : "XCLIENT"); /* who is in front knows how */
 }
 
 /* Of how it is encrypted. */
@@ -250,6 +255,16 @@ static void put_of_address(struct buf *out, const struct address *a, unsigned pa
 }
 
 /* Nothing where it is not known. */
+/* As Postfix has it: what the client says, whoever it is. */
+static void put_author(struct buf *out, struct bytes mail_params)
+{
+    struct param param;
+
+    while (params_next(&mail_params, &param) == 0)
+        if (params_is_of_author(&param))
+            buf_put(out, param.value);
+}
+
 static void put_macro(struct buf *out, enum macro macro, const struct milter_about *about)
 {
     const struct envelope *envelope = about->envelope;
@@ -267,6 +282,10 @@ static void put_macro(struct buf *out, enum macro macro, const struct milter_abo
     case MACRO_I:
         if (envelope != NULL)
             buf_text(out, envelope->id.text);
+        return;
+    case MACRO_AUTH_AUTHOR:
+        if (envelope != NULL)
+            put_author(out, envelope->params);
         return;
     case MACRO_MAIL_ADDR:
     case MACRO_MAIL_HOST:

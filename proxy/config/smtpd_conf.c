@@ -156,6 +156,40 @@ bool smtpd_may_relay(const struct smtpd_conf *conf, const struct identity *clien
     return false;
 }
 
+/* ---- auth ---- */
+
+static int parse_auth(struct bytes word, struct arena *arena, void *item_out)
+{
+    static const char dovecot[] = "dovecot:";
+    struct smtpd_auth_how how = {.by = SMTPD_AUTH_BY_NONE, .word = word};
+
+    (void)arena;
+    if (bytes_start_with_nocase(word, dovecot)) {
+        how.by = SMTPD_AUTH_BY_DOVECOT;
+        how.socket = bytes_skip(word, strlen(dovecot));
+        if (how.socket.len < 2 || how.socket.len > SETTING_SOCKET_PATH_MAX ||
+            how.socket.at[0] != '/')
+            return ERR_SYNTAX;
+    } else if (!bytes_is_nocase(word, "none")) {
+        return ERR_SYNTAX;
+    }
+    memcpy(item_out, &how, sizeof how);
+    return 0;
+}
+
+static void put_auth(const void *item, struct buf *out)
+{
+    const struct smtpd_auth_how *how = item;
+
+    cf_put_word(out, how->word, false);
+}
+
+static const struct setting_type auth_type = {
+    .expected = "none, or dovecot:/PATH of the socket of its auth service",
+    .item_bytes = sizeof(struct smtpd_auth_how),
+    .parse = parse_auth,
+    .put = put_auth};
+
 /* ---- rows ---- */
 
 #define AT(member) SETTING_AT(smtpd_conf, member)
@@ -234,7 +268,8 @@ static const struct setting rows[] = {
              "line matched that very address or the target took XCLIENT or PROXY"},
     {"early-input", SETTING_CHOICE, AT(early_input), "reject", "reject|accept",
      .help =
-         "octets after EHLO, HELO, DATA, STARTTLS or XCLIENT that came before the reply; reject: "
+         "octets after EHLO, HELO, DATA, STARTTLS, XCLIENT or AUTH that came before the reply; "
+         "reject: "
          "554 5.5.0, and the connection is closed; accept: those after STARTTLS and XCLIENT are "
          "thrown away"},
     {"tls", SETTING_CHOICE, AT(tls.mode), "none", "none|starttls|required|implicit",
@@ -253,6 +288,13 @@ static const struct setting rows[] = {
      .help =
          "a file (PEM) with authorities; clients are asked for a certificate, and one that these "
          "have signed is logged and told to filters; none is refused for want of one"},
+    {"auth", SETTING_CUSTOM, AT(auth.how), "none", NULL, .type = &auth_type,
+     .help = "how clients authenticate themselves; dovecot:PATH: by Dovecot, at that socket of its "
+             "auth service"},
+    {"auth-plaintext", SETTING_FLAG, AT(auth.takes_plaintext), "no", NULL,
+     .help =
+         "mechanisms that show the password (PLAIN, LOGIN, XOAUTH2, OAUTHBEARER) also where the "
+         "connection is not encrypted"},
     {"xclient-from", SETTING_NETS, AT(fronts.xclient), NULL, NULL, .initial_help = "nobody",
      .help = "who may say by XCLIENT who the client is: other mail servers and proxies"},
     {"xforward-from", SETTING_NETS, AT(fronts.xforward), NULL, NULL, .initial_help = "nobody",
@@ -271,10 +313,10 @@ static const struct setting rows[] = {
      .wrong = wrong_reply_text, .help = "answer every connection 521 and this text"},
     {"resolve-names", SETTING_FLAG, AT(resolves_names), "yes", NULL,
      .help = "look up the names of clients, forward-confirmed"},
-    {"announce", SETTING_TEXTS, AT(announce), NULL, keywords + 1,
+    {"announce", SETTING_TEXTS, AT(keywords.announce), NULL, keywords + 1,
      .initial_help = "what the targets announce",
      .help = "EHLO keywords that are announced whatever the targets can do"},
-    {"hide", SETTING_TEXTS, AT(hide), NULL, keywords + 1, .initial_help = "none",
+    {"hide", SETTING_TEXTS, AT(keywords.hide), NULL, keywords + 1, .initial_help = "none",
      .help = "EHLO keywords that are never announced"},
 };
 
@@ -290,6 +332,7 @@ int smtpd_conf_load(struct setting_reading *section)
 {
     struct smtpd_conf *conf = section->conf;
 
+    conf->tls.files.hears_secrets = conf->auth.how.by != SMTPD_AUTH_BY_NONE;
     return conf->tls.mode == SMTPD_TLS_NONE
                ? 0
                : tls_conf_load(&conf->tls.files, TLS_CONF_SERVER, conf->section, "tls-client-ca",

@@ -43,6 +43,17 @@ struct smtpd_tls {
     enum smtpd_tls_mode mode;
     struct tls_conf files;
 };
+enum smtpd_auth_by { SMTPD_AUTH_BY_NONE, SMTPD_AUTH_BY_DOVECOT };
+/* Who knows clients' passwords: auth = none | dovecot:PATH. */
+struct smtpd_auth_how {
+    enum smtpd_auth_by by;
+    struct bytes word;   /* as written */
+    struct bytes socket; /* PATH */
+};
+struct smtpd_auth {
+    struct smtpd_auth_how how;
+    bool takes_plaintext;
+};
 enum smtpd_early_input { SMTPD_EARLY_INPUT_REJECT, SMTPD_EARLY_INPUT_ACCEPT };
 
 struct smtpd_fronts { /* who may speak for clients, and how */
@@ -74,6 +85,10 @@ struct smtpd_filters {
     struct filter_choices chosen;
 };
 
+struct smtpd_keywords { /* of EHLO, upper case */
+    struct setting_texts announce, hide;
+};
+
 struct smtpd_conf {
     struct bytes section;               /* N */
     struct bytes name;                  /* what the greeting says */
@@ -93,11 +108,12 @@ struct smtpd_conf {
     enum smtpd_routed_recipients routed_recipients;
     enum smtpd_early_input early_input;
     struct smtpd_tls tls;
+    struct smtpd_auth auth;
     struct smtpd_fronts fronts;
     struct bytes refuse; /* empty: connections are served */
     bool resolves_names;
     struct smtpd_etrns etrn_from;
-    struct setting_texts announce, hide; /* EHLO keywords, upper case */
+    struct smtpd_keywords keywords;
     struct smtpd_filters filters;
 };
 

@@ -87,8 +87,8 @@ static bool leads_to(const struct route_set *routes, const struct target *target
 static void put_withheld_from(struct control_row *row, const struct smtpd_conf *listener,
                               const struct capability *caps)
 {
-    uint32_t settled =
-        smtpd_conf_keywords(&listener->announce) | smtpd_conf_keywords(&listener->hide);
+    uint32_t settled = smtpd_conf_keywords(&listener->keywords.announce) |
+                       smtpd_conf_keywords(&listener->keywords.hide);
     if (listener->fronts.xclient.count == 0) /* nobody may say it there */
         settled |= CAPABILITY_XRCPTFORWARD;
     if (listener->tls.mode == SMTPD_TLS_NONE)

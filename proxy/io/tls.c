@@ -298,6 +298,8 @@ static SSL_CTX *new_server_context(struct tls *tls, const struct tls_settings *s
 
     if (!is_good)
         lack_memory(problem);
+    if (is_good && settings->hears_secrets)
+        SSL_CTX_set_options(context, SSL_OP_CLEANSE_PLAINTEXT);
     if (is_good)
         is_good = load_pair(context, settings, index, problem) &&
                   load_client_ca(context, settings, problem);

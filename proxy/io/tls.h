@@ -25,7 +25,8 @@ struct tls_settings {
     size_t file_count;            /* a server: one at least; a client: one at most */
     struct bytes ca; /* PEM: whose signature is trusted. Empty: a server asks for no certificate, a
                         client trusts whom the system trusts */
-    bool verifies;   /* a client: a server that is not who it should be is not spoken to */
+    bool hears_secrets; /* a server: what it has decrypted is wiped when it has been taken */
+    bool verifies;      /* a client: a server that is not who it should be is not spoken to */
 };
 
 enum tls_file_kind { TLS_FILE_NONE, TLS_FILE_CERTIFICATE, TLS_FILE_KEY, TLS_FILE_CA };

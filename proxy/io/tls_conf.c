@@ -72,6 +72,7 @@ int tls_conf_load(struct tls_conf *conf, enum tls_conf_role role, struct bytes s
                                     .files = files,
                                     .file_count = count,
                                     .ca = conf->ca,
+                                    .hears_secrets = conf->hears_secrets,
                                     .verifies = role == TLS_CONF_CLIENT_THAT_VERIFIES};
     conf->made = role == TLS_CONF_SERVER ? tls_new_server(&settings, &problem)
                                          : tls_new_client(&settings, &problem);

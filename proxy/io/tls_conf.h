@@ -10,7 +10,8 @@
 struct tls_conf {
     struct setting_texts certificates, keys; /* without keys they stand beside the certificates */
     struct bytes ca;
-    struct tls *made; /* by tls_conf_load(); NULL: TLS is not used, or the files were not read */
+    bool hears_secrets; /* passwords, of a server's clients */
+    struct tls *made;   /* by tls_conf_load(); NULL: TLS is not used, or the files were not read */
 };
 
 enum tls_conf_role { TLS_CONF_SERVER, TLS_CONF_CLIENT, TLS_CONF_CLIENT_THAT_VERIFIES };

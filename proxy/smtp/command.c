@@ -47,6 +47,8 @@ static enum verb verb_of(uint32_t letters)
         return VERB_SAML;
     case VERB('a', 't', 'r', 'n'):
         return VERB_ATRN;
+    case VERB('a', 'u', 't', 'h'):
+        return VERB_AUTH;
     case VERB('e', 't', 'r', 'n'):
         return VERB_ETRN;
     }

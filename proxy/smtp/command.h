@@ -30,7 +30,8 @@ enum verb {
     VERB_ETRN,
     VERB_XCLIENT,
     VERB_XFORWARD,
-    VERB_STARTTLS
+    VERB_STARTTLS,
+    VERB_AUTH
 };
 
 /* *argument_out: the rest of the line, without the white space around it. */

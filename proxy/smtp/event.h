@@ -74,17 +74,19 @@ struct action {
 /* ---- the session ---- */
 
 enum session_event_kind {
-    SESSION_EV_BYTES,    /* bytes */
-    SESSION_EV_EOF,      /* nothing more will come */
-    SESSION_EV_LOST,     /* reset, or a write failed: the client is gone */
-    SESSION_EV_DEADLINE, /* what session_wait() names took too long; is_final: the session did */
-    SESSION_EV_STOP,     /* we are shutting down; is_final: now, else when no transaction runs */
-    SESSION_EV_SECURED,  /* tls: the handshake is over, what comes now is encrypted */
-    SESSION_EV_ANSWER    /* reply: the answer that the command waits for. Code 0: filters let it
-                            proceed. 4xx, 5xx: sent to the client instead; 2xx likewise, for ETRN
-                            and an unknown command. 3xx, for the latter: sent, and filters are
-                            asked about the client's next line. Never 421. Ignored where no
-                            command waits */
+    SESSION_EV_BYTES,      /* bytes */
+    SESSION_EV_EOF,        /* nothing more will come */
+    SESSION_EV_LOST,       /* reset, or a write failed: the client is gone */
+    SESSION_EV_DEADLINE,   /* what session_wait() names took too long; is_final: the session did */
+    SESSION_EV_STOP,       /* we are shutting down; is_final: now, else when no transaction runs */
+    SESSION_EV_SECURED,    /* tls: the handshake is over, what comes now is encrypted */
+    SESSION_EV_MECHANISMS, /* mechanisms: the answer to SESSION_ACT_MECHANISMS */
+    SESSION_EV_AUTHENTICATED, /* bytes: as whom; reply: 2xx: the answer to SESSION_ACT_AUTH */
+    SESSION_EV_ANSWER /* reply: the answer that the command waits for. Code 0: filters let it
+                         proceed. 4xx, 5xx: sent to the client instead; 2xx likewise, for ETRN
+                         and an unknown command. 3xx, for the latter: sent, and filters are
+                         asked about the client's next line. AUTH: 3xx likewise, 4xx, 5xx. Never
+                         421. Ignored where no command waits */
 };
 
 struct session_event {
@@ -93,6 +95,7 @@ struct session_event {
     struct bytes bytes;
     struct reply reply;    /* borrowed likewise */
     struct tls_facts *tls; /* mem_alloc()ed; taken over */
+    uint32_t mechanisms;   /* bits of sasl.def */
 };
 
 /* When filters may be asked (session_conf.asks). The client's next command is not read before the
@@ -110,22 +113,27 @@ enum session_stage {
 };
 
 enum session_action_kind {
-    SESSION_ACT_GREETED,   /* EHLO or HELO was said: client.helo is set */
-    SESSION_ACT_ASSERTED,  /* attributes: XCLIENT has changed `client`, and the session is new
-                              again. Decide all that hangs on the client, then session_greet() or
-                              session_turn_away() */
-    SESSION_ACT_FORWARDED, /* session_origin() is another one: filters judge that one. At the end
-                              of a transaction this is not said */
-    SESSION_ACT_BEGIN,     /* MAIL was accepted: make the id and the copy of session.tx */
-    SESSION_ACT_ROUTE,     /* rcpt: answer with EV_ROUTED, now or later */
-    SESSION_ACT_ETRN,      /* bytes: the argument; answer SESSION_EV_ANSWER, now or later */
-    SESSION_ACT_CONTENT,   /* bytes: append to the copy now; they point into what was fed */
-    SESSION_ACT_WHOLE,     /* all content is in the copy */
-    SESSION_ACT_FILTER,    /* session_question(): answer SESSION_EV_ANSWER, now or later */
-    SESSION_ACT_STARTTLS,  /* send what stands in `out`, then begin the handshake. Octets that came
-                              behind the command were thrown away: `dropped`. Answer
-                              SESSION_EV_SECURED, or _LOST */
-    SESSION_ACT_REJECT,    /* reply, rcpt or NULL: the client was refused; log it */
+    SESSION_ACT_GREETED,    /* EHLO or HELO was said: client.helo is set */
+    SESSION_ACT_ASSERTED,   /* attributes: XCLIENT has changed `client`, and the session is new
+                               again. Decide all that hangs on the client, then session_greet() or
+                               session_turn_away() */
+    SESSION_ACT_FORWARDED,  /* session_origin() is another one: filters judge that one. At the end
+                               of a transaction this is not said */
+    SESSION_ACT_BEGIN,      /* MAIL was accepted: make the id and the copy of session.tx */
+    SESSION_ACT_ROUTE,      /* rcpt: answer with EV_ROUTED, now or later */
+    SESSION_ACT_ETRN,       /* bytes: the argument; answer SESSION_EV_ANSWER, now or later */
+    SESSION_ACT_CONTENT,    /* bytes: append to the copy now; they point into what was fed */
+    SESSION_ACT_WHOLE,      /* all content is in the copy */
+    SESSION_ACT_FILTER,     /* session_question(): answer SESSION_EV_ANSWER, now or later */
+    SESSION_ACT_STARTTLS,   /* send what stands in `out`, then begin the handshake. Octets that came
+                               behind the command were thrown away: `dropped`. Answer
+                               SESSION_EV_SECURED, or _LOST */
+    SESSION_ACT_MECHANISMS, /* by which a client may authenticate itself: answer
+                              SESSION_EV_MECHANISMS, now or later */
+    SESSION_ACT_AUTH,       /* session_sasl(): answer SESSION_EV_AUTHENTICATED or _ANSWER, now or
+                               later */
+    SESSION_ACT_AUTH_CANCEL, /* the exchange that a 3xx left open is over */
+    SESSION_ACT_REJECT,      /* reply, rcpt or NULL: the client was refused; log it */
     SESSION_ACT_TRANSACTION, /* of_transaction: an action of session.tx. The session's next call
                                 after ACT_SETTLED frees the transaction's memory */
     SESSION_ACT_CLOSE        /* flush what is to be sent, then close; the last action */

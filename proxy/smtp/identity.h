@@ -28,6 +28,7 @@ struct identity {
     struct bytes reverse_name; /* the unconfirmed PTR, a strict host name; empty: none */
     struct bytes helo;         /* as the client said it; empty: it did not yet */
     struct bytes login;        /* as whom it has authenticated; empty: it has not */
+    uint32_t mechanism;        /* ... by which, a bit of sasl.def; 0: who is in front says so */
     struct bytes reference;    /* how who is in front logs it; empty: nobody has said so */
     /* as who is in front says them, in Dovecot's XCLIENT: for us, or to be passed on */
     uint8_t hops_left;           /* TTL: proxies that it may still pass; 0: nobody counts */

@@ -290,6 +290,7 @@ int identity_read_xclient(struct bytes argument, struct arena *arena, struct ide
     struct identity read = *who;
 
     read.helo = read.login = read.reference = bytes_make(NULL, 0);
+    read.mechanism = 0;
     read.transport = read.destination = read.forwarded = bytes_make(NULL, 0);
     read.patience_s = 0;
     read.is_esmtp = read.is_lmtp = false;

@@ -10,15 +10,29 @@
 
 /* RFC 5321 4.5.3.1.4 asks for 512 octets; ESMTP parameters need more. CRLF included. */
 #define LINE_MAX_BYTES 1024
+/* RFC 4954 4: what is said for AUTH may be longer: behind a mechanism, 12,288 octets. */
+#define LINE_SECRET_MAX_BYTES 12352
+
+#define LINE_HEAD_BYTES 8 /* of a line that is too long, so many are kept */
+
+/* What the next line may hold. Lines for AUTH hold passwords: the block of one is wiped, and it may
+ * be long. */
+enum line_content {
+    LINE_PLAIN,
+    LINE_PERHAPS_AUTH, /* where it begins with AUTH, for that */
+    LINE_SECRET        /* for AUTH */
+};
 
 /* A line that arrives in pieces is collected in a pooled block. The block is held until the call
  * after the one that hands the line out; that call's input may be empty. */
 struct line {
     struct pool *pool; /* blocks of at least LINE_MAX_BYTES */
     uint8_t *begun;
-    uint16_t begun_bytes; /* 0 with `begun`: the line was handed out */
-    bool is_skipping;     /* the rest of a line that is too long ... */
-    uint8_t head[8];      /* ... which began so */
+    uint16_t begun_bytes;          /* 0 with `begun`: the line was handed out */
+    bool is_long;                  /* `begun` is not of the pool, and of LINE_SECRET_MAX_BYTES */
+    enum line_content content;     /* set by the owner, between two lines */
+    bool is_skipping;              /* the rest of a line that is too long ... */
+    uint8_t head[LINE_HEAD_BYTES]; /* ... which began so */
 };
 
 enum line_end {

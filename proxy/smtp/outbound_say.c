@@ -37,6 +37,14 @@ static bool is_pipelining(const struct outbound *o)
     return capability_has(&o->caps, CAPABILITY_PIPELINING) && !o->conf->is_lock_step;
 }
 
+/* RFC 4954 5: who the author is, is believed of a client that has authenticated itself. */
+static struct bytes value_of(const struct outbound *o, const struct param *param)
+{
+    bool is_believed = !params_is_of_author(param) || o->job.client->login.len != 0;
+
+    return is_believed ? param->value : bytes_of("<>");
+}
+
 /* Parameters go as the client gave them, where the target announced that it takes them. */
 static void put_announced(struct outbound *o, const struct param *param)
 {
@@ -46,7 +54,7 @@ static void put_announced(struct outbound *o, const struct param *param)
     buf_put(&o->out, param->keyword);
     if (param->has_value) {
         buf_byte(&o->out, '=');
-        buf_put(&o->out, param->value);
+        buf_put(&o->out, value_of(o, param));
     }
 }
 

@@ -54,6 +54,11 @@ int params_next(struct bytes *rest, struct param *param_out)
     return 0;
 }
 
+bool params_is_of_author(const struct param *param)
+{
+    return bytes_is_nocase(param->keyword, "AUTH");
+}
+
 /* What is none of the values is an error of the parameter, not a parameter that is unknown. */
 static uint32_t keywords_of_body(struct bytes value)
 {
@@ -76,6 +81,8 @@ uint32_t params_keywords(const struct param *param)
         return CAPABILITY_XRCPTFORWARD;
     if (bytes_is_nocase(param->keyword, "SMTPUTF8"))
         return CAPABILITY_SMTPUTF8;
+    if (params_is_of_author(param))
+        return CAPABILITY_AUTH;
     if (bytes_is_nocase(param->keyword, "REQUIRETLS"))
         return CAPABILITY_REQUIRETLS;
     return bytes_is_nocase(param->keyword, "BODY") ? keywords_of_body(param->value) : 0;
@@ -105,6 +112,7 @@ bool params_is_absent(struct bytes value)
 
 #define ENVID_MAX 100
 #define ORCPT_MAX 500
+#define AUTH_MAX  500
 
 static int hex_digit(uint8_t digit)
 {
@@ -138,6 +146,11 @@ bool params_is_ret(struct bytes value)
 bool params_is_envid(struct bytes value)
 {
     return value.len <= ENVID_MAX && is_printable_xtext(value);
+}
+
+bool params_is_auth(struct bytes value)
+{
+    return bytes_is(value, "<>") || (value.len <= AUTH_MAX && is_printable_xtext(value));
 }
 
 /* Bits of enum params_notify; 0: an unknown word. */

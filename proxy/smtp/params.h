@@ -31,6 +31,11 @@ bool params_is_envid(struct bytes value);
 bool params_is_notify(struct bytes value);
 bool params_is_orcpt(struct bytes value);
 
+/* RFC 4954 5: "<>", or xtext of an address. */
+bool params_is_auth(struct bytes value);
+/* The parameter of MAIL says as whom its author has authenticated; "<>" says that nobody knows. */
+bool params_is_of_author(const struct param *param);
+
 enum params_notify {
     PARAMS_NOTIFY_SUCCESS = 1,
     PARAMS_NOTIFY_FAILURE = 2,

@@ -13,6 +13,25 @@ static const struct {
 #undef SASL
 };
 
+static bool is_digit(uint8_t c)
+{
+    return byte_is_letter(c) || byte_is_digit(c) || c == '+' || c == '/';
+}
+
+bool sasl_is_base64(struct bytes text)
+{
+    size_t digits = text.len;
+
+    if (text.len % 4 != 0)
+        return false;
+    while (digits > 0 && text.len - digits < 2 && text.at[digits - 1] == '=')
+        digits--;
+    for (size_t i = 0; i < digits; i++)
+        if (!is_digit(text.at[i]))
+            return false;
+    return true;
+}
+
 uint32_t sasl_mechanism(struct bytes name)
 {
     for (size_t i = 0; i < ARRAY_LENGTH(mechanisms); i++)

@@ -16,6 +16,11 @@ enum sasl_mechanism {
 #undef SASL
 };
 
+#define SASL_LINE_MAX 12288 /* octets of what either side says, in base64: RFC 4954 4 */
+
+/* RFC 4648 4, with all of the padding; nothing is fine, too. */
+bool sasl_is_base64(struct bytes text);
+
 /* The bit of a name, in any case; 0: none that we know. */
 uint32_t sasl_mechanism(struct bytes name);
 const char *sasl_name(uint32_t mechanism); /* of one bit */

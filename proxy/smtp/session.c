@@ -32,6 +32,8 @@ void session_done(struct session *s)
 {
     assert(s->tx == NULL || list_is_empty(&s->tx->todo));
     session_forget_helo(s);
+    session_forget_response(s);
+    session_forget_login(s);
     session_forget_asserted(s);
     session_forget_origin(s);
     session_forget_tls(s);
@@ -103,6 +105,7 @@ static void close_session(struct session *s)
     s->slot_count = 0;
     s->end.untold = NULL;
     session_forget_command(s);
+    session_forget_response(s);
     s->state = SESSION_CLOSED;
 }
 
@@ -274,14 +277,19 @@ static void refuse_line(struct session *s, struct bytes begin, int error)
         session_close_with(s, REPLY_NO_MEMORY);
         return;
     }
+    enum verb verb =
+        s->state == SESSION_LINE ? s->command.rule->verb : command_verb(begin, &argument);
     if (s->state == SESSION_LINE) {
+        if (verb == VERB_AUTH)
+            session_cancel_auth(s);
         session_forget_command(s);
         s->state = SESSION_COMMANDS;
-    } else if (command_verb(begin, &argument) == VERB_BDAT) {
+    } else if (verb == VERB_BDAT) {
         session_lose_frame(s);
         return;
     }
-    session_say(s, error == ERR_TOO_LONG ? REPLY_LINE_TOO_LONG : REPLY_BARE_NEWLINE_COMMAND);
+    enum reply_id too_long = verb == VERB_AUTH ? REPLY_AUTH_TOO_LONG : REPLY_LINE_TOO_LONG;
+    session_say(s, error == ERR_TOO_LONG ? too_long : REPLY_BARE_NEWLINE_COMMAND);
 }
 
 static size_t feed_command(struct session *s, struct bytes in)
@@ -289,8 +297,10 @@ static size_t feed_command(struct session *s, struct bytes in)
     struct bytes line, argument;
     int error;
     enum line_end wanted = s->conf->rejects_bare_newline ? LINE_END_CRLF : LINE_END_ANY;
+    s->line.content = session_next_line(s);
     size_t used = line_take(&s->line, in, wanted, &line, &error);
 
+    s->peer.auth.took_secret = s->line.content != LINE_PLAIN;
     if (error == ERR_NOT_FOUND)
         return used;
     if (error != 0) {
@@ -303,6 +313,7 @@ static size_t feed_command(struct session *s, struct bytes in)
         if (rule->verb == VERB_UNKNOWN)
             argument = line;
     }
+    s->peer.auth.took_secret = rule->verb == VERB_AUTH;
     s->counts.early_bytes = in.len - used;
     if ((rule->flags & RULE_ENDS_GROUP) && used < in.len && s->conf->rejects_early_input)
         session_end_with(s, REPLY_TALKED_EARLY);
@@ -359,29 +370,6 @@ static size_t feed_bytes(struct session *s, struct bytes in)
     size_t used = s->state == SESSION_REFUSING ? feed_refused(s, in) : feed_command(s, in);
     line_release(&s->line);
     return used;
-}
-
-bool session_wants_input(const struct session *s)
-{
-    switch (s->state) {
-    case SESSION_SECURING:
-    case SESSION_HELD:
-    case SESSION_PENDING:
-    case SESSION_GOING:
-    case SESSION_FINAL:
-        return false;
-    case SESSION_NEW:
-    case SESSION_COMMANDS:
-    case SESSION_LINE:
-    case SESSION_REFUSING:
-    case SESSION_CONTENT:
-    case SESSION_CHUNK:
-    case SESSION_ENDING:
-    case SESSION_CLOSED:
-        break;
-    }
-    return s->todo_count == 0 && s->slot_count < SESSION_SLOTS_MAX &&
-           buf_length(&s->out) < SESSION_UNSENT_MAX;
 }
 
 /* ---- what follows from an event ---- */
@@ -512,6 +500,12 @@ size_t session_feed(struct session *s, const struct session_event *ev)
     case SESSION_EV_SECURED:
         session_on_secured(s, ev->tls);
         break;
+    case SESSION_EV_MECHANISMS:
+        session_on_mechanisms(s, ev->mechanisms);
+        break;
+    case SESSION_EV_AUTHENTICATED:
+        session_on_authenticated(s, ev->bytes, &ev->reply);
+        break;
     case SESSION_EV_ANSWER:
         session_on_answer(s, &ev->reply);
         break;
@@ -560,33 +554,4 @@ bool session_next(struct session *s, struct session_action *out)
     s->is_closed = true;
     *out = (struct session_action){.kind = SESSION_ACT_CLOSE};
     return true;
-}
-
-enum session_wait session_wait(const struct session *s)
-{
-    switch (s->state) {
-    case SESSION_NEW:
-        return SESSION_WAIT_GREETING;
-    case SESSION_SECURING:
-        return SESSION_WAIT_TLS;
-    case SESSION_COMMANDS:
-    case SESSION_LINE:
-    case SESSION_REFUSING:
-        return list_is_empty(&s->slots) ? SESSION_WAIT_COMMAND : SESSION_WAIT_TARGETS;
-    case SESSION_PENDING:
-        return s->command.rule->stage == SESSION_STAGE_END ? SESSION_WAIT_FINAL
-                                                           : SESSION_WAIT_TARGETS;
-    case SESSION_HELD:
-    case SESSION_GOING:
-    case SESSION_ENDING:
-        return SESSION_WAIT_TARGETS;
-    case SESSION_CONTENT:
-    case SESSION_CHUNK:
-        return SESSION_WAIT_CONTENT;
-    case SESSION_FINAL: /* the client may be slow to read */
-        return s->end.untold == NULL ? SESSION_WAIT_FINAL : SESSION_WAIT_COMMAND;
-    case SESSION_CLOSED:
-        break;
-    }
-    return s->tx != NULL ? SESSION_WAIT_FINAL : SESSION_WAIT_CLOSE;
 }

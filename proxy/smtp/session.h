@@ -31,6 +31,13 @@ enum session_tls {
     SESSION_TLS_REQUIRED /* likewise: without it no mail is taken */
 };
 
+/* Who may authenticate itself, by which of the mechanisms that there are. */
+enum session_auth_policy {
+    SESSION_AUTH_NONE,
+    SESSION_AUTH_SAFE, /* none that shows the password to whoever reads along */
+    SESSION_AUTH_ANY
+};
+
 struct session_conf {           /* outlives the session */
     struct bytes name;          /* in greeting and EHLO */
     struct reply refuse;        /* code not 0: sent instead of the greeting */
@@ -40,6 +47,7 @@ struct session_conf {           /* outlives the session */
     bool rejects_bare_newline;
     bool is_lmtp; /* LHLO alone is taken, not HELO and EHLO */
     enum session_tls tls;
+    enum session_auth_policy auth;
     const bool *is_tls_busy; /* while true STARTTLS gets 454; NULL: never */
     uint32_t asks;           /* the stages at which filters are asked: bits by enum session_stage */
     uint32_t announces;      /* capability_keyword bits that EHLO may announce */
@@ -108,6 +116,19 @@ struct session_counts {
     uint64_t content_bytes;          /* of this message, decoded */
 };
 
+/* As whom the client authenticates itself (session_auth.c). */
+struct session_auth {
+    uint32_t mechanisms; /* that there are, as the last EHLO learnt */
+    bool is_known;       /* that EHLO is being answered */
+    bool is_first;       /* `response` came with the command */
+    bool took_secret;    /* what was fed last is, or may be, a line for AUTH */
+    uint32_t mechanism;  /* of the latest exchange */
+    uint8_t *response;   /* what the client said last, in base64, until it has its answer; NULL:
+                            nothing, with the command */
+    size_t response_len;
+    uint8_t *login; /* client.login points to it; NULL: it has not, or XCLIENT says as whom */
+};
+
 /* Who is at the other end of the connection, and what it says of the client. */
 struct session_peer {
     struct netaddr address;
@@ -116,7 +137,8 @@ struct session_peer {
     struct identity *asserted; /* owns the texts in session.client that XCLIENT has set; or NULL */
     bool begins_with_tls;      /* before the greeting */
     struct tls_facts *tls;     /* NULL: the connection is not encrypted */
-    struct identity *origin;   /* from XFORWARD to the end of the transaction; or NULL */
+    struct session_auth auth;
+    struct identity *origin; /* from XFORWARD to the end of the transaction; or NULL */
 };
 
 /* What the targets can do. The shell sets it at any time. */
@@ -195,7 +217,18 @@ struct session_question {
     const struct transaction *transaction; /* from MAIL on, at which it is not accepted yet */
     const struct recipient *rcpt;          /* of RCPT */
 };
-/* Does the session wait for the answer to SESSION_ACT_FILTER, ROUTE, ETRN? */
+/* A step of AUTH. The response is a secret, wiped once it has its answer. */
+struct session_sasl {
+    uint32_t mechanism;    /* a bit of sasl.def */
+    bool is_first;         /* an exchange begins; another that was open is over */
+    bool has_response;     /* false: the first step of a client that waits for a challenge */
+    struct bytes response; /* in base64 */
+};
+/* Legal while the session awaits SESSION_ACT_AUTH. */
+struct session_sasl session_sasl(const struct session *s);
+/* Is part of what session_feed() took last a secret? */
+bool session_took_secret(const struct session *s);
+/* Does the session wait for the answer to SESSION_ACT_FILTER, ROUTE, ETRN, MECHANISMS, AUTH? */
 bool session_awaits(const struct session *s, enum session_action_kind question);
 /* Legal while the session awaits SESSION_ACT_FILTER. */
 struct session_question session_question(const struct session *s);

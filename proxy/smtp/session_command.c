@@ -44,10 +44,17 @@ static void ask_filters(struct session *s, enum session_stage stage)
     session_wait_for(s, &(struct session_action){.kind = SESSION_ACT_FILTER});
 }
 
+void session_filter_line(struct session *s, struct bytes line)
+{
+    s->command.argument = line;
+    ask_filters(s, SESSION_STAGE_LINE);
+}
+
 bool session_is_given_up(const struct session *s, enum session_action_kind question)
 {
     bool is_question = question == SESSION_ACT_FILTER || question == SESSION_ACT_ROUTE ||
-                       question == SESSION_ACT_ETRN;
+                       question == SESSION_ACT_ETRN || question == SESSION_ACT_MECHANISMS ||
+                       question == SESSION_ACT_AUTH;
 
     return is_question && !session_awaits(s, question);
 }
@@ -127,10 +134,9 @@ void session_run_held(struct session *s)
 
 void session_run_line(struct session *s, struct bytes line)
 {
-    assert(s->state == SESSION_LINE && (s->command.rule->flags & RULE_HAS_LINES) != 0);
-    s->command.argument = line;
+    assert(s->state == SESSION_LINE);
     s->state = SESSION_COMMANDS;
-    ask_filters(s, SESSION_STAGE_LINE);
+    s->command.rule->line(s, line);
     leave(s);
 }
 
@@ -158,10 +164,12 @@ void session_on_answer(struct session *s, const struct reply *answer)
     if (s->state != SESSION_PENDING)
         return;
     const struct session_rule *rule = s->command.rule;
-    assert(s->command.waits_for == SESSION_ACT_FILTER ||
-           (s->command.waits_for == SESSION_ACT_ETRN && answer->code != 0));
-    assert(answer->code / 100 != 3 || (rule->flags & RULE_HAS_LINES) != 0);
+    assert(s->command.waits_for != SESSION_ACT_ROUTE);
+    assert(answer->code != 0 || s->command.waits_for == SESSION_ACT_FILTER ||
+           s->command.waits_for == SESSION_ACT_MECHANISMS);
+    assert(answer->code / 100 != 3 || rule->line != NULL);
     assert(answer->code / 100 != 2 || rule->refuse == NULL);
+    session_forget_response(s);
     s->state = SESSION_COMMANDS;
     if (answer->code == 0)
         rule->proceed(s);

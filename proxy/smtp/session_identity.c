@@ -97,6 +97,7 @@ void session_xclient(struct session *s)
         return;
     }
     session_forget_origin(s);
+    session_forget_login(s);
     s->offered = 0;
     s->counts.errors = s->counts.junk = s->counts.overshoot = s->counts.overshoot_logged = 0;
     s->state = SESSION_NEW;

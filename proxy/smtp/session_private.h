@@ -12,7 +12,6 @@ enum session_rule_flags {
     RULE_ENDS_GROUP = 1 << 2, /* RFC 2920: the client must wait for its reply */
     RULE_NEEDS_HELO = 1 << 3,
     RULE_NO_ARGUMENT = 1 << 4,
-    RULE_HAS_LINES = 1 << 5,  /* after a 3xx the client's next line belongs to it */
     RULE_BEFORE_TLS = 1 << 7, /* taken where TLS is required, and not there yet */
     RULE_DROPS_EARLY = 1 << 6 /* nobody knows who says what came with it: that is thrown away
                                  where early input does not end the session */
@@ -28,6 +27,8 @@ struct session_rule {
      * to check. */
     enum reply_id (*check)(struct session *s);
     void (*proceed)(struct session *s);
+    /* After a 3xx the client's next line belongs to the command. NULL: there is never one. */
+    void (*line)(struct session *s, struct bytes line);
     /* Filters refuse the command; the reply lies in `mail`. NULL: the client is told, no more. */
     void (*refuse)(struct session *s, const struct reply *reply);
 };
@@ -48,6 +49,8 @@ void session_hold(struct session *s, const struct session_rule *rule, struct byt
 void session_run_held(struct session *s);                    /* legal in SESSION_HELD */
 void session_run_line(struct session *s, struct bytes line); /* legal in SESSION_LINE */
 void session_forget_command(struct session *s);
+/* Filters are asked about a line of a command that nobody knows. */
+void session_filter_line(struct session *s, struct bytes line);
 /* These resume a command that waits. */
 void session_on_answer(struct session *s, const struct reply *reply);
 void session_on_routed(struct session *s, const struct recipient *rcpt);
@@ -100,6 +103,20 @@ static inline bool session_lacks_tls(const struct session *s, const struct sessi
     return s->conf->tls == SESSION_TLS_REQUIRED && s->peer.tls == NULL &&
            (rule->flags & RULE_BEFORE_TLS) == 0;
 }
+
+/* session_auth.c */
+enum line_content session_next_line(const struct session *s);
+enum reply_id session_check_auth(struct session *s);
+void session_auth(struct session *s);
+void session_auth_line(struct session *s, struct bytes line);
+void session_cancel_auth(struct session *s); /* legal in SESSION_LINE */
+void session_forget_response(struct session *s);
+void session_forget_login(struct session *s);
+uint32_t session_mechanisms(const struct session *s); /* that this client may use */
+/* Must they be asked for, before they can be announced? */
+bool session_lacks_mechanisms(const struct session *s);
+void session_on_mechanisms(struct session *s, uint32_t mechanisms);
+void session_on_authenticated(struct session *s, struct bytes login, const struct reply *reply);
 
 /* session_outcome.c: the replies to the end of data. */
 void session_tell_outcome(struct session *s); /* the transaction is over */

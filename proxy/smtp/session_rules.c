@@ -3,6 +3,7 @@
 #include "proxy/base/error.h"
 #include "proxy/base/text.h"
 #include "proxy/smtp/params.h"
+#include "proxy/smtp/sasl.h"
 #include "proxy/smtp/session_private.h"
 
 /* ---- HELO, EHLO, LHLO ---- */
@@ -69,6 +70,12 @@ static void put_limits(struct session *s)
 /* RFC 5321 4.1.1.1: the last line has a space after the code, the others a hyphen. */
 static void on_ehlo(struct session *s)
 {
+    if (session_lacks_mechanisms(s)) {
+        if (session_keep_argument(s))
+            session_wait_for(s, &(struct session_action){.kind = SESSION_ACT_MECHANISMS});
+        return;
+    }
+    s->peer.auth.is_known = false;
     if (!greet_client(s))
         return;
     s->offered = s->conf->announces & (s->conf->bridges | s->targets.bridged);
@@ -77,6 +84,8 @@ static void on_ehlo(struct session *s)
         s->offered &= ~(uint32_t)CAPABILITY_X_LMTP;
     if (s->conf->tls == SESSION_TLS_NONE || s->peer.tls != NULL)
         s->offered &= ~(uint32_t)CAPABILITY_STARTTLS;
+    if (session_mechanisms(s) == 0)
+        s->offered &= ~(uint32_t)CAPABILITY_AUTH;
     if (s->peer.tls == NULL) /* RFC 8689 2 */
         s->offered &= ~(uint32_t)CAPABILITY_REQUIRETLS;
     if ((s->offered & CAPABILITY_CHUNKING) == 0)
@@ -95,6 +104,8 @@ static void on_ehlo(struct session *s)
             buf_decimal(&s->out, smallest_size(s));
         } else if (row->bit == CAPABILITY_LIMITS) {
             put_limits(s);
+        } else if (row->bit == CAPABILITY_AUTH) {
+            sasl_put(&s->out, session_mechanisms(s), " ", " ");
         } else if (row->bit == CAPABILITY_XCLIENT) {
             capability_put_attributes(&s->out, IDENTITY_XCLIENT);
         } else if (row->bit == CAPABILITY_XFORWARD) {
@@ -167,11 +178,10 @@ static enum reply_id read_param(const struct session *s, const struct param *par
     return rule->take == NULL ? REPLY_OK : rule->take(s, param->value, envelope);
 }
 
-/* RFC 4954 5: AUTH=<> means nothing to a server without AUTH. It is not sent to targets. */
+/* RFC 4954 5: AUTH=<> means nothing to a server without AUTH. */
 static bool says_nothing(const struct param *param, const struct envelope *of_mail)
 {
-    return of_mail != NULL && bytes_is_nocase(param->keyword, "AUTH") &&
-           bytes_is(param->value, "<>");
+    return of_mail != NULL && params_is_of_author(param) && bytes_is(param->value, "<>");
 }
 
 /* `envelope`: NULL: they are of RCPT. */
@@ -195,11 +205,10 @@ static enum reply_id read_params(const struct session *s, struct bytes rest,
 static enum reply_id read_mail_params(struct session *s, struct bytes rest,
                                       struct envelope *envelope)
 {
-    static const struct param_rule rules[] = {{"SIZE", NULL, read_size_param},
-                                              {"BODY", NULL, read_body},
-                                              {"RET", params_is_ret, NULL},
-                                              {"ENVID", params_is_envid, NULL},
-                                              {"REQUIRETLS", params_is_absent, NULL}};
+    static const struct param_rule rules[] = {
+        {"SIZE", NULL, read_size_param},        {"BODY", NULL, read_body},
+        {"RET", params_is_ret, NULL},           {"ENVID", params_is_envid, NULL},
+        {"REQUIRETLS", params_is_absent, NULL}, {"AUTH", params_is_auth, NULL}};
 
     if (arena_copy(&s->mail, rest, &envelope->params) != 0)
         return REPLY_LOCAL_PROBLEM;
@@ -417,38 +426,42 @@ static void on_unknown(struct session *s)
 #define STAGE(name) SESSION_STAGE_##name
 
 static const struct session_rule rules[] = {
-    /* verb, flags, stage at which filters are asked, check before that, action after it, action
-     * where filters refuse the command */
-    {VERB_HELO, GREETS, STAGE(HELO), check_helo, on_helo, NULL},
-    {VERB_EHLO, GREETS, STAGE(HELO), check_helo, on_ehlo, NULL},
-    {VERB_LHLO, GREETS, STAGE(HELO), check_helo, on_ehlo, NULL},
-    {VERB_MAIL, RULE_WAITS | RULE_NEEDS_HELO, STAGE(MAIL), check_mail, on_mail, NULL},
-    {VERB_RCPT, RULE_NEEDS_HELO, STAGE(RCPT), check_rcpt, on_rcpt, refuse_rcpt},
+    /* verb, flags, stage at which filters are asked, check before that, action after it, what its
+     * further lines do, action where filters refuse the command */
+    {VERB_HELO, GREETS, STAGE(HELO), check_helo, on_helo, NULL, NULL},
+    {VERB_EHLO, GREETS, STAGE(HELO), check_helo, on_ehlo, NULL, NULL},
+    {VERB_LHLO, GREETS, STAGE(HELO), check_helo, on_ehlo, NULL, NULL},
+    {VERB_MAIL, RULE_WAITS | RULE_NEEDS_HELO, STAGE(MAIL), check_mail, on_mail, NULL, NULL},
+    {VERB_RCPT, RULE_NEEDS_HELO, STAGE(RCPT), check_rcpt, on_rcpt, NULL, refuse_rcpt},
     {VERB_DATA, RULE_ENDS_GROUP | RULE_NEEDS_HELO | RULE_NO_ARGUMENT, STAGE(DATA), check_data,
-     on_data, NULL},
+     on_data, NULL, NULL},
     /* Checks and asks by itself; its octets are due even where it is refused. */
-    {VERB_BDAT, RULE_BEFORE_TLS, STAGE(NONE), NULL, session_bdat, NULL},
-    {VERB_RSET, RULE_IS_JUNK | RULE_WAITS | RULE_NO_ARGUMENT, STAGE(NONE), NULL, on_rset, NULL},
-    {VERB_NOOP, RULE_IS_JUNK | RULE_BEFORE_TLS, STAGE(NONE), NULL, on_noop, NULL},
-    {VERB_QUIT, RULE_WAITS | RULE_NO_ARGUMENT | RULE_BEFORE_TLS, STAGE(NONE), NULL, on_quit, NULL},
-    {VERB_VRFY, RULE_IS_JUNK, STAGE(NONE), check_vrfy, on_vrfy, NULL},
-    {VERB_HELP, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL},
-    {VERB_EXPN, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL},
-    {VERB_TURN, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL},
-    {VERB_SEND, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL},
-    {VERB_SOML, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL},
-    {VERB_SAML, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL},
-    {VERB_ATRN, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL},
-    {VERB_ETRN, RULE_IS_JUNK | RULE_WAITS | RULE_NEEDS_HELO, STAGE(NONE), check_etrn, on_etrn,
+    {VERB_BDAT, RULE_BEFORE_TLS, STAGE(NONE), NULL, session_bdat, NULL, NULL},
+    {VERB_RSET, RULE_IS_JUNK | RULE_WAITS | RULE_NO_ARGUMENT, STAGE(NONE), NULL, on_rset, NULL,
+     NULL},
+    {VERB_NOOP, RULE_IS_JUNK | RULE_BEFORE_TLS, STAGE(NONE), NULL, on_noop, NULL, NULL},
+    {VERB_QUIT, RULE_WAITS | RULE_NO_ARGUMENT | RULE_BEFORE_TLS, STAGE(NONE), NULL, on_quit, NULL,
+     NULL},
+    {VERB_VRFY, RULE_IS_JUNK, STAGE(NONE), check_vrfy, on_vrfy, NULL, NULL},
+    {VERB_HELP, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL, NULL},
+    {VERB_EXPN, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL, NULL},
+    {VERB_TURN, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL, NULL},
+    {VERB_SEND, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL, NULL},
+    {VERB_SOML, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL, NULL},
+    {VERB_SAML, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL, NULL},
+    {VERB_ATRN, RULE_IS_JUNK, STAGE(NONE), NULL, on_not_implemented, NULL, NULL},
+    {VERB_ETRN, RULE_IS_JUNK | RULE_WAITS | RULE_NEEDS_HELO, STAGE(NONE), check_etrn, on_etrn, NULL,
      NULL},
     {VERB_XCLIENT, RULE_WAITS | RULE_ENDS_GROUP | RULE_DROPS_EARLY | RULE_BEFORE_TLS, STAGE(NONE),
-     NULL, session_xclient, NULL},
+     NULL, session_xclient, NULL, NULL},
     {VERB_STARTTLS,
      RULE_IS_JUNK | RULE_WAITS | RULE_ENDS_GROUP | RULE_DROPS_EARLY | RULE_NO_ARGUMENT |
          RULE_BEFORE_TLS,
-     STAGE(NONE), session_check_starttls, session_starttls, NULL},
-    {VERB_XFORWARD, RULE_WAITS, STAGE(NONE), NULL, session_xforward, NULL},
-    {VERB_UNKNOWN, RULE_IS_JUNK | RULE_HAS_LINES, STAGE(COMMAND), NULL, on_unknown, NULL},
+     STAGE(NONE), session_check_starttls, session_starttls, NULL, NULL},
+    {VERB_XFORWARD, RULE_WAITS, STAGE(NONE), NULL, session_xforward, NULL, NULL},
+    {VERB_AUTH, RULE_IS_JUNK | RULE_ENDS_GROUP | RULE_NEEDS_HELO, STAGE(NONE), session_check_auth,
+     session_auth, session_auth_line, NULL},
+    {VERB_UNKNOWN, RULE_IS_JUNK, STAGE(COMMAND), NULL, on_unknown, session_filter_line, NULL},
 };
 
 const struct session_rule *session_rule_find(enum verb verb)

@@ -46,6 +46,7 @@ void session_on_secured(struct session *s, struct tls_facts *facts)
         return;
     s->state = s->peer.begins_with_tls ? SESSION_NEW : SESSION_COMMANDS;
     session_forget_helo(s);
+    session_forget_login(s);
     s->client.is_esmtp = s->client.is_lmtp = false;
     s->offered = 0;
     session_reset_origin(s);

@@ -23,6 +23,7 @@ static const char every_key[] =
     "etrn-from = 192.0.2.0/24 a.example b.example \"#r\"\netrn-from = ::1\nsplit = defer\n"
     "relay-from = 192.0.2.0/24\nrouted-recipients = pass\nearly-input = accept\n"
     "tls = implicit\ntls-certificate = /c /d\ntls-key = /k /l\ntls-client-ca = /ca\n"
+    "auth = dovecot:/run/auth\nauth-plaintext = yes\n"
     "limit-exempt = 192.0.2.7\nresolve-timeout = 6s\nrefuse = \"not \\\"now\\\"\"\n"
     "resolve-names = no\nannounce = 8BITMIME\nhide = SIZE pipelining\nfilter = f g\n"
     "[relay \"r\"]\nfilter = g\n"

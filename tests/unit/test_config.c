@@ -378,7 +378,7 @@ static void fills_the_tree(void **state)
     lib_same_number(2, "health interval", 11000, (int64_t)r->times.health_interval_ms);
     lib_same_number(3, "max-message-size", 1 << 20, (int64_t)s->limits.message_bytes);
     lib_same_number(3, "resolves names", false, s->resolves_names);
-    lib_same_bytes(3, "hide", bytes_of("PIPELINING"), s->hide.at[1]);
+    lib_same_bytes(3, "hide", bytes_of("PIPELINING"), s->keywords.hide.at[1]);
     lib_same_number(4, "case-sensitive", true, s->tables[0]->is_case_sensitive);
     lib_same_number(4, "delimiter", '=', s->tables[0]->recipient_delimiter);
     const struct route_line *line = s->tables[0]->first;

@@ -113,7 +113,8 @@ static const struct problem_row wrong[] = {
      "or the name of a [logfile]; did you mean \"syslog\"?\n"},
     {CONFIG_WORLD_QUIET "hide = SMTPUTF8\n",
      "t.cf:3:8: found \"SMTPUTF8\", expected PIPELINING, X-LMTP, SIZE, 8BITMIME, "
-     "ENHANCEDSTATUSCODES, CHUNKING, BINARYMIME, DSN, LIMITS, STARTTLS, REQUIRETLS, ETRN, XCLIENT, "
+     "ENHANCEDSTATUSCODES, CHUNKING, BINARYMIME, DSN, LIMITS, STARTTLS, REQUIRETLS, AUTH, ETRN, "
+     "XCLIENT, "
      "XFORWARD or XRCPTFORWARD\n"},
     {CONFIG_WORLD_QUIET "refuse = come back later\n",
      "t.cf:3:15: found \"back\", expected the end of the "

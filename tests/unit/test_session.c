@@ -69,11 +69,9 @@ static void answer_etrn(struct play *p, struct bytes node)
     char text[64];
     int len = snprintf(text, sizeof(text), "251 nothing for %.*s\r\n", (int)node.len,
                        (const char *)node.at);
-    struct session_event ev = {.kind = SESSION_EV_ANSWER,
-                               .reply = {.code = 251, .wire = {NULL, (size_t)len}}};
+    struct reply reply = {.code = 251, .wire = bytes_make(text, (size_t)len)};
 
-    ev.reply.wire.at = (const uint8_t *)text;
-    session_feed(&p->session, &ev);
+    session_feed(&p->session, &(struct session_event){.kind = SESSION_EV_ANSWER, .reply = reply});
 }
 
 static void carry(struct play *p, const struct action *todo)
@@ -130,6 +128,9 @@ static void perform(struct play *p, const struct session_action *todo)
     case SESSION_ACT_CONTENT:
     case SESSION_ACT_WHOLE:
     case SESSION_ACT_STARTTLS:
+    case SESSION_ACT_MECHANISMS:
+    case SESSION_ACT_AUTH:
+    case SESSION_ACT_AUTH_CANCEL:
     case SESSION_ACT_REJECT: /* nobody asks for it */
         break;
     }
@@ -591,10 +592,8 @@ static void other_steps(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_lines),
-        cmocka_unit_test(octet_by_octet),
-        cmocka_unit_test(other_steps),
-    };
+    const struct CMUnitTest tests[] = {cmocka_unit_test(whole_lines),
+                                       cmocka_unit_test(octet_by_octet),
+                                       cmocka_unit_test(other_steps)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
