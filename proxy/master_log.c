@@ -19,6 +19,7 @@ static void write_line(const struct config *config, enum log_level level, const 
         log = log_new(l, sinks, sink_count, config->core.log_format == CORE_LOG_JSON, &error);
     if (log == NULL)
         return;
+    log_name(log, bytes_of("master"));
     struct log_line line = log_begin(log, logging_mask(config, bytes_make(NULL, 0)), level, event);
     for (size_t i = 0; i < count; i++) {
         if (fields[i].text.at != NULL)

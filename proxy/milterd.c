@@ -189,7 +189,7 @@ int milterd_run(const struct config *config, const struct milter_server_conf *co
 {
     struct milterd d = {.conf = conf,
                         .listen = listen,
-                        .services = {.config = config},
+                        .services = {.config = config, .process = conf->section},
                         .message_over = on_message_over};
 
     list_init(&d.clients);

@@ -11,11 +11,11 @@
 #include "spool/spool_format.h"
 
 /* One of the logs cannot be opened. Says which. */
-static void name_bad_log(struct services *s)
+static void name_bad_log(struct services *s, int count)
 {
     int error;
 
-    for (int i = 0; i < s->sink_count; i++) {
+    for (int i = 0; i < count; i++) {
         struct log *alone = log_new(s->loop, &s->sinks[i], 1, false, &error);
         if (alone == NULL)
             fprintf(stderr, "postern: cannot open log file %.*s\n",
@@ -26,16 +26,15 @@ static void name_bad_log(struct services *s)
 
 static int start_log(struct services *s)
 {
-    int error = logging_sinks(s->config, s->sinks);
-    if (error < 0)
-        return error;
-    s->sink_count = error;
-    s->log = log_new(s->loop, s->sinks, s->sink_count, s->config->core.log_format == CORE_LOG_JSON,
-                     &error);
+    int error, count = logging_sinks(s->config, s->sinks);
+    if (count < 0)
+        return count;
+    s->log = log_new(s->loop, s->sinks, count, s->config->core.log_format == CORE_LOG_JSON, &error);
     if (s->log == NULL) {
-        name_bad_log(s);
+        name_bad_log(s, count);
         return error;
     }
+    log_name(s->log, s->process);
     s->log_sinks = logging_mask(s->config, bytes_make(NULL, 0));
     return 0;
 }

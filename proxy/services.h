@@ -32,13 +32,13 @@ struct services {
     bool runs_queue;                         /* the runner is in this process */
     bool is_alone;                           /* the only process */
     bool is_cold;                            /* posternctl without a server */
+    struct bytes process;                    /* its name in log lines; empty: it is the only one */
     /* set by services_begin() */
     struct pool pool;
     struct arena arena; /* for the life of the worker */
     struct loop *loop;
     struct log *log;
     struct log_sink sinks[LOG_SINKS_MAX];
-    int sink_count;
     uint32_t log_sinks; /* of [core] logger */
     struct dns *dns;
     struct id_source ids;

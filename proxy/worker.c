@@ -221,6 +221,21 @@ static const char *role(const struct worker_task *task)
     return task->runs_queue ? "runner" : "worker";
 }
 
+/* "worker-2". A process that is alone needs no name. */
+static struct bytes name_process(struct worker *w)
+{
+    const struct worker_task *task = w->task;
+
+    if (task->is_cold)
+        return bytes_of("posternctl");
+    if (task->is_alone)
+        return bytes_make(NULL, 0);
+    if (task->runs_queue)
+        return bytes_of(role(task));
+    snprintf(w->process, sizeof(w->process), "%s-%u", role(task), task->number);
+    return bytes_of(w->process);
+}
+
 static int64_t count_duplicates(const struct worker *w)
 {
     uint64_t count = 0;
@@ -276,6 +291,7 @@ static int start(struct worker *w)
 
     deadline_init(&w->deadline, &deadline_use);
     deadline_init(&w->answer, &answer_use);
+    w->services.process = name_process(w);
     int error = services_start(&w->services);
     if (error == 0)
         error = start_smtpds(w);

@@ -21,7 +21,8 @@ struct worker {
     bool is_stopping;         /* ... and those that run shall end */
     bool is_impatient;        /* ... at once: a second signal came, or shutdown-timeout is over */
     bool is_quiet;            /* no session is left, and the queue ends what it has begun */
-    bool is_ended; /* the queue has ended too, and connections to targets are being closed */
+    bool is_ended;    /* the queue has ended too, and connections to targets are being closed */
+    char process[24]; /* its name in log lines */
 };
 
 /* One listening socket, opened by the master before privileges were dropped. */

@@ -15,6 +15,7 @@
 struct log {
     struct loop *loop;
     struct loop_turn_end turn_end;
+    struct bytes process; /* empty: lines do not say it */
     bool is_json, is_building, is_cut;
     int count;
     uint32_t journals, syslogs; /* bit masks of such sinks */
@@ -83,6 +84,11 @@ struct log *log_new(struct loop *loop, const struct log_sink *sinks, int count, 
         *error_out = error;
     }
     return log;
+}
+
+void log_name(struct log *log, struct bytes process)
+{
+    log->process = process;
 }
 
 void log_reopen(struct log *log)
@@ -178,6 +184,8 @@ struct log_line log_begin(struct log *log, uint32_t sinks, enum log_level level,
     log_text_cstring(&log->line, log->is_json ? "\"" : "");
     if ((line.sinks & log->journals) != 0)
         log_text_journal_field(&log->fields, "event", bytes_of(event));
+    if (log->process.len != 0)
+        log_put(&line, "process", log->process);
     return line;
 }
 

@@ -28,6 +28,8 @@ struct log_sink {
  * see *error_out. */
 struct log *log_new(struct loop *loop, const struct log_sink *sinks, int count, bool is_json,
                     int *error_out);
+/* From now on each line says which process speaks. The text is borrowed. */
+void log_name(struct log *log, struct bytes process);
 void log_reopen(struct log *log); /* USR1 */
 void log_flush(struct log *log);  /* writes the lines of this turn now */
 /* Legal when no line is being built. Flushes. */
