@@ -434,13 +434,10 @@ void chain_put_words(const struct chain_walk *w, struct buf *out)
             word = bytes_of("exempt");
         else if (word.len == 0)
             continue;
-        if (buf_length(out) != 0)
-            buf_byte(out, ',');
         buf_put(out, chain_filter(s)->common->section);
         buf_byte(out, ':');
         buf_put(out, word);
-        if (chain_filter(s)->common->shadow)
-            buf_text(out, ":shadow");
+        buf_text(out, chain_filter(s)->common->shadow ? ":shadow\n" : "\n");
     }
 }
 

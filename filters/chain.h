@@ -109,7 +109,7 @@ void chain_message_ended(struct chain_walk *walk);
 /* The lines that go in front of the message, those of the last filter first; all are there when
  * DATA was answered. */
 void chain_put_lines(const struct chain_walk *walk, struct buf *out);
-/* "NAME:WORD,NAME:WORD": what the filters said of this message, for the log. */
+/* "NAME:WORD", a line for each: what the filters said of this message, for log_put_list(). */
 void chain_put_words(const struct chain_walk *walk, struct buf *out);
 
 #endif

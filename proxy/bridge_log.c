@@ -204,37 +204,40 @@ static const struct reply *reply_of(const struct branch *b)
     return reply;
 }
 
-/* The keys of the second target end in 2, and so on. */
-static const char *key_of(char text[24], const char *key, unsigned number)
+static void put_target(const struct bridge *b, struct log_line *line, const struct branch *branch)
 {
-    size_t len = strlen(key);
-    memcpy(text, key, len);
-    if (number > 1)
-        text[len++] = (char)('0' + number);
-    text[len] = '\0';
-    return text;
-}
-
-static void put_target(const struct bridge *b, struct log_line *line, const struct branch *branch,
-                       unsigned number)
-{
-    char key[24];
     const struct branch_facts *facts = &branch->facts;
     const struct reply *reply = reply_of(branch);
 
-    log_put(line, key_of(key, "target", number), target_section(branch->target));
-    log_put(line, key_of(key, "address", number),
+    log_put(line, "target", target_section(branch->target));
+    log_put(line, "address",
             facts->address.len != 0 ? facts->address : target_own_address(branch->target));
     if (!branch->can_prepare)
-        log_put_text(line, key_of(key, "connection", number), facts->is_reused ? "reused" : "new");
-    log_put(line, key_of(key, "identity", number), facts->identity);
-    log_put_given(line, key_of(key, "target-tls", number), facts->tls);
+        log_put_text(line, "connection", facts->is_reused ? "reused" : "new");
+    log_put(line, "identity", facts->identity);
+    log_put_given(line, "target-tls", facts->tls);
     if (facts->is_replayed)
-        log_put_text(line, key_of(key, "replayed", number), "yes");
+        log_put_text(line, "replayed", "yes");
     if (facts->may_be_duplicate)
-        log_put_text(line, key_of(key, "duplicate", number), "possible");
+        log_put_text(line, "duplicate", "possible");
     if (reply != NULL)
-        log_put_reply(line, pool_of(b), key_of(key, "reply", number), reply);
+        log_put_reply(line, pool_of(b), "reply", reply);
+}
+
+static void put_targets(const struct bridge *b, struct log_line *line, const struct transaction *tx)
+{
+    unsigned named = 0;
+
+    LIST_EACH (link, &tx->branches) {
+        const struct branch *branch = LIST_ENTRY(link, struct branch, in_transaction);
+        bool is_reopened = branch->is_stale && branch->destination->branch != branch;
+        if (is_reopened || named++ >= TARGETS_NAMED_MAX)
+            continue;
+        log_open_part(line, "targets");
+        put_target(b, line, branch);
+        log_close_part(line);
+    }
+    log_close_parts(line);
 }
 
 static int64_t ms_between(uint64_t from_us, uint64_t to_us)
@@ -277,15 +280,24 @@ static void put_filters(const struct bridge *b, struct log_line *line)
     struct buf words;
     buf_init(&words, pool_of(b), 4096);
     bridge_filter_put_words(b, &words);
-    log_put_given(line, "filters", buf_bytes(&words));
+    if (buf_length(&words) != 0)
+        log_put_list(line, "filters", buf_bytes(&words));
     buf_done(&words);
+}
+
+static struct log_line begin_recipients(const void *owner)
+{
+    const struct bridge *b = owner;
+    struct log_line line = begin(b, LOG_LEVEL_INFO, "recipients");
+
+    log_put_text(&line, "transaction", b->carrier.transaction->envelope.id.text);
+    return line;
 }
 
 void bridge_log_transaction(struct bridge *b)
 {
     const struct transaction *tx = b->carrier.transaction;
     uint64_t now_us = loop_precise_us(b->carrier.loop);
-    unsigned number = 0;
     struct log_line line = begin(b, LOG_LEVEL_INFO, "transaction");
 
     log_put_text(&line, "transaction", tx->envelope.id.text);
@@ -298,13 +310,8 @@ void bridge_log_transaction(struct bridge *b)
         log_put_text(&line, "auth", sasl_name(b->session.client.mechanism));
     put_origin(&line, b);
     log_put_address(&line, pool_of(b), "from", &tx->envelope.from);
-    log_put_recipients(&line, pool_of(b), tx);
-    LIST_EACH (link, &tx->branches) {
-        const struct branch *branch = LIST_ENTRY(link, struct branch, in_transaction);
-        bool is_reopened = branch->is_stale && branch->destination->branch != branch;
-        if (number < TARGETS_NAMED_MAX && !is_reopened)
-            put_target(b, &line, branch, ++number);
-    }
+    bool are_all_named = log_put_recipients(&line, pool_of(b), tx);
+    put_targets(b, &line, tx);
     log_put_number(&line, "bytes",
                    b->times.data == 0 ? 0 : (int64_t)b->session.counts.content_bytes);
     put_filters(b, &line);
@@ -318,4 +325,6 @@ void bridge_log_transaction(struct bridge *b)
     log_put_number(&line, "content_ms", ms_between(b->times.data, b->times.ended));
     log_put_number(&line, "final_ms", ms_between(b->times.ended, now_us));
     log_end(&line);
+    if (!are_all_named || log_goes_several_ways(tx))
+        log_recipients(tx, pool_of(b), begin_recipients, b);
 }

@@ -2,8 +2,10 @@
 /* Fields of log lines about a client and its mail. */
 #include "proxy/log_fields.h"
 
-#define RECIPIENTS_NAMED_MAX 20 /* in one line; the others are counted */
-#define FIELD_MAX            4096
+#include "route/target.h"
+
+#define FIELD_MAX        4096
+#define RECIPIENTS_BYTES 768 /* in one line, and one recipient more: a pipe takes it whole */
 
 void log_put_client_name(struct log_line *line, const struct identity *client)
 {
@@ -49,20 +51,103 @@ void log_put_address(struct log_line *line, struct pool *pool, const char *key,
     buf_done(&text);
 }
 
-void log_put_recipients(struct log_line *line, struct pool *pool, const struct transaction *tx)
+static bool add(struct buf *names, const struct recipient *r)
 {
-    struct buf text;
-    buf_init(&text, pool, FIELD_MAX);
-    unsigned named = 0;
+    if (buf_length(names) >= RECIPIENTS_BYTES)
+        return false;
+    buf_byte(names, '<');
+    address_put(names, &r->original);
+    buf_text(names, ">\n");
+    return true;
+}
+
+bool log_put_recipients(struct log_line *line, struct pool *pool, const struct transaction *tx)
+{
+    struct buf names;
+    bool are_all_named = true;
+
+    buf_init(&names, pool, FIELD_MAX);
     LIST_EACH (link, &tx->recipients) {
         const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
-        if (r->head != r || named == RECIPIENTS_NAMED_MAX)
-            continue;
-        buf_text(&text, named++ == 0 ? "<" : ",<");
-        address_put(&text, &r->original);
-        buf_text(&text, ">");
+        if (are_all_named && r->head == r)
+            are_all_named = add(&names, r);
     }
-    log_put(line, "rcpts", buf_bytes(&text));
+    log_put_list(line, "rcpts", buf_bytes(&names));
     log_put_number(line, "nrcpt", tx->recipient_count);
-    buf_done(&text);
+    buf_done(&names);
+    return are_all_named;
+}
+
+/* ---- where the closing line cannot say of all recipients what became of them ---- */
+
+struct several { /* of one target (or of none), and with the same words */
+    struct pool *pool;
+    struct log_line (*begin)(const void *owner);
+    const void *owner;
+    struct buf names;
+    const struct recipient *one; /* NULL: there is none yet */
+};
+
+static void tell(struct several *these)
+{
+    const struct recipient *r = these->one;
+
+    if (r == NULL)
+        return;
+    struct log_line line = these->begin(these->owner);
+    if (r->branch != NULL)
+        log_put(&line, "target", target_section(r->branch->target));
+    log_put_list(&line, "rcpts", buf_bytes(&these->names));
+    if (r->reply.code != 0)
+        log_put_reply(&line, these->pool, "reply", &r->reply);
+    log_end(&line);
+    buf_reset(&these->names);
+}
+
+static bool is_like(const struct recipient *r, const struct recipient *other)
+{
+    return r->branch == other->branch && bytes_equal(r->reply.wire, other->reply.wire);
+}
+
+static void gather(struct several *these, const struct recipient *r)
+{
+    if (these->one != NULL && is_like(r, these->one) && add(&these->names, r))
+        return;
+    tell(these);
+    these->one = r;
+    add(&these->names, r);
+}
+
+void log_recipients(const struct transaction *tx, struct pool *pool,
+                    struct log_line (*begin)(const void *owner), const void *owner)
+{
+    struct several these = {.pool = pool, .begin = begin, .owner = owner};
+
+    buf_init(&these.names, pool, FIELD_MAX);
+    LIST_EACH (link, &tx->recipients) {
+        const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
+        if (r->branch == NULL)
+            gather(&these, r);
+    }
+    LIST_EACH (at, &tx->branches)
+        LIST_EACH (link, &LIST_ENTRY(at, struct branch, in_transaction)->recipients)
+            gather(&these, LIST_ENTRY(link, struct recipient, in_branch));
+    tell(&these);
+    buf_done(&these.names);
+}
+
+bool log_goes_several_ways(const struct transaction *tx)
+{
+    const struct recipient *first = NULL;
+
+    LIST_EACH (link, &tx->recipients) {
+        const struct recipient *r = LIST_ENTRY(link, struct recipient, in_transaction);
+        if (r->branch == NULL || r->final == FATE_OPEN)
+            continue;
+        if (first == NULL)
+            first = r;
+        else if (!is_like(r, first))
+            return true;
+    }
+    return false;
 }

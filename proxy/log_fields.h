@@ -15,7 +15,13 @@ void log_put_address(struct log_line *line, struct pool *pool, const char *key,
                      const struct address *address);
 void log_put_reply(struct log_line *line, struct pool *pool, const char *key,
                    const struct reply *reply);
-/* rcpts, as the client named them, and nrcpt. */
-void log_put_recipients(struct log_line *line, struct pool *pool, const struct transaction *tx);
+/* rcpts, as the client named them, and nrcpt. False: the line has no room for all of them. */
+bool log_put_recipients(struct log_line *line, struct pool *pool, const struct transaction *tx);
+/* Names all of them, on as many lines as it takes: those of one target, who got the same words, are
+ * together. `begin` begins a line, with all that it says of the transaction. */
+void log_recipients(const struct transaction *tx, struct pool *pool,
+                    struct log_line (*begin)(const void *owner), const void *owner);
+/* Do those that stood go to several targets, or has one said different things of them? */
+bool log_goes_several_ways(const struct transaction *tx);
 
 #endif

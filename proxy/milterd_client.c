@@ -39,27 +39,39 @@ static struct loop *loop_of(const struct milterd_client *c)
 
 /* ---- log ---- */
 
-static void log_transaction(const struct milterd_client *c, const struct reply *outcome)
+static struct log_line begin_line(const struct milterd_client *c, const char *event)
 {
     const struct services *services = &c->of->services;
-    struct pool *pool = &loop_pools(loop_of(c))->medium;
     char address[NETADDR_TEXT_MAX];
-    struct buf words;
-    struct log_line line =
-        log_begin(services->log, services->log_sinks, LOG_LEVEL_INFO, "transaction");
+    struct log_line line = log_begin(services->log, services->log_sinks, LOG_LEVEL_INFO, event);
 
     log_put_text(&line, "session", c->id.text);
     log_put_text(&line, "client", netaddr_text_with_port(&c->identity.client, address));
     log_put_text(&line, "transaction", c->tx->envelope.id.text);
+    return line;
+}
+
+static struct log_line begin_recipients(const void *owner)
+{
+    return begin_line(owner, "recipients");
+}
+
+static void log_transaction(const struct milterd_client *c, const struct reply *outcome)
+{
+    struct pool *pool = &loop_pools(loop_of(c))->medium;
+    struct buf words;
+    struct log_line line = begin_line(c, "transaction");
+
     log_put_given(&line, "queue", c->queue_id);
     log_put_client_name(&line, &c->identity);
     log_put(&line, "helo", c->identity.helo);
     log_put_given(&line, "login", c->identity.login);
     log_put_address(&line, pool, "from", &c->tx->envelope.from);
-    log_put_recipients(&line, pool, c->tx);
+    bool are_all_named = log_put_recipients(&line, pool, c->tx);
     buf_init(&words, pool, 4096);
     chain_put_words(c->walk, &words);
-    log_put_given(&line, "filters", buf_bytes(&words));
+    if (buf_length(&words) != 0)
+        log_put_list(&line, "filters", buf_bytes(&words));
     buf_done(&words);
     if (outcome == NULL)
         log_put_text(&line, "outcome", "abandoned");
@@ -69,6 +81,8 @@ static void log_transaction(const struct milterd_client *c, const struct reply *
         log_put_reply(&line, pool, "outcome", outcome);
     log_put_number(&line, "ms", (int64_t)((loop_precise_us(loop_of(c)) - c->begun_us) / 1000));
     log_end(&line);
+    if (!are_all_named)
+        log_recipients(c->tx, pool, begin_recipients, c);
 }
 
 /* ---- answers ---- */

@@ -157,16 +157,15 @@ static void note_target(struct part *part, struct bytes name)
     struct bytes rest = buf_bytes(&part->targets);
 
     while (rest.len != 0) {
-        struct bytes known = bytes_first(rest, bytes_find(rest, ','));
+        struct bytes known = bytes_first(rest, bytes_find(rest, '\n'));
         if (bytes_equal(known, name))
             return;
         rest = bytes_skip(rest, known.len < rest.len ? known.len + 1 : known.len);
     }
     if (buf_length(&part->targets) + name.len + 1 > WORDS_MAX)
         return;
-    if (buf_length(&part->targets) != 0)
-        buf_byte(&part->targets, ',');
     buf_put(&part->targets, name);
+    buf_byte(&part->targets, '\n');
 }
 
 static void note(struct part *part, const struct transaction *t, const struct recipient *r)
@@ -270,7 +269,7 @@ static void log_result(struct takeover *s)
     if (s->is_commit) {
         if (memcmp(&part->place.id, &s->transaction, sizeof(s->transaction)) != 0)
             log_put_text(&line, "id", part->place.id.text);
-        log_put(&line, "targets", buf_bytes(&part->targets));
+        log_put_list(&line, "targets", buf_bytes(&part->targets));
         log_put_number(&line, "nrcpt", part->recipient_count);
         log_put(&line, "reason", buf_bytes(&part->reason));
     }

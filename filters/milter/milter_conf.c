@@ -152,17 +152,11 @@ uint32_t milter_conf_edits_of(uint32_t actions)
 
 void milter_conf_put_edits(struct buf *out, uint32_t edits)
 {
-    const char *separator = "";
-
-    for (size_t i = 0; i < ARRAY_LENGTH(action_rows); i++) {
-        if ((action_rows[i].edit & edits) == 0)
-            continue;
-        buf_text(out, separator);
-        buf_text(out, action_rows[i].word);
-        separator = ",";
-    }
+    for (size_t i = 0; i < ARRAY_LENGTH(action_rows); i++)
+        if ((action_rows[i].edit & edits) != 0)
+            buf_cat(out, action_rows[i].word, "\n", NULL);
     if (buf_length(out) == 0)
-        buf_text(out, "none");
+        buf_text(out, "none\n");
 }
 
 /* ---- rows ---- */

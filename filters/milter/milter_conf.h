@@ -48,7 +48,7 @@ void milter_conf_finish(struct setting_reading *section);
 
 /* The edits that these actions (bits of SMFIF_*) are for: FILTER_EDIT() bits. */
 uint32_t milter_conf_edits_of(uint32_t actions);
-/* "add-header,change-body", or "none". */
+/* A line for each: "add-header", "change-body"; or "none". */
 void milter_conf_put_edits(struct buf *out, uint32_t edits);
 
 #endif

@@ -47,7 +47,7 @@ static void put_edits(const struct milter_log *log, struct log_line *line, const
 
     buf_init(&text, &loop_pools(log->services->loop)->small, TEXT_MAX);
     milter_conf_put_edits(&text, edits);
-    log_put(line, key, buf_bytes(&text));
+    log_put_list(line, key, buf_bytes(&text));
     buf_done(&text);
 }
 
@@ -80,19 +80,16 @@ static const struct {
 
 static void put_steps(const struct milter_log *log, struct log_line *line, uint32_t steps)
 {
-    const char *separator = "";
     struct buf text;
 
     buf_init(&text, &loop_pools(log->services->loop)->small, TEXT_MAX);
     for (size_t i = 0; i < ARRAY_LENGTH(step_words); i++) {
-        if ((steps & step_words[i].bit) == 0)
-            continue;
-        buf_cat(&text, separator, step_words[i].word, NULL);
-        separator = ",";
+        if ((steps & step_words[i].bit) != 0)
+            buf_cat(&text, step_words[i].word, "\n", NULL);
     }
     if (buf_length(&text) == 0)
-        buf_text(&text, "all");
-    log_put(line, "steps", buf_bytes(&text));
+        buf_text(&text, "all\n");
+    log_put_list(line, "steps", buf_bytes(&text));
     buf_done(&text);
 }
 
@@ -102,8 +99,8 @@ static const char *held_by(uint32_t edits)
     bool holds_envelope = (edits & FILTER_EDITS_ENVELOPE) != 0;
 
     if ((edits & FILTER_EDITS_CONTENT) != 0)
-        return holds_envelope ? "envelope,content" : "content";
-    return holds_envelope ? "envelope" : "no";
+        return holds_envelope ? "envelope\ncontent\n" : "content\n";
+    return holds_envelope ? "envelope\n" : "no\n";
 }
 
 /* ---- lines ---- */
@@ -130,7 +127,7 @@ void milter_log_agreed(struct milter_log *log, const struct milter_link *link, u
     log_put_number(&line, "version", terms->version);
     put_edits(log, &line, "actions", edits);
     put_steps(log, &line, terms->steps);
-    log_put_text(&line, "holds", held_by(edits));
+    log_put_list(&line, "holds", bytes_of(held_by(edits)));
     if (beyond != 0)
         log_put_number(&line, "not-offered", beyond);
     log_end(&line);

@@ -17,6 +17,9 @@ struct log {
     struct loop_turn_end turn_end;
     struct bytes process; /* empty: lines do not say it */
     bool is_json, is_building, is_cut;
+    unsigned part;     /* of the line, from 1; 0: none was opened */
+    bool is_in_part;   /* keys are this part's */
+    bool is_part_full; /* there was no room for it: its fields are left out */
     int count;
     uint32_t journals, syslogs; /* bit masks of such sinks */
     int64_t wall_ms;            /* of the line that is being built */
@@ -169,6 +172,7 @@ struct log_line log_begin(struct log *log, uint32_t sinks, enum log_level level,
     assert(!log->is_building && level < ARRAY_LENGTH(level_names));
     log->is_building = true;
     log->is_cut = false;
+    log->part = 0;
     log->wall_ms = loop_wall_ms(log->loop);
     log->line.len = log->fields.len = 0;
     log->line.max = LOG_LINE_MAX - TAIL_MAX;
@@ -199,31 +203,57 @@ static void keep_or_drop(struct log *log, struct log_text *text, size_t len_befo
     log->is_cut = true;
 }
 
+/* In text the number of a part that is not the first is in its keys. */
+static void put_key_in(const struct log *log, struct log_text *text, const char *key)
+{
+    log_text_cstring(text, key);
+    if (log->is_in_part && log->part > 1)
+        log_text_number(text, log->part);
+}
+
 static void put_key(struct log *log, const char *key)
 {
-    log_text_cstring(&log->line, log->is_json ? ",\"" : " ");
+    bool is_first = log->line.at[log->line.len - 1] == '{';
+
+    if (!log->is_json) {
+        log_text_cstring(&log->line, " ");
+        put_key_in(log, &log->line, key);
+        log_text_cstring(&log->line, "=");
+        return;
+    }
+    log_text_cstring(&log->line, is_first ? "\"" : ",\"");
     log_text_cstring(&log->line, key);
-    log_text_cstring(&log->line, log->is_json ? "\":" : "=");
+    log_text_cstring(&log->line, "\":");
 }
 
 static void put_journal(struct log_line *line, const char *key, struct bytes value)
 {
     struct log *log = line->log;
     size_t before = log->fields.len;
+    char octets[64];
+    struct log_text name = {.at = (uint8_t *)octets, .max = sizeof(octets) - 1};
 
     if ((line->sinks & log->journals) == 0)
         return;
-    log_text_journal_field(&log->fields, key, value);
+    put_key_in(log, &name, key);
+    assert(!name.is_full);
+    octets[name.len] = '\0';
+    log_text_journal_field(&log->fields, octets, value);
     keep_or_drop(log, &log->fields, before);
+}
+
+static bool takes_fields(const struct log_line *line)
+{
+    return line->is_open && !line->log->is_part_full;
 }
 
 void log_put(struct log_line *line, const char *key, struct bytes value)
 {
     struct log *log = line->log;
-    size_t before = log->line.len;
 
-    if (!line->is_open)
+    if (!takes_fields(line))
         return;
+    size_t before = log->line.len;
     put_key(log, key);
     if (log->is_json)
         log_text_json_string(&log->line, value);
@@ -231,6 +261,26 @@ void log_put(struct log_line *line, const char *key, struct bytes value)
         log_text_value(&log->line, value);
     keep_or_drop(log, &log->line, before);
     put_journal(line, key, value);
+}
+
+void log_put_list(struct log_line *line, const char *key, struct bytes items)
+{
+    struct log *log = line->log;
+
+    if (!takes_fields(line))
+        return;
+    size_t before = log->line.len;
+    put_key(log, key);
+    if (log->is_json)
+        log_text_json_list(&log->line, items);
+    else
+        log_text_list(&log->line, items);
+    keep_or_drop(log, &log->line, before);
+    while (items.len > 0) {
+        size_t len = bytes_find(items, '\n');
+        put_journal(line, key, bytes_first(items, len));
+        items = bytes_skip(items, len < items.len ? len + 1 : len);
+    }
 }
 
 void log_put_text(struct log_line *line, const char *key, const char *value)
@@ -243,10 +293,10 @@ void log_put_number(struct log_line *line, const char *key, int64_t value)
     struct log *log = line->log;
     uint8_t digits[24];
     struct log_text text = {.at = digits, .max = sizeof(digits)};
-    size_t before = log->line.len;
 
-    if (!line->is_open)
+    if (!takes_fields(line))
         return;
+    size_t before = log->line.len;
     log_text_number(&text, value);
     put_key(log, key);
     log_text_put(&log->line, bytes_make(digits, text.len));
@@ -260,6 +310,58 @@ void log_put_error(struct log_line *line, const char *key, int error)
     char buffer[128];
 
     log_put_text(line, key, own != NULL ? own : strerror_r(-error, buffer, sizeof(buffer)));
+}
+
+/* ---- parts ---- */
+
+void log_open_part(struct log_line *line, const char *key)
+{
+    struct log *log = line->log;
+
+    if (!line->is_open)
+        return;
+    assert(!log->is_in_part);
+    size_t before = log->line.len;
+    log->part++;
+    if (log->is_json && log->part == 1) {
+        put_key(log, key);
+        log_text_cstring(&log->line, "[");
+    }
+    if (log->is_json)
+        log_text_cstring(&log->line, log->part == 1 ? "{" : ",{");
+    log->is_part_full = log->line.is_full;
+    log->part -= log->is_part_full;
+    keep_or_drop(log, &log->line, before);
+    log->is_in_part = true;
+}
+
+/* There is always room for what ends something. */
+static void put_end(struct log *log, const char *octets)
+{
+    log->line.max = LOG_LINE_MAX;
+    log_text_cstring(&log->line, octets);
+    if (log->line.len < LOG_LINE_MAX - TAIL_MAX)
+        log->line.max = LOG_LINE_MAX - TAIL_MAX;
+    else
+        log->line.max = log->line.len;
+}
+
+void log_close_part(struct log_line *line)
+{
+    struct log *log = line->log;
+
+    if (!line->is_open)
+        return;
+    assert(log->is_in_part);
+    if (log->is_json && !log->is_part_full)
+        put_end(log, "}");
+    log->is_in_part = log->is_part_full = false;
+}
+
+void log_close_parts(struct log_line *line)
+{
+    if (line->is_open && line->log->is_json && line->log->part > 0)
+        put_end(line->log, "]");
 }
 
 /* ---- the end of a line, sink by sink ---- */

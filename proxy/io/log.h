@@ -56,6 +56,15 @@ void log_put(struct log_line *line, const char *key, struct bytes value);
 void log_put_text(struct log_line *line, const char *key, const char *value);
 void log_put_number(struct log_line *line, const char *key, int64_t value);
 void log_put_error(struct log_line *line, const char *key, int error); /* ours or -errno */
+/* Items, each ended by a newline. Text joins them by commas, JSON has an array, the journal a field
+ * for each. */
+void log_put_list(struct log_line *line, const char *key, struct bytes items);
+/* The fields between the two are of one thing among several. JSON has an object for each in the
+ * array `key`; in text the keys of the second thing end in 2, and so on. Parts follow each other,
+ * and log_close_parts() them. */
+void log_open_part(struct log_line *line, const char *key);
+void log_close_part(struct log_line *line);
+void log_close_parts(struct log_line *line);
 void log_end(struct log_line *line);
 
 #endif

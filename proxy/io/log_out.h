@@ -20,6 +20,9 @@ void log_text_cstring(struct log_text *text, const char *octets);
 void log_text_number(struct log_text *text, int64_t number);
 void log_text_value(struct log_text *text, struct bytes value);       /* quoted where needed */
 void log_text_json_string(struct log_text *text, struct bytes value); /* with its quotes */
+/* Items that each end in a newline. */
+void log_text_list(struct log_text *text, struct bytes items);
+void log_text_json_list(struct log_text *text, struct bytes items);
 void log_text_journal_field(struct log_text *text, const char *key, struct bytes value);
 /* "2026-11-22T03:47:44", 19 octets. */
 void log_text_time(struct log_text *text, int64_t wall_s);

@@ -83,6 +83,49 @@ void log_text_value(struct log_text *text, struct bytes value)
     put_octet(text, '"');
 }
 
+/* Takes an item off `*items`, without its newline. */
+static struct bytes next_item(struct bytes *items)
+{
+    struct bytes item = bytes_first(*items, bytes_find(*items, '\n'));
+
+    *items = bytes_skip(*items, item.len < items->len ? item.len + 1 : item.len);
+    return item;
+}
+
+static bool are_plain(struct bytes items)
+{
+    for (size_t i = 0; i < items.len; i++)
+        if (!is_plain(items.at[i]) && items.at[i] != '\n')
+            return false;
+    return items.len > 0;
+}
+
+void log_text_list(struct log_text *text, struct bytes items)
+{
+    const char *quote = are_plain(items) ? "" : "\"", *separator = "";
+
+    log_text_cstring(text, quote);
+    while (items.len > 0) {
+        log_text_cstring(text, separator);
+        put_escaped(text, next_item(&items), "\\x");
+        separator = ",";
+    }
+    log_text_cstring(text, quote);
+}
+
+void log_text_json_list(struct log_text *text, struct bytes items)
+{
+    const char *separator = "";
+
+    put_octet(text, '[');
+    while (items.len > 0) {
+        log_text_cstring(text, separator);
+        log_text_json_string(text, next_item(&items));
+        separator = ",";
+    }
+    put_octet(text, ']');
+}
+
 /* An octet outside ASCII becomes the code point of the same number, whatever its encoding was. */
 void log_text_json_string(struct log_text *text, struct bytes value)
 {

@@ -12,6 +12,8 @@ struct log {
     struct loop *loop;
     int sinks;
     bool is_building;
+    unsigned part;
+    bool is_in_part;
 };
 
 struct log *log_new(struct loop *l, const struct log_sink *sinks, int count, bool is_json,
@@ -79,6 +81,7 @@ struct log_line log_begin(struct log *g, uint32_t sinks, enum log_level level, c
     if (line.is_open) {
         assert(!g->is_building);
         g->is_building = true;
+        g->part = 0;
         g->loop->world->lines.start = g->loop->world->log.len;
         put_text(&line, event);
     }
@@ -109,6 +112,8 @@ void log_put(struct log_line *line, const char *key, struct bytes value)
         return;
     put_text(line, " ");
     put_text(line, key);
+    if (line->log->is_in_part && line->log->part > 1)
+        put_text(line, (const char[]){(char)('0' + line->log->part), '\0'});
     put_text(line, is_quoted ? "=\"" : "=");
     for (;;) {
         size_t len = is_quoted ? plain_length(value, true) : value.len;
@@ -142,6 +147,34 @@ void log_put_error(struct log_line *line, const char *key, int error)
     const char *text = error_text(error);
 
     log_put_text(line, key, text != NULL ? text : strerror(-error));
+}
+
+void log_put_list(struct log_line *line, const char *key, struct bytes items)
+{
+    uint8_t joined[4096];
+    size_t len = items.len == 0 ? 0 : items.len - 1;
+
+    assert(items.len <= sizeof(joined));
+    for (size_t i = 0; i < len; i++)
+        joined[i] = items.at[i] == '\n' ? ',' : items.at[i];
+    log_put(line, key, bytes_make(joined, len));
+}
+
+void log_open_part(struct log_line *line, const char *key)
+{
+    (void)key;
+    line->log->part++;
+    line->log->is_in_part = true;
+}
+
+void log_close_part(struct log_line *line)
+{
+    line->log->is_in_part = false;
+}
+
+void log_close_parts(struct log_line *line)
+{
+    (void)line;
 }
 
 void log_end(struct log_line *line)

@@ -228,6 +228,96 @@ static void reopens(void **state)
     mem_free(text);
 }
 
+/* Brackets of JSON, outside of strings, which have none with quotes here. */
+static bool is_balanced(const char *text)
+{
+    char open[8];
+    size_t depth = 0;
+
+    for (bool is_string = false; *text != '\0'; text++) {
+        is_string ^= *text == '"';
+        if (is_string)
+            continue;
+        if (*text == '{' || *text == '[')
+            open[depth++] = *text;
+        else if ((*text == '}' || *text == ']') && (depth == 0 || *text - open[--depth] != 2))
+            return false;
+        if ((*text == '{' || *text == '[') && text[1] == ',')
+            return false;
+    }
+    return depth == 0;
+}
+
+static void put_lists_and_parts(struct log *g)
+{
+    struct log_line line = log_begin(g, 1, LOG_LEVEL_INFO, "lists");
+
+    log_put_list(&line, "plain", bytes_of("<a@b>\n<c,d@e>\n"));
+    log_put_list(&line, "quoted", bytes_of("<\"a b\"@c>\nd\n"));
+    log_put_list(&line, "none", bytes_of(""));
+    for (int i = 1; i <= 3; i++) {
+        log_open_part(&line, "parts");
+        log_put_text(&line, "name", i == 2 ? "x y" : "x");
+        log_put_number(&line, "number", i);
+        log_close_part(&line);
+    }
+    log_close_parts(&line);
+    log_put_text(&line, "last", "z");
+    log_end(&line);
+}
+
+static void writes_lists_and_parts(void **state)
+{
+    static const char *const expected[] = {
+        " lists plain=<a@b>,<c,d@e> quoted=\"<\\x22a b\\x22@c>,d\" none=\"\" name=x number=1 "
+        "name2=\"x y\" number2=2 name3=x number3=3 last=z\n",
+        "\",\"level\":\"info\",\"event\":\"lists\",\"plain\":[\"<a@b>\",\"<c,d@e>\"],"
+        "\"quoted\":[\"<\\u0022a b\\u0022@c>\",\"d\"],\"none\":[],\"parts\":["
+        "{\"name\":\"x\",\"number\":1},{\"name\":\"x y\",\"number\":2},"
+        "{\"name\":\"x\",\"number\":3}],\"last\":\"z\"}\n"};
+
+    (void)state;
+    for (int is_json = 0; is_json < 2; is_json++) {
+        struct logger g = open_file_log(is_json != 0);
+        put_lists_and_parts(g.log);
+        close_log(&g);
+        char *text = read_text(path);
+        assert_string_equal(skip_time(text + (is_json ? strlen("{\"time\":\"") : 0)),
+                            expected[is_json]);
+        mem_free(text);
+        unlink(path);
+    }
+}
+
+/* Wherever the room ends, what was opened is closed, and what was begun is whole. */
+static void cuts_parts_where_they_end(void **state)
+{
+    static char much[16384];
+
+    (void)state;
+    for (size_t len = 16100; len < 16300; len++) {
+        struct logger g = open_file_log(true);
+        struct log_line line = log_begin(g.log, 1, LOG_LEVEL_INFO, "long");
+
+        memset(much, 'x', len);
+        much[len] = '\0';
+        log_put_text(&line, "a", much);
+        for (int i = 0; i < 8; i++) {
+            log_open_part(&line, "parts");
+            log_put_number(&line, "n", i);
+            log_close_part(&line);
+        }
+        log_close_parts(&line);
+        log_put_list(&line, "list", bytes_of("one\n"));
+        log_end(&line);
+        close_log(&g);
+        char *text = read_text(path);
+        lib_is_true(len, "is balanced", is_balanced(text));
+        mem_free(text);
+        unlink(path);
+    }
+}
+
 static void follows_pattern(void **state)
 {
     char pattern[160], first[200], *text;
@@ -439,11 +529,18 @@ int main(void)
 {
 #define ENTRY(name) cmocka_unit_test_setup_teardown(name, make_root, remove_root)
     const struct CMUnitTest tests[] = {
-        ENTRY(writes_text),        ENTRY(writes_json),
-        ENTRY(writes_once_a_turn), ENTRY(reopens),
-        ENTRY(follows_pattern),    ENTRY(cuts_long_lines),
-        ENTRY(survives_shortage),  ENTRY(sends_to_syslog),
-        ENTRY(sends_to_journal),   ENTRY(counts_what_is_lost),
+        ENTRY(writes_text),
+        ENTRY(writes_json),
+        ENTRY(writes_lists_and_parts),
+        ENTRY(cuts_parts_where_they_end),
+        ENTRY(writes_once_a_turn),
+        ENTRY(reopens),
+        ENTRY(follows_pattern),
+        ENTRY(cuts_long_lines),
+        ENTRY(survives_shortage),
+        ENTRY(sends_to_syslog),
+        ENTRY(sends_to_journal),
+        ENTRY(counts_what_is_lost),
         ENTRY(finds_new_receiver),
     };
 
