@@ -342,7 +342,10 @@ void chain_advance(struct chain_walk *w)
         ask_all(s);
         is_waiting = is_waiting || is_awaited(s);
         if (refusal_of(s) != NULL && !is_waiting) {
-            tell(w, refusal_of(s));
+            struct reply refusal = *refusal_of(s);
+            refusal.by = REPLY_BY_FILTER;
+            refusal.by_name = &chain_filter(s)->common->section;
+            tell(w, &refusal);
             return;
         }
     }

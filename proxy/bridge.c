@@ -36,7 +36,7 @@ static void close_stream(struct bridge *b)
  * with it. Such a client gets a FIN, and what it sends is thrown away until it has closed too. */
 static void end_stream(struct bridge *b)
 {
-    if (!b->session.is_cut_short || b->session.is_eof) {
+    if (!b->session.over.is_cut_short || b->session.is_eof) {
         close_stream(b);
     } else if (b->state < BRIDGE_SHUT) {
         enter(b, BRIDGE_SHUT);
@@ -504,6 +504,7 @@ static void on_failed(void *owner, int error)
 
     if (b->tls.is_running || error == ERR_TLS)
         bridge_log_tls_failed(b, error);
+    b->error = error;
     session_feed(&b->session, &(struct session_event){.kind = SESSION_EV_LOST});
     carrier_drain(&b->carrier);
     close_stream(b);

@@ -64,6 +64,7 @@ struct bridge {
     uint64_t final_due_ms;     /* the end of data has its reply by then */
     enum bridge_state state;
     struct bridge_tls tls;
+    int error; /* why the client was lost; 0: it was not */
 };
 
 /* Takes the stream over. `state`: BRIDGE_OPEN, or BRIDGE_HEADER where a proxy has connected, which

@@ -123,9 +123,11 @@ static void on_target_answered(void *owner, const struct reply *reply)
 {
     struct target_walk *t = owner;
 
-    if (reply->code == 421) /* the client's connection is not this target's to close */
+    if (reply->code == 421) { /* the client's connection is not this target's to close */
         t->refusal = reply_own(REPLY_FILTER_AWAY);
-    else if (reply_copy(&t->of->bridge->session.mail, reply, &t->refusal) != 0)
+        t->refusal.by = REPLY_BY_FILTER;
+        t->refusal.by_name = reply->by_name;
+    } else if (reply_copy(&t->of->bridge->session.mail, reply, &t->refusal) != 0)
         t->refusal = reply_own(REPLY_LOCAL_PROBLEM);
     note_answered(t->of);
 }

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The log lines of one client; `transaction` says it all. */
 #include "proxy/bridge.h"
+
+#include "proxy/base/error.h"
+#include "proxy/base/text.h"
 #include "proxy/log_fields.h"
 #include "proxy/services.h"
 #include "proxy/smtp/outcome.h"
@@ -146,6 +149,19 @@ void bridge_log_auth_failed(struct bridge *b, const struct reply *reply, struct 
     log_end(&line);
 }
 
+/* QUIT is reason enough. */
+static void put_why(struct log_line *line, const struct bridge *b)
+{
+    const struct session_over *over = &b->session.over;
+
+    log_put_reason(line, over->why);
+    if (strcmp(over->why, "quit") == 0)
+        return;
+    log_put_text(line, "after", over->after);
+    if (b->error != 0 && b->error != ERR_CLOSED)
+        log_put_error(line, "error", b->error);
+}
+
 void bridge_log_disconnect(struct bridge *b)
 {
     uint64_t now_us = loop_precise_us(b->carrier.loop);
@@ -156,7 +172,27 @@ void bridge_log_disconnect(struct bridge *b)
     if (b->session.counts.overshoot != 0)
         log_put_number(&line, "overshoot", b->session.counts.overshoot);
     log_put_number(&line, "ms", (int64_t)((now_us - b->times.connected) / 1000));
+    put_why(&line, b);
     log_end(&line);
+}
+
+/* An address as the client wrote it, perhaps not one at all. */
+static void put_named(struct log_line *line, const char *key, struct bytes argument)
+{
+    struct bytes path = text_trim(bytes_skip(argument, bytes_find(argument, ':')));
+
+    if (path.len != 0)
+        path = text_trim(bytes_skip(path, 1));
+    size_t end = bytes_find(path, '>');
+    log_put_given(line, key, bytes_first(path, end < path.len ? end + 1 : end));
+}
+
+/* NULL: what the reply says. */
+static const char *reason_of(const struct recipient *rcpt)
+{
+    if (rcpt == NULL || !rcpt->is_guarded)
+        return NULL;
+    return rcpt->guard == REPLY_RELAYING_DENIED ? "relay-from" : "routed-recipients";
 }
 
 void bridge_log_reject(struct bridge *b, const struct session_action *what)
@@ -170,13 +206,14 @@ void bridge_log_reject(struct bridge *b, const struct session_action *what)
     put_origin(&line, b);
     if (tx != NULL)
         log_put_address(&line, pool_of(b), "from", &tx->envelope.from);
+    else if (what->named.is_sender)
+        put_named(&line, "from", what->named.argument);
     if (what->rcpt != NULL)
         log_put_address(&line, pool_of(b), "rcpt", &what->rcpt->original);
+    else if (!what->named.is_sender)
+        put_named(&line, "rcpt", what->named.argument);
     log_put_reply(&line, pool_of(b), "reply", &what->reply);
-    if (what->rcpt != NULL && what->rcpt->is_guarded)
-        log_put_text(&line, "reason",
-                     what->rcpt->guard == REPLY_RELAYING_DENIED ? "relay-from"
-                                                                : "routed-recipients");
+    log_put_refuser(&line, pool_of(b), &what->reply, reason_of(what->rcpt));
     log_end(&line);
 }
 
@@ -285,6 +322,16 @@ static void put_filters(const struct bridge *b, struct log_line *line)
     buf_done(&words);
 }
 
+/* A client that begins anew goes on; else the session ends with the transaction. */
+static void put_abandoned(struct log_line *line, const struct bridge *b)
+{
+    log_put_text(line, "outcome", "abandoned");
+    if (b->session.over.why != NULL)
+        put_why(line, b);
+    else
+        log_put_reason(line, b->session.end.why);
+}
+
 static struct log_line begin_recipients(const void *owner)
 {
     const struct bridge *b = owner;
@@ -318,7 +365,9 @@ void bridge_log_transaction(struct bridge *b)
     if (tx->outcome.code != 0)
         log_put_reply(&line, pool_of(b), "outcome", &tx->outcome);
     else
-        log_put_text(&line, "outcome", "abandoned");
+        put_abandoned(&line, b);
+    if (tx->outcome.code >= 400)
+        log_put_refuser(&line, pool_of(b), &tx->outcome, NULL);
     put_spooled(&line, tx);
     b->smtpd->duplicates += may_be_duplicate(tx);
     log_put_number(&line, "envelope_ms", ms_between(b->times.begun, b->times.data));

@@ -5,6 +5,7 @@
 #include "route/target.h"
 
 #define FIELD_MAX        4096
+#define REASON_MAX       48
 #define RECIPIENTS_BYTES 768 /* in one line, and one recipient more: a pipe takes it whole */
 
 void log_put_client_name(struct log_line *line, const struct identity *client)
@@ -27,6 +28,41 @@ void log_put_given(struct log_line *line, const char *key, struct bytes value)
 {
     if (value.len != 0)
         log_put(line, key, value);
+}
+
+void log_put_reason(struct log_line *line, const char *name)
+{
+    char text[REASON_MAX];
+    size_t len = strlen(name);
+
+    assert(len < sizeof(text));
+    for (size_t i = 0; i <= len; i++)
+        text[i] = name[i] == '_' ? '-' : (char)byte_lower((uint8_t)name[i]);
+    log_put_text(line, "reason", text);
+}
+
+/* Words that are neither a reply of ours nor of others are the operator's. */
+void log_put_refuser(struct log_line *line, struct pool *pool, const struct reply *reply,
+                     const char *reason)
+{
+    static const char *const kinds[] = {
+        [REPLY_BY_POSTERN] = "postern", [REPLY_BY_TARGET] = "target", [REPLY_BY_FILTER] = "filter"};
+    struct buf who;
+
+    buf_init(&who, pool, FIELD_MAX);
+    buf_text(&who, kinds[reply->by]);
+    if (reply->by_name != NULL) {
+        buf_byte(&who, ':');
+        buf_put(&who, *reply->by_name);
+    }
+    log_put(line, "by", buf_bytes(&who));
+    buf_done(&who);
+    if (reason != NULL)
+        log_put_reason(line, reason);
+    else if (reply->own != 0)
+        log_put_reason(line, reply_name((enum reply_id)(reply->own - 1)));
+    else if (reply->by == REPLY_BY_POSTERN)
+        log_put_reason(line, "configured");
 }
 
 void log_put_reply(struct log_line *line, struct pool *pool, const char *key,

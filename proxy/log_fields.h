@@ -15,6 +15,11 @@ void log_put_address(struct log_line *line, struct pool *pool, const char *key,
                      const struct address *address);
 void log_put_reply(struct log_line *line, struct pool *pool, const char *key,
                    const struct reply *reply);
+/* by: postern, target:NAME or filter:NAME; reason: as given, or NULL: why we say these words. */
+void log_put_refuser(struct log_line *line, struct pool *pool, const struct reply *reply,
+                     const char *reason);
+/* The name of a reply of ours, of a command, or words: in lower case, with hyphens. */
+void log_put_reason(struct log_line *line, const char *name);
 /* rcpts, as the client named them, and nrcpt. False: the line has no room for all of them. */
 bool log_put_recipients(struct log_line *line, struct pool *pool, const struct transaction *tx);
 /* Names all of them, on as many lines as it takes: those of one target, who got the same words, are

@@ -6,6 +6,7 @@
 #include "proxy/bridge.h"
 #include "proxy/dovecot.h"
 #include "proxy/logging.h"
+#include "proxy/log_fields.h"
 #include "proxy/services.h"
 
 static struct shared *shared_of(const struct smtpd *d)
@@ -72,6 +73,7 @@ static void log_turned_away(const struct smtpd *d, const struct netaddr *client,
     log_put_text(&line, "client", netaddr_text_with_port(client, address));
     log_put(&line, "listener", d->conf->section);
     log_put(&line, "reply", bytes_first(reply->wire, reply->wire.len - 2));
+    log_put_refuser(&line, &loop_pools(d->services->loop)->medium, reply, NULL);
     log_end(&line);
 }
 

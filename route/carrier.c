@@ -118,6 +118,8 @@ void carrier_report(struct carrier *carrier, const struct event *ev)
     struct event told = *ev;
 
     told.error = error_of_disk(ev->error);
+    if (told.reply.by == REPLY_BY_TARGET && ev->branch != NULL)
+        told.reply.by_name = &ev->branch->facts.target;
     carrier->has_news = true;
     carrier->ops->feed(carrier, &told);
     carrier_drain(carrier);

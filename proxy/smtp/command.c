@@ -55,6 +55,22 @@ static enum verb verb_of(uint32_t letters)
     return VERB_UNKNOWN;
 }
 
+const char *command_name(enum verb verb)
+{
+    static const char *const names[] = {
+        [VERB_UNKNOWN] = "UNKNOWN",   [VERB_HELO] = "HELO",         [VERB_EHLO] = "EHLO",
+        [VERB_LHLO] = "LHLO",         [VERB_MAIL] = "MAIL",         [VERB_RCPT] = "RCPT",
+        [VERB_DATA] = "DATA",         [VERB_BDAT] = "BDAT",         [VERB_RSET] = "RSET",
+        [VERB_NOOP] = "NOOP",         [VERB_QUIT] = "QUIT",         [VERB_VRFY] = "VRFY",
+        [VERB_HELP] = "HELP",         [VERB_EXPN] = "EXPN",         [VERB_TURN] = "TURN",
+        [VERB_SEND] = "SEND",         [VERB_SOML] = "SOML",         [VERB_SAML] = "SAML",
+        [VERB_ATRN] = "ATRN",         [VERB_ETRN] = "ETRN",         [VERB_XCLIENT] = "XCLIENT",
+        [VERB_XFORWARD] = "XFORWARD", [VERB_STARTTLS] = "STARTTLS",
+    };
+
+    return names[verb];
+}
+
 static enum verb long_verb(struct bytes word)
 {
     if (bytes_is_nocase(word, "XCLIENT"))

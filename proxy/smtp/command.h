@@ -34,6 +34,7 @@ enum verb {
     VERB_AUTH
 };
 
+const char *command_name(enum verb verb);
 /* *argument_out: the rest of the line, without the white space around it. */
 enum verb command_verb(struct bytes line, struct bytes *argument_out);
 

@@ -112,6 +112,13 @@ enum session_stage {
     SESSION_STAGE_LINE     /* the client's next line, after a 3xx to that command */
 };
 
+/* Whom a MAIL or RCPT named that was refused before it made a transaction or a recipient: its
+ * argument. */
+struct session_named {
+    bool is_sender;
+    struct bytes argument; /* empty: the command was another */
+};
+
 enum session_action_kind {
     SESSION_ACT_GREETED,    /* EHLO or HELO was said: client.helo is set */
     SESSION_ACT_ASSERTED,   /* attributes: XCLIENT has changed `client`, and the session is new
@@ -133,7 +140,7 @@ enum session_action_kind {
     SESSION_ACT_AUTH,       /* session_sasl(): answer SESSION_EV_AUTHENTICATED or _ANSWER, now or
                                later */
     SESSION_ACT_AUTH_CANCEL, /* the exchange that a 3xx left open is over */
-    SESSION_ACT_REJECT,      /* reply, rcpt or NULL: the client was refused; log it */
+    SESSION_ACT_REJECT,      /* reply, rcpt or NULL, named: the client was refused; log it */
     SESSION_ACT_TRANSACTION, /* of_transaction: an action of session.tx. The session's next call
                                 after ACT_SETTLED frees the transaction's memory */
     SESSION_ACT_CLOSE        /* flush what is to be sent, then close; the last action */
@@ -142,6 +149,7 @@ enum session_action_kind {
 struct session_action {
     enum session_action_kind kind;
     struct recipient *rcpt;
+    struct session_named named;
     union {
         struct bytes bytes;
         uint32_t attributes; /* capability_attribute bits */

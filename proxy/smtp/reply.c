@@ -81,7 +81,20 @@ struct reply reply_own(enum reply_id id)
 #undef REPLY
 #undef TEXT
 
-    return reply_of(bytes_of(wires[id]), 0);
+    struct reply reply = reply_of(bytes_of(wires[id]), 0);
+    reply.own = (uint16_t)(id + 1);
+    return reply;
+}
+
+const char *reply_name(enum reply_id id)
+{
+#define REPLY(id, code, enhanced, text) #id,
+    static const char *const names[] = {
+#include "proxy/smtp/replies.def"
+    };
+#undef REPLY
+
+    return names[id];
 }
 
 /* "CODE" or "CODE text" of class 4 or 5, one line of printable ASCII? */
@@ -286,6 +299,7 @@ int reply_parser_take(struct reply_parser *parser, struct bytes *in, struct repl
     if (error == 0) {
         parser->is_whole = true;
         *reply_out = reply_of(buf_bytes(&parser->begun), parser->line_start);
+        reply_out->by = REPLY_BY_TARGET;
     } else if (error == ERR_GARBAGE) {
         parser->is_whole = true;
     } else if (error != ERR_NOT_FOUND) {

@@ -10,12 +10,17 @@
 #include "proxy/base/buf.h"
 #include "proxy/base/bytes.h"
 
+enum reply_by { REPLY_BY_POSTERN, REPLY_BY_TARGET, REPLY_BY_FILTER };
+
 /* RFC 5321 4.2. `wire` is the whole reply as it stands on the wire, every line ended by CRLF;
  * borrowed: from a constant, an arena, or the parser that read it. */
 struct reply {
     uint16_t code;       /* 0: there is no reply */
     uint8_t enhanced[3]; /* RFC 3463 class, subject (both below 10) and detail; 0: none, or out of
                             range */
+    uint8_t by;          /* enum reply_by: who speaks */
+    uint16_t own;        /* 1 and the enum reply_id whose words or reason these are; 0: of none */
+    const struct bytes *by_name; /* of the target or the filter; NULL: not known. Borrowed */
     struct bytes wire;
 };
 
@@ -28,6 +33,7 @@ enum reply_id {
 };
 
 struct reply reply_own(enum reply_id id);
+const char *reply_name(enum reply_id id); /* "TOO_MANY_ERRORS" */
 /* A one-line reply "CODE text" from outside (a route's reject, `refuse`), made in `arena`; its
  * text gets an enhanced code where it has none. ERR_SYNTAX: the code is not of class 4 or 5,
  * control characters, over 500 octets. */
@@ -60,10 +66,10 @@ struct reply_parser {
 
 void reply_parser_init(struct reply_parser *parser, struct pool *pool);
 void reply_parser_done(struct reply_parser *parser);
-/* Takes octets off `*in` until one reply is whole. 0: *reply_out, borrowed until the next call;
- * ERR_NOT_FOUND: more is needed (all of *in is taken); ERR_GARBAGE: no reply (not three digits
- * 2..5, NUL or CR inside a line), ERR_TOO_LONG, ERR_MEMORY. The last line counts: where codes
- * differ, the other lines get its code, and reply.enhanced is its own. */
+/* Takes octets off `*in` until one reply of a target is whole. 0: *reply_out, borrowed until the
+ * next call; ERR_NOT_FOUND: more is needed (all of *in is taken); ERR_GARBAGE: no reply (not three
+ * digits 2..5, NUL or CR inside a line), ERR_TOO_LONG, ERR_MEMORY. The last line counts: where
+ * codes differ, the other lines get its code, and reply.enhanced is its own. */
 int reply_parser_take(struct reply_parser *parser, struct bytes *in, struct reply *reply_out);
 /* After ERR_GARBAGE: what came instead of a reply; borrowed likewise. */
 struct bytes reply_parser_garbage(const struct reply_parser *parser);

@@ -8,17 +8,10 @@
 
 #define MAIL_ARENA_MAX (8U << 20) /* of one transaction: a bound on what an envelope can cost */
 
-/* A reply that must wait for an earlier one. */
-struct slot {
-    struct list link;
-    struct recipient *rcpt; /* the reply is this recipient's answer; NULL: `reply` */
-    struct reply reply;
-};
-
 void session_init(struct session *s, const struct session_conf *conf, struct pool *small,
                   struct pool *medium, const struct netaddr *client, const struct netaddr *local)
 {
-    *s = (struct session){.conf = conf};
+    *s = (struct session){.conf = conf, .over.after = "CONNECT"};
     arena_init(&s->mail, small, MAIL_ARENA_MAX);
     line_init(&s->line, small);
     list_init(&s->slots);
@@ -96,11 +89,25 @@ bool session_has_room_to_do(const struct session *s)
     return s->todo_count < ARRAY_LENGTH(s->todo) || s->todo_at == s->todo_count;
 }
 
-/* Drops a transaction that is not released. SESSION_ACT_CLOSE follows when none runs any more. */
-static void close_session(struct session *s)
+void session_abandon(struct session *s, const char *why)
 {
+    s->end.why = why;
+    transaction_abandon(s->tx);
+}
+
+/* What comes first counts: the client may be lost when it was told to go. */
+static void note_why(struct session *s, const char *why)
+{
+    if (s->over.why == NULL)
+        s->over.why = why;
+}
+
+/* Drops a transaction that is not released. SESSION_ACT_CLOSE follows when none runs any more. */
+static void close_session(struct session *s, const char *why)
+{
+    note_why(s, why);
     if (s->tx != NULL && s->tx->state < TX_RELEASED)
-        transaction_abandon(s->tx);
+        session_abandon(s, s->over.why);
     list_init(&s->slots);
     s->slot_count = 0;
     s->end.untold = NULL;
@@ -110,12 +117,12 @@ static void close_session(struct session *s)
 }
 
 /* In the middle of a handshake nothing can be said. */
-static void say_last(struct session *s, const struct reply *reply)
+static void say_last(struct session *s, const struct reply *reply, const char *why)
 {
     bool can_speak = s->state != SESSION_SECURING;
 
-    close_session(s);
-    s->is_cut_short = can_speak;
+    close_session(s, why);
+    s->over.is_cut_short = can_speak;
     if (can_speak)
         reply_put(&s->out, reply, 0, REPLY_AS_IT_IS);
 }
@@ -124,17 +131,18 @@ void session_close_with(struct session *s, enum reply_id id)
 {
     struct reply reply = reply_own(id);
 
-    say_last(s, &reply);
+    say_last(s, &reply, id == REPLY_BYE ? "quit" : reply_name(id));
     if (id == REPLY_BYE || id == REPLY_SHUTTING_DOWN)
-        s->is_cut_short = false;
+        s->over.is_cut_short = false;
 }
 
-static void end_with(struct session *s, const struct reply *reply)
+void session_end_with_reply(struct session *s, const struct reply *reply, const char *why)
 {
     if (list_is_empty(&s->slots)) {
-        say_last(s, reply);
+        say_last(s, reply, why);
         return;
     }
+    note_why(s, why);
     session_forget_command(s);
     s->farewell = *reply;
     s->state = SESSION_ENDING;
@@ -143,127 +151,7 @@ static void end_with(struct session *s, const struct reply *reply)
 void session_end_with(struct session *s, enum reply_id id)
 {
     const struct reply reply = reply_own(id);
-    end_with(s, &reply);
-}
-
-/* ---- replies in order ---- */
-
-void session_put_answer(struct session *s, const struct reply *reply, bool lacks_enhanced)
-{
-    bool is_expected = (s->offered & CAPABILITY_ENHANCEDSTATUSCODES) != 0;
-    reply_put(&s->out, reply, reply->code == 421 ? 451 : 0,
-              lacks_enhanced && is_expected ? REPLY_ENHANCED_ADDED : REPLY_AS_IT_IS);
-}
-
-/* A 4xx is not the client's fault: often it is for recipients that do not fit in this transaction,
- * of which there may be many. */
-void session_count_error(struct session *s, const struct reply *reply)
-{
-    if (reply->code < 500)
-        return;
-    if (++s->counts.errors >= s->conf->errors_max && s->state != SESSION_CLOSED)
-        session_close_with(s, REPLY_TOO_MANY_ERRORS);
-}
-
-/* A limit of our own deferred the command before it made a recipient: nothing else counts it. */
-static bool is_overshoot(const struct reply *reply, const struct recipient *rcpt)
-{
-    return rcpt == NULL && (reply->code == 451 || reply->code == 452);
-}
-
-/* True: the reply is the first of its kind. Only that one is logged, since a client may send such
- * commands as fast as it can. */
-static bool count_overshoot(struct session *s, const struct reply *reply)
-{
-    unsigned kind = 1U << reply->enhanced[1];
-    bool is_first = (s->counts.overshoot_logged & kind) == 0;
-
-    s->counts.overshoot_logged |= kind;
-    if (++s->counts.overshoot >= s->conf->overshoot_max && s->state != SESSION_CLOSED)
-        session_close_with(s, REPLY_TOO_MUCH_OVERSHOOT);
-    return is_first;
-}
-
-static void note_refusal(struct session *s, const struct reply *reply, struct recipient *rcpt)
-{
-    if (reply->code < 400)
-        return;
-    bool is_logged = !is_overshoot(reply, rcpt) || count_overshoot(s, reply);
-    if (is_logged && session_has_room_to_do(s))
-        session_do(
-            s, &(struct session_action){.kind = SESSION_ACT_REJECT, .reply = *reply, .rcpt = rcpt});
-    session_count_error(s, reply);
-}
-
-static bool add_slot(struct session *s, struct recipient *rcpt, const struct reply *reply)
-{
-    struct slot *slot = arena_alloc(&s->mail, sizeof(*slot));
-    if (slot == NULL)
-        return false;
-    slot->rcpt = rcpt;
-    if (reply != NULL)
-        slot->reply = *reply;
-    list_append(&s->slots, &slot->link);
-    s->slot_count++;
-    return true;
-}
-
-void session_say_reply(struct session *s, const struct reply *reply)
-{
-    if (!list_is_empty(&s->slots)) {
-        if (!add_slot(s, NULL, reply))
-            session_close_with(s, REPLY_NO_MEMORY);
-        return;
-    }
-    reply_put(&s->out, reply, 0, REPLY_AS_IT_IS);
-    note_refusal(s, reply, NULL);
-}
-
-void session_say(struct session *s, enum reply_id id)
-{
-    struct reply reply = reply_own(id);
-    session_say_reply(s, &reply);
-}
-
-bool session_say_when_answered(struct session *s, struct recipient *rcpt)
-{
-    return add_slot(s, rcpt, NULL);
-}
-
-void session_hang_up(struct session *s, const struct reply *reply)
-{
-    struct recipient *rcpt = s->command.rcpt;
-
-    if (session_has_room_to_do(s))
-        session_do(
-            s, &(struct session_action){.kind = SESSION_ACT_REJECT, .reply = *reply, .rcpt = rcpt});
-    if (rcpt != NULL) { /* it was the last to get a slot */
-        list_remove(s->slots.prev);
-        s->slot_count--;
-    }
-    end_with(s, reply);
-}
-
-/* Sends the replies that are known, up to the first that is not. */
-static void tell_slots(struct session *s)
-{
-    while (!list_is_empty(&s->slots) && session_has_room_to_do(s) &&
-           buf_length(&s->out) < SESSION_UNSENT_MAX) {
-        struct slot *slot = LIST_ENTRY(list_first(&s->slots), struct slot, link);
-        if (slot->rcpt == NULL) {
-            reply_put(&s->out, &slot->reply, 0, REPLY_AS_IT_IS);
-        } else {
-            const struct recipient *speaker = outcome_of_envelope(slot->rcpt);
-            if (speaker == NULL)
-                return;
-            session_put_answer(s, &speaker->answer,
-                               speaker->branch != NULL && speaker->branch->lacks_enhanced);
-            slot->reply = speaker->answer;
-        }
-        list_remove(&slot->link);
-        s->slot_count--;
-        note_refusal(s, &slot->reply, slot->rcpt);
-    }
+    session_end_with_reply(s, &reply, reply_name(id));
 }
 
 /* ---- reading ---- */
@@ -310,6 +198,7 @@ static size_t feed_command(struct session *s, struct bytes in)
     const struct session_rule *rule = s->command.rule;
     if (s->state != SESSION_LINE) {
         rule = session_rule_find(command_verb(line, &argument));
+        s->over.after = command_name(rule->verb);
         if (rule->verb == VERB_UNKNOWN)
             argument = line;
     }
@@ -384,7 +273,7 @@ static void forget_transaction(struct session *s)
 {
     assert(s->command.rule == NULL && list_is_empty(&s->slots)); /* slots lie in `mail`, too */
     s->tx = NULL;
-    s->end.is_settled = false;
+    s->end = (struct session_end){.is_settled = false};
     session_forget_origin(s);
     arena_reset(&s->mail);
 }
@@ -408,14 +297,14 @@ static void close_if_over(struct session *s)
     if (!is_quiet || !list_is_empty(&s->slots))
         return;
     if (s->is_eof)
-        close_session(s);
+        close_session(s, "client-lost");
     else if (s->is_stopping && s->tx == NULL)
         session_close_with(s, REPLY_SHUTTING_DOWN);
 }
 
 static void advance(struct session *s)
 {
-    tell_slots(s);
+    session_tell_slots(s);
     if (s->end.untold != NULL)
         session_tell_untold(s);
     if (list_is_empty(&s->slots) && session_has_room_to_do(s)) {
@@ -426,13 +315,13 @@ static void advance(struct session *s)
         else if (s->state == SESSION_HELD)
             session_run_held(s);
         else if (s->state == SESSION_ENDING)
-            say_last(s, &s->farewell);
+            say_last(s, &s->farewell, s->over.why);
     }
     if (s->state == SESSION_CHUNK && s->chunk.left == 0 && s->todo_count == 0)
         session_end_chunk(s);
     close_if_over(s);
     if (s->out.has_failed && s->state != SESSION_CLOSED)
-        close_session(s);
+        close_session(s, reply_name(REPLY_NO_MEMORY));
 }
 
 /* A message waits for filters as long as for a target. */
@@ -440,6 +329,17 @@ static void give_filters_up(struct session *s)
 {
     struct reply reply = reply_own(REPLY_LOCAL_PROBLEM);
     session_on_answer(s, &reply);
+}
+
+/* The key whose time is over says it. */
+static void time_out(struct session *s, bool is_session)
+{
+    const struct reply reply = reply_own(REPLY_TIMEOUT);
+
+    say_last(s, &reply,
+             is_session                                ? "session-timeout"
+             : session_wait(s) == SESSION_WAIT_CONTENT ? "data-timeout"
+                                                       : "command-timeout");
 }
 
 static void on_deadline(struct session *s, bool is_session)
@@ -451,14 +351,17 @@ static void on_deadline(struct session *s, bool is_session)
     else if (session_wait(s) == SESSION_WAIT_FINAL && s->tx != NULL)
         transaction_feed(s->tx, &(struct event){.kind = EV_DEADLINE});
     else if (s->state != SESSION_CLOSED)
-        session_close_with(s, REPLY_TIMEOUT);
+        time_out(s, is_session);
 }
 
 static void on_lost(struct session *s)
 {
-    if (s->tx != NULL)
+    note_why(s, s->state == SESSION_SECURING ? "tls-failed" : "client-lost");
+    if (s->tx != NULL) {
+        s->end.why = s->over.why;
         transaction_feed(s->tx, &(struct event){.kind = EV_LOST});
-    close_session(s);
+    }
+    close_session(s, s->over.why);
     buf_reset(&s->out);
 }
 
@@ -469,8 +372,9 @@ static void on_stop(struct session *s, bool is_final)
         return;
     if (s->state == SESSION_FINAL && transaction_hurry(s->tx))
         return; /* the client gets its reply, and then 421 */
+    note_why(s, reply_name(REPLY_SHUTTING_DOWN));
     if (s->tx != NULL)
-        transaction_abandon(s->tx);
+        session_abandon(s, s->over.why);
     if (s->state != SESSION_CLOSED)
         session_close_with(s, REPLY_SHUTTING_DOWN);
 }
@@ -549,9 +453,9 @@ bool session_next(struct session *s, struct session_action *out)
         return true;
     }
     forget_words(s);
-    if (s->state != SESSION_CLOSED || s->tx != NULL || s->is_closed)
+    if (s->state != SESSION_CLOSED || s->tx != NULL || s->over.is_closed)
         return false;
-    s->is_closed = true;
+    s->over.is_closed = true;
     *out = (struct session_action){.kind = SESSION_ACT_CLOSE};
     return true;
 }

@@ -151,6 +151,15 @@ struct session_targets {
 struct session_end {
     bool is_settled;          /* it is over; its memory is freed when nothing needs it */
     struct recipient *untold; /* LMTP: the next to be told its outcome */
+    const char *why;          /* it was abandoned; as session_over.why, or a verb */
+};
+
+/* How the session ends. */
+struct session_over {
+    const char *why;   /* NULL: it goes on. In the log's words, or the name of a reply of ours */
+    const char *after; /* the client's last command, or CONNECT, or END-OF-DATA */
+    bool is_cut_short; /* we ended the session, and the client may still be sending */
+    bool is_closed;    /* SESSION_ACT_CLOSE was given */
 };
 
 struct session {
@@ -175,8 +184,7 @@ struct session {
     struct session_command command;
     struct reply farewell; /* SESSION_REFUSING: to every command; SESSION_ENDING: the last reply */
     bool is_stopping, is_eof; /* the session closes when nothing runs any more */
-    bool is_cut_short;        /* we ended the session, and the client may still be sending */
-    bool is_closed;           /* SESSION_ACT_CLOSE was given */
+    struct session_over over;
 };
 
 /* `small`: blocks of 1 KiB for arenas and lines, `medium`: of 4 KiB for what is to be sent. */

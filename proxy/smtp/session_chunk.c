@@ -178,7 +178,7 @@ static void end_refused(struct session *s)
     else
         session_say_reply(s, &reply);
     if (s->tx != NULL && s->state != SESSION_CLOSED)
-        transaction_abandon(s->tx);
+        session_abandon(s, "chunk-refused");
 }
 
 static void end_message(struct session *s)

@@ -56,6 +56,7 @@ static const struct session_rule end_of_data = {
 
 void session_end_content(struct session *s)
 {
+    s->over.after = "END-OF-DATA";
     if (s->content.dot.has_bare_newline && s->conf->rejects_bare_newline)
         session_refuse_message(s, REPLY_BARE_NEWLINE_CONTENT);
     if (s->content.dot.has_hidden_dot)

@@ -55,13 +55,15 @@ void session_filter_line(struct session *s, struct bytes line);
 void session_on_answer(struct session *s, const struct reply *reply);
 void session_on_routed(struct session *s, const struct recipient *rcpt);
 
-/* Replies leave in the order of commands. A refusal (4xx, 5xx) is logged, and counted where it is
- * permanent. The reply's words are a constant, or lie in `mail`. */
+/* session_replies.c. Replies leave in the order of commands. A refusal (4xx, 5xx) is logged, and
+ * counted where it is permanent. The reply's words are a constant, or lie in `mail`. */
 void session_say(struct session *s, enum reply_id id);
 void session_say_reply(struct session *s, const struct reply *reply);
 /* The reply is the recipient's answer, when there is one. False: no memory. */
 bool session_say_when_answered(struct session *s, struct recipient *rcpt);
 
+/* Sends the replies that are known, up to the first that is not. */
+void session_tell_slots(struct session *s);
 /* A target's reply: its words are changed in two cases only. The client expects enhanced codes and
  * the target gives none, or it says 421, which ends its connection but not ours with the client. */
 void session_put_answer(struct session *s, const struct reply *reply, bool lacks_enhanced);
@@ -75,10 +77,14 @@ static inline enum reply_id session_need_rcpt(const struct session *s)
 
 void session_do(struct session *s, const struct session_action *action);
 bool session_has_room_to_do(const struct session *s);
+/* The transaction is given up; `why` in the log's words. */
+void session_abandon(struct session *s, const char *why);
 /* Sends the reply and closes, whatever runs. */
 void session_close_with(struct session *s, enum reply_id id);
 /* The same, but after the replies that earlier commands wait for. */
 void session_end_with(struct session *s, enum reply_id id);
+/* Likewise, in any words; `why` as in session_over. */
+void session_end_with_reply(struct session *s, const struct reply *reply, const char *why);
 /* The reply to the command that runs is 421, by a filter: the last that the client gets. */
 void session_hang_up(struct session *s, const struct reply *reply);
 

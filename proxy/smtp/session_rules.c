@@ -22,7 +22,7 @@ static bool greet_client(struct session *s)
         return false;
     }
     if (s->tx != NULL)
-        transaction_abandon(s->tx);
+        session_abandon(s, command_name(s->command.rule->verb));
     else
         session_reset_origin(s);
     s->client.is_esmtp = s->command.rule->verb != VERB_HELO;
@@ -365,7 +365,7 @@ static void on_data(struct session *s)
 static void on_rset(struct session *s)
 {
     if (s->tx != NULL)
-        transaction_abandon(s->tx);
+        session_abandon(s, command_name(VERB_RSET));
     else
         session_reset_origin(s);
     session_say(s, REPLY_OK);

@@ -28,6 +28,8 @@ struct event relay_outage_answer(const struct relay_branch *w, struct recipient 
     if (memory != NULL && rcpt->guard == REPLY_OK)
         known = relay_memory_recall(memory, w->relay->target.name, &rcpt->to,
                                     w->branch->transaction->mail, &ev.reply);
+    if (known == RELAY_RECALL_REFUSED)
+        ev.reply.own = 1 + REPLY_TARGET_DOWN; /* why these words are repeated */
     if (rcpt->guard == REPLY_OK &&
         (known == RELAY_RECALL_ACCEPTED || (known == RELAY_RECALL_NOTHING && accepts))) {
         ev.reply = reply_own(REPLY_RECIPIENT_OK);
