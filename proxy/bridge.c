@@ -170,8 +170,10 @@ static const struct copy_use copy_use = {.room = on_copy_room,
 /* Once, when filters are asked about MAIL or when it is accepted: they all know it by that. */
 static void give_id(const struct bridge *b, struct transaction *tx)
 {
-    if (tx != NULL && tx->envelope.id.text[0] == '\0')
-        tx->envelope.id = services_next_id(b->smtpd->services);
+    if (tx == NULL || tx->envelope.id.text[0] != '\0')
+        return;
+    tx->envelope.id = services_next_id(b->smtpd->services);
+    tx->envelope.session = b->id;
 }
 
 static void begin(struct bridge *b)

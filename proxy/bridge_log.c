@@ -241,17 +241,28 @@ static const struct reply *reply_of(const struct branch *b)
     return reply;
 }
 
+/* Nothing of a connection that was never made. */
+static void put_connection(struct log_line *line, const struct branch *branch)
+{
+    const struct branch_facts *facts = &branch->facts;
+
+    if (facts->address.len == 0) {
+        log_put_given(line, "address", target_own_address(branch->target));
+        return;
+    }
+    log_put(line, "address", facts->address);
+    if (!branch->can_prepare)
+        log_put_text(line, "connection", facts->is_reused ? "reused" : "new");
+    log_put_given(line, "identity", facts->identity);
+}
+
 static void put_target(const struct bridge *b, struct log_line *line, const struct branch *branch)
 {
     const struct branch_facts *facts = &branch->facts;
     const struct reply *reply = reply_of(branch);
 
     log_put(line, "target", target_section(branch->target));
-    log_put(line, "address",
-            facts->address.len != 0 ? facts->address : target_own_address(branch->target));
-    if (!branch->can_prepare)
-        log_put_text(line, "connection", facts->is_reused ? "reused" : "new");
-    log_put(line, "identity", facts->identity);
+    put_connection(line, branch);
     log_put_given(line, "target-tls", facts->tls);
     if (facts->is_replayed)
         log_put_text(line, "replayed", "yes");
@@ -358,6 +369,8 @@ void bridge_log_transaction(struct bridge *b)
     put_origin(&line, b);
     log_put_address(&line, pool_of(b), "from", &tx->envelope.from);
     bool are_all_named = log_put_recipients(&line, pool_of(b), tx);
+    if (b->times.data != 0)
+        log_put_given(&line, "message-id", session_message_id(&b->session));
     put_targets(b, &line, tx);
     log_put_number(&line, "bytes",
                    b->times.data == 0 ? 0 : (int64_t)b->session.counts.content_bytes);

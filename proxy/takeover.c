@@ -236,6 +236,7 @@ static int make_part(struct takeover *s, enum part_kind kind)
         if (is_in_part(t, r, kind))
             put_recipient(part, &w, r, now_ms);
     }
+    spool_put_session(&w, &t->envelope.session);
     return part->records.has_failed ? ERR_MEMORY : 0;
 }
 

@@ -116,10 +116,13 @@ static void report(struct maildir_branch *shell, const struct event *ev)
 static void log_failed(struct maildir_branch *shell, const struct maildir_file *file)
 {
     const struct target_services *services = shell->maildir->services;
+    const struct envelope *envelope = &shell->branch->transaction->envelope;
     struct log_line line =
         log_begin(services->log, services->log_sinks, LOG_LEVEL_ERROR, "maildir-failed");
 
-    log_put_text(&line, "transaction", shell->branch->transaction->envelope.id.text);
+    if (envelope->session.text[0] != '\0')
+        log_put_text(&line, "session", envelope->session.text);
+    log_put_text(&line, "transaction", envelope->id.text);
     log_put(&line, "target", shell->maildir->target.name);
     log_put_text(&line, "directory", file->directory);
     log_put_error(&line, "error", file->error);

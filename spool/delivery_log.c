@@ -7,6 +7,8 @@ static struct log_line begin(const struct delivery *d, enum log_level level, con
     const struct runner_host *host = &d->runner->host;
     struct log_line line = log_begin(host->log, host->log_sinks, level, event);
 
+    if (d->message.envelope.session.text[0] != '\0')
+        log_put_text(&line, "session", d->message.envelope.session.text);
     log_put_text(&line, "transaction", d->place.id.text);
     return line;
 }

@@ -241,6 +241,8 @@ static void log_act(struct acting *a)
         return;
     struct log_line line =
         log_begin(host->log, host->log_sinks, LOG_LEVEL_INFO, events[a->request->act]);
+    if (a->message.envelope.session.text[0] != '\0')
+        log_put_text(&line, "session", a->message.envelope.session.text);
     log_put_text(&line, "transaction", a->request->id.text);
     log_put_text(&line, "by", is_expiry ? "quarantine-expire" : "operator");
     if (is_expiry) {

@@ -475,6 +475,22 @@ static int read_recipient(struct reading *reading, struct spool_recipient *s)
     return error;
 }
 
+/* Older files, and reports, have none. */
+static int read_session(struct reading *reading)
+{
+    struct spool_content content = {.arena = reading->arena};
+
+    if (!next_record(reading) || reading->record.type != RECORD_SESSION)
+        return 0;
+    content.left = reading->record.content;
+    struct bytes session = spool_take(&content, ID_LENGTH);
+    if (session.len == 0)
+        return ERR_SYNTAX;
+    memcpy(reading->message->envelope.session.text, session.at, session.len);
+    accept_record(reading);
+    return 0;
+}
+
 static int read_first_records(struct reading *reading)
 {
     struct spool_message *m = reading->message;
@@ -499,7 +515,7 @@ static int read_first_records(struct reading *reading)
         return ERR_MEMORY;
     for (uint32_t i = 0; i < m->recipient_count && error == 0; i++)
         error = read_recipient(reading, &m->recipients[i]);
-    return error;
+    return error == 0 ? read_session(reading) : error;
 }
 
 /* ---- what follows ---- */

@@ -133,6 +133,8 @@ struct spool_writer {
  * that it needs, all by the first of these functions, then a RECIPIENT each. */
 void spool_put_message(struct spool_writer *writer, const struct spool_message *m);
 void spool_put_recipient(struct spool_writer *writer, const struct spool_recipient *s);
+/* Behind the last one: in which session the message came. Nothing where that is not known. */
+void spool_put_session(struct spool_writer *writer, const struct id *session);
 /* Later. `index`: the recipient's. OUTCOME: fate, reply, remote, may_be_duplicate, is_relayed,
  * is_delivered, tries, tried_ms of `s`. */
 void spool_put_outcome(struct spool_writer *writer, uint32_t index,

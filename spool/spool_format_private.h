@@ -57,7 +57,8 @@ enum record_type {
     RECORD_WARNED,
     RECORD_REROUTED,
     RECORD_HOLD,
-    RECORD_VIEW
+    RECORD_VIEW,
+    RECORD_SESSION
 };
 
 #define MESSAGE_BITS_AT 4 /* in the content of a MESSAGE */

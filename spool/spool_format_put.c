@@ -234,6 +234,16 @@ void spool_put_recipient(struct spool_writer *writer, const struct spool_recipie
     end(writer, start, RECORD_RECIPIENT);
 }
 
+/* A record of its own, since a MESSAGE without an origin has no end that could be longer. */
+void spool_put_session(struct spool_writer *writer, const struct id *session)
+{
+    if (session->text[0] == '\0')
+        return;
+    size_t start = begin(writer);
+    buf_put(writer->out, bytes_make(session->text, ID_LENGTH));
+    end(writer, start, RECORD_SESSION);
+}
+
 void spool_put_outcome(struct spool_writer *writer, uint32_t index, const struct spool_recipient *s)
 {
     size_t start = begin(writer);

@@ -21,6 +21,7 @@ static int put_message(struct buf *out, const struct spool_message *m)
     spool_put_message(&writer, m);
     for (uint32_t i = 0; i < m->recipient_count; i++)
         spool_put_recipient(&writer, &m->recipients[i]);
+    spool_put_session(&writer, &m->envelope.session);
     if (out->has_failed)
         return ERR_MEMORY;
     return buf_length(out) <= SPOOL_RECORDS_MAX ? 0 : -EFBIG;

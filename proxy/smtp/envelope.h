@@ -17,6 +17,7 @@ struct envelope {
     bool is_dsn;         /* RET or ENVID is in `params`, or a recipient has NOTIFY or ORCPT */
     uint64_t size_bytes; /* SIZE=, an estimate that is never trusted; 0: none */
     struct id id;        /* of the transaction */
+    struct id session;   /* in which the message came; empty: in none, or not known */
 };
 
 #endif

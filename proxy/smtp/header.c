@@ -5,24 +5,55 @@
 #include "proxy/base/netaddr.h"
 #include "proxy/base/text.h"
 
-static const char received[] = "received:";
+#define ID_MAX      250 /* octets of a Message-ID */
+#define OTHER_FIELD 0xff
+#define TAKING_ID   0xfe
+#define AWAITING_ID 0xfd /* the line behind "Message-ID:" begins; the id may follow there */
 
-#define RECEIVED_LENGTH (sizeof(received) - 1)
-#define OTHER_FIELD     0xff
+enum header_name { HEADER_RECEIVED, HEADER_MESSAGE_ID };
+static const char *const header_names[] = {
+    [HEADER_RECEIVED] = "received:", [HEADER_MESSAGE_ID] = "message-id:"};
 
-void header_counter_init(struct header_counter *counter)
+void header_counter_init(struct header_counter *counter, struct arena *arena)
 {
-    *counter = (struct header_counter){.is_line_empty = true};
+    *counter = (struct header_counter){.arena = arena, .is_line_empty = true};
 }
 
 static void end_line(struct header_counter *counter)
 {
+    bool goes_on = counter->matched == TAKING_ID && counter->id_len == 0;
+
     counter->is_over = counter->is_line_empty;
     counter->is_line_empty = true;
-    counter->matched = 0;
+    counter->matched = goes_on ? AWAITING_ID : 0;
 }
 
-/* One octet of a line that may still become a Received field. */
+static void end_name(struct header_counter *counter)
+{
+    counter->matched = OTHER_FIELD;
+    if (counter->name == HEADER_RECEIVED) {
+        if (counter->received < UINT16_MAX)
+            counter->received++;
+        return;
+    }
+    if (counter->id == NULL && counter->arena != NULL)
+        counter->id = arena_alloc(counter->arena, ID_MAX);
+    if (counter->id != NULL && counter->id_len == 0)
+        counter->matched = TAKING_ID;
+}
+
+/* It ends at a blank; those in front of it do not count. */
+static void take_id(struct header_counter *counter, uint8_t octet)
+{
+    bool is_between = byte_is_blank(octet) || octet == '\r';
+
+    if (!is_between && counter->id_len < ID_MAX)
+        counter->id[counter->id_len++] = octet;
+    else if (!is_between || counter->id_len > 0)
+        counter->matched = OTHER_FIELD;
+}
+
+/* One octet of a line that may still become one of the fields. */
 static void match(struct header_counter *counter, uint8_t octet)
 {
     if (octet == '\n') {
@@ -31,17 +62,22 @@ static void match(struct header_counter *counter, uint8_t octet)
     }
     if (octet != '\r')
         counter->is_line_empty = false;
-    if (byte_lower(octet) != (uint8_t)received[counter->matched]) {
+    if (counter->matched == AWAITING_ID)
+        counter->matched = byte_is_blank(octet) ? TAKING_ID : 0;
+    if (counter->matched == TAKING_ID) {
+        take_id(counter, octet);
+        return;
+    }
+    if (counter->matched == 0)
+        counter->name = byte_lower(octet) == 'm' ? HEADER_MESSAGE_ID : HEADER_RECEIVED;
+    const char *name = header_names[counter->name];
+    if (byte_lower(octet) != (uint8_t)name[counter->matched]) {
         /* A CR may be the end of an empty line. */
         counter->matched = counter->is_line_empty ? 0 : OTHER_FIELD;
         return;
     }
-    counter->matched++;
-    if (counter->matched < RECEIVED_LENGTH)
-        return;
-    counter->matched = OTHER_FIELD;
-    if (counter->received < UINT16_MAX)
-        counter->received++;
+    if (name[++counter->matched] == '\0')
+        end_name(counter);
 }
 
 void header_counter_feed(struct header_counter *counter, struct bytes content)

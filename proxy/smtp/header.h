@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "proxy/base/arena.h"
 #include "proxy/base/buf.h"
 #include "proxy/base/bytes.h"
 #include "proxy/smtp/address.h"
@@ -13,15 +14,20 @@
 
 #define HEADER_RECEIVED_MAX 100 /* RFC 5321 6.3: as many Received fields mean a loop */
 
-/* Counts Received fields while decoded content passes by in pieces of any size. */
+/* Counts Received fields, and takes the first Message-ID, while decoded content passes by in pieces
+ * of any size. */
 struct header_counter {
+    struct arena *arena; /* for the Message-ID; NULL: it is not wanted */
+    uint8_t *id;         /* NULL: none yet, or no memory */
+    uint16_t id_len;     /* of a longer one the rest is left out */
     uint16_t received;
-    uint8_t matched;    /* octets of "received:" matched in this line; 0xff: another field */
+    uint8_t matched;    /* octets of the name that are matched in this line, or what else it is */
+    uint8_t name;       /* which name it may be */
     bool is_line_empty; /* nothing but CR so far */
     bool is_over;       /* the empty line has passed: feeding costs nothing */
 };
 
-void header_counter_init(struct header_counter *counter);
+void header_counter_init(struct header_counter *counter, struct arena *arena);
 void header_counter_feed(struct header_counter *counter, struct bytes content);
 
 /* Received: from HELO (NAME [ADDR]) by HOST (postern) with ESMTP id ID for <RCPT>; DATE

@@ -210,6 +210,11 @@ enum session_wait session_wait(const struct session *s);
 /* Whose mail it is, to filters, the log and targets: who XFORWARD has named, or the client. Rights
  * and limits are the client's. */
 const struct identity *session_origin(const struct session *s);
+/* Of the content that came last, as far as it came; empty: it has none. */
+static inline struct bytes session_message_id(const struct session *s)
+{
+    return bytes_make(s->content.header.id, s->content.header.id_len);
+}
 /* Would session_feed() take octets now? */
 bool session_wants_input(const struct session *s);
 /* Are those that come next content? */

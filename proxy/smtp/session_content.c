@@ -5,7 +5,7 @@
 void session_begin_content(struct session *s)
 {
     assert(s->state == SESSION_GOING && list_is_empty(&s->slots));
-    header_counter_init(&s->content.header);
+    header_counter_init(&s->content.header, &s->mail);
     s->counts.content_bytes = 0;
 }
 

@@ -339,8 +339,7 @@ void relay_branch_ask(struct relay_branch *w)
 
 static void log_lost(const struct relay_branch *w, int error, const struct reply *heard)
 {
-    relay_log_lost(&w->relay->log, &w->branch->transaction->envelope.id, &w->link->to, error,
-                   heard);
+    relay_log_lost(&w->relay->log, &w->branch->transaction->envelope, &w->link->to, error, heard);
 }
 
 /* envelope-timeout: as no connection. At the limit of connections the target is there, and nothing
@@ -498,7 +497,7 @@ static void run_short(struct relay_branch *w, bool is_end_sent)
         lose(w, is_end_sent, ERR_MEMORY, NULL);
         return;
     }
-    relay_log_shortage(&w->relay->log, &w->branch->transaction->envelope.id);
+    relay_log_shortage(&w->relay->log, &w->branch->transaction->envelope);
     relay_branch_fail(w, &reply, RELAY_VERDICT);
 }
 

@@ -81,6 +81,13 @@ static void put_cause(const struct relay_log *log, struct log_line *line, int er
         put_reply(log, line, heard);
 }
 
+static void put_ids(struct log_line *line, const struct envelope *of)
+{
+    if (of->session.text[0] != '\0')
+        log_put_text(line, "session", of->session.text);
+    log_put_text(line, "transaction", of->id.text);
+}
+
 void relay_log_down(struct relay_log *log, const struct stream_target *to, int error,
                     const struct reply *reply, unsigned left)
 {
@@ -114,14 +121,14 @@ void relay_log_up(struct relay_log *log, const struct stream_target *to, uint64_
     log_end(&line);
 }
 
-void relay_log_lost(struct relay_log *log, const struct id *transaction,
+void relay_log_lost(struct relay_log *log, const struct envelope *of,
                     const struct stream_target *to, int error, const struct reply *heard)
 {
     struct log_line line = begin_line(log, LOG_LEVEL_WARNING, "target-lost");
 
     put_address(&line, to);
     put_cause(log, &line, error, heard);
-    log_put_text(&line, "transaction", transaction->text);
+    put_ids(&line, of);
     log_end(&line);
 }
 
@@ -188,14 +195,14 @@ void relay_log_dropped(const struct relay_log *log, const struct stream_target *
     log_end(&line);
 }
 
-void relay_log_shortage(struct relay_log *log, const struct id *transaction)
+void relay_log_shortage(struct relay_log *log, const struct envelope *of)
 {
     struct log_line line = begin_line(log, LOG_LEVEL_ERROR, "shortage");
 
     put_own_address(log, &line);
     log_put_error(&line, "error", ERR_MEMORY);
-    if (transaction != NULL)
-        log_put_text(&line, "transaction", transaction->text);
+    if (of != NULL)
+        put_ids(&line, of);
     log_end(&line);
 }
 
@@ -219,7 +226,7 @@ static bool may_tell_taken_back(struct relay_log *log, const struct netaddr *net
     return true;
 }
 
-void relay_log_taken_back(struct relay_log *log, const struct id *transaction,
+void relay_log_taken_back(struct relay_log *log, const struct envelope *of,
                           const struct netaddr *client, enum relay_pace_turn turn, uint64_t bytes)
 {
     bool is_slow = turn == RELAY_PACE_SLOW || turn == RELAY_PACE_REFUSED_SLOW;
@@ -235,7 +242,7 @@ void relay_log_taken_back(struct relay_log *log, const struct id *transaction,
     if (turn == RELAY_PACE_REFUSED_SLOW || turn == RELAY_PACE_REFUSED_LONG)
         log_put_text(&line, "refused", "yes");
     log_put_number(&line, "bytes", (int64_t)bytes);
-    log_put_text(&line, "transaction", transaction->text);
+    put_ids(&line, of);
     log_end(&line);
 }
 

@@ -3,8 +3,8 @@
 #ifndef POSTERN_RELAY_LOG_H
 #define POSTERN_RELAY_LOG_H
 
-#include "proxy/base/id.h"
 #include "proxy/io/stream.h"
+#include "proxy/smtp/envelope.h"
 #include "proxy/smtp/reply.h"
 #include "route/relay/relay_pace.h"
 
@@ -42,7 +42,7 @@ void relay_log_down_unresolved(struct relay_log *log);
 void relay_log_up(struct relay_log *log, const struct stream_target *to, uint64_t seconds);
 /* The connection under a transaction is gone. `heard`: what the target said last, as above; NULL or
  * empty: `error` says why. */
-void relay_log_lost(struct relay_log *log, const struct id *transaction,
+void relay_log_lost(struct relay_log *log, const struct envelope *of,
                     const struct stream_target *to, int error, const struct reply *heard);
 /* A connection is encrypted. */
 void relay_log_tls(const struct relay_log *log, const struct stream_target *to,
@@ -57,11 +57,11 @@ void relay_log_auth_failed(const struct relay_log *log, const struct stream_targ
                            const char *mechanism, int error, const struct reply *heard);
 /* So many octets came in plain behind the reply to STARTTLS, and were thrown away. */
 void relay_log_dropped(const struct relay_log *log, const struct stream_target *to, size_t dropped);
-/* There was no memory for the conversation. `transaction` NULL: it was about nobody's yet. */
-void relay_log_shortage(struct relay_log *log, const struct id *transaction);
+/* There was no memory for the conversation. `of` NULL: it was about nobody's yet. */
+void relay_log_shortage(struct relay_log *log, const struct envelope *of);
 /* A connection goes from an unfinished message, of `bytes` so far, to who waits. In a minute one
  * line for a client net and a kind, and RELAY_TAKEN_BACK_MAX of all. */
-void relay_log_taken_back(struct relay_log *log, const struct id *transaction,
+void relay_log_taken_back(struct relay_log *log, const struct envelope *of,
                           const struct netaddr *client, enum relay_pace_turn turn, uint64_t bytes);
 /* Once in a while, of these enum identity_kind bits: `heard` is what the target said to them; NULL
  * or code 0: it does not announce them. */

@@ -71,7 +71,7 @@ static void take_back(struct relay *r, unsigned wanted, unsigned claims)
         }
         if (first.turn == RELAY_PACE_KEEPS)
             break;
-        relay_log_taken_back(&r->log, &first.w->branch->transaction->envelope.id,
+        relay_log_taken_back(&r->log, &first.w->branch->transaction->envelope,
                              &first.w->carrier->client->client, first.turn, first.brought);
         relay_branch_yield(first.w);
     }

@@ -4,6 +4,7 @@ import pytest
 
 from conftest import relay_config
 from harness.messages import PLAIN_MESSAGE
+from harness.process import free_port
 from peers.client import Client
 
 
@@ -265,3 +266,47 @@ def test_refused_connections(postern):
         with server.client() as other:
             other.expect(421)
     assert refused(server)[:2] == ("postern", "too-many-connections")
+
+
+# --- what ties lines together --------------------------------------------------------------------
+
+def test_message_id(target, to_target):
+    """However it is folded; a message without one has none."""
+    server = to_target(target())
+    with server.client() as client:
+        client.hello()
+        for header in (b"Message-ID: <plain@example.org>\r\n",
+                       b"Subject: x\r\nMESSAGE-ID:\r\n\t<folded@example.org>\r\n", b"Subject: x\r\n"):
+            assert client.mail(header + b"\r\nbody\r\n").code == 250
+        client.quit()
+    assert server.wait_transaction(3).get("message-id") is None
+    assert [server.wait_transaction(i)["message-id"] for i in (1, 2)] == [
+        "<plain@example.org>", "<folded@example.org>"]
+
+
+def test_the_queue_knows_the_session(target, postern):
+    """From the client to the delivery, after a restart too: one session, one transaction."""
+    address = ("127.0.0.1", free_port())
+    server = postern(relay_config("%s:%d" % address, "identity = none", "on-failure = spool"))
+    with server.client() as client:
+        client.hello()
+        assert client.mail(PLAIN_MESSAGE).code == 250
+        client.quit()
+    spooled = server.wait_event("spooled")
+    assert spooled["session"] == server.wait_event("connect")["session"]
+    server.stop()
+    target(address=address)
+    server.start()
+    delivered = server.wait_event("delivered")
+    assert [delivered[key] for key in ("session", "transaction")] == \
+        [spooled[key] for key in ("session", "transaction")]
+
+
+def test_no_connection_no_address(postern):
+    server = postern(relay_config("127.0.0.1:1", "identity = none", "on-failure = spool"))
+    with server.client() as client:
+        client.hello()
+        assert client.mail(PLAIN_MESSAGE).code == 250
+    line = server.wait_transaction()
+    assert line["target"] == "target"
+    assert not {"address", "connection", "identity"} & set(line)

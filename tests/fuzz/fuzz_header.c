@@ -15,7 +15,7 @@ static struct header_counter count(struct bytes content, uint64_t seed)
 {
     struct header_counter h;
 
-    header_counter_init(&h);
+    header_counter_init(&h, NULL);
     pieces_feed(content, seed, feed, &h);
     return h;
 }

@@ -41,6 +41,7 @@ static void write_again(const struct spool_message *m, struct buf *out)
     spool_put_message(&writer, m);
     for (uint32_t i = 0; i < m->recipient_count; i++)
         spool_put_recipient(&writer, &m->recipients[i]);
+    spool_put_session(&writer, &m->envelope.session);
     PIECES_MUST(!out->has_failed && buf_length(out) % 8 == 0);
 }
 

@@ -35,18 +35,32 @@ static const struct count_row count_rows[] = {
     {LITERAL("rrreceived: a\r\nReceived: a\r\n"), "1"},
     {LITERAL("Rec\0ived: a\r\nReceived: \0\xff\r\n"), "1"},
     {LITERAL("Received: a\r\n \r\nReceived: b\r\n\r\n"), "2 over"},
+    {LITERAL("Message-ID: <a@b>\r\nmessage-id: <c@d>\r\nReceived: a\r\n"), "1 <a@b>"},
+    {LITERAL("MESSAGE-ID:<a@b> (comment)\r\n"), "0 <a@b>"},
+    {LITERAL("Message-ID:\r\n\t<folded@b>\r\nReceived: a\r\n\r\n"), "1 <folded@b> over"},
+    {LITERAL("Message-ID:  \r\n \r\n\t<folded@b>\r\n"), "0 <folded@b>"},
+    {LITERAL("Message-ID:\r\nReceived: a\r\nMessage-ID: <a@b>\r\n"), "1 <a@b>"},
+    {LITERAL("Message-ID:\r\n\r\n <body>"), "0 over"},
+    {LITERAL("Message-IDs: <a@b>\r\nX-Message-ID: <a@b>\r\n"), "0"},
 };
 
 static void count(const void *given, struct lib_pieces *in, struct lib_text *seen)
 {
     struct header_counter h;
     struct bytes piece;
+    struct arena arena;
+    struct pool pool;
 
     (void)given;
-    header_counter_init(&h);
+    pool_init(&pool, 512, 1);
+    arena_init(&arena, &pool, 4096);
+    header_counter_init(&h, &arena);
     while (lib_next_piece(in, &piece))
         header_counter_feed(&h, piece);
-    lib_put(seen, "%u%s", h.received, h.is_over ? " over" : "");
+    lib_put(seen, "%u%s%.*s%s", h.received, h.id_len == 0 ? "" : " ", h.id_len, (const char *)h.id,
+            h.is_over ? " over" : "");
+    arena_reset(&arena);
+    pool_done(&pool);
 }
 
 static void test_counting(void **state)
@@ -63,7 +77,7 @@ static void test_many(void **state)
     struct header_counter h;
 
     (void)state;
-    header_counter_init(&h);
+    header_counter_init(&h, NULL);
     for (size_t i = 0; i < HEADER_RECEIVED_MAX; i++)
         header_counter_feed(&h, bytes_of("Received: x\r\n\ty\r\n"));
     assert_int_equal(h.received, HEADER_RECEIVED_MAX);
@@ -192,7 +206,7 @@ static void test_longest(void **state)
     buf_init(&out, &pool, 4096);
     header_put_received(&out, &trace);
     rest = buf_bytes(&out);
-    header_counter_init(&h);
+    header_counter_init(&h, NULL);
     header_counter_feed(&h, rest);
     assert_int_equal(h.received, 1);
     assert_false(h.is_over);
