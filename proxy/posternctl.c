@@ -23,6 +23,7 @@ static const char help[] =
     "posternctl [-s SOCKET | -c FILE] [--json] COMMAND\n"
     "\n"
     "  queue                 what waits, one line a message\n"
+    "  queue --shape         how many messages of what age wait for which target\n"
     "  show ID               one message: its envelope, and what became of it\n"
     "  cat ID                its content\n"
     "  flush WHAT            try now: ID, @DOMAIN, '#TARGET' or --all\n"
@@ -348,9 +349,10 @@ static int by_config(const struct options *o, struct bytes request)
         code = complain(EX_CONFIG, "control-socket", "the path is too long");
     if (code == 0) {
         int error = ask_server(path, request, &code);
-        if (error == -ENOENT || error == -ECONNREFUSED)
+        if (error == -ENOENT || error == -ECONNREFUSED) {
+            (void)complain(0, path, "no server runs here, the spool itself is asked");
             code = work_cold(config, request);
-        else if (error != 0)
+        } else if (error != 0)
             code = explain_no_server(path, error);
     }
     config_free(&config);

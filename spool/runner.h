@@ -106,8 +106,12 @@ struct runner_flush {
     uint64_t waiting;                         /* how many wait or are being delivered */
     uint64_t flushed; /* how many were made due by this, or had their outcome written at once, which
                        * only RUNNER_ID and RUNNER_ALL do */
-    struct runner_walk walk;              /* runner_walk_end() gives it up */
-    const struct schedule_target *probed; /* the runner's: the last target that was probed */
+    /* All that are meant, each once: it is tried as soon as its target has room; when a probe has
+     * found its target, which is down; it is being delivered; is held; or waits its time, since a
+     * target may have it already. */
+    uint64_t started, probed, running, held, left;
+    struct runner_walk walk;                   /* runner_walk_end() gives it up */
+    const struct schedule_target *last_probed; /* the runner's */
 };
 void runner_flush(struct runner *r, struct runner_flush *flush);
 
@@ -145,6 +149,10 @@ bool runner_find_hold(struct runner *r, const struct id *id, struct spool_hold *
 
 /* Does the entry wait for this target, or for one of its addresses? */
 bool runner_is_at(const struct runner *r, const struct schedule_entry *e, struct bytes name);
+
+/* ... and is this a recipient for whom it waits? */
+bool runner_is_for(const struct runner *r, const struct schedule_entry *e,
+                   const struct spool_recipient *recipient);
 
 int64_t runner_now_s(const struct runner *r); /* of the clock of schedule entries */
 struct schedule *runner_schedule(struct runner *r);

@@ -14,6 +14,13 @@ bool runner_is_at(const struct runner *r, const struct schedule_entry *e, struct
            (target != NULL && bytes_equal(target_section(target), name));
 }
 
+bool runner_is_for(const struct runner *r, const struct schedule_entry *e,
+                   const struct spool_recipient *s)
+{
+    struct bytes queue = r->host.find_queue(r->host.owner, s->target, s->to.mailbox);
+    return bytes_equal(queue, schedule_target_name(e->target));
+}
+
 static bool is_meant(const struct runner *r, const struct schedule_entry *e,
                      const struct runner_selection *which)
 {
@@ -35,9 +42,9 @@ static void probe(struct runner_flush *flush, const struct schedule_target *t)
 {
     const struct runner_host *host = &flush->walk.runner->host;
 
-    if (flush->probed == t)
+    if (flush->last_probed == t)
         return;
-    flush->probed = t;
+    flush->last_probed = t;
     struct target *target = host->find_target(host->owner, schedule_target_name(t));
     if (target != NULL && target->ops->probe != NULL && !host->is_cold)
         target->ops->probe(target);
@@ -49,15 +56,52 @@ static bool is_of_operator(const struct runner_selection *which)
     return which->by == RUNNER_ID || which->by == RUNNER_ALL;
 }
 
+/* What becomes of an entry now; of several entries of a message the first in this order counts. */
+enum hurried { HURRIED_STARTED, HURRIED_PROBED, HURRIED_RUNNING, HURRIED_LEFT, HURRIED_HELD };
+
+static enum hurried outcome_of(const struct runner_flush *flush, const struct schedule_entry *e)
+{
+    switch ((enum schedule_state)e->state) {
+    case SCHEDULE_HELD:
+        return HURRIED_HELD;
+    case SCHEDULE_RUNNING:
+        return HURRIED_RUNNING;
+    case SCHEDULE_WAITING:
+        if (e->may_be_duplicate && flush->which.by != RUNNER_ID)
+            return HURRIED_LEFT;
+        break;
+    case SCHEDULE_READY:
+        break;
+    }
+    return schedule_is_down(e->target) ? HURRIED_PROBED : HURRIED_STARTED;
+}
+
+static void count_outcome(struct runner_flush *flush, enum hurried outcome)
+{
+    uint64_t *const counts[] = {[HURRIED_STARTED] = &flush->started,
+                                [HURRIED_PROBED] = &flush->probed,
+                                [HURRIED_RUNNING] = &flush->running,
+                                [HURRIED_LEFT] = &flush->left,
+                                [HURRIED_HELD] = &flush->held};
+
+    ++*counts[outcome];
+}
+
 /* A held message waits only for its release. */
 static void hurry(struct runner_walk *walk, const struct list *entries)
 {
     struct runner_flush *flush = CONTAINER_OF(walk, struct runner_flush, walk);
-    bool is_waiting = false, is_hurried = false;
+    bool is_met = false, is_waiting = false, is_hurried = false;
+    enum hurried outcome = HURRIED_HELD;
 
     LIST_EACH (link, entries) {
         struct schedule_entry *e = LIST_ENTRY(link, struct schedule_entry, in_message);
-        if (e->state == SCHEDULE_HELD || !is_meant(walk->runner, e, &flush->which))
+        if (!is_meant(walk->runner, e, &flush->which))
+            continue;
+        is_met = true;
+        if (outcome_of(flush, e) < outcome)
+            outcome = outcome_of(flush, e);
+        if (e->state == SCHEDULE_HELD)
             continue;
         is_waiting = true;
         probe(flush, e->target); /* even for a running entry, whose delivery may fail */
@@ -65,6 +109,8 @@ static void hurry(struct runner_walk *walk, const struct list *entries)
             (is_of_operator(&flush->which) && delivery_write_now(walk->runner, e)))
             is_hurried = true;
     }
+    if (is_met)
+        count_outcome(flush, outcome);
     flush->waiting += is_waiting;
     flush->flushed += is_hurried;
     if (is_hurried)
@@ -92,7 +138,8 @@ static void hurry_one(struct runner *r, struct runner_flush *flush)
 void runner_flush(struct runner *r, struct runner_flush *flush)
 {
     flush->waiting = flush->flushed = 0;
-    flush->probed = NULL;
+    flush->started = flush->probed = flush->running = flush->held = flush->left = 0;
+    flush->last_probed = NULL;
     flush->walk.meet = hurry;
     flush->walk.done = on_hurried;
     runner_walk(r, &flush->walk);

@@ -62,11 +62,6 @@ static const char *check_reroute(const struct bytes *words, int count)
     return words[0].len > 1 && words[0].at[0] == '#' ? NULL : check_id(words, count);
 }
 
-static bool has_configured(const struct control_run *run, struct bytes name)
-{
-    return targets_find(&run->services->targets, name) != NULL;
-}
-
 /* Mail cannot be sent to one address of a group, which is the mailbox's own or is not. */
 static bool can_reroute_to(const struct control_run *run, struct bytes name)
 {
@@ -77,119 +72,31 @@ static bool can_reroute_to(const struct control_run *run, struct bytes name)
 /* Is there such a target, or was there one for which messages still wait? */
 static bool is_target(const struct control_run *run, struct bytes name)
 {
-    return control_find_queue(run, name) != NULL || has_configured(run, name);
-}
-
-/* ---- queue ---- */
-
-struct entry_state {
-    const char *name;
-    bool is_timed; /* it is tried at `due_s` */
-};
-
-static struct entry_state state_of(const struct control_run *run,
-                                   const struct schedule_entry *entry, bool is_quarantined)
-{
-    bool has_target = has_configured(run, schedule_target_name(entry->target));
-
-    switch ((enum schedule_state)entry->state) {
-    case SCHEDULE_WAITING: /* due_s is INT64_MAX where only a report is to be made */
-        return has_target ? (struct entry_state){"waiting", entry->due_s != INT64_MAX}
-                          : (struct entry_state){"no-target", false};
-    case SCHEDULE_READY:
-        if (!has_target)
-            return (struct entry_state){"no-target", false};
-        return schedule_is_down(entry->target) ? (struct entry_state){"target-down", false}
-                                               : (struct entry_state){"ready", true};
-    case SCHEDULE_RUNNING:
-        return (struct entry_state){"running", true};
-    case SCHEDULE_HELD:
-        break;
-    }
-    return (struct entry_state){is_quarantined ? "quarantined" : "held", false};
-}
-
-static const char queue_header[] = " ID                STATE        TARGET                     AGE "
-                                   " NEXT  TRIES       SIZE  RCPTS\n";
-
-static void put_entry(struct control_run *run, const struct schedule_entry *entry)
-{
-    int64_t now_s = loop_wall_ms(run->services->loop) / 1000;
-    int64_t wait_s = entry->due_s - runner_now_s(run->runner);
-    struct spool_hold hold = {.since_ms = 0};
-    bool is_quarantined = runner_find_hold(run->runner, &entry->id, &hold);
-    struct entry_state state = state_of(run, entry, is_quarantined);
-    struct control_row row;
-
-    control_row_begin(&row, &run->out, run->asked.is_json, CONTROL_ROW);
-    control_put_text(&row, "id", 16, entry->id.text);
-    control_put_text(&row, "state", 11, state.name);
-    control_put(&row, "target", 24, schedule_target_name(entry->target));
-    control_put_age(&row, "age", -4, now_s - entry->arrived_s);
-    control_put_time(&row, "arrived", CONTROL_JSON_ONLY, entry->arrived_s);
-    control_put_age(&row, "next_try_in", -4, state.is_timed ? wait_s : CONTROL_NO_AGE);
-    control_put_number(&row, "tries", -5, entry->tries);
-    control_put_number(&row, "size", -9, entry->body_bytes);
-    control_put_number(&row, "recipients", -5, entry->recipient_count);
-    control_put_bool(&row, "duplicate_possible", CONTROL_JSON_ONLY, entry->may_be_duplicate);
-    control_put_time(&row, "quarantined_since", CONTROL_JSON_ONLY, hold.since_ms / 1000);
-    control_put(&row, "reason", is_quarantined ? CONTROL_REST : CONTROL_JSON_ONLY, hold.reason);
-    control_row_end(&row);
-}
-
-/* Puts all entries of a message in one step, so that none of them can go meanwhile. */
-static void put_message(struct control_run *run)
-{
-    struct control_ids *ids = &run->ids;
-    const struct id *id = &ids->at[ids->next++];
-
-    for (const struct schedule_entry *entry = runner_next_of(run->runner, id, NULL); entry != NULL;
-         entry = runner_next_of(run->runner, id, entry))
-        put_entry(run, entry);
-}
-
-/* Files that cannot be listed do not stop the list, but the exit code tells of them. */
-static void finish_queue(struct control_run *run)
-{
-    if (runner_stray_count(run->runner) == 0)
-        control_finish(run, 0, NULL);
-    else
-        control_finish(run, EX_DATAERR,
-                       "something in the spool cannot be read or is no message: see the log, fsck");
-}
-
-static void step_queue(struct control_run *run)
-{
-    static const struct bytes all = {NULL, 0};
-
-    if (!run->has_begun) {
-        run->has_begun = true;
-        control_collect(run, all);
-    } else if (run->ids.next == run->ids.count) {
-        finish_queue(run);
-    } else {
-        if (run->ids.next == 0 && !run->asked.is_json)
-            buf_text(&run->out, queue_header);
-        put_message(run);
-    }
+    return control_find_queue(run, name) != NULL || control_has_target(run, name);
 }
 
 /* ---- flush ---- */
 
-static void put_count(struct control_run *run, const char *what, uint64_t count)
-{
-    struct control_row row;
-
-    control_row_begin(&row, &run->out, run->asked.is_json, CONTROL_LIST);
-    control_put_number(&row, what, CONTROL_REST, count);
-    control_row_end(&row);
-}
-
+/* What is zero is no news to people. */
 static void on_flushed(struct runner_flush *flush)
 {
     struct control_run *run = CONTAINER_OF(flush, struct control_run, flush);
+    const struct {
+        const char *what;
+        uint64_t count;
+    } kinds[] = {{"started", flush->started},
+                 {"probed", flush->probed},
+                 {"running", flush->running},
+                 {"held", flush->held},
+                 {"left", flush->left}};
+    struct control_row row;
 
-    put_count(run, "flushed", flush->flushed);
+    control_row_begin(&row, &run->out, run->asked.is_json, CONTROL_LIST);
+    control_put_number(&row, "flushed", CONTROL_REST, flush->flushed);
+    for (size_t i = 0; i < ARRAY_LENGTH(kinds); i++)
+        if (run->asked.is_json || kinds[i].count != 0)
+            control_put_number(&row, kinds[i].what, CONTROL_REST, kinds[i].count);
+    control_row_end(&row);
     control_finish(run, 0, NULL);
     control_wake(run);
 }
@@ -374,7 +281,7 @@ static void step_fsck(struct control_run *run)
 /* ---- the table ---- */
 
 const struct control_command control_commands[] = {
-    {"queue", "", 0, 0, CONTROL_NEEDS_QUEUE, NULL, step_queue},
+    {"queue", "[--shape]", 0, 1, CONTROL_NEEDS_QUEUE, control_check_queue, control_step_queue},
     {"show", "ID", 1, 1, CONTROL_NEEDS_QUEUE, check_id, control_step_show},
     {"cat", "ID", 1, 1, CONTROL_NEEDS_QUEUE, check_id, control_step_cat},
     {"flush", "ID | @DOMAIN | '#TARGET' | --all", 1, 1, CONTROL_NEEDS_QUEUE, check_selection,

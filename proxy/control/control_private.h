@@ -68,6 +68,23 @@ struct control_oldest {
     size_t count, capacity;
 };
 
+/* queue: what was listed. */
+struct control_totals {
+    uint64_t messages, bytes, recipients;
+};
+
+/* queue --shape: how many messages of what age wait for each target. */
+#define CONTROL_AGES 10
+struct control_shape {
+    struct runner_walk walk;
+    struct control_shape_of {
+        const struct schedule_target *target; /* NULL: of all */
+        uint64_t messages, of_age[CONTROL_AGES];
+    } * at; /* owned */
+    size_t count, capacity;
+    bool has_failed; /* no memory */
+};
+
 struct control_run {
     struct services *services;
     struct runner *runner;
@@ -87,6 +104,8 @@ struct control_run {
     struct runner_flush flush;
     struct control_content content;
     struct control_ids ids;
+    struct control_totals totals;
+    struct control_shape shape;
     uint64_t failed;              /* reroute: how many messages could not be rerouted */
     struct control_oldest oldest; /* targets */
     size_t target_at;             /* targets: the next one */
@@ -112,7 +131,13 @@ struct schedule_target *control_find_queue(const struct control_run *run, struct
 
 /* control_commands.c: ends with a row that has no name. */
 extern const struct control_command control_commands[];
+/* control_queue.c */
+bool control_has_target(const struct control_run *run, struct bytes name); /* is it configured? */
+const char *control_check_queue(const struct bytes *words, int count);
+void control_step_queue(struct control_run *run);
 /* control_show.c */
+void control_put_address(struct control_run *run, struct control_row *row, const char *key,
+                         int width, const struct address *address);
 void control_step_show(struct control_run *run);
 void control_step_cat(struct control_run *run);
 /* control_targets.c */

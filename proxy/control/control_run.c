@@ -37,8 +37,11 @@ static const char *parse(struct bytes request, struct arena *arena,
     if (!asked.is_json && !bytes_is(format, "text"))
         return "not a request";
     asked.command = find_command(name);
-    if (asked.command == NULL)
+    asked.words[0] = name;
+    if (asked.command == NULL) {
+        *asked_out = asked;
         return "unknown command";
+    }
     for (struct bytes word = text_word(&request); word.len != 0; word = text_word(&request)) {
         if (asked.word_count == CONTROL_WORDS_MAX)
             return "too many arguments";
@@ -58,8 +61,13 @@ static const char *parse(struct bytes request, struct arena *arena,
 static void put_problem(struct buf *out, const struct control_request *asked, const char *problem)
 {
     buf_text(out, problem);
-    if (asked->command != NULL)
-        buf_cat(out, ": posternctl ", asked->command->name, " ", asked->command->arguments, NULL);
+    buf_text(out, ": ");
+    if (asked->command != NULL) {
+        buf_cat(out, "posternctl ", asked->command->name, " ", asked->command->arguments, NULL);
+        return;
+    }
+    text_put_neutral(out, bytes_first(asked->words[0], TEXT_MAX), byte_is_printable);
+    buf_text(out, ", see --help");
 }
 
 int control_check(struct bytes request, struct buf *problem)
@@ -141,6 +149,7 @@ static void free_run(struct control_run *run)
     mem_free(run->content.at);
     mem_free(run->ids.at);
     mem_free(run->oldest.at);
+    mem_free(run->shape.at);
     buf_done(&run->out);
     arena_reset(&run->arena);
     mem_free(run);

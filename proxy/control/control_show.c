@@ -19,8 +19,8 @@ static void ask_for(struct control_run *run, enum runner_act act,
 
 /* ---- show ---- */
 
-static void put_address(struct control_run *run, struct control_row *row, const char *key,
-                        int width, const struct address *address)
+void control_put_address(struct control_run *run, struct control_row *row, const char *key,
+                         int width, const struct address *address)
 {
     struct buf text;
 
@@ -60,8 +60,8 @@ static void put_recipient(struct control_run *run, struct control_row *row,
                           const struct spool_recipient *recipient)
 {
     control_open_object(row, CONTROL_ROW);
-    put_address(run, row, "to", 32, &recipient->to);
-    put_address(run, row, "original", CONTROL_JSON_ONLY, &recipient->original);
+    control_put_address(run, row, "to", 32, &recipient->to);
+    control_put_address(run, row, "original", CONTROL_JSON_ONLY, &recipient->original);
     control_put(row, "target", 20, recipient->target);
     control_put_text(row, "state", 9, fate_name(recipient));
     control_put_number(row, "tries", -3, recipient->tries);
@@ -110,7 +110,7 @@ static void put_message(struct control_run *run, const struct spool_message *mes
     control_put_bool(&row, "report", CONTROL_REST, message->is_report);
     control_put_time(&row, "arrived", CONTROL_REST, message->arrived_ms / 1000);
     control_put_number(&row, "size", CONTROL_REST, spool_shown_bytes(&shown));
-    put_address(run, &row, "from", CONTROL_REST, &message->envelope.from);
+    control_put_address(run, &row, "from", CONTROL_REST, &message->envelope.from);
     control_put(&row, "params", CONTROL_REST, message->envelope.params);
     control_put(&row, "listener", CONTROL_REST, message->listener);
     put_client(&row, &message->client);

@@ -65,7 +65,7 @@ const char *command_name(enum verb verb)
         [VERB_HELP] = "HELP",         [VERB_EXPN] = "EXPN",         [VERB_TURN] = "TURN",
         [VERB_SEND] = "SEND",         [VERB_SOML] = "SOML",         [VERB_SAML] = "SAML",
         [VERB_ATRN] = "ATRN",         [VERB_ETRN] = "ETRN",         [VERB_XCLIENT] = "XCLIENT",
-        [VERB_XFORWARD] = "XFORWARD", [VERB_STARTTLS] = "STARTTLS",
+        [VERB_XFORWARD] = "XFORWARD", [VERB_STARTTLS] = "STARTTLS", [VERB_AUTH] = "AUTH",
     };
 
     return names[verb];

@@ -90,9 +90,14 @@ def test_queue_and_show(spooling, state):
         ("one", 1), ("two", 2)]
     assert {e["size"] for e in entries} == {len(DOTTED_MESSAGE), len(ODD_MESSAGE)}
     assert [e["id"] for e in entries] == sorted(e["id"] for e in entries)
+    assert {e["from"] for e in entries} == {"sender@example.org"}
+    assert {e["reply"] for e in entries} == {
+        "451 4.4.1 No connection to the next host, try again later"}
     lines = ctl.text("queue").splitlines()
-    assert len(lines) == 4 and lines[0].split()[:3] == ["ID", "STATE", "TARGET"]
-    assert first in lines[1]
+    assert len(lines) == 5 and lines[0].split()[:3] == ["ID", "STATE", "TARGET"]
+    assert first in lines[1] and "<sender@example.org>" in lines[1] and "451 4.4.1" in lines[1]
+    octets = len(DOTTED_MESSAGE) + len(ODD_MESSAGE)
+    assert lines[4] == f"-- 2 messages, 4 recipients, {octets} octets"
 
     shown, = ctl.json("show", second)
     assert (shown["from"], shown["listener"], shown["helo"]) == (
@@ -219,12 +224,63 @@ def test_flush(spooling, target):
     spool(server, recipients=("joe@other.test",))
     assert "no such message" in ctl.error(66, "flush", NO_ID)
     assert "no such target" in ctl.error(66, "flush", "#nobody")
-    assert ctl.json("flush", "@sub.example.test") == [{"flushed": 0}]
+    assert set(ctl.json("flush", "@sub.example.test")[0].values()) == {0}
+    assert ctl.json("flush", "#two") == [
+        {"flushed": 1, "started": 0, "probed": 1, "running": 0, "held": 0, "left": 0}]
+    ctl.text("hold", ctl.json("queue")[0]["id"])
+    assert ctl.json("flush", "--all")[0]["held"] == 1 and "held:       1" in ctl.text("flush", "--all")
+    ctl.text("release", ctl.json("queue")[0]["id"])
     there = target(address=("127.0.0.1", port))
     assert ctl.json("flush", "@EXAMPLE.test")[0]["flushed"] <= 3
     server.wait_event("delivered", count=3)
     assert len(there.wait_ended(3)) == 3
     assert [e["target"] for e in ctl.json("queue")] == ["two"]
+
+
+@both
+def test_queue_is_empty(spooling, state):
+    """It says so, and whether it asked a server or the spool."""
+    ctl = in_state(spooling(), state)
+    for words in (("queue",), ("queue", "--shape")):
+        done = ctl.run(*words)
+        assert done.stdout == b"queue is empty\n"
+        assert (b"no server runs here, the spool itself is asked" in done.stderr) == (state == "cold")
+    assert ctl.json("queue") == ctl.json("queue", "--shape") == []
+
+
+@both
+def test_shape(spooling, state):
+    """Messages by target and age, as qshape has them."""
+    server = spooling()
+    spool(server)
+    spool(server, recipients=("joe@example.test", "jane@other.test"))
+    ctl = in_state(server, state)
+    lines = [line.split() for line in ctl.text("queue", "--shape").splitlines()]
+    assert lines[0][:4] == ["TARGET", "TOTAL", "5m", "10m"] and len(lines[0]) == 12
+    assert [line[:4] for line in lines[1:]] == [
+        ["TOTAL", "2", "2", "0"], ["one", "2", "2", "0"], ["two", "1", "1", "0"]]
+    rows = ctl.json("queue", "--shape")
+    assert [(row["target"], row["messages"], row["5m"], row["older"]) for row in rows] == [
+        ("one", 2, 2, 0), ("two", 1, 1, 0)]
+
+
+def test_what_is_being_delivered_is_told(spooling, target):
+    """flush does not start it a second time, and says so."""
+    hold = Hold("250 2.0.0 kept")
+    port = free_port()
+    server = spooling(one=f"127.0.0.1:{port}")
+    one = spool(server)
+    there = target(address=("127.0.0.1", port)).on("end", hold)
+    ctl = Control(server)
+    ctl.text("flush", one)
+    there.wait_ended()
+    assert ctl.json("flush", "--all")[0]["running"] == 1
+    hold.release()
+
+
+def test_unknown_commands_are_named():
+    for word in ("status", "nonsense"):
+        assert f"unknown command: {word}" in control.run(word).stderr.decode()
 
 
 def test_flush_needs_a_server(spooling):
