@@ -311,7 +311,6 @@ static void count_envelope(struct bridge *b)
 static void perform_actions(struct bridge *b)
 {
     struct session_action todo;
-
     while (session_next(&b->session, &todo))
         perform(b, &todo);
 }
@@ -341,7 +340,6 @@ static void on_perform_all(struct carrier *c)
 static void free_bridge(struct bridge *b)
 {
     struct smtpd *d = b->smtpd;
-
     if (b->times.connected != 0) /* else nobody was greeted */
         bridge_log_disconnect(b);
     deadline_clear(b->carrier.loop, &b->deadline);

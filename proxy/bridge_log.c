@@ -270,6 +270,7 @@ static void put_target(const struct bridge *b, struct log_line *line, const stru
         log_put_text(line, "duplicate", "possible");
     if (reply != NULL)
         log_put_reply(line, pool_of(b), "reply", reply);
+    log_put_given(line, "error", facts->error);
 }
 
 static void put_targets(const struct bridge *b, struct log_line *line, const struct transaction *tx)

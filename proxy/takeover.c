@@ -69,7 +69,7 @@ static void put_recipient(struct part *part, struct spool_writer *w, const struc
 
     buf_init(&words, part->records.pool, REPLY_MAX_BYTES);
     if (r->final != FATE_HELD)
-        reply_put_text(&words, &r->reply);
+        outcome_put_words(&words, r);
     struct spool_recipient record = {
         .original = r->original,
         .to = r->to,

@@ -2,6 +2,7 @@
 /* What came of a delivery, gathered from its transaction: outcomes, and reports that are due. */
 #include <assert.h>
 
+#include "proxy/smtp/outcome.h"
 #include "spool/delivery_private.h"
 
 static struct spool_recipient *recipient_at(struct delivery *d, uint32_t i)
@@ -52,6 +53,19 @@ static void note_fate(struct delivery *d, uint32_t index, enum fate fate, const 
     d->end.is_any_deferred = d->end.is_any_deferred || fate == FATE_DEFERRED;
 }
 
+/* Our own words, and behind them the error that the branch has met. */
+static void add_error(struct delivery *d, struct spool_recipient *s, const struct recipient *rcpt)
+{
+    struct buf text;
+
+    if (rcpt->branch->facts.error.len == 0)
+        return;
+    buf_init(&text, &loop_pools(d->runner->host.loop)->medium, REPLY_MAX_BYTES);
+    outcome_put_words(&text, rcpt);
+    set_words(d, s, buf_bytes(&text), NULL);
+    buf_done(&text);
+}
+
 static void note(struct delivery *d, uint32_t index)
 {
     const struct recipient *rcpt = d->asked[index];
@@ -64,6 +78,7 @@ static void note(struct delivery *d, uint32_t index)
     if (rcpt->branch == NULL)
         return;
     s->remote = bytes_first(rcpt->branch->facts.address, SPOOL_REMOTE_MAX);
+    add_error(d, s, rcpt);
     if (fate != FATE_ACCEPTED)
         return;
     s->is_relayed = rcpt->branch->lacks_dsn && bounce_is_wanted(s, BOUNCE_RELAYED);

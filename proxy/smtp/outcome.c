@@ -464,3 +464,13 @@ struct reply outcome_of_message(const struct transaction *t)
     }
     return words(t, &tally, t->is_taken);
 }
+
+void outcome_put_words(struct buf *out, const struct recipient *r)
+{
+    reply_put_text(out, &r->reply);
+    if (r->reply.own == 0 || r->branch == NULL || r->branch->facts.error.len == 0)
+        return;
+    buf_text(out, " (");
+    buf_put(out, r->branch->facts.error);
+    buf_byte(out, ')');
+}

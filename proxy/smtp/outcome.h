@@ -76,4 +76,8 @@ bool outcome_is_success(const struct transaction *t, const struct recipient *hea
 /* Was the client told at RCPT that the recipient is accepted? Then it must hear of a failure. */
 bool outcome_is_acknowledged(const struct recipient *r);
 
+/* The words of the recipient's latest fate, for operators: where they are ours, with the error that
+ * its branch has met. */
+void outcome_put_words(struct buf *out, const struct recipient *r);
+
 #endif

@@ -86,6 +86,7 @@ struct branch_facts {
     struct bytes address;  /* of the connection, or the path */
     struct bytes identity; /* as it was handed on: "xclient", "xforward", "proxy-v1", ... "none" */
     struct bytes tls;      /* how the connection is encrypted; empty: not at all */
+    struct bytes error;    /* why there is none, or none any more */
     unsigned identity_kinds; /* the same as enum identity_kind bits; 0: none, or no relay */
     bool is_reused;          /* the connection had served before */
     bool is_replayed;        /* a reused connection broke, and a new one served */

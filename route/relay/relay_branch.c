@@ -208,6 +208,7 @@ bool relay_branch_report_due(struct relay_branch *w)
         return true;
     if (w->failed == RELAY_VERDICT)
         return report_verdict(w);
+    relay_report_note_error(w, relay_endpoints_why(&w->relay->endpoints));
     report_broken(w, &w->failure, false);
     return false;
 }
@@ -484,6 +485,7 @@ static void lose(struct relay_branch *w, bool is_end_sent, int error, const stru
     }
     log_lost(w, error, heard);
     w->link = NULL;
+    relay_report_note_error(w, error);
     report_broken(w, &reply, is_end_sent);
 }
 

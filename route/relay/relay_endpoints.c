@@ -207,6 +207,14 @@ unsigned relay_endpoints_position(const struct relay_endpoints *e, unsigned turn
     return 0;
 }
 
+int relay_endpoints_why(const struct relay_endpoints *e)
+{
+    for (unsigned i = 0; i < e->count; i++)
+        if (relay_health_is_down(&e->at[i].health))
+            return relay_health_why(&e->at[i].health);
+    return 0;
+}
+
 /* ---- what came of a connection ---- */
 
 void relay_endpoints_failed(struct relay_endpoints *e, const struct stream_target *to, int error,
@@ -216,6 +224,8 @@ void relay_endpoints_failed(struct relay_endpoints *e, const struct stream_targe
 
     if (endpoint == NULL)
         return;
+    relay_health_note_why(&endpoint->health,
+                          reply != NULL && reply->code != 0 ? reply->code : error);
     bool is_news = relay_health_open(&endpoint->health, now_ms(e));
     unsigned left = e->count - relay_endpoints_down_count(e);
     if (is_news)

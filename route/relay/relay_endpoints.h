@@ -71,6 +71,8 @@ enum reply_id relay_endpoints_refusal(const struct relay_endpoints *e);
 /* No address could be tried: answer at once. */
 bool relay_endpoints_are_down(struct relay_endpoints *e);
 unsigned relay_endpoints_down_count(struct relay_endpoints *e);
+/* Why the first of those that are down is: as relay_health_why(). */
+int relay_endpoints_why(const struct relay_endpoints *e);
 /* Where that turn begins; each address has as many turns in a row as its weight says. Legal when
  * there are addresses. */
 unsigned relay_endpoints_position(const struct relay_endpoints *e, unsigned turn);

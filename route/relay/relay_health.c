@@ -30,6 +30,7 @@ void relay_health_init(struct relay_health *h, const struct relay_sharing *shari
         return;
     h->down = sharing->key(sharing->owner, "down", target, address);
     h->probed = sharing->key(sharing->owner, "probed", target, address);
+    h->why = sharing->key(sharing->owner, "why", target, address);
 }
 
 bool relay_health_is_down(const struct relay_health *h)
@@ -60,6 +61,19 @@ bool relay_health_open(struct relay_health *h, uint64_t now_ms)
         return false;
     h->own_down = since;
     return true;
+}
+
+void relay_health_note_why(struct relay_health *h, int why)
+{
+    h->own_why = why;
+    change(h, h->why, word(h, h->why), (uint32_t)why);
+}
+
+/* What others found may be newer. */
+int relay_health_why(const struct relay_health *h)
+{
+    int why = (int)word(h, h->why);
+    return why != 0 ? why : h->own_why;
 }
 
 bool relay_health_close(struct relay_health *h)

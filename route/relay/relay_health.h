@@ -14,8 +14,9 @@ struct relay_sharing;
 
 struct relay_health {
     const struct relay_sharing *sharing; /* NULL: there are no others */
-    uint64_t down, probed;               /* keys of words that all processes know */
+    uint64_t down, probed, why;          /* keys of words that all processes know */
     uint32_t own_down;                   /* what we would have said there; 0: nothing */
+    int own_why;                         /* likewise */
 };
 
 /* `address` as text; empty: that of the target's names. `sharing` is borrowed. */
@@ -25,6 +26,9 @@ bool relay_health_is_down(const struct relay_health *h);
 uint32_t relay_health_down_seconds(const struct relay_health *h, uint64_t now_ms);
 /* It cannot be reached. True: nobody knew. */
 bool relay_health_open(struct relay_health *h, uint64_t now_ms);
+/* Why: an error, or the code of the reply that was no greeting; 0: not known. */
+void relay_health_note_why(struct relay_health *h, int why);
+int relay_health_why(const struct relay_health *h);
 /* It can. True: it counted as down, and nobody has said that it does not. */
 bool relay_health_close(struct relay_health *h);
 /* While it is down, true once in an interval, for one process: that one probes. */

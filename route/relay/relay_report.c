@@ -3,10 +3,27 @@
 #include "route/relay/relay_report.h"
 
 #include <assert.h>
+#include <stdio.h>
+#include <string.h>
 
+#include "proxy/base/error.h"
 #include "route/carrier.h"
 #include "route/relay/relay_branch_private.h"
 #include "route/relay/relay_private.h"
+
+void relay_report_note_error(struct relay_branch *w, int error)
+{
+    const char *own = error_text(error);
+    char buffer[128];
+
+    if (error > 0)
+        snprintf(buffer, sizeof(buffer), "greeted with %d", error);
+    else if (own == NULL && error != 0)
+        own = strerror_r(-error, buffer, sizeof(buffer));
+    if (error != 0)
+        (void)arena_copy(w->branch->transaction->mail, bytes_of(own != NULL ? own : buffer),
+                         &w->branch->facts.error);
+}
 
 bool relay_report(struct relay_branch *w, struct event *ev)
 {

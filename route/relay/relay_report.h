@@ -13,4 +13,8 @@ bool relay_report(struct relay_branch *w, struct event *ev);
 /* The same. Legal when ev->rcpt awaits the reply to its RCPT. */
 bool relay_report_answer(struct relay_branch *w, struct event *ev);
 
+/* Why there is no connection, or none any more, for the operator: an error, or the code of a reply
+ * that was no greeting; 0: not known. */
+void relay_report_note_error(struct relay_branch *w, int error);
+
 #endif

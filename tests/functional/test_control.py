@@ -92,7 +92,7 @@ def test_queue_and_show(spooling, state):
     assert [e["id"] for e in entries] == sorted(e["id"] for e in entries)
     assert {e["from"] for e in entries} == {"sender@example.org"}
     assert {e["reply"] for e in entries} == {
-        "451 4.4.1 No connection to the next host, try again later"}
+        "451 4.4.1 No connection to the next host, try again later (Connection refused)"}
     lines = ctl.text("queue").splitlines()
     assert len(lines) == 5 and lines[0].split()[:3] == ["ID", "STATE", "TARGET"]
     assert first in lines[1] and "<sender@example.org>" in lines[1] and "451 4.4.1" in lines[1]
@@ -105,6 +105,7 @@ def test_queue_and_show(spooling, state):
     assert [(r["to"], r["target"]) for r in shown["recipients"]] == [
         ("joe@other.test", "two"), ("jane@other.test", "two"), ("bob@example.test", "one")]
     assert "<jane@other.test>" in ctl.text("show", second)
+    assert "try again later (Connection refused)" in ctl.text("show", second)
     assert ctl.run("cat", first).stdout == DOTTED_MESSAGE
     assert ctl.run("cat", second).stdout == ODD_MESSAGE
 

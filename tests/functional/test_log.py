@@ -308,5 +308,5 @@ def test_no_connection_no_address(postern):
         client.hello()
         assert client.mail(PLAIN_MESSAGE).code == 250
     line = server.wait_transaction()
-    assert line["target"] == "target"
+    assert line["target"] == "target" and line["error"] == "Connection refused"
     assert not {"address", "connection", "identity"} & set(line)
