@@ -166,10 +166,10 @@ static int write_records(struct delivery *d)
 /* The file was found damaged while it was read again, reported or rewritten. */
 static int set_aside(struct delivery *d, int error)
 {
-    struct store_place bad;
-
     d->end.bad_error = error;
-    error = store_move(d->runner->host.store, &d->place, STORE_BAD, 0, &bad);
+    error = d->place.folder == STORE_BAD /* and the sync has failed then */
+                ? 0
+                : store_move(d->runner->host.store, &d->place, STORE_BAD, 0, &d->place);
     if (error == 0)
         d->fate = DELIVERY_BAD;
     return error;

@@ -232,14 +232,13 @@ static int link_goal(const struct move *move)
     return error == 0 || error == -ENOENT ? disk_link(move->from.text, move->to.text) : error;
 }
 
-/* The old name is removed when the new one is durable: whatever fails, one of both is. */
+/* The old name is removed when the new one is durable: whatever fails, one of both is. A removal
+ * that fails may have happened; then the message lies at the goal alone. */
 static int move_file(const struct move *move)
 {
     struct disk_facts facts;
     int error = link_goal(move);
 
-    if (error == -ENOENT && disk_facts_of_path(move->to.text, &facts) == 0)
-        return 0; /* an earlier move had come so far */
     if (error != 0)
         return error;
     error = disk_sync_open_directory(move->goal);
@@ -248,7 +247,7 @@ static int move_file(const struct move *move)
         return error;
     }
     error = disk_unlink(move->from.text);
-    return error == -ENOENT ? 0 : error;
+    return error != 0 && disk_facts_of_path(move->from.text, &facts) == 0 ? error : 0;
 }
 
 int store_move(const struct store *store, const struct store_place *place, enum store_folder to,

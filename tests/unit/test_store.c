@@ -247,7 +247,6 @@ static void moves(void **state)
     assert_int_equal(store_world_list(&w, &text), 0);
     snprintf(expected, sizeof(expected), "hold %s\n", place.id.text);
     assert_string_equal(text.at, expected);
-    assert_int_equal(store_move(w.store, &place, STORE_HOLD, 0, &there), 0); /* has happened */
     assert_int_equal(store_move(w.store, &place, STORE_BAD, 0, &back), -ENOENT);
     /* Into a directory that is not there (any more). */
     assert_int_equal(store_move(w.store, &there, STORE_QUEUE, 4711, &back), 0);

@@ -43,6 +43,24 @@ static int move_and_not_take_back(void *owner)
     return move_in_vain(owner, 2);
 }
 
+/* Whether a removal that fails has happened is left to chance: `there` says where it lies. */
+static int move_and_not_leave(void *owner)
+{
+    struct store_place *place = owner, there = {.folder = STORE_BAD};
+    struct spool_message message;
+    struct store_world w;
+
+    store_world_enter(&w);
+    assert_int_equal(store_world_put(&w, BODY_BYTES, place), 0);
+    sim_disk_fail(sim_current(), SIM_DISK_NAME, 2, -EIO);
+    int error = store_move(w.store, place, STORE_HOLD, 0, &there);
+    sim_disk_fail(sim_current(), SIM_DISK_NAME, 1, 0);
+    assert_int_equal(error, there.folder == STORE_HOLD ? 0 : -EIO);
+    int found = store_world_look(&w, place, BODY_BYTES, &message);
+    assert_int_equal(found, error == 0 ? -ENOENT : 0);
+    return store_world_leave(&w);
+}
+
 /* An earlier move was cut short behind its link, whose sync has failed. */
 static int move_once_more(void *owner)
 {
@@ -117,6 +135,7 @@ static void keeps_what_was_moved_in_vain(void **state)
     (void)state;
     is_kept(move_and_take_back);
     is_kept(move_and_not_take_back);
+    is_kept(move_and_not_leave);
 }
 
 static void keeps_what_was_moved_twice(void **state)

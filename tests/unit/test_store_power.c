@@ -558,7 +558,7 @@ static bool is_moved_after_failure(uint64_t nth)
 {
     struct sim *world = sim_new(nth);
     struct store_world w;
-    struct store_place place, there;
+    struct store_place place, there = {.folder = STORE_QUEUE};
     struct spool_message message;
 
     store_world_begin(&w);
@@ -566,7 +566,8 @@ static bool is_moved_after_failure(uint64_t nth)
     sim_disk_fail(world, SIM_DISK_SYNC, nth, -EIO);
     int error = store_move(w.store, &place, STORE_HOLD, 0, &there);
     sim_disk_fail(world, SIM_DISK_SYNC, 0, 0);
-    assert_int_equal(store_move(w.store, &place, STORE_HOLD, 0, &there), 0);
+    if (there.folder != STORE_HOLD)
+        assert_int_equal(store_move(w.store, &place, STORE_HOLD, 0, &there), 0);
     assert_int_equal(there.folder, STORE_HOLD);
     assert_int_equal(store_world_look(&w, &there, 100, &message), 0);
     store_world_end(&w);
