@@ -137,9 +137,11 @@ void session_hang_up(struct session *s, const struct reply *reply)
 
 void session_tell_slots(struct session *s)
 {
-    while (!list_is_empty(&s->slots) && session_has_room_to_do(s) &&
+    struct list *first;
+
+    while ((first = list_first(&s->slots)) != NULL && session_has_room_to_do(s) &&
            buf_length(&s->out) < SESSION_UNSENT_MAX) {
-        struct slot *slot = LIST_ENTRY(list_first(&s->slots), struct slot, link);
+        struct slot *slot = LIST_ENTRY(first, struct slot, link);
         if (slot->rcpt == NULL) {
             reply_put(&s->out, &slot->reply, 0, REPLY_AS_IT_IS);
         } else {
