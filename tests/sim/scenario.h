@@ -462,7 +462,6 @@ void spool_damage(struct scenario *s, const char *path, enum rot rot);
 bool spool_is_bodiless(struct scenario *s, const struct message *m);
 /* A bit of its file has flipped, and not of what was written last: nothing leaves it any more. */
 bool spool_is_damaged(struct scenario *s, const struct message *m);
-bool spool_is_told(struct scenario *s, struct spool_file *f); /* the operator, in the log */
 /* What is damaged is kept, whatever it says, and the operator has been told. */
 void spool_keep_damaged(struct scenario *s, struct spool_file *f);
 

@@ -150,17 +150,6 @@ void spool_damage(struct scenario *s, const char *path, enum rot rot)
     spoil(s, path, f, rot == ROT_BODY);
 }
 
-bool spool_is_told(struct scenario *s, struct spool_file *f)
-{
-    char words[64];
-
-    if (!f->is_told) {
-        snprintf(words, sizeof(words), "queue-file transaction=%s", f->id);
-        f->is_told = scenario_search(sim_log(s->world), words) != NULL;
-    }
-    return f->is_told;
-}
-
 /* In the log, or by his fsck. */
 void spool_keep_damaged(struct scenario *s, struct spool_file *f)
 {
@@ -168,6 +157,6 @@ void spool_keep_damaged(struct scenario *s, struct spool_file *f)
 
     for (unsigned i = 0; m != NULL && i < m->recipient_count; i++)
         m->recipients[i].is_queued = true;
-    if (!spool_is_told(s, f) && !s->plan.has_operator && !s->plan.has_cold && !has_died_since(s, f))
+    if (!f->is_told && !s->plan.has_operator && !s->plan.has_cold && !has_died_since(s, f))
         scenario_fail(s, "%s is damaged, and nobody is told", f->id);
 }

@@ -204,6 +204,19 @@ static bool begins(struct bytes line, const char *event)
     return line.len > len && memcmp(line.at, event, len) == 0;
 }
 
+/* queue-file, queue-stray, queue-not-read, queue-not-synced */
+static void on_queue(struct scenario *s, struct bytes line)
+{
+    struct spool_file *f = spool_file_of(s, value_of(line, " transaction="));
+
+    if (f != NULL && begins(line, "queue-file "))
+        f->is_told = true;
+    if (!begins(line, "queue-stray ")) /* which is there, and no failure */
+        s->bad.line_ms = sim_now_ms(s->world);
+    if (bytes_is(value_of(line, " error="), "out of memory"))
+        spool_note_failure(s, message_of_transaction(s, line), value_of(line, " transaction="));
+}
+
 static void on_line(void *owner, struct bytes line)
 {
     struct scenario *s = owner;
@@ -228,11 +241,8 @@ static void on_line(void *owner, struct bytes line)
         if (begins(line, "bounced "))
             on_bounced(s, line);
         break;
-    case 'q':                              /* queue-file, queue-not-read, queue-not-synced */
-        if (!begins(line, "queue-stray ")) /* which is there, and no failure */
-            s->bad.line_ms = sim_now_ms(s->world);
-        if (bytes_is(value_of(line, " error="), "out of memory"))
-            spool_note_failure(s, message_of_transaction(s, line), value_of(line, " transaction="));
+    case 'q':
+        on_queue(s, line);
         return;
     default:
         return;

@@ -373,7 +373,7 @@ static bool is_given_up(struct scenario *s, const char *path)
 {
     struct spool_file *f = spool_file_of(s, bytes_of(name_of(path)));
 
-    return f != NULL && f->is_unreadable && !must_be_returned(s, f) && spool_is_told(s, f);
+    return f != NULL && f->is_unreadable && !must_be_returned(s, f) && f->is_told;
 }
 
 bool spool_is_drained(struct scenario *s)
