@@ -201,6 +201,9 @@ static int step(struct sasl_client *sasl, const char *challenge, char **response
 {
     char *asked = NULL, *said = NULL;
     size_t asked_len = 0, said_len = 0;
+
+    if (sasl->is_proof)
+        return ERR_GARBAGE; /* all is said; the library would say a password again and again */
     int result = gsasl_base64_from(challenge, strlen(challenge), &asked, &asked_len);
 
     if (result == GSASL_OK && is(sasl, "SCRAM-SHA-256") &&

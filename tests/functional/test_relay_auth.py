@@ -218,6 +218,7 @@ LOST = {
     "LOGIN, garbage": ("LOGIN", Exchange("334 ?", "501 no")),
     "LOGIN, without end": ("LOGIN", Exchange(*30 * ["334 VXNlcm5hbWU6"])),
     "PLAIN, challenge": ("PLAIN", Exchange("334 ", "334 ", "501 no")),
+    "PLAIN, without end": ("PLAIN", Exchange(*10000 * ["334 "])),
     "PLAIN, garbage": ("PLAIN", Close("not a reply")),
 }
 
