@@ -51,13 +51,56 @@ bool relay_auth_is_needed(const struct relay_conf *conf)
     return auth_of(conf)->user.len != 0;
 }
 
+/* ---- targets that repeat what they have heard ---- */
+
+static int sextet(uint8_t c)
+{
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const char *found = c == '\0' ? NULL : strchr(alphabet, c);
+
+    return found == NULL ? -1 : (int)(found - alphabet);
+}
+
+/* Octet `i` of what begins there in base64; -1: it ends before. */
+static int decoded(struct bytes base64, size_t i)
+{
+    size_t at = i / 3 * 4 + i % 3;
+    unsigned shift = 2 * (unsigned)(i % 3);
+
+    if (at + 1 >= base64.len)
+        return -1;
+    int left = sextet(base64.at[at]), right = sextet(base64.at[at + 1]);
+    return left < 0 || right < 0 ? -1 : (left << (shift + 2) | right >> (4 - shift)) & 255;
+}
+
+static bool begins_with(struct bytes base64, size_t skipped, struct bytes secret)
+{
+    size_t i = 0;
+
+    while (i < secret.len && decoded(base64, skipped + i) == secret.at[i])
+        i++;
+    return i == secret.len;
+}
+
+/* It may stand behind a name there. No copy of it is made to find that out. */
+static bool is_in_base64(struct bytes words, struct bytes secret)
+{
+    for (; words.len != 0; words = bytes_skip(words, 1))
+        for (size_t skipped = 0; skipped < 3; skipped++)
+            if (begins_with(words, skipped, secret))
+                return true;
+    return false;
+}
+
 bool relay_auth_is_in(const struct relay *r, struct bytes words)
 {
     const struct relay_auth_conf *auth = auth_of(r->conf);
     struct bytes secret = auth->token.path.len != 0 ? auth->token.text : auth->password.text;
 
     return secret.len != 0 && words.len >= secret.len &&
-           memmem(words.at, words.len, secret.at, secret.len) != NULL;
+           (memmem(words.at, words.len, secret.at, secret.len) != NULL ||
+            is_in_base64(words, secret));
 }
 
 /* ---- which mechanism ---- */

@@ -32,7 +32,7 @@ const char *relay_auth_mechanism(const struct relay_auth *auth);
 /* Its owner is told nothing more. NULL is fine. */
 void relay_auth_leave(struct relay_auth **held);
 
-/* Do the target's words hold our password or token? Then nobody may see them. */
+/* Do the target's words hold our password or token, plain or in base64? Nobody may see them. */
 bool relay_auth_is_in(const struct relay *r, struct bytes words);
 
 #endif

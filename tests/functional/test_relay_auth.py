@@ -6,11 +6,12 @@ import re
 import pytest
 
 from conftest import relay_config
+from harness.control import Control
 from harness.dovecot_auth import DovecotAuth
 from harness.messages import PLAIN_MESSAGE
 from harness.postfix import Postfix
 from harness.process import is_root
-from peers.answers import Close, Flood, Hold, Reset
+from peers.answers import Answer, Close, Flood, Hold, Reset
 from peers.auth import Exchange, Scram, decoded, encoded
 from peers.target import DEFAULT_EHLO
 
@@ -164,6 +165,36 @@ def test_reply_that_repeats_the_password(smart_host, to_smart_host):
                                                      .encode().decode("latin-1")))
     server = to_smart_host(backend)
     assert_down(server, backend, "does not take our credentials")
+
+
+class Parrot(Answer):
+    """Asks as a server of LOGIN does, then refuses and repeats what it has heard last."""
+
+    def __init__(self, questions):
+        self.questions = questions
+
+    def perform(self, connection):
+        line = connection.lines[-1]
+        for question in self.questions:
+            connection.perform(question)
+            line = connection.read_line()
+        connection.perform(["535-5.7.8 no", f"535 5.7.8 not '{line}'"])
+
+
+@pytest.mark.parametrize("mechanism, questions, user", [
+    ("PLAIN", (), "j"), ("PLAIN", (), "jo"), ("PLAIN", (), "joe"), ("XOAUTH2", (), "joe"),
+    ("LOGIN", ("334 VXNlcm5hbWU6", "334 UGFzc3dvcmQ6"), "joe")])
+def test_reply_that_repeats_base64(smart_host, postern, secret, mechanism, questions, user):
+    """Wherever the secret stands there; neither the log nor posternctl shows it."""
+    backend = smart_host(mechanism).on("AUTH", Parrot(questions))
+    key = "auth-token-file" if mechanism == "XOAUTH2" else "auth-password-file"
+    server = postern(relay_config(backend.address, "identity = none", f"auth-user = {user}",
+                                  f'{key} = "{secret(TOKEN)}"'))
+    assert_down(server, backend, "does not take our credentials")
+    told = Control(server).run("probe", "target").stdout.decode()
+    assert "AUTH" in told
+    for text in (server.log.output, told):
+        assert "5.7.8" not in text
 
 
 @pytest.mark.parametrize("with_tls, mechanisms, token, error", [
