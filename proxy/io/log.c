@@ -247,19 +247,24 @@ static bool takes_fields(const struct log_line *line)
     return line->is_open && !line->log->is_part_full;
 }
 
+typedef void put_value(struct log_text *text, struct bytes value);
+
+static void put_field(struct log *log, const char *key, struct bytes value, put_value *put)
+{
+    size_t before = log->line.len;
+
+    put_key(log, key);
+    put(&log->line, value);
+    keep_or_drop(log, &log->line, before);
+}
+
 void log_put(struct log_line *line, const char *key, struct bytes value)
 {
     struct log *log = line->log;
 
     if (!takes_fields(line))
         return;
-    size_t before = log->line.len;
-    put_key(log, key);
-    if (log->is_json)
-        log_text_json_string(&log->line, value);
-    else
-        log_text_value(&log->line, value);
-    keep_or_drop(log, &log->line, before);
+    put_field(log, key, value, log->is_json ? log_text_json_string : log_text_value);
     put_journal(line, key, value);
 }
 
@@ -269,13 +274,7 @@ void log_put_list(struct log_line *line, const char *key, struct bytes items)
 
     if (!takes_fields(line))
         return;
-    size_t before = log->line.len;
-    put_key(log, key);
-    if (log->is_json)
-        log_text_json_list(&log->line, items);
-    else
-        log_text_list(&log->line, items);
-    keep_or_drop(log, &log->line, before);
+    put_field(log, key, items, log->is_json ? log_text_json_list : log_text_list);
     while (items.len > 0) {
         size_t len = bytes_find(items, '\n');
         put_journal(line, key, bytes_first(items, len));
