@@ -226,20 +226,23 @@ static void put_key(struct log *log, const char *key)
     log_text_cstring(&log->line, "\":");
 }
 
-static void put_journal(struct log_line *line, const char *key, struct bytes value)
+static void put_journal_field(struct log *log, const char *key, struct bytes value)
 {
-    struct log *log = line->log;
     size_t before = log->fields.len;
     char octets[64];
     struct log_text name = {.at = (uint8_t *)octets, .max = sizeof(octets) - 1};
 
-    if ((line->sinks & log->journals) == 0)
-        return;
     put_key_in(log, &name, key);
     assert(!name.is_full);
     octets[name.len] = '\0';
     log_text_journal_field(&log->fields, octets, value);
     keep_or_drop(log, &log->fields, before);
+}
+
+static void put_journal(struct log_line *line, const char *key, struct bytes value)
+{
+    if ((line->sinks & line->log->journals) != 0)
+        put_journal_field(line->log, key, value);
 }
 
 static bool takes_fields(const struct log_line *line)
