@@ -273,15 +273,28 @@ static void put_target(const struct bridge *b, struct log_line *line, const stru
     log_put_given(line, "error", facts->error);
 }
 
+/* A target that could not be reached has a branch for each recipient: one stands for all. */
+static bool stands_for(const struct branch *named, const struct branch *branch)
+{
+    const struct reply *words = reply_of(named), *others = reply_of(branch);
+
+    return named->target == branch->target && named->facts.address.len == 0 &&
+           branch->facts.address.len == 0 && words != NULL && others != NULL &&
+           bytes_equal(words->wire, others->wire);
+}
+
 static void put_targets(const struct bridge *b, struct log_line *line, const struct transaction *tx)
 {
+    const struct branch *last = NULL;
     unsigned named = 0;
 
     LIST_EACH (link, &tx->branches) {
         const struct branch *branch = LIST_ENTRY(link, struct branch, in_transaction);
         bool is_reopened = branch->is_stale && branch->destination->branch != branch;
-        if (is_reopened || named++ >= TARGETS_NAMED_MAX)
+        if (is_reopened || (last != NULL && stands_for(last, branch)) ||
+            named++ >= TARGETS_NAMED_MAX)
             continue;
+        last = branch;
         log_open_part(line, "targets");
         put_target(b, line, branch);
         log_close_part(line);

@@ -140,9 +140,13 @@ static void tell(struct several *these)
     buf_reset(&these->names);
 }
 
+/* A target that is away has a branch for each recipient. */
 static bool is_like(const struct recipient *r, const struct recipient *other)
 {
-    return r->branch == other->branch && bytes_equal(r->reply.wire, other->reply.wire);
+    const struct target *target = r->branch == NULL ? NULL : r->branch->target;
+
+    return target == (other->branch == NULL ? NULL : other->branch->target) &&
+           bytes_equal(r->reply.wire, other->reply.wire);
 }
 
 static void gather(struct several *these, const struct recipient *r)

@@ -74,6 +74,19 @@ def test_recipients_of_several_targets(target, postern, tmp_path):
     assert lines["one"]["reply"] == "552 5.2.2 too much"
 
 
+def test_target_that_is_away_is_named_once(postern):
+    """However many recipients it has."""
+    server = postern(relay_config("127.0.0.1:1", "identity = none", "on-failure = spool"))
+    with server.client() as client:
+        client.hello()
+        client.mail(PLAIN_MESSAGE, recipients=["a@example.test", "b@example.test"])
+        client.quit()
+    closing = server.wait_transaction()
+    server.wait_event("disconnect")
+    assert closing["target"] == "target" and "target2" not in closing
+    assert server.events("recipients") == []
+
+
 def test_lists_are_lists_in_json(target, postern, tmp_path):
     backend = target()
     server = postern(f"[relay \"one\"]\naddress = {backend.address}\nidentity = none\n"
