@@ -6,6 +6,7 @@ import select
 import socket
 import subprocess
 import threading
+import time
 import tty
 
 import pytest
@@ -52,8 +53,9 @@ def session(server):
 
 def read_until(descriptor, pattern):
     """All that is read until a line of that kind is there."""
-    text, looked_at = b"", 0
+    text, looked_at, end = b"", 0, time.monotonic() + 60
     while not re.search(pattern, text[looked_at:]):
+        assert time.monotonic() < end, text[-2000:]
         looked_at = text.rfind(b"\n") + 1
         assert select.select([descriptor], [], [], 20)[0], text[-2000:]
         text += os.read(descriptor, 65536)
@@ -76,9 +78,10 @@ def test_nobody_reads(workers, make, postern):
         for _ in range(SESSIONS):
             session(server)
         asking = threading.Event()
-        asker = threading.Thread(target=lambda: [session(server) for _ in iter(asking.is_set, True)])
+        asker = threading.Thread(target=lambda: [session(server) for _ in iter(asking.is_set, True)],
+                                 daemon=True)
         asker.start()                           # lines go out with the turns of the loop
-        text = read_until(ours, rb"log-lost lines=\d+\n")
+        text = read_until(ours, rb"log-lost .*lines=\d+\n")
         asking.set()
         drained = threading.Thread(target=lambda: read_until(ours, rb"stop .*role=(all|master)"))
         drained.start()
