@@ -8,6 +8,8 @@
 
 #include "tests/sim/scenario_target.h"
 
+#define CONNECTIONS_MAX 10000
+
 /* ---- the envelope ---- */
 
 static bool begins(const char *line, const char *verb)
@@ -274,6 +276,10 @@ static void on_asked(void *owner, struct sim_peer *peer)
     v->scenario = s;
     v->peer = peer;
     v->number = ++s->targets.connections;
+    if (v->number == CONNECTIONS_MAX) {
+        scenario_fail(s, "targets are connected to for ever");
+        sim_stop(s->world);
+    }
     v->backend = sim_target_address(peer)[11] - '1'; /* 198.51.100.1 and so on */
     v->target = v->backend == 0 ? 0 : 1;
     v->is_lmtp = s->targets.is_lmtp[v->target];
