@@ -276,11 +276,11 @@ static void put_target(const struct bridge *b, struct log_line *line, const stru
 /* A target that could not be reached has a branch for each recipient: one stands for all. */
 static bool stands_for(const struct branch *named, const struct branch *branch)
 {
+    if (named->target != branch->target || named->facts.address.len != 0 ||
+        branch->facts.address.len != 0)
+        return false;
     const struct reply *words = reply_of(named), *others = reply_of(branch);
-
-    return named->target == branch->target && named->facts.address.len == 0 &&
-           branch->facts.address.len == 0 && words != NULL && others != NULL &&
-           bytes_equal(words->wire, others->wire);
+    return words != NULL && others != NULL && bytes_equal(words->wire, others->wire);
 }
 
 static void put_targets(const struct bridge *b, struct log_line *line, const struct transaction *tx)

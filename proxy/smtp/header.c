@@ -42,15 +42,25 @@ static void end_name(struct header_counter *counter)
         counter->matched = TAKING_ID;
 }
 
-/* It ends at a blank; those in front of it do not count. */
-static void take_id(struct header_counter *counter, uint8_t octet)
+static bool is_of_id(uint8_t octet)
 {
-    bool is_between = byte_is_blank(octet) || octet == '\r';
+    return !byte_is_blank(octet) && octet != '\r' && octet != '\n';
+}
 
-    if (!is_between && counter->id_len < ID_MAX)
-        counter->id[counter->id_len++] = octet;
-    else if (!is_between || counter->id_len > 0)
+/* It ends at a blank; those in front of it do not count. Returns its octets in front of `rest`. */
+static size_t take_id(struct header_counter *counter, struct bytes rest)
+{
+    size_t room = (size_t)(ID_MAX - counter->id_len), len = 0;
+
+    while (len < rest.len && is_of_id(rest.at[len]))
+        len++;
+    size_t kept = len < room ? len : room;
+    if (kept != 0)
+        memcpy(counter->id + counter->id_len, rest.at, kept);
+    counter->id_len = (uint16_t)(counter->id_len + kept);
+    if (kept < len)
         counter->matched = OTHER_FIELD;
+    return len;
 }
 
 /* One octet of a line that may still become one of the fields. */
@@ -64,8 +74,8 @@ static void match(struct header_counter *counter, uint8_t octet)
         counter->is_line_empty = false;
     if (counter->matched == AWAITING_ID)
         counter->matched = byte_is_blank(octet) ? TAKING_ID : 0;
-    if (counter->matched == TAKING_ID) {
-        take_id(counter, octet);
+    if (counter->matched == TAKING_ID) { /* a blank */
+        counter->matched = counter->id_len > 0 ? OTHER_FIELD : TAKING_ID;
         return;
     }
     if (counter->matched == 0)
@@ -85,9 +95,13 @@ void header_counter_feed(struct header_counter *counter, struct bytes content)
     struct bytes rest = content;
 
     while (rest.len > 0 && !counter->is_over) {
-        size_t skipped = counter->matched == OTHER_FIELD ? bytes_find(rest, '\n') : 0;
+        size_t passed = 0;
 
-        rest = bytes_skip(rest, skipped);
+        if (counter->matched == OTHER_FIELD)
+            passed = bytes_find(rest, '\n');
+        else if (counter->matched == TAKING_ID)
+            passed = take_id(counter, rest);
+        rest = bytes_skip(rest, passed);
         if (rest.len == 0)
             return;
         match(counter, rest.at[0]);

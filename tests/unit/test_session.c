@@ -9,38 +9,19 @@
  *
  * Routes: a.test and b.test are relays, s.test one that is spooled, m.test a maildir, list.test
  * both a and m; no.test is rejected, gone.test discarded. */
+/* needs: tests/unit/session_script.c */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "proxy/smtp/outcome.h"
-#include "proxy/smtp/session.h"
-#include "tests/unit/lib.h"
-
-#define LOG_BYTES 65536
+#include "tests/unit/session_script.h"
 
 struct target {
     const char *name;
 };
 static struct target target_a = {"a"}, target_b = {"b"}, target_m = {"m"}, target_s = {"s"};
 
-struct play {
-    struct pool small, medium;
-    struct session_conf conf;
-    struct session session;
-    char log[LOG_BYTES]; /* "S ..." and "A ..." lines that nobody has asked for yet */
-    size_t log_bytes;
-    bool is_closed;
-};
-
-static void note(struct play *p, const char *kind, const char *what, const char *more)
-{
-    int len = snprintf(p->log + p->log_bytes, LOG_BYTES - p->log_bytes, "%s %s%s%s\n", kind, what,
-                       more[0] == '\0' ? "" : " ", more);
-    p->log_bytes += (size_t)len;
-    assert_true(p->log_bytes < LOG_BYTES);
-}
-
-static void route(struct play *p, struct recipient *rcpt)
+static void route(struct session_script *p, struct recipient *rcpt)
 {
     struct routed routed = {.leg_count = 1};
     struct routed_leg legs[2] = {{.target = &target_a, .to = rcpt->original},
@@ -64,7 +45,7 @@ static void route(struct play *p, struct recipient *rcpt)
                              &(struct event){.kind = EV_ROUTED, .rcpt = rcpt, .routed = &routed});
 }
 
-static void answer_etrn(struct play *p, struct bytes node)
+static void answer_etrn(struct session_script *p, struct bytes node)
 {
     char text[64];
     int len = snprintf(text, sizeof(text), "251 nothing for %.*s\r\n", (int)node.len,
@@ -74,7 +55,7 @@ static void answer_etrn(struct play *p, struct bytes node)
     session_feed(&p->session, &(struct session_event){.kind = SESSION_EV_ANSWER, .reply = reply});
 }
 
-static void carry(struct play *p, const struct action *todo)
+static void carry(struct session_script *p, const struct action *todo)
 {
     static const char *const names[] = {[ACT_OPEN] = "open",
                                         [ACT_RCPT] = "rcpt",
@@ -86,21 +67,22 @@ static void carry(struct play *p, const struct action *todo)
                                         [ACT_PREPARE_SPOOL] = "prepare",
                                         [ACT_COMMIT_SPOOL] = "commit",
                                         [ACT_SETTLED] = "settled"};
-    char more[256] = "";
+    char more[256];
 
+    snprintf(more, sizeof(more), "%s", names[todo->kind]);
     if (todo->branch != NULL)
-        snprintf(more, sizeof(more), "%s", todo->branch->target->name);
+        snprintf(more + strlen(more), sizeof(more) - strlen(more), " %s",
+                 todo->branch->target->name);
     if (todo->kind == ACT_RCPT)
         snprintf(more + strlen(more), sizeof(more) - strlen(more), " %.*s",
                  (int)todo->rcpt->to.local.len, (const char *)todo->rcpt->to.local.at);
     if (todo->kind == ACT_OPEN)
         todo->branch->shell = p;
-    note(p, "A", names[todo->kind], more);
+    session_script_note(p, "A", more);
 }
 
-static void perform(struct play *p, const struct session_action *todo)
+static void perform(struct session_script *p, const struct session_action *todo)
 {
-    assert_false(p->is_closed);
     switch (todo->kind) {
     case SESSION_ACT_ROUTE:
         route(p, todo->rcpt);
@@ -112,15 +94,14 @@ static void perform(struct play *p, const struct session_action *todo)
         carry(p, &todo->of_transaction);
         break;
     case SESSION_ACT_FILTER:
-        note(p, "A", "filter", "");
+        session_script_note(p, "A", "filter");
         break;
     case SESSION_ACT_ASSERTED:
-        note(p, "A", "asserted", "");
+        session_script_note(p, "A", "asserted");
         session_greet(&p->session);
         break;
     case SESSION_ACT_CLOSE:
-        note(p, "A", "close", "");
-        p->is_closed = true;
+        session_script_note(p, "A", "close");
         break;
     case SESSION_ACT_FORWARDED:
     case SESSION_ACT_GREETED:
@@ -136,43 +117,7 @@ static void perform(struct play *p, const struct session_action *todo)
     }
 }
 
-static void drain(struct play *p)
-{
-    struct session_action todo;
-    struct buf *out = &p->session.out;
-
-    while (session_next(&p->session, &todo))
-        perform(p, &todo);
-    while (buf_length(out) != 0) {
-        struct bytes rest = buf_bytes(out);
-        size_t end = bytes_find(rest, '\n');
-        char line[1024];
-        assert_true(end > 0 && end < rest.len && rest.at[end - 1] == '\r');
-        snprintf(line, sizeof(line), "%.*s", (int)(end - 1), (const char *)rest.at);
-        note(p, "S", line, "");
-        buf_consume(out, end + 1);
-    }
-}
-
-static void client_says(struct play *p, const char *text, size_t step)
-{
-    char line[2048];
-    int len = snprintf(line, sizeof(line), "%s\r\n", text);
-    size_t at = 0, shown = 0;
-
-    while (at < (size_t)len) {
-        shown = shown + step < (size_t)len ? shown + step : (size_t)len;
-        struct bytes in = bytes_make(line + at, shown - at);
-        size_t used = session_feed(&p->session,
-                                   &(struct session_event){.kind = SESSION_EV_BYTES, .bytes = in});
-        drain(p);
-        at += used;
-        if (used == 0 && shown == (size_t)len)
-            break;
-    }
-}
-
-static struct branch *branch_of(struct play *p, const char *name)
+static struct branch *branch_of(struct session_script *p, const char *name)
 {
     LIST_EACH (link, &p->session.tx->branches) {
         struct branch *b = LIST_ENTRY(link, struct branch, in_transaction);
@@ -194,7 +139,7 @@ static struct recipient *first_open(struct branch *b)
     return NULL;
 }
 
-static void target_says(struct play *p, const char *text)
+static void target_says(struct session_script *p, const char *text)
 {
     char name[8], what[16], wire[256];
     int at = 0;
@@ -220,10 +165,10 @@ static void target_says(struct play *p, const char *text)
         ev.kind = EV_COMMITTED;
     }
     session_feed_transaction(&p->session, &ev);
-    drain(p);
+    session_script_drain(p);
 }
 
-static void something_happens(struct play *p, const char *what)
+static void something_happens(struct session_script *p, const char *what)
 {
     struct session_event ev = {.kind = SESSION_EV_STOP};
     char wire[256];
@@ -238,7 +183,7 @@ static void something_happens(struct play *p, const char *what)
     }
     if (strcmp(what, "copy") == 0) {
         session_feed_transaction(&p->session, &(struct event){.kind = EV_COPY});
-        drain(p);
+        session_script_drain(p);
         return;
     }
     ev.is_final = strcmp(what, "stop-now") == 0;
@@ -253,72 +198,43 @@ static void something_happens(struct play *p, const char *what)
     } else if (strcmp(what, "deadline") == 0)
         ev.kind = SESSION_EV_DEADLINE;
     session_feed(&p->session, &ev);
-    drain(p);
+    session_script_drain(p);
 }
 
-static void expect(struct play *p, const char *line, const char *name, size_t number)
+static void play(struct session_script *p, const char *line, size_t step)
 {
-    size_t len = strlen(line);
-
-    if (p->log_bytes < len + 1 || memcmp(p->log, line, len) != 0 || p->log[len] != '\n')
-        fail_msg("%s, line %zu: expected \"%s\", got \"%.*s\"", name, number, line,
-                 (int)p->log_bytes, p->log);
-    p->log_bytes -= len + 1;
-    memmove(p->log, p->log + len + 1, p->log_bytes);
+    if (line[0] == 'C')
+        session_script_say(p, line + 2, strlen(line + 2), step);
+    else if (line[0] == 'E')
+        something_happens(p, line + 2);
+    else
+        target_says(p, line + 2);
 }
+
+static const struct session_script_use use = {.perform = perform, .play = play};
+
+static const struct session_conf conf = {
+    .message_max_bytes = 200,
+    .recipients_max = 3,
+    .errors_max = 4,
+    .junk_max = 5,
+    .overshoot_max = 1000,
+    .rejects_early_input = true,
+    .announces = CAPABILITY_PIPELINING | CAPABILITY_SIZE | CAPABILITY_8BITMIME |
+                 CAPABILITY_ENHANCEDSTATUSCODES,
+    .bridges = CAPABILITY_PIPELINING | CAPABILITY_SIZE | CAPABILITY_ENHANCEDSTATUSCODES,
+};
 
 static void run(const char *name, const char *script, size_t step)
 {
-    struct play *p = calloc(1, sizeof(*p));
-    struct netaddr nobody = {.family = NETADDR_NONE};
-    char line[2048];
-    size_t number = 0;
+    struct session_script *p = session_script_new(&use, &conf);
 
-    pool_init(&p->small, 1024, 8);
-    pool_init(&p->medium, 4096, 8);
-    p->conf = (struct session_conf){
-        .name = bytes_of("mx"),
-        .message_max_bytes = 200,
-        .recipients_max = 3,
-        .errors_max = 4,
-        .junk_max = 5,
-        .overshoot_max = 1000,
-        .rejects_early_input = true,
-        .announces = CAPABILITY_PIPELINING | CAPABILITY_SIZE | CAPABILITY_8BITMIME |
-                     CAPABILITY_ENHANCEDSTATUSCODES,
-        .bridges = CAPABILITY_PIPELINING | CAPABILITY_SIZE | CAPABILITY_ENHANCEDSTATUSCODES,
-    };
-    session_init(&p->session, &p->conf, &p->small, &p->medium, &nobody, &nobody);
-    session_greet(&p->session);
     p->session.targets.bridged = UINT32_MAX;
     p->session.peer.may = CAPABILITY_ETRN | CAPABILITY_XCLIENT | CAPABILITY_XFORWARD;
-    drain(p);
-    expect(p, "S 220 mx ESMTP postern", name, 0);
-    for (const char *at = script; *at != '\0'; at = strchr(at, '\n') + 1) {
-        snprintf(line, sizeof(line), "%.*s", (int)(strchr(at, '\n') - at), at);
-        number++;
-        if (line[0] == 'S' || line[0] == 'A') {
-            expect(p, line, name, number);
-            continue;
-        }
-        if (p->log_bytes != 0)
-            fail_msg("%s, line %zu: not expected: \"%.*s\"", name, number, (int)p->log_bytes,
-                     p->log);
-        if (line[0] == 'C')
-            client_says(p, line + 2, step);
-        else if (line[0] == 'E')
-            something_happens(p, line + 2);
-        else
-            target_says(p, line + 2);
-    }
-    if (p->log_bytes != 0)
-        fail_msg("%s: not expected at the end: \"%.*s\"", name, (int)p->log_bytes, p->log);
+    session_script_play(p, name, script, step);
     if (p->session.tx != NULL)
         something_happens(p, "lost");
-    session_done(&p->session);
-    pool_done(&p->small);
-    pool_done(&p->medium);
-    free(p);
+    session_script_free(p);
 }
 
 #define BEGIN                                                                                      \

@@ -6,29 +6,14 @@
  * S text  the client gets a line      A text  an action, in order
  * R text  the answer to "auth" or "mechanisms": a reply, or a login behind 235
  * E what  conf: none, any; eof, lost, secured */
+/* needs: tests/unit/session_script.c */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "proxy/smtp/sasl.h"
-#include "proxy/smtp/session.h"
-#include "tests/unit/lib.h"
+#include "tests/unit/session_script.h"
 
-struct play {
-    struct pool small, medium;
-    struct session_conf conf;
-    struct session session;
-    char log[65536];
-    size_t log_bytes;
-};
-
-static void note(struct play *p, const char *kind, const char *text)
-{
-    int len = snprintf(p->log + p->log_bytes, sizeof(p->log) - p->log_bytes, "%s %s\n", kind, text);
-    p->log_bytes += (size_t)len;
-    assert_true(p->log_bytes < sizeof(p->log));
-}
-
-static void note_auth(struct play *p)
+static void note_auth(struct session_script *p)
 {
     struct session_sasl sasl = session_sasl(&p->session);
     char text[256];
@@ -36,63 +21,24 @@ static void note_auth(struct play *p)
     snprintf(text, sizeof(text), "auth %s%s%s%.*s", sasl_name(sasl.mechanism),
              sasl.is_first ? "" : " on", sasl.has_response ? " =" : "",
              sasl.response.len < 100 ? (int)sasl.response.len : 3, (const char *)sasl.response.at);
-    note(p, "A", text);
+    session_script_note(p, "A", text);
 }
 
-static void perform(struct play *p, const struct session_action *todo)
+static void perform(struct session_script *p, const struct session_action *todo)
 {
     if (todo->kind == SESSION_ACT_MECHANISMS)
-        note(p, "A", "mechanisms");
+        session_script_note(p, "A", "mechanisms");
     else if (todo->kind == SESSION_ACT_AUTH)
         note_auth(p);
     else if (todo->kind == SESSION_ACT_AUTH_CANCEL)
-        note(p, "A", "cancel");
+        session_script_note(p, "A", "cancel");
     else if (todo->kind == SESSION_ACT_CLOSE)
-        note(p, "A", "close");
+        session_script_note(p, "A", "close");
     else if (todo->kind == SESSION_ACT_ASSERTED)
         session_greet(&p->session);
 }
 
-static void drain(struct play *p)
-{
-    struct session_action todo;
-    struct buf *out = &p->session.out;
-    char line[1024];
-
-    while (session_next(&p->session, &todo))
-        perform(p, &todo);
-    while (buf_length(out) != 0) {
-        size_t end = bytes_find(buf_bytes(out), '\n');
-        snprintf(line, sizeof(line), "%.*s", (int)(end - 1), (const char *)buf_bytes(out).at);
-        note(p, "S", line);
-        buf_consume(out, end + 1);
-    }
-}
-
-/* The octets are overwritten once they are taken: no pointer to them may be kept. */
-static void client_says(struct play *p, const char *text, size_t len, size_t step)
-{
-    uint8_t *piece = malloc(len + 2);
-    size_t at = 0, shown = 0;
-
-    while (at < len + 2) {
-        shown = shown + step < len + 2 ? shown + step : len + 2;
-        for (size_t i = at; i < shown; i++)
-            piece[i] =
-                i < len ? (uint8_t)(i < strlen(text) ? text[i] : '.') : (uint8_t) "\r\n"[i - len];
-        struct bytes in = bytes_make(piece + at, shown - at);
-        size_t used = session_feed(&p->session,
-                                   &(struct session_event){.kind = SESSION_EV_BYTES, .bytes = in});
-        memset(piece + at, 'X', used);
-        drain(p);
-        at += used;
-        if (used == 0 && shown == len + 2)
-            break;
-    }
-    free(piece);
-}
-
-static void answer(struct play *p, const char *text)
+static void answer(struct session_script *p, const char *text)
 {
     char wire[512];
     struct session_event ev = {.kind = SESSION_EV_ANSWER};
@@ -108,10 +54,10 @@ static void answer(struct play *p, const char *text)
             .mechanisms = ev.reply.code == 0 ? 0 : SASL_PLAIN | SASL_LOGIN | SASL_CRAM_MD5};
     }
     session_feed(&p->session, &ev);
-    drain(p);
+    session_script_drain(p);
 }
 
-static void something_happens(struct play *p, const char *what)
+static void something_happens(struct session_script *p, const char *what)
 {
     struct session_event ev = {.kind = SESSION_EV_LOST};
 
@@ -130,74 +76,40 @@ static void something_happens(struct play *p, const char *what)
         ev = (struct session_event){.kind = SESSION_EV_SECURED, .tls = tls_facts_copy(&facts)};
     }
     session_feed(&p->session, &ev);
-    drain(p);
+    session_script_drain(p);
 }
 
-static void expect(struct play *p, const char *line, const char *name, size_t number)
-{
-    size_t len = strlen(line);
-
-    if (p->log_bytes < len + 1 || memcmp(p->log, line, len) != 0 || p->log[len] != '\n')
-        fail_msg("%s, line %zu: expected \"%s\", got \"%.*s\"", name, number, line,
-                 (int)p->log_bytes, p->log);
-    p->log_bytes -= len + 1;
-    memmove(p->log, p->log + len + 1, p->log_bytes);
-}
-
-static void play(struct play *p, const char *line, size_t step)
+static void play(struct session_script *p, const char *line, size_t step)
 {
     if (line[0] == 'C')
-        client_says(p, line + 2, strlen(line + 2), step);
+        session_script_say(p, line + 2, strlen(line + 2), step);
     else if (line[0] == 'D')
-        client_says(p, strchr(line + 2, ' ') + 1, (size_t)atoi(line + 2), step);
+        session_script_say(p, strchr(line + 2, ' ') + 1, (size_t)atoi(line + 2), step);
     else if (line[0] == 'R')
         answer(p, line + 2);
     else
         something_happens(p, line + 2);
 }
 
+static const struct session_script_use use = {.perform = perform, .play = play};
+
+static const struct session_conf conf = {.errors_max = 4,
+                                         .junk_max = 20,
+                                         .recipients_max = 1,
+                                         .overshoot_max = 20,
+                                         .rejects_early_input = true,
+                                         .tls = SESSION_TLS_OFFERED,
+                                         .auth = SESSION_AUTH_SAFE,
+                                         .announces = CAPABILITY_AUTH | CAPABILITY_STARTTLS,
+                                         .bridges = CAPABILITY_AUTH | CAPABILITY_STARTTLS};
+
 static void run(const char *name, const char *script, size_t step)
 {
-    struct play *p = calloc(1, sizeof(*p));
-    struct netaddr nobody = {.family = NETADDR_NONE};
-    char line[2048];
-    size_t number = 0;
+    struct session_script *p = session_script_new(&use, &conf);
 
-    pool_init(&p->small, 1024, 8);
-    pool_init(&p->medium, 4096, 8);
-    p->conf = (struct session_conf){.name = bytes_of("mx"),
-                                    .errors_max = 4,
-                                    .junk_max = 20,
-                                    .recipients_max = 1,
-                                    .overshoot_max = 20,
-                                    .rejects_early_input = true,
-                                    .tls = SESSION_TLS_OFFERED,
-                                    .auth = SESSION_AUTH_SAFE,
-                                    .announces = CAPABILITY_AUTH | CAPABILITY_STARTTLS,
-                                    .bridges = CAPABILITY_AUTH | CAPABILITY_STARTTLS};
-    session_init(&p->session, &p->conf, &p->small, &p->medium, &nobody, &nobody);
-    session_greet(&p->session);
     p->session.peer.may = CAPABILITY_XCLIENT;
-    drain(p);
-    expect(p, "S 220 mx ESMTP postern", name, 0);
-    for (const char *at = script; *at != '\0'; at = strchr(at, '\n') + 1) {
-        snprintf(line, sizeof(line), "%.*s", (int)(strchr(at, '\n') - at), at);
-        number++;
-        if (line[0] == 'S' || line[0] == 'A')
-            expect(p, line, name, number);
-        else if (p->log_bytes != 0)
-            fail_msg("%s, line %zu: not expected: \"%.*s\"", name, number, (int)p->log_bytes,
-                     p->log);
-        else
-            play(p, line, step);
-    }
-    if (p->log_bytes != 0)
-        fail_msg("%s: not expected at the end: \"%.*s\"", name, (int)p->log_bytes, p->log);
-    session_done(&p->session);
-    assert_int_equal(p->small.taken + p->medium.taken, 0);
-    pool_done(&p->small);
-    pool_done(&p->medium);
-    free(p);
+    session_script_play(p, name, script, step);
+    session_script_free(p);
 }
 
 #define SAFE "C EHLO c\nA mechanisms\nR 100\nS 250-mx\nS 250-STARTTLS\nS 250 AUTH CRAM-MD5\n"
