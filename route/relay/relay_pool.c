@@ -46,11 +46,13 @@ static bool is_open_to_all(const struct relay *r, unsigned coming)
            r->conf->limits.max_connections;
 }
 
-/* Only a net that holds much has to look at what other processes hold. */
-static bool may_have_one(const struct relay *r, uint64_t net_key, unsigned coming)
+/* `coming` others are before it, `own` of them of its own net. Only a net that holds much has to
+ * look at what other processes hold. */
+static bool may_have_one(const struct relay *r, uint64_t net_key, unsigned own, unsigned coming)
 {
-    return kept(r) == 0 || r->line.held_count < kept(r) ||
-           relay_line_held(&r->line, net_key) < kept(r) || is_open_to_all(r, coming);
+    assert(own <= coming);
+    return kept(r) == 0 || r->line.held_count + coming < kept(r) ||
+           relay_line_held(&r->line, net_key) + own < kept(r) || is_open_to_all(r, coming);
 }
 
 /* Whose turn it is, and then whose. NULL: nobody's. */
@@ -119,7 +121,7 @@ static struct relay_link *hand_out_one(struct relay *r)
     struct relay_branch *w = next_waiting(r, NULL);
 
     for (; w != NULL && r->stock.idle_count != 0; w = next_waiting(r, w)) {
-        if (!may_have_one(r, w->waiter.net->key, 0))
+        if (!may_have_one(r, w->waiter.net->key, 0, 0))
             break;
         struct relay_link *link = relay_stock_find_idle(r, w->carrier, &w->again);
         if (link == NULL)
@@ -143,12 +145,26 @@ static void hand_out(struct relay *r)
         relay_pool_warm(r);
 }
 
-static struct relay_branch *first_without_dial(struct relay *r)
+/* So many dials are on their way to whoever waits first. */
+static unsigned ownerless_dials(const struct relay *r)
 {
-    struct relay_branch *w = next_waiting(r, NULL);
+    return relay_identity_proxy(r->conf) != 0 ? 0 : r->dial_count;
+}
 
-    while (w != NULL && w->dial != NULL)
-        w = next_waiting(r, w);
+/* `own_out`: so many ownerless dials are for others of its net, who wait next to each other. */
+static struct relay_branch *first_without_dial(const struct relay *r, unsigned *own_out)
+{
+    struct relay_branch *w = next_waiting(r, NULL), *next;
+    unsigned coming = ownerless_dials(r);
+
+    *own_out = 0;
+    for (; w != NULL && (w->dial != NULL || coming != 0); w = next) {
+        next = next_waiting(r, w);
+        if (w->dial != NULL)
+            continue;
+        coming--;
+        *own_out = next != NULL && next->waiter.net == w->waiter.net ? *own_out + 1 : 0;
+    }
     return w;
 }
 
@@ -210,12 +226,13 @@ static bool dial(struct relay *r, struct relay_branch *w)
 static void dial_more(struct relay *r)
 {
     bool is_own = relay_identity_proxy(r->conf) != 0, is_begun = true, is_kept_out = false;
+    unsigned own;
 
     while (is_begun && r->dial_count < r->line.waiting_count) {
-        struct relay_branch *w = is_own ? first_without_dial(r) : next_waiting(r, NULL);
+        struct relay_branch *w = first_without_dial(r, &own);
         if (w == NULL)
             break;
-        is_kept_out = !may_have_one(r, w->waiter.net->key, is_own ? 0 : r->dial_count);
+        is_kept_out = !may_have_one(r, w->waiter.net->key, own, ownerless_dials(r));
         if (is_kept_out || !make_room(r))
             break;
         is_begun = dial(r, is_own ? w : NULL);
