@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A scripted SMTP client: sends what it is told, when it is told, and reads replies."""
+import fcntl
 import socket
 import struct
+import sys
+import termios
 import time
 
 from peers.record import Reply, Segment
@@ -51,6 +54,11 @@ class Client:
     def send_octet_by_octet(self, octets):
         for octet in octets:
             self.sock.sendall(bytes([octet]))
+
+    def unacknowledged(self):
+        """How many octets that were sent have not reached the server's kernel yet."""
+        count = fcntl.ioctl(self.sock, termios.TIOCOUTQ, bytes(4))
+        return int.from_bytes(count, sys.byteorder)
 
     def _receive(self):
         data = self.sock.recv(65536)
