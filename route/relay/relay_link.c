@@ -87,6 +87,7 @@ static void enter(struct relay_link *link, enum relay_link_state state)
 /* It serves nobody from now on. */
 static void leave(struct relay_link *link, enum relay_link_state state)
 {
+    link->relay->leaving_count += relay_link_is_alive(link);
     enter(link, state);
     link->wait.is_due = false;
     relay_auth_leave(&link->auth);
@@ -132,6 +133,7 @@ static void on_closed(void *owner)
     outbound_done(&link->out);
     list_remove(&link->in_relay);
     link->relay->link_count--;
+    link->relay->leaving_count--;
     link->home->closed(link);
     mem_free(link->tls);
     mem_free(link->helo);

@@ -151,11 +151,12 @@ static unsigned ownerless_dials(const struct relay *r)
     return relay_identity_proxy(r->conf) != 0 ? 0 : r->dial_count;
 }
 
-/* `own_out`: so many ownerless dials are for others of its net, who wait next to each other. */
-static struct relay_branch *first_without_dial(const struct relay *r, unsigned *own_out)
+/* Behind `coming` others to whom a connection comes. `own_out`: so many of them are of its net,
+ * whose waiters stand next to each other. */
+static struct relay_branch *first_without_dial(const struct relay *r, unsigned coming,
+                                               unsigned *own_out)
 {
     struct relay_branch *w = next_waiting(r, NULL), *next;
-    unsigned coming = ownerless_dials(r);
 
     *own_out = 0;
     for (; w != NULL && (w->dial != NULL || coming != 0); w = next) {
@@ -219,20 +220,32 @@ static bool dial(struct relay *r, struct relay_branch *w)
     return true;
 }
 
+/* Does somebody wait for a connection that other processes must give up? Not who may not have it,
+ * nor who gets the place of one that is leaving here. */
+static bool needs_others(const struct relay *r)
+{
+    unsigned own, coming = ownerless_dials(r) + r->leaving_count;
+    struct relay_branch *w;
+
+    if (r->dial_count + r->leaving_count >= r->line.waiting_count)
+        return false;
+    w = first_without_dial(r, coming, &own);
+    return w != NULL && may_have_one(r, w->waiter.net->key, own, coming);
+}
+
 /* Dials for those who wait and for whom no dial has begun. A dial that has an owner is counted as
- * held by its net, any other is on its way to somebody. A net to which only the kept connections
- * are left waits for connections of this process: others give it none, since it may not have them.
- */
+ * held by its net, any other is on its way to somebody. */
 static void dial_more(struct relay *r)
 {
     bool is_own = relay_identity_proxy(r->conf) != 0, is_begun = true, is_kept_out = false;
     unsigned own;
 
     while (is_begun && r->dial_count < r->line.waiting_count) {
-        struct relay_branch *w = first_without_dial(r, &own);
+        unsigned coming = ownerless_dials(r);
+        struct relay_branch *w = first_without_dial(r, coming, &own);
         if (w == NULL)
             break;
-        is_kept_out = !may_have_one(r, w->waiter.net->key, own, ownerless_dials(r));
+        is_kept_out = !may_have_one(r, w->waiter.net->key, own, coming);
         if (is_kept_out || !make_room(r))
             break;
         is_begun = dial(r, is_own ? w : NULL);
@@ -240,7 +253,7 @@ static void dial_more(struct relay *r)
     }
     if (is_kept_out)
         relay_share_look_later(r);
-    relay_share_wait(r, r->dial_count < r->line.waiting_count && !is_kept_out);
+    relay_share_wait(r, needs_others(r));
 }
 
 /* Those who wait get what is idle, or are dialled for. Never reports. */

@@ -41,6 +41,7 @@ struct relay {
     struct list dials;      /* struct relay_dial.in_relay */
     struct relay_line line; /* struct relay_branch.waiter; which nets hold how many */
     unsigned link_count;
+    unsigned leaving_count;   /* links that say QUIT, or are being closed */
     unsigned dial_count;      /* without probes */
     unsigned reserved;        /* dials that have no connection yet: they count as one each */
     uint64_t warm_until_ms;   /* clients have come lately: keep one ready */

@@ -93,20 +93,9 @@ static unsigned claims(const struct relay *r, unsigned coming)
     return count > coming ? count - coming : 0;
 }
 
-static unsigned leaving(const struct relay *r)
-{
-    unsigned count = 0;
-
-    LIST_EACH (at, &r->links) {
-        const struct relay_link *link = LIST_ENTRY(at, struct relay_link, in_relay);
-        count += !relay_link_is_alive(link);
-    }
-    return count;
-}
-
 void relay_yield_to_waiting(struct relay *r)
 {
-    unsigned ownerless = leaving(r) + relay_share_idle_elsewhere(r);
+    unsigned ownerless = r->leaving_count + relay_share_idle_elsewhere(r);
     unsigned coming = r->dial_count + ownerless;
 
     if (relay_identity_proxy(r->conf) == 0) /* else each dial is its branch's */
@@ -117,7 +106,7 @@ void relay_yield_to_waiting(struct relay *r)
 
 void relay_yield_to_others(struct relay *r, unsigned waiting)
 {
-    unsigned coming = leaving(r) + relay_share_vacant(r);
+    unsigned coming = r->leaving_count + relay_share_vacant(r) + relay_share_idle_elsewhere(r);
 
     if (coming < waiting)
         take_back(r, waiting - coming, waiting - coming);

@@ -8,8 +8,8 @@ struct relay;
 
 /* For those who wait here, and have no connection on its way. Reports to nobody. */
 void relay_yield_to_waiting(struct relay *r);
-/* For so many who wait in other processes, and for whom none is being closed here. Reports to
- * nobody. */
+/* For so many who wait in other processes, and for whom none is being closed here or lies idle
+ * anywhere. Reports to nobody. */
 void relay_yield_to_others(struct relay *r, unsigned waiting);
 
 #endif

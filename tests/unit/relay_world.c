@@ -17,6 +17,7 @@
 #include "route/relay/relay_service.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/lib.h"
+#include "tests/unit/relay_others.h"
 
 #define CLIENTS   4
 #define TARGETS   16
@@ -44,6 +45,7 @@ struct world {
     struct log *log;
     struct dns *dns;
     struct relay_service service;
+    struct relay_others others;
     struct relay_conf conf;
     struct relay_address addresses[TARGETS];
     char hosts[512];
@@ -327,11 +329,6 @@ static void client_looks(struct world *w, struct client *c, const struct relay_s
 
 /* ---- targets and the relay ---- */
 
-static bool has_left(const struct sim_peer *p)
-{
-    return sim_has_eof(p) || sim_was_reset(p);
-}
-
 static void target_hears(struct world *w, struct sim_peer *p, const struct relay_step *step)
 {
     struct bytes got = sim_received(p), expected = bytes_of(step->text);
@@ -353,6 +350,7 @@ static void target_step(struct world *w, const struct relay_step *step)
         return;
     }
     bool is_open = sim_peer_state(p) == SIM_PEER_OPEN;
+    bool has_left = sim_has_eof(p) || sim_was_reset(p);
     if (step->verb == ACCEPT)
         sim_accept(p);
     else if (step->verb == REFUSE)
@@ -364,7 +362,7 @@ static void target_step(struct world *w, const struct relay_step *step)
     else if (step->verb == CLOSE && is_open)
         sim_close(p);
     else if (step->verb == LEFT || step->verb == OPEN)
-        lib_is_true(w->row, "left", w->is_starved || has_left(p) == (step->verb == LEFT));
+        lib_is_true(w->row, "left", w->is_starved || has_left == (step->verb == LEFT));
 }
 
 static void look_at_log(struct world *w, const struct relay_step *step)
@@ -406,9 +404,11 @@ static void take_step(struct world *w, const struct relay_step *step)
                 step->text);
     else if (step->verb == PASS)
         sim_wait(w->sim, (uint64_t)step->number);
-    else if (step->verb != CAME_UP)
+    else if (step->verb == OTHERS || (step->verb == TOLD && !w->is_starved))
+        others_step(&w->others, w->row, step);
+    else if (step->verb == LOGGED || step->verb == SILENT)
         look_at_log(w, step);
-    else if (!w->is_starved)
+    else if (step->verb == CAME_UP && !w->is_starved)
         lib_same_number(w->row, "came up", step->number, w->ups);
     if (step->verb == CAME_UP)
         w->ups = 0;
@@ -503,6 +503,7 @@ static int make_relay(struct world *w)
                                         .dns = w->dns,
                                         .log = w->log,
                                         .log_sinks = 1,
+                                        .sharing = others_begin(&w->others, w->scenario->steps),
                                         .own_listeners = own_listeners,
                                         .own_listener_count = ARRAY_LENGTH(own_listeners),
                                         .came_up = on_came_up,
@@ -529,12 +530,12 @@ static void free_world(struct world *w)
 {
     if (w->relay != NULL)
         w->relay->ops->free(w->relay);
+    others_end(&w->others, w->row);
     relay_memory_free(&w->service.memory);
     dns_free(&w->dns);
     log_free(&w->log);
-    for (size_t i = 0; i < CLIENTS; i++)
-        if (w->loop != NULL)
-            arena_reset(&w->clients[i].mail);
+    for (size_t i = 0; i < CLIENTS && w->loop != NULL; i++)
+        arena_reset(&w->clients[i].mail);
     copy_limits_done(&w->copies);
     loop_free(&w->loop);
     arena_reset(&w->arena);

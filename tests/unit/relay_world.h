@@ -47,7 +47,11 @@ enum relay_verb {
     PASS,    /* number: milliseconds */
     CAME_UP, /* number: how often it was told since the last time that the target is there again */
     LOGGED,  /* text: in some line since the last time */
-    SILENT   /* nothing was logged since the last time */
+    SILENT,  /* nothing was logged since the last time */
+    /* other processes, which there are where the first step is one of these */
+    OTHERS, /* number: so many of text: "connections", "idle" ones among them, "waits": processes
+               where somebody waits for a connection */
+    TOLD    /* number: 1 where they were told that somebody waits here, else 0 */
 };
 
 struct relay_step {

@@ -22,6 +22,11 @@ static void three_connections(struct relay_conf *conf)
     conf->limits.max_connections = 3;
 }
 
+static void one_transaction(struct relay_conf *conf)
+{
+    conf->limits.max_connections = conf->limits.max_transactions = 1;
+}
+
 static char much[70000 + 1]; /* enough to stay, of a net that holds no more than its share */
 
 #define GO(c, t) {DATA, c, NULL}, {HEAR, t, "DATA\r\n"}, {SAY, t, "354 go\r\n"}
@@ -78,6 +83,20 @@ static const struct relay_scenario rows[] = {
       BRING(0, 0, much), GO(1, 1), BRING(1, 1, much), ASK(3), ASK(2), {PASS, 3000, NULL},
       {OPEN, 0, NULL}, {OPEN, 1, NULL}, GREET(2, PIPELINING), TAKE(2), {SEES, 3, "a=250 "},
       {OPEN, 0, NULL}, {OPEN, 1, NULL}}},
+    {"another process gets what lies idle in a third one, and only then something is taken back", A,
+     NONE, three_connections,
+     {{OTHERS, 1, "connections"}, {OTHERS, 1, "idle"}, ASK(0), GREET(0, PIPELINING), TAKE(0), ASK(1),
+      GREET(1, PIPELINING), TAKE(1), GO(0, 0), BRING(0, 0, much), GO(1, 1), BRING(1, 1, much),
+      BRING(1, 1, "x"), {OTHERS, 1, "waits"}, {PASS, 3000, NULL}, {OPEN, 0, NULL}, {OPEN, 1, NULL},
+      {OTHERS, 0, "idle"}, {PASS, 150, NULL}, {LEFT, 0, NULL}, {PASS, 3000, NULL},
+      {OPEN, 1, NULL}}},
+    {"who gets the place of one that is leaving needs no other process", A, NONE, one_transaction,
+     {{OTHERS, 0, "connections"}, ASK(0), GREET(0, PIPELINING), TAKE(0), SEND(0),
+      {HEAR, 0, "DATA\r\n"}, {SAY, 0, "354 go\r\n"}, {HEAR, 0, "x\r\n.\r\n"},
+      {SAY, 0, "250 ok\r\n"}, {HEAR, 0, "QUIT\r\n"}, ASK(1), {TOLD, 0, NULL}, ASK(2),
+      {TOLD, 1, NULL}, {GIVE_UP, 2, NULL}, {PASS, 200, NULL}, {TOLD, 0, NULL},
+      {SAY, 0, "221 bye\r\n"}, GREET(1, PIPELINING), TAKE(1), {SEES, 1, "a=250 "}, ASK(2),
+      {TOLD, 1, NULL}}},
     {"a delivery of the spool is not taken back", A, NONE, one_connection,
      {{SPOOLED, 0, ""}, ASK(0), GREET(0, PIPELINING), TAKE(0), ASK(1), {PASS, 30000, NULL},
       {HEAR, 0, ""}}},
