@@ -325,10 +325,11 @@ def test_command_timeout(to_target, backend):
     """A silent client gets 421 4.4.2."""
     server = to_target(backend, smtpd="command-timeout = 1s\n")
     with server.client() as client:
+        begun = time.monotonic()        # a test on a busy machine may notice late what has begun
         client.hello()
         seconds, reply = elapsed(client.reply)
         assert (reply.code, reply.enhanced) == (421, "4.4.2")
-        assert 0.5 < seconds < 4
+        assert time.monotonic() - begun > 0.5 and seconds < 4
         assert client.is_closed()
 
 
@@ -358,9 +359,10 @@ def test_session_timeout(to_target, backend):
 def test_greet_delay(to_target, backend):
     """With greet-delay who waits is served, who talks first is rejected."""
     server = to_target(backend, smtpd="greet-delay = 1s\n")
+    begun = time.monotonic()
     with server.client() as client:
         seconds, _ = elapsed(client.hello)
-        assert 0.8 < seconds < 3
+        assert time.monotonic() - begun > 0.8 and seconds < 3
         assert client.mail(PLAIN_MESSAGE).code == 250
     with server.client() as client:
         client.send(b"EHLO spam.example\r\n")
