@@ -8,7 +8,6 @@
 #include "proxy/base/error.h"
 #include "proxy/smtp/outcome.h"
 #include "route/relay/relay_branch_private.h"
-#include "route/relay/relay_share.h"
 #include "route/relay/relay_job.h"
 #include "route/relay/relay_link.h"
 #include "route/relay/relay_log.h"
@@ -347,8 +346,7 @@ static void log_lost(const struct relay_branch *w, int error, const struct reply
  * is spooled for that; the runner knows it by the words. */
 static void on_late(struct relay_branch *w)
 {
-    const struct relay *r = w->relay;
-    bool is_busy = w->state == RELAY_BRANCH_WAITING && r->dial_count == 0 && relay_share_is_full(r);
+    bool is_busy = w->state == RELAY_BRANCH_WAITING && relay_pool_is_busy_for(w);
     struct reply reply = reply_own(is_busy ? REPLY_TARGET_BUSY : REPLY_TARGET_DOWN);
 
     if (is_busy && w->branch->transaction->policy != TRANSACTION_QUEUED) {

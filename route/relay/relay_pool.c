@@ -89,6 +89,15 @@ void relay_pool_leave(struct relay_branch *w)
         relay_connect_cancel(w->dial);
 }
 
+bool relay_pool_is_busy_for(const struct relay_branch *w)
+{
+    const struct relay *r = w->relay;
+
+    assert(w->state == RELAY_BRANCH_WAITING);
+    return !may_have_one(r, w->waiter.net->key, 0, 0) ||
+           (r->dial_count == 0 && relay_share_is_full(r));
+}
+
 /* Is there room for one more connection? If not, room is made where a connection lies idle. */
 static bool make_room(struct relay *r)
 {

@@ -3,6 +3,8 @@
 #ifndef POSTERN_RELAY_POOL_H
 #define POSTERN_RELAY_POOL_H
 
+#include <stdbool.h>
+
 struct relay;
 struct relay_branch;
 struct relay_link;
@@ -15,6 +17,8 @@ void relay_pool_close(struct relay *r);
  * relay_branch_fail(). Every wait is the branch's to end, by relay_pool_leave(). */
 void relay_pool_ask(struct relay_branch *w);
 void relay_pool_leave(struct relay_branch *w);
+/* It waits because of a limit: the target is there. */
+bool relay_pool_is_busy_for(const struct relay_branch *w);
 /* Those who wait get what is idle, or are dialled for, soon: legal anywhere. */
 void relay_pool_serve_later(struct relay *r);
 /* Now, and whatever other processes have: all of them look at this time. */

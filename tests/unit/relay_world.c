@@ -19,7 +19,7 @@
 #include "tests/unit/lib.h"
 #include "tests/unit/relay_others.h"
 
-#define CLIENTS   4
+#define CLIENTS   9
 #define TARGETS   16
 #define RCPTS_MAX 16
 

@@ -21,7 +21,7 @@ enum relay_verb {
     NOBODY, /* no further connection was asked for: there is no such target */
     LEFT,   /* postern has closed the connection */
     OPEN,   /* it has not */
-    /* clients: 0 to 2 of one net, 3 of another */
+    /* clients: 0 to 8; 3 is of a net of its own */
     MAIL, /* text: its parameters */
     RCPT, /* text: the local part, maybe a blank and parameters; with "!" in front its guard is
              RELAYING_DENIED, with "*" its route names no domain, with "?" it is unverified */

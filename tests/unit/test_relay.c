@@ -17,6 +17,11 @@ static void one_connection(struct relay_conf *conf)
     conf->limits.max_connections = 1;
 }
 
+static void eight_connections(struct relay_conf *conf)
+{
+    conf->limits.max_connections = 8; /* the last one is for a net that has none */
+}
+
 static void two_transactions(struct relay_conf *conf)
 {
     conf->limits.max_transactions = 2;
@@ -87,6 +92,9 @@ static const struct relay_scenario reuse_rows[] = {
       {SAY, 0, "250 ok\r\n"}, {SEES, 0, "a=250 go end=250 "}, {HEAR, 0, "QUIT\r\n"}}},
 };
 
+/* for as long as the scenario lasts: what the spool delivers is not taken back */
+#define HOLD(c, t) {SPOOLED, c, ""}, ASK(c), GREET(t, PIPELINING), TAKE(t)
+
 static const struct relay_scenario wait_rows[] = {
     {"max-connections: who waits gets the connection in its turn", A, NONE, one_connection,
      {ASK(0), ASK(1), ASK(2), {NOBODY, 1, NULL}, GREET(0, PIPELINING), TAKE(0), SEND(0),
@@ -98,6 +106,11 @@ static const struct relay_scenario wait_rows[] = {
      {ASK(0), GREET(0, PIPELINING), TAKE(0), ASK(1), SEND(0), {HEAR, 0, "DATA\r\n"},
       {SAY, 0, "354 go\r\n"}, {HEAR, 0, "x\r\n.\r\n"}, {PASS, 121000, NULL}, {SEES, 1, "a=451 "},
       {WORDS, 1, "451 4.3.2 All connections to the next host are busy, try again later\r\n"}}},
+    {"... and so for who may not have the last one", A, NONE, eight_connections,
+     {HOLD(0, 0), HOLD(1, 1), HOLD(2, 2), HOLD(4, 3), HOLD(5, 4), HOLD(6, 5), HOLD(7, 6),
+      {SPOOLED, 8, ""}, ASK(8), {PASS, 121000, NULL}, {SEES, 8, "a=451 "},
+      {WORDS, 8, "451 4.3.2 All connections to the next host are busy, try again later\r\n"},
+      {NOBODY, 7, NULL}, ASK(3), GREET(7, PIPELINING), TAKE(7), {SEES, 3, "a=250 "}}},
     {"a silent client gives its connection up, and gets one when its message is whole", A, NONE,
      one_connection,
      {ASK(0), GREET(0, PIPELINING), TAKE(0), {DATA, 0, NULL}, {HEAR, 0, "DATA\r\n"},
