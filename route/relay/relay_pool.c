@@ -301,7 +301,7 @@ static struct relay_link *take(struct relay *r, const struct relay_branch *w)
 {
     struct relay_link *link = relay_stock_find_bound(r, w->carrier, &w->again);
 
-    if (link == NULL && r->line.waiting_count == 0)
+    if (link == NULL && r->line.waiting_count == 0 && may_have_one(r, net_of(w), 0, 0))
         link = relay_stock_find_idle(r, w->carrier, &w->again);
     return link;
 }
