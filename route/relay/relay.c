@@ -24,7 +24,7 @@
 
 static uint64_t now_ms(const struct relay_branch *w)
 {
-    return loop_now_ms(w->carrier->loop);
+    return loop_now_ms(w->asker.carrier->loop);
 }
 
 static void on_open(struct carrier *c, struct branch *b)
@@ -60,7 +60,9 @@ static void on_rcpt(struct branch *b, struct recipient *rcpt)
         return;
     switch (w->state) {
     case RELAY_BRANCH_NEW:
-        if (rcpt->guard != REPLY_OK && !relay_identity_may_judge(w->relay->conf))
+        if (w->asker.is_waiting)
+            break;
+        if (rcpt->guard != REPLY_OK && !relay_identity_may_judge(w->asker.relay->conf))
             w->has_guarded = true;
         else
             relay_branch_ask(w);
@@ -68,7 +70,6 @@ static void on_rcpt(struct branch *b, struct recipient *rcpt)
     case RELAY_BRANCH_ACTIVE:
         relay_branch_send(w, rcpt);
         break;
-    case RELAY_BRANCH_WAITING:
     case RELAY_BRANCH_NAMING:
     case RELAY_BRANCH_FAILED:
         break;
@@ -86,13 +87,19 @@ static void on_go(struct branch *b)
         outbound_data(&w->link->out);
 }
 
+/* It has no connection, and waits for none. */
+static bool has_nothing(const struct relay_branch *w)
+{
+    return w->state == RELAY_BRANCH_NEW && !w->asker.is_waiting;
+}
+
 static void on_end(struct branch *b)
 {
     struct relay_branch *w = b->shell;
 
     assert(w->wants_data && !w->content.is_end_released);
     w->content.is_end_released = true;
-    if (w->state == RELAY_BRANCH_NEW) /* the connection was taken back meanwhile */
+    if (has_nothing(w)) /* the connection was taken back meanwhile */
         relay_branch_ask(w);
 }
 
@@ -105,8 +112,8 @@ static void on_drop(struct branch *b)
 /* Its connection was taken back until the message is whole, and now the copy waits for it. */
 static bool is_needed_again(const struct relay_branch *w)
 {
-    return w->state == RELAY_BRANCH_NEW && w->wants_data && w->carrier->copy != NULL &&
-           copy_waits_for_readers(w->carrier->copy);
+    return has_nothing(w) && w->wants_data && w->asker.carrier->copy != NULL &&
+           copy_waits_for_readers(w->asker.carrier->copy);
 }
 
 static void on_flush(struct branch *b)

@@ -12,7 +12,6 @@
 #include "route/relay/relay_link.h"
 #include "route/relay/relay_log.h"
 #include "route/relay/relay_memory.h"
-#include "route/relay/relay_outage.h"
 #include "route/relay/relay_pool.h"
 #include "route/relay/relay_private.h"
 #include "route/relay/relay_recipient.h"
@@ -22,7 +21,7 @@ static const struct relay_link_events link_events;
 
 static struct loop *loop_of(const struct relay_branch *w)
 {
-    return w->carrier->loop;
+    return w->asker.carrier->loop;
 }
 
 static uint64_t now_ms(const struct relay_branch *w)
@@ -38,11 +37,11 @@ static struct arena *arena_of(const struct relay_branch *w)
 /* The envelope's time, or until when the client's name is waited for. */
 void relay_branch_update_deadline(struct relay_branch *w)
 {
-    bool is_waiting = w->unanswered != 0 || w->state == RELAY_BRANCH_WAITING;
+    bool is_waiting = w->unanswered != 0 || w->asker.is_waiting;
     uint64_t due_ms = is_waiting ? w->envelope_due_ms : UINT64_MAX;
 
-    if (w->state == RELAY_BRANCH_NAMING && w->carrier->resolve_by_ms < due_ms)
-        due_ms = w->carrier->resolve_by_ms;
+    if (w->state == RELAY_BRANCH_NAMING && w->asker.carrier->resolve_by_ms < due_ms)
+        due_ms = w->asker.carrier->resolve_by_ms;
     if (due_ms != UINT64_MAX)
         deadline_set(loop_of(w), &w->deadline, due_ms);
 }
@@ -51,7 +50,6 @@ static void enter(struct relay_branch *w, enum relay_branch_state state)
 {
     static const unsigned after[] = {
         [RELAY_BRANCH_NEW] = 1U << RELAY_BRANCH_NAMING | 1U << RELAY_BRANCH_FAILED,
-        [RELAY_BRANCH_WAITING] = 1U << RELAY_BRANCH_NAMING | 1U << RELAY_BRANCH_FAILED,
         [RELAY_BRANCH_NAMING] =
             1U << RELAY_BRANCH_NEW | 1U << RELAY_BRANCH_ACTIVE | 1U << RELAY_BRANCH_FAILED,
         [RELAY_BRANCH_ACTIVE] = 1U << RELAY_BRANCH_NEW | 1U << RELAY_BRANCH_FAILED,
@@ -90,8 +88,8 @@ void relay_branch_detach(struct relay_branch *w)
     deadline_clear(loop_of(w), &w->deadline);
     loop_unpost(loop_of(w), &w->post);
     relay_content_close(&w->content);
-    if (w->state == RELAY_BRANCH_WAITING)
-        relay_pool_leave(w);
+    if (w->asker.is_waiting)
+        relay_pool_leave(&w->asker);
     release(w);
 }
 
@@ -100,7 +98,7 @@ void relay_branch_detach(struct relay_branch *w)
 /* The last event. */
 static void report_last(struct relay_branch *w, struct event *ev)
 {
-    struct carrier *c = w->carrier;
+    struct carrier *c = w->asker.carrier;
 
     ev->branch = w->branch;
     relay_branch_detach(w);
@@ -128,31 +126,16 @@ static bool report_fallen(struct relay_branch *w, struct recipient *rcpt, enum f
     return false;
 }
 
-/* Open recipients are answered in the target's stead. False: the branch is gone. */
-static bool report_stead(struct relay_branch *w)
-{
-    if (!relay_outage_answers(w))
-        return true;
-    RELAY_EACH_RECIPIENT (rcpt, w) {
-        if (rcpt->envelope != FATE_OPEN)
-            continue;
-        struct event ev = relay_outage_answer(w, rcpt);
-        if (!relay_report_answer(w, &ev))
-            return false;
-    }
-    return true;
-}
-
 static void report_broken(struct relay_branch *w, const struct reply *reply, bool is_end_sent)
 {
     struct event ev = {.kind = EV_BROKEN, .reply = *reply, .is_end_sent = is_end_sent};
 
-    if (w->state == RELAY_BRANCH_WAITING)
-        relay_pool_leave(w);
+    if (w->asker.is_waiting)
+        relay_pool_leave(&w->asker);
     release(w);
     enter(w, RELAY_BRANCH_FAILED); /* for what the client sends meanwhile */
     w->is_breaking = true;
-    if (!report_stead(w))
+    if (!relay_report_stead(w))
         return;
     w->branch->facts.may_be_duplicate = is_end_sent;
     report_last(w, &ev);
@@ -207,7 +190,7 @@ bool relay_branch_report_due(struct relay_branch *w)
         return true;
     if (w->failed == RELAY_VERDICT)
         return report_verdict(w);
-    relay_report_note_error(w, relay_endpoints_why(&w->relay->endpoints));
+    relay_report_note_error(w, relay_endpoints_why(&w->asker.relay->endpoints));
     report_broken(w, &w->failure, false);
     return false;
 }
@@ -223,12 +206,13 @@ static void report_later(struct relay_branch *w)
     loop_post(loop_of(w), &w->post, on_post, w);
 }
 
-void relay_branch_fail(struct relay_branch *w, const struct reply *reply, enum relay_failure how)
+/* No connection, or no way to use it. Reports later. The reply is copied. */
+static void fail(struct relay_branch *w, const struct reply *reply, enum relay_failure how)
 {
     struct buf told;
 
-    if (w->state == RELAY_BRANCH_WAITING)
-        relay_pool_leave(w);
+    if (w->asker.is_waiting)
+        relay_pool_leave(&w->asker);
     release(w);
     relay_content_close(&w->content);
     enter(w, RELAY_BRANCH_FAILED);
@@ -270,8 +254,8 @@ static void identity_failed(struct relay_branch *w, unsigned kinds, const struct
 {
     struct reply reply = reply_own(REPLY_IDENTITY_FAILED);
 
-    relay_log_identity_failed(&w->relay->log, kinds, heard);
-    relay_branch_fail(w, &reply, RELAY_VERDICT);
+    relay_log_identity_failed(&w->asker.relay->log, kinds, heard);
+    fail(w, &reply, RELAY_VERDICT);
 }
 
 static void run(struct relay_branch *w, const struct outbound_job *job)
@@ -298,26 +282,40 @@ static void begin(struct relay_branch *w)
         identity_failed(w, missing, NULL);
     } else if (!relay_recipient_is_any_wanted(w)) {
         not_needed(w);
-    } else if (job.sends_xclient && !relay_link_bind(w->link, w->carrier)) {
+    } else if (job.sends_xclient && !relay_link_bind(w->link, w->asker.carrier)) {
         struct reply reply = reply_own(REPLY_LOCAL_PROBLEM);
-        relay_branch_fail(w, &reply, RELAY_VERDICT);
+        fail(w, &reply, RELAY_VERDICT);
     } else {
         run(w, &job);
     }
 }
 
-void relay_branch_start(struct relay_branch *w, struct relay_link *link)
+static struct relay_branch *branch_of(struct relay_asker *asker)
 {
+    return CONTAINER_OF(asker, struct relay_branch, asker);
+}
+
+static void on_start(struct relay_asker *asker, struct relay_link *link)
+{
+    struct relay_branch *w = branch_of(asker);
+
     w->link = link;
     enter(w, RELAY_BRANCH_NAMING);
     relay_link_use(link, &(struct relay_link_user){.events = &link_events,
                                                    .who = w,
                                                    .content = &w->content,
-                                                   .is_spooled = w->carrier->is_spooled});
+                                                   .is_spooled = w->asker.carrier->is_spooled});
     if (!relay_job_waits_for_name(w))
         begin(w);
     relay_branch_update_deadline(w);
 }
+
+static void on_fail(struct relay_asker *asker, const struct reply *reply, enum relay_failure how)
+{
+    fail(branch_of(asker), reply, how);
+}
+
+static const struct relay_asker_ops asker_ops = {.start = on_start, .fail = on_fail};
 
 void relay_branch_named(struct relay_branch *w)
 {
@@ -333,24 +331,25 @@ void relay_branch_ask(struct relay_branch *w)
 {
     if (w->unanswered == 0)
         relay_branch_owe_answer(w);
-    relay_pool_ask(w);
+    relay_pool_ask(&w->asker);
     relay_branch_update_deadline(w);
 }
 
 static void log_lost(const struct relay_branch *w, int error, const struct reply *heard)
 {
-    relay_log_lost(&w->relay->log, &w->branch->transaction->envelope, &w->link->to, error, heard);
+    relay_log_lost(&w->asker.relay->log, &w->branch->transaction->envelope, &w->link->to, error,
+                   heard);
 }
 
 /* envelope-timeout: as no connection. At the limit of connections the target is there, and nothing
  * is spooled for that; the runner knows it by the words. */
 static void on_late(struct relay_branch *w)
 {
-    bool is_busy = w->state == RELAY_BRANCH_WAITING && relay_pool_is_busy_for(w);
+    bool is_busy = w->asker.is_waiting && relay_pool_is_busy_for(&w->asker);
     struct reply reply = reply_own(is_busy ? REPLY_TARGET_BUSY : REPLY_TARGET_DOWN);
 
     if (is_busy && w->branch->transaction->policy != TRANSACTION_QUEUED) {
-        relay_branch_fail(w, &reply, RELAY_VERDICT);
+        fail(w, &reply, RELAY_VERDICT);
         return;
     }
     if (w->link != NULL) {
@@ -363,13 +362,13 @@ static void on_late(struct relay_branch *w)
 static void on_deadline(struct deadline *deadline)
 {
     struct relay_branch *w = CONTAINER_OF(deadline, struct relay_branch, deadline);
-    bool is_waiting = w->unanswered != 0 || w->state == RELAY_BRANCH_WAITING;
+    bool is_waiting = w->unanswered != 0 || w->asker.is_waiting;
 
     if (is_waiting && now_ms(w) >= w->envelope_due_ms && w->state != RELAY_BRANCH_FAILED) {
         on_late(w);
         return;
     }
-    if (w->state == RELAY_BRANCH_NAMING && now_ms(w) >= w->carrier->resolve_by_ms)
+    if (w->state == RELAY_BRANCH_NAMING && now_ms(w) >= w->asker.carrier->resolve_by_ms)
         relay_branch_named(w);
     relay_branch_update_deadline(w);
 }
@@ -383,22 +382,20 @@ static void more(struct reader *reader)
 
     if (w->link == NULL)
         return;
-    if (copy_error(w->carrier->copy) == 0) {
+    if (copy_error(w->asker.carrier->copy) == 0) {
         relay_link_drain(w->link);
         return;
     }
     /* What cannot be read cannot have been sent whole. */
     struct reply reply = reply_own(REPLY_LOCAL_PROBLEM);
-    relay_branch_fail(w, &reply, RELAY_VERDICT);
+    fail(w, &reply, RELAY_VERDICT);
 }
 
 void relay_branch_init(struct relay_branch *w, struct carrier *c, struct branch *b)
 {
     assert(w->state == RELAY_BRANCH_NEW && b->shell == NULL);
     w->branch = b;
-    w->carrier = c;
-    w->relay = CONTAINER_OF(b->target, struct relay, target);
-    list_init(&w->waiter.in_net);
+    relay_asker_init(&w->asker, &asker_ops, CONTAINER_OF(b->target, struct relay, target), c);
     deadline_init(&w->deadline, &deadline_use);
     relay_content_init(&w->content, b, c->copy, more);
 }
@@ -420,10 +417,11 @@ static void ask_again(struct relay_branch *w)
 static void on_answer(struct relay_branch *w, const struct outbound_event *ev)
 {
     struct recipient *rcpt = ev->rcpt;
-    struct relay_memory *memory = w->relay->service->memory;
+    struct relay_memory *memory = w->asker.relay->service->memory;
 
     if (ev->is_heard && memory != NULL)
-        relay_memory_note(memory, w->relay->target.name, &rcpt->to, rcpt->names_domain, &ev->reply);
+        relay_memory_note(memory, w->asker.relay->target.name, &rcpt->to, rcpt->names_domain,
+                          &ev->reply);
     if (rcpt->envelope == FATE_OPEN) {
         if (report_answer(w, rcpt, ev->fate, &ev->reply))
             relay_branch_update_deadline(w);
@@ -465,7 +463,7 @@ static void on_final(struct relay_branch *w, const struct outbound_event *ev)
 
 bool relay_branch_may_begin_anew(const struct relay_branch *w)
 {
-    return w->carrier->copy == NULL || copy_is_whole(w->carrier->copy);
+    return w->asker.carrier->copy == NULL || copy_is_whole(w->asker.carrier->copy);
 }
 
 /* `heard`, or NULL: the target's last words. */
@@ -473,10 +471,10 @@ static void lose(struct relay_branch *w, bool is_end_sent, int error, const stru
 {
     struct reply reply = reply_own(error == ERR_TIMEOUT ? REPLY_TARGET_SLOW : REPLY_TARGET_LOST);
 
-    if (!is_end_sent && w->link->pooled.may_be_dead && !w->again.is_replay &&
+    if (!is_end_sent && w->link->pooled.may_be_dead && !w->asker.again.is_replay &&
         relay_branch_may_begin_anew(w)) {
-        w->again.is_replay = true;
-        w->again.needs_fresh = true;
+        w->asker.again.is_replay = true;
+        w->asker.again.needs_fresh = true;
         w->branch->facts.is_replayed = true;
         ask_again(w);
         return;
@@ -497,22 +495,22 @@ static void run_short(struct relay_branch *w, bool is_end_sent)
         lose(w, is_end_sent, ERR_MEMORY, NULL);
         return;
     }
-    relay_log_shortage(&w->relay->log, &w->branch->transaction->envelope);
-    relay_branch_fail(w, &reply, RELAY_VERDICT);
+    relay_log_shortage(&w->asker.relay->log, &w->branch->transaction->envelope);
+    fail(w, &reply, RELAY_VERDICT);
 }
 
 static void on_gone(struct relay_branch *w, const struct outbound_event *ev)
 {
-    bool passes = w->relay->conf->identity_failure == RELAY_IDENTITY_FAILURE_PASS;
+    bool passes = w->asker.relay->conf->identity_failure == RELAY_IDENTITY_FAILURE_PASS;
 
     switch (ev->why) {
     case GONE_VERDICT:
-        relay_branch_fail(w, &ev->reply, RELAY_VERDICT);
+        fail(w, &ev->reply, RELAY_VERDICT);
         break;
     case GONE_IDENTITY:
-        if (passes && !w->again.avoids_xclient) {
-            relay_log_identity_failed(&w->relay->log, IDENTITY_KIND_XCLIENT, &ev->reply);
-            w->again.avoids_xclient = true;
+        if (passes && !w->asker.again.avoids_xclient) {
+            relay_log_identity_failed(&w->asker.relay->log, IDENTITY_KIND_XCLIENT, &ev->reply);
+            w->asker.again.avoids_xclient = true;
             ask_again(w);
         } else {
             identity_failed(w, IDENTITY_KIND_XCLIENT, &ev->reply);
@@ -533,7 +531,7 @@ static void on_gone(struct relay_branch *w, const struct outbound_event *ev)
 static void log_confused(const struct relay_branch *w, const struct outbound_event *ev)
 {
     if (ev->is_confused)
-        relay_log_confused(&w->relay->log, &w->link->to, &ev->heard);
+        relay_log_confused(&w->asker.relay->log, &w->link->to, &ev->heard);
 }
 
 /* The target is ready for content. There is no reader where there was no memory for a copy. */
@@ -547,7 +545,7 @@ static void on_go(struct relay_branch *w)
     if (error == 0)
         relay_content_open(&w->content, received);
     else
-        carrier_report(w->carrier, &(struct event){.kind = EV_COPY, .error = error});
+        carrier_report(w->asker.carrier, &(struct event){.kind = EV_COPY, .error = error});
 }
 
 static void on_event(void *user, const struct outbound_event *ev)
@@ -585,7 +583,7 @@ void relay_branch_yield(struct relay_branch *w)
     struct reply reply = reply_own(REPLY_TARGET_BUSY);
 
     if (!relay_branch_may_begin_anew(w)) {
-        relay_branch_fail(w, &reply, RELAY_VERDICT);
+        fail(w, &reply, RELAY_VERDICT);
         return;
     }
     release(w);

@@ -7,14 +7,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "proxy/smtp/reply.h"
-#include "route/relay/relay_connect.h"
-
 struct branch;
 struct carrier;
 struct recipient;
 struct relay_branch;
-struct relay_link;
 
 void relay_branch_init(struct relay_branch *w, struct carrier *c, struct branch *b);
 /* Nothing points at it any more, and nothing is reported. */
@@ -31,11 +27,6 @@ void relay_branch_update_deadline(struct relay_branch *w);
 /* Reports what could not be reported when it became known: guards, and a failure. False: the branch
  * is gone, its memory perhaps too. */
 bool relay_branch_report_due(struct relay_branch *w);
-
-/* A connection came: from relay_pool.c, which has it as busy. Never reports. */
-void relay_branch_start(struct relay_branch *w, struct relay_link *link);
-/* No connection, or no way to use it. Reports later. The reply is copied. */
-void relay_branch_fail(struct relay_branch *w, const struct reply *reply, enum relay_failure how);
 
 /* ---- others wait for a connection: from relay_yield.c ---- */
 

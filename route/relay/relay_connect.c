@@ -42,12 +42,12 @@ static void set_link(struct relay_dial *d, struct relay_link *link)
 static void miss(struct relay_dial *d, const struct reply *reply, enum relay_failure how)
 {
     struct relay *r = d->relay;
-    struct relay_branch *branch = d->user.branch;
+    struct relay_asker *asker = d->user.asker;
     bool is_probe = d->is_probe;
 
     end(d);
     if (!is_probe)
-        r->dial_ops->missed(r, branch, reply, how);
+        r->dial_ops->missed(r, asker, reply, how);
 }
 
 static void miss_own(struct relay_dial *d, enum reply_id id, enum relay_failure how)
@@ -132,7 +132,7 @@ struct relay_dial *relay_connect_new(struct relay *r, const struct relay_dial_us
 {
     struct relay_dial *d = dial_new(r);
 
-    assert((user->branch == NULL) == (user->client == NULL));
+    assert((user->asker == NULL) == (user->client == NULL));
     if (d == NULL)
         return NULL;
     r->dial_count++;
@@ -278,7 +278,7 @@ static void on_ready(void *user)
 {
     struct relay_dial *d = user;
     struct relay *r = d->relay;
-    struct relay_branch *branch = d->user.branch;
+    struct relay_asker *asker = d->user.asker;
     struct relay_link *link = d->link;
     bool is_useless = d->is_probe && relay_identity_proxy(r->conf) != 0;
 
@@ -294,7 +294,7 @@ static void on_ready(void *user)
     if (is_useless)
         relay_link_quit(link);
     else
-        r->dial_ops->got(link, branch);
+        r->dial_ops->got(link, asker);
 }
 
 static const struct relay_link_events link_events = {

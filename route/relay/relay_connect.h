@@ -12,7 +12,7 @@
 
 struct carrier;
 struct relay;
-struct relay_branch;
+struct relay_asker;
 struct relay_link;
 struct relay_net;
 
@@ -24,9 +24,9 @@ enum relay_failure {
 
 /* For whom an attempt is made: with PROXY for one transaction, else for whoever waits. */
 struct relay_dial_user {
-    struct relay_branch *branch; /* NULL: for whoever waits */
-    struct carrier *client;      /* of the branch */
-    struct relay_net *net;       /* of the client; the attempt counts as a connection it holds */
+    struct relay_asker *asker; /* NULL: for whoever waits */
+    struct carrier *client;    /* of the asker */
+    struct relay_net *net;     /* of the client; the attempt counts as a connection it holds */
 };
 
 struct relay_dial {
@@ -48,8 +48,8 @@ struct relay_dial_ops {
     /* The attempt has ended, in whatever way, and does not count any more. */
     void (*over)(struct relay *r, const struct relay_dial_user *user);
     /* After `over`: a connection, or why there is none. A probe that failed says nothing. */
-    void (*got)(struct relay_link *link, struct relay_branch *branch);
-    void (*missed)(struct relay *r, struct relay_branch *branch, const struct reply *reply,
+    void (*got)(struct relay_link *link, struct relay_asker *asker);
+    void (*missed)(struct relay *r, struct relay_asker *asker, const struct reply *reply,
                    enum relay_failure how);
 };
 

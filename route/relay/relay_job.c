@@ -20,17 +20,17 @@ static struct arena *arena_of(const struct relay_branch *w)
 
 static struct relay_identity_choice choose(const struct relay_branch *w)
 {
-    const struct relay_conf *conf = w->relay->conf;
+    const struct relay_conf *conf = w->asker.relay->conf;
     struct relay_identity_facts facts = {
         .caps = &w->link->out.caps,
         .has_announced_xclient =
-            (conf->identity & IDENTITY_KIND_AUTO) != 0 && relay_learnt_has_xclient(w->relay),
+            (conf->identity & IDENTITY_KIND_AUTO) != 0 && relay_learnt_has_xclient(w->asker.relay),
         .is_xclient_done = w->link->out.is_xclient_sent,
-        .avoids_xclient = w->again.avoids_xclient,
-        .has_origin = w->carrier->origin != w->carrier->client,
+        .avoids_xclient = w->asker.again.avoids_xclient,
+        .has_origin = w->asker.carrier->origin != w->asker.carrier->client,
     };
-    if (w->carrier->is_spooled)
-        return relay_identity_choose_again(conf, &facts, w->carrier->spooled_identity,
+    if (w->asker.carrier->is_spooled)
+        return relay_identity_choose_again(conf, &facts, w->asker.carrier->spooled_identity,
                                            relay_recipient_is_any(w, false));
     return relay_identity_choose(conf, &facts);
 }
@@ -38,8 +38,8 @@ static struct relay_identity_choice choose(const struct relay_branch *w)
 bool relay_job_waits_for_name(const struct relay_branch *w)
 {
     return (choose(w).kinds & IDENTITY_KIND_XCLIENT) != 0 && !w->link->out.is_xclient_sent &&
-           w->carrier->client->name_state == IDENTITY_NAME_PENDING &&
-           loop_now_ms(w->carrier->loop) < w->carrier->resolve_by_ms;
+           w->asker.carrier->client->name_state == IDENTITY_NAME_PENDING &&
+           loop_now_ms(w->asker.carrier->loop) < w->asker.carrier->resolve_by_ms;
 }
 
 static void fill_tls(struct relay_branch *w)
@@ -49,7 +49,7 @@ static void fill_tls(struct relay_branch *w)
     w->branch->facts.tls = bytes_make(NULL, 0);
     if (w->link->tls == NULL)
         return;
-    buf_init(&text, &loop_pools(w->carrier->loop)->small, 256);
+    buf_init(&text, &loop_pools(w->asker.carrier->loop)->small, 256);
     tls_facts_put(&text, w->link->tls);
     (void)arena_copy(arena_of(w), buf_bytes(&text), &w->branch->facts.tls);
     buf_done(&text);
@@ -75,35 +75,36 @@ static void fill_facts(struct relay_branch *w)
 static uint64_t message_bytes(const struct relay_branch *w)
 {
     const struct view *view = transaction_view(w->branch);
-    uint64_t end = view->end == VIEW_TO_END ? copy_message_length(w->carrier->copy) : view->end;
+    uint64_t end =
+        view->end == VIEW_TO_END ? copy_message_length(w->asker.carrier->copy) : view->end;
 
     return transaction_lines(w->branch).len + view->lines.len + end - view->at;
 }
 
 bool relay_job_make(struct relay_branch *w, struct outbound_job *job_out, unsigned *missing_out)
 {
-    const struct relay_conf *conf = w->relay->conf;
+    const struct relay_conf *conf = w->asker.relay->conf;
     struct relay_identity_choice choice = choose(w);
 
     *job_out = (struct outbound_job){
         .envelope = &w->branch->transaction->envelope,
-        .client = w->carrier->client,
-        .origin = w->carrier->origin,
+        .client = w->asker.carrier->client,
+        .origin = w->asker.carrier->origin,
         .sends_xclient = (choice.kinds & IDENTITY_KIND_XCLIENT) != 0,
         .sends_xforward = (choice.kinds & IDENTITY_KIND_XFORWARD) != 0,
         .passes_without_identity = conf->identity_failure == RELAY_IDENTITY_FAILURE_PASS,
         .form = relay_identity_form(conf),
         .patience_s =
-            (uint32_t)(identity_patience_ms(w->carrier->client, conf->times.final_ms) / 1000),
-        .size_bytes = w->carrier->is_spooled ? message_bytes(w) : 0,
+            (uint32_t)(identity_patience_ms(w->asker.carrier->client, conf->times.final_ms) / 1000),
+        .size_bytes = w->asker.carrier->is_spooled ? message_bytes(w) : 0,
     };
     *missing_out = choice.missing;
     if (choice.is_failure && !job_out->passes_without_identity)
         return false;
     if (choice.is_failure || (choice.is_lost && relay_recipient_is_any(w, true)))
-        relay_log_identity_failed(&w->relay->log, choice.missing, NULL);
+        relay_log_identity_failed(&w->asker.relay->log, choice.missing, NULL);
     if (choice.is_unannounced)
-        relay_log_no_identity(&w->relay->log);
+        relay_log_no_identity(&w->asker.relay->log);
     w->identity = choice.kinds;
     w->is_lost = choice.is_lost && !job_out->passes_without_identity;
     fill_facts(w);
@@ -112,7 +113,7 @@ bool relay_job_make(struct relay_branch *w, struct outbound_job *job_out, unsign
 
 static void put_received(const struct relay_branch *w, struct buf *out)
 {
-    const struct carrier *carrier = w->carrier;
+    const struct carrier *carrier = w->asker.carrier;
     struct recipient *only = relay_recipient_next(w, NULL);
     int64_t wall_ms = carrier->is_spooled ? carrier->spooled_wall_ms : loop_wall_ms(carrier->loop);
     struct header_trace trace = {
@@ -128,8 +129,8 @@ static void put_received(const struct relay_branch *w, struct buf *out)
 
 static bool wants_received(const struct relay_branch *w)
 {
-    const struct carrier *carrier = w->carrier;
-    enum relay_received received = w->relay->conf->received;
+    const struct carrier *carrier = w->asker.carrier;
+    enum relay_received received = w->asker.relay->conf->received;
 
     if (received == RELAY_RECEIVED_NEVER || carrier->spooled_identity == IDENTITY_KIND_NONE)
         return false;
@@ -141,7 +142,7 @@ int relay_job_received(const struct relay_branch *w, struct bytes *received_out)
 {
     struct buf out;
 
-    buf_init(&out, &loop_pools(w->carrier->loop)->medium, REPLY_MAX_BYTES);
+    buf_init(&out, &loop_pools(w->asker.carrier->loop)->medium, REPLY_MAX_BYTES);
     if (wants_received(w))
         put_received(w, &out);
     int error =

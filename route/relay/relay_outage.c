@@ -10,15 +10,15 @@
 
 bool relay_outage_answers(const struct relay_branch *w)
 {
-    return w->relay->target.may_spool && w->branch->transaction->policy != TRANSACTION_QUEUED;
+    return w->asker.relay->target.may_spool && w->branch->transaction->policy != TRANSACTION_QUEUED;
 }
 
 /* What is remembered of the recipient stands for the target's answer. Nobody reaches the target
  * through us who may not reach it through a pattern like "@". */
 struct event relay_outage_answer(const struct relay_branch *w, struct recipient *rcpt)
 {
-    struct relay_memory *memory = w->relay->service->memory;
-    bool accepts = w->relay->conf->recipients.unverified == RELAY_UNVERIFIED_ACCEPT;
+    struct relay_memory *memory = w->asker.relay->service->memory;
+    bool accepts = w->asker.relay->conf->recipients.unverified == RELAY_UNVERIFIED_ACCEPT;
     enum relay_recall known = RELAY_RECALL_NOTHING;
     struct event ev = {.kind = EV_ANSWER,
                        .rcpt = rcpt,
@@ -26,7 +26,7 @@ struct event relay_outage_answer(const struct relay_branch *w, struct recipient 
                        .is_guarded = rcpt->guard != REPLY_OK};
 
     if (memory != NULL && rcpt->guard == REPLY_OK)
-        known = relay_memory_recall(memory, w->relay->target.name, &rcpt->to,
+        known = relay_memory_recall(memory, w->asker.relay->target.name, &rcpt->to,
                                     w->branch->transaction->mail, &ev.reply);
     if (known == RELAY_RECALL_REFUSED)
         ev.reply.own = 1 + REPLY_TARGET_DOWN; /* why these words are repeated */

@@ -4,8 +4,8 @@
 
 #include <assert.h>
 
-#include "route/relay/relay_branch.h"
-#include "route/relay/relay_branch_private.h"
+#include "route/carrier.h"
+#include "route/relay/relay_asker.h"
 #include "route/relay/relay_connect.h"
 #include "route/relay/relay_identity.h"
 #include "route/relay/relay_learnt.h"
@@ -22,9 +22,9 @@ static uint64_t now_ms(const struct relay *r)
 /* ---- the line ---- */
 
 /* For which client net it waits and holds a connection. */
-static uint64_t net_of(const struct relay_branch *w)
+static uint64_t net_of(const struct relay_asker *a)
 {
-    return w->carrier->is_spooled ? RELAY_LINE_QUEUE : relay_line_key(&w->carrier->client->client);
+    return a->carrier->is_spooled ? RELAY_LINE_QUEUE : relay_line_key(&a->carrier->client->client);
 }
 
 unsigned relay_pool_share(const struct relay *r)
@@ -56,7 +56,7 @@ static bool may_have_one(const struct relay *r, uint64_t net_key, unsigned own, 
 }
 
 /* Whose turn it is, and then whose. NULL: nobody's. */
-static struct relay_branch *next_waiting(const struct relay *r, const struct relay_branch *after)
+static struct relay_asker *next_waiting(const struct relay *r, const struct relay_asker *after)
 {
     unsigned share = relay_pool_share(r);
     struct relay_waiter *waiter;
@@ -64,37 +64,38 @@ static struct relay_branch *next_waiting(const struct relay *r, const struct rel
     if (share > kept(r) && kept(r) != 0 && !is_open_to_all(r, 0))
         share = kept(r);
     waiter = relay_line_next(&r->line, share, after == NULL ? NULL : &after->waiter);
-    return waiter == NULL ? NULL : CONTAINER_OF(waiter, struct relay_branch, waiter);
+    return waiter == NULL ? NULL : CONTAINER_OF(waiter, struct relay_asker, waiter);
 }
 
-static void enter_line(struct relay_branch *w)
+static void enter_line(struct relay_asker *a)
 {
-    assert(w->state == RELAY_BRANCH_NEW);
-    w->state = RELAY_BRANCH_WAITING;
-    relay_line_enter(&w->relay->line, &w->waiter, net_of(w));
+    assert(!a->is_waiting);
+    a->is_waiting = true;
+    relay_line_enter(&a->relay->line, &a->waiter, net_of(a));
 }
 
-static void leave_line(struct relay_branch *w)
+static void leave_line(struct relay_asker *a)
 {
-    assert(w->state == RELAY_BRANCH_WAITING);
-    relay_line_leave(&w->relay->line, &w->waiter);
+    assert(a->is_waiting);
+    a->is_waiting = false;
+    relay_line_leave(&a->relay->line, &a->waiter);
 }
 
-void relay_pool_leave(struct relay_branch *w)
+void relay_pool_leave(struct relay_asker *a)
 {
-    leave_line(w);
-    if (w->relay->line.waiting_count == 0)
-        relay_share_wait(w->relay, false);
-    if (w->dial != NULL)
-        relay_connect_cancel(w->dial);
+    leave_line(a);
+    if (a->relay->line.waiting_count == 0)
+        relay_share_wait(a->relay, false);
+    if (a->dial != NULL)
+        relay_connect_cancel(a->dial);
 }
 
-bool relay_pool_is_busy_for(const struct relay_branch *w)
+bool relay_pool_is_busy_for(const struct relay_asker *a)
 {
-    const struct relay *r = w->relay;
+    const struct relay *r = a->relay;
 
-    assert(w->state == RELAY_BRANCH_WAITING);
-    return !may_have_one(r, w->waiter.net->key, 0, 0) ||
+    assert(a->is_waiting);
+    return !may_have_one(r, a->waiter.net->key, 0, 0) ||
            (r->dial_count == 0 && relay_share_is_full(r));
 }
 
@@ -117,26 +118,26 @@ static bool needs_successor(struct relay *r, const struct relay_link *link)
     return is_last || (now_ms(r) < r->warm_until_ms && relay_learnt_has_xclient(r));
 }
 
-static void lend(struct relay_branch *w, struct relay_link *link)
+static void lend(struct relay_asker *a, struct relay_link *link)
 {
     assert(link->pooled.lot != RELAY_LOT_BUSY);
-    relay_stock_lend(link, relay_line_hold(&w->relay->line, net_of(w)));
-    relay_branch_start(w, link);
+    relay_stock_lend(link, relay_line_hold(&a->relay->line, net_of(a)));
+    a->ops->start(a, link);
 }
 
 /* One idle connection, to the first for whom it will do. NULL: there is none, or nobody. */
 static struct relay_link *hand_out_one(struct relay *r)
 {
-    struct relay_branch *w = next_waiting(r, NULL);
+    struct relay_asker *a = next_waiting(r, NULL);
 
-    for (; w != NULL && r->stock.idle_count != 0; w = next_waiting(r, w)) {
-        if (!may_have_one(r, w->waiter.net->key, 0, 0))
+    for (; a != NULL && r->stock.idle_count != 0; a = next_waiting(r, a)) {
+        if (!may_have_one(r, a->waiter.net->key, 0, 0))
             break;
-        struct relay_link *link = relay_stock_find_idle(r, w->carrier, &w->again);
+        struct relay_link *link = relay_stock_find_idle(r, a->carrier, &a->again);
         if (link == NULL)
             continue;
-        leave_line(w);
-        lend(w, link);
+        leave_line(a);
+        lend(a, link);
         relay_link_drain_later(link);
         return link;
     }
@@ -162,44 +163,44 @@ static unsigned ownerless_dials(const struct relay *r)
 
 /* Behind `coming` others to whom a connection comes. `own_out`: so many of them are of its net,
  * whose waiters stand next to each other. */
-static struct relay_branch *first_without_dial(const struct relay *r, unsigned coming,
+static struct relay_asker *first_without_dial(const struct relay *r, unsigned coming,
                                                unsigned *own_out)
 {
-    struct relay_branch *w = next_waiting(r, NULL), *next;
+    struct relay_asker *a = next_waiting(r, NULL), *next;
 
     *own_out = 0;
-    for (; w != NULL && (w->dial != NULL || coming != 0); w = next) {
-        next = next_waiting(r, w);
-        if (w->dial != NULL)
+    for (; a != NULL && (a->dial != NULL || coming != 0); a = next) {
+        next = next_waiting(r, a);
+        if (a->dial != NULL)
             continue;
         coming--;
-        *own_out = next != NULL && next->waiter.net == w->waiter.net ? *own_out + 1 : 0;
+        *own_out = next != NULL && next->waiter.net == a->waiter.net ? *own_out + 1 : 0;
     }
-    return w;
+    return a;
 }
 
 static void on_dial_over(struct relay *r, const struct relay_dial_user *user)
 {
-    if (user->branch == NULL)
+    if (user->asker == NULL)
         return;
     relay_line_let_go(&r->line, user->net);
-    user->branch->dial = NULL;
+    user->asker->dial = NULL;
 }
 
-/* `branch` NULL: whoever waits first hears of it, or all where nobody can be helped. */
-static void on_missed(struct relay *r, struct relay_branch *branch, const struct reply *reply,
+/* `asker` NULL: whoever waits first hears of it, or all where nobody can be helped. */
+static void on_missed(struct relay *r, struct relay_asker *asker, const struct reply *reply,
                       enum relay_failure how)
 {
     bool is_hopeless = relay_endpoints_are_down(&r->endpoints) ||
                        relay_endpoints_refusal(&r->endpoints) != REPLY_OK;
-    struct relay_branch *w;
+    struct relay_asker *a;
 
-    if (branch != NULL) {
-        relay_branch_fail(branch, reply, how);
+    if (asker != NULL) {
+        asker->ops->fail(asker, reply, how);
         return;
     }
-    while ((w = next_waiting(r, NULL)) != NULL) {
-        relay_branch_fail(w, reply, how);
+    while ((a = next_waiting(r, NULL)) != NULL) {
+        a->ops->fail(a, reply, how);
         if (!is_hopeless)
             break;
     }
@@ -207,24 +208,24 @@ static void on_missed(struct relay *r, struct relay_branch *branch, const struct
 }
 
 /* False: no memory. */
-static bool dial(struct relay *r, struct relay_branch *w)
+static bool dial(struct relay *r, struct relay_asker *a)
 {
-    struct relay_dial_user user = {.branch = w};
+    struct relay_dial_user user = {.asker = a};
     struct relay_dial *d;
 
-    if (w != NULL) {
-        user.client = w->carrier;
-        user.net = relay_line_hold(&r->line, net_of(w));
+    if (a != NULL) {
+        user.client = a->carrier;
+        user.net = relay_line_hold(&r->line, net_of(a));
     }
     d = relay_connect_new(r, &user);
     if (d == NULL) {
         struct reply reply = reply_own(REPLY_LOCAL_PROBLEM);
         on_dial_over(r, &user);
-        on_missed(r, w, &reply, RELAY_VERDICT);
+        on_missed(r, a, &reply, RELAY_VERDICT);
         return false;
     }
-    if (w != NULL)
-        w->dial = d;
+    if (a != NULL)
+        a->dial = d;
     relay_connect_begin(d);
     return true;
 }
@@ -234,12 +235,12 @@ static bool dial(struct relay *r, struct relay_branch *w)
 static bool needs_others(const struct relay *r)
 {
     unsigned own, coming = ownerless_dials(r) + r->leaving_count;
-    struct relay_branch *w;
+    struct relay_asker *a;
 
     if (r->dial_count + r->leaving_count >= r->line.waiting_count)
         return false;
-    w = first_without_dial(r, coming, &own);
-    return w != NULL && may_have_one(r, w->waiter.net->key, own, coming);
+    a = first_without_dial(r, coming, &own);
+    return a != NULL && may_have_one(r, a->waiter.net->key, own, coming);
 }
 
 /* Dials for those who wait and for whom no dial has begun. A dial that has an owner is counted as
@@ -251,13 +252,13 @@ static void dial_more(struct relay *r)
 
     while (is_begun && r->dial_count < r->line.waiting_count) {
         unsigned coming = ownerless_dials(r);
-        struct relay_branch *w = first_without_dial(r, coming, &own);
-        if (w == NULL)
+        struct relay_asker *a = first_without_dial(r, coming, &own);
+        if (a == NULL)
             break;
-        is_kept_out = !may_have_one(r, w->waiter.net->key, own, coming);
+        is_kept_out = !may_have_one(r, a->waiter.net->key, own, coming);
         if (is_kept_out || !make_room(r))
             break;
-        is_begun = dial(r, is_own ? w : NULL);
+        is_begun = dial(r, is_own ? a : NULL);
         relay_share_tell(r);
     }
     if (is_kept_out)
@@ -297,33 +298,33 @@ void relay_pool_serve_later(struct relay *r)
 
 /* ---- asking ---- */
 
-static struct relay_link *take(struct relay *r, const struct relay_branch *w)
+static struct relay_link *take(struct relay *r, const struct relay_asker *a)
 {
-    struct relay_link *link = relay_stock_find_bound(r, w->carrier, &w->again);
+    struct relay_link *link = relay_stock_find_bound(r, a->carrier, &a->again);
 
-    if (link == NULL && r->line.waiting_count == 0 && may_have_one(r, net_of(w), 0, 0))
-        link = relay_stock_find_idle(r, w->carrier, &w->again);
+    if (link == NULL && r->line.waiting_count == 0 && may_have_one(r, net_of(a), 0, 0))
+        link = relay_stock_find_idle(r, a->carrier, &a->again);
     return link;
 }
 
-void relay_pool_ask(struct relay_branch *w)
+void relay_pool_ask(struct relay_asker *a)
 {
-    struct relay *r = w->relay;
+    struct relay *r = a->relay;
     struct reply down = reply_own(REPLY_TARGET_DOWN);
-    struct relay_link *link = r->is_closing ? NULL : take(r, w);
+    struct relay_link *link = r->is_closing ? NULL : take(r, a);
 
-    assert(w->state == RELAY_BRANCH_NEW && w->link == NULL);
+    assert(!a->is_waiting);
     if (link != NULL) {
-        lend(w, link);
+        lend(a, link);
         if (needs_successor(r, link))
             relay_pool_warm(r);
         return;
     }
     if (r->is_closing || relay_endpoints_are_down(&r->endpoints)) {
-        relay_branch_fail(w, &down, RELAY_BREAKDOWN);
+        a->ops->fail(a, &down, RELAY_BREAKDOWN);
         return;
     }
-    enter_line(w);
+    enter_line(a);
     serve(r);
 }
 
@@ -365,15 +366,15 @@ static const struct relay_link_home link_home = {
     .closed = on_closed,
 };
 
-static void on_got(struct relay_link *link, struct relay_branch *branch)
+static void on_got(struct relay_link *link, struct relay_asker *asker)
 {
     struct relay *r = link->relay;
 
     if (r->is_closing) {
         relay_link_quit(link);
-    } else if (branch != NULL) {
-        leave_line(branch);
-        lend(branch, link);
+    } else if (asker != NULL) {
+        leave_line(asker);
+        lend(asker, link);
         relay_link_drain_later(link);
     } else {
         relay_stock_lay(link, true);
@@ -427,10 +428,10 @@ void relay_pool_init(struct relay *r)
 void relay_pool_close(struct relay *r)
 {
     struct reply down = reply_own(REPLY_TARGET_DOWN);
-    struct relay_branch *w;
+    struct relay_asker *a;
 
     loop_unpost(r->service->loop, &r->post);
-    while ((w = next_waiting(r, NULL)) != NULL)
-        relay_branch_fail(w, &down, RELAY_BREAKDOWN);
+    while ((a = next_waiting(r, NULL)) != NULL)
+        a->ops->fail(a, &down, RELAY_BREAKDOWN);
     relay_stock_close(r);
 }

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The connections of one relay, and the branches that wait for one, in order. */
+/* The connections of one relay, and those who wait for one, in order. */
 #ifndef POSTERN_RELAY_POOL_H
 #define POSTERN_RELAY_POOL_H
 
 #include <stdbool.h>
 
 struct relay;
-struct relay_branch;
+struct relay_asker;
 struct relay_link;
 
 void relay_pool_init(struct relay *r);
 /* Closes idle connections with QUIT; who waits is told that the target is down. */
 void relay_pool_close(struct relay *r);
 
-/* A connection for this branch: relay_branch_start() is called, now or later. Or
- * relay_branch_fail(). Every wait is the branch's to end, by relay_pool_leave(). */
-void relay_pool_ask(struct relay_branch *w);
-void relay_pool_leave(struct relay_branch *w);
+/* A connection: asker.ops->start() is called, now or later. Or fail(). Every wait is the asker's to
+ * end, by relay_pool_leave(). */
+void relay_pool_ask(struct relay_asker *a);
+void relay_pool_leave(struct relay_asker *a);
 /* It waits because of a limit: the target is there. */
-bool relay_pool_is_busy_for(const struct relay_branch *w);
+bool relay_pool_is_busy_for(const struct relay_asker *a);
 /* Those who wait get what is idle, or are dialled for, soon: legal anywhere. */
 void relay_pool_serve_later(struct relay *r);
 /* Now, and whatever other processes have: all of them look at this time. */

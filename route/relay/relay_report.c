@@ -9,7 +9,9 @@
 #include "proxy/base/error.h"
 #include "route/carrier.h"
 #include "route/relay/relay_branch_private.h"
+#include "route/relay/relay_outage.h"
 #include "route/relay/relay_private.h"
+#include "route/relay/relay_recipient.h"
 
 void relay_report_note_error(struct relay_branch *w, int error)
 {
@@ -32,7 +34,7 @@ bool relay_report(struct relay_branch *w, struct event *ev)
 
     ev->branch = w->branch;
     w->dropped_out = &is_dropped;
-    carrier_report(w->carrier, ev);
+    carrier_report(w->asker.carrier, ev);
     if (is_dropped) {
         if (outer != NULL)
             *outer = true;
@@ -45,7 +47,7 @@ bool relay_report(struct relay_branch *w, struct event *ev)
 bool relay_report_answer(struct relay_branch *w, struct event *ev)
 {
     struct recipient *rcpt = ev->rcpt;
-    uint64_t now_ms = loop_now_ms(w->carrier->loop);
+    uint64_t now_ms = loop_now_ms(w->asker.carrier->loop);
 
     assert(w->unanswered != 0 && rcpt->envelope == FATE_OPEN);
     ev->kind = EV_ANSWER;
@@ -56,4 +58,18 @@ bool relay_report_answer(struct relay_branch *w, struct event *ev)
         relay_branch_owe_answer(w);
     }
     return relay_report(w, ev);
+}
+
+bool relay_report_stead(struct relay_branch *w)
+{
+    if (!relay_outage_answers(w))
+        return true;
+    RELAY_EACH_RECIPIENT (rcpt, w) {
+        if (rcpt->envelope != FATE_OPEN)
+            continue;
+        struct event ev = relay_outage_answer(w, rcpt);
+        if (!relay_report_answer(w, &ev))
+            return false;
+    }
+    return true;
 }

@@ -16,5 +16,7 @@ bool relay_report_answer(struct relay_branch *w, struct event *ev);
 /* Why there is no connection, or none any more, for the operator: an error, or the code of a reply
  * that was no greeting; 0: not known. */
 void relay_report_note_error(struct relay_branch *w, int error);
+/* Open recipients are answered in the target's stead. False: the branch is gone. */
+bool relay_report_stead(struct relay_branch *w);
 
 #endif

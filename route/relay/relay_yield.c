@@ -22,14 +22,14 @@ struct choice {
 
 static uint64_t brought_by(const struct relay_branch *w)
 {
-    return w->carrier->copy == NULL ? 0 : copy_length(w->carrier->copy);
+    return w->asker.carrier->copy == NULL ? 0 : copy_length(w->asker.carrier->copy);
 }
 
 /* It is the client's turn, and the end of its message has not come. */
 static bool is_unfinished(const struct relay_branch *w)
 {
     return w->state == RELAY_BRANCH_ACTIVE && !w->content.is_end_released && w->unanswered == 0 &&
-           !w->carrier->is_spooled;
+           !w->asker.carrier->is_spooled;
 }
 
 static struct choice judge(const struct relay_link *link, bool is_claimed)
@@ -72,7 +72,7 @@ static void take_back(struct relay *r, unsigned wanted, unsigned claims)
         if (first.turn == RELAY_PACE_KEEPS)
             break;
         relay_log_taken_back(&r->log, &first.w->branch->transaction->envelope,
-                             &first.w->carrier->client->client, first.turn, first.brought);
+                             &first.w->asker.carrier->client->client, first.turn, first.brought);
         relay_branch_yield(first.w);
     }
 }
@@ -87,7 +87,7 @@ static unsigned claims(const struct relay *r, unsigned coming)
     struct relay_waiter *waiter = relay_line_next(&r->line, share, NULL);
 
     while (waiter != NULL && waiter->net->held < share && count < coming + AT_ONCE) {
-        count += CONTAINER_OF(waiter, struct relay_branch, waiter)->dial == NULL;
+        count += CONTAINER_OF(waiter, struct relay_asker, waiter)->dial == NULL;
         waiter = relay_line_next(&r->line, share, waiter);
     }
     return count > coming ? count - coming : 0;
