@@ -120,6 +120,8 @@ static bool may_live(const struct outbound *o)
     case OUT_DRAINING:
         return o->chunk_left == 0;
     case OUT_FINAL:
+    case OUT_LOGIN:
+    case OUT_LOGIN_LINE:
     case OUT_QUITTING:
     case OUT_GONE:
         break;
@@ -429,9 +431,11 @@ static bool on_reply(struct outbound *o, const struct reply *reply, struct outbo
     case OUT_STARTTLS:
     case OUT_XCLIENT:
     case OUT_AUTH:
+    case OUT_LOGIN:
         return outbound_hello_reply(o, reply, ev);
     case OUT_SECURING:
     case OUT_PROVING:
+    case OUT_LOGIN_LINE:
         return outbound_go_away(o, GONE_LOST, reply, ev);
     case OUT_IDLE:
         return outbound_go_away(o, reply->code == 421 ? GONE_CLOSED : GONE_LOST, reply, ev);

@@ -3,7 +3,9 @@
  * from each answer. Pure: fed with octets, drained of events; what is to be sent collects in `out`.
  *
  * Life: outbound_start() - [SECURE - outbound_secured()] - { AUTH - outbound_auth() } - READY - {
- * outbound_begin() - rcpt.. - data - frame.. - end - IDLE } - outbound_quit(). Commands are
+ * outbound_begin() - rcpt.. - data - frame.. - end - IDLE } - outbound_quit(). A client may log in
+ * where a transaction may begin: [ outbound_introduce() - READY ] - { outbound_login() - LOGIN }.
+ * Commands are
  * pipelined (RFC 2920) where the target announces it; those that may not go yet, or have no room in
  * `out`, wait inside. After every call the caller calls outbound_next() until it returns false,
  * sends what stands in `out`, and reports it by outbound_said(). After GONE only outbound_done() is
@@ -23,19 +25,21 @@
 #include "proxy/smtp/transaction.h"
 
 enum outbound_state {
-    OUT_GREETING, /* waiting for 220 */
-    OUT_EHLO,     /* waiting for the reply to EHLO or LHLO */
-    OUT_HELO,     /* EHLO was refused; waiting for the reply to HELO */
-    OUT_STARTTLS, /* waiting for the reply to STARTTLS */
-    OUT_SECURING, /* the TLS handshake; then EHLO again */
-    OUT_PROVING,  /* what AUTH says next is being made out; see outbound_auth() */
-    OUT_AUTH,     /* waiting for the reply to AUTH, or to what it said last */
-    OUT_IDLE,     /* ready for a transaction */
-    OUT_XCLIENT,  /* waiting for the 220 to XCLIENT; then EHLO again */
-    OUT_ENVELOPE, /* XFORWARD, MAIL, RCPT, DATA; answers come in order */
-    OUT_CONTENT,  /* content may flow */
-    OUT_FINAL,    /* the whole content and its end were sent */
-    OUT_DRAINING, /* the transaction is over; answers that are still due are ignored */
+    OUT_GREETING,   /* waiting for 220 */
+    OUT_EHLO,       /* waiting for the reply to EHLO or LHLO */
+    OUT_HELO,       /* EHLO was refused; waiting for the reply to HELO */
+    OUT_STARTTLS,   /* waiting for the reply to STARTTLS */
+    OUT_SECURING,   /* the TLS handshake; then EHLO again */
+    OUT_PROVING,    /* what AUTH says next is being made out; see outbound_auth() */
+    OUT_AUTH,       /* waiting for the reply to AUTH, or to what it said last */
+    OUT_IDLE,       /* ready for a transaction */
+    OUT_XCLIENT,    /* waiting for the 220 to XCLIENT; then EHLO again */
+    OUT_ENVELOPE,   /* XFORWARD, MAIL, RCPT, DATA; answers come in order */
+    OUT_CONTENT,    /* content may flow */
+    OUT_FINAL,      /* the whole content and its end were sent */
+    OUT_LOGIN,      /* waiting for the reply to a client's AUTH, or to what it said last */
+    OUT_LOGIN_LINE, /* a client's AUTH: the target waits for its next line */
+    OUT_DRAINING,   /* the transaction is over; answers that are still due are ignored */
     OUT_QUITTING,
     OUT_GONE
 };
@@ -176,6 +180,8 @@ enum outbound_event_kind {
                         outbound_auth_failed(). reply.code 0: `caps` has the mechanisms; 334: with the
                         target's challenge */
     OUTBOUND_READY,  /* `caps` are known: outbound_begin() is legal */
+    OUTBOUND_LOGIN,  /* reply: to what outbound_login() said. 334: the target waits for the next
+                        line; else AUTH is over, and the connection idle */
     OUTBOUND_ANSWER, /* rcpt, fate, reply */
     OUTBOUND_GO,     /* content may be sent: see outbound_frame() */
     OUTBOUND_FINAL_ANSWER, /* fate, reply: for all that stand, or for `rcpt` (LMTP). is_early:
@@ -231,6 +237,14 @@ enum outbound_auth_step {
 void outbound_auth(struct outbound *o, struct bytes line, enum outbound_auth_step step);
 /* Legal after AUTH: nothing can be said to this target. REFUSED follows. */
 void outbound_auth_failed(struct outbound *o, int error);
+
+/* Legal after READY or IDLE, outside of a transaction: tells the target who the client is, by
+ * XCLIENT where `job` says so and it was not said yet. True: READY follows; false: nothing was to
+ * be said. */
+bool outbound_introduce(struct outbound *o, const struct outbound_job *job);
+/* Legal after READY or IDLE, and after LOGIN with 334: one line of a client's AUTH, with its line
+ * end. It is wiped out of `out` when it is sent. LOGIN follows. */
+void outbound_login(struct outbound *o, struct bytes line);
 
 /* Legal after READY or IDLE. */
 void outbound_begin(struct outbound *o, const struct outbound_job *job);

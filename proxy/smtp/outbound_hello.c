@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* How a connection is opened: PROXY header, greeting, EHLO, LHLO or HELO, STARTTLS and XCLIENT,
- * after each of which EHLO is said again; and AUTH, when all is known that EHLO says. */
+ * after each of which EHLO is said again; AUTH, when all is known that EHLO says; and the AUTH of a
+ * client whose connection it is. */
 #include "proxy/base/error.h"
 #include "proxy/smtp/outbound_private.h"
 
@@ -78,6 +79,8 @@ void outbound_hello_enter(struct outbound *o, enum outbound_state next)
     case OUT_ENVELOPE:
     case OUT_CONTENT:
     case OUT_FINAL:
+    case OUT_LOGIN:
+    case OUT_LOGIN_LINE:
     case OUT_DRAINING:
     case OUT_QUITTING:
     case OUT_GONE:
@@ -181,7 +184,7 @@ void outbound_secured(struct outbound *o)
 
 void outbound_drop_out(struct outbound *o)
 {
-    if (o->state == OUT_AUTH)
+    if (outbound_says_secret(o))
         buf_wipe(&o->out);
     buf_done(&o->out);
 }
@@ -218,6 +221,39 @@ static bool on_auth(struct outbound *o, const struct reply *reply, struct outbou
 bool outbound_hello_fail(struct outbound *o, struct outbound_event *ev)
 {
     return refused_for(o, o->due.auth_error, ev);
+}
+
+/* ---- a client's AUTH ---- */
+
+bool outbound_introduce(struct outbound *o, const struct outbound_job *job)
+{
+    assert(o->state == OUT_IDLE && !o->has_job);
+    if (!job->sends_xclient || o->is_xclient_sent)
+        return false;
+    o->job = *job;
+    outbound_hello_enter(o, OUT_XCLIENT);
+    return true;
+}
+
+void outbound_login(struct outbound *o, struct bytes line)
+{
+    assert((o->state == OUT_IDLE || o->state == OUT_LOGIN_LINE) && buf_length(&o->out) == 0);
+    buf_put(&o->out, line);
+    o->state = OUT_LOGIN;
+}
+
+/* RFC 4954 4 and 6: 334 asks for more, and nothing but 235 says that the client is known. */
+static bool on_login(struct outbound *o, const struct reply *reply, struct outbound_event *ev)
+{
+    bool is_farewell = reply->code == 421 || reply->code == 521;
+    bool is_answer = reply->code == 235 || reply->code == 334 || reply->code >= 400;
+
+    if (buf_length(&o->out) != 0 || is_farewell || !is_answer)
+        return outbound_go_away(o, GONE_LOST, reply, ev);
+    o->state = reply->code == 334 ? OUT_LOGIN_LINE : OUT_IDLE;
+    ev->kind = OUTBOUND_LOGIN;
+    ev->reply = *reply;
+    return true;
 }
 
 /* ---- the other replies ---- */
@@ -288,7 +324,7 @@ static bool on_xclient(struct outbound *o, const struct reply *reply, struct out
 
 bool outbound_hello_reply(struct outbound *o, const struct reply *reply, struct outbound_event *ev)
 {
-    if (outbound_class(reply) == 3 && o->state != OUT_AUTH)
+    if (outbound_class(reply) == 3 && o->state != OUT_AUTH && o->state != OUT_LOGIN)
         return outbound_go_away(o, GONE_LOST, reply, ev);
     switch (o->state) {
     case OUT_GREETING:
@@ -302,8 +338,11 @@ bool outbound_hello_reply(struct outbound *o, const struct reply *reply, struct 
         return on_xclient(o, reply, ev);
     case OUT_AUTH:
         return on_auth(o, reply, ev);
+    case OUT_LOGIN:
+        return on_login(o, reply, ev);
     case OUT_PROVING:
     case OUT_SECURING:
+    case OUT_LOGIN_LINE:
     case OUT_IDLE:
     case OUT_ENVELOPE:
     case OUT_CONTENT:

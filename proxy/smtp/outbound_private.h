@@ -7,8 +7,8 @@
 
 #include "proxy/smtp/outbound.h"
 
-/* outbound_hello.c: GREETING, EHLO, HELO, STARTTLS, AUTH and XCLIENT, one command at a time. The
- * reply function returns whether it has filled in *ev. */
+/* outbound_hello.c: GREETING, EHLO, HELO, STARTTLS, AUTH, XCLIENT and LOGIN, one command at a time.
+ * The reply function returns whether it has filled in *ev. */
 void outbound_hello_enter(struct outbound *o, enum outbound_state next);
 bool outbound_hello_reply(struct outbound *o, const struct reply *reply, struct outbound_event *ev);
 
@@ -45,6 +45,12 @@ static inline struct recipient *outbound_take_waiting(struct outbound *o)
     assert(link != NULL);
     list_remove(link);
     return LIST_ENTRY(link, struct recipient, in_outbound);
+}
+
+/* Does a password stand in `out`? */
+static inline bool outbound_says_secret(const struct outbound *o)
+{
+    return o->state == OUT_AUTH || o->state == OUT_LOGIN;
 }
 
 static inline unsigned outbound_class(const struct reply *reply)

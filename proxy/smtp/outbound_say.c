@@ -212,7 +212,7 @@ bool outbound_reset(struct outbound *o)
 
 void outbound_said(struct outbound *o, size_t octets)
 {
-    if (o->state == OUT_AUTH && octets == buf_length(&o->out))
+    if (outbound_says_secret(o) && octets == buf_length(&o->out))
         buf_wipe(&o->out);
     buf_consume(&o->out, octets);
     outbound_say_more(o);

@@ -189,6 +189,7 @@ static uint64_t owed_ms(const struct relay_link *link)
     case OUT_PROVING:
     case OUT_AUTH:
     case OUT_XCLIENT:
+    case OUT_LOGIN:
         return times->command_ms;
     case OUT_ENVELOPE:
     case OUT_DRAINING:
@@ -198,6 +199,7 @@ static uint64_t owed_ms(const struct relay_link *link)
         return link->out.sent.count != 0 || stream_unsent(link->stream) != 0 ? times->data_ms : 0;
     case OUT_FINAL:
         return final_ms(link);
+    case OUT_LOGIN_LINE:
     case OUT_IDLE:
     case OUT_QUITTING:
     case OUT_GONE:
@@ -287,10 +289,14 @@ static void authenticate(struct relay_link *link, const struct reply *challenge)
         outbound_auth_failed(&link->out, error);
 }
 
+static void tell_user(struct relay_link *link, const struct outbound_event *ev)
+{
+    if (relay_link_is_used(link))
+        link->user.events->event(link->user.who, ev);
+}
+
 static void be_ready(struct relay_link *link)
 {
-    if (link->state != RELAY_LINK_GREETING)
-        return; /* who asked for XCLIENT has gone meanwhile */
     if (link->auth != NULL)
         relay_log_auth(&link->relay->log, &link->to, relay_auth_mechanism(link->auth));
     relay_auth_leave(&link->auth);
@@ -308,13 +314,16 @@ static void perform(struct relay_link *link, const struct outbound_event *ev)
         authenticate(link, &ev->reply);
         break;
     case OUTBOUND_READY:
-        be_ready(link);
+        if (link->state == RELAY_LINK_GREETING)
+            be_ready(link);
+        else
+            tell_user(link, ev);
         break;
+    case OUTBOUND_LOGIN:
     case OUTBOUND_ANSWER:
     case OUTBOUND_GO:
     case OUTBOUND_FINAL_ANSWER:
-        if (relay_link_is_used(link))
-            link->user.events->event(link->user.who, ev);
+        tell_user(link, ev);
         break;
     case OUTBOUND_IDLE:
         if (!relay_link_is_used(link))

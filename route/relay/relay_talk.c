@@ -95,6 +95,8 @@ static const char *stage_of(const struct relay_talk *t)
         return "TLS";
     case OUT_PROVING:
     case OUT_AUTH:
+    case OUT_LOGIN:
+    case OUT_LOGIN_LINE:
         return "AUTH";
     case OUT_XCLIENT:
         return "XCLIENT";
@@ -394,6 +396,8 @@ static void perform(struct relay_talk *t, const struct outbound_event *ev)
     case OUTBOUND_READY:
         end_stage(t);
         begin_envelope(t);
+        break;
+    case OUTBOUND_LOGIN: /* nobody's */
         break;
     case OUTBOUND_ANSWER:
         on_answer(t, ev);

@@ -96,6 +96,9 @@ static void on_event(struct fuzz *f, const struct outbound_event *ev)
         CHECK(ev->fate != FATE_ACCEPTED || (f->is_ended && f->chunk == 0));
         give_back(f);
         break;
+    case OUTBOUND_LOGIN:
+        CHECK(false); /* nobody logs in */
+        break;
     case OUTBOUND_IDLE:
         CHECK(f->lent == NULL && f->chunk == 0);
         break;

@@ -51,8 +51,8 @@ static void put_reply(struct player *p, const char *before, const struct reply *
 
 static void put_event(struct player *p, const struct outbound_event *ev)
 {
-    static const char *const kinds[] = {"secure", "auth", "ready",   "answer", "go",
-                                        "final",  "idle", "refused", "gone"};
+    static const char *const kinds[] = {"secure", "auth",  "ready", "login",   "answer",
+                                        "go",     "final", "idle",  "refused", "gone"};
 
     lib_put(p->seen, "E: %s", kinds[ev->kind]);
     if (ev->rcpt != NULL)
@@ -244,14 +244,28 @@ static void call_frame(struct player *p, struct bytes words, struct lib_text *re
     lib_put(result, "\n");
 }
 
+/* Our AUTH, or that of a client. */
 static void call_auth(struct player *p, struct bytes verb, struct bytes words)
 {
     struct bytes said = text_trim(words);
-    char line[512];
-    int len = snprintf(line, sizeof(line), "%.*s\r\n", (int)said.len, (const char *)said.at);
+    char text[512];
+    int len = snprintf(text, sizeof(text), "%.*s\r\n", (int)said.len, (const char *)said.at);
+    struct bytes line = bytes_make(text, (size_t)len);
 
-    outbound_auth(&p->outbound, bytes_make(line, (size_t)len),
-                  bytes_is(verb, "prove") ? OUTBOUND_AUTH_PROOF : OUTBOUND_AUTH_GOES_ON);
+    if (bytes_is(verb, "login"))
+        outbound_login(&p->outbound, line);
+    else
+        outbound_auth(&p->outbound, line,
+                      bytes_is(verb, "prove") ? OUTBOUND_AUTH_PROOF : OUTBOUND_AUTH_GOES_ON);
+}
+
+static void call_introduce(struct player *p, struct bytes words, struct lib_text *result)
+{
+    struct outbound_job job = {.client = &p->client,
+                               .sends_xclient = bytes_is(text_word(&words), "xclient")};
+
+    lib_put(result, "R: %s\n",
+            outbound_introduce(&p->outbound, &job) ? "ready follows" : "nothing to say");
 }
 
 static void call(struct player *p, struct bytes words, struct lib_text *result)
@@ -277,8 +291,10 @@ static void call(struct player *p, struct bytes words, struct lib_text *result)
         lib_put(result, "R: %s\n", outbound_abort(&p->outbound) ? "lives" : "must be closed");
     else if (bytes_is(verb, "secured"))
         outbound_secured(&p->outbound);
-    else if (bytes_is(verb, "say") || bytes_is(verb, "prove"))
+    else if (bytes_is(verb, "say") || bytes_is(verb, "prove") || bytes_is(verb, "login"))
         call_auth(p, verb, words);
+    else if (bytes_is(verb, "introduce"))
+        call_introduce(p, words, result);
     else if (bytes_is(verb, "fail"))
         outbound_auth_failed(&p->outbound, ERR_NO_AUTH);
     else if (bytes_is(verb, "quit"))
