@@ -100,10 +100,11 @@ int bridge_tls_start(struct bridge *b);
 bool bridge_tls_secured(struct bridge *b, const struct tls_facts *facts);
 void bridge_tls_forget(struct bridge *b); /* the stream is gone */
 
-/* bridge_auth.c: SESSION_ACT_MECHANISMS, SESSION_ACT_AUTH. */
+/* bridge_auth.c: SESSION_ACT_MECHANISMS, SESSION_ACT_AUTH. Only where clients can log in. */
 void bridge_auth_offer(struct bridge *b);
 void bridge_auth_step(struct bridge *b);
-void bridge_auth_forget(struct bridge *b); /* no answer is wanted any more */
+void bridge_auth_named(struct bridge *b);  /* the client's name is not pending any more */
+void bridge_auth_forget(struct bridge *b); /* no answer is wanted any more, and nobody is known */
 
 /* bridge_wait.c: for what session_wait() says, where that has no due time of its own. */
 uint64_t bridge_wait_ms(const struct bridge *b);
@@ -122,6 +123,7 @@ void bridge_log_asserted(struct bridge *b); /* who is in front has said who the 
 void bridge_log_tls(struct bridge *b, const struct tls_facts *facts);
 void bridge_log_tls_failed(struct bridge *b, int error);
 void bridge_log_auth(struct bridge *b);
+void bridge_log_login_lost(struct bridge *b);
 void bridge_log_auth_failed(struct bridge *b, const struct reply *reply, struct bytes login);
 void bridge_log_disconnect(struct bridge *b);
 void bridge_log_reject(struct bridge *b, const struct session_action *what);

@@ -38,6 +38,7 @@ void bridge_client_decide(struct bridge *b)
     b->session.peer.may &= CAPABILITY_XRCPTFORWARD;
     b->session.peer.may |= rights_of(d->conf, client);
     b->carrier.resolve_by_ms = loop_now_ms(b->carrier.loop) + d->conf->times.resolve_ms;
+    b->carrier.login.at = d->login_at;
     move_net(b);
 }
 
@@ -94,6 +95,7 @@ void bridge_client_asserted(struct bridge *b, uint32_t attributes)
 {
     enum reply_id id = REPLY_OK;
 
+    bridge_auth_forget(b);
     carrier_let_go(&b->carrier);
     bridge_filter_end(b); /* filters see another client */
     bridge_client_decide(b);

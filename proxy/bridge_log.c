@@ -125,6 +125,24 @@ void bridge_log_tls_failed(struct bridge *b, int error)
     log_end(&line);
 }
 
+/* Outside of a transaction a target answers AUTH alone, and may repeat the password: of such a
+ * reply the code is logged. */
+static void put_reply(struct log_line *line, const struct bridge *b, const struct reply *reply,
+                      const struct transaction *of)
+{
+    char code[40];
+
+    if (of != NULL || reply->by != REPLY_BY_TARGET) {
+        log_put_reply(line, pool_of(b), "reply", reply);
+        return;
+    }
+    snprintf(code, sizeof(code), "%u %u.%u.%u", reply->code, reply->enhanced[0], reply->enhanced[1],
+             reply->enhanced[2]);
+    if (reply->enhanced[0] == 0)
+        code[3] = '\0';
+    log_put_text(line, "reply", code);
+}
+
 static void put_mechanism(struct log_line *line, const struct session *s)
 {
     log_put_text(line, "mechanism", sasl_name(s->peer.auth.mechanism));
@@ -139,13 +157,22 @@ void bridge_log_auth(struct bridge *b)
     log_end(&line);
 }
 
+void bridge_log_login_lost(struct bridge *b)
+{
+    struct log_line line = begin(b, LOG_LEVEL_WARNING, "login-lost");
+
+    log_put(&line, "login", b->session.client.login);
+    log_put(&line, "target", b->smtpd->login_at->name);
+    log_end(&line);
+}
+
 void bridge_log_auth_failed(struct bridge *b, const struct reply *reply, struct bytes login)
 {
     struct log_line line = begin(b, LOG_LEVEL_INFO, "auth-failed");
 
     put_mechanism(&line, &b->session);
     log_put_given(&line, "login", login);
-    log_put_reply(&line, pool_of(b), "reply", reply);
+    put_reply(&line, b, reply, NULL);
     log_end(&line);
 }
 
@@ -212,7 +239,7 @@ void bridge_log_reject(struct bridge *b, const struct session_action *what)
         log_put_address(&line, pool_of(b), "rcpt", &what->rcpt->original);
     else if (!what->named.is_sender)
         put_named(&line, "rcpt", what->named.argument);
-    log_put_reply(&line, pool_of(b), "reply", &what->reply);
+    put_reply(&line, b, &what->reply, tx);
     log_put_refuser(&line, pool_of(b), &what->reply, reason_of(what->rcpt));
     log_end(&line);
 }

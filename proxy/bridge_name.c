@@ -11,6 +11,7 @@ static void finish(struct bridge *b, enum identity_name state)
 {
     b->query = NULL;
     b->session.client.name_state = state;
+    bridge_auth_named(b);
     carrier_named(&b->carrier);
     bridge_filter_named(b);
 }

@@ -42,6 +42,7 @@ bool bridge_tls_secured(struct bridge *b, const struct tls_facts *facts)
     if (copy == NULL)
         return false;
     bridge_log_tls(b, copy);
+    bridge_auth_forget(b); /* RFC 3207 4.2: what was known of the client is not any more */
     session_feed(&b->session, &(struct session_event){.kind = SESSION_EV_SECURED, .tls = copy});
     if (b->session.state == SESSION_NEW)
         bridge_client_greet(b);

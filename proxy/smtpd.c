@@ -225,7 +225,9 @@ static int start_auth(struct smtpd *d)
     const struct dovecot_services services = {
         .loop = d->services->loop, .log = d->services->log, .log_sinks = d->log_sinks};
 
-    if (d->conf->auth.how.by == SMTPD_AUTH_BY_NONE)
+    if (d->conf->auth.how.by == SMTPD_AUTH_BY_TARGET)
+        d->login_at = targets_find(&d->services->targets, d->conf->auth.target);
+    if (d->conf->auth.how.by != SMTPD_AUTH_BY_DOVECOT)
         return 0;
     d->dovecot = dovecot_new(&services, d->conf->auth.how.socket);
     return d->dovecot == NULL ? ERR_MEMORY : 0;

@@ -41,7 +41,8 @@ struct smtpd {
     size_t listener_count;
     struct list bridges;     /* struct bridge.in_smtpd */
     uint64_t duplicates;     /* transactions that were logged duplicate=possible */
-    struct dovecot *dovecot; /* where clients authenticate themselves; NULL: nowhere */
+    struct dovecot *dovecot; /* where clients authenticate themselves; NULL: not by Dovecot */
+    struct target *login_at; /* likewise; NULL: at no target */
     struct smtpd_handshakes handshakes;
     struct shared_count connections;
     struct hash_table clients; /* struct smtpd_client by address */

@@ -19,6 +19,13 @@
 struct carrier;
 struct target;
 
+/* Where the client authenticates itself, when a target is to know it (target_login.h). */
+struct carrier_login {
+    const struct target *at; /* NULL: at no target */
+    bool is_done;            /* it has: its mail for that target has no other way than ... */
+    void *connection;        /* ... this, which is the target's; NULL: lost */
+};
+
 /* What a bridge and a delivery do each in its own way. */
 struct carrier_ops {
     /* Feeds the owner's machine; nothing is performed yet. */
@@ -55,6 +62,7 @@ struct carrier {
     int64_t spooled_wall_ms; /* is_spooled: when the message arrived */
     uint64_t resolve_by_ms;  /* until then branches wait for the client's name */
     struct list holds;       /* struct carrier_hold.in_carrier, the newest first */
+    struct carrier_login login;
 };
 
 /* Embedded in what a target holds for one carrier alone, whether or not a transaction runs: a

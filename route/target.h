@@ -21,6 +21,7 @@ struct chain;
 struct setting_texts;
 struct target;
 struct target_kind;
+struct target_login_ops;
 struct target_view;
 struct target_address;
 
@@ -53,6 +54,8 @@ struct target_ops {
     /* A client has connected that can reach no other target of this kind: a connection may be made
      * ready. NULL: there is nothing to make ready. */
     void (*warm)(struct target *target);
+    /* What AUTH can be passed on to. NULL: the kind knows nobody. */
+    const struct target_login_ops *login;
     /* Nothing gets through to it now. NULL: it cannot be down. */
     bool (*is_down)(struct target *target);
     struct target_view (*view)(struct target *target);
@@ -109,6 +112,7 @@ struct target {
     bool defers_unverified; /* of what it has not accepted lately nothing is taken in its stead */
     bool may_spool;         /* relay.on-failure = spool, and there is a spool */
     bool answers_each;      /* an outcome for each recipient at the end of data: LMTP */
+    bool takes_logins;      /* clients can authenticate themselves there: target_login.h */
     const struct target_queue *queue;    /* never NULL */
     const struct setting_texts *filters; /* their names, as written; NULL: the kind has none */
     const struct chain *chain;           /* the same, opened, for who asks them; NULL: none */

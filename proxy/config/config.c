@@ -95,6 +95,7 @@ static int read_parts(struct config *config, const struct flags *flags)
     if (error == 0)
         error = config_check_open_relays(config);
     if (error == 0) {
+        config_check_auth(config);
         config_resolve_sizes(config);
         config_check_descriptors(config);
         warn_of_little(config, flags);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Follows the routes to their targets, and looks for hosts without addresses, loops and open
- * relays. */
+/* Follows the routes to their targets, and looks for hosts without addresses, loops, open relays,
+ * and the one relay that clients log in at. */
 #include <ifaddrs.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -123,6 +123,72 @@ int config_check_open_relays(struct config *config)
                 check_all(config, smtpd, line);
     }
     return 0;
+}
+
+/* ---- where AUTH is passed to ---- */
+
+struct relays {
+    struct bytes first;
+    bool has_more;
+};
+
+static void note_relay(const struct config *config, const struct route_word *word,
+                       struct relays *found)
+{
+    if (!is_relay(config, word) || bytes_equal(word->text, found->first))
+        return;
+    found->has_more = found->first.len != 0;
+    if (!found->has_more)
+        found->first = word->text;
+}
+
+/* The first that the tables lead to. */
+static struct relays relays_of(const struct config *config, const struct smtpd_conf *smtpd)
+{
+    struct relays found = {.has_more = false};
+    const struct route_word *word;
+    for (size_t k = 0; k < smtpd->table_count; k++)
+        for (const struct route_line *line = smtpd->tables[k]->first; line != NULL;
+             line = line->next)
+            for (uint32_t at = 1;
+                 !found.has_more && (word = next_simple_target(line, &at)) != NULL;)
+                note_relay(config, word, &found);
+    return found;
+}
+
+static void check_auth_target(struct config *config, struct smtpd_conf *smtpd,
+                              const struct config_section *section)
+{
+    struct relays found = relays_of(config, smtpd);
+    bool is_given = smtpd->auth.target.len != 0;
+    struct cf_place place = config_builder_place(section, is_given ? "auth-target" : "auth", 0);
+    if (!is_given && (found.first.len == 0 || found.has_more)) {
+        cf_fault(&config->problems, place,
+                 bytes_of("passthrough needs an auth-target, since the tables do not lead to "
+                          "exactly one relay"));
+        return;
+    }
+    if (!is_given)
+        smtpd->auth.target = found.first;
+    struct config_target target = config_target(config, smtpd->auth.target);
+    if (target.kind == NULL ? is_given : !target.kind->describe(target.conf).takes_logins)
+        cf_error(&config->problems, place, smtpd->auth.target,
+                 bytes_of("a [relay] that has neither auth-user nor balance = hash"),
+                 bytes_make(NULL, 0));
+}
+
+void config_check_auth(struct config *config)
+{
+    for (size_t i = 0; i < config->smtpd_count; i++) {
+        struct smtpd_conf *smtpd = config->smtpds[i];
+        const struct config_section *section =
+            config_builder_find(config, &smtpd_conf_section, smtpd->section);
+        if (smtpd->auth.how.by == SMTPD_AUTH_BY_TARGET)
+            check_auth_target(config, smtpd, section);
+        else if (smtpd->auth.target.len != 0)
+            cf_fault(&config->problems, config_builder_place(section, "auth-target", 0),
+                     bytes_of("auth-target is for auth = passthrough alone"));
+    }
 }
 
 /* ---- where targets lead ---- */

@@ -124,6 +124,7 @@ int config_resolve_host(struct config *config, struct bytes host, uint16_t port,
 
 /* ---- config_check.c: where routes lead ---- */
 int config_check_open_relays(struct config *config); /* warns */
+void config_check_auth(struct config *config);       /* finds where AUTH is passed to, or reports */
 /* Warns where RLIMIT_NOFILE, raised as far as it may be, does not suffice. */
 void config_check_descriptors(struct config *config);
 int config_check_routes(struct config *config);  /* compiles them */

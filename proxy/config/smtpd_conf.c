@@ -170,6 +170,8 @@ static int parse_auth(struct bytes word, struct arena *arena, void *item_out)
         if (how.socket.len < 2 || how.socket.len > SETTING_SOCKET_PATH_MAX ||
             how.socket.at[0] != '/')
             return ERR_SYNTAX;
+    } else if (bytes_is_nocase(word, "passthrough")) {
+        how.by = SMTPD_AUTH_BY_TARGET;
     } else if (!bytes_is_nocase(word, "none")) {
         return ERR_SYNTAX;
     }
@@ -185,7 +187,7 @@ static void put_auth(const void *item, struct buf *out)
 }
 
 static const struct setting_type auth_type = {
-    .expected = "none, or dovecot:/PATH of the socket of its auth service",
+    .expected = "none, passthrough, or dovecot:/PATH of the socket of its auth service",
     .item_bytes = sizeof(struct smtpd_auth_how),
     .parse = parse_auth,
     .put = put_auth};
@@ -289,8 +291,12 @@ static const struct setting rows[] = {
          "a file (PEM) with authorities; clients are asked for a certificate, and one that these "
          "have signed is logged and told to filters; none is refused for want of one"},
     {"auth", SETTING_CUSTOM, AT(auth.how), "none", NULL, .type = &auth_type,
-     .help = "how clients authenticate themselves; dovecot:PATH: by Dovecot, at that socket of its "
-             "auth service"},
+     .help = "how clients authenticate themselves; passthrough: at auth-target, in its own words; "
+             "dovecot:PATH: by Dovecot, at that socket of its auth service"},
+    {"auth-target", SETTING_TEXT, AT(auth.target), NULL, NULL,
+     .initial_help = "the only relay that the tables lead to",
+     .help = "the [relay] that AUTH is passed to, as it announces it; who has logged in there has "
+             "that connection for its own: when it is lost, the client gets 421"},
     {"auth-plaintext", SETTING_FLAG, AT(auth.takes_plaintext), "no", NULL,
      .help =
          "mechanisms that show the password (PLAIN, LOGIN, XOAUTH2, OAUTHBEARER) also where the "

@@ -43,8 +43,8 @@ struct smtpd_tls {
     enum smtpd_tls_mode mode;
     struct tls_conf files;
 };
-enum smtpd_auth_by { SMTPD_AUTH_BY_NONE, SMTPD_AUTH_BY_DOVECOT };
-/* Who knows clients' passwords: auth = none | dovecot:PATH. */
+enum smtpd_auth_by { SMTPD_AUTH_BY_NONE, SMTPD_AUTH_BY_TARGET, SMTPD_AUTH_BY_DOVECOT };
+/* Who knows clients' passwords: auth = none | passthrough | dovecot:PATH. */
 struct smtpd_auth_how {
     enum smtpd_auth_by by;
     struct bytes word;   /* as written */
@@ -52,6 +52,7 @@ struct smtpd_auth_how {
 };
 struct smtpd_auth {
     struct smtpd_auth_how how;
+    struct bytes target; /* passthrough: the section of a relay, or the host of an implicit one */
     bool takes_plaintext;
 };
 enum smtpd_early_input { SMTPD_EARLY_INPUT_REJECT, SMTPD_EARLY_INPUT_ACCEPT };

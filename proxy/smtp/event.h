@@ -82,6 +82,7 @@ enum session_event_kind {
     SESSION_EV_SECURED,    /* tls: the handshake is over, what comes now is encrypted */
     SESSION_EV_MECHANISMS, /* mechanisms: the answer to SESSION_ACT_MECHANISMS */
     SESSION_EV_AUTHENTICATED, /* bytes: as whom; reply: 2xx: the answer to SESSION_ACT_AUTH */
+    SESSION_EV_LOGIN_LOST,    /* who knew the client is gone: 421, when no transaction runs */
     SESSION_EV_ANSWER /* reply: the answer that the command waits for. Code 0: filters let it
                          proceed. 4xx, 5xx: sent to the client instead; 2xx likewise, for ETRN
                          and an unknown command. 3xx, for the latter: sent, and filters are

@@ -166,23 +166,24 @@ bool outbound_is_idle(const struct outbound *o)
 /* ---- where a reply leads ---- */
 
 /* Such an answer to a well-formed command means that we or the operator erred. */
-static bool is_confused(const struct reply *reply)
+static bool is_confused(const struct outbound *o, const struct reply *reply)
 {
     switch (reply->code) {
     case 500:
     case 502:
     case 503:
-    case 530:
     case 538:
         return true;
+    case 530:
+        return !o->job.passes_530;
     }
     return false;
 }
 
-static void judge(struct outbound_event *ev, const struct reply *reply)
+static void judge(const struct outbound *o, struct outbound_event *ev, const struct reply *reply)
 {
     ev->reply = *reply;
-    if (is_confused(reply)) {
+    if (is_confused(o, reply)) {
         ev->is_confused = true;
         ev->heard = *reply;
         ev->reply = reply_own(REPLY_TARGET_CONFUSED);
@@ -225,10 +226,10 @@ static void on_mail(struct outbound *o, const struct reply *reply)
     if (reply_is_positive(reply))
         return;
     /* It may be "nested MAIL". */
-    o->needs_rset = is_confused(reply) && !outbound_has_sent(o, SENT_RSET);
+    o->needs_rset = is_confused(o, reply) && !outbound_has_sent(o, SENT_RSET);
     if (!o->has_job)
         return;
-    outbound_refuse(o, is_confused(reply) ? reply_own(REPLY_TARGET_CONFUSED) : *reply, reply);
+    outbound_refuse(o, is_confused(o, reply) ? reply_own(REPLY_TARGET_CONFUSED) : *reply, reply);
 }
 
 static bool on_rcpt(struct outbound *o, struct recipient *rcpt, const struct reply *reply,
@@ -248,7 +249,7 @@ static bool on_rcpt(struct outbound *o, struct recipient *rcpt, const struct rep
     ev->kind = OUTBOUND_ANSWER;
     ev->rcpt = rcpt;
     ev->is_heard = true;
-    judge(ev, reply);
+    judge(o, ev, reply);
     return true;
 }
 
@@ -260,7 +261,7 @@ static bool final_answer(struct outbound *o, const struct reply *reply, enum tim
     ev->kind = OUTBOUND_FINAL_ANSWER;
     ev->is_early = timing == EARLY;
     ev->is_last = list_is_empty(&o->rcpts.owed);
-    judge(ev, reply);
+    judge(o, ev, reply);
     if (ev->is_last)
         finish(o);
     return true;

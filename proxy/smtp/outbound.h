@@ -115,6 +115,7 @@ struct outbound_job {
     bool sends_xclient;            /* once per connection, before anything else */
     bool sends_xforward;
     bool passes_without_identity; /* identity-failure = pass */
+    bool passes_530;              /* the client may log in at this target: it is its to hear */
     enum identity_form form;
     uint32_t patience_s; /* XCLIENT's TIMEOUT; 0: not said */
     uint64_t size_bytes; /* SIZE in place of the client's estimate; 0: the estimate */

@@ -32,6 +32,26 @@ bool sasl_is_base64(struct bytes text)
     return true;
 }
 
+static int sextet(uint8_t c)
+{
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const char *found = c == '\0' ? NULL : strchr(alphabet, c);
+
+    return found == NULL ? -1 : (int)(found - alphabet);
+}
+
+int sasl_decoded(struct bytes base64, size_t i)
+{
+    size_t at = i / 3 * 4 + i % 3;
+    unsigned shift = 2 * (unsigned)(i % 3);
+
+    if (at + 1 >= base64.len)
+        return -1;
+    int left = sextet(base64.at[at]), right = sextet(base64.at[at + 1]);
+    return left < 0 || right < 0 ? -1 : (left << (shift + 2) | right >> (4 - shift)) & 255;
+}
+
 uint32_t sasl_mechanism(struct bytes name)
 {
     for (size_t i = 0; i < ARRAY_LENGTH(mechanisms); i++)

@@ -21,6 +21,9 @@ enum sasl_mechanism {
 /* RFC 4648 4, with all of the padding; nothing is fine, too. */
 bool sasl_is_base64(struct bytes text);
 
+/* Octet `i` of what begins there in base64; -1: it ends before. */
+int sasl_decoded(struct bytes base64, size_t i);
+
 /* The bit of a name, in any case; 0: none that we know. */
 uint32_t sasl_mechanism(struct bytes name);
 const char *sasl_name(uint32_t mechanism); /* of one bit */

@@ -287,7 +287,7 @@ static void forget_words(struct session *s)
     arena_reset(&s->mail);
 }
 
-/* EOF and shutdown close the session as soon as no reply is due. */
+/* EOF, shutdown and a login that is lost close the session as soon as no reply is due. */
 static void close_if_over(struct session *s)
 {
     bool is_quiet =
@@ -300,6 +300,8 @@ static void close_if_over(struct session *s)
         close_session(s, "client-lost");
     else if (s->is_stopping && s->tx == NULL)
         session_close_with(s, REPLY_SHUTTING_DOWN);
+    else if (s->peer.auth.is_lost && s->tx == NULL)
+        session_close_with(s, REPLY_LOGIN_LOST);
 }
 
 static void advance(struct session *s)
@@ -409,6 +411,9 @@ size_t session_feed(struct session *s, const struct session_event *ev)
         break;
     case SESSION_EV_AUTHENTICATED:
         session_on_authenticated(s, ev->bytes, &ev->reply);
+        break;
+    case SESSION_EV_LOGIN_LOST:
+        s->peer.auth.is_lost = true;
         break;
     case SESSION_EV_ANSWER:
         session_on_answer(s, &ev->reply);

@@ -121,6 +121,7 @@ struct session_auth {
     uint32_t mechanisms; /* that there are, as the last EHLO learnt */
     bool is_known;       /* that EHLO is being answered */
     bool is_first;       /* `response` came with the command */
+    bool is_lost;        /* who knew the client is gone */
     bool took_secret;    /* what was fed last is, or may be, a line for AUTH */
     uint32_t mechanism;  /* of the latest exchange */
     uint8_t *response;   /* what the client said last, in base64, until it has its answer; NULL:

@@ -155,6 +155,7 @@ void session_forget_login(struct session *s)
     }
     mem_free(s->peer.auth.login);
     s->peer.auth.login = NULL;
+    s->peer.auth.is_lost = false;
 }
 
 void session_on_authenticated(struct session *s, struct bytes login, const struct reply *reply)

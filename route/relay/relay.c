@@ -13,6 +13,7 @@
 #include "route/relay/relay_connect.h"
 #include "route/relay/relay_identity.h"
 #include "route/relay/relay_link.h"
+#include "route/relay/relay_login.h"
 #include "route/relay/relay_memory.h"
 #include "route/relay/relay_pool.h"
 #include "route/relay/relay_private.h"
@@ -48,6 +49,12 @@ static void note_asked(struct relay_branch *w, struct recipient *rcpt)
     relay_pace_asked(&w->pace, now_ms(w));
 }
 
+/* Does the target decide, perhaps, what this client may do? */
+static bool may_judge(const struct relay_branch *w)
+{
+    return relay_identity_may_judge(w->asker.relay->conf) || relay_asker_has_login(&w->asker);
+}
+
 static void on_rcpt(struct branch *b, struct recipient *rcpt)
 {
     struct relay_branch *w = b->shell;
@@ -62,7 +69,7 @@ static void on_rcpt(struct branch *b, struct recipient *rcpt)
     case RELAY_BRANCH_NEW:
         if (w->asker.is_waiting)
             break;
-        if (rcpt->guard != REPLY_OK && !relay_identity_may_judge(w->asker.relay->conf))
+        if (rcpt->guard != REPLY_OK && !may_judge(w))
             w->has_guarded = true;
         else
             relay_branch_ask(w);
@@ -252,6 +259,7 @@ static const struct target_ops target_ops = {
     .probe = on_probe,
     .capabilities = on_capabilities,
     .warm = on_warm,
+    .login = &relay_login_ops,
     .is_down = on_is_down,
     .view = on_view,
     .address = on_address,
@@ -357,6 +365,7 @@ static struct target describe(const void *settings)
         .may_spool = conf->on_failure == RELAY_ON_FAILURE_SPOOL,
         .defers_unverified = conf->recipients.unverified == RELAY_UNVERIFIED_DEFER,
         .answers_each = conf->protocol == RELAY_LMTP,
+        .takes_logins = !relay_auth_is_needed(conf) && member(conf, 0) == NULL,
         .queue = &conf->queue,
         .filters = &conf->filters,
         .fails_over = conf->fails_over,

@@ -8,12 +8,12 @@
 
 #include "proxy/base/list.h"
 #include "proxy/smtp/reply.h"
+#include "route/carrier.h"
 #include "route/relay/relay_connect.h"
 #include "route/relay/relay_line.h"
+#include "route/relay/relay_private.h"
 #include "route/relay/relay_stock.h"
 
-struct carrier;
-struct relay;
 struct relay_asker;
 struct relay_dial;
 struct relay_link;
@@ -32,7 +32,7 @@ struct relay_asker {
     struct relay *relay;
     struct carrier *carrier;
     struct relay_dial *dial;    /* while it waits for a PROXY connection of its own */
-    struct relay_waiter waiter; /* in relay.line */
+    struct relay_waiter waiter; /* in relay.line, or for its client's own connection */
     struct relay_again again;
     bool is_waiting; /* for a connection */
 };
@@ -42,6 +42,12 @@ static inline void relay_asker_init(struct relay_asker *a, const struct relay_as
 {
     *a = (struct relay_asker){.ops = ops, .relay = r, .carrier = c};
     list_init(&a->waiter.in_net);
+}
+
+/* Its client has logged in at this relay: no connection but that one will do. */
+static inline bool relay_asker_has_login(const struct relay_asker *a)
+{
+    return a->carrier->login.is_done && a->carrier->login.at == &a->relay->target;
 }
 
 #endif

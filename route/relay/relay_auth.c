@@ -53,32 +53,11 @@ bool relay_auth_is_needed(const struct relay_conf *conf)
 
 /* ---- targets that repeat what they have heard ---- */
 
-static int sextet(uint8_t c)
-{
-    static const char alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const char *found = c == '\0' ? NULL : strchr(alphabet, c);
-
-    return found == NULL ? -1 : (int)(found - alphabet);
-}
-
-/* Octet `i` of what begins there in base64; -1: it ends before. */
-static int decoded(struct bytes base64, size_t i)
-{
-    size_t at = i / 3 * 4 + i % 3;
-    unsigned shift = 2 * (unsigned)(i % 3);
-
-    if (at + 1 >= base64.len)
-        return -1;
-    int left = sextet(base64.at[at]), right = sextet(base64.at[at + 1]);
-    return left < 0 || right < 0 ? -1 : (left << (shift + 2) | right >> (4 - shift)) & 255;
-}
-
 static bool begins_with(struct bytes base64, size_t skipped, struct bytes secret)
 {
     size_t i = 0;
 
-    while (i < secret.len && decoded(base64, skipped + i) == secret.at[i])
+    while (i < secret.len && sasl_decoded(base64, skipped + i) == secret.at[i])
         i++;
     return i == secret.len;
 }

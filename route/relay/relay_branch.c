@@ -305,7 +305,7 @@ static void on_start(struct relay_asker *asker, struct relay_link *link)
                                                    .who = w,
                                                    .content = &w->content,
                                                    .is_spooled = w->asker.carrier->is_spooled});
-    if (!relay_job_waits_for_name(w))
+    if (!relay_job_waits_for_name(&w->asker, link))
         begin(w);
     relay_branch_update_deadline(w);
 }
@@ -345,10 +345,11 @@ static void log_lost(const struct relay_branch *w, int error, const struct reply
  * is spooled for that; the runner knows it by the words. */
 static void on_late(struct relay_branch *w)
 {
-    bool is_busy = w->asker.is_waiting && relay_pool_is_busy_for(&w->asker);
+    bool has_login = w->asker.is_waiting && relay_asker_has_login(&w->asker);
+    bool is_busy = w->asker.is_waiting && !has_login && relay_pool_is_busy_for(&w->asker);
     struct reply reply = reply_own(is_busy ? REPLY_TARGET_BUSY : REPLY_TARGET_DOWN);
 
-    if (is_busy && w->branch->transaction->policy != TRANSACTION_QUEUED) {
+    if ((is_busy || has_login) && w->branch->transaction->policy != TRANSACTION_QUEUED) {
         fail(w, &reply, RELAY_VERDICT);
         return;
     }
@@ -471,8 +472,8 @@ static void lose(struct relay_branch *w, bool is_end_sent, int error, const stru
 {
     struct reply reply = reply_own(error == ERR_TIMEOUT ? REPLY_TARGET_SLOW : REPLY_TARGET_LOST);
 
-    if (!is_end_sent && w->link->pooled.may_be_dead && !w->asker.again.is_replay &&
-        relay_branch_may_begin_anew(w)) {
+    if (!is_end_sent && w->link->pooled.may_be_dead && !relay_asker_has_login(&w->asker) &&
+        !w->asker.again.is_replay && relay_branch_may_begin_anew(w)) {
         w->asker.again.is_replay = true;
         w->asker.again.needs_fresh = true;
         w->branch->facts.is_replayed = true;

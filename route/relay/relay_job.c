@@ -18,28 +18,56 @@ static struct arena *arena_of(const struct relay_branch *w)
     return w->branch->transaction->mail;
 }
 
-static struct relay_identity_choice choose(const struct relay_branch *w)
+/* `has_accepted`: the target has taken a recipient of it before. */
+static struct relay_identity_choice choose(const struct relay_asker *a,
+                                           const struct relay_link *link, bool has_accepted)
 {
-    const struct relay_conf *conf = w->asker.relay->conf;
+    const struct relay_conf *conf = a->relay->conf;
     struct relay_identity_facts facts = {
-        .caps = &w->link->out.caps,
+        .caps = &link->out.caps,
         .has_announced_xclient =
-            (conf->identity & IDENTITY_KIND_AUTO) != 0 && relay_learnt_has_xclient(w->asker.relay),
-        .is_xclient_done = w->link->out.is_xclient_sent,
-        .avoids_xclient = w->asker.again.avoids_xclient,
-        .has_origin = w->asker.carrier->origin != w->asker.carrier->client,
+            (conf->identity & IDENTITY_KIND_AUTO) != 0 && relay_learnt_has_xclient(a->relay),
+        .is_xclient_done = link->out.is_xclient_sent,
+        .avoids_xclient = a->again.avoids_xclient,
+        .has_origin = a->carrier->origin != a->carrier->client,
     };
-    if (w->asker.carrier->is_spooled)
-        return relay_identity_choose_again(conf, &facts, w->asker.carrier->spooled_identity,
-                                           relay_recipient_is_any(w, false));
+    if (a->carrier->is_spooled)
+        return relay_identity_choose_again(conf, &facts, a->carrier->spooled_identity,
+                                           has_accepted);
     return relay_identity_choose(conf, &facts);
 }
 
-bool relay_job_waits_for_name(const struct relay_branch *w)
+bool relay_job_waits_for_name(const struct relay_asker *a, const struct relay_link *link)
 {
-    return (choose(w).kinds & IDENTITY_KIND_XCLIENT) != 0 && !w->link->out.is_xclient_sent &&
-           w->asker.carrier->client->name_state == IDENTITY_NAME_PENDING &&
-           loop_now_ms(w->asker.carrier->loop) < w->asker.carrier->resolve_by_ms;
+    return a->carrier->client->name_state == IDENTITY_NAME_PENDING && !link->out.is_xclient_sent &&
+           (choose(a, link, false).kinds & IDENTITY_KIND_XCLIENT) != 0 &&
+           loop_now_ms(a->carrier->loop) < a->carrier->resolve_by_ms;
+}
+
+/* Who the client is. */
+static struct outbound_job introduction(const struct relay_asker *a, unsigned kinds)
+{
+    const struct relay_conf *conf = a->relay->conf;
+
+    return (struct outbound_job){
+        .client = a->carrier->client,
+        .origin = a->carrier->origin,
+        .sends_xclient = (kinds & IDENTITY_KIND_XCLIENT) != 0,
+        .passes_without_identity = conf->identity_failure == RELAY_IDENTITY_FAILURE_PASS,
+        .form = relay_identity_form(conf),
+        .patience_s =
+            (uint32_t)(identity_patience_ms(a->carrier->client, conf->times.final_ms) / 1000),
+    };
+}
+
+bool relay_job_introduce(const struct relay_asker *a, const struct relay_link *link,
+                         struct outbound_job *job_out, unsigned *missing_out)
+{
+    struct relay_identity_choice choice = choose(a, link, false);
+
+    *job_out = introduction(a, choice.kinds);
+    *missing_out = choice.missing;
+    return !choice.is_failure || job_out->passes_without_identity;
 }
 
 static void fill_tls(struct relay_branch *w)
@@ -83,21 +111,15 @@ static uint64_t message_bytes(const struct relay_branch *w)
 
 bool relay_job_make(struct relay_branch *w, struct outbound_job *job_out, unsigned *missing_out)
 {
-    const struct relay_conf *conf = w->asker.relay->conf;
-    struct relay_identity_choice choice = choose(w);
+    const struct carrier *carrier = w->asker.carrier;
+    struct relay_identity_choice choice =
+        choose(&w->asker, w->link, relay_recipient_is_any(w, false));
 
-    *job_out = (struct outbound_job){
-        .envelope = &w->branch->transaction->envelope,
-        .client = w->asker.carrier->client,
-        .origin = w->asker.carrier->origin,
-        .sends_xclient = (choice.kinds & IDENTITY_KIND_XCLIENT) != 0,
-        .sends_xforward = (choice.kinds & IDENTITY_KIND_XFORWARD) != 0,
-        .passes_without_identity = conf->identity_failure == RELAY_IDENTITY_FAILURE_PASS,
-        .form = relay_identity_form(conf),
-        .patience_s =
-            (uint32_t)(identity_patience_ms(w->asker.carrier->client, conf->times.final_ms) / 1000),
-        .size_bytes = w->asker.carrier->is_spooled ? message_bytes(w) : 0,
-    };
+    *job_out = introduction(&w->asker, choice.kinds);
+    job_out->envelope = &w->branch->transaction->envelope;
+    job_out->sends_xforward = (choice.kinds & IDENTITY_KIND_XFORWARD) != 0;
+    job_out->size_bytes = carrier->is_spooled ? message_bytes(w) : 0;
+    job_out->passes_530 = carrier->login.at == &w->asker.relay->target;
     *missing_out = choice.missing;
     if (choice.is_failure && !job_out->passes_without_identity)
         return false;

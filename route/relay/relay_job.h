@@ -9,10 +9,15 @@
 #include "proxy/base/bytes.h"
 #include "proxy/smtp/outbound.h"
 
+struct relay_asker;
 struct relay_branch;
+struct relay_link;
 
 /* XCLIENT will be sent, and the client's name is not known yet. */
-bool relay_job_waits_for_name(const struct relay_branch *w);
+bool relay_job_waits_for_name(const struct relay_asker *a, const struct relay_link *link);
+/* For outbound_introduce(). False: as below. */
+bool relay_job_introduce(const struct relay_asker *a, const struct relay_link *link,
+                         struct outbound_job *job_out, unsigned *missing_out);
 /* The job for outbound_begin(). Notes in the branch how its connection identifies the client.
  * False: the client's identity must be handed on, and cannot be; *missing_out has the enum
  * identity_kind bits that are not on offer. */

@@ -46,6 +46,13 @@ void relay_link_unbind(struct relay_link *link)
     link->client = NULL;
 }
 
+void relay_link_keep(struct relay_link *link, const struct relay_link_keeper *keeper)
+{
+    assert(link->is_bound);
+    list_remove(&link->hold.in_carrier);
+    link->keeper = *keeper;
+}
+
 bool relay_link_fits(const struct relay_link *link, const struct identity *client)
 {
     return bytes_equal(bytes_make(link->helo, link->helo_len), client->helo);
@@ -87,13 +94,18 @@ static void enter(struct relay_link *link, enum relay_link_state state)
 /* It serves nobody from now on. */
 static void leave(struct relay_link *link, enum relay_link_state state)
 {
+    struct relay_link_keeper keeper = link->keeper;
+
     link->relay->leaving_count += relay_link_is_alive(link);
     enter(link, state);
     link->wait.is_due = false;
     relay_auth_leave(&link->auth);
     relay_link_let_go(link);
     relay_link_unbind(link);
+    link->keeper = (struct relay_link_keeper){.who = NULL};
     link->home->left(link);
+    if (keeper.who != NULL)
+        keeper.left(keeper.who);
 }
 
 void relay_link_close(struct relay_link *link)
@@ -509,6 +521,7 @@ static struct relay_link *link_new(struct relay *r, const struct relay_link_user
     link->opened_ms = loop_now_ms(loop_of(link));
     list_init(&link->in_relay);
     list_init(&link->pooled.in_lot);
+    list_init(&link->pooled.waiting);
     list_init(&link->hold.in_carrier);
     deadline_init(&link->deadline, &deadline_use);
     outbound_init(&link->out, &r->outbound, &pools->small, &pools->medium);

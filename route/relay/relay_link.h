@@ -38,7 +38,8 @@ enum relay_link_lot {
     RELAY_LOT_NONE,
     RELAY_LOT_IDLE,  /* in relay.idle */
     RELAY_LOT_BOUND, /* in relay.bound: idle, for one client alone */
-    RELAY_LOT_BUSY   /* in relay.busy */
+    RELAY_LOT_BUSY,  /* in relay.busy */
+    RELAY_LOT_APART  /* a client logs in on it, or has: the pool lets it be */
 };
 
 enum relay_link_tls {
@@ -90,7 +91,15 @@ struct relay_link_pooled {
     enum relay_link_lot lot;
     bool may_be_dead;      /* it has served, or has lain idle: it may have died unnoticed */
     uint64_t idle_ms;      /* since when, while IDLE or BOUND */
-    struct relay_net *net; /* BUSY: counts it as its own; NULL: nobody's */
+    struct relay_net *net; /* BUSY, APART: counts it as its own; NULL: nobody's */
+    struct list waiting;   /* APART: struct relay_asker.waiter, for when it is idle */
+};
+
+/* Who keeps it beside its users: its client has logged in on it. Told once, when it quits or is
+ * closed, perhaps within a call. */
+struct relay_link_keeper {
+    void (*left)(void *who);
+    void *who; /* NULL: nobody */
 };
 
 /* Freed when its stream has closed. */
@@ -99,6 +108,7 @@ struct relay_link {
     struct relay *relay;
     const struct relay_link_home *home;
     struct relay_link_user user;
+    struct relay_link_keeper keeper;
     struct carrier *client;   /* bound to; NULL: to nobody, or to one that is gone */
     struct carrier_hold hold; /* ... which knows of it */
     struct stream *stream;
@@ -154,6 +164,9 @@ void relay_link_quit(struct relay_link *link);
  * used. */
 bool relay_link_bind(struct relay_link *link, struct carrier *client);
 void relay_link_unbind(struct relay_link *link); /* the client is gone */
+/* Legal when it is bound. It is not among what its client's carrier holds any more, so that a new
+ * EHLO does not end it. `keeper` with NULL: nobody keeps it any more. */
+void relay_link_keep(struct relay_link *link, const struct relay_link_keeper *keeper);
 /* The name that was given in EHLO is the one that the client uses now. */
 bool relay_link_fits(const struct relay_link *link, const struct identity *client);
 

@@ -81,8 +81,11 @@ static void put_cause(const struct relay_log *log, struct log_line *line, int er
         put_reply(log, line, heard);
 }
 
+/* `of` NULL: it was about no transaction. */
 static void put_ids(struct log_line *line, const struct envelope *of)
 {
+    if (of == NULL)
+        return;
     if (of->session.text[0] != '\0')
         log_put_text(line, "session", of->session.text);
     log_put_text(line, "transaction", of->id.text);

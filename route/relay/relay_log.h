@@ -40,8 +40,8 @@ void relay_log_down(struct relay_log *log, const struct stream_target *to, int e
 void relay_log_down_unresolved(struct relay_log *log);
 /* target-up; `to` NULL: its name leads somewhere again. */
 void relay_log_up(struct relay_log *log, const struct stream_target *to, uint64_t seconds);
-/* The connection under a transaction is gone. `heard`: what the target said last, as above; NULL or
- * empty: `error` says why. */
+/* The connection under a transaction, or a client's AUTH (`of` NULL), is gone. `heard`: what the
+ * target said last, as above; NULL or empty: `error` says why. */
 void relay_log_lost(struct relay_log *log, const struct envelope *of,
                     const struct stream_target *to, int error, const struct reply *heard);
 /* A connection is encrypted. */

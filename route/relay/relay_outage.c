@@ -8,9 +8,12 @@
 #include "route/relay/relay_memory.h"
 #include "route/relay/relay_private.h"
 
+/* Not where the target knows the client: what it has not taken of that one it might never take of
+ * us. */
 bool relay_outage_answers(const struct relay_branch *w)
 {
-    return w->asker.relay->target.may_spool && w->branch->transaction->policy != TRANSACTION_QUEUED;
+    return w->asker.relay->target.may_spool && !relay_asker_has_login(&w->asker) &&
+           w->branch->transaction->policy != TRANSACTION_QUEUED;
 }
 
 /* What is remembered of the recipient stands for the target's answer. Nobody reaches the target

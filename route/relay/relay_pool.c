@@ -81,8 +81,26 @@ static void leave_line(struct relay_asker *a)
     relay_line_leave(&a->relay->line, &a->waiter);
 }
 
+/* For its client's own connection: one transaction has ended, and the target owes an answer. */
+static void wait_for_own(struct relay_asker *a, struct relay_link *link)
+{
+    a->is_waiting = true;
+    list_append(&link->pooled.waiting, &a->waiter.in_net);
+}
+
+static void leave_own(struct relay_asker *a)
+{
+    assert(a->is_waiting);
+    a->is_waiting = false;
+    list_remove(&a->waiter.in_net);
+}
+
 void relay_pool_leave(struct relay_asker *a)
 {
+    if (a->waiter.net == NULL) {
+        leave_own(a);
+        return;
+    }
     leave_line(a);
     if (a->relay->line.waiting_count == 0)
         relay_share_wait(a->relay, false);
@@ -164,7 +182,7 @@ static unsigned ownerless_dials(const struct relay *r)
 /* Behind `coming` others to whom a connection comes. `own_out`: so many of them are of its net,
  * whose waiters stand next to each other. */
 static struct relay_asker *first_without_dial(const struct relay *r, unsigned coming,
-                                               unsigned *own_out)
+                                              unsigned *own_out)
 {
     struct relay_asker *a = next_waiting(r, NULL), *next;
 
@@ -307,9 +325,56 @@ static struct relay_link *take(struct relay *r, const struct relay_asker *a)
     return link;
 }
 
+/* Without it the target would not know the client, and with any other it would judge us. */
+static void fail_own(struct relay_asker *a)
+{
+    struct reply lost = reply_own(REPLY_TARGET_LOST);
+
+    a->ops->fail(a, &lost, RELAY_VERDICT);
+}
+
+static void ask_for_own(struct relay_asker *a)
+{
+    struct relay_link *link = a->carrier->login.connection;
+
+    assert(!a->is_waiting);
+    if (link == NULL || a->relay->is_closing)
+        fail_own(a);
+    else if (relay_link_is_used(link) || !outbound_is_idle(&link->out))
+        wait_for_own(a, link);
+    else
+        a->ops->start(a, link);
+}
+
+static struct relay_asker *first_for_own(struct relay_link *link)
+{
+    struct list *first = list_first(&link->pooled.waiting);
+
+    return first == NULL ? NULL : LIST_ENTRY(first, struct relay_asker, waiter.in_net);
+}
+
+/* It is idle again. */
+static void serve_own(struct relay_link *link)
+{
+    struct relay_asker *a = first_for_own(link);
+
+    if (link->client == NULL || link->relay->is_closing) {
+        relay_link_quit(link);
+    } else if (a != NULL) {
+        leave_own(a);
+        a->ops->start(a, link);
+        relay_link_drain_later(link);
+    }
+}
+
 void relay_pool_ask(struct relay_asker *a)
 {
     struct relay *r = a->relay;
+
+    if (relay_asker_has_login(a)) {
+        ask_for_own(a);
+        return;
+    }
     struct reply down = reply_own(REPLY_TARGET_DOWN);
     struct relay_link *link = r->is_closing ? NULL : take(r, a);
 
@@ -334,6 +399,10 @@ void relay_pool_give(struct relay_link *link)
 {
     struct relay *r = link->relay;
 
+    if (link->pooled.lot == RELAY_LOT_APART) {
+        serve_own(link);
+        return;
+    }
     link->pooled.may_be_dead = link->pooled.may_be_dead || link->out.transactions != 0;
     if (!relay_stock_may_serve_again(link) || (link->is_bound && link->client == NULL) ||
         relay_share_is_over(r, 0)) {
@@ -350,7 +419,19 @@ void relay_pool_give(struct relay_link *link)
 /* It may be needed again before the target has answered. */
 static void on_busy(struct relay_link *link)
 {
-    relay_stock_lend(link, NULL);
+    if (link->pooled.lot != RELAY_LOT_APART)
+        relay_stock_lend(link, NULL);
+}
+
+static void on_left(struct relay_link *link)
+{
+    struct relay_asker *a;
+
+    relay_stock_forget(link);
+    while ((a = first_for_own(link)) != NULL) {
+        leave_own(a);
+        fail_own(a);
+    }
 }
 
 static void on_closed(struct relay_link *link)
@@ -362,7 +443,7 @@ static void on_closed(struct relay_link *link)
 static const struct relay_link_home link_home = {
     .idle = relay_pool_give,
     .busy = on_busy,
-    .left = relay_stock_forget,
+    .left = on_left,
     .closed = on_closed,
 };
 

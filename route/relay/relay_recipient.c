@@ -40,7 +40,7 @@ bool relay_recipient_is_last(const struct relay_branch *w, const struct recipien
 
 enum reply_id relay_recipient_guard(const struct relay_branch *w, const struct recipient *rcpt)
 {
-    if (relay_identity_judges(w->identity))
+    if (relay_identity_judges(w->identity) || relay_asker_has_login(&w->asker))
         return REPLY_OK;
     /* By our own address it would pass what the client's might not. */
     return w->is_lost && rcpt->is_unverified ? REPLY_IDENTITY_FAILED : rcpt->guard;

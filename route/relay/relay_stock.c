@@ -114,7 +114,7 @@ static void set_lot(struct relay_link *link, enum relay_link_lot lot)
     link->pooled.lot = lot;
     if (lot == RELAY_LOT_IDLE)
         list_prepend(&s->idle, &link->pooled.in_lot);
-    else if (lot != RELAY_LOT_NONE)
+    else if (lot == RELAY_LOT_BOUND || lot == RELAY_LOT_BUSY)
         list_append(lot == RELAY_LOT_BOUND ? &s->bound : &s->busy, &link->pooled.in_lot);
 }
 
@@ -134,6 +134,16 @@ void relay_stock_lend(struct relay_link *link, struct relay_net *net)
 {
     assert(link->state == RELAY_LINK_OPEN);
     set_lot(link, RELAY_LOT_BUSY);
+    link->pooled.net = net;
+}
+
+void relay_stock_set_apart(struct relay_link *link)
+{
+    struct relay_net *net = link->pooled.net;
+
+    assert(link->pooled.lot == RELAY_LOT_BUSY);
+    link->pooled.net = NULL; /* it is counted on */
+    set_lot(link, RELAY_LOT_APART);
     link->pooled.net = net;
 }
 

@@ -50,6 +50,8 @@ void relay_stock_lay(struct relay_link *link, bool is_for_all);
 /* The connection is busy from now on. `net` counts it as its own until it is idle or gone; NULL: no
  * net does. */
 void relay_stock_lend(struct relay_link *link, struct relay_net *net);
+/* The connection, busy so far, is one client's from now on: neither time nor others end it. */
+void relay_stock_set_apart(struct relay_link *link);
 /* The connection is closed, or says QUIT. */
 void relay_stock_forget(struct relay_link *link);
 

@@ -51,7 +51,8 @@ static const char every_key[] =
     "actions = add-header quarantine\nprotocol = 4\nmacros = connect j {daemon_name}\n"
     "macros = unknown\nskip-when = 10.0.0.0/8 authenticated\nexempt = @g.b\nshadow = yes\n"
     "[milter-server \"s\"]\nlisten = unix:/s\nfilter = f g\nsocket-mode = 0640\n[relay "
-    "\"z\"]\nname = z.example\nauth-user = jane\nauth-token-file = /q\n"
+    "\"z\"]\nname = z.example\nauth-user = jane\nauth-token-file = /q\n[relay \"y\"]\n"
+    "[smtpd \"p\"]\nname = p.example\nlisten-port = 30\nauth = passthrough\nauth-target = y\n"
     "[route \"t\"]\n"
     "case-sensitive = yes\nrecipient-delimiter = \"=\"\na@b r, m\n\"c d\"@e \"joe.doe\"\n[route "
     "\"u\"]\n@.x reject \"550 5.1.1 no, \\\\ no\"\n@ m\n";

@@ -23,7 +23,7 @@ struct config_world {
     char *dump;     /* NULL unless the code is 0 */
 };
 
-#define CONFIG_WORLD_ARGUMENTS_MAX 480
+#define CONFIG_WORLD_ARGUMENTS_MAX 560
 
 /* A listener that nothing is to be said of. */
 #define CONFIG_WORLD_QUIET "[smtpd \"s\"]\nlisten-port = localhost:2525\n"

@@ -385,7 +385,7 @@ static void fills_the_tree(void **state)
     lib_same_number(4, "words", 3, line->word_count);
     lib_same_number(4, "ends", true, line->words[1].ends_target && line->words[2].ends_target);
     lib_same_number(4, "line", 1, line->place.column);
-    lib_is_true(5, "target", config_target(c, bytes_of("m")).conf == c->targets[2].conf);
+    lib_is_true(5, "target", config_target(c, bytes_of("m")).conf == c->targets[3].conf);
     lib_is_true(5, "no target", config_target(c, bytes_of("s")).kind == NULL);
     lib_is_true(5, "logfile", config_logfile(c, bytes_of("l")) == c->logfiles[0]);
     config_world_unload(&b);

@@ -5,7 +5,7 @@
  * C text  the client sends a line, D sends dots in its place to that length
  * S text  the client gets a line      A text  an action, in order
  * R text  the answer to "auth" or "mechanisms": a reply, or a login behind 235
- * E what  conf: none, any; eof, lost, secured */
+ * E what  conf: none, any; eof, lost, secured, forgotten: who knew the client is gone */
 /* needs: tests/unit/session_script.c */
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,6 +71,8 @@ static void something_happens(struct session_script *p, const char *what)
     }
     if (strcmp(what, "eof") == 0)
         ev.kind = SESSION_EV_EOF;
+    if (strcmp(what, "forgotten") == 0)
+        ev.kind = SESSION_EV_LOGIN_LOST;
     if (strcmp(what, "secured") == 0) {
         const struct tls_facts facts = {.version = "TLSv1.3", .cipher = "c"};
         ev = (struct session_event){.kind = SESSION_EV_SECURED, .tls = tls_facts_copy(&facts)};
@@ -119,6 +121,8 @@ static void run(const char *name, const char *script, size_t step)
     "S 250 AUTH CRAM-MD5 PLAIN LOGIN\n"
 
 #define DONE "R 235 joe\nS 235 joe\n"
+
+#define LOST "S 421 4.4.2 The server that knows you is gone, log in again\n"
 
 static const struct {
     const char *name, *script;
@@ -191,6 +195,14 @@ static const struct {
     {"end of input between lines",
      SAFE "C AUTH CRAM-MD5\nA auth CRAM-MD5\nR 334 \nS 334 \nE eof\nA close\n"},
     {"gone while EHLO waits", "C EHLO c\nA mechanisms\nE lost\nA close\nR 100\n"},
+    {"forgotten while nothing runs",
+     SAFE "C AUTH CRAM-MD5\nA auth CRAM-MD5\n" DONE "E forgotten\nA close\n" LOST},
+    {"forgotten in a transaction",
+     SAFE "C AUTH CRAM-MD5\nA auth CRAM-MD5\n" DONE "C MAIL FROM:<a@b>\nS 250 2.1.0 Ok\n"
+          "E forgotten\nC NOOP\nS 250 2.0.0 Ok\nC RSET\nA close\nS 250 2.0.0 Ok\n" LOST},
+    {"forgotten before STARTTLS forgets",
+     SAFE "C AUTH CRAM-MD5\nA auth CRAM-MD5\n" DONE "C STARTTLS\nS 220 2.0.0 Ready to start TLS\n"
+          "E forgotten\nE secured\nC NOOP\nS 250 2.0.0 Ok\n"},
     {"an answer to nothing", SAFE "R 235 eve\nC AUTH CRAM-MD5\nA auth CRAM-MD5\n" DONE},
 };
 
