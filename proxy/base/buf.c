@@ -35,8 +35,6 @@ static uint32_t capacity_for(const struct buf *buf, size_t needed)
 {
     size_t capacity = buf->pool->block_bytes;
 
-    if (needed <= capacity)
-        return (uint32_t)capacity;
     while (capacity < needed)
         capacity *= 2;
     return capacity < buf->limit ? (uint32_t)capacity : buf->limit;
@@ -61,13 +59,14 @@ static bool move_to_larger(struct buf *buf, size_t needed)
     return true;
 }
 
-/* Room for `more` octets behind the last one, more > 0. */
-static bool make_room(struct buf *buf, size_t more)
+/* Room for `more` octets behind the last one, where there is none. Out of line, since mostly there
+ * is. */
+__attribute__((noinline)) static bool make_room(struct buf *buf, size_t more)
 {
     size_t length = buf_length(buf);
 
-    if (more <= buf->capacity - buf->end)
-        return true;
+    if (more > buf->limit - length)
+        return false;
     if (length + more > buf->capacity)
         return move_to_larger(buf, length + more);
     memmove(buf->block, buf->block + buf->start, length);
@@ -76,26 +75,33 @@ static bool make_room(struct buf *buf, size_t more)
     return true;
 }
 
-void buf_put(struct buf *buf, struct bytes octets)
+/* The next `more` octets, more > 0, for the caller to write; NULL: the append fails. */
+static uint8_t *append(struct buf *buf, size_t more)
 {
-    if (octets.len == 0 || buf->has_failed)
-        return;
-    if (octets.len > buf->limit - buf_length(buf) || !make_room(buf, octets.len)) {
+    if (buf->has_failed)
+        return NULL;
+    if (more > buf->capacity - buf->end && !make_room(buf, more)) {
         buf->has_failed = true;
-        return;
+        return NULL;
     }
-    memcpy(buf->block + buf->end, octets.at, octets.len);
-    buf->end += (uint32_t)octets.len;
+    buf->end += (uint32_t)more;
+    return buf->block + buf->end - more;
 }
 
-void buf_text(struct buf *buf, const char *text)
+void buf_put(struct buf *buf, struct bytes octets)
 {
-    buf_put(buf, bytes_of(text));
+    uint8_t *to = octets.len == 0 ? NULL : append(buf, octets.len);
+
+    if (to != NULL)
+        memcpy(to, octets.at, octets.len);
 }
 
 void buf_byte(struct buf *buf, uint8_t octet)
 {
-    buf_put(buf, bytes_make(&octet, 1));
+    uint8_t *to = append(buf, 1);
+
+    if (to != NULL)
+        *to = octet;
 }
 
 void buf_decimal(struct buf *buf, uint64_t number)

@@ -17,7 +17,7 @@ struct buf {
     struct pool *pool;
     uint8_t *block;
     uint32_t start, end; /* the octets are block[start..end) */
-    uint32_t capacity;   /* of the block; 0: no block is held */
+    uint32_t capacity;   /* of the block, never beyond the limit; 0: no block is held */
     uint32_t limit;      /* end - start never exceeds it */
     bool has_failed;
 };
@@ -38,7 +38,11 @@ static inline size_t buf_length(const struct buf *buf)
 }
 
 void buf_put(struct buf *buf, struct bytes octets);
-void buf_text(struct buf *buf, const char *text);
+/* In the header, so that compilers know how long a constant is. */
+static inline void buf_text(struct buf *buf, const char *text)
+{
+    buf_put(buf, bytes_of(text));
+}
 void buf_byte(struct buf *buf, uint8_t octet);
 void buf_decimal(struct buf *buf, uint64_t number);
 /* Each is a C string; the list ends with NULL: buf_cat(b, "EHLO ", name, "\r\n", NULL). */

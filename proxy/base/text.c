@@ -196,10 +196,10 @@ int text_from_xtext(struct bytes xtext, struct arena *arena, struct bytes *text_
     return 0;
 }
 
-static void put_two_digits(struct buf *out, unsigned number)
+static void put_two_digits(char *at, unsigned number)
 {
-    buf_byte(out, (uint8_t)('0' + number / 10));
-    buf_byte(out, (uint8_t)('0' + number % 10));
+    at[0] = (char)('0' + number / 10);
+    at[1] = (char)('0' + number % 10);
 }
 
 struct date {
@@ -227,25 +227,23 @@ static struct date date_of(uint64_t days_since_1970)
 
 void text_put_date(struct buf *out, int64_t wall_s)
 {
-    static const char days[7][5] = {"Thu,", "Fri,", "Sat,", "Sun,", "Mon,", "Tue,", "Wed,"};
-    static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    static const char days[] = "ThuFriSatSunMonTueWed";
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
     const int64_t last_s = 253402300799; /* of the year 9999 */
     uint64_t s = wall_s < 0 ? 0 : (uint64_t)(wall_s > last_s ? last_s : wall_s);
     struct date date = date_of(s / 86400);
     unsigned of_day = (unsigned)(s % 86400);
+    char text[] = "Thu, 01 Jan 1970 00:00:00 +0000";
 
-    buf_cat(out, days[s / 86400 % 7], " ", NULL);
-    put_two_digits(out, date.day);
-    buf_cat(out, " ", months[date.month], " ", NULL);
-    buf_decimal(out, date.year);
-    buf_byte(out, ' ');
-    put_two_digits(out, of_day / 3600);
-    buf_byte(out, ':');
-    put_two_digits(out, of_day / 60 % 60);
-    buf_byte(out, ':');
-    put_two_digits(out, of_day % 60);
-    buf_text(out, " +0000");
+    memcpy(text, days + 3 * (s / 86400 % 7), 3);
+    put_two_digits(text + 5, date.day);
+    memcpy(text + 8, months + 3 * (size_t)date.month, 3);
+    put_two_digits(text + 12, date.year / 100);
+    put_two_digits(text + 14, date.year % 100);
+    put_two_digits(text + 17, of_day / 3600);
+    put_two_digits(text + 20, of_day / 60 % 60);
+    put_two_digits(text + 23, of_day % 60);
+    buf_put(out, bytes_make(text, sizeof(text) - 1));
 }
 
 struct bytes text_word(struct bytes *rest)
