@@ -216,9 +216,9 @@ static void put_key(struct log *log, const char *key)
     bool is_first = log->line.at[log->line.len - 1] == '{';
 
     if (!log->is_json) {
-        log_text_cstring(&log->line, " ");
+        log_text_octet(&log->line, ' ');
         put_key_in(log, &log->line, key);
-        log_text_cstring(&log->line, "=");
+        log_text_octet(&log->line, '=');
         return;
     }
     log_text_cstring(&log->line, is_first ? "\"" : ",\"");

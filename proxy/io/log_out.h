@@ -16,7 +16,12 @@ struct log_text {
 };
 
 void log_text_put(struct log_text *text, struct bytes octets);
-void log_text_cstring(struct log_text *text, const char *octets);
+void log_text_octet(struct log_text *text, uint8_t octet);
+/* In the header, so that compilers know how long a constant is. */
+static inline void log_text_cstring(struct log_text *text, const char *octets)
+{
+    log_text_put(text, bytes_of(octets));
+}
 void log_text_number(struct log_text *text, int64_t number);
 void log_text_value(struct log_text *text, struct bytes value);       /* quoted where needed */
 void log_text_json_string(struct log_text *text, struct bytes value); /* with its quotes */

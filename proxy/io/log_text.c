@@ -18,14 +18,12 @@ void log_text_put(struct log_text *text, struct bytes octets)
     text->len += octets.len;
 }
 
-void log_text_cstring(struct log_text *text, const char *octets)
+void log_text_octet(struct log_text *text, uint8_t octet)
 {
-    log_text_put(text, bytes_of(octets));
-}
-
-static void put_octet(struct log_text *text, uint8_t octet)
-{
-    log_text_put(text, bytes_make(&octet, 1));
+    if (text->len < text->max)
+        text->at[text->len++] = octet;
+    else
+        text->is_full = true;
 }
 
 void log_text_number(struct log_text *text, int64_t number)
@@ -60,8 +58,8 @@ static void put_escaped(struct log_text *text, struct bytes value, const char *e
             continue;
         log_text_put(text, bytes_make(value.at + start, i - start));
         log_text_cstring(text, escape);
-        put_octet(text, (uint8_t)hex_digits[c >> 4]);
-        put_octet(text, (uint8_t)hex_digits[c & 15]);
+        log_text_octet(text, (uint8_t)hex_digits[c >> 4]);
+        log_text_octet(text, (uint8_t)hex_digits[c & 15]);
         start = i + 1;
     }
     if (start < value.len)
@@ -78,9 +76,9 @@ void log_text_value(struct log_text *text, struct bytes value)
         log_text_put(text, value);
         return;
     }
-    put_octet(text, '"');
+    log_text_octet(text, '"');
     put_escaped(text, value, "\\x");
-    put_octet(text, '"');
+    log_text_octet(text, '"');
 }
 
 /* Takes an item off `*items`, without its newline. */
@@ -117,21 +115,21 @@ void log_text_json_list(struct log_text *text, struct bytes items)
 {
     const char *separator = "";
 
-    put_octet(text, '[');
+    log_text_octet(text, '[');
     while (items.len > 0) {
         log_text_cstring(text, separator);
         log_text_json_string(text, next_item(&items));
         separator = ",";
     }
-    put_octet(text, ']');
+    log_text_octet(text, ']');
 }
 
 /* An octet outside ASCII becomes the code point of the same number, whatever its encoding was. */
 void log_text_json_string(struct log_text *text, struct bytes value)
 {
-    put_octet(text, '"');
+    log_text_octet(text, '"');
     put_escaped(text, value, "\\u00");
-    put_octet(text, '"');
+    log_text_octet(text, '"');
 }
 
 /* The journal's own form: NAME=value, or for values with newlines NAME, length, value. */
@@ -145,17 +143,17 @@ void log_text_journal_field(struct log_text *text, const char *key, struct bytes
         uint8_t c = (uint8_t)*key;
         bool is_letter = byte_is_letter(c);
 
-        put_octet(text, is_letter ? (uint8_t)(byte_lower(c) - 'a' + 'A')
-                                  : (byte_is_digit(c) ? c : (uint8_t)'_'));
+        log_text_octet(text, is_letter ? (uint8_t)(byte_lower(c) - 'a' + 'A')
+                                       : (byte_is_digit(c) ? c : (uint8_t)'_'));
     }
-    put_octet(text, has_newline ? '\n' : '=');
+    log_text_octet(text, has_newline ? '\n' : '=');
     if (has_newline) {
         for (unsigned i = 0; i < sizeof(length); i++)
             length[i] = (uint8_t)((uint64_t)value.len >> (8 * i));
         log_text_put(text, bytes_make(length, sizeof(length)));
     }
     log_text_put(text, value);
-    put_octet(text, '\n');
+    log_text_octet(text, '\n');
 }
 
 static void put_digits(uint8_t *at, int64_t number, int digits)
