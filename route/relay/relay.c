@@ -389,9 +389,11 @@ static struct target *open_target(struct target_services *services, const void *
     relay_log_init(&r->log, service, conf);
     relay_pool_init(r);
     relay_share_join(r, &share_ops);
+    if (service->memory != NULL)
+        r->learnt.known =
+            relay_memory_limit(service->memory, r->target.name, &conf->recipients.remember);
     if (relay_endpoints_init(&r->endpoints, &endpoints_ops, service, conf, &r->log) == 0 &&
-        (service->memory == NULL ||
-         relay_memory_limit(service->memory, r->target.name, &conf->recipients.remember) == 0))
+        (service->memory == NULL || r->learnt.known != NULL))
         return &r->target;
     on_free(&r->target);
     return NULL;

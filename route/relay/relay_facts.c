@@ -23,19 +23,6 @@ struct relay_fact {
     uint8_t line[];
 };
 
-struct relay_facts_target {
-    struct hash_entry by_name;
-    struct relay_facts_target *next;
-    struct list facts; /* oldest first */
-    uint32_t count;
-    struct relay_remember how;
-    struct relay_announced *announced; /* NULL: unknown */
-    bool has_xclient;
-    bool is_held;    /* that it has */
-    size_t line_len; /* of the line that says so: its name as xtext, and XCLIENT_END */
-    uint8_t line[];
-};
-
 /* Of a target that nobody has set limits for (yet). */
 static const struct relay_remember usual = {
     .accepted_ms = 86400000, .refused_ms = 3600000, .count = 100000};
@@ -134,7 +121,8 @@ static void bound(struct relay_facts *f, struct relay_facts_target *t)
         forget(f, oldest(t));
 }
 
-int relay_facts_limit(struct relay_facts *f, struct bytes target, const struct relay_remember *how)
+const struct relay_facts_target *relay_facts_limit(struct relay_facts *f, struct bytes target,
+                                                   const struct relay_remember *how)
 {
     struct relay_facts_target *t;
     struct buf name;
@@ -144,17 +132,10 @@ int relay_facts_limit(struct relay_facts *f, struct bytes target, const struct r
     t = name.has_failed ? NULL : target_of(f, buf_bytes(&name));
     buf_done(&name);
     if (t == NULL)
-        return ERR_MEMORY;
+        return NULL;
     t->how = *how;
     bound(f, t);
-    return 0;
-}
-
-bool relay_facts_has_xclient(const struct relay_facts *f, struct bytes target)
-{
-    const struct relay_facts_target *t = find_named(f, target);
-
-    return t != NULL && t->has_xclient;
+    return t;
 }
 
 /* ---- ages ---- */
@@ -263,20 +244,25 @@ static enum relay_facts_result add(struct relay_facts *f, struct bytes line,
     return RELAY_FACTS_NEWS;
 }
 
+/* `known` NULL: nothing. */
+static bool is_news(const struct relay_fact *known, enum relay_fact_kind kind, int64_t at_s,
+                    int64_t now_s)
+{
+    if (kind == RELAY_FACT_OPEN && (known == NULL || known->kind != RELAY_FACT_REFUSED))
+        return false;
+    return known == NULL ||
+           (!is_older(known->at_s, at_s, now_s) && (known->kind != kind || !is_fresh(known, at_s)));
+}
+
 static enum relay_facts_result learn_recipient(struct relay_facts *f, struct bytes line,
                                                const struct said *said, int64_t now_s)
 {
     struct relay_fact *known = find(f, said->key);
 
-    if (known == NULL && said->kind == RELAY_FACT_OPEN)
+    if (!is_news(known, said->kind, said->at_s, now_s))
         return RELAY_FACTS_NOTHING;
-    if (known != NULL) {
-        if (is_older(known->at_s, said->at_s, now_s) ||
-            (known->kind == said->kind && is_fresh(known, said->at_s)) ||
-            (said->kind == RELAY_FACT_OPEN && known->kind != RELAY_FACT_REFUSED))
-            return RELAY_FACTS_NOTHING;
+    if (known != NULL)
         forget(f, known);
-    }
     return add(f, line, said);
 }
 
@@ -491,8 +477,8 @@ bool relay_facts_announced(const struct relay_facts *f, struct bytes target,
     return true;
 }
 
-bool relay_facts_find(const struct relay_facts *f, struct bytes target, const struct address *rcpt,
-                      int64_t now_s, enum relay_fact_kind *kind_out, struct bytes *reply_out)
+static struct relay_fact *find_recipient(const struct relay_facts *f, struct bytes target,
+                                         const struct address *rcpt)
 {
     struct relay_fact *fact;
     struct buf key;
@@ -501,6 +487,20 @@ bool relay_facts_find(const struct relay_facts *f, struct bytes target, const st
     put_key(&key, target, rcpt, f->pool);
     fact = key.has_failed ? NULL : find(f, buf_bytes(&key));
     buf_done(&key);
+    return fact;
+}
+
+bool relay_facts_would_learn(const struct relay_facts *f, enum relay_fact_kind kind, int64_t now_s,
+                             struct bytes target, const struct address *rcpt)
+{
+    return is_news(find_recipient(f, target, rcpt), kind, now_s, now_s);
+}
+
+bool relay_facts_find(const struct relay_facts *f, struct bytes target, const struct address *rcpt,
+                      int64_t now_s, enum relay_fact_kind *kind_out, struct bytes *reply_out)
+{
+    const struct relay_fact *fact = find_recipient(f, target, rcpt);
+
     if (fact == NULL || !is_alive(fact, now_s))
         return false;
     const uint8_t *behind = fact->by_key.key.at + fact->by_key.key.len;

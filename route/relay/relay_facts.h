@@ -38,7 +38,21 @@ enum relay_fact_kind {
     RELAY_FACT_XCLIENT
 };
 
-struct relay_facts_target; /* what is known of one target */
+struct relay_announced;
+
+/* What is known of one target. Others read `has_xclient` alone. */
+struct relay_facts_target {
+    struct hash_entry by_name;
+    struct relay_facts_target *next;
+    struct list facts; /* oldest first */
+    uint32_t count;
+    struct relay_remember how;
+    struct relay_announced *announced; /* NULL: unknown */
+    bool has_xclient;                  /* it has announced it ever */
+    bool is_held;                      /* that it has */
+    size_t line_len; /* of the line that says so: its name as xtext, and XCLIENT_END */
+    uint8_t line[];
+};
 
 struct relay_facts {
     struct hash_table targets, recipients;
@@ -50,8 +64,10 @@ struct relay_facts {
 
 void relay_facts_init(struct relay_facts *f, struct hash_key secret, struct pool *pool);
 void relay_facts_done(struct relay_facts *f);
-/* By how much its recipients are bounded, from now on. 0 or ERR_MEMORY. */
-int relay_facts_limit(struct relay_facts *f, struct bytes target, const struct relay_remember *how);
+/* By how much its recipients are bounded, from now on. What is known of it lives as long as `f`;
+ * NULL: no memory. */
+const struct relay_facts_target *relay_facts_limit(struct relay_facts *f, struct bytes target,
+                                                   const struct relay_remember *how);
 
 /* One line, without its end; what it says is passed over where something newer is known, and where
  * it is known, and was not long ago. */
@@ -63,6 +79,10 @@ enum relay_facts_result {
     RELAY_FACTS_NO_MEMORY
 };
 enum relay_facts_result relay_facts_learn(struct relay_facts *f, struct bytes line, int64_t now_s);
+/* Would a line of now say anything new of a recipient? Mostly it would not: asking costs less than
+ * to write it. */
+bool relay_facts_would_learn(const struct relay_facts *f, enum relay_fact_kind kind, int64_t now_s,
+                             struct bytes target, const struct address *rcpt);
 
 /* A line that was learnt, and others shall know, but could not be told. */
 void relay_facts_hold(struct relay_facts *f, struct bytes line);
@@ -74,7 +94,6 @@ bool relay_facts_tell(struct relay_facts *f, bool (*tell)(void *owner, struct by
 void relay_facts_tell_recent(struct relay_facts *f, int64_t since_s,
                              bool (*tell)(void *owner, struct bytes line), void *owner);
 
-bool relay_facts_has_xclient(const struct relay_facts *f, struct bytes target);
 /* What is known of a recipient and is not too old; false: nothing. *reply_out: of REFUSED, as
  * xtext, borrowed. */
 bool relay_facts_find(const struct relay_facts *f, struct bytes target, const struct address *rcpt,

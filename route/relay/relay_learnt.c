@@ -33,12 +33,9 @@ struct capability relay_learnt_caps(const struct relay *r)
     return r->learnt.caps;
 }
 
-bool relay_learnt_has_xclient(struct relay *r)
+bool relay_learnt_has_xclient(const struct relay *r)
 {
-    struct relay_learnt *learnt = &r->learnt;
+    const struct relay_learnt *learnt = &r->learnt;
 
-    if (!learnt->has_announced_xclient && r->service->memory != NULL)
-        learnt->has_announced_xclient =
-            relay_memory_has_xclient(r->service->memory, r->target.name);
-    return learnt->has_announced_xclient;
+    return learnt->has_announced_xclient || (learnt->known != NULL && learnt->known->has_xclient);
 }

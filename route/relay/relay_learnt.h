@@ -10,8 +10,9 @@
 struct relay;
 
 struct relay_learnt {
-    struct capability caps;     /* of the last EHLO on a connection of nobody's */
-    bool has_announced_xclient; /* ever, as far as this process knows */
+    struct capability caps;                 /* of the last EHLO on a connection of nobody's */
+    bool has_announced_xclient;             /* to this process */
+    const struct relay_facts_target *known; /* of all processes; NULL: nothing is remembered */
 };
 
 /* On a connection that carries no client's identity. */
@@ -20,6 +21,6 @@ void relay_learnt_note(struct relay *r, const struct capability *caps);
  * unknown. */
 struct capability relay_learnt_caps(const struct relay *r);
 /* Ever, as far as this process knows, or another has told it. */
-bool relay_learnt_has_xclient(struct relay *r);
+bool relay_learnt_has_xclient(const struct relay *r);
 
 #endif

@@ -262,15 +262,10 @@ void relay_memory_tell_recent(struct relay_memory *m, bool (*tell)(void *owner, 
     relay_facts_tell_recent(&m->facts, now_s(m) - RECENT_S, tell, owner);
 }
 
-int relay_memory_limit(struct relay_memory *m, struct bytes target,
-                       const struct relay_remember *how)
+const struct relay_facts_target *relay_memory_limit(struct relay_memory *m, struct bytes target,
+                                                    const struct relay_remember *how)
 {
     return relay_facts_limit(&m->facts, target, how);
-}
-
-bool relay_memory_has_xclient(const struct relay_memory *m, struct bytes target)
-{
-    return relay_facts_has_xclient(&m->facts, target);
 }
 
 void relay_memory_note_xclient(struct relay_memory *m, struct bytes target)
@@ -314,10 +309,14 @@ static bool is_refusal_of_recipient(const struct reply *reply)
 void relay_memory_note(struct relay_memory *m, struct bytes target, const struct address *rcpt,
                        bool names_domain, const struct reply *reply)
 {
+    enum relay_fact_kind kind = names_domain ? RELAY_FACT_ACCEPTED : RELAY_FACT_OPEN;
+
     if (is_refusal_of_recipient(reply))
-        learn_ours(m, RELAY_FACT_REFUSED, target, rcpt, reply);
-    else if (reply_is_positive(reply))
-        learn_ours(m, names_domain ? RELAY_FACT_ACCEPTED : RELAY_FACT_OPEN, target, rcpt, NULL);
+        kind = RELAY_FACT_REFUSED;
+    else if (!reply_is_positive(reply))
+        return;
+    if (relay_facts_would_learn(&m->facts, kind, now_s(m), target, rcpt))
+        learn_ours(m, kind, target, rcpt, reply);
 }
 
 /* The words as they were heard; false: they are none that could have been kept. */

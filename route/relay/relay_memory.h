@@ -42,11 +42,11 @@ void relay_memory_close(struct relay_memory *m);
 /* A job that runs is waited for by the loop, so: after the loop has ended. */
 void relay_memory_free(struct relay_memory **m);
 
-/* By how much the recipients of a target are bounded. 0 or ERR_MEMORY. */
-int relay_memory_limit(struct relay_memory *m, struct bytes target,
-                       const struct relay_remember *how);
+/* By how much the recipients of a target are bounded. What is known of it lives as long as `m`;
+ * NULL: no memory. */
+const struct relay_facts_target *relay_memory_limit(struct relay_memory *m, struct bytes target,
+                                                    const struct relay_remember *how);
 
-bool relay_memory_has_xclient(const struct relay_memory *m, struct bytes target);
 /* The first time for this target the file is written at once: new file, sync, rename. */
 void relay_memory_note_xclient(struct relay_memory *m, struct bytes target);
 

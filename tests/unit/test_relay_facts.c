@@ -194,7 +194,7 @@ static void is_bounded(void **state)
     relay_facts_learn(&b.facts, bytes_of("accepted 2 t b@b"), 2);
     relay_facts_learn(&b.facts, bytes_of("accepted 3 u z@b"), 3);
     relay_facts_learn(&b.facts, bytes_of("accepted 3 t c@b"), 3);
-    lib_same_number(0, "limit", 0, relay_facts_limit(&b.facts, bytes_of("t"), &two));
+    lib_is_true(0, "limit", relay_facts_limit(&b.facts, bytes_of("t"), &two) != NULL);
     put_image(&b, 3, &seen);
     lib_same_text(0, "the oldest has gone", "accepted 2 t b@b; accepted 3 t c@b; accepted 3 u z@b",
                   seen.at);
@@ -251,6 +251,40 @@ static void finds(void **state)
     lib_end_rows();
 }
 
+/* Who asks whether a line would be news hears what would come of it. */
+static void foretells(void **state)
+{
+    static const char *const known[][2] = {{"", ""},
+                                           {"accepted 5 t a@b", ""},
+                                           {"refused 5 t a@b " OLD, ""},
+                                           {"refused 5 t a@b " OLD, "open 5 t a@b"}};
+    static const int64_t times[] = {4, 5, 5 + HOUR / 8, 6 + HOUR / 8, 6 + 3 * HOUR};
+    struct address rcpt = address_of("a", "B");
+    struct reply reply = {.code = 550, .wire = bytes_of("550 5.1.1 no\r\n")};
+    size_t news = 0;
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(known) * 3 * ARRAY_LENGTH(times); i++) {
+        int64_t now_s = times[i / (ARRAY_LENGTH(known) * 3)];
+        enum relay_fact_kind kind = (enum relay_fact_kind)(i / ARRAY_LENGTH(known) % 3);
+        struct buf line;
+        struct bench b;
+        bench_init(&b);
+        for (size_t k = 0; k < 2; k++)
+            relay_facts_learn(&b.facts, bytes_of(known[i % ARRAY_LENGTH(known)][k]), 5);
+        bool is_news = relay_facts_would_learn(&b.facts, kind, now_s, bytes_of("t"), &rcpt);
+        buf_init(&line, &b.pool, RELAY_FACTS_LINE_MAX);
+        relay_facts_put(&b.facts, &line, kind, now_s, bytes_of("t"), &rcpt, &reply);
+        lib_same_number(i, known[i % ARRAY_LENGTH(known)][0],
+                        relay_facts_learn(&b.facts, buf_bytes(&line), now_s) == RELAY_FACTS_NEWS,
+                        is_news);
+        news += is_news;
+        buf_done(&line);
+        bench_done(&b);
+    }
+    lib_is_true(0, "both come about", news > 10 && news < 50);
+    lib_end_rows();
+}
+
 /* Of words that are too long the first line is kept. */
 static void cuts_words(void **state)
 {
@@ -293,9 +327,10 @@ static bool run_starved(void *given)
     bench_init(&b);
     for (size_t i = 0; i < ARRAY_LENGTH(lines); i++)
         is_fine &= relay_facts_learn(&b.facts, bytes_of(lines[i]), 6) != RELAY_FACTS_NO_MEMORY;
-    is_fine &= relay_facts_limit(&b.facts, bytes_of("v"), &one) == 0;
+    const struct relay_facts_target *t = relay_facts_limit(&b.facts, bytes_of("t"), &one);
+    is_fine &= t != NULL && t->has_xclient;
+    is_fine &= relay_facts_limit(&b.facts, bytes_of("v"), &one) != NULL;
     is_fine &= relay_facts_image(&b.facts, 6, &octets, &len) == 0;
-    is_fine &= relay_facts_has_xclient(&b.facts, bytes_of("t"));
     mem_free(octets);
     bench_done(&b);
     return is_fine;
@@ -311,11 +346,9 @@ static void survives_want_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(learns),
-        cmocka_unit_test(is_bounded),
-        cmocka_unit_test(finds),
-        cmocka_unit_test(cuts_words),
-        cmocka_unit_test(survives_want_of_memory),
+        cmocka_unit_test(learns),     cmocka_unit_test(is_bounded),
+        cmocka_unit_test(finds),      cmocka_unit_test(foretells),
+        cmocka_unit_test(cuts_words), cmocka_unit_test(survives_want_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
