@@ -20,7 +20,9 @@
     X(ERR_AUTH_PLAIN, -10014, "no mechanism is announced that may be used without TLS")            \
     X(ERR_AUTH, -10017, "the target does not take our credentials")                                \
     X(ERR_AUTH_PROOF, -10015, "the target has not proved that it knows the password")              \
-    X(ERR_AUTH_ROUNDS, -10016, "SCRAM with fewer than 4096 or more than 1000000 rounds")
+    X(ERR_AUTH_ROUNDS, -10016, "SCRAM with fewer than 4096 or more than 1000000 rounds")           \
+    X(ERR_AUTH_PASSWORD, -10018, "the password has characters that SCRAM cannot use (RFC 4013)")   \
+    X(ERR_AUTH_USER, -10019, "auth-user has characters that SCRAM cannot use (RFC 4013)")
 
 enum error_number {
 #define X(name, number, text) name = number,

@@ -235,16 +235,38 @@ static int respond(struct sasl_client *sasl, const char *challenge, char **respo
     return step(sasl, challenge, response_out);
 }
 
+/* `refused`: said of a text that cannot be prepared. The flag is the library's own choice. */
+static int check_text(const struct sasl_client *sasl, Gsasl_property property, int refused)
+{
+    const char *text = gsasl_property_fast(sasl->session, property);
+    char *prepared = NULL;
+    int result = gsasl_saslprep(text, GSASL_ALLOW_UNASSIGNED, &prepared, NULL);
+
+    forget(prepared);
+    return result == GSASL_SASLPREP_ERROR ? refused : error_of(result);
+}
+
+/* RFC 5802 5.1. The library finds a password that cannot be prepared only when the server has sent
+ * its salt, and then loses the memory of that. */
+static int check_texts(const struct sasl_client *sasl)
+{
+    int error = check_text(sasl, GSASL_AUTHID, ERR_AUTH_USER);
+
+    return error != 0 ? error : check_text(sasl, GSASL_PASSWORD, ERR_AUTH_PASSWORD);
+}
+
 /* Many servers do not take what LOGIN says first before they have asked for it. */
 static int begin(struct sasl_client *sasl, struct sasl_client_line *line)
 {
     const char *name = sasl->mechanism;
     char *first = NULL, command[32];
-    int error = is(sasl, "LOGIN") ? 0 : respond(sasl, "", &first);
-    bool fits = first != NULL && strlen("AUTH  \r\n") + strlen(name) + strlen(first) <= COMMAND_MAX;
+    int error = is(sasl, "SCRAM-SHA-256") ? check_texts(sasl) : 0;
 
+    if (error == 0 && !is(sasl, "LOGIN"))
+        error = respond(sasl, "", &first);
     if (error != 0)
         return error;
+    bool fits = first != NULL && strlen("AUTH  \r\n") + strlen(name) + strlen(first) <= COMMAND_MAX;
     snprintf(command, sizeof(command), fits ? "AUTH %s " : "AUTH %s", name);
     line->at = join(bytes_of(command), bytes_of(fits ? first : ""), bytes_of("\r\n"), &line->len);
     line->is_proof = fits && sasl->is_proof;

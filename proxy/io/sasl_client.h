@@ -27,7 +27,8 @@ struct sasl_client *sasl_client_new(const char *mechanism, struct bytes user, st
 void sasl_client_free(struct sasl_client *sasl); /* NULL is fine */
 
 /* Takes up to a second of a processor: for a job. `challenge`: what stands behind 334, and "" at
- * first. 0, or: ERR_GARBAGE; ERR_AUTH_PROOF; ERR_AUTH_ROUNDS; ERR_MEMORY. */
+ * first. 0, or: ERR_GARBAGE; ERR_AUTH_PROOF; ERR_AUTH_ROUNDS; ERR_MEMORY; and at first, with
+ * SCRAM-SHA-256, ERR_AUTH_PASSWORD and ERR_AUTH_USER. */
 int sasl_client_step(struct sasl_client *sasl, const char *challenge,
                      struct sasl_client_line *line_out);
 void sasl_client_wipe(struct sasl_client_line *line); /* and frees it */

@@ -26,7 +26,7 @@ def secret(tmp_path):
     """Makes a file that holds a secret."""
     def make(text, mode=0o600, name="secret"):
         path = tmp_path / name
-        path.write_text(text)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
         path.chmod(mode)
         return path
     return make
@@ -241,6 +241,34 @@ def test_scram_flaws(smart_host, to_smart_host, flaw):
     answer, error = FLAWS[flaw]
     backend = smart_host("SCRAM-SHA-256").on("AUTH", answer)
     assert_down(to_smart_host(backend), backend, error)
+
+
+UNUSABLE = {
+    "private": (USER, "as long as \ue000 nobody types it", "password has characters"),
+    "unassigned": (USER, "as long as \u0378 nobody types it", "password has characters"),
+    "no UTF-8": (USER, b"as long as \xfc nobody types it", "password has characters"),
+    "user": ("jo\ue000e", PASSWORD, "auth-user has characters"),
+}
+
+
+@pytest.mark.parametrize("what", UNUSABLE)
+def test_what_scram_cannot_use(smart_host, postern, secret, what):
+    """It is ours, and no fault of the target, which hears nothing of it; PLAIN takes it."""
+    user, password, error = UNUSABLE[what]
+    backend = smart_host("SCRAM-SHA-256").on("AUTH", Scram("another"))
+    server = postern(relay_config(backend.address, "identity = none", f'auth-user = "{user}"',
+                                  f'auth-password-file = "{secret(password)}"'))
+    assert_down(server, backend, error)
+    assert error in server.wait_event("target-auth-failed")["error"]
+    assert "AUTH" not in backend.connections[0].verbs
+
+
+def test_plain_with_what_scram_cannot_use(smart_host, to_smart_host):
+    backend = smart_host("PLAIN")
+    exchange = Exchange("235 2.7.0 yes")
+    password = "as long as \ue000 nobody types it"
+    assert mail(to_smart_host(backend.on("AUTH", exchange), password=password)).code == 250
+    assert exchange.heard == ["AUTH PLAIN " + encoded(f"\0{USER}\0{password}")]
 
 
 LOST = {
