@@ -18,7 +18,6 @@
     X(ERR_NO_TLS, -10012, "STARTTLS is not announced, and must be used")                           \
     X(ERR_NO_AUTH, -10013, "AUTH is not announced, or no mechanism that can be used")              \
     X(ERR_AUTH_PLAIN, -10014, "no mechanism is announced that may be used without TLS")            \
-    X(ERR_AUTH, -10017, "the target does not take our credentials")                                \
     X(ERR_AUTH_PROOF, -10015, "the target has not proved that it knows the password")              \
     X(ERR_AUTH_ROUNDS, -10016, "SCRAM with fewer than 4096 or more than 1000000 rounds")           \
     X(ERR_AUTH_PASSWORD, -10018, "the password has characters that SCRAM cannot use (RFC 4013)")   \

@@ -4,6 +4,7 @@
 #include "route/relay/relay_auth.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 #include "proxy/base/error.h"
 #include "proxy/base/mem.h"
@@ -80,6 +81,21 @@ bool relay_auth_is_in(const struct relay *r, struct bytes words)
     return secret.len != 0 && words.len >= secret.len &&
            (memmem(words.at, words.len, secret.at, secret.len) != NULL ||
             is_in_base64(words, secret));
+}
+
+void relay_auth_withhold(const struct relay *r, struct reply *reply,
+                         char cover[RELAY_AUTH_COVER_MAX])
+{
+    const uint8_t *enhanced = reply->enhanced;
+    char codes[16] = "";
+
+    if (!relay_auth_is_in(r, reply->wire))
+        return;
+    if (enhanced[0] != 0)
+        snprintf(codes, sizeof(codes), "%u.%u.%u ", enhanced[0], enhanced[1], enhanced[2]);
+    snprintf(cover, RELAY_AUTH_COVER_MAX, "%03u %sThe next host's words are withheld\r\n",
+             reply->code, codes);
+    reply->wire = bytes_of(reply->code == 0 ? "" : cover); /* 0: it is no reply */
 }
 
 /* ---- which mechanism ---- */

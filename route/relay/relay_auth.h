@@ -34,5 +34,9 @@ void relay_auth_leave(struct relay_auth **held);
 
 /* Do the target's words hold our password or token, plain or in base64? Nobody may see them. */
 bool relay_auth_is_in(const struct relay *r, struct bytes words);
+#define RELAY_AUTH_COVER_MAX 64
+/* Takes such words off a reply, which keeps its codes and gets words of our own in `cover`. */
+void relay_auth_withhold(const struct relay *r, struct reply *reply,
+                         char cover[RELAY_AUTH_COVER_MAX]);
 
 #endif

@@ -157,14 +157,7 @@ static void on_closed(void *owner)
 static void give_up(struct relay_link *link, int error, const struct outbound_event *ev)
 {
     struct relay_link_user user = link->user;
-    struct outbound_event silent;
 
-    if (link->auth != NULL && ev != NULL && relay_auth_is_in(link->relay, ev->reply.wire)) {
-        silent = *ev; /* nobody may read it in a log */
-        silent.reply = (struct reply){.code = 0};
-        silent.error = error = ERR_AUTH;
-        ev = &silent;
-    }
     if (link->auth != NULL)
         relay_log_auth_failed(&link->relay->log, &link->to, relay_auth_mechanism(link->auth), error,
                               ev == NULL ? NULL : &ev->reply);
@@ -316,8 +309,14 @@ static void be_ready(struct relay_link *link)
     link->user.events->ready(link->user.who);
 }
 
-static void perform(struct relay_link *link, const struct outbound_event *ev)
+static void perform(struct relay_link *link, struct outbound_event *ev)
 {
+    char reply_cover[RELAY_AUTH_COVER_MAX], heard_cover[RELAY_AUTH_COVER_MAX];
+
+    if (ev->kind != OUTBOUND_AUTH) { /* a challenge is for nobody else */
+        relay_auth_withhold(link->relay, &ev->reply, reply_cover);
+        relay_auth_withhold(link->relay, &ev->heard, heard_cover);
+    }
     switch (ev->kind) {
     case OUTBOUND_SECURE:
         secure(link, ev->dropped);

@@ -154,8 +154,10 @@ static void tell(struct relay_talk *t, const char *stage, enum verdict verdict, 
                                    .problem = problem,
                                    .is_good = verdict == GOOD};
 
-    if (relay_auth_is_in(&t->relay, said)) /* nobody may read it */
+    if (relay_auth_is_in(&t->relay, said)) {
         step.said = bytes_make(NULL, 0);
+        step.problem = "its words are withheld, for they repeat our own credentials";
+    }
     if (has_text(said, DOCUMENTATION_IPV4) || has_text(said, DOCUMENTATION_IPV6))
         t->result.is_believed = true;
     t->has_failed = t->has_failed || verdict == BAD;

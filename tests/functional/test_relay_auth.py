@@ -11,13 +11,14 @@ from harness.dovecot_auth import DovecotAuth
 from harness.messages import PLAIN_MESSAGE
 from harness.postfix import Postfix
 from harness.process import is_root
-from peers.answers import Answer, Close, Flood, Hold, Reset
+from peers.answers import Answer, Close, Flood, Hold, Reset, Say
 from peers.auth import Exchange, Scram, decoded, encoded
 from peers.target import DEFAULT_EHLO
 
 NAME = "mx.example.test"
 USER, PASSWORD = "smart,host=1", "as long as nobody types a pa ss\u00f6word! by hand"
 TOKEN = "ya29.a0AfH6SMBx-Token_of/ours=="
+WITHHELD = "The next host's words are withheld"
 JSON = encoded('{"status":"401","schemes":"bearer","scope":"mail"}')
 
 
@@ -65,7 +66,7 @@ def mail(server):
 
 def assert_secret(server, *texts):
     """Nobody reads it in the log, as it is or in base64."""
-    for text in (PASSWORD, TOKEN, *texts):
+    for text in (PASSWORD, PASSWORD[:30], TOKEN, *texts):
         assert text not in server.log.output
         assert encoded(text)[:-4] not in server.log.output
 
@@ -164,7 +165,7 @@ def test_reply_that_repeats_the_password(smart_host, to_smart_host):
     backend = smart_host("PLAIN").on("AUTH", Exchange(f"535 5.7.8 no, not {PASSWORD}"
                                                      .encode().decode("latin-1")))
     server = to_smart_host(backend)
-    assert_down(server, backend, "does not take our credentials")
+    assert_down(server, backend, WITHHELD)
 
 
 class Parrot(Answer):
@@ -172,12 +173,14 @@ class Parrot(Answer):
 
     def __init__(self, questions):
         self.questions = questions
+        self.heard = None
 
     def perform(self, connection):
         line = connection.lines[-1]
         for question in self.questions:
             connection.perform(question)
             line = connection.read_line()
+        self.heard = line.split(" ")[-1]
         connection.perform(["535-5.7.8 no", f"535 5.7.8 not '{line}'"])
 
 
@@ -186,15 +189,61 @@ class Parrot(Answer):
     ("LOGIN", ("334 VXNlcm5hbWU6", "334 UGFzc3dvcmQ6"), "joe")])
 def test_reply_that_repeats_base64(smart_host, postern, secret, mechanism, questions, user):
     """Wherever the secret stands there; neither the log nor posternctl shows it."""
-    backend = smart_host(mechanism).on("AUTH", Parrot(questions))
+    parrot = Parrot(questions)
+    backend = smart_host(mechanism).on("AUTH", parrot)
     key = "auth-token-file" if mechanism == "XOAUTH2" else "auth-password-file"
     server = postern(relay_config(backend.address, "identity = none", f"auth-user = {user}",
                                   f'{key} = "{secret(TOKEN)}"'))
-    assert_down(server, backend, "does not take our credentials")
+    assert_down(server, backend, f"535 5.7.8 {WITHHELD}")
     told = Control(server).run("probe", "target").stdout.decode()
-    assert "AUTH" in told
+    assert "they repeat our own credentials" in told
     for text in (server.log.output, told):
-        assert "5.7.8" not in text
+        assert parrot.heard[12:-4] not in text
+
+
+QUOTING = {
+    "greeting": ("greeting", "554 5.3.2 no, {}", 451),
+    "EHLO": ("EHLO", "421 4.3.2 no, {}", 451),
+    "MAIL": ("MAIL", "552 5.7.1 no, {}", 552),
+    "confused": ("MAIL", "503 5.5.1 nested, {}", 451),
+    "RCPT": ("RCPT", ["450-4.2.0 {}", "450 4.2.0 later"], 450),
+    "without a code of RFC 3463": ("RCPT", "553 {}", 553),
+    "goes away": ("RCPT", "421 4.3.2 bye, {}", 451),
+    "refuses us": ("RCPT", "521 5.3.2 {}", 521),
+    "garbage": ("RCPT", "what? {}", 451),
+    "DATA": ("DATA", "451 4.3.0 {}", 451),
+    "end": ("end", "250 2.0.0 Ok, {}", 250),
+    "refused end": ("end", "554 5.6.0 {}", 554),
+}
+
+
+@pytest.mark.parametrize("is_encoded", [False, True], ids=["plain", "base64"])
+@pytest.mark.parametrize("what", QUOTING)
+def test_quoted_later(smart_host, to_smart_host, what, is_encoded):
+    """Behind AUTH, too, and before: no client is told, and what a reply means stays as it is."""
+    stage, reply, code = QUOTING[what]
+    quoted = encoded(f"\0{USER}\0{PASSWORD}") if is_encoded else PASSWORD.encode().decode("latin-1")
+    reply = [line.format(quoted) for line in ([reply] if isinstance(reply, str) else reply)]
+    backend = smart_host("PLAIN").on("AUTH", Exchange("235 2.7.0 yes"))
+    server = to_smart_host(backend.on(stage, Say(*reply)), "chunking = no")
+    answer = mail(server)
+    assert answer.code == code
+    assert quoted.encode("latin-1") not in answer.raw
+    assert what != "RCPT" or answer.raw == f"450 4.2.0 {WITHHELD}\r\n".encode()
+    assert_secret(server, f"\0{USER}\0{PASSWORD}")
+
+
+def test_quoted_in_the_queue(smart_host, to_smart_host):
+    """Neither a file of the spool nor what is remembered of the target has it."""
+    backend = smart_host("PLAIN").on("AUTH", Exchange("235 2.7.0 yes"))
+    backend.on("RCPT", Close(), f"450 4.2.0 no, {TOKEN}")
+    server = to_smart_host(backend, "on-failure = spool", "health-interval = 1s", password=TOKEN)
+    assert mail(server).code == 250
+    assert server.wait_event("deferred")["reply"] == f"450 4.2.0 {WITHHELD}"
+    assert TOKEN not in str(Control(server).json("queue"))
+    server.stop()
+    for path in server.directory.rglob("*"):
+        assert not path.is_file() or TOKEN.encode() not in path.read_bytes()
 
 
 @pytest.mark.parametrize("with_tls, mechanisms, token, error", [
