@@ -288,4 +288,11 @@ bool outbound_next(struct outbound *o, struct outbound_event *out);
 /* No answer is due, no transaction runs and no event is left: outbound_begin() is legal. */
 bool outbound_is_idle(const struct outbound *o);
 
+/* outbound_stage.c */
+/* How many replies the target owes, where all that stood in `out` was sent. */
+size_t outbound_owed(const struct outbound *o);
+/* What is answered next, as an operator calls it: "greeting", "EHLO", "TLS", "RCPT". `sent`: the
+ * command, in ENVELOPE. */
+const char *outbound_stage(bool is_lmtp, enum outbound_state state, enum outbound_sent_kind sent);
+
 #endif

@@ -128,7 +128,7 @@ static void on_secured(void *owner, const struct stream *stream, const struct tl
 static void judge_envelope(struct relay_probe *p, const struct relay_talk_result *result)
 {
     p->takes_mail = result->is_good;
-    p->is_greeted = result->is_greeted;
+    p->is_greeted = result->is_greeted && !result->is_unasked; /* else all would mislead */
     p->caps = result->caps;
 }
 

@@ -11,6 +11,7 @@
 #include "route/relay/relay_tls.h"
 
 #define HEARD_MAX (2 * REPLY_MAX_BYTES)
+#define LEFT_MS   5000 /* for what comes behind the answer to QUIT */
 
 /* RFC 5737, RFC 3849 */
 #define DOCUMENTATION_IPV4 "192.0.2.77"
@@ -22,7 +23,8 @@ enum phase {
     PHASE_WRITING,  /* the content is due */
     PHASE_WRITTEN,  /* it was sent, and has no answer */
     PHASE_ANSWERED, /* RSET is due */
-    PHASE_LEAVING
+    PHASE_LEAVING,
+    PHASE_LEFT /* QUIT was answered, but not as it should be: does more come? */
 };
 
 struct relay_talk {
@@ -59,60 +61,15 @@ static bool tells(const struct relay_talk *t, unsigned identity)
 
 /* ---- stages ---- */
 
-static const char *command_of(const struct relay_talk *t)
-{
-    if (t->job.aim == RELAY_TALK_PIPELINE)
-        return "MAIL+RCPT";
-    switch (t->sent) {
-    case SENT_XFORWARD:
-        return "XFORWARD";
-    case SENT_MAIL:
-        return "MAIL";
-    case SENT_DATA:
-        return "DATA";
-    case SENT_RCPT:
-    case SENT_BDAT:
-    case SENT_END:
-    case SENT_RSET:
-    case SENT_LONE_DOT:
-        break;
-    }
-    return "RCPT";
-}
-
 static const char *stage_of(const struct relay_talk *t)
 {
-    switch (t->state) {
-    case OUT_GREETING:
-        return "greeting";
-    case OUT_EHLO:
-        return t->relay.outbound.is_lmtp ? "LHLO" : "EHLO";
-    case OUT_HELO:
-        return "HELO";
-    case OUT_STARTTLS:
-        return "STARTTLS";
-    case OUT_SECURING:
-        return "TLS";
-    case OUT_PROVING:
-    case OUT_AUTH:
-    case OUT_LOGIN:
-    case OUT_LOGIN_LINE:
-        return "AUTH";
-    case OUT_XCLIENT:
-        return "XCLIENT";
-    case OUT_ENVELOPE:
-        return command_of(t);
-    case OUT_CONTENT:
-    case OUT_FINAL:
-        return t->job.aim == RELAY_TALK_CHUNK ? "BDAT" : "content";
-    case OUT_IDLE:
-    case OUT_DRAINING:
-        return "RSET";
-    case OUT_QUITTING:
-    case OUT_GONE:
-        break;
-    }
-    return "QUIT";
+    bool is_content = t->state == OUT_CONTENT || t->state == OUT_FINAL;
+
+    if (t->job.aim == RELAY_TALK_PIPELINE && t->state == OUT_ENVELOPE)
+        return "MAIL+RCPT";
+    if (t->job.aim == RELAY_TALK_CHUNK && is_content)
+        return "BDAT";
+    return outbound_stage(t->relay.outbound.is_lmtp, t->state, t->sent);
 }
 
 static enum outbound_sent_kind first_sent(const struct relay_talk *t)
@@ -337,6 +294,27 @@ static void on_final(struct relay_talk *t, const struct outbound_event *ev)
     begin_stage(t);
 }
 
+/* An answer to nothing is taken for the next command's, and so on: then nothing is what it seems.
+ */
+static void find_unasked(struct relay_talk *t, struct bytes said)
+{
+    buf_put(&t->heard, said);
+    t->result.is_unasked = true;
+    t->result.is_answered = false;
+    tell(t, stage_of(t), BAD, "it says more replies than it hears commands: whose is whose?");
+    close_now(t);
+}
+
+/* With one reply too many QUIT gets that of the command before it, and its own comes behind. */
+static void wait_for_more(struct relay_talk *t)
+{
+    uint64_t wait_ms = patience_ms(t);
+
+    t->phase = PHASE_LEFT;
+    deadline_set(loop_of(t), &t->deadline,
+                 loop_now_ms(loop_of(t)) + (wait_ms < LEFT_MS ? wait_ms : LEFT_MS));
+}
+
 /* Behind the content of SMUGGLE the target owes the answer to QUIT alone. */
 static void on_gone(struct relay_talk *t, const struct outbound_event *ev)
 {
@@ -345,8 +323,10 @@ static void on_gone(struct relay_talk *t, const struct outbound_event *ev)
     if (t->job.aim == RELAY_TALK_SMUGGLE && t->phase == PHASE_WRITTEN && !is_farewell) {
         t->result.is_smuggled = true;
         close_now(t);
-    } else if (ev->kind == OUTBOUND_GONE && ev->why == GONE_CLOSED) {
+    } else if (ev->kind == OUTBOUND_GONE && ev->why == GONE_CLOSED && is_farewell) {
         close_now(t);
+    } else if (ev->kind == OUTBOUND_GONE && ev->why == GONE_CLOSED) {
+        wait_for_more(t);
     } else {
         fail(t, stage_of(t), ev->reply.code != 0 ? 0 : ev->error);
     }
@@ -469,13 +449,36 @@ static void on_connected(void *owner, int error)
     drain(t);
 }
 
+/* RFC 5321 3.8: a target may say 421 at any time. What content of SMUGGLE is answered with is seen
+ * at the end. */
+static bool may_be_unasked(const struct relay_talk *t, struct bytes line)
+{
+    return bytes_equal(bytes_first(line, 3), bytes_of("421")) ||
+           (t->job.aim == RELAY_TALK_SMUGGLE && t->phase == PHASE_WRITTEN);
+}
+
+/* All that comes at once was said before the commands that its first reply leads to. What comes in
+ * plain behind the reply to STARTTLS is dropped, as a relay does it. */
 static size_t on_bytes(void *owner, struct bytes in)
 {
     struct relay_talk *t = owner;
+    size_t replies = outbound_owed(&t->out);
+    struct bytes rest = in;
 
-    buf_put(&t->heard, in);
-    outbound_feed(&t->out, in);
-    drain(t);
+    while (rest.len != 0 && !t->is_closed && t->out.state != OUT_SECURING) {
+        size_t end = bytes_find(rest, '\n');
+        struct bytes line = bytes_first(rest, end < rest.len ? end + 1 : end);
+        if (replies == 0 && !may_be_unasked(t, line)) {
+            find_unasked(t, rest);
+            break;
+        }
+        buf_put(&t->heard, line);
+        outbound_feed(&t->out, line);
+        drain(t);
+        rest = bytes_skip(rest, line.len);
+        if (replies != 0 && reply_parser_is_empty(&t->out.in))
+            replies--;
+    }
     return in.len;
 }
 
@@ -488,6 +491,10 @@ static void on_eof(void *owner)
 {
     struct relay_talk *t = owner;
 
+    if (t->phase == PHASE_LEFT) {
+        close_now(t);
+        return;
+    }
     outbound_eof(&t->out);
     drain(t);
 }
@@ -525,7 +532,10 @@ static void on_deadline(struct deadline *deadline)
 {
     struct relay_talk *t = CONTAINER_OF(deadline, struct relay_talk, deadline);
 
-    fail(t, t->is_connected ? stage_of(t) : "connect", ERR_TIMEOUT);
+    if (t->phase == PHASE_LEFT)
+        close_now(t);
+    else
+        fail(t, t->is_connected ? stage_of(t) : "connect", ERR_TIMEOUT);
 }
 
 static const struct deadline_use deadline_use = {.reached = on_deadline};

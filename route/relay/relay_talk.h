@@ -46,6 +46,7 @@ struct relay_talk_result {
     bool is_good;    /* every stage was */
     bool is_greeted; /* EHLO was answered: `caps` are known */
     struct capability caps;
+    bool is_unasked;  /* there were replies to no command */
     bool is_answered; /* RCPT was, by the target itself */
     bool is_written;  /* CHUNK, SMUGGLE: content was */
     bool is_believed; /* IDENTITY: words of the target hold the client's address */

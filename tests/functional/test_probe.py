@@ -119,6 +119,54 @@ def test_failures(target, probe, how):
             in lines.words(stage)[0]
 
 
+UNASKED = {
+    "greeting": ("EHLO", "greeting", Say("220 target.example.test", "250 more")),
+    "EHLO": ("MAIL", "EHLO", Say("250 target.example.test", "250 more")),
+    "half of one": ("RCPT", "MAIL", Say("250-2.1.0", "250 2.1.0 Ok", "250-2.1.5")),
+    "RCPT": ("RSET", "RCPT", Say("250 2.1.5 Ok", "250 2.1.5 Ok")),
+    "in between": ("QUIT", "RSET", Say("250 2.0.0 Ok", "250 2.0.0 Ok")),
+    "late": ("QUIT", "QUIT", Say("250 2.0.0 Ok", "221 2.0.0 Bye")),
+}
+
+
+@pytest.mark.parametrize("how", UNASKED)
+def test_unasked_replies(target, probe, how):
+    """They are the answers to no command, and all that is looked at behind one would mislead."""
+    stage, at, answer = UNASKED[how]
+    backend = target(ehlo=("PIPELINING", "CHUNKING", XCLIENT)).on(at, answer)
+    code, lines = probe(plain(backend), "--smuggle", "joe@example.test")
+    assert code == 69
+    assert lines.result(stage) == "failed"
+    assert "more replies than it hears commands" in lines.words(stage)[0]
+    assert lines.stages[-2:] == [stage, "mail"]
+    assert lines.result("mail") == "would not go"
+
+
+def test_one_unasked_reply_among_many(target, probe):
+    """MAIL and RCPT in one write have two answers, and not three."""
+    backend = target(ehlo=("PIPELINING",))
+    backend.on("RCPT", "250 2.1.5 Ok", Say("250 2.1.5 Ok", "250 2.0.0 more"))
+    code, lines = probe(plain(backend))
+    assert code == 69
+    assert lines.result("PIPELINING") == "not honest"
+    assert "more replies than it hears commands" in lines.words("PIPELINING")[0]
+
+
+@pytest.mark.parametrize("answer", [Close("250 bye"), Say("250 bye"), Close()])
+def test_odd_farewells(target, probe, answer):
+    """They keep no mail from going."""
+    backend = target(ehlo=()).on("QUIT", answer)
+    assert probe(plain(backend, "command-timeout = 1s"))[0] == 0
+
+
+def test_unasked_421(target, probe):
+    """A target may say it at any time (RFC 5321 3.8)."""
+    backend = target(ehlo=()).on("RCPT", Close("250 2.1.5 Ok", "421 4.3.2 shutting down"))
+    code, lines = probe(plain(backend))
+    assert code == 69
+    assert lines.words("RSET") == ["421 4.3.2 shutting down"]
+
+
 def test_dead_port(probe):
     code, lines = probe(relay_config(f"127.0.0.1:{free_port()}"))
     assert code == 69
