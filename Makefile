@@ -114,7 +114,7 @@ $(B)/$(1)/%.o: %.c
 $(B)/$(1)/libpure.a: $(PURE_SRC:%.c=$(B)/$(1)/%.o)
 $(B)/$(1)/libio.a: $(IO_SRC:%.c=$(B)/$(1)/%.o)
 $(B)/$(1)/libsim.a: $(SIM_SRC:%.c=$(B)/$(1)/%.o) \
-	$(patsubst %,$(B)/$(1)/proxy/io/%.o,disk_steps work_lane draft closing tls_conf secret)
+	$(patsubst %,$(B)/$(1)/proxy/io/%.o,disk_steps work_lane draft closing tls_conf secret regular)
 $(B)/$(1)/libshell.a: $(patsubst %.c,$(B)/$(1)/%.o,$(filter-out $(PROGRAMS),$(SHELL_SRC)))
 $(B)/$(1)/lib%.a:
 	@mkdir -p $$(@D)

@@ -2,15 +2,12 @@
 /* A password or a token that stands in a file of its own. */
 #include "proxy/io/secret.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "proxy/base/error.h"
+#include "proxy/io/regular.h"
 
 #define MAPPED_BYTES ((size_t)SECRET_MAX_BYTES + 4096)
 
@@ -34,26 +31,6 @@ static void warn_of_readers(const struct secret *secret, const char *key,
     cf_warning(section->problems, section->place_of(section, key, 0),
                cf_phrase(section->problems, before, secret->path,
                          " can be read by others than its owner"));
-}
-
-/* -1: see errno. A FIFO is not waited for. */
-static int open_file(struct bytes path, struct stat *found)
-{
-    char name[PATH_MAX];
-    int fd;
-
-    if (path.len >= sizeof(name)) {
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    memcpy(name, path.at, path.len);
-    name[path.len] = '\0';
-    fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0 || (fstat(fd, found) == 0 && S_ISREG(found->st_mode)))
-        return fd;
-    close(fd);
-    errno = EINVAL;
-    return -1;
 }
 
 static struct bytes line_of(struct bytes text)
@@ -93,14 +70,13 @@ static uint8_t *map_undumped(void)
 int secret_load(struct secret *secret, const char *key, struct setting_reading *section)
 {
     struct stat found;
-    char why[160];
+    char why[REGULAR_WHY_MAX];
     int fd;
 
     if (secret->path.len == 0 || secret->text.len != 0)
         return 0;
-    fd = open_file(secret->path, &found);
+    fd = regular_open(secret->path, &found, why);
     if (fd < 0) {
-        snprintf(why, sizeof(why), "cannot be read: %s", strerror(errno));
         report(secret, key, why, section);
         return 0;
     }

@@ -3,7 +3,6 @@
 #include "proxy/io/tls.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <limits.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -13,8 +12,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "proxy/base/mem.h"
+#include "proxy/io/regular.h"
 #include "proxy/io/tls_uv.h"
 
 /* ---- what can be wrong ---- */
@@ -37,18 +38,6 @@ static bool lack_memory(struct tls_problem *problem)
     return false;
 }
 
-/* OpenSSL wants names that end with NUL. False: too long for a file's name. */
-static bool name_of(struct bytes path, char name[PATH_MAX])
-{
-    if (path.len >= PATH_MAX) {
-        errno = ENAMETOOLONG;
-        return false;
-    }
-    memcpy(name, path.at, path.len);
-    name[path.len] = '\0';
-    return true;
-}
-
 /* Nobody is there to type one. */
 static int no_passphrase(char *buffer, int size, int is_for_writing, void *owner)
 {
@@ -59,20 +48,23 @@ static int no_passphrase(char *buffer, int size, int is_for_writing, void *owner
     return -1;
 }
 
-/* The file can be read. Says why not more plainly than OpenSSL would. */
+/* The file can be read, under the name that OpenSSL wants, which ends with NUL. Says why not more
+ * plainly than OpenSSL would. */
 static bool is_readable(struct bytes path, char name[PATH_MAX], struct tls_problem *problem,
                         enum tls_file_kind kind, size_t index)
 {
-    FILE *file = name_of(path, name) ? fopen(name, "re") : NULL;
-    char text[160];
+    struct stat found;
+    char why[REGULAR_WHY_MAX];
+    int fd = regular_open(path, &found, why);
 
-    if (file != NULL) {
-        fclose(file);
-        return true;
+    if (fd < 0) {
+        complain(problem, kind, index, why);
+        return false;
     }
-    snprintf(text, sizeof(text), "cannot be read: %s", strerror(errno));
-    complain(problem, kind, index, text);
-    return false;
+    close(fd);
+    memcpy(name, path.at, path.len);
+    name[path.len] = '\0';
+    return true;
 }
 
 /* ---- what all contexts have ---- */

@@ -11,6 +11,7 @@ size_t outbound_owed(const struct outbound *o)
     case OUT_STARTTLS:
     case OUT_AUTH:
     case OUT_XCLIENT:
+    case OUT_LOGIN:
     case OUT_QUITTING:
         return 1;
     case OUT_ENVELOPE:
@@ -20,6 +21,7 @@ size_t outbound_owed(const struct outbound *o)
         return o->sent.count;
     case OUT_SECURING:
     case OUT_PROVING:
+    case OUT_LOGIN_LINE:
     case OUT_IDLE:
     case OUT_GONE:
         break;

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Our own credentials at a target: each mechanism, and each way in which it fails."""
 import contextlib
+import os
 import re
+import socket
 
 import pytest
 
@@ -412,7 +414,10 @@ CHECKS = {
                   "is more than one line"),
     "long": (lambda s: f"auth-user = joe\nauth-password-file = \"{s(8193 * 'x')}\"", 78,
              "is longer than 8192 octets"),
-    "directory": (lambda s: "auth-user = joe\nauth-password-file = /tmp", 78, "cannot be read"),
+    "directory": (lambda s: "auth-user = joe\nauth-password-file = /tmp", 78,
+                  'auth-password-file "/tmp": is a directory, and must be a regular file'),
+    "device": (lambda s: "auth-user = joe\nauth-token-file = /dev/null", 78,
+               'auth-token-file "/dev/null": is a device, and must be a regular file'),
     "no file": (lambda s: "auth-user = joe", 78, "auth-user alone"),
     "no user": (lambda s: f"auth-password-file = \"{s('x')}\"", 78, "a file without auth-user"),
     "two files": (lambda s: f"auth-user = joe\nauth-password-file = \"{s('x')}\"\n"
@@ -431,6 +436,22 @@ def test_check(postern, secret, what):
     said = said.format(path=f'"{secret.__closure__[0].cell_contents}/secret"')
     assert said in done.stderr + done.stdout
     assert what != "good" or "can be read" not in done.stderr + done.stdout
+
+
+def test_check_of_what_nobody_can_read_to_its_end(postern, tmp_path):
+    """It is not waited for."""
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        for name in ("fifo", "socket"):
+            server = postern(relay_config("127.0.0.1:25", "identity = none", "auth-user = joe",
+                                          f"auth-password-file = {tmp_path}/{name}"),
+                             is_started=False)
+            done = server.check()
+            kind = {"fifo": "FIFO"}.get(name, name)
+            assert done.returncode == 78
+            assert re.search(rf"postern\.cf:\d+:\d+: auth-password-file .*: is a {kind}, "
+                             "and must be a regular file", done.stderr)
 
 
 def test_a_new_password(smart_host, to_smart_host, secret, workers):

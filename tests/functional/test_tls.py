@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """TLS with clients: STARTTLS and before the greeting, certificates, tickets, what is forgotten."""
 import contextlib
+import os
 import signal
 import socket
 import ssl
@@ -500,7 +501,14 @@ def test_check(certificates, tmp_path):
     """What is wrong with certificates and keys is told with its place."""
     mx, other = certificates.mx, certificates.other
     (tmp_path / "junk").write_text("nothing\n")
+    os.mkfifo(tmp_path / "fifo")
     cases = [
+        (["tls = starttls", f"tls-certificate = {tmp_path}"], "7:",
+         "is a directory, and must be a regular file"),
+        (["tls = starttls", f"tls-certificate = {mx.certificate}", f"tls-key = {tmp_path}/fifo"],
+         "8:", "is a FIFO, and must be a regular file"),
+        (["tls = starttls", f"tls-certificate = {mx.certificate}", f"tls-key = {mx.key}",
+          "tls-client-ca = /dev/null"], "9:", "is a device, and must be a regular file"),
         (["tls = starttls"], "6:", "tls needs a tls-certificate"),
         (["tls = starttls", f"tls-certificate = {mx.certificate}", "tls-key = /nowhere/at-all"],
          "8:", "cannot be read: No such file or directory"),
