@@ -10,6 +10,7 @@
 #include "proxy/base/error.h"
 #include "proxy/base/mem.h"
 #include "proxy/config/config_private.h"
+#include "proxy/io/regular.h"
 
 #define CHUNK_BYTES   (64 * 1024)
 #define FILE_MAX      ((size_t)1 << 30)
@@ -62,14 +63,12 @@ static ssize_t read_all(int fd, uint8_t **block_out)
     return (ssize_t)len;
 }
 
-/* Reads the file's text into the arena, and its inode into `file`. 0, ERR_MEMORY or -errno. */
-static int load(struct config *config, struct config_file *file, struct bytes *text_out)
+/* Reads the text of `fd` into the arena and closes it, and its inode into `file`. 0, ERR_MEMORY or
+ * -errno. */
+static int load(struct config *config, struct config_file *file, int fd, struct bytes *text_out)
 {
     struct stat status;
     uint8_t *block = NULL;
-    int fd = open(file->path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
     ssize_t n = fstat(fd, &status) != 0 ? -errno : read_all(fd, &block);
     close(fd);
     if (n < 0)
@@ -165,7 +164,8 @@ int config_file_read(struct config *config, const char *path)
 {
     struct config_file file = {.path = path};
     struct bytes text;
-    int error = load(config, &file, &text);
+    int fd = open(path, O_RDONLY | O_CLOEXEC); /* perhaps a FIFO: a shell's <() */
+    int error = fd < 0 ? -errno : load(config, &file, fd, &text);
     if (error == ERR_MEMORY)
         return error;
     if (error != 0) {
@@ -206,6 +206,8 @@ static int include(struct config *config, struct config_section *section,
     const struct cf_word *path = &item->words[1];
     struct cf_place place = item->place;
     struct config_file file = {.parent = parent, .is_flag = parent->is_flag};
+    char why[REGULAR_WHY_MAX];
+    struct stat found;
     struct bytes text;
     if (item->word_count != 2) {
         place.column = item->words[2].column;
@@ -219,7 +221,14 @@ static int include(struct config *config, struct config_section *section,
         return 0;
     }
     file.path = path_beside(config, path->text, parent);
-    int error = file.path == NULL ? ERR_MEMORY : load(config, &file, &text);
+    if (file.path == NULL)
+        return ERR_MEMORY;
+    int fd = regular_open(bytes_of(file.path), &found, why);
+    if (fd < 0) {
+        report(config, place, file.path, why);
+        return 0;
+    }
+    int error = load(config, &file, fd, &text);
     if (error == ERR_MEMORY)
         return error;
     if (error != 0) {

@@ -491,12 +491,15 @@ static void includes(void **state)
                   "includes\n",
                   b.problems);
     config_world_unload(&b);
-    config_world_load(&b, "file t.cf\nfile d\nfile \"\"\n", "", false);
+    assert_int_equal(0, mkfifo("d/fifo", 0600));
+    config_world_load(&b, "file t.cf\nfile d\nfile \"\"\nfile d/fifo\n", "", false);
     lib_same_text(2, "problems",
                   "t.cf:1:6: file \"t.cf\" is a loop: it includes itself\n"
-                  "t.cf:2:6: file \"d\" cannot be read: Is a directory\n"
-                  "t.cf:3:6: found \"\", expected a path\n",
+                  "t.cf:2:6: file \"d\" is a directory, and must be a regular file\n"
+                  "t.cf:3:6: found \"\", expected a path\n"
+                  "t.cf:4:6: file \"d/fifo\" is a FIFO, and must be a regular file\n",
                   b.problems);
+    unlink("d/fifo");
     config_world_unload(&b);
     lib_end_rows();
 }
