@@ -544,19 +544,19 @@ static const struct stream_events stream_events = {
 
 static struct bridge *bridge_new(struct smtpd *d, struct stream *stream)
 {
-    struct loop *l = d->services->loop;
+    struct loop_pools *pools = loop_pools(d->services->loop);
     struct bridge *b = mem_zalloc(sizeof(*b));
     struct netaddr client = stream_peer(stream), local = stream_local(stream);
 
     if (b == NULL)
         return NULL;
-    session_init(&b->session, &d->strict, &loop_pools(l)->small, &loop_pools(l)->medium, &client,
-                 &local);
-    carrier_init(&b->carrier, &carrier_ops, l, &b->session.client);
+    session_init(&b->session, &d->strict, &pools->small, &pools->medium, &client, &local);
+    carrier_init(&b->carrier, &carrier_ops, d->services->loop, &b->session.client);
     b->carrier.hostname = d->conf->name;
     b->stream = stream;
     b->smtpd = d;
     b->id = services_next_id(d->services);
+    b->carrier.session = &b->id;
     deadline_init(&b->deadline, &deadline_use);
     list_init(&b->in_smtpd);
     return b;

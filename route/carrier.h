@@ -50,6 +50,7 @@ struct carrier {
     struct transaction *transaction;
     const struct identity *client; /* whose rights count: XCLIENT and PROXY tell targets of it */
     const struct identity *origin; /* of the transaction: XFORWARD tells of it; often the same */
+    const struct id *session;      /* the client's; NULL or empty: there is none */
     struct bytes hostname;         /* "by" in Received */
     bool is_spooled;  /* a delivery of the spool: the client's identity is replayed, Received is
                          added */

@@ -243,6 +243,7 @@ static bool begin(struct delivery *d, struct target *target)
     carrier_init(&d->carrier, &carrier_ops, d->runner->host.loop, &d->message.client);
     if (d->message.has_origin)
         d->carrier.origin = &d->message.origin;
+    d->carrier.session = &d->message.envelope.session;
     d->carrier.hostname = d->message.hostname;
     d->carrier.is_spooled = true;
     d->carrier.spooled_wall_ms = d->message.arrived_ms;

@@ -21,7 +21,7 @@ static int copy_tls(struct arena *arena, const struct tls_facts *tls,
     error = arena_copy(arena, tls->subject, &copy->subject);
     if (error == 0)
         error = arena_copy(arena, tls->issuer, &copy->issuer);
-    copy->server_name = bytes_make(NULL, 0);
+    copy->server_name = copy->common_name = bytes_make(NULL, 0);
     *copy_out = copy;
     return error;
 }

@@ -16,7 +16,8 @@ static struct bytes move(struct bytes text, uint8_t **at)
 
 struct tls_facts *tls_facts_copy(const struct tls_facts *facts)
 {
-    size_t texts = facts->server_name.len + facts->subject.len + facts->issuer.len;
+    size_t texts =
+        facts->server_name.len + facts->subject.len + facts->issuer.len + facts->common_name.len;
     struct tls_facts *copy = mem_alloc(sizeof(*copy) + texts);
 
     if (copy == NULL)
@@ -26,6 +27,7 @@ struct tls_facts *tls_facts_copy(const struct tls_facts *facts)
     copy->server_name = move(facts->server_name, &at);
     copy->subject = move(facts->subject, &at);
     copy->issuer = move(facts->issuer, &at);
+    copy->common_name = move(facts->common_name, &at);
     return copy;
 }
 

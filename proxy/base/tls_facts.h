@@ -17,6 +17,8 @@ struct tls_facts {
     /* Of the peer's certificate, printable ASCII. Empty: it has none, or one that was not verified.
      */
     struct bytes subject, issuer;
+    struct bytes common_name; /* the subject's, in UTF-8 without control characters; empty likewise,
+                                 or where it has none */
 };
 
 /* A copy with texts of its own, all in one block: mem_free() it. NULL: no memory. */

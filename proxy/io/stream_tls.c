@@ -133,6 +133,25 @@ static struct bytes text_of(X509_NAME *name, char text[SUBJECT_MAX])
     return bytes_make(text, len > 0 ? (size_t)len : 0);
 }
 
+/* The first one, if it is short enough and fit to be shown. */
+static struct bytes common_name_of(X509_NAME *name, char text[SUBJECT_MAX])
+{
+    int at = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
+    unsigned char *found = NULL;
+    int len = at < 0 ? 0
+                     : ASN1_STRING_to_UTF8(&found,
+                                           X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
+    bool is_good = len > 0 && len < SUBJECT_MAX;
+
+    for (int i = 0; is_good && i < len; i++)
+        is_good = found[i] >= ' ' && found[i] != 127;
+    if (is_good)
+        memcpy(text, found, (size_t)len);
+    OPENSSL_free(found);
+    ERR_clear_error();
+    return bytes_make(text, is_good ? (size_t)len : 0);
+}
+
 static void tell_secured(struct stream *stream)
 {
     SSL *ssl = stream->tls->ssl;
@@ -141,7 +160,7 @@ static void tell_secured(struct stream *stream)
         SSL_get_verify_result(ssl) == X509_V_OK && SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE
             ? SSL_get0_peer_certificate(ssl)
             : NULL;
-    char subject[SUBJECT_MAX], issuer[SUBJECT_MAX];
+    char subject[SUBJECT_MAX], issuer[SUBJECT_MAX], common_name[SUBJECT_MAX];
     struct tls_facts facts = {
         .version = SSL_get_version(ssl),
         .cipher = SSL_get_cipher_name(ssl),
@@ -153,6 +172,7 @@ static void tell_secured(struct stream *stream)
     if (peer != NULL) {
         facts.subject = text_of(X509_get_subject_name(peer), subject);
         facts.issuer = text_of(X509_get_issuer_name(peer), issuer);
+        facts.common_name = common_name_of(X509_get_subject_name(peer), common_name);
     }
     stream->events->secured(stream->owner, &facts);
 }

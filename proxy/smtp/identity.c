@@ -326,7 +326,13 @@ static void put_two_octets(struct buf *out, uint32_t number)
 }
 
 /* Type-length-values behind the addresses, as far as we say them. */
-enum { TLV_SSL = 0x20, TLV_SSL_VERSION = 0x21, TLV_SSL_CIPHER = 0x23 };
+enum {
+    TLV_UNIQUE_ID = 0x05,
+    TLV_SSL = 0x20,
+    TLV_SSL_VERSION = 0x21,
+    TLV_SSL_CN = 0x22,
+    TLV_SSL_CIPHER = 0x23
+};
 enum { TLV_HEAD = 3, SSL_HEAD = 5 };
 enum { SSL_IS_SECURED = 1, SSL_HAS_CERTIFICATE = 2 | 4 };
 
@@ -336,6 +342,8 @@ static uint32_t ssl_length(const struct identity *who)
 
     if (who->tls != NULL)
         octets += (uint32_t)(2 * TLV_HEAD + strlen(who->tls->version) + strlen(who->tls->cipher));
+    if (who->tls != NULL && who->tls->common_name.len != 0)
+        octets += (uint32_t)(TLV_HEAD + who->tls->common_name.len);
     return octets;
 }
 
@@ -345,10 +353,10 @@ static void put_tlv_head(struct buf *out, uint8_t type, size_t octets)
     put_two_octets(out, (uint32_t)octets);
 }
 
-static void put_tlv_text(struct buf *out, uint8_t type, const char *text)
+static void put_tlv(struct buf *out, uint8_t type, struct bytes text)
 {
-    put_tlv_head(out, type, strlen(text));
-    buf_text(out, text);
+    put_tlv_head(out, type, text.len);
+    buf_put(out, text);
 }
 
 /* That the client is encrypted, and how, where that is still known. */
@@ -362,11 +370,13 @@ static void put_ssl(struct buf *out, const struct identity *who)
     put_two_octets(out, !is_verified);
     if (who->tls == NULL)
         return;
-    put_tlv_text(out, TLV_SSL_VERSION, who->tls->version);
-    put_tlv_text(out, TLV_SSL_CIPHER, who->tls->cipher);
+    put_tlv(out, TLV_SSL_VERSION, bytes_of(who->tls->version));
+    if (who->tls->common_name.len != 0)
+        put_tlv(out, TLV_SSL_CN, who->tls->common_name);
+    put_tlv(out, TLV_SSL_CIPHER, bytes_of(who->tls->cipher));
 }
 
-void identity_put_proxy_v2(struct buf *out, const struct identity *who)
+void identity_put_proxy_v2(struct buf *out, const struct identity *who, struct bytes unique_id)
 {
     static const uint8_t signature[] = {'\r', '\n', '\r', '\n', 0,   '\r',
                                         '\n', 'Q',  'U',  'I',  'T', '\n'};
@@ -381,14 +391,18 @@ void identity_put_proxy_v2(struct buf *out, const struct identity *who)
     }
     struct ends ends = ends_of(who);
     octets = ends.client.family == NETADDR_IPV4 ? 4 : 16;
+    if (unique_id.len != 0)
+        more += TLV_HEAD + (uint32_t)unique_id.len;
     if (who->is_secured)
-        more = TLV_HEAD + ssl_length(who);
+        more += TLV_HEAD + ssl_length(who);
     buf_put(out, bytes_make(octets == 4 ? tcp4 : tcp6, 2));
     put_two_octets(out, 2 * octets + 4 + more);
     buf_put(out, bytes_make(ends.client.octets, octets));
     buf_put(out, bytes_make(ends.local.octets, octets));
     put_two_octets(out, ends.client.port);
     put_two_octets(out, ends.local.port);
-    if (more != 0)
+    if (unique_id.len != 0)
+        put_tlv(out, TLV_UNIQUE_ID, unique_id);
+    if (who->is_secured)
         put_ssl(out, who);
 }

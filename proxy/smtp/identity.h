@@ -119,6 +119,7 @@ unsigned identity_put_xforward(struct buf *out, const struct identity *who, uint
  * them: unspecified addresses (0.0.0.0, ::) stand for what is not known, or of another family than
  * the client's. */
 void identity_put_proxy_v1(struct buf *out, const struct identity *who);
-void identity_put_proxy_v2(struct buf *out, const struct identity *who);
+/* `unique_id`: by which we log the connection, at most 128 octets; empty: it is not said. */
+void identity_put_proxy_v2(struct buf *out, const struct identity *who, struct bytes unique_id);
 
 #endif

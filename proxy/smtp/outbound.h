@@ -220,11 +220,12 @@ void outbound_forget(struct outbound *o);
 /* Legal once, after outbound_init(), when the connection is open; `own` has its two ends.
  * `proxy_version` 1 or 2: a PROXY header for `client` goes first; 0: none. Where `client` is NULL
  * (nobody's connection, or a report's) v2 says LOCAL, and v1 names our own ends, since Postfix
- * refuses UNKNOWN; NULL: they have no addresses.
+ * refuses UNKNOWN; NULL: they have no addresses. `session`: the id of the client's, for v2; empty:
+ * it has none.
  * `helo`, borrowed as long as the connection, is said in EHLO; where it is not one word of
  * printable ASCII, "localhost" is. After XCLIENT the client's own is said, where it is one. */
 void outbound_start(struct outbound *o, unsigned proxy_version, const struct identity *client,
-                    const struct identity *own, struct bytes helo);
+                    const struct identity *own, struct bytes session, struct bytes helo);
 
 /* Legal after SECURE, when the handshake is over. */
 void outbound_secured(struct outbound *o);

@@ -19,13 +19,13 @@ static bool can_be_said(struct bytes helo)
 /* ---- what we say ---- */
 
 void outbound_start(struct outbound *o, unsigned proxy_version, const struct identity *client,
-                    const struct identity *own, struct bytes helo)
+                    const struct identity *own, struct bytes session, struct bytes helo)
 {
     assert(o->state == OUT_GREETING && buf_length(&o->out) == 0);
     if (proxy_version == 1)
         identity_put_proxy_v1(&o->out, client != NULL ? client : own);
     else if (proxy_version == 2)
-        identity_put_proxy_v2(&o->out, client);
+        identity_put_proxy_v2(&o->out, client, session);
     o->is_impersonated = proxy_version != 0 && client != NULL;
     o->hello.helo = can_be_said(helo) ? helo : bytes_of("localhost");
     outbound_hello_enter(o, OUT_GREETING);

@@ -412,6 +412,12 @@ static const struct identity *client_of(const struct relay_link *link)
     return c == NULL || c->spooled_identity == IDENTITY_KIND_NONE ? NULL : c->client;
 }
 
+static struct bytes session_of(const struct relay_link *link)
+{
+    const struct carrier *c = link->client;
+    return bytes_of(c == NULL || c->session == NULL ? "" : c->session->text);
+}
+
 static void on_connected(void *owner, int error)
 {
     struct relay_link *link = owner;
@@ -429,7 +435,7 @@ static void on_connected(void *owner, int error)
                            .local = stream_peer(link->stream)};
     bool has_ends = own.client.family != NETADDR_NONE;
     outbound_start(&link->out, relay_identity_proxy(conf), client_of(link), has_ends ? &own : NULL,
-                   helo);
+                   session_of(link), helo);
     relay_link_drain(link);
 }
 

@@ -444,7 +444,7 @@ static void on_connected(void *owner, int error)
                             &t->client.client);
     netaddr_parse_with_port(bytes_of(is_ipv6 ? "2001:db8::1" : "192.0.2.1"), 25, &t->client.local);
     outbound_start(&t->out, version, is_client ? &t->client : NULL, has_ends ? &own : NULL,
-                   t->relay.conf->helo);
+                   bytes_make(NULL, 0), t->relay.conf->helo);
     begin_stage(t);
     drain(t);
 }

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from conftest import relay_config
 from harness import recipe
 from harness.dns import CLIENT, TRUSTED
 from harness.messages import PLAIN_MESSAGE
@@ -54,6 +55,7 @@ def run():
                 threading.Event().wait(0.05)
         raise AssertionError(f"{arguments[0]} does not listen: {made[-1].output}")
 
+    make.made = made
     yield make
     for one in made:
         one.terminate()
@@ -145,6 +147,23 @@ def test_haproxy_ends_tls(behind, haproxy, certificates, tmp_path):
     assert logged["client"].startswith(f"{CLIENT}:") and "tls" not in logged
     assert [fields for fields in server.events("connect") if fields.get("proxy-tls") == "TLSv1.3"]
     assert len(backend.ended) == 1
+
+
+def test_haproxy_as_target(postern, target, run, tmp_path):
+    """What it makes of our own header: the client, and the id of its session."""
+    backend, port = target(), free_port()
+    (tmp_path / "haproxy.cfg").write_text(
+        "global\n    log stdout format raw local0\n"
+        "defaults\n    mode tcp\n    timeout connect 10s\n    timeout client 10s\n"
+        "    timeout server 10s\n"
+        f"frontend in\n    bind 127.0.0.1:{port} accept-proxy\n    log global\n"
+        "    log-format \"from %ci id %[fc_pp_unique_id]\"\n    default_backend out\n"
+        f"backend out\n    server target {backend.address}\n")
+    run([binary("haproxy"), "-db", "-f", str(tmp_path / "haproxy.cfg")], port)
+    server = postern(relay_config(f"127.0.0.1:{port}", "identity = proxy-v2"))
+    send_through(server.server)
+    session = server.wait_event("connect")["session"]
+    run.made[-1].wait_line(f"from {CLIENT} id {session}")
 
 
 @pytest.mark.parametrize("way", ["send-proxy", "send-proxy-v2"])

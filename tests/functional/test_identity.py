@@ -551,6 +551,21 @@ def test_proxy_v2(target, to_target):
                              + struct.pack(">HH", port, server.port))
 
 
+def test_session_by_proxy_v2(target, to_target):
+    """What comes out of the spool bears the id of the session by which it came; our own has none."""
+    backend = target(proxy=True).on("RCPT", Close("421 4.3.2 later"), "250 2.1.5 Ok")
+    server = to_target(backend, "on-failure = spool", "health-interval = 1s", identity="proxy-v2")
+    with server.client(source=CLIENT) as client:
+        client.hello("helo.example.org")
+        assert client.mail(PLAIN_MESSAGE).code == 250
+    session = server.wait_event("delivered")["session"]
+    headers = [c.proxy_header for c in backend.connections]
+    said = [header for header in headers if header[12] == 0x21]
+    assert len(said) == 2
+    assert all(header[28:] == b"\x05\x00\x10" + session.encode() for header in said)
+    assert all(len(header) == 16 for header in headers if header not in said)
+
+
 @pytest.mark.parametrize("identity", ["proxy-v1", "proxy-v2"])
 def test_proxy_connections_are_never_shared(target, to_target, identity):
     """The next client gets a connection of its own; the next transaction does not."""

@@ -459,10 +459,31 @@ def test_proxy_header_says_it(postern, target, certificates):
                 client.expect(250, "EHLO client.example.test")
             assert client.mail(PLAIN_MESSAGE).code == 250
     headers = [c.proxy_header[28:] for c in backend.connections if c.transactions]
-    facts = b"\x21\x00\x07TLSv1.3\x23\x00\x16TLS_AES_256_GCM_SHA384"
-    length = bytes([0, 5 + len(facts)])
-    assert headers == [b"", b"\x20" + length + b"\x01\x00\x00\x00\x01" + facts,
-                       b"\x20" + length + b"\x07\x00\x00\x00\x00" + facts]
+    sessions = [b"\x05\x00\x10" + event["session"].encode() for event in server.events("connect")]
+    version, cipher = b"\x21\x00\x07TLSv1.3", b"\x23\x00\x16TLS_AES_256_GCM_SHA384"
+    name = b"\x22\x00\x13client.example.test"
+
+    def secure(bits, *facts):
+        return b"\x20" + bytes([0, 5 + len(b"".join(facts))]) + bits + b"".join(facts)
+
+    assert headers == [session + more for session, more in zip(sessions, (
+        b"", secure(b"\x01\x00\x00\x00\x01", version, cipher),
+        secure(b"\x07\x00\x00\x00\x00", version, name, cipher)))]
+
+
+def test_two_posterns_by_proxy(postern, target, certificates):
+    """The second logs the session of the first, and whose certificate the client has shown there."""
+    second = postern(relay_config(target().address), smtpd="proxy-protocol-from = 127.0.0.1\n")
+    first = postern(
+        relay_config(f"127.0.0.1:{second.port}", "identity = proxy-v2"),
+        smtpd=listener(certificates.mx, "starttls",
+                       f'tls-client-ca = "{certificates.authority.certificate}"'))
+    with secured(first, certificates.client_context(certificates.client)) as client:
+        client.expect(250, "EHLO client.example.test")
+        assert client.mail(PLAIN_MESSAGE).code == 250
+    seen = second.wait_event("connect")
+    assert seen["reference"] == first.wait_event("connect")["session"]
+    assert seen["proxy-cn"] == "client.example.test" and seen["proxy-tls"] == "TLSv1.3"
 
 
 def test_who_is_in_front_has_said_it(postern, target):

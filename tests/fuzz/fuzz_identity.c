@@ -113,7 +113,7 @@ static void check_proxy(struct buf *out, const struct identity *who)
     PIECES_MUST(text.len <= 107 && pieces_are_lines(text));
     PIECES_MUST(bytes_find(text, '\n') == text.len - 1);
     buf_reset(out);
-    identity_put_proxy_v2(out, who);
+    identity_put_proxy_v2(out, who, bytes_first(who->helo, 128));
     text = buf_bytes(out);
     PIECES_MUST(text.len >= 16);
     PIECES_MUST(text.len == 16u + ((unsigned)text.at[14] << 8 | text.at[15]));

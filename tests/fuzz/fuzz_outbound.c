@@ -471,7 +471,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
     outbound_init(&f.outbound, &f.conf, &f.small, &f.medium);
     fill_client(&f, &f.client, helo, sizeof(helo));
     outbound_start(&f.outbound, (flags >> 1) % 3, (flags & 8) != 0 ? &f.client : NULL, NULL,
-                   (flags & 16) != 0 ? f.client.helo : bytes_of("proxy.example"));
+                   bytes_of("ID"), (flags & 16) != 0 ? f.client.helo : bytes_of("proxy.example"));
     flush(&f, true);
     while (f.at < f.end && !f.is_gone) {
         step(&f);

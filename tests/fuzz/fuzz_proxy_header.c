@@ -44,12 +44,17 @@ static void check_reads_back(const struct proxy_header *header, unsigned version
 
     pool_init(&pool, 512, 1);
     buf_init(&out, &pool, 4096);
-    (version == 1 ? identity_put_proxy_v1 : identity_put_proxy_v2)(&out, &who);
+    if (version == 1)
+        identity_put_proxy_v1(&out, &who);
+    else
+        identity_put_proxy_v2(&out, &who, bytes_first(header->unique_id, 128));
     read_all(&again, buf_bytes(&out), SIZE_MAX);
     PIECES_MUST(again.error == 0 && again.used == buf_length(&out));
     PIECES_MUST(again.header.version == version && !again.header.is_own);
     PIECES_MUST(netaddr_equal(&again.header.client, &header->client));
     PIECES_MUST(again.header.local.port == header->local.port);
+    PIECES_MUST(version == 1 ||
+                bytes_equal(again.header.unique_id, bytes_first(header->unique_id, 128)));
     buf_done(&out);
     pool_done(&pool);
 }

@@ -180,7 +180,7 @@ static void call_start(struct player *p, struct bytes words)
     }
     if (bytes_is(word, "helo"))
         helo = text_trim(words);
-    outbound_start(&p->outbound, version, client, &own, helo);
+    outbound_start(&p->outbound, version, client, &own, bytes_of(""), helo);
 }
 
 static void call_begin(struct player *p, struct bytes words)

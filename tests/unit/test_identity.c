@@ -482,7 +482,7 @@ static void test_proxy(void **state)
         lib_same_bytes(i, "v1", bytes_of(row->v1), buf_bytes(&out));
         lib_is_true(i, "v1 length", buf_length(&out) <= 107);
         buf_reset(&out);
-        identity_put_proxy_v2(&out, client_or_none);
+        identity_put_proxy_v2(&out, client_or_none, bytes_of(""));
         v2 = buf_bytes(&out);
         lib_same_bytes(i, "signature", bytes_make(signature, 12), bytes_first(v2, 12));
         lib_same_bytes(i, "v2", row->v2, bytes_skip(v2, 12));
@@ -509,7 +509,7 @@ static bool put_all(void *given)
         &(struct identity_way){.attributes = ATTRIBUTE_OTHER - 1, .form = IDENTITY_FORM_AUTO});
     identity_put_xforward(&out, &who, ATTRIBUTE_OTHER - 1, bytes_of("ID"));
     identity_put_proxy_v1(&out, &who);
-    identity_put_proxy_v2(&out, &who);
+    identity_put_proxy_v2(&out, &who, bytes_of("ID"));
     has_failed = out.has_failed;
     buf_done(&out);
     pool_done(&pool);

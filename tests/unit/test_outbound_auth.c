@@ -88,7 +88,7 @@ static void wipes(void **state)
         pool_init(&small, 1024, 4);
         pool_init(&medium, 4096, 4);
         outbound_init(&o, &conf, &small, &medium);
-        outbound_start(&o, 0, NULL, NULL, bytes_of("proxy.example"));
+        outbound_start(&o, 0, NULL, NULL, bytes_of(""), bytes_of("proxy.example"));
         feed(&o, "220 hi\r\n");
         outbound_said(&o, buf_length(&o.out));
         feed(&o, "250 AUTH PLAIN\r\n");

@@ -52,7 +52,7 @@ static void set_up(struct room *t)
     pool_init(&t->small, 1024, 4);
     pool_init(&t->medium, 4096, 4);
     outbound_init(&t->outbound, &t->conf, &t->small, &t->medium);
-    outbound_start(&t->outbound, 0, NULL, NULL, bytes_of("proxy.example"));
+    outbound_start(&t->outbound, 0, NULL, NULL, bytes_of(""), bytes_of("proxy.example"));
     hear(t, "220 hi\r\n");
     send(t, SIZE_MAX);
     hear(t, "250-hi\r\n250-DSN\r\n250 PIPELINING\r\n");

@@ -162,7 +162,11 @@ static void test_rows(void **state)
 /* What we say to targets, another postern understands. */
 static void test_our_own(void **state)
 {
-    struct identity who = {.is_esmtp = true};
+    const struct tls_facts tls = {.version = "TLSv1.3",
+                                  .cipher = "TLS_AES_256_GCM_SHA384",
+                                  .subject = bytes_of("CN=J\\C3\\B6rg"),
+                                  .common_name = bytes_of("J\xc3\xb6rg")};
+    struct identity who = {.is_esmtp = true, .is_secured = true, .tls = &tls};
     struct pool pool;
     struct buf out;
 
@@ -176,12 +180,20 @@ static void test_our_own(void **state)
         int error;
 
         buf_init(&out, &pool, 4096);
-        (version == 1 ? identity_put_proxy_v1 : identity_put_proxy_v2)(&out, &who);
+        if (version == 1)
+            identity_put_proxy_v1(&out, &who);
+        else
+            identity_put_proxy_v2(&out, &who, bytes_of("238Q47MQ500V9800"));
         size_t used = proxy_reader_take(&reader, buf_bytes(&out), &header, &error);
         lib_same_number(version, "error", 0, error);
         lib_same_number(version, "octets", (int64_t)buf_length(&out), (int64_t)used);
         lib_same_number(version, "version", (int64_t)version, header.version);
         lib_is_true(version, "client", netaddr_equal(&who.client, &header.client));
+        lib_same_bytes(version, "id", bytes_of(version == 1 ? "" : "238Q47MQ500V9800"),
+                       header.unique_id);
+        lib_same_bytes(version, "name", bytes_of(version == 1 ? "" : "J\xc3\xb6rg"),
+                       header.common_name);
+        lib_same_bytes(version, "TLS", bytes_of(version == 1 ? "" : "TLSv1.3"), header.tls_version);
         buf_done(&out);
     }
     pool_done(&pool);
