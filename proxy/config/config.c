@@ -138,6 +138,8 @@ int config_check(struct config *config)
     int error = config_check_targets(config);
     if (error == 0)
         error = config_tls_load(config);
+    if (error == 0)
+        config_tls_check(config);
     return exit_code(config, error);
 }
 

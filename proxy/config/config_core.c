@@ -84,7 +84,8 @@ static const struct setting core_rows[] = {
          "where messages wait whose target is down, and where copies of large messages go while "
          "they are under way; it must belong to user-id, and nobody else may write to it"},
     {"workers", SETTING_COUNT, AT(workers), NULL, "..64", .initial_help = "one for each core",
-     .help = "processes that serve clients; 0: one process does everything, for debugging"},
+     .help = "processes that serve clients; 0: one process does everything, for debugging, "
+             "and reads configuration, certificates and credentials only once"},
     {"control-socket", SETTING_TEXT, AT(control_socket), NULL, NULL,
      .initial_help = "control in the spool directory", .wrong = wrong_socket,
      .help = "where posternctl(8) finds the server"},

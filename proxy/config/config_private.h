@@ -101,6 +101,7 @@ int config_load(struct config *config, const struct config_section *section,
 /* ---- config_tls.c ---- */
 int config_tls_load(struct config *config);
 int config_tls_load_one(struct config *config, struct bytes target);
+void config_tls_check(struct config *config); /* warns where a change of them takes a restart */
 void config_tls_free(struct config *config);
 
 /* ---- config_filters.c ---- */

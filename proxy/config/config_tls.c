@@ -51,6 +51,17 @@ static struct secret *secret_of(const struct config_section *section)
     return kind != NULL && kind->load != NULL ? kind->secret(section->conf) : NULL;
 }
 
+void config_tls_check(struct config *config)
+{
+    const struct config_section *core =
+        config_builder_find(config, &config_core_section, bytes_make(NULL, 0));
+
+    if (config->core.workers == 0 && config_secrets_state(config) != 0)
+        cf_warning(&config->problems, config_builder_place(core, "workers", 0),
+                   bytes_of("with workers = 0 certificates, keys, passwords and tokens are read "
+                            "once, and a change takes a restart"));
+}
+
 void config_tls_free(struct config *config)
 {
     for (struct config_section *section = config->builder->first; section != NULL;

@@ -438,6 +438,20 @@ def test_check(postern, secret, what):
     assert what != "good" or "can be read" not in done.stderr + done.stdout
 
 
+@pytest.mark.parametrize("workers, lines, is_told", [
+    (0, ("auth-user = joe", "auth-password-file = {}"), True), (0, (), False),
+    (2, ("auth-user = joe", "auth-password-file = {}"), False)])
+def test_check_of_what_is_read_once(postern, secret, workers, lines, is_told):
+    """Without workers nobody reads a file anew, which a renewed token would need."""
+    lines = [line.format(secret("x")) for line in lines]
+    server = postern(relay_config("127.0.0.1:25", "identity = none", *lines),
+                     core=f"workers = {workers}", is_started=False)
+    done = server.check()
+    assert done.returncode == 0
+    assert ("with workers = 0 certificates, keys, passwords and tokens are read once, and a change "
+            "takes a restart" in done.stdout + done.stderr) == is_told
+
+
 def test_check_of_what_nobody_can_read_to_its_end(postern, tmp_path):
     """It is not waited for."""
     os.mkfifo(tmp_path / "fifo", 0o600)
