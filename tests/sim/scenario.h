@@ -32,12 +32,15 @@
     X(AT_STARTTLS, "... STARTTLS")                                                                 \
     X(AT_HANDSHAKE, "... handshake")                                                               \
     X(AT_HELLO, "... EHLO, XCLIENT, XFORWARD")                                                     \
+    X(AT_AUTH, "... AUTH")                                                                         \
     X(AT_MAIL, "... MAIL")                                                                         \
     X(AT_RCPT, "... RCPT")                                                                         \
     X(AT_DATA, "... DATA")                                                                         \
     X(AT_CONTENT, "... content")                                                                   \
     X(AT_END, "... end of data")                                                                   \
     X(TAKEN_UNSAID, "... taken, and not said so")                                                  \
+    X(LOGINS, "logins of relays")                                                                  \
+    X(LOCKED, "... refused for a while")                                                           \
     X(DISK_ERRORS, "disk errors")                                                                  \
     X(CLOCK_JUMPS, "jumps of the wall clock")                                                      \
     X(BAD_BOXES, "Maildirs that took nothing for a while")                                         \
@@ -79,9 +82,10 @@ void scenario_forget_configs(void);
 #define SCENARIO_RECIPIENTS  4
 #define SCENARIO_PLACES      2 /* a worker and a runner */
 #define SCENARIO_CLIENTS     6
-#define SCENARIO_CLIENT_HOST 10       /* the last number of its address, and so on */
-#define SCENARIO_REMOVAL_MS  250      /* from the log line to the sync of the removal */
-#define SCENARIO_WORD_FOR    " for <" /* in a reply of a target: whom it is about */
+#define SCENARIO_CLIENT_HOST 10        /* the last number of its address, and so on */
+#define SCENARIO_REMOVAL_MS  250       /* from the log line to the sync of the removal */
+#define SCENARIO_WORD_FOR    " for <"  /* in a reply of a target: whom it is about */
+#define SCENARIO_WORD_LOGIN  "(login)" /* ... to our credentials: no client is told */
 
 struct message;
 
@@ -220,6 +224,14 @@ struct trouble {
     char path[128];          /* empty: a file that has no name yet */
 };
 
+/* Relays that log in. */
+struct scenario_logins {
+    bool at[SCENARIO_TARGETS];
+    uint32_t mechanisms; /* that targets announce */
+    bool are_hidden;     /* without TLS they announce none */
+    uint64_t locked_until_ms[SCENARIO_BACKENDS];
+};
+
 struct scenario_targets {
     int count;
     unsigned connections;
@@ -234,6 +246,7 @@ struct scenario_targets {
     bool is_lmtp[SCENARIO_TARGETS];
     bool encrypts;              /* the first one: nothing is said to it in plain */
     bool has_group, fails_over; /* the second one's addresses share its mailboxes */
+    struct scenario_logins logins;
     uint64_t down_until_ms[SCENARIO_BACKENDS];
     uint64_t failed_ms[SCENARIO_TARGETS + 1]; /* the latest at which one could not be reached */
     uint64_t backend_failed_ms[SCENARIO_BACKENDS];
@@ -357,6 +370,13 @@ void clients_free(struct scenario *s);
 /* scenario_target.c */
 void servers_start(struct scenario *s);
 void servers_free(struct scenario *s);
+
+/* scenario_secret.c */
+const char *secret_of(int target); /* the password of its relay */
+const char *secret_path(int target);
+/* These octets have no password, be it in base64. */
+void secret_check(struct scenario *s, const char *who, struct bytes octets);
+void secret_check_spool(struct scenario *s);
 
 /* scenario_backend.c */
 /* When the backends that mail for this address may go to could not be reached for the last time. */

@@ -437,6 +437,15 @@ static void hear_reply(struct client *c, int code)
     hear_answer(c, step, code);
 }
 
+/* What a target says to our credentials is no client's business. */
+static void check_login(struct client *c, struct bytes line)
+{
+    secret_check(c->scenario, "a client", line);
+    if (scenario_search(line, SCENARIO_WORD_LOGIN) != NULL)
+        scenario_fail(c->scenario, "client %u hears of our login: %.*s", c->number, (int)line.len,
+                      (const char *)line.at);
+}
+
 static void on_news(void *owner)
 {
     struct client *c = owner;
@@ -448,6 +457,7 @@ static void on_news(void *owner)
         if (end == heard.len)
             break;
         scenario_heard(c->scenario, "C<", c->number, bytes_first(heard, end + 1));
+        check_login(c, bytes_first(heard, end + 1));
         c->has_dsn =
             c->has_dsn ||
             bytes_is(bytes_skip(bytes_first(heard, 8), heard.len < 4 ? heard.len : 4), "DSN\r");

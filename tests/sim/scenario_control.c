@@ -101,6 +101,7 @@ static void on_news(void *owner)
         if (len > heard.len)
             break;
         scenario_heard(q->scenario, "P<", 0, bytes_first(heard, len));
+        secret_check(q->scenario, "the operator", bytes_first(heard, len));
         if (heard.at[0] == '.') {
             settle(q, atoi((const char *)heard.at + 1));
             sim_close(q->peer);

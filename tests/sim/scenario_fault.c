@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "proxy/io/disk.h"
+#include "proxy/smtp/sasl.h"
 #include "tests/sim/scenario_target.h"
 #include "tests/sim/stage.h"
 
@@ -50,9 +51,23 @@ static void plan_disk(struct scenario *s)
         sim_disk_without_unnamed(s->world);
 }
 
+/* Where nothing is encrypted there is a mechanism that does not show the password. */
+static void plan_logins(struct scenario *s)
+{
+    static const uint32_t mechanisms[] = {SASL_PLAIN, SASL_LOGIN, SASL_SCRAM_SHA_256};
+    struct scenario_logins *logins = &s->targets.logins;
+
+    for (size_t i = 0; i < ARRAY_LENGTH(mechanisms); i++)
+        logins->mechanisms |= scenario_chance(s, 50) ? mechanisms[i] : 0;
+    if (logins->mechanisms == 0 || (s->targets.announces & STARTTLS) == 0)
+        logins->mechanisms |= SASL_SCRAM_SHA_256;
+    logins->are_hidden = (s->targets.announces & STARTTLS) != 0 && scenario_chance(s, 30);
+}
+
 void faults_plan(struct scenario *s)
 {
     s->targets.announces = (unsigned)scenario_below(s, 64) | (s->targets.encrypts ? STARTTLS : 0);
+    plan_logins(s);
     s->targets.trouble_percent = scenario_chance(s, 30) ? 0 : (unsigned)scenario_below(s, 100);
     s->heal_ms = sim_now_ms(s->world) + scenario_below(s, TROUBLE_MS);
     s->plan.has_rush = scenario_chance(s, 10);
@@ -194,6 +209,10 @@ void faults_happen(struct scenario *s)
     for (int i = 0; i < SCENARIO_BACKENDS; i++)
         if (scenario_chance(s, 2))
             s->targets.down_until_ms[i] = sim_now_ms(s->world) + scenario_below(s, DOWN_MAX_MS);
+    for (int i = 0; i < SCENARIO_BACKENDS; i++)
+        if (scenario_chance(s, 1))
+            s->targets.logins.locked_until_ms[i] =
+                sim_now_ms(s->world) + scenario_below(s, DOWN_MAX_MS);
     if (s->plan.has_operator && scenario_chance(s, s->plan.likes_boxes ? 30 : 10))
         operator_interferes(s);
     if (life_is_starting(s)) /* it shall start */

@@ -397,6 +397,8 @@ static struct delivery *take_report(struct scenario *s, int target, const char *
 
     if (report == NULL)
         scenario_fail(s, "a report to %s comes from nowhere", to);
+    if (scenario_search(content, SCENARIO_WORD_LOGIN) != NULL)
+        scenario_fail(s, "a report tells %s of our login", to);
     return of_sender == NULL || report == NULL ? NULL : note_delivery(s, m, r, target, report);
 }
 

@@ -261,6 +261,7 @@ static bool has_unreadable(const struct scenario *s)
 /* Where all is well nothing fails any more, and certainly not for ever. */
 void log_check(struct scenario *s)
 {
+    secret_check(s, "the log", sim_log(s->world));
     if (s->bad.over_ms > s->heal_ms + STILL_MS && s->bad.line_ms + STILL_MS > s->bad.over_ms &&
         !has_unreadable(s))
         scenario_fail(s, "the queue still fails at %llu ms, and all is well",

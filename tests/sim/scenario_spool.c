@@ -142,6 +142,7 @@ static void on_name(void *owner, const struct sim_disk_name *name)
     bool is_new;
 
     if (name->to == NULL) {
+        secret_check(s, name->from, name->octets);
         note_end(s, name->from);
         return;
     }
@@ -492,6 +493,7 @@ void spool_check(struct scenario *s)
     read_folder(s, QUEUE);
     read_folder(s, HOLD);
     read_folder(s, BAD);
+    secret_check_spool(s);
     for (unsigned i = 0; (path = sim_file_below(s->world, "/mail", i)) != NULL; i++)
         read_box(s, path);
 }

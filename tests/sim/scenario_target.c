@@ -36,17 +36,20 @@ static void forget_transaction(struct server *v)
 static void on_hello(struct server *v, bool is_extended)
 {
     unsigned announces = v->scenario->targets.announces;
-    char text[300];
+    char text[400], mechanisms[SERVER_AUTH_SIZE];
 
     forget_transaction(v);
-    snprintf(text, sizeof(text), "%s%s%s%s%s%s%s250 SIZE 50000000\r\n",
+    server_name_mechanisms(v, mechanisms);
+    snprintf(text, sizeof(text), "%s%s%s%s%s%s%s%s250 SIZE 50000000\r\n",
              "250-target.test\r\n250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n",
              announces & STARTTLS && !v->is_secured ? "250-STARTTLS\r\n" : "",
              announces & PIPELINING ? "250-PIPELINING\r\n" : "",
              announces & CHUNKING ? "250-CHUNKING\r\n" : "", announces & DSN ? "250-DSN\r\n" : "",
              announces & XFORWARD ? "250-XFORWARD NAME ADDR PORT PROTO HELO SOURCE\r\n" : "",
-             announces & XCLIENT ? "250-XCLIENT NAME ADDR PORT PROTO HELO\r\n" : "");
-    server_answer(v, PLACE_HELLO, NULL, is_extended ? text : "250 target.test\r\n");
+             announces & XCLIENT ? "250-XCLIENT NAME ADDR PORT PROTO HELO\r\n" : "", mechanisms);
+    if (server_answer(v, PLACE_HELLO, NULL, is_extended ? text : "250 target.test\r\n") &&
+        is_extended)
+        server_grant_unasked(v);
 }
 
 static void on_starttls(struct server *v)
@@ -174,13 +177,20 @@ static void on_line(struct server *v, const char *line)
 
 static void hear_line(struct server *v, struct bytes line)
 {
+    struct bytes words = bytes_first(line, line.len < 2 ? 0 : line.len - 2);
     char text[600];
 
     scenario_heard(v->scenario, "T>", v->number, line);
+    server_check_login(v, words);
     line = bytes_first(line, sizeof(text) - 1);
     memcpy(text, line.at, line.len);
     text[line.len] = '\0';
-    on_line(v, text);
+    if (v->login.is_asking)
+        server_hear_response(v, words);
+    else if (begins(text, "AUTH "))
+        server_hear_auth(v, words);
+    else
+        on_line(v, text);
 }
 
 static void go_on(struct server *v)
@@ -287,6 +297,7 @@ static void on_asked(void *owner, struct sim_peer *peer)
     list_init(&v->event.link);
     list_append(&s->servers, &v->link);
     server_plan_fault(v);
+    server_plan_login(v);
     sim_on_news(peer, on_news, v);
     server_wait(v, scenario_chance(s, 70) ? 0 : scenario_below(s, 200));
 }

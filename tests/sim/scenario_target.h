@@ -3,10 +3,12 @@
 #ifndef POSTERN_SIM_SCENARIO_TARGET_H
 #define POSTERN_SIM_SCENARIO_TARGET_H
 
+#include "tests/sim/sasl.h"
 #include "tests/sim/scenario.h"
 
 #define SERVER_RECIPIENTS_MAX 16
 #define SERVER_SLOW_MS        90000
+#define SERVER_AUTH_SIZE      64
 
 enum place {
     PLACE_CONNECT,
@@ -14,6 +16,7 @@ enum place {
     PLACE_STARTTLS,
     PLACE_HANDSHAKE,
     PLACE_HELLO,
+    PLACE_AUTH, /* at one of the answers */
     PLACE_MAIL,
     PLACE_RCPT,
     PLACE_DATA,
@@ -44,6 +47,29 @@ enum announcement {
     XCLIENT = 8,
     DSN = 16,
     STARTTLS = 32
+};
+
+/* What a target does instead of letting somebody in. */
+enum login_whim {
+    WHIM_NONE,
+    WHIM_UNANNOUNCED, /* it does not name AUTH */
+    WHIM_FOREIGN,     /* it names a mechanism that postern does not have */
+    WHIM_UNASKED,     /* it says 235 before it hears AUTH */
+    WHIM_EARLY,       /* ... before it has heard all */
+    WHIM_ENDLESS,     /* it says 334 again and again */
+    WHIM_LIES,        /* ... and something that is no challenge, or no proof of its own */
+    WHIM_REPEATS,     /* it repeats the password */
+    WHIMS
+};
+
+struct server_login {
+    bool is_wanted;  /* before any mail */
+    bool is_asking;  /* the next line is a response */
+    bool is_granted; /* it has said 235 unasked */
+    bool is_done;    /* it has said 235 to who knows the password */
+    enum login_whim whim;
+    uint32_t mechanism;
+    unsigned step, lines; /* of the exchange that runs; all that it has heard in it */
 };
 
 /* Where a connection goes wrong. */
@@ -78,6 +104,7 @@ struct server {
     struct sim_text late; /* what it says when it has waited */
     bool holds;           /* what it says now comes behind that */
     struct weak_point weak;
+    struct server_login login;
     struct transfer mail;
     /* For whom the last message was taken, and how many of them were told so. */
     struct delivery *deliveries[SERVER_RECIPIENTS_MAX];
@@ -102,6 +129,15 @@ bool server_is_end(enum fault fault); /* nothing of worth is said behind it */
 /* The weak point lies within the content, and was reached. */
 bool server_breaks_in_content(struct server *v);
 void server_plan_fault(struct server *v);
+
+/* scenario_target_auth.c */
+void server_plan_login(struct server *v);
+/* The line of EHLO, or nothing. */
+void server_name_mechanisms(struct server *v, char text[SERVER_AUTH_SIZE]);
+void server_grant_unasked(struct server *v); /* behind EHLO */
+void server_hear_auth(struct server *v, struct bytes line);
+void server_hear_response(struct server *v, struct bytes line);
+void server_check_login(struct server *v, struct bytes line); /* each that it hears */
 
 /* scenario_target_content.c */
 void server_take_line(struct server *v, struct bytes line); /* of content */

@@ -3,8 +3,9 @@
 #include "tests/sim/scenario_target.h"
 
 static const enum scenario_count place_counts[PLACES] = {
-    COUNT_AT_CONNECT, COUNT_AT_GREETING, COUNT_AT_STARTTLS, COUNT_AT_HANDSHAKE, COUNT_AT_HELLO,
-    COUNT_AT_MAIL,    COUNT_AT_RCPT,     COUNT_AT_DATA,     COUNT_AT_CONTENT,   COUNT_AT_END,
+    COUNT_AT_CONNECT, COUNT_AT_GREETING, COUNT_AT_STARTTLS, COUNT_AT_HANDSHAKE,
+    COUNT_AT_HELLO,   COUNT_AT_AUTH,     COUNT_AT_MAIL,     COUNT_AT_RCPT,
+    COUNT_AT_DATA,    COUNT_AT_CONTENT,  COUNT_AT_END,
 };
 
 /* ---- saying ---- */
@@ -82,9 +83,9 @@ static void note_fault(struct server *v, enum place place, const char *to, enum 
 
     if (!is_for_good && fault != FAULT_4XX)
         server_note_outage(v);
-    else if (place <= PLACE_HELLO)
-        v->scenario->targets.hello_refusals +=
-            is_for_good && place != PLACE_STARTTLS && place != PLACE_HANDSHAKE;
+    else if (place < PLACE_MAIL)
+        v->scenario->targets.hello_refusals += is_for_good && place != PLACE_STARTTLS &&
+                                               place != PLACE_HANDSHAKE && place != PLACE_AUTH;
     else if (place == PLACE_MAIL)
         server_note_no(v, NULL, is_for_good);
     else if (place == PLACE_RCPT)
@@ -94,7 +95,7 @@ static void note_fault(struct server *v, enum place place, const char *to, enum 
     else
         for (unsigned i = 0; i < v->mail.recipient_count; i++)
             server_note_no(v, v->mail.recipients[i], is_for_good);
-    if (place <= PLACE_HELLO)
+    if (place < PLACE_MAIL)
         server_note_outage(v);
 }
 
@@ -124,14 +125,18 @@ static void break_off(struct server *v)
     sim_close_garbled(v->peer);
 }
 
-static void go_wrong(struct server *v, enum fault fault)
+static void go_wrong(struct server *v, enum place place, enum fault fault)
 {
+    bool is_login = place == PLACE_AUTH;
+
     switch (fault) {
     case FAULT_4XX:
-        server_say(v, "451 4.2.1 not now\r\n");
+        server_say(v, is_login ? "454 4.7.0 not now " SCENARIO_WORD_LOGIN "\r\n"
+                               : "451 4.2.1 not now\r\n");
         break;
     case FAULT_5XX:
-        server_say(v, "554 5.7.0 never\r\n");
+        server_say(v, is_login ? "535 5.7.8 never " SCENARIO_WORD_LOGIN "\r\n"
+                               : "554 5.7.0 never\r\n");
         break;
     case FAULT_GARBAGE:
         server_say(v, "what?\r\n");
@@ -177,7 +182,7 @@ bool server_answer(struct server *v, enum place place, const char *to, const cha
     }
     if (fault == FAULT_TAKE_CLOSE || fault == FAULT_TAKE_SILENCE)
         scenario_count(v->scenario, COUNT_TAKEN_UNSAID);
-    go_wrong(v, fault);
+    go_wrong(v, place, fault);
     return fault == FAULT_TAKE_CLOSE || fault == FAULT_TAKE_SILENCE;
 }
 
@@ -193,7 +198,7 @@ bool server_breaks_in_content(struct server *v)
     v->weak.fault = FAULT_NONE;
     if (fault == FAULT_SLOW)
         server_wait(v, scenario_below(v->scenario, SERVER_SLOW_MS));
-    go_wrong(v, fault);
+    go_wrong(v, PLACE_CONTENT, fault);
     v->is_silent = fault != FAULT_SLOW; /* it has said all that it will say */
     return true;
 }
