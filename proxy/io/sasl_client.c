@@ -25,6 +25,7 @@ struct sasl_client {
     bool has_begun;
     bool is_proof;   /* of what was said last: see struct sasl_client_line */
     bool is_refused; /* the token was */
+    bool is_broken;  /* there was no memory within the library */
 };
 
 static bool is(const struct sasl_client *sasl, const char *mechanism)
@@ -102,9 +103,18 @@ static bool make_token_line(struct sasl_client *sasl, struct bytes user, struct 
     return error == GSASL_OK;
 }
 
+/* A library that fails to begin has ended already, and is still pointed to. */
+static bool begin_library(struct sasl_client *sasl)
+{
+    if (gsasl_init(&sasl->library) == GSASL_OK)
+        return true;
+    sasl->library = NULL;
+    return false;
+}
+
 static bool begin_session(struct sasl_client *sasl, struct bytes user, struct bytes password)
 {
-    return gsasl_init(&sasl->library) == GSASL_OK &&
+    return begin_library(sasl) &&
            gsasl_client_start(sasl->library, sasl->mechanism, &sasl->session) == GSASL_OK &&
            gsasl_property_set_raw(sasl->session, GSASL_AUTHID, (const char *)user.at, user.len) ==
                GSASL_OK &&
@@ -142,7 +152,8 @@ void sasl_client_free(struct sasl_client *sasl)
     if (sasl->session != NULL) {
         wipe_property(sasl->session, GSASL_PASSWORD);
         wipe_property(sasl->session, GSASL_SCRAM_SALTED_PASSWORD);
-        gsasl_finish(sasl->session);
+        if (!sasl->is_broken) /* libgsasl 2.2 would free some of it twice: rather it leaks */
+            gsasl_finish(sasl->session);
     }
     if (sasl->library != NULL)
         gsasl_done(sasl->library);
@@ -177,6 +188,7 @@ static int error_of(int result)
     case GSASL_NEEDS_MORE:
         return 0;
     case GSASL_MALLOC_ERROR:
+    case GSASL_CRYPTO_ERROR: /* to hash takes no more than memory */
         return ERR_MEMORY;
     case GSASL_AUTHENTICATION_ERROR:
         return ERR_AUTH_PROOF;
@@ -214,6 +226,9 @@ static int step(struct sasl_client *sasl, const char *challenge, char **response
     if (result == GSASL_OK)
         result = gsasl_step(sasl->session, asked, asked_len, &said, &said_len);
     free(asked);
+    if (said == NULL && said_len != 0) /* the library does not always see that itself */
+        result = GSASL_MALLOC_ERROR;
+    sasl->is_broken = is(sasl, "SCRAM-SHA-256") && error_of(result) == ERR_MEMORY;
     sasl->is_proof = result == GSASL_OK;
     if (error_of(result) == 0 && gsasl_base64_to(said, said_len, response_out, NULL) != GSASL_OK)
         result = GSASL_MALLOC_ERROR;
