@@ -35,5 +35,6 @@ void bridge_auth_accept(struct bridge *b, struct bytes login, const struct reply
                                   .kind = SESSION_EV_AUTHENTICATED,
                                   .bytes = login.len != 0 ? login : bytes_of(SASL_USER_UNKNOWN),
                                   .reply = *reply});
-    bridge_log_auth(b);
+    if (b->session.client.login.len != 0) /* there was memory for it */
+        bridge_log_auth(b);
 }

@@ -296,8 +296,10 @@ static void on_connected(void *owner, int error)
     }
     dovecot_auth_put_hello(&d->out, (uint32_t)loop_random(d->services.loop) >> 1 | 1);
     const struct bytes hello = buf_bytes(&d->out);
-    stream_write(d->stream, &hello, 1);
+    bool is_whole = !d->out.has_failed && stream_write(d->stream, &hello, 1) == hello.len;
     buf_reset(&d->out);
+    if (!is_whole) /* the server would wait for it, and we for the server */
+        fail(d, ERR_MEMORY);
 }
 
 static void on_room(void *owner)

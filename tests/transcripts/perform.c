@@ -303,6 +303,18 @@ static bool has_file(const struct play *p, const char *directory, const char *te
     return false;
 }
 
+/* A client is logged in whose name is known, or not at all. */
+static void check_logins(struct play *p)
+{
+    static const char nobody[] = " login=\"\"";
+    struct bytes log = sim_log(p->world);
+
+    if (log.len == 0 || memmem(log.at, log.len, nobody, strlen(nobody)) == NULL)
+        return;
+    printf("%s: (%s) nobody is logged in\n", p->script->path, p->way->name);
+    p->has_failed = true;
+}
+
 /* What clients heard behind the point where the story changed: a 250 for a message may only be one
  * that the script has there too, and a target's words can only come from a target. Without memory
  * for those words a bare Ok stands for them. What is delivered or queued must lie somewhere. */
@@ -341,6 +353,7 @@ static bool go_on_in_wreck(struct play *p)
         return true;
     }
     check_wreck(p);
+    check_logins(p);
     end_play(p);
     return true;
 }
