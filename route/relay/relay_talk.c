@@ -97,6 +97,8 @@ static void begin_stage(struct relay_talk *t)
     t->sent = first_sent(t);
     t->began_us = loop_precise_us(loop_of(t));
     buf_reset(&t->heard);
+    if (t->is_closed) /* nothing may come any more */
+        return;
     deadline_set(loop_of(t), &t->deadline, loop_now_ms(loop_of(t)) + patience_ms(t));
 }
 
@@ -213,6 +215,11 @@ static void write_smuggled(struct relay_talk *t)
     address_put(&content, &t->job.to);
     buf_text(&content, ">\r\nDATA\r\nSubject: smuggled by postern probe\r\n\r\n"
                        "Whoever may send mail here can send it in the name of others.\r\n");
+    if (content.has_failed) {
+        buf_done(&content);
+        fail(t, stage_of(t), ERR_MEMORY);
+        return;
+    }
     outbound_frame(&t->out, buf_length(&content), true, &tail);
     struct bytes pieces[] = {buf_bytes(&content), tail};
     stream_write(t->stream, pieces, 2);
@@ -459,6 +466,17 @@ static bool may_be_unasked(const struct relay_talk *t, struct bytes line)
 
 /* All that comes at once was said before the commands that its first reply leads to. What comes in
  * plain behind the reply to STARTTLS is dropped, as a relay does it. */
+/* False: there is no room, and it ends: part of a reply would be shown, or judged, as all of it. */
+static bool hears(struct relay_talk *t, struct bytes line)
+{
+    bool has_room = buf_length(&t->heard) + line.len <= HEARD_MAX;
+
+    buf_put(&t->heard, line);
+    if (t->heard.has_failed)
+        fail(t, stage_of(t), has_room ? ERR_MEMORY : ERR_TOO_LONG);
+    return !t->heard.has_failed;
+}
+
 static size_t on_bytes(void *owner, struct bytes in)
 {
     struct relay_talk *t = owner;
@@ -472,7 +490,8 @@ static size_t on_bytes(void *owner, struct bytes in)
             find_unasked(t, rest);
             break;
         }
-        buf_put(&t->heard, line);
+        if (!hears(t, line))
+            break;
         outbound_feed(&t->out, line);
         drain(t);
         rest = bytes_skip(rest, line.len);
