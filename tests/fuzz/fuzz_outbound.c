@@ -26,6 +26,8 @@ struct lent {
     char local[1001], params[1001]; /* what recipients may bring: as long as a line */
 };
 
+enum privacy { IN_PLAIN, SECURING, SECURED };
+
 struct fuzz {
     struct outbound outbound;
     struct outbound_conf conf;
@@ -34,6 +36,7 @@ struct fuzz {
     struct lent *lent; /* NULL: no transaction */
     struct identity client;
     unsigned recipients, accepted;
+    enum privacy privacy;
     bool is_proving, is_proof;
     bool is_ready, has_data, has_go, is_whole, has_tail, is_ended, is_aborted, is_gone;
     bool is_short;      /* an allocation may have failed: only then may a buffer */
@@ -77,6 +80,10 @@ static void on_event(struct fuzz *f, const struct outbound_event *ev)
         f->is_proving = true;
         break;
     case OUTBOUND_SECURE:
+        CHECK(f->conf.tls != OUTBOUND_TLS_NONE && f->privacy == IN_PLAIN && !f->is_proving);
+        CHECK(buf_length(&f->outbound.unread) == 0);
+        f->privacy = SECURING;
+        break;
     case OUTBOUND_READY:
         CHECK(!f->conf.authenticates || f->is_proof);
         CHECK(!f->is_ready && f->lent == NULL);
@@ -142,8 +149,9 @@ static void on_bdat(struct fuzz *f, struct bytes line)
 
 static void on_line(struct fuzz *f, struct bytes line)
 {
-    static const char *const verbs[] = {"EHLO ", "HELO ", "XCLIENT ", "XFORWARD ", "MAIL FROM:",
-                                        "DATA",  "RSET",  "QUIT",     "AUTH ",     "*"};
+    static const char *const verbs[] = {"EHLO ",      "HELO ", "XCLIENT ", "XFORWARD ",
+                                        "MAIL FROM:", "DATA",  "RSET",     "QUIT",
+                                        "AUTH ",      "*",     "STARTTLS"};
     bool is_known = false;
 
     CHECK(line.len <= (starts(line, "RCPT TO:<") ? 2046 : 510));
@@ -158,6 +166,8 @@ static void on_line(struct fuzz *f, struct bytes line)
         CHECK(f->accepted == 0 && f->outbound.accepted == 0 && !f->has_go);
         return;
     }
+    if (starts(line, "AUTH ") || starts(line, "XCLIENT ") || starts(line, "MAIL FROM:"))
+        CHECK(f->privacy == SECURED || f->conf.tls != OUTBOUND_TLS_REQUIRED);
     if (starts(line, "RCPT TO:<"))
         is_known = f->lent != NULL && memmem(line.at, line.len, "@example.de>", 12) != NULL;
     for (size_t i = 0; i < ARRAY_LENGTH(verbs); i++)
@@ -369,6 +379,12 @@ static void wrote(struct fuzz *f)
     }
 }
 
+static void secure(struct fuzz *f)
+{
+    f->privacy = SECURED;
+    outbound_secured(&f->outbound);
+}
+
 /* What AUTH says, unless there is nothing to be said. */
 static void prove(struct fuzz *f)
 {
@@ -446,7 +462,10 @@ static void step(struct fuzz *f)
         feed_many(f);
         break;
     case 12:
-        prove(f);
+        if (f->privacy == SECURING)
+            secure(f);
+        else
+            prove(f);
         break;
     default:
         feed_reply(f);
@@ -466,6 +485,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *octets, size_t size)
     flags = take(&f);
     f.conf.uses_chunking = (flags & 1) != 0;
     f.conf.authenticates = (flags & 32) != 0;
+    if ((flags & 64) != 0)
+        f.conf.tls = (flags & 128) != 0 ? OUTBOUND_TLS_REQUIRED : OUTBOUND_TLS_MAY;
     pool_init(&f.small, 1024, 4);
     pool_init(&f.medium, 4096, 4);
     outbound_init(&f.outbound, &f.conf, &f.small, &f.medium);
