@@ -301,8 +301,7 @@ static void on_final(struct relay_talk *t, const struct outbound_event *ev)
     begin_stage(t);
 }
 
-/* An answer to nothing is taken for the next command's, and so on: then nothing is what it seems.
- */
+/* An answer to nothing is taken for the next command's, and so on. */
 static void find_unasked(struct relay_talk *t, struct bytes said)
 {
     buf_put(&t->heard, said);
@@ -464,8 +463,6 @@ static bool may_be_unasked(const struct relay_talk *t, struct bytes line)
            (t->job.aim == RELAY_TALK_SMUGGLE && t->phase == PHASE_WRITTEN);
 }
 
-/* All that comes at once was said before the commands that its first reply leads to. What comes in
- * plain behind the reply to STARTTLS is dropped, as a relay does it. */
 /* False: there is no room, and it ends: part of a reply would be shown, or judged, as all of it. */
 static bool hears(struct relay_talk *t, struct bytes line)
 {
@@ -477,6 +474,8 @@ static bool hears(struct relay_talk *t, struct bytes line)
     return !t->heard.has_failed;
 }
 
+/* All that comes at once was said before the commands that its first reply leads to. What comes in
+ * plain behind the reply to STARTTLS is dropped, as a relay does it. */
 static size_t on_bytes(void *owner, struct bytes in)
 {
     struct relay_talk *t = owner;

@@ -75,7 +75,7 @@ static const struct relay_scenario rows[] = {
     {"nobody reads what a target repeats", A, NONE, with_login,
      {ASK(0), SECURED(0, "AUTH PLAIN"), {HEAR, 0, SAY_PLAIN},
       {SAY, 0, "535 no " BEHIND_X "\r\n"},
-      {LOGGED, 0, "error=\"the target does not take our credentials\""}, LEAVES(0), AWAY}},
+      {LOGGED, 0, "reply=\"535 The next host's words are withheld\""}, LEAVES(0), AWAY}},
     {"who asks again is not told again", A, NONE, with_login,
      {ASK(0), SECURED(0, "AUTH PLAIN"), {HEAR, 0, SAY_PLAIN}, {SAY, 0, "334 \r\n"}, BREAKS_OFF(0),
       AWAY}},
