@@ -15,6 +15,7 @@ struct bridge_auth {
     enum target_login_aim aim;  /* of the latest exchange */
     uint8_t user[SASL_USER_MAX]; /* passthrough: as whom, as the client says */
     size_t user_len;
+    unsigned responses; /* passthrough: in this exchange */
 };
 
 /* Who asks: by Dovecot, or by a target. */

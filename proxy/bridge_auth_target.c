@@ -22,14 +22,18 @@ static uint32_t mechanisms(const struct smtpd *d)
 
 /* ---- what the client says ---- */
 
-/* What is kept of it is its name. */
+/* What is kept of it is its name, which stands in the first response: the next one of LOGIN is the
+ * password. One more means that the target did not take the first for the name. */
 static void note_user(struct bridge_auth *auth, const struct session_sasl *sasl)
 {
-    bool may_have_name = auth->user_len == 0 || sasl->mechanism == SASL_CRAM_MD5;
-    size_t len = !may_have_name ? 0 : sasl_user(sasl->mechanism, sasl->response, auth->user);
-
-    if (len != 0)
-        auth->user_len = len;
+    if (!sasl->has_response)
+        return;
+    auth->responses++;
+    if (auth->responses > 2 && sasl->mechanism == SASL_LOGIN)
+        auth->user_len = 0;
+    if (auth->responses > 1)
+        return;
+    auth->user_len = sasl_user(sasl->mechanism, sasl->response, auth->user);
 }
 
 /* "AUTH PLAIN AGEAYg==", or what is said next. An empty first response is "=": RFC 4954 4. */
@@ -134,6 +138,7 @@ static bool begin(struct bridge_auth *auth, enum target_login_aim aim)
     end(auth);
     auth->aim = aim;
     auth->user_len = 0;
+    auth->responses = 0;
     auth->login = target->ops->login->begin(target, &auth->bridge->carrier, aim, &login_use, auth);
     return auth->login != NULL;
 }

@@ -54,13 +54,15 @@ static size_t take(struct bytes base64, size_t from, size_t end, uint8_t *out)
 
 /* PLAIN (RFC 4616), OTP (RFC 2444): for whom, NUL, who, perhaps NUL and more. Some servers do not
  * look at the first. */
-static size_t user_of_pair(struct bytes response, uint8_t *out)
+static size_t user_of_pair(struct bytes response, bool needs_more, uint8_t *out)
 {
     size_t nul = find(response, 0, 0);
 
     if (nul == NONE)
         return 0;
     size_t end = find(response, nul + 1, 0);
+    if (end == NONE && needs_more) /* "who", NUL, and the password */
+        return 0;
     return take(response, nul + 1, end == NONE ? length(response) : end, out);
 }
 
@@ -119,7 +121,7 @@ size_t sasl_user(uint32_t mechanism, struct bytes response, uint8_t *out)
     switch ((enum sasl_mechanism)mechanism) {
     case SASL_PLAIN:
     case SASL_OTP:
-        return user_of_pair(response, out);
+        return user_of_pair(response, mechanism == SASL_PLAIN, out);
     case SASL_LOGIN:
         return take(response, 0, length(response), out);
     case SASL_SCRAM_SHA_1:
@@ -136,7 +138,6 @@ size_t sasl_user(uint32_t mechanism, struct bytes response, uint8_t *out)
     case SASL_GSSAPI:
     case SASL_GSS_SPNEGO:
     case SASL_NTLM:
-    case SASL_ANONYMOUS:
         break;
     }
     return 0;

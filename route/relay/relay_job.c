@@ -28,7 +28,7 @@ static struct relay_identity_choice choose(const struct relay_asker *a,
         .has_announced_xclient =
             (conf->identity & IDENTITY_KIND_AUTO) != 0 && relay_learnt_has_xclient(a->relay),
         .is_xclient_done = link->out.is_xclient_sent,
-        .avoids_xclient = a->again.avoids_xclient,
+        .avoids_xclient = a->again.avoids_xclient || relay_asker_has_login(a), /* before AUTH */
         .has_origin = a->carrier->origin != a->carrier->client,
     };
     if (a->carrier->is_spooled)

@@ -17,6 +17,8 @@
 
 /* Programs answer at once: who lets the target wait for longer gives its connection up. */
 #define LINE_MS 30000
+/* EHLO waits for it, of clients as well that do not log in. */
+#define MEET_MS 5000
 
 enum relay_login_state {
     LOGIN_WAITING,     /* for a connection */
@@ -121,12 +123,17 @@ static void introduce(struct relay_login *l)
     struct outbound_job job;
     unsigned missing;
 
+    if (l->link->out.hello.avoids_tls) { /* it announced TLS, which failed: no passwords in plain */
+        give_up(l);
+        return;
+    }
     if (!relay_job_introduce(&l->asker, l->link, &job, &missing)) {
         relay_log_identity_failed(&r->log, missing, NULL);
         give_up(l);
         return;
     }
     l->state = LOGIN_INTRODUCING;
+    wait_until(l, loop_now_ms(loop_of(l)) + r->conf->times.envelope_ms);
     if (outbound_introduce(&l->link->out, &job))
         relay_link_drain(l->link);
     else
@@ -186,8 +193,12 @@ static const struct relay_asker_ops asker_ops = {.start = on_start, .fail = on_f
 
 static void ask(struct relay_login *l)
 {
+    uint64_t patience_ms = l->asker.relay->conf->times.envelope_ms;
+
+    if (l->aim == TARGET_LOGIN_MEET && patience_ms > MEET_MS)
+        patience_ms = MEET_MS;
     l->state = LOGIN_WAITING;
-    wait_until(l, loop_now_ms(loop_of(l)) + l->asker.relay->conf->times.envelope_ms);
+    wait_until(l, loop_now_ms(loop_of(l)) + patience_ms);
     relay_pool_ask(&l->asker);
 }
 
@@ -195,10 +206,12 @@ static void on_deadline(struct deadline *deadline)
 {
     struct relay_login *l = CONTAINER_OF(deadline, struct relay_login, deadline);
 
-    if (l->state == LOGIN_NAMING)
-        introduce(l);
-    else
+    if (l->state != LOGIN_NAMING) {
         give_up(l);
+        return;
+    }
+    loop_unpost(loop_of(l), &l->post); /* the name may have come in this turn, too */
+    on_post(l);
 }
 
 static const struct deadline_use deadline_use = {.reached = on_deadline};

@@ -219,6 +219,65 @@ def test_no_auth_there(submission, target):
         assert "AUTH" not in keywords(client.hello())
 
 
+@pytest.mark.parametrize("user", ["joe\n", "", "x" * 300])
+def test_no_password_is_taken_for_a_name(submission, target, user):
+    """Where LOGIN's first word is none that can be shown."""
+    exchange = Exchange("334 VXNlcm5hbWU6", "334 UGFzc3dvcmQ6", "535 5.7.8 no")
+    server = submission(target(ehlo=EHLO).on("AUTH", exchange))
+    with hello(server) as client:
+        client.expect(334, "AUTH LOGIN")
+        client.expect(334, encoded(user))
+        client.expect(535, encoded(PASSWORD))
+    assert "login" not in server.wait_event("auth-failed")
+    assert PASSWORD not in server.log.output
+
+
+def test_plain_without_whom(submission, target):
+    """... and of PLAIN in two parts the second is the password."""
+    server = submission(target(ehlo=EHLO).on("AUTH", "535 5.7.8 no"))
+    with hello(server) as client:
+        client.expect(535, "AUTH PLAIN " + encoded("joe\0" + PASSWORD))
+    server.wait_event("auth-failed")
+    assert PASSWORD not in server.log.output
+
+
+def test_another_name(submission, target):
+    """A target that asks for the name once more did not take the first one for it."""
+    exchange = Exchange("334 VXNlcm5hbWU6", "334 UGFzc3dvcmQ6", YES)
+    server = submission(target(ehlo=EHLO).on("AUTH", exchange))
+    with hello(server) as client:
+        client.expect(334, "AUTH LOGIN " + encoded("ceo@example.test"))
+        client.expect(334, encoded(JOE))
+        client.expect(235, encoded(PASSWORD))
+    assert server.wait_event("auth")["login"] == "[UNAVAILABLE]"
+
+
+def test_anonymous(submission, target):
+    """It would be as good as a password to relay-from."""
+    server = submission(target(ehlo=(*DEFAULT_EHLO, "AUTH ANONYMOUS")).on("AUTH", YES))
+    with server.client() as client:
+        assert "AUTH" not in keywords(client.hello())
+        assert client.command("AUTH ANONYMOUS " + encoded("x")).code == 504
+
+
+def test_no_password_in_plain(submission, target, certificates):
+    """The handshake that the target announces fails: for mail that would do, with tls = may."""
+    backend = target(ehlo=EHLO, tls=certificates.server_context(certificates.mx)).on(
+        "STARTTLS", Say("220 go", b"garbage\r\n" * 30))
+    server = submission(backend)
+    with hello(server) as client:
+        client.expect(454, "AUTH PLAIN " + plain())
+    assert not said(backend, "AUTH")
+
+
+def test_silent_at_first(submission, target):
+    """Clients that do not log in do not wait long to hear whether they could."""
+    backend = target(ehlo=EHLO).on("greeting", Silence(), "220 hi")
+    server = submission(backend, "connect-timeout = 20s")
+    with server.client() as client:
+        assert "AUTH" not in keywords(client.hello())
+
+
 # ---- who the client is ----
 
 @pytest.mark.parametrize("first", [True, False])
@@ -253,6 +312,29 @@ def test_the_target_refuses_the_client(submission, target):
     server = submission(backend, "identity = xclient")
     with hello(server) as client:
         assert client.command("AUTH PLAIN " + plain()).raw == b"554 5.7.1 not you\r\n"
+
+
+@pytest.mark.parametrize("refusal", ["503 5.5.1 no", "550 5.7.0 insufficient authorization"])
+def test_identity_failure_passes(submission, target, refusal):
+    """XCLIENT is not said again behind AUTH."""
+    backend = target(ehlo=(*EHLO, XCLIENT)).on("AUTH", YES).on("XCLIENT", refusal)
+    server = submission(backend, "identity = xclient", "identity-failure = pass")
+    with hello(server) as client:
+        client.expect(235, "AUTH PLAIN " + plain())
+        assert client.mail(PLAIN_MESSAGE).code == 250
+
+
+def test_the_name_comes_late(postern, target, silent_dns):
+    """What is left of resolve-timeout then is none for XCLIENT."""
+    held = Hold("220 2.0.0 Ok")
+    backend = target(ehlo=(*EHLO, XCLIENT)).on("AUTH", YES).on("XCLIENT", held)
+    server = postern(relay_config(backend.address, "identity = xclient", route="@"),
+                     smtpd=SMTPD + "resolve-timeout = 1s\n", resolver=silent_dns.address)
+    with hello(server) as client:
+        client.send(b"AUTH PLAIN " + plain().encode() + b"\r\n")
+        backend.wait(held.reached.is_set, "XCLIENT")
+        held.release()
+        client.expect(235)
 
 
 def test_ehlo_again(submission, target):
