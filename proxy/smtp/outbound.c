@@ -148,13 +148,13 @@ void outbound_quit(struct outbound *o)
 {
     if (o->state == OUT_GONE)
         return;
-    if (o->state != OUT_IDLE) {
+    if (o->state != OUT_IDLE && o->state != OUT_LOGIN_LINE) {
         outbound_go_away_later(o, GONE_CLOSED);
         return;
     }
+    buf_text(&o->out, o->state == OUT_LOGIN_LINE ? "*\r\nQUIT\r\n" : "QUIT\r\n"); /* RFC 4954 4 */
     o->due.has_idle = false;
     o->state = OUT_QUITTING;
-    buf_text(&o->out, "QUIT\r\n");
 }
 
 bool outbound_is_idle(const struct outbound *o)

@@ -279,7 +279,8 @@ bool outbound_abort(struct outbound *o);
  * still have it open and RSET may be sent now. True: RSET was sent, and another transaction may
  * begin after the next IDLE. */
 bool outbound_reset(struct outbound *o);
-/* Sends QUIT when idle, and GONE follows; else GONE comes at once. */
+/* Sends QUIT when idle, or when a client's AUTH waits for a line, and GONE follows; else GONE comes
+ * at once. */
 void outbound_quit(struct outbound *o);
 
 /* All of `in` is taken, and looked at by outbound_next(). */

@@ -155,13 +155,15 @@ def test_slow(submission, target):
 
 
 def test_given_up(submission, target):
-    """The client says "*": the target is left."""
-    backend = target(ehlo=EHLO).on("AUTH", "334 ", YES)
+    """The client says "*": so does postern, and leaves."""
+    exchange = Exchange("334 ")
+    backend = target(ehlo=EHLO).on("AUTH", exchange, YES)
     server = submission(backend)
     with hello(server) as client:
         client.expect(334, "AUTH PLAIN")
         assert client.command("*").raw.startswith(b"501 5.7.0 ")
         client.expect(235, "AUTH PLAIN " + plain())
+    backend.wait(lambda: exchange.heard == ["AUTH PLAIN", "*"], "the end of AUTH")
 
 
 def test_lost_between_two_lines(submission, target):

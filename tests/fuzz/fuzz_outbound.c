@@ -28,6 +28,11 @@ struct lent {
 
 enum privacy { IN_PLAIN, SECURING, SECURED };
 
+struct fuzz_auth {
+    bool is_proving, is_proof;                          /* ours */
+    enum { LOGIN_NONE, LOGIN_SAID, LOGIN_ASKED } login; /* a client's */
+};
+
 struct fuzz {
     struct outbound outbound;
     struct outbound_conf conf;
@@ -37,7 +42,7 @@ struct fuzz {
     struct identity client;
     unsigned recipients, accepted;
     enum privacy privacy;
-    bool is_proving, is_proof;
+    struct fuzz_auth auth;
     bool is_ready, has_data, has_go, is_whole, has_tail, is_ended, is_aborted, is_gone;
     bool is_short;      /* an allocation may have failed: only then may a buffer */
     uint64_t available; /* content that was not written */
@@ -77,15 +82,15 @@ static void on_event(struct fuzz *f, const struct outbound_event *ev)
     case OUTBOUND_AUTH:
         CHECK(f->conf.authenticates && !f->is_ready);
         CHECK(ev->reply.code == 0 || ev->reply.code / 100 == 3);
-        f->is_proving = true;
+        f->auth.is_proving = true;
         break;
     case OUTBOUND_SECURE:
-        CHECK(f->conf.tls != OUTBOUND_TLS_NONE && f->privacy == IN_PLAIN && !f->is_proving);
+        CHECK(f->conf.tls != OUTBOUND_TLS_NONE && f->privacy == IN_PLAIN && !f->auth.is_proving);
         CHECK(buf_length(&f->outbound.unread) == 0);
         f->privacy = SECURING;
         break;
     case OUTBOUND_READY:
-        CHECK(!f->conf.authenticates || f->is_proof);
+        CHECK(!f->conf.authenticates || f->auth.is_proof);
         CHECK(!f->is_ready && f->lent == NULL);
         f->is_ready = true;
         break;
@@ -104,7 +109,10 @@ static void on_event(struct fuzz *f, const struct outbound_event *ev)
         give_back(f);
         break;
     case OUTBOUND_LOGIN:
-        CHECK(false); /* nobody logs in */
+        CHECK(f->auth.login == LOGIN_SAID && f->lent == NULL);
+        CHECK(ev->reply.code == 235 || ev->reply.code == 334 || ev->reply.code >= 400);
+        CHECK(ev->reply.code != 421 && ev->reply.code != 521);
+        f->auth.login = ev->reply.code == 334 ? LOGIN_ASKED : LOGIN_NONE;
         break;
     case OUTBOUND_IDLE:
         CHECK(f->lent == NULL && f->chunk == 0);
@@ -151,7 +159,7 @@ static void on_line(struct fuzz *f, struct bytes line)
 {
     static const char *const verbs[] = {"EHLO ",      "HELO ", "XCLIENT ", "XFORWARD ",
                                         "MAIL FROM:", "DATA",  "RSET",     "QUIT",
-                                        "AUTH ",      "*",     "STARTTLS"};
+                                        "AUTH ",      "*",     "STARTTLS", "YQ=="};
     bool is_known = false;
 
     CHECK(line.len <= (starts(line, "RCPT TO:<") ? 2046 : 510));
@@ -385,20 +393,38 @@ static void secure(struct fuzz *f)
     outbound_secured(&f->outbound);
 }
 
-/* What AUTH says, unless there is nothing to be said. */
+/* A client's line, or first who it is. */
+static void log_in(struct fuzz *f, uint8_t what)
+{
+    const struct outbound_job job = {
+        .client = &f->client, .origin = &f->client, .sends_xclient = (what & 1) != 0};
+    bool may_begin = f->is_ready && f->lent == NULL && outbound_is_idle(&f->outbound);
+
+    if (may_begin && (what & 2) != 0) {
+        f->is_ready = !outbound_introduce(&f->outbound, &job);
+    } else if (may_begin || f->auth.login == LOGIN_ASKED) {
+        const char *line = f->auth.login == LOGIN_ASKED ? "YQ==\r\n" : "AUTH PLAIN AGEAYg==\r\n";
+        f->auth.login = LOGIN_SAID;
+        outbound_login(&f->outbound, bytes_of(line));
+    }
+}
+
+/* What AUTH says, unless there is nothing to be said: ours, or a client's. */
 static void prove(struct fuzz *f)
 {
     uint8_t what = take(f);
 
-    if (!f->is_proving)
+    if (!f->auth.is_proving) {
+        log_in(f, what);
         return;
-    f->is_proving = false;
-    f->is_proof = (what & 1) != 0;
+    }
+    f->auth.is_proving = false;
+    f->auth.is_proof = (what & 1) != 0;
     if (what >= 224)
         outbound_auth_failed(&f->outbound, ERR_NO_AUTH);
     else
         outbound_auth(&f->outbound, bytes_of("AUTH PLAIN AGEAYg==\r\n"),
-                      f->is_proof ? OUTBOUND_AUTH_PROOF : OUTBOUND_AUTH_GOES_ON);
+                      f->auth.is_proof ? OUTBOUND_AUTH_PROOF : OUTBOUND_AUTH_GOES_ON);
 }
 
 static void give_up(struct fuzz *f)

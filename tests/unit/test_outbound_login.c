@@ -61,7 +61,9 @@ static void is_lost(void **state)
         {"the end", BEGUN "> eof\nE: gone lost\n", false},
         {"the end between two lines", BEGUN "S: 334 YQ==\nE: login 334 YQ==\n> eof\nE: gone lost\n",
          false},
-        {"QUIT between two lines", BEGUN "S: 334 YQ==\nE: login 334 YQ==\n> quit\nE: gone closed\n",
+        {"QUIT between two lines",
+         BEGUN "S: 334 YQ==\nE: login 334 YQ==\n> quit\nC: *\nC: QUIT\nS: 501 5.7.0 given up\n"
+               "E: gone closed 501 5.7.0 given up\n",
          false},
         {"XCLIENT is refused",
          GREETED "> introduce xclient\nC: XCLIENT ADDR=192.0.2.1\nR: ready follows\n"
