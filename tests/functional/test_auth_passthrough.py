@@ -576,7 +576,7 @@ def in_front(postfix, postern, certificates):
         listener, rest = text.split("\n\n", 1)
         settings = "".join(line + "\n" for line in listener.split("\n")[2:]
                            if not line.startswith("tls-"))
-        rest = recipe.put_in(rest, postfix_port=port)
+        rest = recipe.put_in(rest, postfix_port=port, reports_port=postfix.reports_port)
         return postern(rest.replace("= xclient", f"= {identity}"),
                        smtpd=settings + certificates.mx.lines())
     return make
