@@ -6,10 +6,9 @@ void bridge_auth_tell_mechanisms(struct bridge *b, uint32_t mechanisms)
 {
     session_feed(&b->session,
                  &(struct session_event){.kind = SESSION_EV_MECHANISMS, .mechanisms = mechanisms});
-    carrier_drain(&b->carrier);
 }
 
-void bridge_auth_challenge(struct bridge *b, const struct reply *reply)
+void bridge_auth_answer(struct bridge *b, const struct reply *reply)
 {
     session_feed(&b->session, &(struct session_event){.kind = SESSION_EV_ANSWER, .reply = *reply});
 }
@@ -17,7 +16,7 @@ void bridge_auth_challenge(struct bridge *b, const struct reply *reply)
 void bridge_auth_refuse(struct bridge *b, const struct reply *reply, struct bytes login)
 {
     bridge_log_auth_failed(b, reply, login);
-    bridge_auth_challenge(b, reply);
+    bridge_auth_answer(b, reply);
 }
 
 void bridge_auth_refuse_own(struct bridge *b, enum reply_id id)

@@ -57,7 +57,7 @@ static void challenge(struct bridge *b, struct bytes text)
     reply.wire = buf_bytes(&wire);
     if (wire.has_failed)
         reply = reply_own(REPLY_AUTH_AWAY);
-    bridge_auth_challenge(b, &reply);
+    bridge_auth_answer(b, &reply);
     buf_done(&wire);
 }
 

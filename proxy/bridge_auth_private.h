@@ -31,8 +31,8 @@ extern const struct bridge_auth_way bridge_auth_dovecot, bridge_auth_target;
 
 /* bridge_auth_answer.c: what the session is told; carrier_drain() does what follows from it. */
 void bridge_auth_tell_mechanisms(struct bridge *b, uint32_t mechanisms);
-/* The client's next line is asked for. */
-void bridge_auth_challenge(struct bridge *b, const struct reply *reply);
+/* 334: the client's next line is asked for; 4xx, 5xx: AUTH is over. */
+void bridge_auth_answer(struct bridge *b, const struct reply *reply);
 /* `login`: as whom; empty: not known. */
 void bridge_auth_accept(struct bridge *b, struct bytes login, const struct reply *reply);
 void bridge_auth_refuse(struct bridge *b, const struct reply *reply, struct bytes login);

@@ -39,15 +39,14 @@ static void note_user(struct bridge_auth *auth, const struct session_sasl *sasl)
 /* "AUTH PLAIN AGEAYg==", or what is said next. An empty first response is "=": RFC 4954 4. */
 static size_t put_line(char *line, size_t room, const struct session_sasl *sasl)
 {
-    const char *before = sasl->is_first ? "AUTH " : "";
-    const char *mechanism = sasl->is_first ? sasl_name(sasl->mechanism) : "";
-    bool is_empty = sasl->is_first && sasl->has_response && sasl->response.len == 0;
-    const char *between = sasl->is_first && sasl->has_response ? " " : "";
-    int len = snprintf(line, room, "%s%s%s%s%.*s\r\n", before, mechanism, between,
-                       is_empty ? "=" : "", (int)sasl->response.len,
-                       sasl->response.len == 0 ? "" : (const char *)sasl->response.at);
+    int len = (int)sasl->response.len;
+    const char *text = len == 0 ? "" : (const char *)sasl->response.at;
+    const char *between = !sasl->has_response ? "" : len == 0 ? " =" : " ";
 
-    return (size_t)len;
+    if (!sasl->is_first)
+        return (size_t)snprintf(line, room, "%.*s\r\n", len, text);
+    return (size_t)snprintf(line, room, "AUTH %s%s%.*s\r\n", sasl_name(sasl->mechanism), between,
+                            len, text);
 }
 
 static void say(struct bridge_auth *auth)
@@ -96,7 +95,7 @@ static void pass(struct bridge_auth *auth, const struct reply *reply)
     else if (!session_awaits(&b->session, SESSION_ACT_AUTH))
         return;
     else if (reply->code == 334)
-        bridge_auth_challenge(b, reply);
+        bridge_auth_answer(b, reply);
     else if (reply->code == 235)
         bridge_auth_accept(b, user, reply);
     else

@@ -130,17 +130,14 @@ void bridge_log_tls_failed(struct bridge *b, int error)
 static void put_reply(struct log_line *line, const struct bridge *b, const struct reply *reply,
                       const struct transaction *of)
 {
-    char code[40];
+    char codes[REPLY_CODES_MAX];
 
     if (of != NULL || reply->by != REPLY_BY_TARGET) {
         log_put_reply(line, pool_of(b), "reply", reply);
         return;
     }
-    snprintf(code, sizeof(code), "%u %u.%u.%u", reply->code, reply->enhanced[0], reply->enhanced[1],
-             reply->enhanced[2]);
-    if (reply->enhanced[0] == 0)
-        code[3] = '\0';
-    log_put_text(line, "reply", code);
+    reply_put_codes(reply, codes);
+    log_put_text(line, "reply", codes);
 }
 
 static void put_mechanism(struct log_line *line, const struct session *s)

@@ -192,6 +192,25 @@ void reply_put(struct buf *out, const struct reply *reply, uint16_t code,
         put_line(out, next_line(&rest), told, enhanced);
 }
 
+/* Below 1000. */
+static char *put_digits(char *at, unsigned number)
+{
+    for (unsigned unit = number >= 100 ? 100 : number >= 10 ? 10 : 1; unit > 0; unit /= 10)
+        *at++ = (char)('0' + number / unit % 10);
+    return at;
+}
+
+void reply_put_codes(const struct reply *reply, char out[REPLY_CODES_MAX])
+{
+    char *at = put_digits(out, reply->code);
+
+    for (size_t i = 0; i < 3 && reply->enhanced[0] != 0; i++) {
+        *at++ = i == 0 ? ' ' : '.';
+        at = put_digits(at, reply->enhanced[i]);
+    }
+    *at = '\0';
+}
+
 void reply_put_text(struct buf *out, const struct reply *reply)
 {
     struct bytes rest = reply->wire;

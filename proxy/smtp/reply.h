@@ -50,6 +50,10 @@ void reply_put(struct buf *out, const struct reply *reply, uint16_t code,
 /* For log lines: the text with code, lines joined by " / ", without line ends. */
 void reply_put_text(struct buf *out, const struct reply *reply);
 
+#define REPLY_CODES_MAX 16
+/* "550 5.7.1", or "550" where it has no enhanced code: for who may not see its words. */
+void reply_put_codes(const struct reply *reply, char out[REPLY_CODES_MAX]);
+
 static inline bool reply_is_positive(const struct reply *reply)
 {
     return reply->code >= 200 && reply->code < 300;

@@ -86,15 +86,12 @@ bool relay_auth_is_in(const struct relay *r, struct bytes words)
 void relay_auth_withhold(const struct relay *r, struct reply *reply,
                          char cover[RELAY_AUTH_COVER_MAX])
 {
-    const uint8_t *enhanced = reply->enhanced;
-    char codes[16] = "";
+    char codes[REPLY_CODES_MAX];
 
     if (!relay_auth_is_in(r, reply->wire))
         return;
-    if (enhanced[0] != 0)
-        snprintf(codes, sizeof(codes), "%u.%u.%u ", enhanced[0], enhanced[1], enhanced[2]);
-    snprintf(cover, RELAY_AUTH_COVER_MAX, "%03u %sThe next host's words are withheld\r\n",
-             reply->code, codes);
+    reply_put_codes(reply, codes);
+    snprintf(cover, RELAY_AUTH_COVER_MAX, "%s The next host's words are withheld\r\n", codes);
     reply->wire = bytes_of(reply->code == 0 ? "" : cover); /* 0: it is no reply */
 }
 

@@ -93,4 +93,35 @@ static inline void relay_world_starve_rows(const struct relay_scenario *rows, si
         assert_true(relay_world_starve(&rows[i]) > 10);
 }
 
+struct relay_table {
+    const struct relay_scenario *rows;
+    size_t count;
+};
+
+static inline void relay_world_test_rows(void **state)
+{
+    const struct relay_table *table = *state;
+
+    relay_world_run_rows(table->rows, table->count);
+}
+
+static inline void relay_world_test_no_memory(void **state)
+{
+    const struct relay_table *table = *state;
+
+    relay_world_starve_rows(table->rows, table->count);
+}
+
+/* For a main() of which one table is all. */
+static inline int relay_world_test(const struct relay_scenario *rows, size_t count)
+{
+    struct relay_table table = {rows, count};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_prestate(relay_world_test_rows, &table),
+        cmocka_unit_test_prestate(relay_world_test_no_memory, &table),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
 #endif

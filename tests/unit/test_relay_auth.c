@@ -97,24 +97,7 @@ static const struct relay_scenario rows[] = {
 };
 /* clang-format on */
 
-static void test_rows(void **state)
-{
-    (void)state;
-    relay_world_run_rows(rows, ARRAY_LENGTH(rows));
-}
-
-static void test_no_memory(void **state)
-{
-    (void)state;
-    relay_world_starve_rows(rows, ARRAY_LENGTH(rows));
-}
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_no_memory),
-    };
-
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return relay_world_test(rows, ARRAY_LENGTH(rows));
 }
